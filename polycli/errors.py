@@ -1,0 +1,61 @@
+"""The exceptions that a user can cause or meet, each with the exit code that the shell sees.
+
+Exit codes: 0 done, 1 failed, 2 the user's input is wrong, 75 stopped by a signal
+after saving: run the same line again.
+"""
+
+from __future__ import annotations
+
+
+class PolycliError(Exception):
+    """Anything that ends a command with one clear sentence instead of a traceback."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message} ({self.hint})"
+
+
+class UserError(PolycliError):
+    """The input, the command line or the recipe is wrong; nothing was written."""
+
+    exit_code = 2
+
+
+class RecipeError(UserError):
+    """A recipe has unknown, missing or ill-typed keys, or asks for what cannot be."""
+
+
+class SourceError(UserError):
+    """A source file is missing, truncated, or not in the layout that it should have."""
+
+
+class StoreError(UserError):
+    """A store is absent, incomplete, damaged, or does not fit what is asked of it."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint is truncated, dangerous, of another family, or no checkpoint at all."""
+
+
+class RunError(UserError):
+    """A run directory cannot be used as asked."""
+
+
+class MissingDependencyError(UserError):
+    """An optional package is needed and not installed; the message names the extra."""
+
+
+class TrainingError(PolycliError):
+    """Training failed after it had begun."""
+
+
+class PreemptedError(PolycliError):
+    """A signal stopped the run after its state was saved."""
+
+    exit_code = 75

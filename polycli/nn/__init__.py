@@ -1,0 +1,1 @@
+"""Layers that two families share, and nothing else."""

@@ -1,0 +1,86 @@
+"""What the command line asks of a family: one frozen record per verb, the same for all families.
+
+`polycli VERB FAMILY ...` becomes `polycli.FAMILY.VERB.run(request)`. A verb reads its request, writes its results, and
+raises a `PolycliError` where it cannot; it returns what `--json` prints, or None.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+JsonDocument = dict[str, Any]
+ResumePolicy = Literal["auto", "never", "must"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareRequest:
+    """`polycli prepare`: source files to stores."""
+
+    source: str
+    inputs: tuple[Path, ...]
+    output: Path
+    recipe: str | None = None
+    overrides: tuple[str, ...] = ()
+    workers: int | None = None
+    limit: int | None = None
+    part: tuple[int, int] | None = None
+    finalize: bool = False
+    dry_run: bool = False
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest:
+    """`polycli pretrain` and, with a checkpoint, `polycli finetune`: stores to a run."""
+
+    recipe: str
+    data: tuple[Path, ...] = ()
+    output: Path | None = None
+    checkpoint: Path | None = None
+    overrides: tuple[str, ...] = ()
+    resume: ResumePolicy = "auto"
+    limit: int | None = None
+    dry_run: bool = False
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalRequest:
+    """`polycli eval`: a checkpoint and stores to scores, figures and a report."""
+
+    checkpoint: Path
+    data: tuple[Path, ...] = ()
+    split: str = "test"
+    output: Path | None = None
+    limit: int | None = None
+    overrides: tuple[str, ...] = ()
+    allow_overlap: bool = False
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictRequest:
+    """`polycli predict`: a checkpoint and data without truth to forecasts, filled records or catalogues."""
+
+    checkpoint: Path
+    data: tuple[Path, ...]
+    output: Path
+    split: str | None = None
+    limit: int | None = None
+    overrides: tuple[str, ...] = ()
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedRequest:
+    """`polycli embed`: a checkpoint and data to vectors with the ids of what they describe."""
+
+    checkpoint: Path
+    data: tuple[Path, ...]
+    output: Path
+    split: str | None = None
+    limit: int | None = None
+    overrides: tuple[str, ...] = ()
+    json: bool = False

@@ -1,0 +1,80 @@
+"""The recipe sections that all families share: optimizer, schedule, length of training, engine, log.
+
+Pure pydantic, no torch: `polycli recipes check` must answer at once. Every model refuses keys that it does not know.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+
+class Section(BaseModel):
+    """Base of every recipe section: closed, immutable, strict about types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OptimSection(Section):
+    """Which optimizer, and how it steps."""
+
+    name: Literal["adamw", "adan", "dadapt_adan"] = Field("adamw", description="dadapt_adan needs engine.zero_stage 0")
+    learning_rate: PositiveFloat = Field(
+        1e-3, description="peak; for dadapt_adan a factor on its own estimate, usually 1"
+    )
+    weight_decay: NonNegativeFloat = Field(
+        1e-3, description="not applied to biases, norms and other one-dimensional parameters"
+    )
+    betas: tuple[float, ...] | None = Field(
+        None, description="two for adamw, three for adan; the optimizer's defaults if absent"
+    )
+    epsilon: PositiveFloat = 1e-8
+    clip_norm: PositiveFloat | None = Field(
+        1.0, description="global gradient norm above which gradients are scaled down"
+    )
+
+
+class ScheduleSection(Section):
+    """The learning rate over optimizer steps."""
+
+    name: Literal["cosine", "constant"] = "cosine"
+    warmup_steps: NonNegativeInt = Field(0, description="linear from zero; clipped, with a note, to the run's length")
+    final_fraction: float = Field(0.01, ge=0, le=1, description="cosine ends at this fraction of the peak")
+
+
+class TrainSection(Section):
+    """How long, how much at once, from which seed, and what is kept."""
+
+    steps: PositiveInt = Field(description="optimizer steps")
+    global_batch_size: PositiveInt = Field(description="samples per optimizer step over all ranks")
+    micro_batch_size: PositiveInt = Field(description="samples per forward pass on one rank; accumulation is derived")
+    seed: NonNegativeInt = 0
+    validate_every: PositiveInt = Field(500, description="steps between validations; the last step always validates")
+    checkpoint_every: PositiveInt = Field(500, description="steps between checkpoints; the last step always saves one")
+    keep_last: PositiveInt = Field(2, description="newest checkpoints to keep, besides the best by validation")
+    max_bad_steps: PositiveInt = Field(
+        5, description="consecutive non-finite steps after which the run ends with exit 1"
+    )
+
+
+class EngineSection(Section):
+    """DeepSpeed and the device."""
+
+    zero_stage: Literal[0, 1, 2, 3] = Field(
+        2, description="what is sharded over ranks: 1 optimizer, 2 and gradients, 3 and parameters"
+    )
+    offload: bool = Field(False, description="keep optimizer state in CPU memory (ZeRO 1 to 3)")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16 keeps float32 parameters and autocasts"
+    )
+    compile: bool = Field(False, description="torch.compile the model")
+    activation_checkpointing: bool = Field(False, description="recompute blocks in the backward pass to save memory")
+
+
+class LogSection(Section):
+    """What is written about a run while it runs."""
+
+    every: PositiveInt = Field(10, description="steps between lines of metrics.jsonl")
+    tensorboard: bool = False
+    wandb: bool = False
