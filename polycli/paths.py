@@ -1,0 +1,41 @@
+"""What a user may write where a path is asked for: a file, a folder, a quoted glob, or `@list.txt` with one of these a line."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable
+from pathlib import Path
+
+from polycli.errors import UserError
+
+
+def expand_paths(values: Iterable[str | Path]) -> tuple[Path, ...]:
+    """The existing paths that `values` name, in order and each once; globs sorted; `~` expanded.
+
+    Raises:
+        UserError: a path does not exist, a glob matches nothing, or a list cannot be read.
+    """
+    found: dict[Path, None] = {}
+    for value in map(str, values):
+        for path in _expand(value):
+            found.setdefault(path)
+    return tuple(found)
+
+
+def _expand(value: str) -> tuple[Path, ...]:
+    if value.startswith("@"):
+        listing = Path(value[1:]).expanduser()
+        try:
+            lines = listing.read_text().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{value}: the list cannot be read: {error}") from error
+        return expand_paths(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
+    path = Path(value).expanduser()
+    if path.exists():
+        return (path,)
+    if glob.has_magic(value):
+        matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  # Path.glob refuses absolute patterns.
+        if matches:
+            return tuple(Path(match) for match in matches)
+        raise UserError(f"{value}: no file or folder matches this pattern")
+    raise UserError(f"{value}: no such file or folder")
