@@ -1,4 +1,4 @@
-"""What a user may write where a path is asked for: a file, a folder, a quoted glob, or `@list.txt` with one of these a line."""
+"""What a user may write where a path is asked for: a file, a folder, a quoted glob, or `@list.txt` (one a line)."""
 
 from __future__ import annotations
 
