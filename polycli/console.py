@@ -64,7 +64,7 @@ def error(message: str) -> None:
 
 
 def result(document: JsonDocument | Sequence[Any] | str) -> None:
-    """Print a result on stdout: text as it is, anything else as one JSON document (a non-finite number becomes null)."""
+    """Print a result on stdout: text as it is, anything else as one JSON document, where NaN and infinity are null."""
     if rank() == 0:
         text = document if isinstance(document, str) else json.dumps(_plain(document), indent=2, allow_nan=False)
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
@@ -90,16 +90,16 @@ class ProgressReport(Protocol):
 
 @contextmanager
 def progress(total: int, description: str, *, initial: int = 0) -> Iterator[ProgressReport]:
-    """Report work on `total` things, of which `initial` were done before (they count for the bar, not for the speed)."""
+    """Report work on `total` things, of which `initial` were done before: those count for the bar, not for the speed."""
     if rank() != 0:
         yield _SilentReport()
     elif terminal() and not _live:
-        with _bar(total, description, initial) as report:
-            yield report
+        with _bar(total, description, initial) as bar:
+            yield bar
     else:
-        report = _PlainReport(total, description, initial)
-        yield report
-        report.close()
+        plain = _PlainReport(total, description, initial)
+        yield plain
+        plain.close()
 
 
 class _SilentReport:
@@ -224,4 +224,8 @@ def _plain(value: object) -> object:
         return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return str(value) if isinstance(value, PurePath) else value
+    if isinstance(value, PurePath):
+        return str(value)
+    # numpy and torch scalars say what they hold through `item`; the check needs neither library.
+    item = getattr(value, "item", None)
+    return _plain(item()) if callable(item) else value
