@@ -1,0 +1,214 @@
+"""A checkpoint's MANIFEST.json: written last, it says that every other file is whole, and which those are.
+
+Writing: fill a directory whose name is not yet the checkpoint's, call `write_manifest` on it, then `publish` it. A
+directory without a manifest is no checkpoint, so a process killed at any instant leaves the older ones as they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from polycli.errors import CheckpointError
+
+MANIFEST_NAME = "MANIFEST.json"
+MODEL_NAME = "model.safetensors"
+DESCRIPTION_NAME = "model.json"
+#: Where a run keeps its checkpoints, each in `step-%08d`.
+CHECKPOINTS_FOLDER = "checkpoints"
+STEP_PATTERN = "step-*"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CheckpointFile(_Record):
+    """One file of a checkpoint."""
+
+    size: int = Field(ge=0)
+    sha256: str
+
+
+class CheckpointMetric(_Record):
+    """What the best checkpoint is chosen by; lower is better."""
+
+    name: str
+    value: float
+
+
+class CheckpointManifest(_Record):
+    """What a checkpoint says about itself."""
+
+    format: Literal["polycli-checkpoint"] = "polycli-checkpoint"
+    schema_version: Literal[1] = 1
+    step: int = Field(ge=0)
+    family: str
+    verb: str
+    world_size: int = Field(ge=1)
+    zero_stage: int = Field(ge=0, le=3)
+    metric: CheckpointMetric | None = None
+    #: By path relative to the checkpoint, with forward slashes.
+    files: dict[str, CheckpointFile]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint directory whose manifest was read."""
+
+    directory: Path
+    manifest: CheckpointManifest
+
+
+def checkpoint_name(step: int) -> str:
+    """The directory of a checkpoint inside `RUN/checkpoints`."""
+    return f"step-{step:08d}"
+
+
+def write_manifest(
+    directory: Path,
+    *,
+    step: int,
+    family: str,
+    verb: str,
+    world_size: int,
+    zero_stage: int,
+    metric: tuple[str, float] | None = None,
+) -> CheckpointManifest:
+    """Hash and fsync every file under `directory`, then write its manifest in one rename.
+
+    A metric that is not finite is left out: it could not be compared.
+    """
+    files = {}
+    for path in sorted(directory.rglob("*")):
+        name = path.relative_to(directory).as_posix()
+        if path.is_file() and name != MANIFEST_NAME:
+            files[name] = CheckpointFile(size=path.stat().st_size, sha256=_hash_and_sync(path))
+    manifest = CheckpointManifest(
+        step=step,
+        family=family,
+        verb=verb,
+        world_size=world_size,
+        zero_stage=zero_stage,
+        metric=CheckpointMetric(name=metric[0], value=metric[1]) if metric and math.isfinite(metric[1]) else None,
+        files=files,
+    )
+    for folder in {path.parent for path in directory.rglob("*")}:
+        _sync_folder(folder)
+    partial = directory / f"{MANIFEST_NAME}.partial"
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(directory / MANIFEST_NAME)
+    _sync_folder(directory)
+    return manifest
+
+
+def publish(directory: Path, target: Path) -> None:
+    """Give a checkpoint that has its manifest the name under which readers look for it."""
+    read_manifest(directory)
+    directory.rename(target)
+    _sync_folder(target.parent)
+
+
+def read_manifest(directory: Path) -> CheckpointManifest:
+    """The manifest of one checkpoint directory; `CheckpointError` where there is none or it cannot be trusted."""
+    path = directory / MANIFEST_NAME
+    try:
+        manifest = CheckpointManifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise CheckpointError(f"{directory}: no {MANIFEST_NAME}, so this is no complete checkpoint") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the document"
+        raise CheckpointError(f"{path}: not a checkpoint manifest ({where}: {first['msg']})") from error
+    for name in manifest.files:
+        _inside(directory, name)
+    return manifest
+
+
+def verify(directory: Path, names: Iterable[str] | None = None) -> CheckpointManifest:
+    """Compare size and hash of the named files, all by default, with the manifest.
+
+    `CheckpointError` names the first file that differs.
+    """
+    manifest = read_manifest(directory)
+    for name in manifest.files if names is None else names:
+        if name not in manifest.files:
+            raise CheckpointError(f"{directory}: {name} is not in {MANIFEST_NAME}")
+        path = _inside(directory, name)
+        _check_size(path, manifest.files[name])
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        expected = manifest.files[name].sha256
+        if found != expected:
+            raise CheckpointError(
+                f"{path}: damaged, its sha256 is {found[:12]}..., {MANIFEST_NAME} has {expected[:12]}...",
+                hint="use another checkpoint of the run",
+            )
+    return manifest
+
+
+def list_checkpoints(run: Path) -> list[Checkpoint]:
+    """The checkpoints of a run by step, oldest first; without those that lack their manifest, a file or part of one."""
+    found = []
+    for directory in (run / CHECKPOINTS_FOLDER).glob(STEP_PATTERN):
+        try:
+            manifest = read_manifest(directory)
+            for name, expected in manifest.files.items():
+                _check_size(_inside(directory, name), expected)
+        except CheckpointError:
+            continue
+        if directory.name == checkpoint_name(manifest.step):
+            found.append(Checkpoint(directory, manifest))
+    return sorted(found, key=lambda checkpoint: checkpoint.manifest.step)
+
+
+def best_checkpoint(checkpoints: list[Checkpoint]) -> Checkpoint | None:
+    """The one of lowest metric, the newest among equals; None where no checkpoint has a metric."""
+    scored = [(c.manifest.metric.value, -c.manifest.step, c) for c in checkpoints if c.manifest.metric is not None]
+    return min(scored, key=lambda entry: entry[:2])[2] if scored else None
+
+
+def _check_size(path: Path, expected: CheckpointFile) -> None:
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise CheckpointError(f"{path}: listed in {MANIFEST_NAME} and not there") from error
+    if size != expected.size:
+        raise CheckpointError(f"{path}: {size} bytes, {MANIFEST_NAME} says {expected.size}")
+
+
+def _inside(directory: Path, name: str) -> Path:
+    """The file of that name; a name that leaves the directory, by itself or through a link, is refused."""
+    relative = PurePosixPath(name)
+    path = directory / relative
+    if relative.is_absolute() or ".." in relative.parts or not path.resolve().is_relative_to(directory.resolve()):
+        raise CheckpointError(f"{directory / MANIFEST_NAME}: {name!r} lies outside the checkpoint")
+    return path
+
+
+def _hash_and_sync(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+    return digest
+
+
+def _sync_folder(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
