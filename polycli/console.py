@@ -90,7 +90,7 @@ class ProgressReport(Protocol):
 
 @contextmanager
 def progress(total: int, description: str, *, initial: int = 0) -> Iterator[ProgressReport]:
-    """Report work on `total` things, of which `initial` were done before: those count for the bar, not for the speed."""
+    """Report work on `total` things; `initial` of them were done before and count for the bar, not for the speed."""
     if rank() != 0:
         yield _SilentReport()
     elif terminal() and not _live:
