@@ -1,0 +1,262 @@
+"""Figures of results as PNG files: field panels, curves with bands, ratios with intervals. Knows no family.
+
+Colours are those of Okabe and Ito (2008), which people with any colour vision tell apart, and every line also has its
+own dash. Figures are drawn without a display and are equal for equal input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+BLUE, ORANGE, GREEN, BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"
+#: Colour and dash by place in a panel: what is judged comes first.
+_LINES = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (BLACK, ":"), ("#CC79A7", (0, (5, 1, 1, 1, 1, 1))))
+_STYLE = {
+    "font.size": 10,
+    "font.family": "DejaVu Sans",
+    "axes.titlesize": 11,
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.dpi": 120,
+    "savefig.dpi": 120,
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve and, where known, its interval (2, points)."""
+
+    name: str
+    values: Array
+    band: Array | None = None
+
+
+@dataclass(frozen=True)
+class CurvePanel:
+    """One set of axes with curves over a common abscissa."""
+
+    title: str
+    x_label: str
+    y_label: str
+    x: Array
+    lines: Sequence[Line]
+    logarithmic: bool = False
+    #: Horizontal lines worth knowing: value and name.
+    marks: Sequence[tuple[float, str]] = field(default_factory=tuple)
+
+
+def comparison(
+    file: Path,
+    *,
+    title: str,
+    times: Sequence[str],
+    truth: Array,
+    prediction: Array,
+    extent: tuple[tuple[float, float], tuple[float, float]],
+    unit: str = "",
+) -> None:
+    """Truth, prediction and their difference in three rows, one column for each time.
+
+    Args:
+        file: The PNG file.
+        title: Above the whole.
+        times: Above each column.
+        truth: (time, x, y).
+        prediction: As `truth`; what is not finite is left white.
+        extent: Lowest and highest x, lowest and highest y.
+        unit: Of the field, for the colour bars.
+    """
+    truth, prediction = np.asarray(truth, np.float64), np.asarray(prediction, np.float64)
+    columns = len(times)
+    low, high, colours = _field_scale(truth)
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = prediction - truth
+    finite = np.abs(error[np.isfinite(error)])
+    # The 99.9th percentile, so that one bad pixel does not make the rest of the map white.
+    reach = float(np.quantile(finite, 0.999)) if finite.size else 0.0
+    reach = max(reach, 1e-12 * max(1.0, abs(low), abs(high)))
+    (x_low, x_high), (y_low, y_high) = extent
+    aspect = min(2.0, max(0.5, (y_high - y_low) / (x_high - x_low)))
+    with _figure(file, (1.2 + 2.0 * columns, 1.1 + 3 * 1.78 * aspect)) as figure:
+        axes = figure.subplots(3, columns, squeeze=False, sharex=True, sharey=True)
+        rows = (
+            ("truth", truth, low, high, colours),
+            ("prediction", prediction, low, high, colours),
+            ("prediction - truth", error, -reach, reach, "PuOr_r"),
+        )
+        for row, (name, values, bottom, top, palette) in enumerate(rows):
+            for column in range(columns):
+                image = axes[row, column].imshow(
+                    values[column].T,
+                    origin="lower",
+                    extent=(x_low, x_high, y_low, y_high),
+                    aspect="equal" if 0.5 <= (y_high - y_low) / (x_high - x_low) <= 2 else "auto",
+                    vmin=bottom,
+                    vmax=top,
+                    cmap=palette,
+                    interpolation="nearest",
+                )
+                for side in ("top", "right"):
+                    axes[row, column].spines[side].set_visible(True)
+            axes[row, 0].set_ylabel(f"{name}\ny")
+            bar = figure.colorbar(image, ax=axes[row, :].tolist(), pad=0.01, aspect=14, fraction=0.05)
+            bar.set_label(unit, fontsize=9)
+            bar.ax.tick_params(labelsize=8)
+            bar.formatter.set_powerlimits((-3, 4))  # type: ignore[attr-defined]
+        for column, time in enumerate(times):
+            axes[0, column].set_title(time)
+            axes[2, column].set_xlabel("x")
+            axes[2, column].xaxis.set_major_locator(MaxNLocator(3, prune="upper"))
+        figure.suptitle(title, fontsize=12)
+
+
+def curves(file: Path, *, title: str, panels: Sequence[CurvePanel]) -> None:
+    """Panels of curves side by side, one legend for all; bands are drawn around what has an interval."""
+    with _figure(file, (0.6 + 4.6 * len(panels), 4.0)) as figure:
+        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axis, panel in zip(axes, panels, strict=True):
+            _draw(axis, panel)
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+        figure.suptitle(title, fontsize=12)
+
+
+def ratios(file: Path, *, title: str, x_label: str, names: Sequence[str], values: Array, bounds: Array) -> None:
+    """One dot with its interval (2, name) for each name, on a logarithmic axis on which 1 is marked."""
+    values, bounds = np.asarray(values, np.float64), np.asarray(bounds, np.float64)
+    places = np.arange(len(names))[::-1]
+    with _figure(file, (7.0, 1.5 + 0.45 * len(names))) as figure:
+        axis = figure.subplots()
+        shown = np.isfinite(values) & (values > 0)
+        spread = np.abs(np.nan_to_num(bounds - values, posinf=0, neginf=0))
+        axis.errorbar(
+            values[shown],
+            places[shown],
+            xerr=spread[:, shown],
+            fmt="o",
+            color=BLUE,
+            capsize=4,
+            markersize=7,
+            linewidth=1.8,
+        )
+        for place, value, is_shown in zip(places, values, shown, strict=True):
+            text = f"{value:.2f}" if is_shown else "diverged"
+            axis.annotate(
+                text,
+                (value if is_shown else 1, place),
+                xytext=(0, 8),
+                textcoords="offset points",
+                ha="center",
+                fontsize=9,
+            )
+        axis.axvline(1, color=ORANGE, linestyle="--", linewidth=1.5)
+        axis.annotate(
+            "no better than\npersistence",
+            (1, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, -2),
+            textcoords="offset points",
+            color=ORANGE,
+            va="top",
+            fontsize=9,
+        )
+        axis.set_xscale("log")
+        finite = np.concatenate([values[shown], bounds[:, shown][np.isfinite(bounds[:, shown])]])
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.5, 1.0)
+        axis.set_xlim(max(1e-4, 0.7 * low), max(2.5, 1.4 * high))
+        _plain_logarithmic(axis.xaxis)
+        axis.set_yticks(places, names)
+        axis.set_ylim(-0.7, len(names) - 0.2)
+        axis.set_xlabel(x_label)
+        axis.grid(axis="x", alpha=0.3)
+        axis.set_title(title)
+
+
+def _field_scale(truth: Array) -> tuple[float, float, str]:
+    """Range and palette: around zero where the field has both signs in earnest, else from least to greatest."""
+    low, high = float(truth.min()), float(truth.max())
+    if low < 0 < high and min(-low, high) > 0.1 * max(-low, high):
+        reach = max(-low, high)
+        return -reach, reach, "RdBu_r"
+    if high - low <= 1e-12 * max(1.0, abs(low), abs(high)):
+        return low - 0.5, high + 0.5, "viridis"
+    return low, high, "viridis"
+
+
+def _draw(axis: Any, panel: CurvePanel) -> None:  # noqa: ANN401  # matplotlib is not typed for strict mypy.
+    for line, (colour, dash) in zip(panel.lines, _LINES, strict=False):
+        values = np.where(np.isfinite(line.values), line.values, np.nan)
+        axis.plot(panel.x, values, color=colour, linestyle=dash, linewidth=2, label=line.name)
+        if line.band is not None:
+            low, high = np.where(np.isfinite(line.band), line.band, np.nan)
+            axis.fill_between(panel.x, low, high, color=colour, alpha=0.2, linewidth=0)
+    for value, name in panel.marks:
+        axis.axhline(value, color="#777777", linewidth=1)
+        axis.annotate(
+            name,
+            (1, value),
+            xycoords=("axes fraction", "data"),
+            xytext=(-2, 2),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            fontsize=8,
+            color="#555555",
+        )
+    axis.set_title(panel.title)
+    axis.set_xlabel(panel.x_label)
+    axis.set_ylabel(panel.y_label)
+    axis.grid(alpha=0.3)
+    if panel.logarithmic:
+        _logarithmic(axis, panel)
+    else:
+        axis.ticklabel_format(axis="y", style="sci", scilimits=(-3, 4))
+
+
+def _logarithmic(axis: Any, panel: CurvePanel) -> None:  # noqa: ANN401
+    """Log scale over what the first lines do: a baseline that explodes must not flatten everything else."""
+    values = [line.values[np.isfinite(line.values) & (line.values > 0)] for line in panel.lines]
+    values = [some for some in values if some.size]
+    if not values:
+        return
+    axis.set_yscale("log")
+    judged = np.concatenate(values[:2])
+    low, high = float(min(some.min() for some in values)), float(judged.max())
+    axis.set_ylim(max(low, high * 1e-5) / 1.5, max(high * 2.5, *(value * 1.5 for value, _ in panel.marks), 0.0))
+    _plain_logarithmic(axis.yaxis)
+
+
+def _plain_logarithmic(axis: Any) -> None:  # noqa: ANN401
+    """0.05, 0.1, 0.2 where the axis spans little; powers of ten where it spans much."""
+    low, high = axis.get_view_interval()
+    if high / low < 2000:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 200 else (1,)))
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+@contextmanager
+def _figure(file: Path, size: tuple[float, float]) -> Iterator[Figure]:
+    with rc_context(_STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # Without the version of matplotlib inside, so that equal results are equal files for longer.
+        figure.savefig(file, metadata={"Software": None})
