@@ -126,7 +126,8 @@ class _Builder:
         if isinstance(node, yaml.SequenceNode):
             return [self.entry(item, (*path, place)) for place, item in enumerate(node.value)]
         text = str(node.value)
-        return text if node.style in {"'", '"', "|", ">"} else _plain_scalar(text)
+        quoted = isinstance(node, yaml.ScalarNode) and node.style in {"'", '"', "|", ">"}
+        return text if quoted else _plain_scalar(text)
 
     def entry(self, node: yaml.Node, path: KeyPath) -> Any:  # noqa: ANN401
         self.document.origins[path] = Origin(self.document.source, node.start_mark.line + 1)
@@ -162,7 +163,9 @@ def _plain_scalar(text: str) -> Any:  # noqa: ANN401
     if _INTEGER.fullmatch(text):
         return int(text)
     if _FLOAT.fullmatch(text):
-        return float(text)
+        number = float(text)
+        # `steps: 1e5` is a count to whoever writes it, and an integer is as good where a real number is asked for.
+        return int(number) if "." not in text and number.is_integer() else number
     if found := _INFINITE.fullmatch(text):
         return float(found[1] + "inf")
     return float("nan") if _NAN.fullmatch(text) else text
