@@ -173,8 +173,8 @@ def _apply(document: Document, schema: type[Section], override: str) -> str | No
         return f"{shown}: unknown key `{key}`{_suggestion(schema, tuple(key.split('.')))}"
     try:
         value = read_value(text, source=shown)
-    except RecipeError as error:
-        return error.message
+    except RecipeError:
+        return f"{shown}: what stands after `=` is not a YAML value"
     target = document.data
     for part in path[:-1]:
         if not isinstance(target.get(str(part)), dict):
