@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from polycli.errors import StoreError
+from polycli.store.hashing import canonical_hash
 
 MANIFEST_NAME = "MANIFEST.json"
+CHECKSUM_KEY = "manifest_sha256"
+PREPARE_HINT = "make one: polycli prepare FAMILY --source NAME --input FILES --output STORE"
+AGAIN_HINT = "copy the store again, or prepare it again"
 SCHEMA_VERSION = 1
 Split = Literal["train", "validation", "test"]
 #: The code of a split in a store's `split` array is its place here.
@@ -58,6 +66,8 @@ class Manifest(_Record):
     family: str
     name: str
     version: str
+    #: Names what was asked for: a build with the same fingerprint continues, or finds itself already published.
+    fingerprint: str
     rows: int
     row_ids: tuple[str, ...]
     #: Hash of the content of each row as it stands in the store, hex, 32 digits.
@@ -80,6 +90,49 @@ class Manifest(_Record):
     @property
     def store_hash(self) -> str:
         """SHA-256 over the names, sizes and hashes of all files and the row hashes: equal stores, equal hashes."""
-        from polycli.store.hashing import canonical_hash
-
         return canonical_hash({"files": {k: v.sha256 for k, v in self.files.items()}, "rows": self.row_hashes})
+
+    def to_json(self) -> str:
+        """The text of the file, which carries a checksum of itself: a flipped digit in a statistic must not pass."""
+        document = self.model_dump(mode="json")
+        return json.dumps({**document, CHECKSUM_KEY: canonical_hash(document)}, indent=1, ensure_ascii=False) + "\n"
+
+
+def read_manifest(store: Path) -> Manifest:
+    """The manifest of the store at `store`, checked by itself: nothing else of the store is looked at.
+
+    Raises:
+        StoreError: the file is absent, unreadable, altered, from a newer polycli, or names files outside the store.
+    """
+    path = store / MANIFEST_NAME
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoreError(f"{store}: not a store, there is no {MANIFEST_NAME} in it", hint=PREPARE_HINT) from None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: the manifest cannot be read: {error}", hint=AGAIN_HINT) from error
+    if not isinstance(document, dict) or document.get("format") != "polycli-store":
+        raise StoreError(f"{path}: this is not the manifest of a polycli store", hint=PREPARE_HINT)
+    found = document.get("schema_version")
+    if isinstance(found, int) and found > SCHEMA_VERSION:
+        raise StoreError(
+            f"{store}: written by a newer polycli ({document.get('version')}): store schema version {found}, "
+            f"this polycli reads up to {SCHEMA_VERSION}",
+            hint="update polycli, or prepare the store again",
+        )
+    if document.pop(CHECKSUM_KEY, None) != canonical_hash(document):
+        raise StoreError(f"{path}: the manifest was altered: its checksum does not fit its content", hint=AGAIN_HINT)
+    try:
+        manifest = Manifest.model_validate(document)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
+        raise StoreError(f"{path}: the manifest does not fit its schema: {problems}", hint=AGAIN_HINT) from error
+    _check_paths(path, manifest)
+    return manifest
+
+
+def _check_paths(path: Path, manifest: Manifest) -> None:
+    for name in (*manifest.files, *manifest.arrays):
+        parts = PurePosixPath(name).parts
+        if not parts or PurePosixPath(name).is_absolute() or ".." in parts or "\\" in name or "\0" in name:
+            raise StoreError(f"{path}: names {name!r}, which is not inside the store")

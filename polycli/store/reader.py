@@ -1,0 +1,230 @@
+"""Opens stores, checks that they are whole, and reads windows of rows with many reads in flight."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import tensorstore as ts
+from numpy.typing import NDArray
+
+from polycli.errors import StoreError
+from polycli.store.manifest import AGAIN_HINT, MANIFEST_NAME, ArrayInfo, Manifest, Split, read_manifest
+from polycli.store.verify import check_files, refuse_what_is_no_store
+
+Verify = Literal["auto", "full", "sizes"]
+#: `verify="auto"` hashes every file of stores up to this size.
+AUTO_VERIFY_BYTES = 8 * 2**30
+_SHARD_IN_MESSAGE = re.compile(r'local file "([^"]+)"')
+
+
+class Window(NamedTuple):
+    """`length` frames of one row from `start` on, every `stride`-th."""
+
+    row: int
+    start: int
+    length: int
+    stride: int = 1
+
+
+class Store:
+    """An opened store. Thread-safe; arrays open on first use; pickling carries the path and the manifest alone.
+
+    Processes that read should be spawned, not forked: tensorstore's threads do not survive a fork.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+        self._arrays: dict[str, ts.TensorStore] = {}
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "manifest": self.manifest}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"], state["manifest"])  # type: ignore[misc]  # a fresh, unopened store
+
+    def __repr__(self) -> str:
+        return f"Store({self.name!r}, {self.manifest.rows} rows, {str(self.path)!r})"
+
+    @property
+    def name(self) -> str:
+        """The dataset's name."""
+        return self.manifest.name
+
+    def rows(self, split: Split | None = None) -> NDArray[np.int64]:
+        """Numbers of all rows, or of those of a split.
+
+        A store too small to have validation rows of its own (the manifest's `split_rule` says so) lends its test rows.
+        """
+        splits = np.array(self.manifest.row_splits)
+        if split is None:
+            return np.arange(len(splits), dtype=np.int64)
+        if split == "validation" and split not in self.manifest.row_splits:
+            split = "test"
+        return np.flatnonzero(splits == split).astype(np.int64)
+
+    def read(self, array: str) -> NDArray[Any]:
+        """The whole of a small array."""
+        return self._wait(array, [self._open(array).read(order="C")], None)[0]
+
+    def read_row(self, array: str, row: int) -> NDArray[Any]:
+        """One whole row of an array."""
+        return self._wait(array, [self._open(array)[row].read(order="C")], None)[0]
+
+    def read_windows(self, array: str, windows: Sequence[Window], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """The windows as one array, (window, frame, ...), all read at once; written into `out` where it is given.
+
+        Raises:
+            ValueError: the windows differ in length, reach outside the array, or do not fit `out`.
+            StoreError: a chunk is missing or damaged; the message names the array and the shard file.
+        """
+        opened = self._open(array)
+        shape = self._checked_shape(array, windows)
+        if out is None:
+            out = np.empty(shape, dtype=opened.dtype.numpy_dtype)
+        elif out.shape != shape or out.dtype != opened.dtype.numpy_dtype:
+            raise ValueError(f"out is {out.dtype} {out.shape}, {opened.dtype.numpy_dtype} {shape} is needed")
+        futures = [
+            opened[
+                window.row, window.start : window.start + (window.length - 1) * window.stride + 1 : window.stride
+            ].read(order="C")
+            for window in windows
+        ]
+        for place, values in enumerate(self._wait(array, futures, windows)):
+            out[place] = values
+        return out
+
+    def _checked_shape(self, array: str, windows: Sequence[Window]) -> tuple[int, ...]:
+        """Shape of the batch, after a look at every window."""
+        rows, frames, *rest = self.manifest.arrays[array].shape
+        length = windows[0].length if windows else 0
+        for window in windows:
+            last = window.start + (window.length - 1) * window.stride
+            if window.length != length or window.length < 1 or window.stride < 1:
+                raise ValueError(f"{window}: all windows of one read are of one positive length, here {length}")
+            if not 0 <= window.row < rows or window.start < 0 or last >= frames:
+                raise ValueError(f"{self.path}: {window} reaches outside array {array!r} of shape {(rows, frames)}")
+        return (len(windows), length, *rest)
+
+    def _open(self, array: str) -> ts.TensorStore:
+        with self._lock:
+            if array not in self._arrays:
+                self._arrays[array] = self._opened(array)
+            return self._arrays[array]
+
+    def _opened(self, array: str) -> ts.TensorStore:
+        if array not in self.manifest.arrays:
+            raise StoreError(f"{self.path}: has no array {array!r}; there are {', '.join(self.manifest.arrays)}")
+        spec = {
+            "driver": "zarr3",
+            "kvstore": {"driver": "file", "path": f"{(self.path / array).absolute()}/"},
+            # Without this a missing chunk reads as the fill value.
+            "fill_missing_data_reads": False,
+            # Windows are drawn at random from far more data than memory holds: a cache would only cost.
+            "context": {"cache_pool": {"total_bytes_limit": 0}, "file_io_concurrency": {"limit": 32}},
+        }
+        try:
+            opened = ts.open(spec, read=True, open=True).result()
+        except (ValueError, OSError) as error:
+            raise self._damage(array, error, None) from error
+        info = self.manifest.arrays[array]
+        if tuple(opened.shape) != info.shape or opened.dtype.name != info.dtype:
+            raise StoreError(
+                f"{self.path}: array {array!r} is {opened.dtype.name} {tuple(opened.shape)}, its manifest says "
+                f"{info.dtype} {info.shape}",
+                hint=AGAIN_HINT,
+            )
+        return opened
+
+    def _wait(self, array: str, futures: list[Any], windows: Sequence[Window] | None) -> list[NDArray[Any]]:
+        """Wait for all reads; `windows` are what they read, where that is known."""
+        results = []
+        failure: StoreError | None = None
+        # Every read is waited for, so that none is still in flight when an error is raised.
+        for place, future in enumerate(futures):
+            try:
+                results.append(future.result())
+            except (ValueError, OSError) as error:
+                failure = failure or self._damage(array, error, windows[place] if windows else None)
+        if failure is not None:
+            raise failure
+        return results
+
+    def _damage(self, array: str, error: Exception, window: Window | None) -> StoreError:
+        """The sentence for a read that failed, with the shard file that it concerns."""
+        text = str(error)
+        found = _SHARD_IN_MESSAGE.search(text)
+        root = f"{self.path.absolute()}{os.sep}"
+        if found:
+            shard = found.group(1).removeprefix(root)
+        else:
+            shard = ", ".join(_shards_of(array, self.manifest.arrays[array], window)) if window else f"{array}/c/..."
+        state = "is missing" if text.startswith("NOT_FOUND") else "is damaged"
+        return StoreError(
+            f"{self.path}: array {array!r}: {shard} {state}: {text.rsplit(': ', 1)[-1]}",
+            hint=AGAIN_HINT,
+        )
+
+
+def _shards_of(array: str, info: ArrayInfo, window: Window) -> list[str]:
+    """Folders of the shards that a window touches."""
+    last = window.start + (window.length - 1) * window.stride
+    shards = range(window.start // info.shard[1], last // info.shard[1] + 1)
+    return [f"{array}/c/{window.row // info.shard[0]}/{shard}" for shard in shards]
+
+
+def open_store(path: Path, *, family: str | None = None, verify: Verify = "sizes") -> Store:
+    """Open the store at `path` after checking that it is whole.
+
+    `verify`: `sizes` looks at the presence and size of every file, `full` also hashes them, `auto` is `full` for
+    stores up to 8 GiB. Whatever is chosen, every chunk that is read later is checked against its own checksum.
+
+    Raises:
+        StoreError: not a store, of another family, from a newer polycli, or a file is missing or damaged (named).
+    """
+    path = Path(path)
+    refuse_what_is_no_store(path)
+    manifest = read_manifest(path)
+    if family is not None and manifest.family != family:
+        raise StoreError(
+            f"{path}: a store of the family {manifest.family}, {family} was expected",
+            hint=f"use it with {manifest.family}, or prepare one: polycli prepare {family} --source NAME --output STORE",
+        )
+    total = sum(entry.size for entry in manifest.files.values())
+    try:
+        check_files(path, manifest, hashes=verify == "full" or (verify == "auto" and total <= AUTO_VERIFY_BYTES))
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error}", hint=AGAIN_HINT) from error
+    return Store(path, manifest)
+
+
+def find_stores(paths: Sequence[Path], *, family: str) -> list[Path]:
+    """The stores that `paths` name, each once: a path is a store, or a folder with stores of this family in it.
+
+    Raises:
+        StoreError: a path is neither, or there are no paths.
+    """
+    hint = f"make one: polycli prepare {family} --source NAME --input FILES --output STORES"
+    if not paths:
+        raise StoreError("no data was given", hint=hint)
+    found: dict[Path, None] = {}
+    for path in map(Path, paths):
+        if path.is_dir() and not (path / MANIFEST_NAME).is_file():
+            manifests = sorted(path.glob(f"*/{MANIFEST_NAME}"))
+            inside = [file.parent for file in manifests if ".partial-" not in file.parent.name]
+            inside = [store for store in inside if read_manifest(store).family == family]
+            if inside:
+                found.update(dict.fromkeys(inside))
+                continue
+            if not any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray")):
+                raise StoreError(f"{path}: holds no {family} store", hint=hint)
+        refuse_what_is_no_store(path)
+        found.setdefault(path)
+    return list(found)

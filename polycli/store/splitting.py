@@ -1,0 +1,77 @@
+"""Which rows train, validate and test: fixed by each row's content, so that parts agree and duplicates share a split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from polycli.errors import UserError
+from polycli.store.hashing import ROW_HASH_DIGITS
+from polycli.store.manifest import Split
+
+_RANGE = 16**ROW_HASH_DIGITS
+
+
+def split_rows(hashes: Sequence[str], *, validation: float, test: float) -> list[Split]:
+    """The split of each row, from its content hash (32 hex digits), which is even over [0, 1).
+
+    Below `test` a row tests, below `test + validation` it validates, else it trains; so a row that is added moves no
+    other. Where that leaves a split empty, rows at the ends of the order of hashes fill it: with two or more different
+    rows at least one trains and one tests, with three or more one validates. A fraction of 0 keeps its split empty.
+
+    Raises:
+        UserError: the fractions are negative or leave nothing to train on.
+    """
+    _check_fractions(validation, test)
+    order = sorted(set(hashes), key=_position)
+    assigned = {row: _by_position(_position(row), validation, test) for row in order}
+    _fill_empty_splits(assigned, order, validation, test)
+    return [assigned[row] for row in hashes]
+
+
+def describe_split(splits: Sequence[Split], *, validation: float, test: float) -> str:
+    """One sentence for the manifest: the rule, and what was done for tiny data."""
+    sentence = f"by content hash: {test:g} test, {validation:g} validation, the rest train"
+    if "test" in splits and "validation" not in splits:
+        sentence += "; validation has no rows of its own and uses the test rows"
+    if "test" not in splits:
+        sentence += "; no row tests"
+    return sentence
+
+
+def _check_fractions(validation: float, test: float) -> None:
+    if validation < 0 or test < 0 or validation + test >= 1:
+        raise UserError(
+            f"splits of {validation:g} validation and {test:g} test were asked for; "
+            "each must be at least 0 and their sum below 1, so that some rows train"
+        )
+
+
+def _position(row_hash: str) -> float:
+    return int(row_hash[:ROW_HASH_DIGITS].ljust(ROW_HASH_DIGITS, "0"), 16) / _RANGE
+
+
+def _by_position(position: float, validation: float, test: float) -> Split:
+    if position < test:
+        return "test"
+    return "validation" if position < test + validation else "train"
+
+
+def _fill_empty_splits(assigned: dict[str, Split], order: list[str], validation: float, test: float) -> None:
+    """Give an empty split one row; `order` holds the different rows by position."""
+
+    def members(split: Split) -> list[str]:
+        return [row for row in order if assigned[row] == split]
+
+    if not order:
+        return
+    if len(order) == 1:
+        assigned[order[0]] = "train"
+        return
+    if test > 0 and not members("test"):
+        assigned[order[0]] = "test"
+    if not members("train"):
+        assigned[order[-1]] = "train"
+    if validation > 0 and len(order) >= 3 and not members("validation"):
+        # Three rows in two splits: one of the two has a row to spare.
+        train, tests = members("train"), members("test")
+        assigned[train[0] if len(train) > 1 else tests[-1]] = "validation"

@@ -1,0 +1,211 @@
+"""Streams the blocks of one piece of an array to its shard files, reads them back, and says what was written.
+
+A piece is one row (a trajectory) that comes in blocks of frames, or, where a shard holds many rows (objects of a
+catalogue), a run of rows that comes in blocks of rows. Its files lie as those of a zarr array that holds this piece
+alone, so that publishing can rename them into place.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorstore as ts
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from polycli.errors import PolycliError, StoreError
+from polycli.store.hashing import ContentHash, file_hash
+from polycli.store.layout import ArrayLayout
+from polycli.store.manifest import FileEntry
+
+
+class StagedRow(BaseModel):
+    """What was staged: one row, or a run of rows; `shape` includes the row axis."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    shape: tuple[int, ...]
+    #: Content hash of each row: of its values and its shape, 32 hex digits.
+    hashes: tuple[str, ...]
+    layout: ArrayLayout
+    #: Relative to the folder of the piece.
+    files: dict[str, FileEntry]
+
+    @property
+    def hash(self) -> str:
+        """The content hash of a piece that is one row."""
+        (only,) = self.hashes
+        return only
+
+
+def write_piece(folder: Path, layout: ArrayLayout, blocks: Iterable[NDArray[Any]]) -> StagedRow:
+    """Write the blocks, in order, as shard files in `folder`/c. Memory: about three shards.
+
+    Blocks are (frames, ...) of the one row where `layout.shard[0]` is 1, else (rows, ...).
+
+    Raises:
+        StoreError: there are no blocks, or one has another shape or dtype than the layout and the first block.
+        PolycliError: the disk is full or refuses the write.
+    """
+    writer = _ShardWriter(folder, layout)
+    for block in blocks:
+        writer.add(block)
+    return writer.close()
+
+
+class _ShardWriter:
+    def __init__(self, folder: Path, layout: ArrayLayout) -> None:
+        self._folder = folder
+        self._layout = layout
+        self._axis = 1 if layout.shard[0] == 1 and len(layout.shard) > 1 else 0
+        self._shard_length = layout.shard[self._axis]
+        self._buffer: NDArray[Any] | None = None
+        self._filled = 0
+        self._written = 0
+        self._row_hash = ContentHash()
+        self._hashes: list[str] = []
+
+    def add(self, block: NDArray[Any]) -> None:
+        """Take the next block and write every shard that it fills."""
+        block = self._checked(block)
+        self._hash(block)
+        while block.shape[0]:
+            if self._buffer is None:
+                self._buffer = np.empty((self._shard_length, *block.shape[1:]), dtype=self._layout.dtype)
+            taken = block[: self._shard_length - self._filled]
+            self._buffer[self._filled : self._filled + len(taken)] = taken
+            self._filled += len(taken)
+            block = block[len(taken) :]
+            if self._filled == self._shard_length:
+                self._flush()
+
+    def close(self) -> StagedRow:
+        """Write what is left, and describe the whole piece."""
+        if self._buffer is None:
+            raise StoreError(f"{self._folder}: array {self._layout.name!r} has no values to write")
+        rest = self._buffer.shape[1:]
+        if self._filled:
+            self._flush()
+        one_row = self._axis == 1
+        files = sorted(path for path in (self._folder / "c").rglob("*") if path.is_file())
+        return StagedRow(
+            shape=(1, self._written, *rest) if one_row else (self._written, *rest),
+            hashes=(self._row_hash.hexdigest(),) if one_row else tuple(self._hashes),
+            layout=self._layout,
+            files={
+                path.relative_to(self._folder).as_posix(): FileEntry(size=path.stat().st_size, sha256=file_hash(path))
+                for path in files
+            },
+        )
+
+    def _checked(self, block: NDArray[Any]) -> NDArray[Any]:
+        expected = (
+            tuple(self._buffer.shape[1:])
+            if self._buffer is not None
+            else tuple(block.shape[1:])
+            if block.ndim == len(self._layout.dims) - self._axis
+            else None
+        )
+        if expected is None or tuple(block.shape[1:]) != expected or block.dtype != np.dtype(self._layout.dtype):
+            dims = self._layout.dims[self._axis :]
+            raise StoreError(
+                f"array {self._layout.name!r}: a block is {block.dtype} {tuple(block.shape)}, "
+                f"{self._layout.dtype} ({', '.join(dims)}) = (any, {', '.join(map(str, expected or ('...',)))}) was expected"
+            )
+        return block
+
+    def _hash(self, block: NDArray[Any]) -> None:
+        if self._axis == 1:
+            self._row_hash.update(block)
+            return
+        for row in block:
+            digest = ContentHash()
+            digest.update(row)
+            self._hashes.append(digest.hexdigest())
+
+    def _flush(self) -> None:
+        """Write the buffer as the next shard, fsynced, and read it back."""
+        assert self._buffer is not None  # noqa: S101  # for the type checker; both callers have filled it
+        values = self._buffer[: self._filled]
+        end = self._written + self._filled
+        rest = values.shape[1:]
+        array = open_for_writing(self._folder, self._layout, (1, end, *rest) if self._axis == 1 else (end, *rest))
+        place = (0, slice(self._written, end)) if self._axis == 1 else (slice(self._written, end),)
+        write(array, place, values)
+        back = array[place].read().result()
+        if not np.array_equal(_as_bytes(back), _as_bytes(values)):
+            raise PolycliError(f"{self._folder}: what was written reads back differently; is the disk or memory sound?")
+        self._written, self._filled = end, 0
+
+
+def open_for_writing(folder: Path, layout: ArrayLayout, shape: tuple[int, ...]) -> ts.TensorStore:
+    """The array at `folder` with metadata taken from the layout; no zarr.json is read or written."""
+    spec = {
+        "driver": "zarr3",
+        "kvstore": {"driver": "file", "path": f"{folder.absolute()}/"},
+        "metadata": layout.zarr_metadata(shape),
+        # A chunk that is not there must always mean damage, so chunks of nothing but fill values are written too.
+        "store_data_equal_to_fill_value": True,
+        "fill_missing_data_reads": False,
+        # Nothing is kept in memory that was written, so what is read back comes from the file.
+        "context": {"cache_pool": {"total_bytes_limit": 0}},
+    }
+    return ts.open(spec, open=True, assume_metadata=True).result()
+
+
+def write(array: ts.TensorStore, place: tuple[Any, ...], values: NDArray[Any]) -> None:
+    """Write and wait; tensorstore fsyncs the files."""
+    try:
+        array[place].write(values).result()
+    except (ValueError, OSError) as error:
+        raise write_error(array.kvstore.path, error) from error
+
+
+def write_error(path: str | Path, error: Exception) -> PolycliError:
+    """What to say when a disk refuses: tensorstore reports operating system errors inside ValueErrors."""
+    number = getattr(error, "errno", None)
+    if number in (errno.ENOSPC, errno.EDQUOT) or any(name in str(error) for name in ("ENOSPC", "EDQUOT")):
+        return PolycliError(
+            f"{path}: the disk is full",
+            hint="free some space and run the same line again: finished rows are kept and nothing was published",
+        )
+    return PolycliError(f"{path}: cannot write: {error}", hint="finished rows are kept: run the same line again")
+
+
+def sync_tree(root: Path) -> None:
+    """Fsync every directory under `root`, so that the names of files survive a power cut; files are synced already."""
+    for folder, _, _ in os.walk(root):
+        sync_folder(Path(folder))
+
+
+def sync_folder(folder: Path) -> None:
+    """Fsync one directory, which makes the renames in it last."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file so that it is there whole or not at all, and lasts."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise write_error(path, error) from error
+
+
+def _as_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(values).view(np.uint8)

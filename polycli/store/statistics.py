@@ -1,0 +1,135 @@
+"""Mean, spread and range of fields and of their frame-to-frame changes, summed in float64 over blocks of frames.
+
+Sums are kept as (count, mean, sum of squared deviations) and combined pairwise (Chan, Golub, LeVeque 1979), so that a
+field of small variations on a large constant keeps its variance, which a sum of squares would lose.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: What `as_dict` returns: by field, moments of the values and of the changes.
+FieldSums = dict[str, dict[str, dict[str, float]]]
+
+
+@dataclass
+class Moments:
+    """Count, mean, sum of squared deviations from the mean, and range of a set of numbers."""
+
+    count: float = 0.0
+    mean: float = 0.0
+    deviation: float = 0.0
+    minimum: float = math.inf
+    maximum: float = -math.inf
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64]) -> Moments:
+        """Moments of all entries, in two passes."""
+        if values.size == 0:
+            return cls()
+        mean = float(values.mean())
+        residual = values - mean
+        # What rounding left in the mean: the residuals of a field near 1e6 do not quite sum to zero.
+        correction = float(residual.mean())
+        deviation = float(np.square(residual).sum()) - values.size * correction**2
+        return cls(float(values.size), mean + correction, max(deviation, 0.0), float(values.min()), float(values.max()))
+
+    def merged(self, other: Moments) -> Moments:
+        """Moments of both sets together."""
+        if self.count == 0:
+            return other
+        if other.count == 0:
+            return self
+        count = self.count + other.count
+        step = other.mean - self.mean
+        return Moments(
+            count,
+            self.mean + step * (other.count / count),
+            self.deviation + other.deviation + step**2 * (self.count * other.count / count),
+            min(self.minimum, other.minimum),
+            max(self.maximum, other.maximum),
+        )
+
+    @property
+    def std(self) -> float:
+        """Population standard deviation."""
+        return math.sqrt(self.deviation / self.count) if self.count else 0.0
+
+    @property
+    def rms(self) -> float:
+        """Root mean square."""
+        return math.sqrt(self.mean**2 + self.deviation / self.count) if self.count else 0.0
+
+
+class RunningStatistics:
+    """Statistics of one trajectory that arrives in consecutive blocks of frames."""
+
+    def __init__(self, fields: Sequence[str]) -> None:
+        self._fields = tuple(fields)
+        self._values = [Moments() for _ in fields]
+        self._changes = [Moments() for _ in fields]
+        self._last_frame: NDArray[Any] | None = None
+
+    def update(self, block: NDArray[Any]) -> None:
+        """Add the next block, (time, field, x, y); the change from the frame before the block counts too."""
+        if block.ndim < 2 or block.shape[1] != len(self._fields):
+            raise ValueError(f"a block of shape {block.shape} does not have {len(self._fields)} fields on axis 1")
+        if block.shape[0] == 0:
+            return
+        for index in range(len(self._fields)):
+            values = block[:, index].astype(np.float64)
+            self._values[index] = self._values[index].merged(Moments.of(values))
+            if self._last_frame is not None:
+                border = values[0] - self._last_frame[index].astype(np.float64)
+                self._changes[index] = self._changes[index].merged(Moments.of(border))
+            self._changes[index] = self._changes[index].merged(Moments.of(np.diff(values, axis=0)))
+        self._last_frame = block[-1].copy()
+
+    def as_dict(self) -> FieldSums:
+        """The sums by field, as JSON that reads back to the same numbers. Only of finite values: JSON has no NaN."""
+        return {
+            field: {"values": _finite(asdict(values)), "changes": _finite(asdict(changes))}
+            for field, values, changes in zip(self._fields, self._values, self._changes, strict=True)
+        }
+
+    @classmethod
+    def merge(cls, parts: Sequence[Mapping[str, Mapping[str, Mapping[str, float]]]]) -> dict[str, dict[str, float]]:
+        """Statistics by field over several trajectories, combined in the given order, for a manifest.
+
+        Returns mean, std (population), rms, min, max, count, and mean_change, std_change, rms_change of the change
+        from one frame to the next; the changes are 0 where there is one frame only.
+        """
+        fields: dict[str, tuple[Moments, Moments]] = {}
+        for part in parts:
+            for field, sums in part.items():
+                values, changes = fields.get(field, (Moments(), Moments()))
+                fields[field] = (
+                    values.merged(Moments(**sums["values"])),
+                    changes.merged(Moments(**sums["changes"])),
+                )
+        return {field: _statistics(values, changes) for field, (values, changes) in fields.items()}
+
+
+def _finite(sums: dict[str, float]) -> dict[str, float]:
+    """The sums without the infinite range of an empty set, which JSON cannot hold."""
+    return {name: value for name, value in sums.items() if math.isfinite(value)}
+
+
+def _statistics(values: Moments, changes: Moments) -> dict[str, float]:
+    return {
+        "mean": values.mean,
+        "std": values.std,
+        "rms": values.rms,
+        "min": values.minimum,
+        "max": values.maximum,
+        "mean_change": changes.mean,
+        "std_change": changes.std,
+        "rms_change": changes.rms,
+        "count": values.count,
+    }

@@ -1,0 +1,98 @@
+"""Is a directory a store, and is it whole: every file there, of its size, and, when asked, of its hash."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from polycli.errors import StoreError
+from polycli.store.hashing import file_hash
+from polycli.store.layout import shard_files
+from polycli.store.manifest import AGAIN_HINT, MANIFEST_NAME, PREPARE_HINT, Manifest
+
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
+
+
+def refuse_what_is_no_store(path: Path) -> None:
+    """Return if there is a manifest at `path`.
+
+    Raises:
+        StoreError: there is none; the sentence says what there is instead.
+    """
+    if path.is_dir():
+        if (path / MANIFEST_NAME).is_file():
+            return
+        if ".partial-" in path.name:
+            raise StoreError(f"{path}: an unfinished prepare", hint="run the same prepare line again to finish it")
+        if any((path / name).is_file() for name in _ZARR_FILES):
+            raise StoreError(
+                f"{path}: a zarr that polycli did not prepare: no {MANIFEST_NAME} in it", hint=PREPARE_HINT
+            )
+        raise StoreError(f"{path}: not a store, there is no {MANIFEST_NAME} in it", hint=PREPARE_HINT)
+    if not path.exists():
+        raise StoreError(f"{path}: no such store", hint=PREPARE_HINT)
+    raise StoreError(f"{path}: {_kind_of_file(path)}, not a store, which is a folder", hint=PREPARE_HINT)
+
+
+def _kind_of_file(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_HDF5_SIGNATURE))
+    except OSError as error:
+        return f"a file that cannot be read ({error.strerror})"
+    return "an HDF5 file" if start == _HDF5_SIGNATURE else "a file"
+
+
+def check_files(path: Path, manifest: Manifest, *, hashes: bool) -> None:
+    """Compare the files of the store at `path` with its manifest: names and sizes always, all hashes if asked.
+
+    The zarr.json files, which say how to decode all others, are hashed in any case.
+
+    Raises:
+        StoreError: a file is missing, a link, of another size, or altered; the first is named, all are counted.
+    """
+    for name, info in manifest.arrays.items():
+        for expected in shard_files(name, info.shape, info.shard):
+            if expected not in manifest.files:
+                raise StoreError(f"{path}: array {name!r}: the manifest lacks the chunk {expected}", hint=AGAIN_HINT)
+    found = dict(_files_under(path))
+    problems = []
+    for name, entry in manifest.files.items():
+        status = found.get(name)
+        if status is None:
+            problems.append(f"the chunk {name} is missing" if "/c/" in name else f"{name} is missing")
+        elif not stat.S_ISREG(status.st_mode):
+            problems.append(f"{name} is a link or no plain file, which no store contains")
+        elif status.st_size != entry.size:
+            problems.append(f"{name} has {status.st_size} bytes, {entry.size} were written")
+    _raise_first(path, problems)
+    with ThreadPoolExecutor() as pool:  # hashlib lets other threads run while it hashes
+        names = [name for name in manifest.files if hashes or name.endswith("zarr.json")]
+        digests = pool.map(lambda name: file_hash(path / name), names)
+        problems = [
+            f"{name} is damaged: its hash is {digest[:12]}..., {manifest.files[name].sha256[:12]}... was written"
+            for name, digest in zip(names, digests, strict=True)
+            if digest != manifest.files[name].sha256
+        ]
+    _raise_first(path, problems)
+
+
+def _raise_first(path: Path, problems: list[str]) -> None:
+    if problems:
+        more = f" (and {len(problems) - 1} more files)" if len(problems) > 1 else ""
+        raise StoreError(f"{path}: {problems[0]}{more}", hint=AGAIN_HINT)
+
+
+def _files_under(root: Path, prefix: str = "") -> Iterator[tuple[str, os.stat_result]]:
+    """Name, relative to the store, and status of everything but plain folders; links are not followed."""
+    with os.scandir(root) as entries:
+        for entry in entries:
+            name = f"{prefix}{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files_under(Path(entry.path), f"{name}/")
+            else:
+                yield name, entry.stat(follow_symlinks=False)
