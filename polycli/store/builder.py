@@ -348,7 +348,7 @@ def _write_whole(tree: Path, label: str, values: NDArray[Any], dims: Sequence[st
     layout = ArrayLayout.whole(label, names, values.shape, values.dtype.name)
     info = _create_array(tree, layout, values.shape)
     if values.size:
-        write(open_for_writing(tree / label, layout, values.shape), (...,), values)
+        write(tree / label, open_for_writing(tree / label, layout, values.shape), (...,), values)
     return info
 
 

@@ -31,6 +31,16 @@ class Window(NamedTuple):
     length: int
     stride: int = 1
 
+    @property
+    def last(self) -> int:
+        """The number of the last frame."""
+        return self.start + (self.length - 1) * self.stride
+
+    @property
+    def frames(self) -> slice:
+        """The frames as a slice of the row."""
+        return slice(self.start, self.last + 1, self.stride)
+
 
 class Store:
     """An opened store. Thread-safe; arrays open on first use; pickling carries the path and the manifest alone.
@@ -91,12 +101,7 @@ class Store:
             out = np.empty(shape, dtype=opened.dtype.numpy_dtype)
         elif out.shape != shape or out.dtype != opened.dtype.numpy_dtype:
             raise ValueError(f"out is {out.dtype} {out.shape}, {opened.dtype.numpy_dtype} {shape} is needed")
-        futures = [
-            opened[
-                window.row, window.start : window.start + (window.length - 1) * window.stride + 1 : window.stride
-            ].read(order="C")
-            for window in windows
-        ]
+        futures = [opened[window.row, window.frames].read(order="C") for window in windows]
         for place, values in enumerate(self._wait(array, futures, windows)):
             out[place] = values
         return out
@@ -106,10 +111,9 @@ class Store:
         rows, frames, *rest = self.manifest.arrays[array].shape
         length = windows[0].length if windows else 0
         for window in windows:
-            last = window.start + (window.length - 1) * window.stride
             if window.length != length or window.length < 1 or window.stride < 1:
                 raise ValueError(f"{window}: all windows of one read are of one positive length, here {length}")
-            if not 0 <= window.row < rows or window.start < 0 or last >= frames:
+            if not 0 <= window.row < rows or window.start < 0 or window.last >= frames:
                 raise ValueError(f"{self.path}: {window} reaches outside array {array!r} of shape {(rows, frames)}")
         return (len(windows), length, *rest)
 
@@ -175,8 +179,7 @@ class Store:
 
 def _shards_of(array: str, info: ArrayInfo, window: Window) -> list[str]:
     """Folders of the shards that a window touches."""
-    last = window.start + (window.length - 1) * window.stride
-    shards = range(window.start // info.shard[1], last // info.shard[1] + 1)
+    shards = range(window.start // info.shard[1], window.last // info.shard[1] + 1)
     return [f"{array}/c/{window.row // info.shard[0]}/{shard}" for shard in shards]
 
 
@@ -195,7 +198,7 @@ def open_store(path: Path, *, family: str | None = None, verify: Verify = "sizes
     if family is not None and manifest.family != family:
         raise StoreError(
             f"{path}: a store of the family {manifest.family}, {family} was expected",
-            hint=f"use it with {manifest.family}, or prepare one: polycli prepare {family} --source NAME --output STORE",
+            hint=f"make one: polycli prepare {family} --source NAME --input FILES --output STORE",
         )
     total = sum(entry.size for entry in manifest.files.values())
     try:

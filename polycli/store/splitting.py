@@ -1,4 +1,4 @@
-"""Which rows train, validate and test: fixed by each row's content, so that parts agree and duplicates share a split."""
+"""Which rows train, validate and test: fixed by content, so that parts agree and duplicates share a split."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from polycli.errors import UserError
 from polycli.store.hashing import ROW_HASH_DIGITS
 from polycli.store.manifest import Split
 
-_RANGE = 16**ROW_HASH_DIGITS
+_RANGE = float(16**ROW_HASH_DIGITS)
 
 
 def split_rows(hashes: Sequence[str], *, validation: float, test: float) -> list[Split]:

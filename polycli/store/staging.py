@@ -104,18 +104,13 @@ class _ShardWriter:
         )
 
     def _checked(self, block: NDArray[Any]) -> NDArray[Any]:
-        expected = (
-            tuple(self._buffer.shape[1:])
-            if self._buffer is not None
-            else tuple(block.shape[1:])
-            if block.ndim == len(self._layout.dims) - self._axis
-            else None
-        )
-        if expected is None or tuple(block.shape[1:]) != expected or block.dtype != np.dtype(self._layout.dtype):
-            dims = self._layout.dims[self._axis :]
+        dims = self._layout.dims[self._axis :]
+        fits = block.ndim == len(dims) and block.dtype == np.dtype(self._layout.dtype)
+        expected = block.shape[1:] if self._buffer is None else self._buffer.shape[1:]
+        if not fits or block.shape[1:] != expected:
             raise StoreError(
-                f"array {self._layout.name!r}: a block is {block.dtype} {tuple(block.shape)}, "
-                f"{self._layout.dtype} ({', '.join(dims)}) = (any, {', '.join(map(str, expected or ('...',)))}) was expected"
+                f"array {self._layout.name!r}: a block is {block.dtype} {block.shape}, expected was "
+                f"{self._layout.dtype} ({', '.join(dims)}) with {expected or 'any'} after the first axis"
             )
         return block
 
@@ -136,7 +131,7 @@ class _ShardWriter:
         rest = values.shape[1:]
         array = open_for_writing(self._folder, self._layout, (1, end, *rest) if self._axis == 1 else (end, *rest))
         place = (0, slice(self._written, end)) if self._axis == 1 else (slice(self._written, end),)
-        write(array, place, values)
+        write(self._folder, array, place, values)
         back = array[place].read().result()
         if not np.array_equal(_as_bytes(back), _as_bytes(values)):
             raise PolycliError(f"{self._folder}: what was written reads back differently; is the disk or memory sound?")
@@ -158,12 +153,12 @@ def open_for_writing(folder: Path, layout: ArrayLayout, shape: tuple[int, ...]) 
     return ts.open(spec, open=True, assume_metadata=True).result()
 
 
-def write(array: ts.TensorStore, place: tuple[Any, ...], values: NDArray[Any]) -> None:
-    """Write and wait; tensorstore fsyncs the files."""
+def write(folder: Path, array: ts.TensorStore, place: tuple[Any, ...], values: NDArray[Any]) -> None:
+    """Write to an array opened at `folder` and wait; tensorstore fsyncs the files."""
     try:
         array[place].write(values).result()
     except (ValueError, OSError) as error:
-        raise write_error(array.kvstore.path, error) from error
+        raise write_error(folder, error) from error
 
 
 def write_error(path: str | Path, error: Exception) -> PolycliError:
