@@ -25,6 +25,9 @@ class ModelSection(Section):
     drop_path: NonNegativeFloat = Field(
         0.1, lt=1, description="stochastic depth of the last block; rises linearly from 0"
     )
+    layer_scale: PositiveFloat = Field(
+        1e-6, description="initial factor on every residual branch, as published; short runs learn faster from 0.1"
+    )
 
     @model_validator(mode="after")
     def _divisible(self) -> ModelSection:
@@ -47,6 +50,9 @@ class DataSection(Section):
     )
     micro_batch_size: dict[str, PositiveInt] = Field(
         {}, description="by dataset name, where train.micro_batch_size does not fit"
+    )
+    limit: PositiveInt | None = Field(
+        None, description="use at most this many trajectories of each store and split; --limit overrides"
     )
     validation_windows: PositiveInt = Field(64, description="windows per dataset in each validation")
     workers: int = Field(2, ge=0, description="threads that read ahead; 0 reads in step")

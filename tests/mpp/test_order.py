@@ -27,7 +27,7 @@ def test_a_place_in_the_order_does_not_depend_on_what_else_is_asked():
 
 
 def test_neighbours_in_the_order_are_unrelated():
-    """Neighbouring windows share frames; of a good permutation, the mean distance of neighbours is a third of the size."""
+    """Neighbouring windows share frames. In a good permutation neighbours are a third of the size apart on average."""
     order = shuffled(np.arange(3000), 3000, 0, "name")
 
     assert np.abs(np.diff(order)).mean() == pytest.approx(1000, rel=0.05)
