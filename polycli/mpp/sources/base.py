@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from polycli.mpp.physics import PdeDescription
 from polycli.mpp.recipe import PrepareRecipe
+from polycli.store.manifest import LeftOut
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,15 @@ class Trajectory:
 class Job(Protocol):
     """A piece of work for one process: some trajectories of one dataset. Picklable, and small when pickled."""
 
-    #: Where its trajectories come from: a file name relative to the input, or the name of a simulation.
-    source: str
-    #: The ids of its trajectories, in the order in which `trajectories` yields them.
-    ids: tuple[str, ...]
+    @property
+    def source(self) -> str:
+        """Where its trajectories come from: a file name relative to the input, or the name of a simulation."""
+        ...
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of its trajectories, in the order in which `trajectories` yields them."""
+        ...
 
     def trajectories(self, wanted: Sequence[str]) -> Iterator[Trajectory]:
         """Those of `ids` that are wanted, in order. Memory does not grow with the size of a file."""
@@ -49,6 +55,13 @@ class Dataset:
     jobs: tuple[Job, ...]
     #: Files that the jobs read; empty for a simulation.
     files: tuple[Path, ...]
+    #: What the manifest calls those files, in the same order: names relative to the input.
+    file_names: tuple[str, ...] = ()
+    #: What the source itself found wrong before anything was read in full, and what it found strange but kept.
+    rejected: tuple[LeftOut, ...] = ()
+    flagged: tuple[LeftOut, ...] = ()
+    #: Seconds of work for one process, where the source can tell; else `prepare` estimates from bytes.
+    seconds: float | None = None
 
 
 class Source(Protocol):

@@ -1,0 +1,129 @@
+"""Streams trajectories out of PDEBench's HDF5 files, a block of frames at a time, as (time, field, x, y) float32."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.errors import SourceError
+from polycli.mpp.sources.base import Trajectory
+
+#: `grouped`: an HDF5 group per trajectory; the others: an array per quantity, trajectories along its first axis.
+Layout = Literal["grouped", "compressible", "incompressible"]
+
+#: Bytes of a block as it is read. Transposing and float64 statistics hold it several times over.
+BLOCK_BYTES = 8 * 2**20
+
+COMPRESSIBLE_KEYS = ("Vx", "Vy", "density", "pressure")
+INCOMPRESSIBLE_KEYS = ("velocity", "particles")
+
+
+def open_source(path: Path) -> h5py.File:
+    """An HDF5 file opened for reading, without locks, which network file systems often lack.
+
+    Raises:
+        SourceError: missing, empty, not HDF5, or truncated.
+    """
+    try:
+        if path.stat().st_size == 0:
+            raise SourceError(f"{path}: the file is empty, an HDF5 file was expected", hint="fetch it again")
+        if not h5py.is_hdf5(path):
+            raise SourceError(f"{path}: not an HDF5 file: its signature is missing", hint="fetch it again")
+        return h5py.File(path, "r", locking=False)
+    except FileNotFoundError as error:
+        raise SourceError(f"{path}: no such file") from error
+    except OSError as error:
+        reason = "truncated" if "truncated" in str(error) else "damaged or unreadable"
+        raise SourceError(f"{path}: the HDF5 file is {reason}: {error}", hint="fetch or copy it again") from error
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Which frames and grid points are kept: every `step`-th from `start`, every `space`-th along x and y."""
+
+    start: int
+    stop: int
+    step: int
+    space: int
+
+    @property
+    def count(self) -> int:
+        """Frames that are kept."""
+        return len(range(self.start, self.stop, self.step))
+
+
+@dataclass(frozen=True)
+class PdebenchJob:
+    """Some trajectories of one file; `items` are their groups, or their places along the first axis."""
+
+    path: Path
+    source: str
+    layout: Layout
+    ids: tuple[str, ...]
+    items: tuple[str | int, ...]
+    parameters: tuple[tuple[float, ...], ...]
+    frames: Frames
+
+    def trajectories(self, wanted: Sequence[str]) -> Iterator[Trajectory]:
+        """Those of `ids` that are wanted, in order; the blocks of one must be used up before the next is asked for."""
+        with open_source(self.path) as file:
+            for name, item, parameters in zip(self.ids, self.items, self.parameters, strict=True):
+                if name in wanted:
+                    yield Trajectory(id=name, parameters=parameters, blocks=self._blocks(file, item))
+
+    def _blocks(self, file: h5py.File, item: str | int) -> Iterator[NDArray[np.float32]]:
+        arrays, lead = _arrays(file, self.layout, item)
+        frame_bytes = sum(int(np.prod(array.shape[lead + 1 :])) * array.dtype.itemsize for array in arrays)
+        frames = self.frames
+        # Blocks end where the file's chunks end, so that no compressed chunk is unpacked twice.
+        chunk = max(array.chunks[lead] if array.chunks else 1 for array in arrays)
+        span = max(1, BLOCK_BYTES // max(frame_bytes, 1)) * frames.step
+        if span > chunk:
+            span -= span % chunk
+        index: tuple[int, ...] = (int(item),) if lead else ()
+        edge = frames.start
+        while edge < frames.stop:
+            end = min(frames.stop, (edge // span + 1) * span)
+            # The first kept frame at or after the block's edge.
+            first = frames.start + -(-(edge - frames.start) // frames.step) * frames.step
+            if first < end:
+                try:
+                    parts = [array[(*index, slice(first, end, frames.step))] for array in arrays]
+                except (OSError, RuntimeError) as error:
+                    raise SourceError(
+                        f"{self.path}: trajectory {item}, frames {first} to {end - 1} cannot be read: {error}",
+                        hint="the file is damaged; fetch or copy it again",
+                    ) from error
+                yield _as_fields(parts, space=frames.space)
+            edge = end
+
+
+def _arrays(file: h5py.File, layout: Layout, item: str | int) -> tuple[list[Any], int]:
+    """The HDF5 datasets that hold the fields, and the axis of theirs that is time."""
+    if layout == "grouped":
+        return [file[str(item)]["data"]], 0
+    keys = COMPRESSIBLE_KEYS if layout == "compressible" else INCOMPRESSIBLE_KEYS
+    return [file[key] for key in keys], 1
+
+
+def _as_fields(parts: list[NDArray[Any]], *, space: int) -> NDArray[np.float32]:
+    """Arrays (time, x, y) or (time, x, y, component) to one (time, field, x, y).
+
+    HDF5 selects with strides element by element, so whole frames are read and thinned here.
+    """
+    columns = [part[:, ::space, ::space] for part in parts]
+    columns = [column[..., np.newaxis] if column.ndim == 3 else column for column in columns]
+    time, x, y, _ = columns[0].shape
+    fields = np.empty((time, sum(column.shape[-1] for column in columns), x, y), dtype=np.float32)
+    place = 0
+    with np.errstate(over="ignore"):  # A double beyond float32 becomes infinite, and is rejected as such.
+        for column in columns:
+            fields[:, place : place + column.shape[-1]] = np.moveaxis(column, -1, 1)
+            place += column.shape[-1]
+    return fields
