@@ -37,8 +37,8 @@ def verbs_of(family: str) -> tuple[str, ...]:
     return tuple(verb for verb in VERBS if find_spec(f"polycli.{family}.{verb}") is not None)
 
 
-def verb_module(family: str, verb: str) -> ModuleType:
-    """The module whose `run` does `polycli VERB FAMILY`.
+def require_verb(family: str, verb: str) -> None:
+    """Make sure that `polycli VERB FAMILY` exists.
 
     Raises:
         UserError: no such family, or it does not have this verb in this version.
@@ -51,4 +51,13 @@ def verb_module(family: str, verb: str) -> ModuleType:
             f"{family} does not have the verb `{verb}` in this version: {instead}",
             hint="polycli --help lists what there is",
         )
+
+
+def verb_module(family: str, verb: str) -> ModuleType:
+    """The module whose `run` does `polycli VERB FAMILY`.
+
+    Raises:
+        UserError: as `require_verb`.
+    """
+    require_verb(family, verb)
     return importlib.import_module(f"polycli.{family}.{verb}")

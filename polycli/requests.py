@@ -84,3 +84,15 @@ class EmbedRequest:
     limit: int | None = None
     overrides: tuple[str, ...] = ()
     json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRequest:
+    """`polycli study`: a recipe of experiments to a folder of runs and one table."""
+
+    recipe: str
+    output: Path
+    overrides: tuple[str, ...] = ()
+    limit: int | None = None
+    dry_run: bool = False
+    json: bool = False

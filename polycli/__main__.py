@@ -1,0 +1,97 @@
+"""`polycli` and `python -m polycli`: runs a command line and turns whatever happens into an exit code and one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+
+from polycli import console
+from polycli.errors import PolycliError, UserError
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Entry point of the `polycli` command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code. Expected problems become a sentence, others a traceback file."""
+    # The only way to a JSON error from a command line that may not even parse.
+    as_json = "--json" in arguments
+    try:
+        from polycli.cli import app
+        from polycli.commands.options import Invocation
+
+        app(args=list(arguments), prog_name="polycli", obj=Invocation(tuple(arguments)))
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
+    except PolycliError as error:
+        _report(error, as_json=as_json)
+        return error.exit_code
+    except KeyboardInterrupt:
+        console.say("interrupted")
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001  # The last line of defence: it reports, and ends with 1.
+        _report_unexpected(error, as_json=as_json)
+        return 1
+    return 0
+
+
+def _report(error: PolycliError, *, as_json: bool) -> None:
+    if not _speaks(error):
+        return
+    if as_json:
+        _report_json(type(error).__name__, error.message, error.hint, error.exit_code)
+        return
+    console.error(error.message if error.hint is None else f"{error.message}\n  hint: {error.hint}")
+
+
+def _speaks(error: PolycliError) -> bool:
+    """Whether this rank says it: wrong input is the same for all ranks of a machine, so the first of each is enough."""
+    started_by_nproc = "POLYCLI_LOCAL_RANKS" in os.environ  # Its parent shows the rank that failed, and only that.
+    first_here = os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")) == "0"
+    return started_by_nproc or first_here or not isinstance(error, UserError)
+
+
+def _report_unexpected(error: Exception, *, as_json: bool) -> None:
+    """One line, and the traceback where it can be found: on the screen with POLYCLI_DEBUG=1, else in a file."""
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    first_line = what.splitlines()[0]
+    if os.environ.get("POLYCLI_DEBUG"):
+        traceback.print_exception(error, file=sys.stderr)
+        where = None
+    else:
+        where = _write_traceback(error)
+    if as_json:
+        _report_json(type(error).__name__, str(error), where, 1)
+    else:
+        console.error(f"{first_line}\n  {where}" if where else first_line)
+
+
+def _write_traceback(error: Exception) -> str:
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="polycli-", suffix=".traceback.txt", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(f"polycli {' '.join(sys.argv[1:])}\n")
+            traceback.print_exception(error, file=file)
+    except OSError:
+        # A full disk may be what went wrong in the first place.
+        return "POLYCLI_DEBUG=1 shows the traceback"
+    return f"the traceback is in {file.name}; POLYCLI_DEBUG=1 shows it here"
+
+
+def _report_json(kind: str, message: str, hint: str | None, exit_code: int) -> None:
+    """One line of JSON on stderr: stdout stays empty when there is no result."""
+    document = {"error": {"kind": kind, "message": message, "hint": hint, "exit_code": exit_code}}
+    print(json.dumps(document), file=sys.stderr, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

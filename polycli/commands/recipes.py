@@ -1,0 +1,129 @@
+"""`polycli recipes ls|show|copy|check|schema`: what recipes there are, and whether one is right."""
+
+from __future__ import annotations
+
+import json as json_format
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polycli import console
+from polycli.commands.options import Family, Json, Overrides, table
+from polycli.errors import RecipeError, UserError
+
+PANEL = "Look around"
+_Name = Annotated[str, typer.Argument(metavar="RECIPE", help="a file, or the name of a shipped recipe")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group to the application."""
+    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, show, copy and check recipes.")
+    for name, command in (("ls", ls), ("show", show), ("copy", copy), ("check", check), ("schema", schema)):
+        group.command(name)(command)
+    app.add_typer(group, name="recipes", rich_help_panel=PANEL)
+
+
+def ls(*, json: Json = False) -> None:
+    """List the recipes that polycli ships."""
+    from polycli.recipes import shipped_recipes
+
+    recipes = shipped_recipes()
+    if json:
+        console.result(
+            [
+                {
+                    "name": recipe.name,
+                    "family": recipe.family,
+                    "verb": recipe.verb,
+                    "description": recipe.description,
+                    "path": str(recipe.path),
+                }
+                for recipe in recipes
+            ]
+        )
+        return
+    rows = [(recipe.name, recipe.family, recipe.verb, recipe.description) for recipe in recipes]
+    console.result(table(rows, ("name", "family", "verb", "what it is")))
+
+
+def show(
+    recipe: _Name,
+    *,
+    overrides: Overrides = None,
+    resolved: Annotated[bool, typer.Option("--resolved", help="with every inherited and default key")] = False,
+    json: Json = False,
+) -> None:
+    """Print a recipe: as it stands in its file, or resolved."""
+    from polycli.recipes import dump_recipe, find_recipe, load_any_recipe
+
+    if json:
+        console.result(load_any_recipe(recipe, overrides or ()).model_dump(mode="json"))
+    elif resolved or overrides:
+        console.result(dump_recipe(load_any_recipe(recipe, overrides or ())))
+    else:
+        path = find_recipe(recipe)
+        try:
+            console.result(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"{path}: cannot be read as text: {error}") from error
+
+
+def copy(
+    recipe: _Name,
+    target: Annotated[Path | None, typer.Argument(help="a file or a folder; here if absent")] = None,
+    *,
+    force: Annotated[bool, typer.Option("--force", help="replace a file that is there")] = False,
+) -> None:
+    """Copy a recipe, to change it."""
+    from polycli.recipes import find_recipe
+
+    source = find_recipe(recipe)
+    goal = (target or Path()).expanduser()
+    if goal.is_dir():
+        goal = goal / source.name
+    if goal.exists() and goal.samefile(source):
+        raise UserError(f"{goal} is the recipe itself", hint="name another file or folder")
+    if goal.exists() and not force:
+        raise UserError(f"{goal} is there already", hint="--force replaces it")
+    if not goal.parent.is_dir():
+        raise UserError(f"{goal.parent} is no folder that exists", hint=f"mkdir -p {goal.parent}")
+    shutil.copyfile(source, goal)
+    console.say(f"{recipe} copied to {goal}")
+
+
+def check(
+    files: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="files or names of shipped recipes")],
+    *,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Check recipes: every problem with its line and the nearest key that exists."""
+    from polycli.recipes import load_any_recipe
+
+    outcome: dict[str, str | None] = {}
+    for name in files:
+        try:
+            recipe = load_any_recipe(name, overrides or ())
+        except RecipeError as error:
+            outcome[name] = str(error)
+        else:
+            outcome[name] = None
+            if not json:
+                about = recipe.model_dump(include={"family", "verb"})
+                console.result(f"{name}: a good recipe for `{about['verb']} {about['family']}`")
+    if json:
+        console.result(
+            [{"recipe": name, "ok": problem is None, "problem": problem} for name, problem in outcome.items()]
+        )
+    wrong = [problem for problem in outcome.values() if problem is not None]
+    if wrong:
+        raise RecipeError("\n".join(wrong))
+
+
+def schema(family: Family, verb: Annotated[str, typer.Argument(metavar="VERB")] = "pretrain") -> None:
+    """Print the JSON Schema of a family's recipes, for editors."""
+    from polycli.recipes import json_schema
+
+    console.result(json_format.dumps(json_schema(family, verb), indent=2))

@@ -1,0 +1,110 @@
+"""The commands that look around or pass things on: inspect, export, search, weights, doctor, demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polycli import console
+from polycli.commands.options import Family, Json, table
+from polycli.errors import UserError
+
+PANEL = "Look around"
+RESULT_PANEL = "Results"
+#: Options of a command that does not exist yet are not told apart: each gets the same answer.
+_TAKES_ANYTHING = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command("search", rich_help_panel=RESULT_PANEL, context_settings=_TAKES_ANYTHING)(search)
+    app.command("export", rich_help_panel=RESULT_PANEL)(export)
+    app.command("inspect", rich_help_panel=PANEL)(inspect)
+    weights = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List the public checkpoints.")
+    weights.callback()(_weights)
+    weights.command("ls")(weights_ls)
+    app.add_typer(weights, name="weights", rich_help_panel=PANEL)
+    app.command("doctor", rich_help_panel=PANEL)(doctor)
+    app.command("demo", rich_help_panel=PANEL)(demo)
+
+
+def search(embeddings: Annotated[Path, typer.Argument(metavar="EMBEDDINGS")]) -> None:
+    """Find neighbours in embeddings."""
+    raise UserError(
+        f"{embeddings}: `search` is not in this version, because no family writes embeddings yet",
+        hint="polycli --help lists what there is",
+    )
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="a run or a checkpoint in it")],
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", metavar="FILE", help="a .safetensors file; its description goes beside it")
+    ] = Path("model.safetensors"),
+    force: Annotated[bool, typer.Option("--force", help="replace files that are there")] = False,
+    json: Json = False,
+) -> None:
+    """Copy the weights and their description out of a run: the pair that people share."""
+    from polycli.exporting import export_checkpoint
+
+    written = export_checkpoint(checkpoint.expanduser(), output.expanduser(), force=force)
+    if json:
+        console.result(written)
+
+
+def inspect(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="a store, run, checkpoint, recipe or source file")],
+    *,
+    verify: Annotated[bool, typer.Option("--verify", help="read and hash everything")] = False,
+    json: Json = False,
+) -> None:
+    """Say in a few lines what a file or folder is."""
+    from polycli.inspection import inspect_path
+
+    found = inspect_path(path.expanduser(), verify=verify)
+    console.result(found.document if json else "\n".join(found.lines))
+
+
+def _weights() -> None:
+    """List the public checkpoints that polycli knows. Nothing is downloaded."""
+
+
+def weights_ls(*, json: Json = False) -> None:
+    """List the public checkpoints that polycli knows. Nothing is downloaded."""
+    from polycli.known_weights import KNOWN_WEIGHTS
+
+    if json:
+        console.result([weights.as_document() for weights in KNOWN_WEIGHTS])
+        return
+    rows = [(w.name, w.family, w.size, w.licence, w.address or "not published") for w in KNOWN_WEIGHTS]
+    console.result(table(rows, ("name", "family", "parameters", "licence", "address")))
+    for weights in KNOWN_WEIGHTS:
+        if weights.remark:
+            console.say(f"{weights.name}: {weights.remark}")
+
+
+def doctor(*, json: Json = False) -> None:
+    """Say what this machine has, and what is missing."""
+    from polycli.doctor import examine
+
+    findings = examine()
+    if json:
+        console.result([finding.as_document() for finding in findings])
+    else:
+        console.result("\n".join(finding.line() for finding in findings))
+    if any(finding.state == "fail" for finding in findings):
+        raise typer.Exit(1)
+
+
+def demo(
+    family: Family,
+    *,
+    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="where everything goes")] = Path("demo"),
+) -> None:
+    """Run a whole example: simulate, prepare, pretrain, eval."""
+    from polycli.demo import run_demo
+
+    run_demo(family, output.expanduser())

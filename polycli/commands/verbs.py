@@ -1,0 +1,321 @@
+"""The verbs that take a family: each builds a request and hands it to `polycli.FAMILY.VERB.run`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polycli.commands.options import (
+    SEES_LEFTOVERS,
+    Checkpoint,
+    Data,
+    DryRun,
+    Family,
+    Json,
+    Limit,
+    Nproc,
+    OptionalRecipe,
+    Overrides,
+    PrintCommand,
+    Recipe,
+    SplitName,
+    finish,
+    parse_part,
+    refuse_leftovers,
+    start_ranks_if_asked,
+)
+from polycli.errors import UserError
+from polycli.families import require_verb, verb_module
+from polycli.paths import expand_paths
+from polycli.requests import (
+    EmbedRequest,
+    EvalRequest,
+    PredictRequest,
+    PrepareRequest,
+    ResumePolicy,
+    StudyRequest,
+    TrainRequest,
+)
+
+DATA_PANEL = "Data"
+MODEL_PANEL = "Models"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the application, in the order of use."""
+    app.command("prepare", rich_help_panel=DATA_PANEL, context_settings=SEES_LEFTOVERS)(prepare)
+    for name, command in (
+        ("pretrain", pretrain),
+        ("finetune", finetune),
+        ("eval", evaluate),
+        ("predict", predict),
+        ("embed", embed),
+        ("study", study),
+    ):
+        app.command(name, rich_help_panel=MODEL_PANEL, context_settings=SEES_LEFTOVERS)(command)
+
+
+def prepare(
+    context: typer.Context,
+    family: Family,
+    *,
+    source: Annotated[str, typer.Option("--source", metavar="NAME", help="what the input is, such as pdebench")],
+    output: Annotated[Path, typer.Option("--output", metavar="STORE", help="where the store goes")],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="PATH", help="a file, a folder, a quoted glob or @list.txt; can be repeated"),
+    ] = None,
+    recipe: OptionalRecipe = None,
+    overrides: Overrides = None,
+    workers: Annotated[int | None, typer.Option("--workers", metavar="N", min=1, help="parallel processes")] = None,
+    limit: Limit = None,
+    part: Annotated[
+        str | None, typer.Option("--part", metavar="I/N", help="only this part of the work; auto in a job array")
+    ] = None,
+    finalize: Annotated[bool, typer.Option("--finalize", help="join the parts that --part wrote")] = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Turn source files into checked zarr stores."""
+    refuse_leftovers(context)
+    require_verb(family, "prepare")
+    if part is not None and finalize:
+        raise UserError("--part and --finalize are two steps: first every part, then --finalize once")
+    _check_recipe(family, "prepare", recipe, overrides)
+    request = PrepareRequest(
+        source=source,
+        inputs=expand_paths(inputs or ()),
+        output=output.expanduser(),
+        recipe=recipe,
+        overrides=tuple(overrides or ()),
+        workers=workers,
+        limit=limit,
+        part=parse_part(part),
+        finalize=finalize,
+        dry_run=dry_run,
+        json=json,
+    )
+    finish(verb_module(family, "prepare").run(request), json=json)
+
+
+_RunFolder = Annotated[
+    Path | None, typer.Option("--output", metavar="RUN", help="where the run goes; runs/<recipe name> if absent")
+]
+_Resume = Annotated[
+    ResumePolicy, typer.Option("--resume", help="go on with a run that is there: if there is one, never, or only then")
+]
+
+
+def pretrain(
+    context: typer.Context,
+    family: Family,
+    *,
+    recipe: Recipe,
+    data: Data = None,
+    output: _RunFolder = None,
+    overrides: Overrides = None,
+    limit: Limit = None,
+    resume: _Resume = "auto",
+    nproc: Nproc = None,
+    print_command: PrintCommand = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Train a model from the start on stores."""
+    refuse_leftovers(context)
+    require_verb(family, "pretrain")
+    _check_recipe(family, "pretrain", recipe, overrides)
+    request = TrainRequest(
+        recipe=recipe,
+        data=expand_paths(data or ()),
+        output=None if output is None else output.expanduser(),
+        overrides=tuple(overrides or ()),
+        resume=resume,
+        limit=limit,
+        dry_run=dry_run,
+        json=json,
+    )
+    start_ranks_if_asked(context, None if dry_run else nproc, print_command=print_command)
+    finish(verb_module(family, "pretrain").run(request), json=json)
+
+
+def finetune(
+    context: typer.Context,
+    family: Family,
+    *,
+    recipe: Recipe,
+    checkpoint: Checkpoint,
+    data: Data = None,
+    output: _RunFolder = None,
+    overrides: Overrides = None,
+    limit: Limit = None,
+    resume: _Resume = "auto",
+    nproc: Nproc = None,
+    print_command: PrintCommand = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Train a checkpoint further, on other data or for another purpose."""
+    refuse_leftovers(context)
+    require_verb(family, "finetune")
+    _check_recipe(family, "finetune", recipe, overrides)
+    request = TrainRequest(
+        recipe=recipe,
+        checkpoint=checkpoint.expanduser(),
+        data=expand_paths(data or ()),
+        output=None if output is None else output.expanduser(),
+        overrides=tuple(overrides or ()),
+        resume=resume,
+        limit=limit,
+        dry_run=dry_run,
+        json=json,
+    )
+    start_ranks_if_asked(context, None if dry_run else nproc, print_command=print_command)
+    finish(verb_module(family, "finetune").run(request), json=json)
+
+
+def evaluate(
+    context: typer.Context,
+    family: Family,
+    *,
+    checkpoint: Checkpoint,
+    data: Data = None,
+    split: Annotated[SplitName, typer.Option("--split", help="which rows of the stores")] = "test",
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="DIR", help="where scores.json, report.html and figures/ go")
+    ] = None,
+    limit: Limit = None,
+    overrides: Overrides = None,
+    allow_overlap: Annotated[
+        bool, typer.Option("--allow-overlap", help="score rows even if the model was trained on them")
+    ] = False,
+    nproc: Nproc = None,
+    print_command: PrintCommand = False,
+    json: Json = False,
+) -> None:
+    """Say with numbers and pictures how good a checkpoint is."""
+    refuse_leftovers(context)
+    require_verb(family, "eval")
+    request = EvalRequest(
+        checkpoint=checkpoint.expanduser(),
+        data=expand_paths(data or ()),
+        split=split,
+        output=None if output is None else output.expanduser(),
+        limit=limit,
+        overrides=tuple(overrides or ()),
+        allow_overlap=allow_overlap,
+        json=json,
+    )
+    start_ranks_if_asked(context, nproc, print_command=print_command)
+    finish(verb_module(family, "eval").run(request), json=json)
+
+
+_Rows = Annotated[SplitName | None, typer.Option("--split", help="which rows of a store; all if absent")]
+
+
+def predict(
+    context: typer.Context,
+    family: Family,
+    *,
+    checkpoint: Checkpoint,
+    data: Data = None,
+    output: Annotated[Path, typer.Option("--output", metavar="OUT", help="where the predictions go")],
+    split: _Rows = None,
+    limit: Limit = None,
+    overrides: Overrides = None,
+    nproc: Nproc = None,
+    print_command: PrintCommand = False,
+    json: Json = False,
+) -> None:
+    """Write what a model says about data whose truth is not known."""
+    refuse_leftovers(context)
+    require_verb(family, "predict")
+    request = PredictRequest(
+        checkpoint=checkpoint.expanduser(),
+        data=_some_data(data),
+        output=output.expanduser(),
+        split=split,
+        limit=limit,
+        overrides=tuple(overrides or ()),
+        json=json,
+    )
+    start_ranks_if_asked(context, nproc, print_command=print_command)
+    finish(verb_module(family, "predict").run(request), json=json)
+
+
+def embed(
+    context: typer.Context,
+    family: Family,
+    *,
+    checkpoint: Checkpoint,
+    data: Data = None,
+    output: Annotated[Path, typer.Option("--output", metavar="EMBEDDINGS", help="where the embeddings go")],
+    split: _Rows = None,
+    limit: Limit = None,
+    overrides: Overrides = None,
+    nproc: Nproc = None,
+    print_command: PrintCommand = False,
+    json: Json = False,
+) -> None:
+    """Write one vector per row of data, with its id."""
+    refuse_leftovers(context)
+    require_verb(family, "embed")
+    request = EmbedRequest(
+        checkpoint=checkpoint.expanduser(),
+        data=_some_data(data),
+        output=output.expanduser(),
+        split=split,
+        limit=limit,
+        overrides=tuple(overrides or ()),
+        json=json,
+    )
+    start_ranks_if_asked(context, nproc, print_command=print_command)
+    finish(verb_module(family, "embed").run(request), json=json)
+
+
+def study(
+    context: typer.Context,
+    family: Family,
+    *,
+    recipe: Recipe,
+    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="where the runs and the table go")],
+    overrides: Overrides = None,
+    limit: Limit = None,
+    nproc: Nproc = None,
+    print_command: PrintCommand = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Run a grid of experiments and put them into one table."""
+    refuse_leftovers(context)
+    require_verb(family, "study")
+    _check_recipe(family, "study", recipe, overrides)
+    request = StudyRequest(
+        recipe=recipe,
+        output=output.expanduser(),
+        overrides=tuple(overrides or ()),
+        limit=limit,
+        dry_run=dry_run,
+        json=json,
+    )
+    start_ranks_if_asked(context, None if dry_run else nproc, print_command=print_command)
+    finish(verb_module(family, "study").run(request), json=json)
+
+
+def _check_recipe(family: str, verb: str, recipe: str | None, overrides: Sequence[str] | None) -> None:
+    """Refuse a wrong recipe here, before the family's module brings torch in and before any rank is started."""
+    from polycli.recipes import default_recipe, load_recipe
+
+    if recipe is not None:
+        load_recipe(recipe, family=family, verb=verb, overrides=tuple(overrides or ()))
+    elif overrides:
+        default_recipe(family, verb, tuple(overrides))
+
+
+def _some_data(data: Sequence[str] | None) -> tuple[Path, ...]:
+    if not data:
+        raise UserError("there is nothing to work on: --data is missing", hint="--data STORE, or --data FILE")
+    return expand_paths(data)
