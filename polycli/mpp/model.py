@@ -14,10 +14,13 @@ from torch.utils.checkpoint import checkpoint
 
 from polycli.errors import UserError
 from polycli.mpp.attention import Axes, SpaceTimeBlock
+from polycli.mpp.flops import flops_per_sample
 from polycli.mpp.normalization import change_scale, field_statistics, widen
 from polycli.mpp.position_bias import POSITION_BIASES
 from polycli.mpp.recipe import ModelSection
 from polycli.mpp.stem import FieldProjection, Head, Stem, select_fields
+
+__all__ = ["AViT", "flops_per_sample", "parameter_count", "patch_grid_check"]
 
 
 class AViT(nn.Module):

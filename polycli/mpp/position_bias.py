@@ -70,12 +70,15 @@ class ContinuousPositionBias(nn.Module):
 class NoPositionBias(nn.Module):
     """Attention that does not know where tokens are."""
 
+    def __init__(self, heads: int) -> None:  # noqa: ARG002  # as its siblings
+        super().__init__()
+
     @staticmethod
     def features(length: int, device: torch.device) -> Float[Tensor, "2 offsets 1"]:
         """Nothing to know; of the shape that the others have."""
         return torch.zeros(2, 2 * length - 1, 1, device=device)
 
-    def forward(self, features: Float[Tensor, "p offsets 1"]) -> None:  # noqa: ARG002  # the signature of its siblings
+    def forward(self, features: Float[Tensor, "p offsets 1"]) -> None:  # noqa: ARG002  # as its siblings
         """No bias."""
         return
 
