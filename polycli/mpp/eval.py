@@ -1,0 +1,234 @@
+"""`polycli eval mpp`: a checkpoint and stores to scores, figures and a report."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polycli import __version__
+from polycli.console import note, progress, rank, result, say, warn
+from polycli.errors import StoreError, UserError
+from polycli.mpp.forecasts import ForecastHeader, remove, replace, writing
+from polycli.mpp.physics import PdeDescription
+from polycli.mpp.report import write_report
+from polycli.mpp.rollout import conditions
+from polycli.mpp.scores import finite_json, one_step_scores, rollout_scores
+from polycli.mpp.scoring import Illustration, Subset, score_one_step, score_rollouts
+from polycli.mpp.settings import EvalSettings
+from polycli.mpp.subject import Subject, load_subject
+from polycli.paths import expand_paths
+from polycli.recipes import default_recipe
+from polycli.report.bootstrap import Bootstrap
+from polycli.report.table import as_text
+from polycli.requests import EvalRequest, JsonDocument
+from polycli.store.manifest import SPLITS, Split
+from polycli.store.reader import Store, find_stores, open_store
+
+
+def run(request: EvalRequest) -> JsonDocument | None:
+    """Score a checkpoint on the trajectories of a split, beside persistence and linear extrapolation.
+
+    Raises:
+        UserError: checkpoint, stores and settings do not fit each other, or the checkpoint was trained on what it
+            would be tested on; nothing was written.
+    """
+    settings = default_recipe("mpp", "eval", request.overrides, schema=EvalSettings)
+    split = _split(request.split)
+    if rank() > 0:
+        return None  # Scores are made by one process: no trajectory waits for another.
+    subject = load_subject(request.checkpoint, settings.data)
+    subsets = [_subset(store, subject, split, request.limit) for store in open_stores(request.data, subject)]
+    overlap = check_overlap(subsets, subject, allow=request.allow_overlap)
+    output = output_folder(request, subject)
+    scores: JsonDocument = {
+        "split": split,
+        "checkpoint": str(subject.model_file),
+        "selected_by": subject.selected_by,
+        "store_hash": {subset.store.name: subset.store.manifest.store_hash for subset in subsets},
+        "model_hash": subject.model_hash,
+        "version": __version__,
+        "history": subject.history,
+        "time_stride": subject.time_stride,
+        "overlap": overlap,
+        "settings": settings.model_dump(mode="json", exclude={"family", "verb", "data"}),
+        "datasets": {},
+    }
+    output.mkdir(parents=True, exist_ok=True)
+    unfinished = output / f".partial-{os.getpid()}"
+    remove(unfinished)
+    unfinished.mkdir()
+    try:
+        pictures = {}
+        for subset in subsets:
+            scores["datasets"][subset.store.name], pictures[subset.store.name] = score(
+                subject, subset, settings, provenance(scores), unfinished
+            )
+        scores = finite_json(scores)
+        tables = write_report(scores, {subset.store.name: subset.about for subset in subsets}, pictures, unfinished)
+        (unfinished / "scores.json").write_text(json.dumps(scores, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        # scores.json comes last: who finds a new one finds what belongs to it.
+        for part in ("rollouts", "figures", "report.html", "scores.json"):
+            if (unfinished / part).exists():
+                replace(unfinished / part, output / part)
+    finally:
+        remove(unfinished)
+    say(f"report: {output / 'report.html'}")
+    if not request.json:
+        result("\n\n".join(as_text(table) for table in tables))
+    return scores
+
+
+def open_stores(data: Sequence[Path], subject: Subject) -> list[Store]:
+    """The stores of `--data` or, where there is none, those that the run was trained on.
+
+    Raises:
+        StoreError: none is named or found, or two have one name.
+    """
+    known: dict[str, Any] = {}
+    if subject.run is not None and (subject.run / "data.json").is_file():
+        known = json.loads((subject.run / "data.json").read_text(encoding="utf-8"))
+    if not data:
+        if not known:
+            raise StoreError(
+                f"there is no data to evaluate on, and {subject.model_file} lies in no run that names its stores",
+                hint="give --data STORE",
+            )
+        say(f"data: the run's own stores, {', '.join(known)}")
+    paths = find_stores(expand_paths(data or [entry["path"] for entry in known.values()]), family="mpp")
+    stores = sorted((open_store(path, family="mpp") for path in paths), key=lambda store: store.name)
+    for first, second in pairwise(stores):
+        if first.name == second.name:
+            raise StoreError(f"two stores have the name {first.name}: {first.path} and {second.path}")
+    for store in stores:
+        trained = known.get(store.name, {}).get("store_hash")
+        if trained is not None and trained != store.manifest.store_hash:
+            warn(f"{store.path}: not the store that the run was trained on, though it has the same name")
+    return stores
+
+
+def check_overlap(subsets: Sequence[Subset], subject: Subject, *, allow: bool) -> JsonDocument:
+    """What scores.json says of trajectories that were trained on; found by content, whatever their store is called.
+
+    Raises:
+        StoreError: there are some, and they are not allowed.
+    """
+    if subject.trained_rows is None:
+        note("the checkpoint does not say what it was trained on: an overlap with the data cannot be seen")
+        return {"checked": False, "trajectories": None, "allowed": allow}
+    trained = {digest: name for name, rows in subject.trained_rows.items() for digest in rows}
+    count = 0
+    for subset in subsets:
+        manifest = subset.store.manifest
+        shared = [int(row) for row in subset.rows if manifest.row_hashes[row] in trained]
+        count += len(shared)
+        if not shared:
+            continue
+        first = shared[0]
+        sentence = (
+            f"{subset.store.path}: {len(shared)} of {len(subset.rows)} trajectories were trained on, "
+            f"{manifest.row_ids[first]} for one, as part of {trained[manifest.row_hashes[first]]}"
+        )
+        if not allow:
+            raise StoreError(
+                sentence, hint="choose data that was held back, or --allow-overlap, which scores.json then records"
+            )
+        warn(sentence)
+    return {"checked": True, "trajectories": count, "allowed": allow}
+
+
+def output_folder(request: EvalRequest, subject: Subject) -> Path:
+    """Where to write: `--output`, else RUN/eval/SPLIT, else ./eval."""
+    if request.output is None:
+        return Path("eval") if subject.run is None else subject.run / "eval" / request.split
+    if request.output.exists() and not request.output.is_dir():
+        raise UserError(f"{request.output}: is a file, a folder was expected", hint="give another --output")
+    return request.output
+
+
+def provenance(scores: JsonDocument) -> JsonDocument:
+    """What a file of frames must say about where it comes from."""
+    return {
+        key: scores[key] for key in ("checkpoint", "selected_by", "model_hash", "version", "history", "time_stride")
+    }
+
+
+def score(
+    subject: Subject, subset: Subset, settings: EvalSettings, origin: JsonDocument, folder: Path
+) -> tuple[JsonDocument, Illustration]:
+    """All scores of one dataset, and some frames to look at."""
+    name, interval = subset.store.name, subset.about.dt * subset.time_stride
+    bootstrap = Bootstrap(samples=settings.bootstrap_samples, seed=settings.seed)
+    windows = len(subset.rows) * min(subset.windows, max(1, settings.max_windows // len(subset.rows)))
+    with progress(windows, f"{name}: one step") as bar:
+        one_step = score_one_step(
+            subject.model, subset, batch_size=settings.batch_size, max_windows=settings.max_windows, progress=bar
+        )
+    steps = min(settings.rollout_steps or subset.frames, subset.frames - subset.history)
+    with progress(steps * len(subset.rows), f"{name}: rollouts") as bar, ExitStack() as files:
+        saved = None
+        if settings.save_rollouts:
+            header = rollout_header(subset, steps, {**origin, "store_hash": subset.store.manifest.store_hash})
+            saved = files.enter_context(writing(folder / "rollouts" / f"{name}.zarr", [header]))[0]
+        rollouts = score_rollouts(
+            subject.model, subset, steps=steps, batch_size=settings.rollout_batch_size, progress=bar, saved=saved
+        )
+    if not rollouts.finite.all():
+        warn(f"{name}: {int((~rollouts.finite).sum())} of {len(subset.rows)} rollouts are not finite to the end")
+    found: JsonDocument = {
+        "trajectories": len(subset.rows),
+        "row_ids": [subset.store.manifest.row_ids[row] for row in subset.rows],
+        "one_step": one_step_scores(one_step, subset.about, bootstrap),
+        "rollout": rollout_scores(rollouts, subset.about, bootstrap, history=subset.history, interval=interval),
+    }
+    return found, rollouts.illustration
+
+
+def rollout_header(subset: Subset, steps: int, origin: JsonDocument) -> ForecastHeader:
+    """Of the rollouts from the first frames."""
+    time = subset.store.read("time")[:: subset.time_stride].astype(np.float64)
+    return ForecastHeader(
+        name=subset.store.name,
+        about=subset.about,
+        trajectories=tuple(subset.store.manifest.row_ids[row] for row in subset.rows),
+        time=time[subset.history : subset.history + steps],
+        provenance=origin,
+    )
+
+
+def _split(name: str) -> Split:
+    for split in SPLITS:
+        if split == name:
+            return split
+    raise UserError(f"--split {name}: there is no such split", hint=f"the splits are {', '.join(SPLITS)}")
+
+
+def _subset(store: Store, subject: Subject, split: Split, limit: int | None) -> Subset:
+    """The trajectories to score, after everything that could stop it has been looked at."""
+    about = PdeDescription.model_validate(store.manifest.about)
+    read = conditions(str(store.path), about, known=subject.section.fields, patch_size=subject.section.patch_size)
+    rows = store.rows(split)[:limit]
+    if len(rows) == 0:
+        raise StoreError(
+            f"{store.path}: no trajectory is in the split {split}; there are {dict(store.manifest.splits)}",
+            hint="choose another --split, or prepare the store from more trajectories",
+        )
+    subset = Subset(store, about, read, rows, subject.history, subject.time_stride)
+    frames = store.manifest.arrays["fields"].shape[1]
+    if subset.frames <= subset.history:
+        raise StoreError(
+            f"{store.path}: a trajectory has {frames} frames, history {subset.history} at time_stride "
+            f"{subset.time_stride} needs at least {subset.history * subset.time_stride + 1}",
+            hint="--set data.history=N, with fewer frames than the model was trained with, or longer trajectories",
+        )
+    if split == "test" and store.manifest.splits.get("validation", 0) == 0 and len(store.rows("validation")):
+        note(
+            f"{store.path}: it is so small that validation shares these trajectories: the checkpoint was chosen by them"
+        )
+    return subset

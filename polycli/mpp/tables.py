@@ -1,0 +1,116 @@
+"""The tables of an MPP evaluation, for a terminal and for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from polycli.report.table import NOTHING, Table, interval, number
+
+METRICS = {"nrmse": "NRMSE", "vrmse": "VRMSE"}
+SPANS = {"step_1": "step 1", "steps_1_to_5": "mean of steps 1 to 5", "trajectory": "mean of all {steps} steps"}
+_ENTRY_COLUMNS = ("model", "95 % interval", "persistence", "linear", "model / persistence", "95 % interval")
+
+
+def one_step_table(datasets: Mapping[str, Any]) -> Table:
+    """One row for each dataset and metric."""
+    rows = [
+        [name, METRICS[metric], *_entry_cells(found["one_step"][metric], found["trajectories"])]
+        for name, found in datasets.items()
+        for metric in METRICS
+    ]
+    return Table("One step", ["dataset", "metric", *_ENTRY_COLUMNS], rows, _single(datasets), 2, _every(2, len(rows)))
+
+
+def rollout_table(datasets: Mapping[str, Any]) -> Table:
+    """One row for each dataset, metric and span of steps."""
+    rows = []
+    ends = set()
+    for name, found in datasets.items():
+        for metric, shown in METRICS.items():
+            for span, text in SPANS.items():
+                if span in found["rollout"][metric]:
+                    entry = found["rollout"][metric][span]
+                    rows.append(
+                        [
+                            name,
+                            shown,
+                            text.format(steps=found["rollout"]["steps"]),
+                            *_entry_cells(entry, found["trajectories"]),
+                        ]
+                    )
+        ends.add(len(rows) - 1)
+    title = "Rollouts from the first frames, each prediction fed back"
+    return Table(title, ["dataset", "metric", "over", *_ENTRY_COLUMNS], rows, "", 3, frozenset(ends))
+
+
+def endurance_table(datasets: Mapping[str, Any]) -> Table:
+    """For how many steps a rollout stays below persistence."""
+    rows = []
+    for name, found in datasets.items():
+        for metric, shown in METRICS.items():
+            steps = found["rollout"][metric]["steps_below_persistence"]
+            rows.append(
+                [name, shown, *(f"{steps[key]:g}" for key in ("mean_curve", "median", "least")), str(steps["of"])]
+            )
+    columns = ["dataset", "metric", "mean curve", "median trajectory", "worst trajectory", "of steps"]
+    return Table("Steps that a rollout stays below persistence", columns, rows, "", 2, _every(2, len(rows)))
+
+
+def conservation_table(datasets: Mapping[str, Any]) -> Table:
+    """The largest relative drift of each conserved quantity over a rollout, averaged over trajectories."""
+    rows = [
+        [
+            name,
+            quantity,
+            number(drift["model"]),
+            _interval(drift["interval"], found["trajectories"]),
+            number(drift["truth"]),
+        ]
+        for name, found in datasets.items()
+        for quantity, drift in found["rollout"]["conservation"].items()
+    ]
+    caption = (
+        "Largest change of a trajectory relative to the last frame known (momentum: to the mean of density times "
+        "speed); divergence: its root mean square over that of the velocity gradient."
+    )
+    columns = ["dataset", "quantity", "model", "95 % interval", "truth"]
+    return Table("Drift of what the physics conserves", columns, rows, caption, 2)
+
+
+def field_table(name: str, found: Mapping[str, Any]) -> Table:
+    """One row for each field and metric, one step and over the whole rollout."""
+    rows = []
+    for shown, scores in (("one step", found["one_step"]), ("rollout", found["rollout"])):
+        for metric, metric_name in METRICS.items():
+            entry = scores[metric] if shown == "one step" else scores[metric]["trajectory"]
+            rows += [
+                [field.rsplit(".", maxsplit=1)[-1], shown, metric_name, *_entry_cells(values, found["trajectories"])]
+                for field, values in entry["fields"].items()
+            ]
+    columns = ["field", "", "metric", *_ENTRY_COLUMNS]
+    return Table(f"{name}, by field", columns, rows, "", 3, _every(len(rows) // 4, len(rows)))
+
+
+def _entry_cells(entry: Mapping[str, Any], trajectories: int) -> list[str]:
+    return [
+        number(entry["model"]),
+        _interval(entry["interval"], trajectories),
+        number(entry["persistence"]),
+        number(entry.get("linear")),
+        number(entry["ratio"]),
+        _interval(entry["ratio_interval"], trajectories),
+    ]
+
+
+def _interval(bounds: list[float | None], trajectories: int) -> str:
+    return interval(bounds) if trajectories > 1 else NOTHING
+
+
+def _single(datasets: Mapping[str, Any]) -> str:
+    alone = [name for name, found in datasets.items() if found["trajectories"] == 1]
+    return f"One trajectory alone has no interval: {', '.join(alone)}." if alone else ""
+
+
+def _every(size: int, rows: int) -> frozenset[int]:
+    return frozenset(range(size - 1, rows, max(1, size)))
