@@ -1,0 +1,141 @@
+"""`polycli predict mpp`: rollouts from the last frames known, where no truth is, to zarr or HDF5."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from polycli import __version__
+from polycli.console import progress, rank, result, say, warn
+from polycli.errors import SourceError, StoreError, UserError
+from polycli.mpp.contexts import ContextSource, Reach, open_contexts
+from polycli.mpp.forecasts import ForecastArray, ForecastHeader, refuse_target, writing
+from polycli.mpp.rollout import Conditions, conditions, rollout
+from polycli.mpp.settings import PredictSettings
+from polycli.mpp.subject import Subject, load_subject
+from polycli.paths import expand_paths
+from polycli.recipes import default_recipe
+from polycli.requests import JsonDocument, PredictRequest
+from polycli.store.manifest import SPLITS
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One dataset to forecast: how the model reads it, and where its contexts lie."""
+
+    source: ContextSource
+    read: Conditions
+    reach: Reach
+
+
+def run(request: PredictRequest) -> JsonDocument | None:
+    """Write `steps` frames after the context of every trajectory of the data; needs no truth.
+
+    Raises:
+        UserError: checkpoint, data and settings do not fit each other, or the output exists; nothing was written.
+    """
+    settings = default_recipe("mpp", "predict", request.overrides, schema=PredictSettings)
+    split = next((known for known in SPLITS if known == request.split), None)
+    if request.split is not None and split is None:
+        raise UserError(f"--split {request.split}: there is no such split", hint=f"the splits are {', '.join(SPLITS)}")
+    refuse_target(request.output, overwrite=settings.overwrite)
+    if rank() > 0:
+        return None  # One process writes.
+    subject = load_subject(request.checkpoint, settings.data)
+    sources = open_contexts(expand_paths(request.data), split=split, limit=request.limit, settings=settings)
+    plans = [_plan(source, subject, settings) for source in sources]
+    origin = {
+        "checkpoint": str(subject.model_file),
+        "selected_by": subject.selected_by,
+        "model_hash": subject.model_hash,
+        "version": __version__,
+        "history": subject.history,
+        "time_stride": subject.time_stride,
+    }
+    headers = [_header(plan, settings.steps, origin) for plan in plans]
+    document: JsonDocument = {"output": str(request.output), **origin, "datasets": {}}
+    with writing(request.output, headers) as arrays:
+        for plan, array in zip(plans, arrays, strict=True):
+            name, count = plan.source.name, len(plan.source.ids)
+            finite = forecast(subject, plan, settings, array)
+            document["datasets"][name] = {
+                "trajectories": count,
+                "steps": settings.steps,
+                "context_frames": [plan.reach.frames[0], plan.reach.frames[-1]],
+                "finite": finite,
+                **plan.source.origin,
+            }
+            if finite < count:
+                warn(f"{name}: {count - finite} of {count} forecasts are not finite to the end")
+    if not request.json:
+        for name, found in document["datasets"].items():
+            say(f"{name}: {found['steps']} frames of {found['trajectories']} trajectories")
+        result(str(request.output))
+    return document
+
+
+def forecast(subject: Subject, plan: Plan, settings: PredictSettings, array: ForecastArray) -> int:
+    """Roll every trajectory of a dataset forward, a few at a time, and write its frames as they come.
+
+    Returns how many forecasts are finite to their end.
+    """
+    finite = place = 0
+    contexts = _finite_contexts(plan)
+    with progress(len(plan.source.ids) * settings.steps, f"{plan.source.name}: forecast") as bar:
+        while group := list(islice(contexts, settings.rollout_batch_size)):
+            context = torch.from_numpy(np.stack(group))
+            whole = torch.ones(len(group), dtype=torch.bool)
+            for step, frame in enumerate(rollout(subject.model, context, plan.read, settings.steps)):
+                on_cpu = frame.cpu()
+                whole &= torch.isfinite(on_cpu).all(dim=(1, 2, 3))
+                array.write(place, step, on_cpu.numpy())
+                bar.advance(len(group))
+            finite += int(whole.sum())
+            place += len(group)
+    return finite
+
+
+def _plan(source: ContextSource, subject: Subject, settings: PredictSettings) -> Plan:
+    """What to do with a dataset, after everything that could stop it was looked at."""
+    read = conditions(source.name, source.about, known=subject.section.fields, patch_size=subject.section.patch_size)
+    needed = (subject.history - 1) * subject.time_stride + 1
+    frames = len(source.time)
+    first = frames - needed if settings.from_frame is None else settings.from_frame
+    if first < 0 or first + needed > frames:
+        at = "" if settings.from_frame is None else f" from frame {settings.from_frame} on"
+        raise StoreError(
+            f"{source.name}: a trajectory has {frames} frames, history {subject.history} at time_stride "
+            f"{subject.time_stride} needs {needed}{at}",
+            hint="--set data.history=N, with fewer frames than the model was trained with, or longer trajectories",
+        )
+    return Plan(source, read, Reach(first, subject.history, subject.time_stride))
+
+
+def _header(plan: Plan, steps: int, origin: JsonDocument) -> ForecastHeader:
+    source, reach = plan.source, plan.reach
+    after = source.about.dt * reach.stride * np.arange(1, steps + 1, dtype=np.float64)
+    return ForecastHeader(
+        name=source.name,
+        about=source.about,
+        trajectories=source.ids,
+        time=source.time[reach.frames[-1]] + after,
+        provenance={**origin, **source.origin, "first_context_frame": reach.first},
+    )
+
+
+def _finite_contexts(plan: Plan) -> Iterator[NDArray[np.float32]]:
+    """The contexts; the first that holds NaN or an infinity ends the command, and nothing is left behind."""
+    source, reach = plan.source, plan.reach
+    for name, context in zip(source.ids, source.contexts(reach), strict=True):
+        if not np.isfinite(context).all():
+            raise SourceError(
+                f"{source.name}: trajectory {name} holds values that are not finite in its frames {reach.frames[0]} to "
+                f"{reach.frames[-1]}",
+                hint="leave it out, or start from other frames with --set from_frame=N",
+            )
+        yield context
