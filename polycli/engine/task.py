@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from polycli.launch import World
+
+__all__ = ["Batch", "MicroBatch", "Task", "World"]
+
 Batch = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class World:
-    """The process group as one rank sees it."""
-
-    rank: int = 0
-    size: int = 1
-    local_rank: int = 0
 
 
 class MicroBatch(Protocol):

@@ -1,0 +1,86 @@
+"""Things on which all ranks must agree: results of rank 0, flags that any rank may raise, objects of every rank.
+
+They travel through a gloo group of their own, so that they need no GPU and cannot mix with gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from polycli.errors import PolycliError
+from polycli.launch import World
+
+T = TypeVar("T")
+_control_groups: dict[Any, Any] = {}
+
+
+def on_rank_zero(world: World, function: Callable[[], T]) -> T:
+    """Call `function` on rank 0 and give its result, or its error, to all ranks.
+
+    A `PolycliError` is raised on rank 0, which says it; the other ranks exit quietly with the same code.
+    """
+    if world.size == 1:
+        return function()
+    outcome: list[Any] = [None, None]
+    error: Exception | None = None
+    if world.rank == 0:
+        try:
+            outcome[0] = function()
+        except Exception as caught:  # noqa: BLE001  # It is raised below, once the other ranks know.
+            error = caught
+            outcome[1] = getattr(caught, "exit_code", PolycliError.exit_code)
+    _broadcast(outcome)
+    if error is not None:
+        raise error
+    if outcome[1] is not None:
+        raise SystemExit(outcome[1])
+    return cast("T", outcome[0])
+
+
+def gather(world: World, value: T) -> list[T]:
+    """Every rank's value, by rank, on all ranks."""
+    if world.size == 1:
+        return [value]
+    from torch import distributed
+
+    values: list[Any] = [None] * world.size
+    distributed.all_gather_object(values, value, group=_control_group())
+    return values
+
+
+def largest(world: World, number: int) -> int:
+    """The largest of all ranks' numbers: 1 where any rank raised a flag."""
+    if world.size == 1:
+        return number
+    import torch
+    from torch import distributed
+
+    flag = torch.tensor([number])
+    distributed.all_reduce(flag, op=distributed.ReduceOp.MAX, group=_control_group())
+    return int(flag.item())
+
+
+def wait_for_all(world: World) -> None:
+    """Return once every rank has come here."""
+    if world.size > 1:
+        from torch import distributed
+
+        distributed.barrier(group=_control_group())
+
+
+def _broadcast(values: list[Any]) -> None:
+    from torch import distributed
+
+    distributed.broadcast_object_list(values, src=0, group=_control_group())
+
+
+def _control_group() -> Any:  # noqa: ANN401  # torch's process groups have no public type.
+    """The default group where it is gloo, else a second one beside it; made once per default group."""
+    from torch import distributed
+
+    default = distributed.group.WORLD
+    if default not in _control_groups:
+        gloo = distributed.get_backend() == "gloo"
+        _control_groups[default] = default if gloo else distributed.new_group(backend="gloo")
+    return _control_groups[default]

@@ -1,0 +1,132 @@
+"""metrics.jsonl: what a run measured, one JSON document per line; and what one step cost.
+
+What time makes vary stands under "speed"; the rest is the same, bit for bit, in every run of the same recipe.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from polycli.engine.run import write_atomically
+
+#: Dense bfloat16 and float32 operations per second that vendors state, by a part of the device's name.
+PEAK_FLOPS = {
+    "GB200": (2500e12, 80e12),
+    "B200": (2250e12, 80e12),
+    "H200": (989e12, 67e12),
+    "GH200": (989e12, 67e12),
+    "H100 PCIe": (756e12, 51e12),
+    "H100": (989e12, 67e12),
+    "A100": (312e12, 19.5e12),
+    "L40S": (362e12, 91.6e12),
+    "A10": (125e12, 31.2e12),
+    "V100": (math.nan, 15.7e12),
+}
+
+
+class MetricsFile:
+    """The lines of a run's metrics, written by rank 0."""
+
+    def __init__(self, path: Path, *, writes: bool) -> None:
+        self.path, self.writes = path, writes
+
+    def cut_back(self, step: int) -> None:
+        """Drop what was written after `step`, and a last line that a kill cut short: those steps will be run again."""
+        if not self.writes or not self.path.exists():
+            return
+        kept = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                document = json.loads(line)
+            except ValueError:
+                continue
+            if document["step"] <= step:
+                kept.append(line + "\n")
+        write_atomically(self.path, "".join(kept))
+
+    def append(self, kind: str, step: int, values: Mapping[str, object], speed: Mapping[str, object]) -> None:
+        """Write one line; numbers that are not finite become null, which JSON can hold."""
+        if not self.writes:
+            return
+        document = {"kind": kind, "step": step, **values, "speed": speed}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_finite(document), allow_nan=False) + "\n")
+
+
+@dataclass
+class SpeedMeter:
+    """Time and samples between two lines."""
+
+    peak_flops: float | None
+    flops_per_step: float
+    started: float = 0.0
+    steps: int = 0
+    samples: int = 0
+
+    def restart(self) -> None:
+        """Begin to measure; what came before (validation, checkpoints) is not counted."""
+        self.started, self.steps, self.samples = time.perf_counter(), 0, 0
+
+    def pause(self) -> float:
+        """The time at which something begins that is no training; give it to `resume`."""
+        return time.perf_counter()
+
+    def resume(self, paused: float) -> None:
+        """Go on; the time since `pause` is not counted."""
+        self.started += time.perf_counter() - paused
+
+    def count(self, samples: int) -> None:
+        """One more step of `samples` samples over all ranks."""
+        self.steps += 1
+        self.samples += samples
+
+    def read(self, wait_seconds: float, peak_memory: int) -> dict[str, float | int | None]:
+        """Speed since the last restart, of which `wait_seconds` went into waiting for data."""
+        seconds = max(time.perf_counter() - self.started, 1e-9)
+        per_step = seconds / max(self.steps, 1)
+        return {
+            "samples_per_second": self.samples / seconds,
+            "step_seconds": per_step,
+            "data_wait_share": wait_seconds / seconds,
+            "mfu": None if self.peak_flops is None else self.flops_per_step / (per_step * self.peak_flops),
+            "peak_memory_bytes": peak_memory,
+        }
+
+
+def peak_flops(device: torch.device, precision: str) -> float | None:
+    """The device's stated peak in this precision; None where it is not known, as for CPUs."""
+    if device.type != "cuda":
+        return None
+    name = torch.cuda.get_device_name(device)
+    for part, (bfloat16, float32) in PEAK_FLOPS.items():
+        if part in name:
+            peak = bfloat16 if precision == "bfloat16" else float32
+            return None if math.isnan(peak) else peak
+    return None
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes that this process held at most: on the GPU if it computes there, else resident."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    # Linux counts in KiB, macOS in bytes.
+    unit = 1024 if sys.platform == "linux" else 1
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

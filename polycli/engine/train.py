@@ -1,0 +1,273 @@
+"""The training loop: any Task, under DeepSpeed, from a recipe's sections, into a run.
+
+Step n is a pure function of (seed, n) and of the model's state: data, learning rate and random numbers. A resumed run
+therefore repeats the uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from polycli import console
+from polycli.checkpoints.manifest import Checkpoint
+from polycli.engine import agreement
+from polycli.engine.backend import EvaluationForward, device_of, start_engine
+from polycli.engine.checkpointing import Checkpointer, TrainerState, choose
+from polycli.engine.config import check_sections
+from polycli.engine.metrics import MetricsFile, SpeedMeter, peak_flops, peak_memory
+from polycli.engine.numerics import StepReport, explain_bad_step, report_of_step
+from polycli.engine.prefetch import Prefetcher
+from polycli.engine.randomness import seed_step
+from polycli.engine.run import METRICS_NAME, Run, State
+from polycli.engine.schedule import learning_rate_factor, warmup_steps
+from polycli.engine.signals import StopRequest
+from polycli.engine.stepper import Stepper, StepResult
+from polycli.engine.task import Task
+from polycli.errors import PolycliError, PreemptedError, TrainingError, UserError
+from polycli.launch import GRACE_SECONDS, LOCAL_RANKS_VARIABLE, World
+from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, TrainSection
+
+#: What the best checkpoint is chosen by; the lowest wins.
+SELECTION_METRIC = "validation/loss"
+
+
+@dataclass(frozen=True)
+class TrainOutcome:
+    """How a training ended."""
+
+    step: int
+    #: The newest checkpoint.
+    checkpoint: Path
+    #: The last validation's scores; empty where the run had been complete before.
+    validation: Mapping[str, float]
+    bad_steps: int
+
+
+def train(
+    task: Task,
+    *,
+    optim: OptimSection,
+    schedule: ScheduleSection,
+    train: TrainSection,
+    engine: EngineSection,
+    log: LogSection,
+    run: Run,
+    world: World,
+    workers: int = 0,
+) -> TrainOutcome:
+    """Train `task.model` to `train.steps` optimizer steps, from the run's newest checkpoint if it has one.
+
+    `workers` threads read ahead. Raises `PreemptedError` after a signal, with everything saved, and `TrainingError`
+    where the numbers stay non-finite. The model belongs to DeepSpeed afterwards: read it from the checkpoint.
+    """
+    check_sections(optim, engine)
+    sections = Sections(optim, schedule, train, engine, log)
+    try:
+        with _failures_in(run), StopRequest() as stop:
+            checkpoint = choose(run, world, zero_stage=engine.zero_stage)
+            if checkpoint is not None and checkpoint.manifest.step >= train.steps:
+                run.say(f"{run.path}: complete already, at step {checkpoint.manifest.step}")
+                return TrainOutcome(checkpoint.manifest.step, checkpoint.directory, {}, 0)
+            loop = _Loop(task, sections, run, world, stop)
+            loop.begin(checkpoint)
+            return loop.run_to_the_end(workers)
+    finally:
+        run.close()
+
+
+@dataclass(frozen=True)
+class Sections:
+    """The parts of a recipe that the engine reads."""
+
+    optim: OptimSection
+    schedule: ScheduleSection
+    train: TrainSection
+    engine: EngineSection
+    log: LogSection
+
+
+class _Loop:
+    """One training, from its start or resume to its end."""
+
+    def __init__(self, task: Task, sections: Sections, run: Run, world: World, stop: StopRequest) -> None:
+        self.task, self.sections, self.run, self.world, self.stop = task, sections, run, world, stop
+        self.steps = sections.train.steps
+        self.device = device_of(world)
+        self.engine = start_engine(task.model, sections.optim, sections.engine, world)
+        self.stepper = Stepper(self.engine, device=self.device, clip_norm=sections.optim.clip_norm)
+        self.checkpointer = Checkpointer(task, self.engine, run, world, keep_last=sections.train.keep_last)
+        self.metrics = MetricsFile(run.path / METRICS_NAME, writes=world.rank == 0)
+        peak = peak_flops(self.device, sections.engine.precision)
+        self.meter = SpeedMeter(None if peak is None else peak * world.size, task.flops_per_step())
+        self.state = TrainerState()
+        self.validation: dict[str, float] = {}
+
+    def begin(self, checkpoint: Checkpoint | None) -> None:
+        """Start afresh or go on from a checkpoint, and say which."""
+        if checkpoint is not None:
+            self.state = self.checkpointer.load(checkpoint)
+        self.metrics.cut_back(self.state.step)
+        processes = "1 process" if self.world.size == 1 else f"{self.world.size} processes"
+        start = f"from {checkpoint.directory}" if checkpoint is not None else "from the beginning"
+        engine, schedule = self.sections.engine, self.sections.schedule
+        self.run.say(
+            f"{self.task.verb} {self.task.family}: step {self.state.step} to {self.steps}, {start}; "
+            f"{processes}, ZeRO {engine.zero_stage}, {engine.precision}, into {self.run.path}"
+        )
+        if schedule.warmup_steps > self.steps:
+            warmup = warmup_steps(schedule, self.steps)
+            self.run.say(
+                f"schedule.warmup_steps {schedule.warmup_steps} is longer than the run, clipped to {warmup}",
+                console.note,
+            )
+        self._status("running")
+
+    def run_to_the_end(self, workers: int) -> TrainOutcome:
+        """All steps that are left. The last one validates and saves."""
+        on_gpu = self.device.type == "cuda"
+        feed = Prefetcher(
+            self.task, self.world, first=self.state.step, last=self.steps, workers=workers, pin_memory=on_gpu
+        )
+        bar = console.progress(self.steps, f"{self.task.verb} {self.task.family}", initial=self.state.step)
+        with feed, bar as progress:
+            self.meter.restart()
+            while self.state.step < self.steps:
+                self._step(feed, progress)
+                self._validate_and_save()
+        self._status("complete")
+        self.engine.destroy()
+        checkpoint = self.checkpointer.last
+        if checkpoint is None:  # pragma: no cover - the last step has saved
+            raise TrainingError(f"{self.run.path}: the run ended without a checkpoint")
+        return TrainOutcome(self.state.step, checkpoint, self.validation, self.state.bad_steps)
+
+    def _step(self, feed: Prefetcher, progress: console.ProgressReport) -> None:
+        """One optimizer step, and its line in the log where one is due."""
+        index, sections = self.state.step, self.sections
+        seed_step(sections.train.seed, index, self.world.rank)
+        factor = learning_rate_factor(sections.schedule, self.steps, index)
+        result = StepResult()
+        for loaded in feed.step():
+            self.stepper.accumulate(loaded, result)
+        self.stepper.move(result, sections.optim.learning_rate * factor)
+        self.state.step += 1
+        self.state.samples += sections.train.global_batch_size
+        self.meter.count(sections.train.global_batch_size)
+        if self.state.step % sections.log.every == 0 or self.state.step == self.steps:
+            self._log(result, feed, progress)
+        self._watch(result)
+        progress.advance()
+
+    def _log(self, result: StepResult, feed: Prefetcher, progress: console.ProgressReport) -> None:
+        report: StepReport = report_of_step(self.world, result)
+        memory = max(agreement.gather(self.world, peak_memory(self.device)))
+        speed = self.meter.read(feed.wait_seconds, memory)
+        values = {
+            "loss": report.loss,
+            "learning_rate": self.stepper.learning_rate(),
+            "gradient_norm": result.gradient_norm,
+            **report.metrics,
+        }
+        self.metrics.append("train", self.state.step, values, speed)
+        progress.update(loss=report.loss, samples_per_second=speed["samples_per_second"])
+        feed.wait_seconds = 0.0
+        self.meter.restart()
+
+    def _watch(self, result: StepResult) -> None:
+        """Count steps whose numbers were not finite, and end the run where they do not stop."""
+        if result.moved:
+            self.state.consecutive_bad_steps = 0
+            return
+        self.state.bad_steps += 1
+        self.state.consecutive_bad_steps += 1
+        bad = explain_bad_step(self.world, result)
+        step, most = self.state.step, self.sections.train.max_bad_steps
+        self.metrics.append("bad_step", step, {"reason": bad.reason, "samples": bad.samples}, {})
+        self.run.say(f"step {step}: {bad}; skipped by all ranks", console.warn)
+        if self.state.consecutive_bad_steps >= most:
+            good = self.checkpointer.last
+            hint = f"the last good checkpoint is {good}" if good is not None else "there is no checkpoint before it"
+            raise TrainingError(f"step {step}: {bad}; {most} bad steps in a row (train.max_bad_steps)", hint=hint)
+
+    def _validate_and_save(self) -> None:
+        """What is due after a step: a validation, a checkpoint, a stop."""
+        paused = self.meter.pause()
+        step, settings = self.state.step, self.sections.train
+        last = step == self.steps
+        stop = 0 if last else agreement.largest(self.world, self.stop.signal_number)
+        metric = None
+        if last or step % settings.validate_every == 0:
+            metric = self._validate()
+        if last or stop or step % settings.checkpoint_every == 0:
+            self.checkpointer.save(self.state, metric)
+            self._status("running")
+        if stop:
+            name = signal.Signals(stop).name
+            self._status("preempted", f"stopped by {name}")
+            raise PreemptedError(
+                f"stopped by {name} after step {step} of {self.steps}; everything is saved in {self.run.path}",
+                hint="run the same line again to go on",
+            )
+        self.meter.resume(paused)
+
+    def _validate(self) -> tuple[str, float] | None:
+        started = time.perf_counter()
+        seed_step(self.sections.train.seed, self.state.step, self.world.rank, "validate")
+        self.engine.eval()
+        self.validation = self.task.validate(EvaluationForward(self.engine, self.device), self.world)
+        self.engine.train()
+        self.metrics.append("validation", self.state.step, self.validation, {"seconds": time.perf_counter() - started})
+        loss = self.validation.get(SELECTION_METRIC)
+        if loss is None:
+            return None
+        best = self.state.best_metric
+        self.state.best_metric = loss if best is None or loss < best else best
+        return SELECTION_METRIC, loss
+
+    def _status(self, state: State, message: str = "") -> None:
+        self.run.write_status(state, step=self.state.step, checkpoint=self.checkpointer.last, message=message)
+
+
+@contextmanager
+def _failures_in(run: Run) -> Iterator[None]:
+    """Leave the reason of a failure in status.json, and turn what a user can mend into a sentence."""
+    try:
+        yield
+    except (UserError, PreemptedError, SystemExit):
+        # A start that was refused leaves the run as it was.
+        raise
+    except PolycliError as error:
+        run.fail(error.message)
+        raise
+    except torch.OutOfMemoryError as error:
+        message = "the device ran out of memory"
+        run.fail(message)
+        raise TrainingError(
+            f"{message} ({str(error).splitlines()[0]})",
+            hint="lower train.micro_batch_size, or set engine.activation_checkpointing=true",
+        ) from error
+    except RuntimeError as error:
+        if _lost_another_rank(error):
+            if LOCAL_RANKS_VARIABLE in os.environ:
+                # The rank that failed says why; the parent ends this one.
+                time.sleep(2 * GRACE_SECONDS)
+            raise TrainingError("another process of this run has ended") from error
+        run.fail(f"{type(error).__name__}: {error}")
+        raise
+    except BaseException as error:
+        run.fail(f"{type(error).__name__}: {error}")
+        raise
+
+
+def _lost_another_rank(error: RuntimeError) -> bool:
+    """Whether a collective failed because its other end is gone."""
+    text = str(error)
+    return "gloo" in text or "Connection closed by peer" in text or ("NCCL" in text and "remote" in text)
