@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from polycli import __version__
-from polycli.errors import PolycliError, StoreError
+from polycli.errors import StoreError
 from polycli.store.hashing import combined_hash, file_hash
 from polycli.store.layout import ArrayLayout
 from polycli.store.manifest import (
@@ -42,7 +42,7 @@ from polycli.store.manifest import (
     Split,
     read_manifest,
 )
-from polycli.store.reader import Store, open_store
+from polycli.store.reader import Store, Window, open_store
 from polycli.store.staging import (
     StagedRow,
     open_for_writing,
@@ -365,12 +365,12 @@ def _hash_others(tree: Path, known: Mapping[str, FileEntry]) -> dict[str, FileEn
 
 
 def _check_readable(store: Store) -> None:
-    """Read every small array and the ends of every large one, so that no store is published that cannot be opened."""
+    """Read both ends of every array through the reader, so that no store is published that cannot be opened."""
     for label, info in store.manifest.arrays.items():
-        if info.shard == info.chunk or 0 in info.shape:
-            store.read(label)
+        if 0 in info.shape:
             continue
-        for row in (0, info.shape[0] - 1):
-            values = store.read_row(label, row)
-            if values.shape != info.shape[1:]:
-                raise PolycliError(f"{store.path}: array {label!r} reads back as {values.shape}, not {info.shape[1:]}")
+        rows = (0, info.shape[0] - 1)
+        if len(info.shape) == 1:
+            store.read_rows(label, rows)
+        else:
+            store.read_windows(label, [Window(row, start, 1) for row in rows for start in (0, info.shape[1] - 1)])

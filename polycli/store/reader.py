@@ -82,28 +82,32 @@ class Store:
 
     def read(self, array: str) -> NDArray[Any]:
         """The whole of a small array."""
-        return self._wait(array, [self._open(array).read(order="C")], None)[0]
+        opened = self._open(array)
+        values = np.empty(opened.shape, dtype=opened.dtype.numpy_dtype)
+        self._fill(array, [opened], [values], None)
+        return values
 
-    def read_row(self, array: str, row: int) -> NDArray[Any]:
-        """One whole row of an array."""
-        return self._wait(array, [self._open(array)[row].read(order="C")], None)[0]
+    def read_rows(self, array: str, rows: Sequence[int], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Whole rows as one array, (row, ...), all read at once; errors as for `read_windows`."""
+        opened = self._open(array)
+        total, *rest = opened.shape
+        wrong = [row for row in rows if not 0 <= row < total]
+        if wrong:
+            raise ValueError(f"{self.path}: array {array!r} has rows 0 to {total - 1}, {wrong} were asked for")
+        out = _destination(out, (len(rows), *rest), opened)
+        self._fill(array, [opened[int(row)] for row in rows], _places(out), None)
+        return out
 
     def read_windows(self, array: str, windows: Sequence[Window], out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """The windows as one array, (window, frame, ...), all read at once; written into `out` where it is given.
+        """The windows as one array, (window, frame, ...), all read at once; straight into `out` where it is given.
 
         Raises:
             ValueError: the windows differ in length, reach outside the array, or do not fit `out`.
             StoreError: a chunk is missing or damaged; the message names the array and the shard file.
         """
         opened = self._open(array)
-        shape = self._checked_shape(array, windows)
-        if out is None:
-            out = np.empty(shape, dtype=opened.dtype.numpy_dtype)
-        elif out.shape != shape or out.dtype != opened.dtype.numpy_dtype:
-            raise ValueError(f"out is {out.dtype} {out.shape}, {opened.dtype.numpy_dtype} {shape} is needed")
-        futures = [opened[window.row, window.frames].read(order="C") for window in windows]
-        for place, values in enumerate(self._wait(array, futures, windows)):
-            out[place] = values
+        out = _destination(out, self._checked_shape(array, windows), opened)
+        self._fill(array, [opened[window.row, window.frames] for window in windows], _places(out), windows)
         return out
 
     def _checked_shape(self, array: str, windows: Sequence[Window]) -> tuple[int, ...]:
@@ -147,19 +151,28 @@ class Store:
             )
         return opened
 
-    def _wait(self, array: str, futures: list[Any], windows: Sequence[Window] | None) -> list[NDArray[Any]]:
-        """Wait for all reads; `windows` are what they read, where that is known."""
-        results = []
+    def _fill(
+        self,
+        array: str,
+        views: Sequence[ts.TensorStore],
+        places: Sequence[NDArray[Any]],
+        windows: Sequence[Window] | None,
+    ) -> None:
+        """Read every view into its place, all at once; `windows` are what the views show, where they are windows."""
+        # Chunks are decoded straight into place: a read into an array of its own costs twice the processor time.
+        futures = [
+            ts.array(place).write(view.translate_to[0] if view.rank else view)
+            for view, place in zip(views, places, strict=True)
+        ]
         failure: StoreError | None = None
-        # Every read is waited for, so that none is still in flight when an error is raised.
-        for place, future in enumerate(futures):
+        # Every read is waited for, so that none still writes into the caller's memory when an error is raised.
+        for number, future in enumerate(futures):
             try:
-                results.append(future.result())
+                future.result()
             except (ValueError, OSError) as error:
-                failure = failure or self._damage(array, error, windows[place] if windows else None)
+                failure = failure or self._damage(array, error, windows[number] if windows else None)
         if failure is not None:
             raise failure
-        return results
 
     def _damage(self, array: str, error: Exception, window: Window | None) -> StoreError:
         """The sentence for a read that failed, with the shard file that it concerns."""
@@ -175,6 +188,21 @@ class Store:
             f"{self.path}: array {array!r}: {shard} {state}: {text.rsplit(': ', 1)[-1]}",
             hint=AGAIN_HINT,
         )
+
+
+def _destination(out: NDArray[Any] | None, shape: tuple[int, ...], array: ts.TensorStore) -> NDArray[Any]:
+    """`out` if it fits, or a new array."""
+    dtype = array.dtype.numpy_dtype
+    if out is None:
+        return np.empty(shape, dtype=dtype)
+    if out.shape != shape or out.dtype != dtype or not out.flags.writeable:
+        raise ValueError(f"out is {out.dtype} {out.shape}, a writeable {dtype} {shape} is needed")
+    return out
+
+
+def _places(out: NDArray[Any]) -> list[NDArray[Any]]:
+    """Views of the entries along the first axis, arrays even where they are single numbers."""
+    return [out[number, ...] for number in range(len(out))]
 
 
 def _shards_of(array: str, info: ArrayInfo, window: Window) -> list[str]:
