@@ -1,0 +1,49 @@
+"""`polycli demo FAMILY`: a whole example in four commands, each printed before it runs, so that it can be repeated."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from polycli import console
+from polycli.errors import PolycliError, UserError
+from polycli.families import check_family, verbs_of
+
+
+def run_demo(family: str, folder: Path) -> None:
+    """Run the demo of `family` into `folder`. What an earlier, interrupted demo finished is used again.
+
+    Raises:
+        UserError: the family has no demo in this version.
+        PolycliError: a command failed; it carries that command's exit code.
+    """
+    check_family(family)
+    lines = demo_lines(family, folder)
+    missing = {words[0] for words in lines} - set(verbs_of(family))
+    if not lines or missing:
+        raise UserError(f"{family} has no demo in this version", hint="polycli demo mpp")
+    started = time.monotonic()
+    for words in lines:
+        console.say(f"$ polycli {shlex.join(words)}")
+        code = subprocess.run([sys.executable, "-m", "polycli", *words], check=False).returncode
+        if code:
+            problem = PolycliError(f"the demo stopped: `polycli {shlex.join(words)}` ended with exit code {code}")
+            problem.exit_code = code if code > 0 else 128 - code
+            raise problem
+    console.say(f"the demo took {time.monotonic() - started:.0f} s; open {folder / 'report' / 'report.html'}")
+
+
+def demo_lines(family: str, folder: Path) -> tuple[Sequence[str], ...]:
+    """The words after `polycli` of each command of the demo; none where the family has no demo."""
+    if family != "mpp":
+        return ()
+    stores, run, report = (str(folder / name) for name in ("stores", "run", "report"))
+    return (
+        ["prepare", "mpp", "--source", "simulate", "--recipe", "mpp_demo_data", "--output", stores],
+        ["pretrain", "mpp", "--recipe", "mpp_demo", "--data", stores, "--output", run],
+        ["eval", "mpp", "--checkpoint", run, "--data", stores, "--output", report],
+    )

@@ -1,0 +1,257 @@
+"""Files: told apart by their first bytes, then described by their headers; bulk data is not read."""
+
+from __future__ import annotations
+
+import json
+import pickletools
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from polycli.errors import CheckpointError, PolycliError, SourceError
+from polycli.inspection.finding import Finding, byte_size, describe, shortened
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+#: A safetensors header longer than this is refused by the format itself.
+_LONGEST_HEADER = 100_000_000
+#: What plain tensors in plain containers need.
+_HARMLESS = re.compile(
+    r"collections\.OrderedDict|torch\._utils\._rebuild_\w+|torch\.\w+Storage|torch\.storage\.\w+"
+    r"|torch\.b?float\d+|torch\.int\d+|torch\.Size|numpy\.dtype|numpy\.(_?core)\.multiarray\.(scalar|_reconstruct)|numpy\.ndarray"
+)
+
+
+def inspect_file(path: Path) -> Finding:
+    """What the file is.
+
+    Raises:
+        PolycliError: it cannot be read, or is damaged where its kind can tell.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+    for recognises, describes in _KINDS:
+        if recognises(start, path):
+            return describes(path)
+    return describe(path, "a file that polycli does not know", {"size": _size(path), "starts with": repr(start[:16])})
+
+
+def _hdf5(path: Path) -> Finding:
+    import h5py
+
+    datasets: list[str] = []
+    try:
+        with h5py.File(path, "r") as file:
+            attributes = list(file.attrs)
+
+            def note(name: str, node: object) -> None:
+                if isinstance(node, h5py.Dataset):
+                    packed = f" {node.compression}" if node.compression else ""
+                    datasets.append(f"{name} {' x '.join(map(str, node.shape)) or 'scalar'} {node.dtype}{packed}")
+
+            file.visititems(note)
+            groups = list(file)
+    except OSError as error:
+        raise SourceError(f"{path}: an HDF5 file that cannot be opened, truncated perhaps: {error}") from error
+    facts = {"size": _size(path), "groups": len(groups), "datasets": datasets, "attributes": attributes}
+    return describe(path, "an HDF5 file", facts)
+
+
+def _fits(path: Path) -> Finding:
+    from astropy.io import fits
+
+    try:
+        with fits.open(path, memmap=True, lazy_load_hdus=False) as units:
+            extensions = [
+                f"{unit.name or place} {' x '.join(map(str, getattr(unit, 'shape', ())))}".strip()
+                for place, unit in enumerate(units)
+            ]
+    except (OSError, ValueError, TypeError) as error:
+        raise SourceError(f"{path}: a FITS file that cannot be opened, truncated perhaps: {error}") from error
+    return describe(path, "a FITS file", {"size": _size(path), "extensions": extensions})
+
+
+def _safetensors(path: Path) -> Finding:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = file.read(length)
+    try:
+        entries: dict[str, Any] = json.loads(header)
+        metadata = entries.pop("__metadata__", {})
+        end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
+        parameters = {name: _product(entry["shape"]) for name, entry in entries.items()}
+        dtypes = sorted({entry["dtype"] for entry in entries.values()})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: a safetensors file with a header that cannot be read") from error
+    expected = 8 + length + end
+    if path.stat().st_size != expected:
+        raise CheckpointError(f"{path}: truncated or extended: {path.stat().st_size} bytes, its header says {expected}")
+    facts = {
+        "size": _size(path),
+        "tensors": f"{len(entries)}, {sum(parameters.values()):,} numbers, {', '.join(dtypes)}",
+        "names": list(entries),
+        "metadata": metadata,
+        **_description(path),
+    }
+    return describe(path, "a safetensors file", facts)
+
+
+def _description(path: Path) -> dict[str, object]:
+    """What model.json beside the weights says."""
+    beside = path.with_suffix(".json")
+    try:
+        document = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(document, dict) or document.get("format") != "polycli-model":
+        return {}
+    about = f"{document.get('family')}, {document.get('verb')}, step {document.get('step')}"
+    return {"model": about, "trained on": sorted(document.get("trained_on", {}))}
+
+
+def _torch_zip(path: Path) -> Finding:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            pickles = [name for name in names if name.endswith("data.pkl")]
+            program = archive.read(pickles[0]) if pickles else b""
+    except (zipfile.BadZipFile, OSError) as error:
+        raise CheckpointError(f"{path}: a zip archive that cannot be opened, truncated perhaps: {error}") from error
+    if not pickles:
+        return describe(path, "a zip archive", {"size": _size(path), "members": names})
+    return _pickle_facts(path, "a PyTorch file", program)
+
+
+def _bare_pickle(path: Path) -> Finding:
+    return _pickle_facts(path, "a pickle", path.read_bytes())
+
+
+def _pickle_facts(path: Path, kind: str, program: bytes) -> Finding:
+    """The names that unpickling would import, from the instructions alone: nothing is run."""
+    try:
+        found = sorted(set(_imports(program)))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {kind} that cannot be read: {error}") from error
+    strange = [name for name in found if not _HARMLESS.fullmatch(name)]
+    facts = {
+        "size": _size(path),
+        "imports": found,
+        "beware": f"unpickling would bring in {shortened(strange)}" if strange else None,
+        "note": "polycli reads such files without running what they contain",
+    }
+    return describe(path, kind, facts)
+
+
+def _imports(program: bytes) -> Iterator[str]:
+    """Every global that a pickle names; `?` where it computes a name, which no honest file does."""
+    pushed: list[str] = ["?", "?"]
+    memory: dict[int, str] = {}
+    for operation, argument, _ in pickletools.genops(BytesIO(program)):
+        name = operation.name
+        if name in {"GLOBAL", "INST"}:
+            yield str(argument).replace(" ", ".")
+            pushed.append("?")
+        elif name == "STACK_GLOBAL":
+            yield ".".join(pushed[-2:])
+            pushed.append("?")
+        elif name == "MEMOIZE":
+            memory[len(memory)] = pushed[-1]
+        elif name in {"PUT", "BINPUT", "LONG_BINPUT"}:
+            memory[int(str(argument))] = pushed[-1]
+        elif name in {"GET", "BINGET", "LONG_BINGET"}:
+            pushed.append(memory.get(int(str(argument)), "?"))
+        elif name not in {"PROTO", "FRAME"}:
+            pushed.append(argument if isinstance(argument, str) else "?")
+
+
+def _numpy(path: Path) -> Finding:
+    import numpy as np
+
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = [f"{name} {' x '.join(map(str, archive[name].shape))}" for name in archive.files]
+            return describe(path, "a NumPy archive", {"size": _size(path), "arrays": arrays})
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{path}: a NumPy file that cannot be opened: {error}") from error
+    facts = {"size": _size(path), "shape": " x ".join(map(str, array.shape)), "type": str(array.dtype)}
+    return describe(path, "a NumPy array", facts)
+
+
+def _parquet(path: Path) -> Finding:
+    from pyarrow import ArrowInvalid
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        file = ParquetFile(path)
+    except (ArrowInvalid, OSError) as error:
+        raise SourceError(f"{path}: a Parquet file that cannot be opened: {error}") from error
+    facts = {
+        "size": _size(path),
+        "rows": file.metadata.num_rows,
+        "columns": [f"{column.name} {column.type}" for column in file.schema_arrow],
+    }
+    return describe(path, "a Parquet file", facts)
+
+
+def _yaml(path: Path) -> Finding:
+    from polycli.recipes import load_any_recipe
+
+    try:
+        recipe = load_any_recipe(str(path)).model_dump(mode="json")
+    except PolycliError as error:
+        return describe(path, "a YAML file that is no good recipe", {"because": error.message.splitlines()[0]})
+    sections = {name: len(value) for name, value in recipe.items() if isinstance(value, dict)}
+    kind = f"a recipe for `{recipe['verb']} {recipe['family']}`"
+    return describe(path, kind, {"sections": list(sections)})
+
+
+def _json(path: Path) -> Finding:
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if path.suffix == ".jsonl":
+            keys = sorted(json.loads(lines[-1])) if lines else []
+            return describe(path, "JSON lines", {"size": _size(path), "lines": len(lines), "keys": keys})
+        document = json.loads("\n".join(lines))
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{path}: a JSON file that cannot be read: {error}") from error
+    keys = list(document) if isinstance(document, dict) else []
+    named = {"format": document.get("format")} if isinstance(document, dict) else {}
+    return describe(path, "a JSON document", {"size": _size(path), **named, "keys": keys})
+
+
+def _looks_like_safetensors(start: bytes, path: Path) -> bool:
+    if path.suffix == ".safetensors":
+        return True
+    return start[8:9] == b"{" and 2 <= int.from_bytes(start[:8], "little") <= _LONGEST_HEADER
+
+
+def _product(shape: list[int]) -> int:
+    count = 1
+    for length in shape:
+        count *= length
+    return count
+
+
+def _size(path: Path) -> str:
+    return byte_size(path.stat().st_size)
+
+
+#: In order: how a kind is recognised by its first bytes (or, where those do not tell, its name), and who describes it.
+_KINDS: tuple[tuple[Callable[[bytes, Path], bool], Callable[[Path], Finding]], ...] = (
+    (lambda start, path: start.startswith(_HDF5) or path.suffix in {".h5", ".hdf5"}, _hdf5),
+    (lambda start, _: start.startswith(b"SIMPLE  ="), _fits),
+    (lambda start, path: start.startswith(b"\x93NUMPY") or path.suffix == ".npz", _numpy),
+    (lambda start, _: start.startswith(b"PAR1"), _parquet),
+    (lambda start, _: start.startswith(b"PK\x03\x04"), _torch_zip),
+    (_looks_like_safetensors, _safetensors),
+    (lambda start, _: start[:1] == b"\x80" and start[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}, _bare_pickle),
+    (lambda _, path: path.suffix in {".yaml", ".yml"}, _yaml),
+    (lambda _, path: path.suffix in {".json", ".jsonl"}, _json),
+)

@@ -1,0 +1,50 @@
+"""What `polycli inspect` found: lines for people, a document for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from polycli.requests import JsonDocument
+
+#: A list longer than this is cut, so that an answer stays near ten lines.
+SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer about one path."""
+
+    lines: tuple[str, ...]
+    document: JsonDocument
+
+
+def describe(path: Path, kind: str, facts: Mapping[str, object], document: JsonDocument | None = None) -> Finding:
+    """A finding of the usual form: what it is, then one indented line per fact that is known."""
+    known = {name: value for name, value in facts.items() if value not in (None, "", (), [], {})}
+    width = max((len(name) for name in known), default=0)
+    lines = [f"{path}: {kind}", *(f"  {name.ljust(width)}  {_text(value)}" for name, value in known.items())]
+    return Finding(tuple(lines), {"kind": kind, "path": str(path), **known} if document is None else document)
+
+
+def shortened(items: Iterable[str], separator: str = ", ") -> str:
+    """The first few items, and how many more there are."""
+    listed = list(items)
+    more = f"{separator}and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
+    return separator.join(listed[:SHOWN]) + more
+
+
+def byte_size(count: float) -> str:
+    """`12.3 MiB`."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Mapping):
+        return shortened(f"{name} {item}" for name, item in value.items())
+    return shortened(map(str, value)) if isinstance(value, list | tuple) else str(value)

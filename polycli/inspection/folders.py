@@ -1,0 +1,169 @@
+"""Folders: a store, a run, a checkpoint, a folder of stores, somebody else's zarr."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from polycli.errors import UserError
+from polycli.inspection.finding import SHOWN, Finding, byte_size, describe, shortened
+
+_MANIFEST = "MANIFEST.json"
+
+
+def inspect_folder(path: Path, *, verify: bool) -> Finding:
+    """What the folder is, by the files that lie in it.
+
+    Raises:
+        PolycliError: it is damaged.
+    """
+    manifest = _read_json(path / _MANIFEST)
+    if manifest.get("format") == "polycli-checkpoint":
+        return _checkpoint(path, verify=verify)
+    if (path / _MANIFEST).exists():
+        return _store(path, verify=verify)
+    if (path / "status.json").is_file() or any((path / "checkpoints").glob("step-*")):
+        return _run(path, verify=verify)
+    if any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray")):
+        return _foreign_zarr(path)
+    return _plain_folder(path)
+
+
+def _store(path: Path, *, verify: bool) -> Finding:
+    from polycli.store.manifest import read_manifest
+
+    manifest = read_manifest(path)
+    if verify:
+        from polycli.store.verify import check_files
+
+        check_files(path, manifest, hashes=True)
+    about = manifest.about
+    facts = {
+        "rows": ", ".join([str(manifest.rows), *(f"{count} {split}" for split, count in manifest.splits.items())]),
+        "physics": about.get("physics"),
+        "fields": [
+            f"{name} [{unit}]" for name, unit in zip(about.get("fields", ()), about.get("units", ()), strict=False)
+        ],
+        "arrays": [f"{name} {' x '.join(map(str, info.shape))} {info.dtype}" for name, info in manifest.arrays.items()],
+        "boundaries": about.get("boundary_conditions"),
+        "constants": about.get("constants"),
+        "from": [source.name for source in manifest.sources],
+        "left out": _reasons(manifest.rejected, manifest.flagged),
+        "size": f"{byte_size(sum(file.size for file in manifest.files.values()))} in {len(manifest.files)} files",
+        "hash": manifest.store_hash,
+        "verified": "every file has the hash that the manifest says" if verify else None,
+    }
+    return describe(path, f"a {manifest.family} store, {manifest.name}", facts, manifest.model_dump(mode="json"))
+
+
+def _reasons(rejected: tuple[Any, ...], flagged: tuple[Any, ...]) -> str | None:
+    if not rejected and not flagged:
+        return None
+    reasons = sorted({entry.reason for entry in (*rejected, *flagged)})
+    return f"{len(rejected)} rejected, {len(flagged)} flagged: {shortened(reasons[:2], '; ')}"
+
+
+def _checkpoint(path: Path, *, verify: bool) -> Finding:
+    from polycli.checkpoints.manifest import read_manifest
+    from polycli.checkpoints.manifest import verify as check_hashes
+
+    manifest = check_hashes(path) if verify else read_manifest(path)
+    metric = manifest.metric
+    facts = {
+        "step": manifest.step,
+        "score": None if metric is None else f"{metric.name} {metric.value:.4g}",
+        "written by": f"{manifest.world_size} ranks at ZeRO stage {manifest.zero_stage}",
+        "size": f"{byte_size(sum(file.size for file in manifest.files.values()))} in {len(manifest.files)} files",
+        "verified": "every file has the hash that the manifest says" if verify else None,
+    }
+    document = {"kind": "checkpoint", "path": str(path), **manifest.model_dump(mode="json")}
+    return describe(path, f"a checkpoint of `{manifest.verb} {manifest.family}`", facts, document)
+
+
+def _run(path: Path, *, verify: bool) -> Finding:
+    from polycli.checkpoints.manifest import best_checkpoint, list_checkpoints
+    from polycli.checkpoints.manifest import verify as check_hashes
+
+    status = _read_json(path / "status.json")
+    checkpoints = list_checkpoints(path)
+    if verify:
+        for checkpoint in checkpoints:
+            check_hashes(checkpoint.directory)
+    best = best_checkpoint(checkpoints)
+    first = checkpoints[-1].manifest if checkpoints else None
+    kind = f"a run of `{first.verb} {first.family}`" if first else "a run"
+    facts = {
+        "state": status.get("state"),
+        "step": status.get("step"),
+        "message": status.get("message"),
+        "checkpoints": [checkpoint.directory.name for checkpoint in checkpoints],
+        "best": None
+        if best is None or best.manifest.metric is None
+        else f"{best.directory.name}, {best.manifest.metric.name} {best.manifest.metric.value:.4g}",
+        "trained on": sorted(_read_json(path / "data.json")),
+        "recipe": str(path / "recipe.yaml") if (path / "recipe.yaml").is_file() else None,
+        "last line": _last_metrics(path / "metrics.jsonl"),
+        "verified": "every checkpoint has the hashes that its manifest says" if verify and checkpoints else None,
+    }
+    document = {
+        "kind": "run",
+        "path": str(path),
+        "status": status,
+        "checkpoints": [checkpoint.manifest.model_dump(mode="json", exclude={"files"}) for checkpoint in checkpoints],
+        "best": None if best is None else best.directory.name,
+    }
+    return describe(path, kind, facts, document)
+
+
+def _last_metrics(path: Path) -> str | None:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        found = json.loads(lines[-1])
+    except (OSError, ValueError, IndexError):
+        return None
+    numbers = [f"{name} {value:.4g}" for name, value in found.items() if isinstance(value, float)]
+    return f"step {found.get('step')}: {shortened(numbers)}"
+
+
+def _foreign_zarr(path: Path) -> Finding:
+    import zarr
+
+    node = zarr.open(path, mode="r")
+    if isinstance(node, zarr.Array):
+        arrays = {".": node}
+    else:
+        arrays = {name: member for name, member in node.members(max_depth=None) if isinstance(member, zarr.Array)}
+    facts = {
+        "arrays": [f"{name} {' x '.join(map(str, array.shape))} {array.dtype}" for name, array in arrays.items()],
+        "note": f"there is no {_MANIFEST}: this is no store of polycli, or one whose writing was stopped",
+    }
+    return describe(path, "a zarr array" if isinstance(node, zarr.Array) else "a zarr group", facts)
+
+
+def _plain_folder(path: Path) -> Finding:
+    try:
+        entries = sorted(path.iterdir())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be listed: {error.strerror}") from error
+    stores = [entry.name for entry in entries if _read_json(entry / _MANIFEST).get("format") == "polycli-store"]
+    runs = [entry.name for entry in entries if (entry / "status.json").is_file()]
+    partial = [entry.name for entry in entries if ".partial-" in entry.name]
+    facts = {
+        "stores": stores,
+        "runs": runs,
+        "unfinished": partial,
+        "entries": [entry.name for entry in entries[:SHOWN]] if not (stores or runs) else None,
+        "count": len(entries),
+    }
+    kind = "a folder of stores" if stores else "a folder of runs" if runs else "a folder"
+    return describe(path, kind, facts)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """The document, or nothing where there is none: whoever needs it whole reads it through its own module."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
