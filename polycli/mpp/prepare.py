@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import cast
 
 from polycli import console
 from polycli.errors import SourceError, UserError
-from polycli.mpp.publishing import Plan, publish
+from polycli.mpp.publishing import Plan, publish, summarise
 from polycli.mpp.recipe import PrepareRecipe
 from polycli.mpp.sources.base import Dataset, Source
 from polycli.mpp.staging import stage
@@ -29,6 +30,7 @@ SOURCES = {
     "pdebench": "polycli.mpp.sources.pdebench:PdebenchSource",
     "simulate": "polycli.mpp.sources.simulate:SimulateSource",
 }
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 #: What one process stages, for estimates: reading, statistics in float64, hashing, compression, reading back.
 BYTES_PER_SECOND = 40e6
 
@@ -48,6 +50,7 @@ def run(request: PrepareRequest) -> JsonDocument:
     recipe = prepare_recipe(request)
     source = load_source(request.source)
     datasets = source.datasets(expand_paths(request.inputs), recipe, request.limit)
+    _check_names(datasets)
     workers = _worker_count(request, datasets)
     if request.dry_run:
         return _dry_run(request, datasets, workers)
@@ -77,6 +80,15 @@ def load_source(name: str) -> Source:
         raise UserError(f"--source {name}: mpp has no such source", hint=f"it has {', '.join(SOURCES)}")
     module, attribute = SOURCES[name].split(":")
     return cast("Source", getattr(importlib.import_module(module), attribute)())
+
+
+def _check_names(datasets: Sequence[Dataset]) -> None:
+    """A recipe names its simulations freely, and the name becomes a folder."""
+    for dataset in datasets:
+        if not _PLAIN_NAME.fullmatch(dataset.name):
+            raise UserError(
+                f"dataset {dataset.name!r} cannot name a store: letters, digits, '_', '-', '+' and '.' were expected"
+            )
 
 
 def _worker_count(request: PrepareRequest, datasets: Sequence[Dataset]) -> int:
@@ -179,6 +191,9 @@ def _dry_run(request: PrepareRequest, datasets: Sequence[Dataset], workers: int)
         for dataset in datasets
     ]
     totals = {key: sum(entry[key] for entry in entries) for key in ("trajectories", "files", "bytes", "minutes")}
+    for dataset in datasets:
+        summarise(dataset.name, "rejected", dataset.rejected)
+        summarise(dataset.name, "flagged", dataset.flagged)
     if not request.json:
         console.result(_table([*entries, {"name": f"in all, {workers} processes", **totals}]))
     return {"dry_run": True, "workers": workers, "datasets": entries, **totals}

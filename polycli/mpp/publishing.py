@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,9 +83,10 @@ def publish(plan: Plan) -> Path:
     dataset, name = plan.dataset, plan.dataset.name
     builder = StoreBuilder(plan.target, fingerprint=plan.fingerprint)
     kept, rejected, flagged = _sift(plan, builder)
-    _summarise(name, "rejected", rejected)
-    _summarise(name, "flagged", flagged)
+    summarise(name, "rejected", rejected)
+    summarise(name, "flagged", flagged)
     if not kept:
+        shutil.rmtree(builder.work, ignore_errors=True)
         reasons = "; ".join(dict.fromkeys(left.reason for left in rejected[:_SHOWN]))
         raise SourceError(f"{name}: all {len(rejected)} trajectories were rejected: {reasons}")
     hashes = [item.row["hash"] for item in kept]
@@ -146,7 +148,7 @@ def _row_ids(jobs: Sequence[Job]) -> dict[tuple[str, str], str]:
     return {(source, name): name if plain else f"{source}/{name}" for source, name in names}
 
 
-def _summarise(name: str, what: str, entries: Sequence[LeftOut]) -> None:
+def summarise(name: str, what: str, entries: Sequence[LeftOut]) -> None:
     """One line on stderr for each kind of reason, with the first few ids."""
     kinds: dict[str, list[LeftOut]] = {}
     for entry in entries:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from typing import Self, TypeVar
 
 from polycli.errors import PolycliError
@@ -31,16 +33,22 @@ class Workers:
     def __init__(self, count: int | None) -> None:
         self.count = processor_count() if count is None else max(1, count)
         self._pool: ProcessPoolExecutor | None = None
+        self._others: set[BaseProcess] = set()
 
     def __enter__(self) -> Self:
         if self.count > 1:
             methods = multiprocessing.get_all_start_methods()
+            self._others = set(multiprocessing.active_children())
             context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
             self._pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=_follow_parent)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._pool is not None:
+            if kind is not None:
+                # After an error or Ctrl-C nobody waits for what is under way; it would take minutes.
+                for process in set(multiprocessing.active_children()) - self._others:
+                    process.terminate()
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
 
@@ -72,6 +80,8 @@ def _follow_parent() -> None:
     """End this process when its parent is gone: a killed command must leave nobody behind who still writes."""
     # One thread per process: the processes already use every processor.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # Ctrl-C reaches the whole group; the parent alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()

@@ -161,9 +161,10 @@ class _Group:
 
     def _uneven(self) -> Iterable[LeftOut]:
         for survey, member in self.members:
-            steps = np.diff(member.time[self.frames.start : self.frames.stop : self.frames.step])
-            if steps.size and np.abs(steps / np.median(steps) - 1).max() > _UNEVEN:
-                reason = f"uneven time step: {steps.min():.6g} to {steps.max():.6g}"
+            time = member.time[self.frames.start : self.frames.stop : self.frames.step]
+            if _unevenness(time) > _UNEVEN:
+                steps = np.diff(time)
+                reason = f"uneven time step: {steps.min():.4g} to {steps.max():.4g}"
                 yield LeftOut(source=survey.source, id=member.id, reason=reason)
 
 
@@ -191,9 +192,17 @@ def _sort_into(groups: dict[tuple[object, ...], _Group], survey: Survey, select:
         home.rejected.extend(survey.rejected)
 
 
+def _unevenness(time: NDArray[np.float64]) -> float:
+    """Largest deviation of a step from the median, as a part of it."""
+    steps = np.diff(time)
+    return float(np.abs(steps / np.median(steps) - 1).max())
+
+
 def _time_step(time: NDArray[np.float64]) -> float:
-    """Median step to four significant digits, which is what float32 times of a long simulation still hold."""
-    return float(f"{np.median(np.diff(time)):.4g}")
+    """Mean step, in which the rounding of float32 times cancels; where steps differ, the median; six digits."""
+    steps = np.diff(time)
+    step = np.median(steps) if _unevenness(time) > _UNEVEN else (time[-1] - time[0]) / steps.size
+    return float(f"{step:.6g}")
 
 
 def _names(groups: list[_Group]) -> list[str]:

@@ -84,16 +84,11 @@ def survey_file(path: Path, source: str) -> list[Survey]:
         NotPdebenchError: sound, but in none of the layouts.
     """
     with open_source(path) as file:
-        keys = set(file)
-        if len(keys.intersection(COMPRESSIBLE_KEYS)) >= 2:
-            surveys = [_compressible(file, path, source)]
-        elif keys.intersection(INCOMPRESSIBLE_KEYS):
-            surveys = [_incompressible(file, path, source)]
-        elif any(isinstance(child, h5py.Group) and ("data" in child or "grid" in child) for child in file.values()):
-            surveys = _grouped(file, path, source)
-        else:
-            shown = ", ".join(repr(key) for key in sorted(keys)[:8]) or "none"
-            raise NotPdebenchError(f"{path}: keys {shown} found; expected {_LAYOUTS}")
+        try:
+            surveys = _surveys(file, path, source)
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+            # What h5py raises for damaged metadata, dangling links and types that are no numbers.
+            raise SourceError(f"{path}: the file cannot be read: {error}", hint="fetch or copy it again") from error
     if not any(survey.members for survey in surveys):
         reasons = [left for survey in surveys for left in survey.rejected]
         first = f": {reasons[0].id}: {reasons[0].reason}" if reasons else ""
@@ -101,11 +96,27 @@ def survey_file(path: Path, source: str) -> list[Survey]:
     return [survey for survey in surveys if survey.members or survey.rejected]
 
 
-def _grouped(file: h5py.File, path: Path, source: str) -> list[Survey]:
+def _surveys(file: h5py.File, path: Path, source: str) -> list[Survey]:
+    keys = set(file)
+    if len(keys.intersection(COMPRESSIBLE_KEYS)) >= 2:
+        return [_compressible(file, path, source)]
+    if keys.intersection(INCOMPRESSIBLE_KEYS):
+        return [_incompressible(file, path, source)]
+    groups = [name for name in sorted(keys) if isinstance(file[name], h5py.Group)]
+    if any("data" in file[name] or "grid" in file[name] for name in groups):
+        if len(groups) < len(keys):
+            others = ", ".join(repr(key) for key in sorted(keys.difference(groups))[:8])
+            warn(f"{path}: {others} beside the groups of trajectories: not read")
+        return _grouped(file, path, source, groups)
+    shown = ", ".join(repr(key) for key in sorted(keys)[:8]) or "none"
+    raise NotPdebenchError(f"{path}: not in a layout of PDEBench: keys found: {shown}; expected: {_LAYOUTS}")
+
+
+def _grouped(file: h5py.File, path: Path, source: str, names: list[str]) -> list[Survey]:
     """Shallow water and diffusion-reaction: one group per trajectory, `data` (time, x, y, component)."""
     surveys: dict[tuple[str, tuple[int, int]], Survey] = {}
     faults: list[LeftOut] = []
-    for name in sorted(file):
+    for name in names:
         fault = _group_fault(file[name])
         if fault:
             faults.append(LeftOut(source=source, id=name, reason=fault))
@@ -141,10 +152,8 @@ def _grouped(file: h5py.File, path: Path, source: str) -> list[Survey]:
     return list(surveys.values())
 
 
-def _group_fault(group: h5py.Group | h5py.Dataset) -> str | None:
+def _group_fault(group: h5py.Group) -> str | None:
     """What keeps a group from being a trajectory, or None."""
-    if not isinstance(group, h5py.Group):
-        return "wrong key: a dataset was found, a group with 'data' and 'grid' was expected"
     for key in ("data", "grid/x", "grid/y", "grid/t"):
         if key not in group or not isinstance(group[key], h5py.Dataset):
             return f"key {key!r} is missing; found {_names(group)}"

@@ -18,7 +18,7 @@ from polycli.mpp.sources.base import Trajectory
 Layout = Literal["grouped", "compressible", "incompressible"]
 
 #: Bytes of a block as it is read. Transposing and float64 statistics hold it several times over.
-BLOCK_BYTES = 8 * 2**20
+BLOCK_BYTES = 4 * 2**20
 
 COMPRESSIBLE_KEYS = ("Vx", "Vy", "density", "pressure")
 INCOMPRESSIBLE_KEYS = ("velocity", "particles")
@@ -39,8 +39,9 @@ def open_source(path: Path) -> h5py.File:
     except FileNotFoundError as error:
         raise SourceError(f"{path}: no such file") from error
     except OSError as error:
-        reason = "truncated" if "truncated" in str(error) else "damaged or unreadable"
-        raise SourceError(f"{path}: the HDF5 file is {reason}: {error}", hint="fetch or copy it again") from error
+        raise SourceError(
+            f"{path}: the HDF5 file is truncated or damaged: {error}", hint="fetch or copy it again"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,16 @@ class PdebenchJob:
     frames: Frames
 
     def trajectories(self, wanted: Sequence[str]) -> Iterator[Trajectory]:
-        """Those of `ids` that are wanted, in order; the blocks of one must be used up before the next is asked for."""
-        with open_source(self.path) as file:
-            for name, item, parameters in zip(self.ids, self.items, self.parameters, strict=True):
-                if name in wanted:
-                    yield Trajectory(id=name, parameters=parameters, blocks=self._blocks(file, item))
+        """Those of `ids` that are wanted, in order; each opens the file by itself when its blocks are asked for."""
+        for name, item, parameters in zip(self.ids, self.items, self.parameters, strict=True):
+            if name in wanted:
+                yield Trajectory(id=name, parameters=parameters, blocks=self._blocks(item))
 
-    def _blocks(self, file: h5py.File, item: str | int) -> Iterator[NDArray[np.float32]]:
+    def _blocks(self, item: str | int) -> Iterator[NDArray[np.float32]]:
+        with open_source(self.path) as file:
+            yield from self._read(file, item)
+
+    def _read(self, file: h5py.File, item: str | int) -> Iterator[NDArray[np.float32]]:
         arrays, lead = _arrays(file, self.layout, item)
         frame_bytes = sum(int(np.prod(array.shape[lead + 1 :])) * array.dtype.itemsize for array in arrays)
         frames = self.frames
