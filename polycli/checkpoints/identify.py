@@ -1,0 +1,120 @@
+"""What is this path? Found out by looking at its first bytes or at the files of a folder, never by how it is called."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from polycli.checkpoints.manifest import CHECKPOINTS_FOLDER, DESCRIPTION_NAME, MANIFEST_NAME, MODEL_NAME
+
+Kind = Literal[
+    "run",
+    "checkpoint",
+    "exported",
+    "store",
+    "embeddings",
+    "safetensors",
+    "torch",
+    "pickle",
+    "hdf5",
+    "zip",
+    "folder",
+    "file",
+    "missing",
+]
+#: What each kind is called in a sentence.
+KIND_NAMES: dict[Kind, str] = {
+    "run": "a run",
+    "checkpoint": "a checkpoint of a run",
+    "exported": f"a folder with {MODEL_NAME}",
+    "store": "a store",
+    "embeddings": "embeddings",
+    "safetensors": "a safetensors file",
+    "torch": "a PyTorch file",
+    "pickle": "a pickle, or a PyTorch file of before 2020",
+    "hdf5": "an HDF5 file",
+    "zip": "a zip archive",
+    "folder": "a folder of other things",
+    "file": "a file of no known kind",
+    "missing": "not there",
+}
+_MANIFEST_KINDS: dict[str, Kind] = {
+    "polycli-checkpoint": "checkpoint",
+    "polycli-store": "store",
+    "polycli-embeddings": "embeddings",
+}
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_PICKLE_PROTOCOL = b"\x80"
+#: Larger JSON headers than this are no safetensors; the format's own limit.
+_LARGEST_HEADER = 100_000_000
+
+
+@dataclass(frozen=True)
+class Identified:
+    """A path and what it is."""
+
+    path: Path
+    kind: Kind
+
+    @property
+    def name(self) -> str:
+        """In words, for messages."""
+        return KIND_NAMES[self.kind]
+
+
+def identify(path: Path) -> Identified:
+    """Look at a file or folder, which may be absent; nothing in it is executed.
+
+    Raises:
+        OSError: the path exists and cannot be read.
+    """
+    if not path.exists():
+        return Identified(path, "missing")
+    return Identified(path, _folder_kind(path) if path.is_dir() else _file_kind(path))
+
+
+def _folder_kind(path: Path) -> Kind:
+    manifest = path / MANIFEST_NAME
+    if manifest.is_file():
+        return _MANIFEST_KINDS.get(str(read_object(manifest).get("format")), "folder")
+    if (path / CHECKPOINTS_FOLDER).is_dir() or ((path / "recipe.yaml").is_file() and (path / "status.json").is_file()):
+        return "run"
+    if (path / MODEL_NAME).is_file() and (path / DESCRIPTION_NAME).is_file():
+        return "exported"
+    return "folder"
+
+
+def _file_kind(path: Path) -> Kind:
+    with path.open("rb") as file:
+        start = file.read(16)
+    if start.startswith(_HDF5_SIGNATURE):
+        return "hdf5"
+    if start.startswith(b"PK\x03\x04"):
+        return "torch" if _is_torch_archive(path) else "zip"
+    if start.startswith(_PICKLE_PROTOCOL):
+        return "pickle"
+    header = int.from_bytes(start[:8], "little")
+    if len(start) > 8 and start[8:9] == b"{" and 2 <= header <= _LARGEST_HEADER:
+        return "safetensors"
+    return "file"
+
+
+def _is_torch_archive(path: Path) -> bool:
+    """PyTorch names its pickle so; a cut archive has lost its list of names and is taken for PyTorch's."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("data.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return True
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty where it holds something else."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,81 @@
+"""From what a user calls CHECKPOINT to the files to read: a run, a checkpoint in it, an export or any weights file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from polycli.checkpoints.identify import identify, read_object
+from polycli.checkpoints.manifest import (
+    CHECKPOINTS_FOLDER,
+    DESCRIPTION_NAME,
+    MANIFEST_NAME,
+    MODEL_NAME,
+    best_checkpoint,
+    list_checkpoints,
+    read_manifest,
+    verify,
+)
+from polycli.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class ResolvedCheckpoint:
+    """Which files CHECKPOINT means, and why these."""
+
+    model_file: Path
+    #: model.json; None for files of other projects.
+    description_file: Path | None
+    #: The checkpoint of a run that the files are in; None for exports and files of other projects.
+    checkpoint_dir: Path | None
+    #: `best by validation/loss of 3`, `last of 3` or `as given`.
+    how: str
+
+
+def resolve_checkpoint(path: Path) -> ResolvedCheckpoint:
+    """Find the weights that `path` means; files of a checkpoint are compared with its manifest.
+
+    Raises:
+        CheckpointError: there are none, or they are damaged.
+    """
+    found = identify(path)
+    if found.kind == "missing":
+        raise CheckpointError(f"{path}: there is no such checkpoint")
+    if found.kind == "run":
+        return _from_run(path)
+    if found.kind == "checkpoint":
+        return _from_checkpoint(path, "as given")
+    if found.kind == "exported":
+        if path.resolve().parent.name == CHECKPOINTS_FOLDER:
+            read_manifest(path)  # Says that there is none: a save that was cut short.
+        return _from_file(path / MODEL_NAME)
+    if found.kind in ("safetensors", "torch", "pickle"):
+        return _from_file(path)
+    raise CheckpointError(
+        f"{path}: {found.name}, not a checkpoint",
+        hint="a run, a checkpoint in it, a .safetensors file or a PyTorch file was expected",
+    )
+
+
+def _from_run(run: Path) -> ResolvedCheckpoint:
+    checkpoints = list_checkpoints(run)
+    if not checkpoints:
+        raise CheckpointError(f"{run}: the run has no complete checkpoint yet")
+    best = best_checkpoint(checkpoints)
+    if best is None or best.manifest.metric is None:
+        return _from_checkpoint(checkpoints[-1].directory, f"last of {len(checkpoints)}")
+    return _from_checkpoint(best.directory, f"best by {best.manifest.metric.name} of {len(checkpoints)}")
+
+
+def _from_checkpoint(directory: Path, how: str) -> ResolvedCheckpoint:
+    verify(directory, [MODEL_NAME, DESCRIPTION_NAME])
+    return ResolvedCheckpoint(directory / MODEL_NAME, directory / DESCRIPTION_NAME, directory, how)
+
+
+def _from_file(file: Path) -> ResolvedCheckpoint:
+    directory = file.resolve().parent
+    if file.name == MODEL_NAME and (directory / MANIFEST_NAME).is_file():
+        return _from_checkpoint(directory, "as given")
+    beside = file.with_suffix(".json")
+    described = beside.is_file() and read_object(beside).get("format") == "polycli-model"
+    return ResolvedCheckpoint(file, beside if described else None, None, "as given")
