@@ -33,7 +33,10 @@ class PrepareRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRequest:
-    """`polycli pretrain` and, with a checkpoint, `polycli finetune`: stores to a run."""
+    """`polycli pretrain` and, with a checkpoint, `polycli finetune`: stores to a run.
+
+    `data` is as the user wrote it, globs and lists included, so that the family can say how to make what is missing.
+    """
 
     recipe: str
     data: tuple[Path, ...] = ()
@@ -43,6 +46,8 @@ class TrainRequest:
     resume: ResumePolicy = "auto"
     limit: int | None = None
     dry_run: bool = False
+    #: How many local ranks were asked for; a dry run, which starts none, plans for so many.
+    nproc: int | None = None
     json: bool = False
 
 

@@ -130,12 +130,13 @@ def pretrain(
     _check_recipe(family, "pretrain", recipe, overrides)
     request = TrainRequest(
         recipe=recipe,
-        data=expand_paths(data or ()),
+        data=tuple(map(Path, data or ())),
         output=None if output is None else output.expanduser(),
         overrides=tuple(overrides or ()),
         resume=resume,
         limit=limit,
         dry_run=dry_run,
+        nproc=nproc,
         json=json,
     )
     start_ranks_if_asked(context, None if dry_run else nproc, print_command=print_command)
@@ -165,12 +166,13 @@ def finetune(
     request = TrainRequest(
         recipe=recipe,
         checkpoint=checkpoint.expanduser(),
-        data=expand_paths(data or ()),
+        data=tuple(map(Path, data or ())),
         output=None if output is None else output.expanduser(),
         overrides=tuple(overrides or ()),
         resume=resume,
         limit=limit,
         dry_run=dry_run,
+        nproc=nproc,
         json=json,
     )
     start_ranks_if_asked(context, None if dry_run else nproc, print_command=print_command)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,10 +48,13 @@ class MixtureBatches:
         _refuse_duplicates(stores)
         _refuse_unknown("data.weights", recipe.data.weights, self.names)
         _refuse_unknown("data.micro_batch_size", recipe.data.micro_batch_size, self.names)
-        self.data, self.train = recipe.data, recipe.train
+        self.data, self.train, self._vocabulary = recipe.data, recipe.train, recipe.model.fields
         self.training = {store.name: training_windows(store, recipe) for store in stores}
         self.held_back = {store.name: validation_windows(store, recipe) for store in stores}
-        self._schedule = DrawSchedule([recipe.data.weights.get(name, 1.0) for name in self.names], recipe.train.seed)
+        weights = [recipe.data.weights.get(name, 1.0) for name in self.names]
+        #: The part of the draws that each dataset gets.
+        self.shares = {name: weight / sum(weights) for name, weight in zip(self.names, weights, strict=True)}
+        self._schedule = DrawSchedule(weights, recipe.train.seed)
 
     def micro_batch_size(self, dataset: str) -> int:
         """Windows per forward pass of one rank."""
@@ -97,6 +101,25 @@ class MixtureBatches:
             batches = tuple(WindowBatch(windows, chunk, 1.0) for chunk in padded[:, world.rank])
             parts.append(ValidationPart(name, batches, len(numbers)))
         return parts
+
+    def summary(self) -> dict[str, Any]:
+        """Which stores these are and how much of each is used, by dataset; as data.json has it."""
+        return {
+            name: {
+                "path": str(windows.store.path.resolve()),
+                "store_hash": windows.store.manifest.store_hash,
+                "share": self.shares[name],
+                "fields": [self._vocabulary[label] for label in windows.labels],
+                "grid": list(windows.grid),
+                "training": {"trajectories": len(windows.rows), "windows": len(windows)},
+                "validation": {
+                    "split": "validation" if windows.store.manifest.splits.get("validation") else "test",
+                    "trajectories": len(self.held_back[name].rows),
+                    "windows": min(self.data.validation_windows, len(self.held_back[name])),
+                },
+            }
+            for name, windows in self.training.items()
+        }
 
 
 def check_division(global_batch: int, draws: int, world_size: int, micro_batch_sizes: Sequence[int]) -> None:

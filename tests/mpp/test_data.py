@@ -1,4 +1,4 @@
-"""The order of training depends on seed and step alone, follows the weights, and what cannot be is refused in a sentence."""
+"""The order of training depends on seed and step alone and follows the weights; what cannot be is refused."""
 
 import math
 from collections import Counter

@@ -1,0 +1,198 @@
+"""What a training would be, without starting it: `--dry-run`.
+
+Nothing is allocated and nothing is written. Parameters are counted on the meta device, activations by running the
+forward pass on tensors that have shapes but no memory.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from polycli.console import result
+from polycli.engine.config import BUCKET_ELEMENTS, check_sections
+from polycli.engine.optimizers import STATES
+from polycli.engine.schedule import warmup_steps
+from polycli.launch import environment
+from polycli.mpp.data import MixtureBatches, check_division
+from polycli.mpp.model import AViT, parameter_count
+from polycli.mpp.pretrain import step_flops
+from polycli.mpp.recipe import PretrainRecipe
+from polycli.recipes import dump_recipe
+from polycli.requests import JsonDocument
+from polycli.sections import EngineSection, OptimSection
+from polycli.store.reader import Store
+
+#: What is assumed of the data where none is given: PDEBench's compressible flow.
+ASSUMED_CHANNELS, ASSUMED_GRID = 4, (128, 128)
+_FLOAT = 4  # bytes
+
+
+@dataclass(frozen=True)
+class _Case:
+    """The sizes of one dataset, or those that are assumed, as far as cost depends on them."""
+
+    name: str
+    channels: int
+    grid: tuple[int, int]
+    micro_batch_size: int
+    share: float
+
+
+def plan(recipe: PretrainRecipe, stores: list[Store], *, output: Path, processes: int) -> JsonDocument:
+    """What training `recipe` on `stores`, which may be none, with so many processes would be.
+
+    Raises:
+        RecipeError: the global batch cannot be shared out, or optimizer and ZeRO stage exclude each other.
+        StoreError: recipe and stores do not fit each other.
+    """
+    check_sections(recipe.optim, recipe.engine)
+    cases, data = _cases(recipe, stores)
+    micro_batch_sizes = [case.micro_batch_size for case in cases]
+    check_division(recipe.train.global_batch_size, recipe.data.draws_per_step, processes, micro_batch_sizes)
+    parameters = parameter_count(recipe.model)
+    flops = step_flops(recipe, [(case.share, case.channels, case.grid) for case in cases])
+    memory = memory_per_device(parameters, recipe.optim, recipe.engine, processes)
+    activations = max(activation_bytes(recipe, case.channels, case.grid, case.micro_batch_size) for case in cases)
+    return {
+        "recipe": recipe.model_dump(mode="json"),
+        "output": str(output),
+        "parameters": parameters,
+        "processes": processes,
+        "batch": {
+            "global_batch_size": recipe.train.global_batch_size,
+            "draws_per_step": recipe.data.draws_per_step,
+            "samples_per_process": recipe.train.global_batch_size // processes,
+            "micro_batch_size": {case.name: case.micro_batch_size for case in cases},
+            "accumulation": {
+                case.name: recipe.train.global_batch_size // processes // case.micro_batch_size for case in cases
+            },
+        },
+        "memory_per_device": {
+            **memory,
+            "activations": activations,
+            "total": activations + sum(size for name, size in memory.items() if name != "offloaded_to_cpu"),
+        },
+        "steps": recipe.train.steps,
+        "warmup_steps": warmup_steps(recipe.schedule, recipe.train.steps),
+        "samples": recipe.train.steps * recipe.train.global_batch_size,
+        "flops_per_step": flops,
+        "flops": flops * recipe.train.steps,
+        "assumed": None if stores else {"channels": ASSUMED_CHANNELS, "grid": list(ASSUMED_GRID)},
+        "data": data,
+    }
+
+
+def say(document: JsonDocument, recipe: PretrainRecipe) -> None:
+    """Print a plan for people."""
+    memory, batch = document["memory_per_device"], document["batch"]
+    rows = [
+        ("output", document["output"]),
+        ("parameters", f"{document['parameters']:,}"),
+        ("processes", f"{document['processes']}, ZeRO stage {recipe.engine.zero_stage}, {recipe.engine.precision}"),
+        ("batch", _batch_sentence(batch, document["processes"])),
+        ("steps", f"{document['steps']:,} ({document['warmup_steps']:,} to warm up), {document['samples']:,} samples"),
+        ("FLOPs", f"{document['flops_per_step']:.3g} per step, {document['flops']:.3g} in all"),
+        (
+            "memory",
+            _memory_sentence(memory),
+        ),
+    ]
+    if document["assumed"]:
+        rows.append(("data", f"none given; {ASSUMED_CHANNELS} fields of {ASSUMED_GRID[0]} x {ASSUMED_GRID[1]} assumed"))
+    rows += [(f"data {name}", _data_sentence(found)) for name, found in document["data"].items()]
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{name.ljust(width)}  {text}" for name, text in rows]
+    result("\n".join(["# the resolved recipe", dump_recipe(recipe).rstrip(), "", "# the plan", *lines]))
+
+
+def processes_of_environment() -> int:
+    """How many processes this command line would have been, under torchrun or srun; 1 in plain Python."""
+    return int(environment(os.environ)["WORLD_SIZE"])
+
+
+def memory_per_device(parameters: int, optim: OptimSection, engine: EngineSection, processes: int) -> dict[str, int]:
+    """Bytes of training state on one device, by what they are for (Rajbhandari et al. 2020, ZeRO).
+
+    All is float32, with bfloat16 too: that is autocast, which keeps float32 parameters.
+    """
+    stage = engine.zero_stage
+    whole = _FLOAT * parameters
+    sharded = -(-whole // processes)
+    # From stage 1 on DeepSpeed steps a copy of its shard of the parameters.
+    copies = sharded if stage >= 1 else 0
+    states = STATES[optim.name] * (sharded if stage >= 1 else whole)
+    memory = {
+        "parameters": sharded if stage == 3 else whole,
+        "gradients": sharded if stage >= 2 else whole,
+        "optimizer": 0 if engine.offload else copies + states,
+        "communication": _FLOAT * min(BUCKET_ELEMENTS, parameters) if stage >= 1 else 0,
+    }
+    return {**memory, "offloaded_to_cpu": copies + states} if engine.offload else memory
+
+
+def activation_bytes(recipe: PretrainRecipe, channels: int, grid: tuple[int, int], batch: int) -> int:
+    """What one forward pass keeps for its backward pass, uncompiled; passing allocations come on top."""
+    kept: dict[int, tuple[int, torch.Tensor]] = {}
+    with FakeTensorMode():
+        model = AViT(recipe.model)
+        model.activation_checkpointing = recipe.engine.activation_checkpointing
+        own = {parameter.untyped_storage()._cdata for parameter in model.parameters()}  # noqa: SLF001  # Its identity.
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            if storage._cdata not in own:  # noqa: SLF001
+                kept[storage._cdata] = (storage.nbytes(), tensor)  # noqa: SLF001  # Held, so that no identity is reused.
+            return tensor
+
+        fields = torch.empty(batch, recipe.data.history, channels, *grid)
+        labels, boundaries = torch.zeros(channels, dtype=torch.long), torch.zeros(batch, 2, dtype=torch.long)
+        lower = torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.engine.precision == "bfloat16")
+        with lower, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            model(fields, labels, boundaries)
+    return sum(size for size, _ in kept.values())
+
+
+def _cases(recipe: PretrainRecipe, stores: list[Store]) -> tuple[list[_Case], dict[str, Any]]:
+    if not stores:
+        return [_Case("any", ASSUMED_CHANNELS, ASSUMED_GRID, recipe.train.micro_batch_size, 1.0)], {}
+    batches = MixtureBatches(stores, recipe)
+    cases = [
+        _Case(name, len(windows.labels), windows.grid, batches.micro_batch_size(name), batches.shares[name])
+        for name, windows in batches.training.items()
+    ]
+    return cases, batches.summary()
+
+
+def _batch_sentence(batch: dict[str, Any], processes: int) -> str:
+    parts = ", ".join(
+        f"{batch['accumulation'][name]} x {size}" + ("" if name == "any" else f" ({name})")
+        for name, size in batch["micro_batch_size"].items()
+    )
+    return (
+        f"{batch['global_batch_size']} samples of {batch['draws_per_step']} draws, {batch['samples_per_process']} on "
+        f"{'the' if processes == 1 else 'each'} process, as micro-batches {parts}"
+    )
+
+
+def _data_sentence(found: dict[str, Any]) -> str:
+    training, validation = found["training"], found["validation"]
+    return (
+        f"{training['windows']:,} windows of {training['trajectories']} trajectories, {found['share']:.0%} of draws; "
+        f"validates on {validation['windows']} windows of {validation['trajectories']} ({validation['split']}); "
+        f"{len(found['fields'])} fields of {found['grid'][0]} x {found['grid'][1]}"
+    )
+
+
+def _memory_sentence(memory: dict[str, int]) -> str:
+    parts = [f"{_gib(size)} {name.replace('_', ' ')}" for name, size in memory.items() if size and name != "total"]
+    return f"{_gib(memory['total'])} per device: {', '.join(parts)}"
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB" if size >= 2**28 else f"{size / 2**20:.1f} MiB"
