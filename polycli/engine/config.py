@@ -12,6 +12,8 @@ from polycli.sections import EngineSection, OptimSection
 BUCKET_ELEMENTS = 50_000_000
 #: ZeRO 3 steps its parameters in sub-groups of this size. Adan counts its steps per group, so there is one sub-group.
 SUB_GROUP_ELEMENTS = 10**15
+#: ZeRO 3 leaves parameters up to this size whole on every rank: gathering them would cost more than they do.
+WHOLE_ELEMENTS = 100_000
 
 
 def check_sections(optim: OptimSection, engine: EngineSection) -> None:
@@ -47,6 +49,7 @@ def deepspeed_config(
     zero: dict[str, Any] = {"stage": engine.zero_stage, "reduce_bucket_size": bucket, "allgather_bucket_size": bucket}
     if engine.zero_stage == 3:
         zero["sub_group_size"] = SUB_GROUP_ELEMENTS
+        zero["stage3_param_persistence_threshold"] = WHOLE_ELEMENTS
     if engine.offload:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": pin_memory}
     config: dict[str, Any] = {

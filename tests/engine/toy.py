@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from polycli.engine.run import Run
 from polycli.engine.train import TrainOutcome, train
@@ -30,10 +31,16 @@ class Network(nn.Module):
         self.activation_checkpointing = False
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        hidden = self.norm(torch.tanh(self.first(batch["x"])))
+        if self.activation_checkpointing:
+            hidden = checkpoint(self.hidden, batch["x"], use_reentrant=False)
+        else:
+            hidden = self.hidden(batch["x"])
         prediction = self.last(self.dropout(hidden)).float()
         errors = (prediction - batch["y"]).square().mean(dim=1)
         return errors.mean(), {"error": errors.detach().sqrt()}
+
+    def hidden(self, x: Tensor) -> Tensor:
+        return self.norm(torch.tanh(self.first(x)))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,138 @@
+"""Run by two ranks: every engine configuration beside a plain torch loop on the same samples; writes what differs.
+
+One launch runs them all, because starting two ranks costs more than all of these steps.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import torch
+from toy import ToyTask
+
+from polycli.engine import backend, config
+from polycli.engine.export import exported_weights
+from polycli.engine.optimizers import build_optimizer
+from polycli.engine.prefetch import LoadedBatch
+from polycli.engine.stepper import Stepper, StepResult
+from polycli.launch import World, join_process_group
+from polycli.sections import EngineSection, OptimSection
+
+STEPS = 10
+VARYING = ((4,), (2, 2), (1, 3), (1, 1, 2))
+LEARNING_RATE = 1e-2
+
+
+def configurations() -> list[dict[str, Any]]:
+    table = [
+        {"stage": stage, "precision": precision, "accumulate": accumulate}
+        for stage, precision, accumulate in itertools.product(
+            (0, 1, 2, 3), ("float32", "bfloat16"), ("one", "varying")
+        )
+    ]
+    table += [{"stage": stage, "offload": True, "accumulate": "varying"} for stage in (1, 2, 3)]
+    table += [{"stage": stage, "optimizer": "adan", "accumulate": "varying"} for stage in (0, 1, 2, 3)]
+    table += [{"stage": 0, "optimizer": "dadapt_adan", "accumulate": "one"}]
+    table += [{"stage": stage, "clip": None, "accumulate": "one"} for stage in (0, 2)]
+    table += [{"stage": stage, "recompute": True, "accumulate": "varying"} for stage in (0, 2, 3)]
+    return table
+
+
+def sections(case: dict[str, Any]) -> tuple[OptimSection, EngineSection]:
+    optim = OptimSection(
+        name=case.get("optimizer", "adamw"),
+        learning_rate=1.0 if case.get("optimizer") == "dadapt_adan" else LEARNING_RATE,
+        weight_decay=0.05,
+        clip_norm=case.get("clip", 1.0),
+    )
+    engine = EngineSection(
+        zero_stage=case["stage"],
+        offload=case.get("offload", False),
+        precision=case.get("precision", "float32"),
+        activation_checkpointing=case.get("recompute", False),
+    )
+    return optim, engine
+
+
+def new_task(case: dict[str, Any]) -> ToyTask:
+    return ToyTask(global_batch=8, micro=VARYING if case["accumulate"] == "varying" else ((4,),))
+
+
+def with_the_engine(case: dict[str, Any], world: World) -> tuple[dict[str, torch.Tensor], list[float]]:
+    optim, engine = sections(case)
+    task = new_task(case)
+    started = backend.start_engine(task.model, optim, engine, world)
+    stepper = Stepper(started, device=torch.device("cpu"), clip_norm=optim.clip_norm)
+    norms = []
+    for step in range(STEPS):
+        result = StepResult()
+        batches = task.micro_batches(step, world)
+        for index, batch in enumerate(batches, start=1):
+            stepper.accumulate(LoadedBatch(batch, batch.load(), index == len(batches)), result)
+        stepper.move(result, optim.learning_rate * (1 - step / (2 * STEPS)))
+        assert result.moved
+        norms.append(result.gradient_norm)
+    weights = exported_weights(task.exported(), world)
+    started.destroy()
+    return weights, norms
+
+
+def with_plain_torch(case: dict[str, Any], world: World) -> tuple[dict[str, torch.Tensor], list[float]]:
+    optim, engine = sections(case)
+    task = new_task(case)
+    optimizer = build_optimizer(optim, task.model)
+    lower = torch.autocast("cpu", dtype=torch.bfloat16, enabled=engine.precision == "bfloat16")
+    norms = []
+    for step in range(STEPS):
+        for rank in range(world.size):
+            for batch in task.micro_batches(step, World(rank, world.size)):
+                with lower:
+                    loss, _ = task.model(batch.load())
+                (loss * batch.weight / world.size).backward()
+        for group in optimizer.param_groups:
+            group["lr"] = optim.learning_rate * (1 - step / (2 * STEPS))
+        limit = float("inf") if optim.clip_norm is None else optim.clip_norm
+        norms.append(float(torch.nn.utils.clip_grad_norm_(task.model.parameters(), limit)))
+        optimizer.step()
+        optimizer.zero_grad()
+    return {name: tensor.detach() for name, tensor in task.model.state_dict().items()}, norms
+
+
+def difference(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
+    """The largest difference, relative to the largest weight of each tensor."""
+    assert found.keys() == expected.keys()
+    return max(
+        float((found[name] - expected[name]).abs().max() / expected[name].abs().max().clamp(min=1e-3))
+        for name in expected
+    )
+
+
+def main(output: Path) -> None:
+    world = join_process_group()
+    config.WHOLE_ELEMENTS = 64  # so that ZeRO 3 shards the weights of a small network too
+    results = []
+    for case in configurations():
+        started = time.time()
+        try:
+            found, norms = with_the_engine(case, world)
+            if world.rank == 0:
+                expected, expected_norms = with_plain_torch(case, world)
+                pairs = zip(norms, expected_norms, strict=True)
+                norm = max(abs(a - b) / b for a, b in pairs)
+                results.append({**case, "weights": difference(found, expected), "norm": norm, "clipped": max(norms) > 1, "time": time.time()-started})
+        except Exception:
+            results.append({**case, "error": traceback.format_exc()})
+    if world.rank == 0:
+        output.write_text(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
