@@ -1,0 +1,63 @@
+# Two commands matter: `make demo` runs the whole toolkit on an example, `make test` checks it. Both make .venv first.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+# More options for pip, for example: make install PIP_OPTIONS='--extra-index-url https://download.pytorch.org/whl/cpu'
+PIP_OPTIONS ?=
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input $(PIP_OPTIONS) \
+	-c constraints/cpu.txt
+NEEDS := pyproject.toml constraints/cpu.txt
+DEMO ?= demo
+# What the installation writes last, so that an interrupted one is taken up again.
+RUNNABLE := $(VENV)/.polycli-runnable
+COMPLETE := $(VENV)/.polycli-complete
+
+.PHONY: help install demo test test-slow lint format bench clean
+
+help:  ## say what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(COMPLETE)  ## make .venv with everything, for use and for development
+
+demo: $(RUNNABLE)  ## simulate, prepare, pretrain and eval MPP, into demo/
+	$(BIN)/polycli demo mpp --output $(DEMO)
+
+test: lint  ## linters and all fast tests
+	$(BIN)/pytest -m "not slow"
+
+test-slow: $(COMPLETE)  ## the tests that take minutes
+	$(BIN)/pytest -m slow
+
+lint: $(COMPLETE)  ## ruff, mypy, import-linter
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(COMPLETE)  ## let ruff mend what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(COMPLETE)  ## every speed that the documentation quotes
+	for benchmark in benchmarks/[a-z]*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark; done
+
+clean:  ## remove .venv and what the tools left; runs and stores stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "polycli needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUNNABLE): $(NEEDS) | $(BIN)/python
+	$(PIP_INSTALL) -e .
+	touch $@
+
+$(COMPLETE): $(NEEDS) | $(BIN)/python
+	$(PIP_INSTALL) -e '.[dev]'
+	touch $(RUNNABLE) $@
