@@ -1,5 +1,6 @@
-"""Fixtures that several families' tests share."""
+"""What all tests share: one thread per process, no launcher's variables, and fixtures of several families."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,6 +8,22 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
+
+# Before torch is imported anywhere: tests run beside each other, and their values must not depend on the core count.
+for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+# Tests started inside a job of torchrun or Slurm must not take themselves for one of its ranks.
+for _variable in [name for name in os.environ if name.startswith("SLURM_")] + ["RANK", "LOCAL_RANK", "WORLD_SIZE"]:
+    os.environ.pop(_variable, None)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real inputs and reference values, which lies beside the repository where there is one."""
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"there is no {folder}: real inputs and reference values are not part of the repository")
+    return folder
 
 
 def _fields(seed: int, *shape: int) -> np.ndarray:
