@@ -24,6 +24,15 @@ class NextFrame(nn.Module):
         self.model = model
         self.objective = ObjectiveSection() if objective is None else objective
 
+    @property
+    def activation_checkpointing(self) -> bool:
+        """Whether the network recomputes its blocks in the backward pass; the engine sets it."""
+        return self.model.activation_checkpointing
+
+    @activation_checkpointing.setter
+    def activation_checkpointing(self, value: bool) -> None:
+        self.model.activation_checkpointing = value
+
     def forward(self, batch: dict[str, Tensor]) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, " b"]]]:
         """Mean loss over samples and fields, and each sample's NRMSE and VRMSE averaged over its fields.
 
