@@ -182,7 +182,7 @@ def _sort_into(groups: dict[tuple[object, ...], _Group], survey: Survey, select:
         time = member.time[frames.start : frames.stop : frames.step]
         key = (
             survey.physics, survey.label, survey.grid, survey.extent, member.time.size,
-            _time_step(time), tuple(sorted(member.constants.items())),
+            f"{_time_step(time):.4g}", tuple(sorted(member.constants.items())),
         )  # fmt: skip
         if key not in groups:
             groups[key] = _Group(survey, member, frames, time)
