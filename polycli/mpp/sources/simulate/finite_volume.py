@@ -7,6 +7,7 @@ variables, van Leer's limiter), time too (strong-stability-preserving Runge-Kutt
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +16,18 @@ from torch import Tensor
 GHOSTS = 2
 #: Keeps 0 / 0 out of the slopes; far below the square of any difference that matters in float32.
 SMALLEST = 1e-30
+
+
+class Careful(Protocol):
+    """How to go on where a plain step would leave the states that physics allows."""
+
+    def allowed(self, state: Tensor) -> Tensor:
+        """Which trajectories are physical in every cell, (trajectory,) bool."""
+        ...
+
+    def step(self, state: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+        """The state after a step of at most this length (trajectory,), and the length that was taken."""
+        ...
 
 
 def turned(state: Tensor) -> Tensor:
@@ -56,7 +69,11 @@ def face_states(padded: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def advance(
-    state: Tensor, duration: float, euler: Callable[[Tensor, Tensor], Tensor], longest_step: Callable[[Tensor], Tensor]
+    state: Tensor,
+    duration: float,
+    euler: Callable[[Tensor, Tensor], Tensor],
+    longest_step: Callable[[Tensor], Tensor],
+    careful: Careful | None = None,
 ) -> Tensor:
     """The state `duration` later, in steps whose number is each trajectory's own.
 
@@ -68,6 +85,7 @@ def advance(
         duration: in the units of the system.
         euler: (state, step lengths (trajectory, 1, 1)) -> state after one explicit step.
         longest_step: the longest stable step of each trajectory, (trajectory,).
+        careful: what takes the steps that `euler` takes to forbidden states; none are looked for where absent.
     """
     remaining = torch.full((state.shape[1],), duration, dtype=torch.float64)
     while True:
@@ -75,7 +93,18 @@ def advance(
         if not steps.any():
             return state
         step = remaining / steps.clamp(min=1) * (steps > 0)
-        lengths = step.to(state.dtype)[:, None, None]
-        first = euler(state, lengths)
-        state = 0.5 * (state + euler(first, lengths))
-        remaining = torch.where(steps <= 1, 0.0, remaining - step)
+        first, after = heun(state, step, euler)
+        if careful is not None:
+            again = (~(careful.allowed(first) & careful.allowed(after))).nonzero()[:, 0]
+            if again.numel():
+                after[:, again], step[again] = careful.step(state[:, again], step[again])
+        state = after
+        # Exactly nothing remains after the last step, unless that was shortened by care.
+        remaining = (remaining - step).clamp(min=0) * (remaining > step * (1 + 1e-12))
+
+
+def heun(state: Tensor, step: Tensor, euler: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """The states after the first stage and after a whole step of length (trajectory,)."""
+    length = step.to(state.dtype)[:, None, None]
+    first = euler(state, length)
+    return first, 0.5 * (state + euler(first, length))
