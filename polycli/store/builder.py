@@ -11,6 +11,7 @@ Different processes may stage different keys at the same time. Nothing here know
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -103,7 +104,7 @@ class StoreBuilder:
             sync_tree(writing)
             self._adopt(key, array.name, writing / array.name, staged)
         except OSError as error:
-            raise write_error(self.work, error) from error
+            raise write_error(self.target, error) from error
         finally:
             shutil.rmtree(writing, ignore_errors=True)
         return staged
@@ -111,8 +112,11 @@ class StoreBuilder:
     def finish(self, key: str, record: Mapping[str, Any]) -> None:
         """Note that this key is complete: its arrays are staged, or it was rejected. Call it last."""
         path = self._record_path(key)
-        _make_folder(path.parent)
-        write_text(path, json.dumps({"key": key, "record": dict(record)}, ensure_ascii=False))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, json.dumps({"key": key, "record": dict(record)}, ensure_ascii=False))
+        except OSError as error:
+            raise write_error(self.target, error) from error
 
     def publish(
         self,
@@ -187,7 +191,9 @@ class StoreBuilder:
 
     def _seal(self, tree: Path, manifest: Manifest) -> None:
         """Write the manifest, check the tree as a reader would, and rename it to the target."""
-        sync_tree(tree)
+        # What lies inside the folders of staged rows was synced when they were staged.
+        for folder in (tree, *(tree / label for label in manifest.arrays), *tree.glob("*/c")):
+            sync_folder(folder)
         write_text(tree / MANIFEST_NAME, manifest.to_json())
         _check_readable(open_store(tree, family=manifest.family, verify="sizes"))
         try:
@@ -214,7 +220,7 @@ class StoreBuilder:
     def _adopt(self, key: str, label: str, finished: Path, staged: StagedRow) -> None:
         """Move a finished array of a row into place, with its description."""
         folder = self._row_folder(key)
-        _make_folder(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         (finished / "staged.json").write_text(staged.model_dump_json(), encoding="utf-8")
         with (finished / "staged.json").open("rb") as file:
             os.fsync(file.fileno())
@@ -237,13 +243,20 @@ class StoreBuilder:
     @contextmanager
     def _publishing(self) -> Iterator[None]:
         """Hold the right to publish: two processes that finalize at once must not move the same rows."""
-        _make_folder(self.work)
-        with (self.work / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StoreError(f"{self.target}: another process is publishing this store now") from None
-            yield
+        try:
+            self.work.mkdir(parents=True, exist_ok=True)
+            with (self.work / "lock").open("w") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise StoreError(f"{self.target}: another process is publishing this store now") from None
+                except OSError as error:
+                    # Some network file systems have no locks; there it is the user who must finalize only once.
+                    if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                        raise
+                yield
+        except OSError as error:
+            raise write_error(self.target, error) from error
 
     def _move_rows(self, tree: Path, rows: Sequence[str], staged: list[dict[str, StagedRow]]) -> dict[str, FileEntry]:
         """Rename every row's shard folders to their place in the arrays; returns their files as staging hashed them."""
@@ -293,13 +306,6 @@ def _folder_name(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(path, error) from error
-
-
 def _joined_shapes(
     rows: Sequence[str], staged: list[dict[str, StagedRow]]
 ) -> tuple[dict[str, ArrayLayout], dict[str, tuple[int, ...]]]:
@@ -337,7 +343,7 @@ def _row_hashes(staged: list[dict[str, StagedRow]]) -> list[str]:
 def _create_array(tree: Path, layout: ArrayLayout, shape: tuple[int, ...]) -> ArrayInfo:
     """Write the zarr.json of one array."""
     folder = tree / layout.name
-    _make_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "zarr.json", json.dumps(layout.zarr_metadata(shape), indent=1))
     return ArrayInfo(shape=shape, dtype=layout.dtype, dims=layout.dims, chunk=layout.chunk, shard=layout.shard)
 
@@ -348,7 +354,8 @@ def _write_whole(tree: Path, label: str, values: NDArray[Any], dims: Sequence[st
     layout = ArrayLayout.whole(label, names, values.shape, values.dtype.name)
     info = _create_array(tree, layout, values.shape)
     if values.size:
-        write(tree / label, open_for_writing(tree / label, layout, values.shape), (...,), values)
+        write(open_for_writing(tree / label, layout, values.shape), (...,), values)
+        sync_tree(tree / label)
     return info
 
 

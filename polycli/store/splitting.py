@@ -22,7 +22,8 @@ def split_rows(hashes: Sequence[str], *, validation: float, test: float) -> list
         UserError: the fractions are negative or leave nothing to train on.
     """
     _check_fractions(validation, test)
-    order = sorted(set(hashes), key=_position)
+    # As hexadecimal text of equal length: two hashes that differ in their last digits are one and the same float.
+    order = sorted(set(hashes))
     assigned = {row: _by_position(_position(row), validation, test) for row in order}
     _fill_empty_splits(assigned, order, validation, test)
     return [assigned[row] for row in hashes]

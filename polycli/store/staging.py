@@ -50,7 +50,7 @@ def write_piece(folder: Path, layout: ArrayLayout, blocks: Iterable[NDArray[Any]
 
     Raises:
         StoreError: there are no blocks, or one has another shape or dtype than the layout and the first block.
-        PolycliError: the disk is full or refuses the write.
+        OSError: the disk is full or refuses the write.
     """
     writer = _ShardWriter(folder, layout)
     for block in blocks:
@@ -131,7 +131,7 @@ class _ShardWriter:
         rest = values.shape[1:]
         array = open_for_writing(self._folder, self._layout, (1, end, *rest) if self._axis == 1 else (end, *rest))
         place = (0, slice(self._written, end)) if self._axis == 1 else (slice(self._written, end),)
-        write(self._folder, array, place, values)
+        write(array, place, values)
         back = array[place].read().result()
         if not np.array_equal(_as_bytes(back), _as_bytes(values)):
             raise PolycliError(f"{self._folder}: what was written reads back differently; is the disk or memory sound?")
@@ -153,23 +153,23 @@ def open_for_writing(folder: Path, layout: ArrayLayout, shape: tuple[int, ...]) 
     return ts.open(spec, open=True, assume_metadata=True).result()
 
 
-def write(folder: Path, array: ts.TensorStore, place: tuple[Any, ...], values: NDArray[Any]) -> None:
-    """Write to an array opened at `folder` and wait; tensorstore fsyncs the files."""
+def write(array: ts.TensorStore, place: tuple[Any, ...], values: NDArray[Any]) -> None:
+    """Write and wait; tensorstore fsyncs the files, and reports what the system refused as ValueErrors."""
     try:
         array[place].write(values).result()
-    except (ValueError, OSError) as error:
-        raise write_error(folder, error) from error
+    except ValueError as error:
+        raise OSError(str(error)) from error
 
 
-def write_error(path: str | Path, error: Exception) -> PolycliError:
-    """What to say when a disk refuses: tensorstore reports operating system errors inside ValueErrors."""
-    number = getattr(error, "errno", None)
-    if number in (errno.ENOSPC, errno.EDQUOT) or any(name in str(error) for name in ("ENOSPC", "EDQUOT")):
+def write_error(target: Path, error: OSError) -> PolycliError:
+    """What to say when the system refuses a write for the store that was to become `target`."""
+    full = (errno.ENOSPC, errno.EDQUOT)
+    if error.errno in full or any(os.strerror(number) in str(error) for number in full):
         return PolycliError(
-            f"{path}: the disk is full",
+            f"{target}: the disk is full",
             hint="free some space and run the same line again: finished rows are kept and nothing was published",
         )
-    return PolycliError(f"{path}: cannot write: {error}", hint="finished rows are kept: run the same line again")
+    return PolycliError(f"{target}: cannot write: {error}", hint="finished rows are kept: run the same line again")
 
 
 def sync_tree(root: Path) -> None:
@@ -196,10 +196,9 @@ def write_text(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
+    finally:
         temporary.unlink(missing_ok=True)
-        raise write_error(path, error) from error
+    sync_folder(path.parent)
 
 
 def _as_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
