@@ -136,6 +136,8 @@ def _is_there(plan: Plan) -> bool:
 
 def _build(plans: Sequence[Plan], pool: Workers) -> None:
     """Stage all rows of all plans, and publish each store as soon as its rows are there."""
+    if not plans:
+        return
     owners: dict[Path, Plan] = {plan.target: plan for plan in plans}
     tasks = [task for plan in plans for task in plan.tasks()]
     open_tasks = Counter(task.target for task in tasks)
@@ -203,10 +205,15 @@ def _table(entries: Sequence[JsonDocument]) -> str:
     width = max(len(entry["name"]) for entry in entries)
     lines = [f"{'dataset':<{width}}  trajectories  files        size  minutes"]
     for entry in entries:
-        size = f"{entry['bytes'] / 1e6:,.1f} MB" if entry["bytes"] < 1e9 else f"{entry['bytes'] / 1e9:,.1f} GB"
-        numbers = f"{entry['trajectories']:>12}  {entry['files']:>5}  {size:>10}  {entry['minutes']:>7.2f}"
+        numbers = (
+            f"{entry['trajectories']:>12}  {entry['files']:>5}  {_size(entry['bytes']):>10}  {entry['minutes']:>7.2f}"
+        )
         lines.append(f"{entry['name']:<{width}}  {numbers}")
     return "\n".join(lines)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count < 1e9 else f"{count / 1e9:,.1f} GB"
 
 
 def _trajectories(dataset: Dataset) -> int:
@@ -229,4 +236,4 @@ def _warn_of_full_disk(output: Path, datasets: Sequence[Dataset]) -> None:
     place = next(folder for folder in (output.absolute(), *output.absolute().parents) if folder.exists())
     free = shutil.disk_usage(place).free
     if needed > free:
-        console.warn(f"{output}: {needed / 1e9:.1f} GB are needed before compression, {free / 1e9:.1f} GB are free")
+        console.warn(f"{output}: {_size(needed)} are needed before compression, {_size(free)} are free")

@@ -34,7 +34,9 @@ def open_source(path: Path) -> h5py.File:
         if path.stat().st_size == 0:
             raise SourceError(f"{path}: the file is empty, an HDF5 file was expected", hint="fetch it again")
         if not h5py.is_hdf5(path):
-            raise SourceError(f"{path}: not an HDF5 file: its signature is missing", hint="fetch it again")
+            raise SourceError(
+                f"{path}: not an HDF5 file: its signature is missing", hint="name another file, or fetch this one again"
+            )
         return h5py.File(path, "r", locking=False)
     except FileNotFoundError as error:
         raise SourceError(f"{path}: no such file") from error
