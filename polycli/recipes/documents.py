@@ -24,6 +24,7 @@ _TAGS = {
     f"tag:yaml.org,2002:{name}"
     for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")
 }
+_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 _NULL = re.compile(r"~|null|Null|NULL|")
 _BOOLEAN = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INTEGER = re.compile(r"[-+]?[0-9]+")
@@ -178,7 +179,8 @@ class _Dumper(yaml.SafeDumper):
         return True
 
     def represent_text(self, text: str) -> yaml.ScalarNode:
-        style = None if _plain_scalar(text) == text else "'"
+        # Unicode's own line ends are folded into blanks unless they are escaped, which double quotes alone do.
+        style = '"' if _LINE_ENDS.search(text) else None if _plain_scalar(text) == text else "'"
         return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
     def represent_plain_list(self, items: list[Any]) -> yaml.SequenceNode:

@@ -1,0 +1,314 @@
+"""The command line as a shell sees it: exit codes, what goes to stdout, and what is not imported."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from types import SimpleNamespace
+
+import pytest
+
+from polycli import __main__ as entry
+from polycli import __version__
+from polycli.errors import PolycliError, PreemptedError, StoreError, TrainingError
+from polycli.families import FAMILIES, VERBS, verbs_of
+
+#: A line for each verb that is complete, so that only the family can be wrong.
+LINES = {
+    "prepare": ["--source", "any", "--output", "out"],
+    "pretrain": ["--recipe", "mpp_ti"],
+    "finetune": ["--recipe", "mpp_ti", "--checkpoint", "run"],
+    "eval": ["--checkpoint", "run"],
+    "predict": ["--checkpoint", "run", "--data", ".", "--output", "out"],
+    "embed": ["--checkpoint", "run", "--data", ".", "--output", "out"],
+    "study": ["--recipe", "mpp_ti", "--output", "out"],
+}
+
+
+@pytest.fixture
+def polycli(capsys, tmp_path, monkeypatch):
+    """Run a command line in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        code = entry.run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return SimpleNamespace(code=code, out=captured.out, err=captured.err)
+
+    return run
+
+
+@pytest.fixture
+def verb(monkeypatch):
+    """Replace what a verb of mpp does, and see the request that it gets."""
+
+    def replace(action):
+        monkeypatch.setattr("polycli.commands.verbs.verb_module", lambda *_: SimpleNamespace(run=action))
+
+    return replace
+
+
+def test_the_version_is_printed(polycli):
+    assert polycli("--version").out == f"polycli {__version__}\n"
+
+
+def test_help_lists_every_verb_under_its_heading_and_every_family(polycli):
+    answer = polycli("--help")
+    assert answer.code == 0
+    for name in (*VERBS, "search", "export", "inspect", "doctor", "demo", "recipes", "weights", *FAMILIES):
+        assert name in answer.out
+    assert answer.out.index("Data:") < answer.out.index("Models:") < answer.out.index("Look around:")
+
+
+@pytest.mark.parametrize(
+    ("family", "verb_name"),
+    [(family, name) for family in FAMILIES for name in VERBS if name not in verbs_of(family)],
+)
+def test_a_verb_that_a_family_does_not_have_says_so(polycli, family, verb_name):
+    answer = polycli(verb_name, family, *LINES[verb_name])
+    assert (answer.code, answer.out) == (2, "")
+    assert f"error: {family} does not have the verb `{verb_name}` in this version" in answer.err
+    for present in verbs_of(family):
+        assert present in answer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["pretrain", "mppp", "--recipe", "mpp_ti"], "did you mean mpp?"),
+        (["pretrian"], "Did you mean 'pretrain'?"),
+        (["pretrain", "mpp"], "--recipe"),
+        (["pretrain", "mpp", "--recipe", "mpp_tii"], "did you mean mpp_ti"),
+        (["pretrain", "mpp", "--recipe", "mpp_ti", "--set", "train.stpes=1"], "`train.steps`"),
+        (["pretrain", "mpp", "--recipe", "mpp_ti", "--data", "nowhere"], "nowhere: no such file or folder"),
+        (["pretrain", "mpp", "--recipe", "mpp_ti", "--resume", "perhaps"], "--resume"),
+        (["pretrain", "mpp", "--recipe", "mpp_demo_data"], "is a recipe for `prepare mpp`"),
+        (["prepare", "mpp", "--source", "x", "--output", "o", "--part", "4/4"], "--part 4/4"),
+        (["prepare", "mpp", "--source", "x", "--output", "o", "--part", "0/2", "--finalize"], "two steps"),
+        (["prepare", "mpp", "--source", "x", "--output", "o", "--limit", "0"], "--limit"),
+        (["predict", "mpp", "--checkpoint", "x", "--output", "o"], "--data is missing"),
+        (["search", "vectors", "--k", "5"], "not in this version"),
+        (["demo", "xval"], "no demo"),
+        (["inspect", "nowhere"], "no such file or folder"),
+        (["recipes", "schema", "xval", "pretrain"], "no recipes"),
+    ],
+)
+def test_wrong_input_ends_with_two_and_leaves_stdout_empty(polycli, arguments, said, tmp_path):
+    answer = polycli(*arguments)
+    assert (answer.code, answer.out) == (2, "")
+    assert said in answer.err
+    assert "Traceback" not in answer.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unquoted_glob_is_answered_with_the_line_that_works(polycli, tmp_path):
+    for name in ("a.h5", "b.h5", "c.h5"):
+        (tmp_path / name).write_text("")
+    answer = polycli("prepare", "mpp", "--source", "pdebench", "--input", "a.h5", "b.h5", "c.h5", "--output", "o")
+    assert answer.code == 2
+    assert "polycli prepare mpp --source pdebench --input '*.h5' --output o" in answer.err
+    answer = polycli("prepare", "mpp", "--input", "a.h5", "b.h5", "--source", "pdebench", "--output", "o")
+    assert "polycli prepare mpp --input a.h5 --input b.h5 --source pdebench --output o" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (StoreError("stores/a: damaged", hint="prepare it again"), 2),
+        (TrainingError("the loss is not finite"), 1),
+        (PreemptedError("stopped after step 9"), 75),
+        (PolycliError("it failed"), 1),
+    ],
+)
+def test_each_kind_of_problem_has_its_exit_code_and_one_sentence(polycli, verb, error, code):
+    def fail(_):
+        raise error
+
+    verb(fail)
+    answer = polycli("eval", "mpp", "--checkpoint", "run")
+    assert (answer.code, answer.out) == (code, "")
+    expected = f"error: {error.message}\n" + (f"  hint: {error.hint}\n" if error.hint else "")
+    assert answer.err == expected
+    answer = polycli("eval", "mpp", "--checkpoint", "run", "--json")
+    assert (answer.code, answer.out) == (code, "")
+    assert json.loads(answer.err) == {
+        "error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint, "exit_code": code}
+    }
+
+
+def test_an_unexpected_problem_is_one_line_and_a_traceback_in_a_file(polycli, verb, monkeypatch, tmp_path):
+    def fail(_):
+        raise ZeroDivisionError("by zero")
+
+    verb(fail)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    answer = polycli("eval", "mpp", "--checkpoint", "run")
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err.startswith("error: ZeroDivisionError: by zero\n")
+    assert "Traceback" not in answer.err
+    (written,) = tmp_path.glob("polycli-*.traceback.txt")
+    assert str(written) in answer.err
+    assert "in fail" in written.read_text()
+    monkeypatch.setenv("POLYCLI_DEBUG", "1")
+    assert "in fail" in polycli("eval", "mpp", "--checkpoint", "run").err
+
+
+def test_ctrl_c_ends_with_130(polycli, verb):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    verb(interrupt)
+    answer = polycli("eval", "mpp", "--checkpoint", "run")
+    assert (answer.code, answer.out) == (130, "")
+    assert "Traceback" not in answer.err
+
+
+def test_wrong_input_is_said_by_the_first_rank_of_a_machine_and_failures_by_all(polycli, verb, monkeypatch):
+    problem = [StoreError("damaged")]
+
+    def fail(_):
+        raise problem[0]
+
+    verb(fail)
+    monkeypatch.setenv("RANK", "5")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert polycli("eval", "mpp", "--checkpoint", "run").err == ""
+    problem[0] = TrainingError("no memory")
+    assert polycli("eval", "mpp", "--checkpoint", "run").err == "error: rank 5: no memory\n"
+    problem[0] = StoreError("damaged")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert polycli("eval", "mpp", "--checkpoint", "run").err == "error: rank 5: damaged\n"
+
+
+def test_the_request_carries_what_was_typed(polycli, verb, tmp_path):
+    seen = []
+    verb(seen.append)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    words = [
+        "prepare",
+        "mpp",
+        "--source",
+        "pdebench",
+        "--input",
+        "a",
+        "--input",
+        "b",
+        "--output",
+        "~/o",
+        "--part",
+        "1/4",
+    ]
+    assert polycli(*words, "--set", "split.test=0.5", "--limit", "3", "--workers", "2", "--dry-run").code == 0
+    (request,) = seen
+    assert [path.name for path in request.inputs] == ["a", "b"]
+    assert (request.source, request.part, request.limit, request.workers) == ("pdebench", (1, 4), 3, 2)
+    assert (request.dry_run, request.finalize, request.json) == (True, False, False)
+    assert request.overrides == ("split.test=0.5",)
+    assert "~" not in str(request.output)
+
+
+@pytest.mark.parametrize(("asked", "printed"), [((), ""), (("--json",), '{\n  "nrmse": 0.5\n}\n')])
+def test_what_a_verb_returns_is_printed_as_json_only_when_asked(polycli, verb, asked, printed):
+    verb(lambda _: {"nrmse": 0.5})
+    assert polycli("eval", "mpp", "--checkpoint", "run", *asked).out == printed
+
+
+def test_nproc_runs_the_same_line_as_ranks_and_passes_their_exit_code_on(polycli, monkeypatch):
+    seen = []
+
+    def start(nproc, arguments):
+        seen.append((nproc, list(arguments)))
+        return 75
+
+    monkeypatch.setattr("polycli.launch.start_local_ranks", start)
+    assert polycli("eval", "mpp", "--nproc", "2", "--checkpoint", "run", "--split", "train").code == 75
+    assert polycli("eval", "mpp", "--checkpoint", "run", "--nproc=3").code == 75
+    assert seen == [
+        (2, ["eval", "mpp", "--checkpoint", "run", "--split", "train"]),
+        (3, ["eval", "mpp", "--checkpoint", "run"]),
+    ]
+
+
+def test_nproc_inside_a_rank_is_refused(polycli, monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    answer = polycli("eval", "mpp", "--checkpoint", "run", "--nproc", "2")
+    assert answer.code == 2
+    assert "RANK is set" in answer.err
+
+
+def test_a_wrong_recipe_is_refused_before_ranks_are_started(polycli, monkeypatch):
+    monkeypatch.setattr("polycli.launch.start_local_ranks", lambda *_: pytest.fail("ranks were started"))
+    assert polycli("pretrain", "mpp", "--recipe", "mpp_ti", "--nproc", "2", "--set", "no.such=1").code == 2
+
+
+def test_print_command_prints_the_equivalent_torchrun_line(polycli):
+    words = ["pretrain", "mpp", "--recipe", "mpp_ti", "--nproc", "4", "--print-command", "--set", "data.stores=[a b]"]
+    answer = polycli(*words)
+    assert answer.code == 0
+    assert answer.out == (
+        "torchrun --standalone --nproc-per-node=4 -m polycli pretrain mpp --recipe mpp_ti --set 'data.stores=[a b]'\n"
+    )
+
+
+_WITHOUT_HEAVY = """
+import sys
+from polycli.__main__ import run
+code = run(sys.argv[1:])
+heavy = {"torch", "zarr", "deepspeed", "matplotlib", "h5py", "tensorstore", "numpy"} & set(sys.modules)
+sys.exit(f"imported {heavy}" if heavy else code)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--help"], 0),
+        (["pretrain", "--help"], 0),
+        (["recipes", "ls"], 0),
+        (["recipes", "check", "mpp_b"], 0),
+        (["recipes", "schema", "mpp"], 0),
+        (["weights", "ls"], 0),
+        (["pretrain", "mpp", "--recipe", "mpp_b", "--set", "train.stpes=1"], 2),
+        (["pretrain", "mpp", "--recipe", "mpp_demo_data"], 2),
+        (["pretrain", "xval", "--recipe", "mpp_b"], 2),
+    ],
+)
+def test_what_does_not_compute_imports_nothing_heavy(arguments, code):
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_HEAVY, *arguments], capture_output=True, text=True, check=False
+    )
+    assert "imported" not in done.stderr
+    assert done.returncode == code, done.stderr
+
+
+def test_help_draws_no_rich(polycli):
+    program = "import sys\nfrom polycli.__main__ import run\nrun(['--help'])\nsys.exit('rich' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("polycli pretrain a", "astroclip"),
+        ("polycli pretrain mpp --recipe mpp_t", "mpp_ti"),
+        ("polycli pretr", "pretrain"),
+    ],
+)
+def test_the_shell_completes_verbs_families_and_recipes(words, offered):
+    environment = {
+        **os.environ,
+        "_POLYCLI_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    program = textwrap.dedent("import sys; sys.argv[0] = 'polycli'; from polycli.__main__ import main; main()")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment)
+    assert offered in done.stdout.split()
+
+
+def test_python_m_polycli_is_polycli():
+    done = subprocess.run([sys.executable, "-m", "polycli", "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"polycli {__version__}\n", "")

@@ -1,0 +1,50 @@
+"""Files, folders, globs and lists, wherever a path is asked for."""
+
+import pytest
+
+from polycli.errors import UserError
+from polycli.paths import expand_paths
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    for name in ("b.h5", "a.h5", "c.txt"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_quoted_glob_is_expanded_and_sorted(folder):
+    assert [path.name for path in expand_paths([f"{folder}/*.h5"])] == ["a.h5", "b.h5"]
+
+
+def test_files_and_folders_stay_in_order_and_each_stands_once(folder):
+    found = expand_paths([folder / "inner", folder / "b.h5", f"{folder}/*.h5"])
+    assert [path.name for path in found] == ["inner", "b.h5", "a.h5"]
+
+
+def test_a_list_names_one_path_a_line_with_comments(folder):
+    (folder / "list.txt").write_text("# the files\nb.h5\n\n  *.txt\n")
+    assert {path.name for path in expand_paths(["@list.txt"])} == {"b.h5", "c.txt", "list.txt"}
+
+
+def test_a_file_whose_name_looks_like_a_glob_is_that_file(folder):
+    (folder / "x[1].h5").write_text("")
+    assert [path.name for path in expand_paths(["x[1].h5"])] == ["x[1].h5"]
+
+
+def test_home_is_expanded(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder))
+    assert expand_paths(["~/a.h5"])[0].samefile(folder / "a.h5")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [("nothing.h5", "no such file"), ("*.nc", "no file or folder matches"), ("@nowhere.txt", "list cannot be read")],
+)
+def test_what_is_not_there_is_named(folder, value, message):
+    with pytest.raises(UserError, match=message) as caught:
+        expand_paths([value])
+    assert value in str(caught.value)
+    assert caught.value.exit_code == 2
