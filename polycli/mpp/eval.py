@@ -23,6 +23,7 @@ from polycli.mpp.scores import finite_json, one_step_scores, rollout_scores
 from polycli.mpp.scoring import Illustration, Subset, score_one_step, score_rollouts
 from polycli.mpp.settings import EvalSettings
 from polycli.mpp.subject import Subject, load_subject
+from polycli.mpp.tables import overview
 from polycli.paths import expand_paths
 from polycli.recipes import default_recipe
 from polycli.report.bootstrap import Bootstrap
@@ -46,6 +47,7 @@ def run(request: EvalRequest) -> JsonDocument | None:
     subject = load_subject(request.checkpoint, settings.data)
     subsets = [_subset(store, subject, split, request.limit) for store in open_stores(request.data, subject)]
     overlap = check_overlap(subsets, subject, allow=request.allow_overlap)
+    say_shared_validation(subsets, subject, split)
     output = output_folder(request, subject)
     scores: JsonDocument = {
         "split": split,
@@ -71,7 +73,8 @@ def run(request: EvalRequest) -> JsonDocument | None:
                 subject, subset, settings, provenance(scores), unfinished
             )
         scores = finite_json(scores)
-        tables = write_report(scores, {subset.store.name: subset.about for subset in subsets}, pictures, unfinished)
+        if settings.report:
+            write_report(scores, {subset.store.name: subset.about for subset in subsets}, pictures, unfinished)
         (unfinished / "scores.json").write_text(json.dumps(scores, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         # scores.json comes last: who finds a new one finds what belongs to it.
         for part in ("rollouts", "figures", "report.html", "scores.json"):
@@ -79,9 +82,11 @@ def run(request: EvalRequest) -> JsonDocument | None:
                 replace(unfinished / part, output / part)
     finally:
         remove(unfinished)
-    say(f"report: {output / 'report.html'}")
+    say(f"scores: {output / 'scores.json'}")
+    if settings.report:
+        say(f"report: {output / 'report.html'}")
     if not request.json:
-        result("\n\n".join(as_text(table) for table in tables))
+        result("\n\n".join(as_text(table) for table in overview(scores["datasets"])))
     return scores
 
 
@@ -141,6 +146,18 @@ def check_overlap(subsets: Sequence[Subset], subject: Subject, *, allow: bool) -
             )
         warn(sentence)
     return {"checked": True, "trajectories": count, "allowed": allow}
+
+
+def say_shared_validation(subsets: Sequence[Subset], subject: Subject, split: Split) -> None:
+    """A checkpoint that was chosen on the very trajectories that test it looks better than it is: say so."""
+    trained = frozenset[str]().union(*(subject.trained_rows or {}).values())
+    for subset in subsets:
+        manifest = subset.store.manifest
+        if split == "test" and "validation" not in manifest.row_splits and not trained.isdisjoint(manifest.row_hashes):
+            warn(
+                f"{manifest.name}: so small that its test trajectories also validated the training, and may "
+                "have chosen the checkpoint"
+            )
 
 
 def output_folder(request: EvalRequest, subject: Subject) -> Path:

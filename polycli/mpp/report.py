@@ -10,10 +10,9 @@ import numpy as np
 
 from polycli.mpp.physics import PdeDescription
 from polycli.mpp.scoring import Illustration
-from polycli.mpp.tables import METRICS, conservation_table, endurance_table, field_table, one_step_table, rollout_table
+from polycli.mpp.tables import METRICS, field_table, overview
 from polycli.report.figures import CurvePanel, Line, comparison, curves, ratios
 from polycli.report.html import Block, Facts, Figure, Heading, Paragraph, page
-from polycli.report.table import Table
 from polycli.requests import JsonDocument
 
 METHODS = {"model": "model", "persistence": "persistence", "linear": "linear extrapolation"}
@@ -28,13 +27,11 @@ DEFINITIONS = (
 
 def write_report(
     scores: JsonDocument, abouts: Mapping[str, PdeDescription], pictures: Mapping[str, Illustration], folder: Path
-) -> list[Table]:
-    """Draw `folder`/figures, write `folder`/report.html, and return the tables that a terminal shows."""
+) -> None:
+    """Draw `folder`/figures and write `folder`/report.html."""
     datasets: dict[str, Any] = scores["datasets"]
     figures = folder / "figures"
-    overview = [one_step_table(datasets), rollout_table(datasets), endurance_table(datasets)]
-    drifts = conservation_table(datasets)
-    overview += [drifts] if drifts.rows else []
+    tables = overview(datasets)
     blocks: list[Block] = [
         Paragraph(
             f"Split {scores['split']}, {len(datasets)} dataset{'s' if len(datasets) > 1 else ''}, "
@@ -42,15 +39,14 @@ def write_report(
             f"{scores['history']} frames, time stride {scores['time_stride']}."
         ),
         _summary(datasets, figures),
-        *overview[:1],
+        tables[0],
         Paragraph(DEFINITIONS),
-        *overview[1:],
+        *tables[1:],
     ]
     for name, found in datasets.items():
         blocks += _dataset_blocks(name, found, abouts[name], pictures[name], figures)
     blocks += [Heading("Provenance"), provenance_block(scores)]
     folder.joinpath("report.html").write_text(page("MPP evaluation", blocks), encoding="utf-8")
-    return overview
 
 
 def provenance_block(scores: JsonDocument) -> Facts:

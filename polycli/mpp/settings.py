@@ -39,6 +39,7 @@ class EvalSettings(ForecastSettings):
     )
     rollout_steps: PositiveInt | None = Field(None, description="steps of a rollout; to the trajectory's end if absent")
     save_rollouts: bool = Field(False, description="write the rollouts' frames to DIR/rollouts/<dataset>.zarr")
+    report: bool = Field(True, description="write report.html and figures; scores.json is written in any case")
     bootstrap_samples: PositiveInt = Field(2000, description="resamples of the trajectories behind each interval")
     seed: NonNegativeInt = Field(0, description="of the bootstrap")
 

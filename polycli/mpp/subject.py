@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polycli.checkpoints.resolve import resolve_checkpoint
+from pydantic import ValidationError
+
+from polycli.checkpoints.exported import ModelDescription, read_description
+from polycli.checkpoints.resolve import ResolvedCheckpoint, resolve_checkpoint
 from polycli.console import note, say
 from polycli.errors import CheckpointError
 from polycli.mpp.model import AViT
@@ -15,6 +17,7 @@ from polycli.mpp.recipe import DataSection, ModelSection
 from polycli.mpp.rollout import evaluation_device
 from polycli.mpp.settings import FramesSection
 from polycli.mpp.weights import load_model
+from polycli.recipes.documents import read_document
 from polycli.store.hashing import file_hash
 
 
@@ -46,50 +49,54 @@ def load_subject(path: Path, frames: FramesSection) -> Subject:
         CheckpointError: it is absent, truncated, dangerous, of another family or no checkpoint at all.
     """
     resolved = resolve_checkpoint(path)
-    description = _description(resolved.description_file)
-    if description.get("family", "mpp") != "mpp":
-        raise CheckpointError(
-            f"{resolved.model_file}: a checkpoint of the family {description['family']}, mpp was expected",
-            hint=f"polycli eval {description['family']} --checkpoint {path}",
-        )
-    say(f"checkpoint: {resolved.model_file} ({resolved.how})")
-    model = load_model(resolved.model_file).eval().requires_grad_(requires_grad=False).to(evaluation_device())
-    run = _run_around(resolved.model_file)
-    trained = DataSection.model_fields
-    known = description.get("data", {})
-    if not known and (frames.history is None or frames.time_stride is None):
+    description = None if resolved.description_file is None else read_description(resolved.description_file)
+    selected_by = _why(resolved, description)
+    say(f"checkpoint: {resolved.model_file} ({selected_by})")
+    model = load_model(resolved.model_file).requires_grad_(requires_grad=False).to(evaluation_device())
+    known = _frames(resolved, description)
+    if known is None and (frames.history is None or frames.time_stride is None):
         note(
-            f"the checkpoint does not say how it was trained: history {trained['history'].default}, time_stride 1 "
-            "unless --set data.history, data.time_stride"
+            f"the checkpoint does not say how it was trained: history {DataSection().history} and time_stride 1, "
+            "unless --set data.history=N and data.time_stride=N"
         )
+    known = known or FramesSection(history=DataSection().history, time_stride=DataSection().time_stride)
     return Subject(
         model=model,
         model_file=resolved.model_file,
-        selected_by=resolved.how,
+        selected_by=selected_by,
         model_hash=file_hash(resolved.model_file),
-        history=frames.history or int(known.get("history", trained["history"].default)),
-        time_stride=frames.time_stride or int(known.get("time_stride", trained["time_stride"].default)),
-        trained_rows=None
-        if "trained_on" not in description
-        else {name: frozenset(entry["rows"]) for name, entry in description["trained_on"].items()},
-        run=run,
+        history=frames.history or known.history or DataSection().history,
+        time_stride=frames.time_stride or known.time_stride or DataSection().time_stride,
+        trained_rows={name: frozenset(entry.rows) for name, entry in description.trained_on.items()}
+        if description is not None and description.trained_on
+        else None,
+        run=None if resolved.checkpoint_dir is None else run_of(resolved.checkpoint_dir),
     )
 
 
-def _description(file: Path | None) -> dict[str, Any]:
-    """model.json beside the tensors; empty where there is none, as for public checkpoints."""
-    if file is None:
-        return {}
+def _why(resolved: ResolvedCheckpoint, description: ModelDescription | None) -> str:
+    """`best by validation/loss of 3: 0.123 at step 400`."""
+    if description is None:
+        return resolved.how
+    value = "" if description.metric is None else f"{description.metric.name} {description.metric.value:.4g} at "
+    return f"{resolved.how}: {value}step {description.step}"
+
+
+def _frames(resolved: ResolvedCheckpoint, description: ModelDescription | None) -> FramesSection | None:
+    """History and stride of the training, from model.json or else from the run's recipe."""
+    said: Any = (description.model_extra or {}).get("data") if description is not None else None
+    if said is None and resolved.checkpoint_dir is not None:
+        run = run_of(resolved.checkpoint_dir)
+        said = None if run is None else read_document(run / "recipe.yaml").data.get("data", {})
+    if not isinstance(said, dict):
+        return None
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file}: cannot be read: {error}") from error
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{file}: a description of a model is a JSON object, this is a {type(found).__name__}")
-    return found
+        return FramesSection.model_validate({key: said.get(key) for key in FramesSection.model_fields})
+    except ValidationError as error:
+        raise CheckpointError(f"{resolved.model_file}: its description is not sound: {error.errors()[0]}") from error
 
 
-def _run_around(model_file: Path) -> Path | None:
-    """RUN of RUN/checkpoints/step-00000100/model.safetensors."""
-    parents = model_file.resolve().parents
-    return parents[2] if len(parents) > 2 and (parents[2] / "recipe.yaml").is_file() else None
+def run_of(checkpoint: Path) -> Path | None:
+    """RUN of RUN/checkpoints/step-00000100, if that is what the checkpoint lies in."""
+    run = checkpoint.resolve().parent.parent
+    return run if (run / "recipe.yaml").is_file() else None

@@ -12,6 +12,17 @@ SPANS = {"step_1": "step 1", "steps_1_to_5": "mean of steps 1 to 5", "trajectory
 _ENTRY_COLUMNS = ("model", "95 % interval", "persistence", "linear", "model / persistence", "95 % interval")
 
 
+def overview(datasets: Mapping[str, Any]) -> list[Table]:
+    """What a terminal shows, and a report first."""
+    tables = [
+        one_step_table(datasets),
+        rollout_table(datasets),
+        endurance_table(datasets),
+        conservation_table(datasets),
+    ]
+    return [table for table in tables if table.rows]
+
+
 def one_step_table(datasets: Mapping[str, Any]) -> Table:
     """One row for each dataset and metric."""
     rows = [

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib import rc_context
@@ -92,38 +92,74 @@ def comparison(
     reach = float(np.quantile(finite, 0.999)) if finite.size else 0.0
     reach = max(reach, 1e-12 * max(1.0, abs(low), abs(high)))
     (x_low, x_high), (y_low, y_high) = extent
-    aspect = min(2.0, max(0.5, (y_high - y_low) / (x_high - x_low)))
-    with _figure(file, (1.2 + 2.0 * columns, 1.1 + 3 * 1.78 * aspect)) as figure:
-        axes = figure.subplots(3, columns, squeeze=False, sharex=True, sharey=True)
-        rows = (
-            ("truth", truth, low, high, colours),
-            ("prediction", prediction, low, high, colours),
-            ("prediction - truth", error, -reach, reach, "PuOr_r"),
-        )
+    rows = (
+        ("truth", truth, low, high, colours),
+        ("prediction", prediction, low, high, colours),
+        ("prediction - truth", error, -reach, reach, "PuOr_r"),
+    )
+    frame = _Frame(columns=columns, aspect=min(2.0, max(0.5, (y_high - y_low) / (x_high - x_low))))
+    with _figure(file, frame.size, layout=None) as figure:
         for row, (name, values, bottom, top, palette) in enumerate(rows):
-            for column in range(columns):
-                image = axes[row, column].imshow(
+            for column, time in enumerate(times):
+                axes = figure.add_axes(frame.place(row, column))
+                image = axes.imshow(
                     values[column].T,
                     origin="lower",
                     extent=(x_low, x_high, y_low, y_high),
-                    aspect="equal" if 0.5 <= (y_high - y_low) / (x_high - x_low) <= 2 else "auto",
+                    aspect="auto",
                     vmin=bottom,
                     vmax=top,
                     cmap=palette,
                     interpolation="nearest",
                 )
-                for side in ("top", "right"):
-                    axes[row, column].spines[side].set_visible(True)
-            axes[row, 0].set_ylabel(f"{name}\ny")
-            bar = figure.colorbar(image, ax=axes[row, :].tolist(), pad=0.01, aspect=14, fraction=0.05)
+                axes.spines[["top", "right"]].set_visible(True)
+                axes.xaxis.set_major_locator(MaxNLocator(3, prune="upper"))
+                axes.yaxis.set_major_locator(MaxNLocator(4))
+                axes.tick_params(labelbottom=row == 2, labelleft=column == 0)
+                if row == 0:
+                    axes.set_title(time)
+                if row == 2:
+                    axes.set_xlabel("x")
+                if column == 0:
+                    axes.set_ylabel(f"{name}\ny")
+            bar = figure.colorbar(image, cax=figure.add_axes(frame.place(row, columns)))
             bar.set_label(unit, fontsize=9)
             bar.ax.tick_params(labelsize=8)
             bar.formatter.set_powerlimits((-3, 4))  # type: ignore[attr-defined]
-        for column, time in enumerate(times):
-            axes[0, column].set_title(time)
-            axes[2, column].set_xlabel("x")
-            axes[2, column].xaxis.set_major_locator(MaxNLocator(3, prune="upper"))
-        figure.suptitle(title, fontsize=12)
+        figure.suptitle(title, fontsize=12, y=1 - 0.12 / frame.size[1], va="top")
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Where panels stand, in inches: laid out by hand, because matplotlib's layout of many panels takes seconds."""
+
+    columns: int
+    aspect: float
+    width: float = 1.9
+    left: float = 0.85
+    right: float = 1.05
+    top: float = 0.85
+    bottom: float = 0.55
+    gap: float = 0.14
+
+    @property
+    def height(self) -> float:
+        """Of a panel."""
+        return self.width * self.aspect
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Of the figure."""
+        wide = self.left + self.columns * (self.width + self.gap) + self.right
+        return wide, self.top + 3 * self.height + 2 * self.gap + self.bottom
+
+    def place(self, row: int, column: int) -> tuple[float, float, float, float]:
+        """Left, bottom, width, height of a panel as fractions of the figure; the last column is the colour bar."""
+        wide, high = self.size
+        left = self.left + column * (self.width + self.gap)
+        bottom = self.bottom + (2 - row) * (self.height + self.gap)
+        width = self.width if column < self.columns else 0.16
+        return left / wide, bottom / high, width / wide, self.height / high
 
 
 def curves(file: Path, *, title: str, panels: Sequence[CurvePanel]) -> None:
@@ -252,9 +288,11 @@ def _plain_logarithmic(axis: Any) -> None:  # noqa: ANN401
 
 
 @contextmanager
-def _figure(file: Path, size: tuple[float, float]) -> Iterator[Figure]:
+def _figure(
+    file: Path, size: tuple[float, float], layout: Literal["constrained"] | None = "constrained"
+) -> Iterator[Figure]:
     with rc_context(_STYLE):
-        figure = Figure(figsize=size, layout="constrained")
+        figure = Figure(figsize=size, layout=layout)
         FigureCanvasAgg(figure)
         yield figure
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -33,6 +33,8 @@ def number(value: float | None, digits: int = 3) -> str:
         return "not a number"
     if math.isinf(value):
         return "diverged"
+    if value == 0:
+        return "0"
     return (
         f"{value:#.{digits}g}".rstrip(".")
         if 1e-3 <= abs(value) < 1e4

@@ -1,0 +1,258 @@
+"""`polycli predict mpp`: the same frames as eval's rollouts, from stores, PDEBench files and arrays."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+import torch
+import zarr
+
+from polycli.__main__ import run as command_line
+from polycli.checkpoints.exported import ModelDescription, write_model
+from polycli.errors import SourceError, UserError
+from polycli.mpp import contexts, predict
+from polycli.mpp import eval as evaluation
+from polycli.mpp.model import AViT
+from polycli.mpp.recipe import ModelSection
+from polycli.requests import EvalRequest, PredictRequest
+from polycli.store.reader import Window, open_store
+
+HISTORY = 3
+SECTION = ModelSection(embed_dim=16, num_heads=2, blocks=1, patch_size=4, predicts="change", drop_path=0.0)
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    torch.manual_seed(0)
+    model = AViT(SECTION).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape))
+    said = {"model": SECTION.model_dump(mode="json"), "data": {"history": HISTORY, "time_stride": 1}}
+    write_model(
+        folder, model.state_dict(), ModelDescription(family="mpp", verb="pretrain", version="0", step=1, **said)
+    )
+    return model
+
+
+def forecast(tmp_path, *data, output="out.zarr", overrides=(), **options):
+    request = PredictRequest(
+        checkpoint=tmp_path / "model" / "model.safetensors",
+        data=data,
+        output=tmp_path / output,
+        overrides=overrides,
+        json=True,
+        **options,
+    )
+    return predict.run(request)
+
+
+def by_hand(model, context, labels, steps, periodic=True):
+    """(steps, C, H, W) by feeding the model its own frames."""
+    frames = list(np.asarray(context, dtype=np.float32))
+    flags = torch.full((1, 2), int(periodic))
+    for _ in range(steps):
+        with torch.inference_mode():
+            seen = torch.tensor(np.stack(frames[-HISTORY:]))[None]
+            frames.append(model(seen, torch.tensor(labels), flags)[0].numpy())
+    return np.stack(frames[HISTORY:])
+
+
+def frames_of(path, row, start, length):
+    return open_store(path).read_windows("fields", [Window(row, start, length)])[0]
+
+
+def test_a_held_back_trajectory_gives_bit_for_bit_the_frames_of_evals_rollout(tmp_path, model, store_factory):
+    path = store_factory(
+        "dr", physics="diffusion_reaction", boundary="wall", splits=("train", *("test",) * 3), frames=9
+    )
+    evaluation.run(
+        EvalRequest(
+            checkpoint=tmp_path / "model",
+            data=(path,),
+            output=tmp_path / "eval",
+            overrides=("save_rollouts=true", "report=false", "bootstrap_samples=10"),
+            json=True,
+        )
+    )
+    rolled = zarr.open_group(tmp_path / "eval" / "rollouts" / "dr.zarr", mode="r")
+    # One trajectory alone, and all of them: neither the neighbours nor their number may change a bit.
+    for limit, count in ((1, 1), (None, 3)):
+        output = f"out{count}.zarr"
+        forecast(tmp_path, path, output=output, split="test", limit=limit, overrides=("steps=6", "from_frame=0"))
+        found = zarr.open_group(tmp_path / output, mode="r")
+        assert found["fields"].shape == (count, 6, 2, 16, 16)
+        np.testing.assert_array_equal(found["fields"][:], rolled["fields"][:count])
+        np.testing.assert_allclose(found["time"][:], rolled["time"][:])
+        assert found.attrs["trajectories"] == ["0001", "0002", "0003"][:count]
+    np.testing.assert_allclose(
+        rolled["fields"][2], by_hand(model, frames_of(path, 3, 0, 3), [4, 5], 6, periodic=False), rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("suffix", ["zarr", "h5"])
+def test_the_last_frames_of_a_store_are_continued_with_coordinates_and_provenance(
+    tmp_path, model, store_factory, suffix
+):
+    path = store_factory("swe", splits=("train", "test"), frames=8)
+    document = forecast(tmp_path, path, output=f"out.{suffix}", overrides=("steps=4", "data.time_stride=2"))
+    opened = zarr.open_group(tmp_path / "out.zarr", mode="r") if suffix == "zarr" else h5py.File(tmp_path / "out.h5")
+    context = frames_of(path, 1, 3, 5)[::2]  # Frames 3, 5, 7: the last ones, two apart.
+    np.testing.assert_allclose(opened["fields"][1], by_hand(model, context, [0], 4), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(opened["time"][:], 0.7 + 0.2 * np.arange(1, 5))
+    np.testing.assert_allclose(opened["x"][:], (np.arange(16) + 0.5) / 16)
+    assert list(opened.attrs["field_names"]) == ["shallow_water.height"]
+    assert opened.attrs["checkpoint"] == str(tmp_path / "model" / "model.safetensors")
+    assert opened.attrs["store_hash"] == open_store(path).manifest.store_hash
+    assert len(opened.attrs["model_hash"]) == 64
+    names = opened.attrs["trajectories"] if suffix == "zarr" else [name.decode() for name in opened["trajectory"][:]]
+    assert names == ["0000", "0001"]
+    assert document["datasets"]["swe"]["context_frames"] == [3, 7]
+    if suffix == "h5":
+        assert [dimension.label for dimension in opened["fields"].dims] == ["trajectory", "time", "field", "x", "y"]
+        assert opened["fields"].dims[3].keys() == ["x"]
+        opened.close()
+
+
+@pytest.mark.parametrize("layout", ["npy", "npy of one trajectory", "hdf5"])
+def test_array_files_are_forecast_by_the_names_that_are_given(tmp_path, model, layout):
+    data = np.random.default_rng(0).normal(size=(2, 5, 2, 16, 8)).cumsum(axis=1)
+    if layout == "hdf5":
+        file = tmp_path / "data.h5"
+        with h5py.File(file, "w") as opened:
+            opened["fields"] = data
+            opened["time"] = 10.0 + np.arange(5)
+    else:
+        file = tmp_path / "data.npy"
+        np.save(file, data if layout == "npy" else data[0])
+    fields = "fields=[diffusion_reaction.inhibitor, diffusion_reaction.activator]"
+    settings = (fields, "boundary={x: periodic, y: wall}", "dt=0.5", "steps=3", "rollout_batch_size=2")
+    forecast(tmp_path, file, overrides=settings)
+    found = zarr.open_group(tmp_path / "out.zarr", mode="r")
+    assert found["fields"].shape == (1 if "one" in layout else 2, 3, 2, 16, 8)
+    flags = torch.tensor([[0, 1]])  # Along W, which is y: wall; along H, which is x: periodic.
+    with torch.inference_mode():
+        first = model(torch.tensor(data[:1, 2:], dtype=torch.float32), torch.tensor([5, 4]), flags)
+    np.testing.assert_allclose(found["fields"][0, 0], first[0].numpy(), rtol=1e-4, atol=1e-5)
+    start = 14.0 if layout == "hdf5" else 2.0
+    np.testing.assert_allclose(found["time"][:], start + 0.5 * np.arange(1, 4))
+
+
+def test_a_pdebench_file_is_continued(tmp_path, model):
+    data = np.random.default_rng(0).normal(size=(2, 6, 16, 16, 2)).cumsum(axis=1).astype(np.float32)
+    with h5py.File(tmp_path / "2D_diff-react_NA_NA.h5", "w") as file:
+        for row, trajectory in enumerate(data):
+            file[f"{row:04d}/data"] = trajectory
+            for axis in ("x", "y"):
+                file[f"{row:04d}/grid/{axis}"] = (np.arange(16, dtype=np.float32) + 0.5) / 8 - 1
+            file[f"{row:04d}/grid/t"] = np.linspace(0, 5, 6, dtype=np.float32)
+    document = forecast(tmp_path, tmp_path / "2D_diff-react_NA_NA.h5", overrides=("steps=2",))
+    (name,) = document["datasets"]
+    assert document["datasets"][name]["trajectories"] == 2
+    found = zarr.open_group(tmp_path / "out.zarr", mode="r")
+    context = data[1, 3:].transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(
+        found["fields"][1], by_hand(model, context, [4, 5], 2, periodic=False), rtol=1e-5, atol=1e-5
+    )
+    np.testing.assert_allclose(found["time"][:], [6.0, 7.0], rtol=1e-6)
+
+
+def test_several_datasets_stand_in_groups_of_their_names(tmp_path, model, store_factory):
+    store_factory("swe", splits=("train", "test"))
+    path = store_factory("dr", physics="diffusion_reaction", boundary="wall", splits=("test",))
+    forecast(tmp_path, path.parent, output="out.h5", overrides=("steps=2",))
+    with h5py.File(tmp_path / "out.h5") as opened:
+        assert {name: opened[name]["fields"].shape for name in opened} == {
+            "dr": (1, 2, 2, 16, 16),
+            "swe": (2, 2, 1, 16, 16),
+        }
+
+
+def test_trajectories_are_read_one_after_another_as_their_forecasts_are_written(
+    tmp_path, model, store_factory, monkeypatch
+):
+    path = store_factory("swe", splits=("train", *("test",) * 5))
+    order = []
+    read, roll = contexts.StoreContexts.contexts, predict.rollout
+
+    def reading(self, reach):
+        for context in read(self, reach):
+            order.append("read")
+            yield context
+
+    monkeypatch.setattr(contexts.StoreContexts, "contexts", reading)
+    monkeypatch.setattr(predict, "rollout", lambda *a: order.append("roll") or roll(*a))
+    forecast(tmp_path, path, overrides=("steps=1", "rollout_batch_size=2"))
+    assert order == ["read", "read", "roll"] * 3
+
+
+def test_what_does_not_fit_is_refused_and_leaves_nothing(tmp_path, model, store_factory):
+    path = store_factory("swe", splits=("train", "test"), frames=4)
+    file = tmp_path / "data.npy"
+    np.save(file, np.ones((4, 1, 16, 16)))
+    holed = tmp_path / "holed.npy"
+    values = np.ones((2, 4, 1, 16, 16))
+    values[1, 3, 0, 0, 0] = np.nan
+    np.save(holed, values)
+    (tmp_path / "text.npy").write_text("no array")
+    np.save(tmp_path / "objects.npy", np.array([{}], dtype=object))
+    known = ("fields=[shallow_water.height]", "boundary={x: wall, y: wall}")
+    cases = [
+        (path, ("data.history=5",), {}, "4 frames, history 5 at time_stride 1 needs 5"),
+        (path, ("from_frame=2",), {}, "needs 3 from frame 2 on"),
+        (path, ("step=2",), {}, "step"),
+        (path, (), {"split": "validation_"}, "no such split"),
+        (path, (), {"output": "out.csv"}, "the suffix says the format"),
+        (file, (), {}, "1 field, and 0 names were given"),
+        (file, known[:1], {}, "does not say its boundary conditions"),
+        (file, known, {"split": "test"}, "is no store and has no splits"),
+        (file, ("fields=[shallow_water.depth]", known[1]), {}, "does not know the field shallow_water.depth"),
+        (holed, known, {}, "trajectory 0001 holds values that are not finite"),
+        (tmp_path / "text.npy", known, {}, "not a whole .npy array"),
+        (tmp_path / "objects.npy", known, {}, "not a whole .npy array"),
+    ]
+    before = sorted(p.name for p in tmp_path.iterdir())
+    for data, overrides, options, sentence in cases:
+        with pytest.raises(UserError, match=sentence) as caught:
+            forecast(tmp_path, data, overrides=overrides, **options)
+        assert caught.value.exit_code == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_an_output_is_replaced_only_when_asked(tmp_path, model, store_factory):
+    path = store_factory("swe", splits=("train", "test"))
+    forecast(tmp_path, path, overrides=("steps=1",))
+    with pytest.raises(UserError, match="exists already"):
+        forecast(tmp_path, path, overrides=("steps=2",))
+    forecast(tmp_path, path, overrides=("steps=2", "overwrite=true"))
+    assert zarr.open_group(tmp_path / "out.zarr", mode="r")["fields"].shape[1] == 2
+    assert not [p.name for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_two_array_files_of_one_name_are_refused(tmp_path, model):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "data.npy", np.ones((4, 1, 16, 16)))
+    settings = ("fields=[shallow_water.height]", "boundary={x: wall, y: wall}")
+    with pytest.raises(UserError, match="two of the data sets are called data"):
+        forecast(tmp_path, tmp_path / "a" / "data.npy", tmp_path / "b" / "data.npy", overrides=settings)
+
+
+def test_the_command_line_writes_and_says_where(tmp_path, model, store_factory, capsys):
+    path = store_factory("swe", splits=("train", "test"))
+    line = ["predict", "mpp", "--checkpoint", str(tmp_path / "model"), "--data", str(path), "--set", "steps=2"]
+    assert command_line([*line, "--output", str(tmp_path / "a.zarr")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "a.zarr")
+    assert command_line([*line, "--output", str(tmp_path / "b.h5"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["datasets"]["swe"]["steps"] == 2
+    assert command_line([*line, "--output", str(tmp_path / "b.h5")]) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_a_source_file_that_is_none_is_refused(tmp_path, model):
+    (tmp_path / "notes.h5").write_text("not HDF5")
+    with pytest.raises(SourceError):
+        forecast(tmp_path, tmp_path / "notes.h5")

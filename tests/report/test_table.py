@@ -1,0 +1,49 @@
+"""Numbers and tables as people read them."""
+
+import math
+
+import pytest
+
+from polycli.report.table import Table, as_html, as_text, interval, number
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.12345, "0.123"),
+        (1.0, "1.00"),
+        (123.4, "123"),
+        (4321.0, "4.32e+03"),
+        (0.00012345, "1.23e-4"),
+        (0.0, "0"),
+        (None, "-"),
+        (math.inf, "diverged"),
+    ],
+)
+def test_numbers_have_three_digits(value, text):
+    assert number(value) == text
+
+
+def test_an_interval_with_an_unknown_end_is_a_dash():
+    assert interval([0.1, 0.25]) == "0.100 to 0.250"
+    assert interval([0.1, None]) == interval(None) == "-"
+
+
+def test_text_has_every_cell_in_line_and_no_colour_codes():
+    table = Table("Errors", ["dataset", "error"], [["swe", "0.1"], ["a_very_long_name", "12.5"]], "A caption.")
+    lines = as_text(table).splitlines()
+    assert lines[0] == "Errors"
+    assert lines[-1] == "A caption."
+    rows = [line for line in lines if line.strip().startswith(("swe", "a_very"))]
+    assert [line.split()[-1] for line in rows] == ["0.1", "12.5"]
+    assert len({len(line) for line in rows}) == 1, "numbers stand right-aligned below each other"
+    assert "\x1b" not in as_text(table)
+
+
+def test_html_escapes_every_text():
+    table = Table("<script>", ["<b>"], [["<img src=x onerror=alert(1)>"]], "a & b")
+    text = as_html(table)
+    assert "<script>" not in text
+    assert "<img" not in text
+    assert "&lt;img src=x onerror=alert(1)&gt;" in text
+    assert "a &amp; b" in text
