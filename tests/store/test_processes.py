@@ -24,7 +24,7 @@ def test_one_worker_is_this_process_and_two_are_others():
 
 
 def test_what_a_task_raises_is_raised_here():
-    with Workers(2) as workers, pytest.raises(ValueError, match="math domain error|nonnegative"):
+    with Workers(2) as workers, pytest.raises(ValueError, match=r"math domain error|nonnegative"):
         list(workers.unordered(math.sqrt, [1.0, -1.0]))
 
 
