@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import platform
@@ -131,58 +132,48 @@ def _cores() -> int:
 
 
 def _compiler() -> Finding:
-    compiler = os.environ.get("CXX", "c++")
-    for name in dict.fromkeys((compiler, "c++", "g++")):
+    for name in dict.fromkeys((os.environ.get("CXX", "c++"), "c++", "g++")):
         path = shutil.which(name)
         if path is not None:
             said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
             return Finding("compiler", "ok", (said.splitlines() or [path])[0])
-    hint = "install g++; prepare, eval, predict and embed work without"
-    return Finding("compiler", "warn", "no C++ compiler on PATH; DeepSpeed compiles an operation with it", hint)
+    return Finding("compiler", "warn", "no C++ compiler on PATH; only engine.compile needs one", "install g++")
 
 
 def _ninja() -> Finding:
     path = shutil.which("ninja")
     beside = Path(sys.executable).parent / "ninja"
-    if path is not None:
-        return Finding("ninja", "ok", path)
-    if beside.exists():
-        return Finding("ninja", "ok", f"{beside}, which polycli puts on PATH for DeepSpeed")
-    return Finding("ninja", "warn", "not found; DeepSpeed cannot compile without it", "pip install ninja")
+    if path is not None or beside.exists():
+        return Finding("ninja", "ok", path or f"{beside}, not on PATH")
+    return Finding("ninja", "warn", "not found; DeepSpeed's own operations cannot be compiled", "pip install ninja")
 
 
 def _communication() -> Finding:
-    """Whether DeepSpeed's CPU communication operation is compiled already."""
-    name = "CPU communication"
+    """DeepSpeed offers a compiled all-reduce for the CPU; polycli leaves it out, and this says so."""
     if _version("deepspeed") is None:
-        return Finding(name, "warn", "DeepSpeed is not installed; pretrain and finetune need it")
-    folder = extensions_folder()
-    built = sorted(folder.glob("**/deepspeed_shm_comm*.so")) if folder.is_dir() else []
-    if built:
-        return Finding(name, "ok", f"built: {built[0]}")
-    can_build = shutil.which(os.environ.get("CXX", "c++")) or shutil.which("g++")
-    if can_build:
-        return Finding(
-            name, "ok", "not built yet; the first training on a CPU compiles it once, in about half a minute"
-        )
-    return Finding(name, "warn", "not built, and there is no compiler to build it", "install g++")
-
-
-def extensions_folder() -> Path:
-    """Where torch puts the operations that it compiles."""
-    return Path(os.environ.get("TORCH_EXTENSIONS_DIR") or Path.home() / ".cache" / "torch_extensions")
+        return Finding("CPU ranks", "warn", "DeepSpeed is not installed; pretrain and finetune need it")
+    return Finding("CPU ranks", "ok", "speak over gloo; DeepSpeed's own CPU operation is not used, nothing is compiled")
 
 
 def _cache() -> Finding:
-    folder = extensions_folder()
-    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    """Where `engine.compile` keeps what it has compiled."""
+    folder = Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR") or _default_cache())
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     try:
         with tempfile.NamedTemporaryFile(dir=there):
             pass
     except OSError as error:
-        hint = "set TORCH_EXTENSIONS_DIR to a folder of your own"
-        return Finding("cache", "warn", f"{folder} cannot be written: {error.strerror}", hint)
-    return Finding("cache", "ok", f"{folder} is writable")
+        hint = "set TORCHINDUCTOR_CACHE_DIR to a folder of your own"
+        return Finding("compile cache", "warn", f"{folder} cannot be written: {error.strerror}", hint)
+    return Finding("compile cache", "ok", f"{folder} is writable")
+
+
+def _default_cache() -> Path:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # A number without a name, as containers give it.
+        user = str(os.getuid())
+    return Path(tempfile.gettempdir()) / f"torchinductor_{user}"
 
 
 def _codecs() -> Finding:

@@ -16,7 +16,7 @@ def export_checkpoint(checkpoint: Path, output: Path, *, force: bool = False) ->
     Raises:
         PolycliError: the checkpoint is none, or a file is there already.
     """
-    from polycli.checkpoints import resolve_checkpoint
+    from polycli.checkpoints.resolve import resolve_checkpoint
 
     if output.suffix != ".safetensors":
         raise UserError(
