@@ -38,6 +38,26 @@ def on_rank_zero(world: World, function: Callable[[], T]) -> T:
     return cast("T", outcome[0])
 
 
+def together(world: World, function: Callable[[], T]) -> T:
+    """What `function` returns on each rank; where it fails on any, all end with the error of the first one that failed.
+
+    A rank that ended alone would leave the others waiting for it.
+    """
+    result: T | None = None
+    failure: PolycliError | None = None
+    try:
+        result = function()
+    except PolycliError as error:
+        failure = error
+    failures = [(found.exit_code, rank) for rank, found in enumerate(gather(world, failure)) if found is not None]
+    if not failures:
+        return cast("T", result)
+    code, speaker = failures[0]
+    if failure is not None and speaker == world.rank:
+        raise failure
+    raise SystemExit(code)
+
+
 def gather(world: World, value: T) -> list[T]:
     """Every rank's value, by rank, on all ranks."""
     if world.size == 1:

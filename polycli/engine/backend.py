@@ -1,7 +1,7 @@
 """DeepSpeed, started quietly: its messages go to stderr, nothing is compiled, and torch's names stay torch's.
 
-DeepSpeed would compile a shared-memory all-reduce for CPUs when it starts. It uses it only where LOCAL_SIZE is set, so
-it is left out: one process or several, a machine needs no compiler to train.
+DeepSpeed would compile a shared-memory all-reduce for CPUs when it starts. Inference alone calls it, so it is left out:
+one process or several, a machine needs no compiler to train.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator
@@ -23,8 +24,6 @@ from polycli.engine.task import Batch
 from polycli.errors import MissingDependencyError, RecipeError
 from polycli.launch import World
 from polycli.sections import EngineSection, OptimSection
-
-_SHARED_MEMORY_OPERATION = "deepspeed_shm_comm"
 
 
 def device_of(world: World) -> torch.device:
@@ -47,7 +46,8 @@ def load_deepspeed() -> Any:  # noqa: ANN401  # DeepSpeed has no types.
     # DeepSpeed's ZeRO 3 calls names that newer torch versions have renamed, in every step.
     warnings.filterwarnings("ignore", message="`torch.distributed.*deprecated", category=FutureWarning)
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
-    deepspeed.ops.__compatible_ops__[_SHARED_MEMORY_OPERATION] = False
+    # Nothing is compatible, so nothing is compiled, and the compiler is not run to find out what might be.
+    deepspeed.ops.__compatible_ops__ = {}
     return deepspeed
 
 
@@ -58,6 +58,8 @@ def start_engine(model: nn.Module, optim: OptimSection, engine: EngineSection, w
         if not hasattr(model, "activation_checkpointing"):
             raise RecipeError(f"engine.activation_checkpointing: {type(model).__name__} cannot recompute its blocks")
         setattr(model, "activation_checkpointing", True)  # noqa: B010  # Not every nn.Module has it.
+    if engine.compile:
+        _check_compiler()
     on_gpu = device_of(world).type == "cuda"
     config = deepspeed_config(
         optim,
@@ -75,6 +77,15 @@ def start_engine(model: nn.Module, optim: OptimSection, engine: EngineSection, w
             torch._dynamo.config.recompile_limit = 64  # noqa: SLF001
             started.compile(compile_kwargs={"dynamic": False})
     return started
+
+
+def _check_compiler() -> None:
+    """torch.compile writes C++ on CPUs and for the launchers of GPU kernels; a recipe that asks for it needs g++."""
+    if not any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++")):
+        raise MissingDependencyError(
+            "engine.compile needs a C++ compiler, and neither g++ nor clang++ is on PATH",
+            hint="install one, or --set engine.compile=false; polycli doctor says what this machine has",
+        )
 
 
 class EvaluationForward(nn.Module):

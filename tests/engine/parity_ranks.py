@@ -8,8 +8,6 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-import time
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +32,7 @@ LEARNING_RATE = 1e-2
 def configurations() -> list[dict[str, Any]]:
     table = [
         {"stage": stage, "precision": precision, "accumulate": accumulate}
-        for stage, precision, accumulate in itertools.product(
-            (0, 1, 2, 3), ("float32", "bfloat16"), ("one", "varying")
-        )
+        for stage, precision, accumulate in itertools.product((0, 1, 2, 3), ("float32", "bfloat16"), ("one", "varying"))
     ]
     table += [{"stage": stage, "offload": True, "accumulate": "varying"} for stage in (1, 2, 3)]
     table += [{"stage": stage, "optimizer": "adan", "accumulate": "varying"} for stage in (0, 1, 2, 3)]
@@ -120,16 +116,11 @@ def main(output: Path) -> None:
     config.WHOLE_ELEMENTS = 64  # so that ZeRO 3 shards the weights of a small network too
     results = []
     for case in configurations():
-        started = time.time()
-        try:
-            found, norms = with_the_engine(case, world)
-            if world.rank == 0:
-                expected, expected_norms = with_plain_torch(case, world)
-                pairs = zip(norms, expected_norms, strict=True)
-                norm = max(abs(a - b) / b for a, b in pairs)
-                results.append({**case, "weights": difference(found, expected), "norm": norm, "clipped": max(norms) > 1, "time": time.time()-started})
-        except Exception:
-            results.append({**case, "error": traceback.format_exc()})
+        found, norms = with_the_engine(case, world)
+        if world.rank == 0:
+            expected, expected_norms = with_plain_torch(case, world)
+            norm = max(abs(a - b) / b for a, b in zip(norms, expected_norms, strict=True))
+            results.append({**case, "weights": difference(found, expected), "norm": norm, "largest_norm": max(norms)})
     if world.rank == 0:
         output.write_text(json.dumps(results))
 

@@ -67,10 +67,10 @@ class ToyBatch:
 
 @dataclass
 class ToyTask:
-    """`micro` says how many rows a rank's micro-batches have, by step modulo its length."""
+    """`micro` says how many rows a rank's micro-batches have, by step modulo its length; one micro-batch if empty."""
 
     global_batch: int = 8
-    micro: tuple[tuple[int, ...], ...] = ((4,),)
+    micro: tuple[tuple[int, ...], ...] = ()
     seed: int = 0
     dropout: float = 0.0
     poison: dict[int, int] = field(default_factory=dict)  # step -> rank
@@ -82,8 +82,8 @@ class ToyTask:
         self.model: nn.Module = Network(self.dropout)
 
     def micro_batches(self, step: int, world: World) -> Sequence[ToyBatch]:
-        rows = self.micro[step % len(self.micro)]
         share = self.global_batch // world.size
+        rows = self.micro[step % len(self.micro)] if self.micro else (share,)
         first, batches = world.rank * share, []
         assert sum(rows) == share
         for index, count in enumerate(rows):

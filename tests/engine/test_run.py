@@ -1,0 +1,98 @@
+"""A run's directory: entered, refused, written and marked."""
+
+import json
+
+import pytest
+
+from polycli.engine.run import Run, read_status
+from polycli.errors import RunError
+from polycli.launch import World
+
+RECIPE = "family: toy\nverb: pretrain\nmodel:\n  width: 8\ntrain:\n  steps: 10\n"
+
+
+def enter(path, recipe=RECIPE, resume="auto") -> Run:
+    return Run.create_or_resume(path, recipe, resume=resume, world=World())
+
+
+def test_a_new_run_has_its_recipe_and_no_checkpoints(tmp_path):
+    run = enter(tmp_path / "a/b")
+    assert not run.resumed
+    assert (run.path / "recipe.yaml").read_text() == RECIPE
+    assert run.whole_checkpoints() == []
+
+
+def test_auto_resumes_never_refuses_and_must_insists(tmp_path):
+    enter(tmp_path / "run").close()
+    enter(tmp_path / "run", resume="must").close()
+    assert enter(tmp_path / "run").resumed
+    with pytest.raises(RunError, match="holds a run already"):
+        enter(tmp_path / "run", resume="never")
+    with pytest.raises(RunError, match="no run to resume"):
+        enter(tmp_path / "other", resume="must")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_directory_that_holds_something_else_is_refused_and_left_as_it_was(tmp_path):
+    (tmp_path / "thesis.tex").write_text("important")
+    with pytest.raises(RunError, match=r"not empty and no run \(it holds thesis.tex"):
+        enter(tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_in_the_place_of_a_run_is_refused(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(RunError, match="is a file"):
+        enter(tmp_path / "run")
+
+
+def test_what_a_start_killed_before_its_recipe_was_written_leaves_is_not_in_the_way(tmp_path):
+    run = enter(tmp_path / "run")
+    (run.path / "recipe.yaml").unlink()
+    (run.path / ".recipe.yaml.partial-77").write_text("fam")
+    run.close()
+    assert not enter(tmp_path / "run").resumed
+
+
+def test_two_processes_cannot_have_the_same_run(tmp_path):
+    first = enter(tmp_path / "run")
+    with pytest.raises(RunError, match="another process"):
+        enter(tmp_path / "run")
+    first.close()
+    enter(tmp_path / "run")
+
+
+def test_a_changed_model_is_refused_with_the_difference_and_other_changes_are_said(tmp_path, capsys):
+    enter(tmp_path / "run").close()
+    with pytest.raises(RunError, match=r"model\.width was 8, is 16"):
+        enter(tmp_path / "run", RECIPE.replace("8", "16"))
+    enter(tmp_path / "run", RECIPE.replace("10", "20"))
+    assert "train.steps was 10, is 20" in capsys.readouterr().err
+    assert "steps: 20" in (tmp_path / "run/recipe.yaml").read_text()
+
+
+def test_status_names_the_checkpoint_relative_to_the_run(tmp_path):
+    run = enter(tmp_path / "run")
+    run.write_status("running", step=3, checkpoint=run.checkpoints / "step-00000003")
+    assert read_status(run.path) == {
+        "state": "running",
+        "step": 3,
+        "checkpoint": "checkpoints/step-00000003",
+        "message": "",
+    }
+
+
+def test_a_failure_keeps_what_the_status_knew(tmp_path):
+    run = enter(tmp_path / "run")
+    run.write_status("running", step=3, checkpoint=None)
+    run.fail("the disk is full")
+    status = read_status(run.path)
+    assert (status["state"], status["step"], status["message"]) == ("failed", 3, "the disk is full")
+
+
+def test_only_rank_0_writes_documents(tmp_path):
+    run = enter(tmp_path / "run")
+    Run(run.path, World(rank=1, size=2), resumed=False).write_json("data.json", {"rank": 1})
+    assert not (run.path / "data.json").exists()
+    run.write_json("data.json", {"rank": 0})
+    assert json.loads((run.path / "data.json").read_text()) == {"rank": 0}

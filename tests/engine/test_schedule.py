@@ -1,0 +1,32 @@
+"""The learning rate as a function of the step."""
+
+import math
+
+import pytest
+
+from polycli.engine.schedule import learning_rate_factor, warmup_steps
+from polycli.sections import ScheduleSection
+
+
+def test_warmup_is_linear_and_reaches_the_peak_in_its_last_step():
+    section = ScheduleSection(warmup_steps=4)
+    assert [learning_rate_factor(section, 100, step) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_the_cosine_starts_at_the_peak_and_ends_at_its_final_fraction_in_the_last_step():
+    section = ScheduleSection(warmup_steps=10, final_fraction=0.01)
+    assert learning_rate_factor(section, 110, 9) == 1.0
+    assert learning_rate_factor(section, 110, 59) == pytest.approx(0.01 + 0.99 / 2)
+    assert learning_rate_factor(section, 110, 34) == pytest.approx(0.01 + 0.99 * (1 + math.cos(math.pi / 4)) / 2)
+    assert learning_rate_factor(section, 110, 109) == pytest.approx(0.01)
+
+
+def test_a_constant_schedule_stays_at_the_peak_after_its_warmup():
+    section = ScheduleSection(name="constant", warmup_steps=2)
+    assert [learning_rate_factor(section, 5, step) for step in range(5)] == [0.5, 1, 1, 1, 1]
+
+
+def test_a_warmup_longer_than_the_run_is_clipped_to_it():
+    section = ScheduleSection(warmup_steps=1000)
+    assert warmup_steps(section, 8) == 8
+    assert [learning_rate_factor(section, 8, step) for step in range(8)] == [n / 8 for n in range(1, 9)]
