@@ -79,7 +79,7 @@ def _fits(path: Path) -> Finding:
 def _safetensors(path: Path) -> Finding:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        header = file.read(length)
+        header = file.read(min(length, _LONGEST_HEADER))
     try:
         entries: dict[str, Any] = json.loads(header)
         metadata = entries.pop("__metadata__", {})

@@ -54,7 +54,7 @@ def _store(path: Path, *, verify: bool) -> Finding:
         "hash": manifest.store_hash,
         "verified": "every file has the hash that the manifest says" if verify else None,
     }
-    return describe(path, f"a {manifest.family} store, {manifest.name}", facts, manifest.model_dump(mode="json"))
+    return describe(path, f"a store for {manifest.family}, {manifest.name}", facts, manifest.model_dump(mode="json"))
 
 
 def _reasons(rejected: tuple[Any, ...], flagged: tuple[Any, ...]) -> str | None:

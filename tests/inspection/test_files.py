@@ -1,0 +1,150 @@
+"""Files are told apart by looking into them, and nothing in them is run."""
+
+import io
+import json
+import pickle
+import struct
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+
+from polycli.errors import CheckpointError, SourceError, UserError
+from polycli.inspection import inspect_path
+
+
+def text_of(path):
+    return "\n".join(inspect_path(path).lines)
+
+
+def test_an_hdf5_file_lists_its_arrays(tmp_path):
+    path = tmp_path / "data"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("0000/data", data=np.zeros((3, 4, 2), np.float32), compression="lzf")
+        file.attrs["config"] = "x"
+    assert "an HDF5 file" in text_of(path)
+    assert "0000/data 3 x 4 x 2 float32 lzf" in text_of(path)
+    assert inspect_path(path).document["attributes"] == ["config"]
+
+
+def test_a_truncated_hdf5_file_is_said_to_be_so(tmp_path):
+    path = tmp_path / "data.h5"
+    with h5py.File(path, "w") as file:
+        file["a"] = np.zeros(100_000)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(SourceError, match="truncated"):
+        inspect_path(path)
+
+
+def test_a_text_file_called_h5_is_no_hdf5_file(tmp_path):
+    (tmp_path / "data.h5").write_text("hello")
+    with pytest.raises(SourceError, match="cannot be opened"):
+        inspect_path(tmp_path / "data.h5")
+
+
+def _safetensors(path, tensors):
+    """The format by its specification: length, JSON header, bytes."""
+    header, data = {"__metadata__": {"heads": "4"}}, b""
+    for name, array in tensors.items():
+        end = len(data) + array.nbytes
+        header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [len(data), end]}
+        data += array.tobytes()
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def test_safetensors_are_counted_from_the_header_with_their_description(tmp_path):
+    path = tmp_path / "model.safetensors"
+    _safetensors(path, {"a": np.zeros((2, 3), np.float32), "b": np.zeros(5, np.float32)})
+    description = {"format": "polycli-model", "family": "mpp", "verb": "pretrain", "step": 7, "trained_on": {"swe": {}}}
+    (tmp_path / "model.json").write_text(json.dumps(description))
+    text = text_of(path)
+    assert "2, 11 numbers, F32" in text
+    assert "heads 4" in text
+    assert "mpp, pretrain, step 7" in text
+
+
+def test_truncated_safetensors_are_refused(tmp_path):
+    path = tmp_path / "model.safetensors"
+    _safetensors(path, {"a": np.zeros((2, 3), np.float32)})
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match="truncated"):
+        inspect_path(path)
+    path.write_bytes(b"\xff" * 30)
+    with pytest.raises(CheckpointError, match="header"):
+        inspect_path(path)
+
+
+class Dangerous:
+    """Would write a file where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (self.path, "w"))
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_pickle_is_read_and_not_run(tmp_path, protocol, zipped):
+    mark = tmp_path / "was-run"
+    program = pickle.dumps({"open": "open", "weights": Dangerous(str(mark))}, protocol=protocol)
+    path = tmp_path / "model.ckpt"
+    if zipped:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("model/data.pkl", program)
+    else:
+        path.write_bytes(program)
+    text = text_of(path)
+    assert "unpickling would bring in" in text
+    assert "open" in text.split("bring in")[1]
+    assert not mark.exists()
+
+
+def test_a_name_that_a_pickle_computes_is_not_called_harmless(tmp_path):
+    # Strings through the memo, as no honest pickler writes them: os.system with a harmless pair of strings before it.
+    program = b"\x80\x04\x8c\x02os\x94\x8c\x06system\x94\x8c\x0bcollections\x8c\x0bOrderedDict00h\x00h\x01\x93."
+    (tmp_path / "a.pt").write_bytes(program)
+    assert "os.system" in text_of(tmp_path / "a.pt").split("bring in")[1]
+
+
+def test_a_published_checkpoint_is_a_pytorch_file_without_surprises(shared):
+    text = text_of(shared / "parity" / "mpp_avit_rel.ckpt.tar")
+    assert "a PyTorch file" in text
+    assert "beware" not in text
+    assert "astroclip.models" in text_of(shared / "parity" / "astroclip.ckpt").split("bring in")[1]
+
+
+def test_real_sources_are_recognised(shared):
+    assert "an HDF5 file" in text_of(next((shared / "data" / "pdebench").rglob("*.h5")))
+    assert "B_FLUX" in text_of(next((shared / "data" / "desi").glob("coadd*.fits")))
+
+
+def test_numpy_files_are_described_without_reading_objects(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((3, 4)))
+    np.savez(tmp_path / "b.npz", x=np.zeros(2), y=np.zeros((1, 2)))
+    assert "3 x 4" in text_of(tmp_path / "a.npy")
+    assert "y 1 x 2" in text_of(tmp_path / "b.npz")
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([Dangerous(str(tmp_path / "mark"))], dtype=object), allow_pickle=True)
+    (tmp_path / "c.npy").write_bytes(buffer.getvalue())
+    with pytest.raises(SourceError):
+        inspect_path(tmp_path / "c.npy")
+
+
+def test_recipes_and_json_are_recognised(tmp_path):
+    (tmp_path / "a.yaml").write_text("family: mpp\nverb: prepare\n")
+    (tmp_path / "b.yaml").write_text("hello: 1\n")
+    (tmp_path / "c.jsonl").write_text('{"step": 1}\n{"step": 2, "loss": 0.1}\n')
+    assert "a recipe for `prepare mpp`" in text_of(tmp_path / "a.yaml")
+    assert "no good recipe" in text_of(tmp_path / "b.yaml")
+    assert inspect_path(tmp_path / "c.jsonl").document["lines"] == 2
+
+
+def test_what_is_unknown_or_absent_is_said(tmp_path):
+    (tmp_path / "a.bin").write_bytes(b"\x00\x01\x02\x03 something")
+    assert "does not know" in text_of(tmp_path / "a.bin")
+    with pytest.raises(UserError, match="no such file"):
+        inspect_path(tmp_path / "nothing")
