@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 # More options for pip, for example: make install PIP_OPTIONS='--extra-index-url https://download.pytorch.org/whl/cpu'
 PIP_OPTIONS ?=
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input $(PIP_OPTIONS) \
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --no-input $(PIP_OPTIONS) \
 	-c constraints/cpu.txt
 NEEDS := pyproject.toml constraints/cpu.txt
 DEMO ?= demo
