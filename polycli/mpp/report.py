@@ -144,7 +144,7 @@ def _field_figure(
         truth=picture.truth[:, place],
         prediction=picture.prediction[:, place],
         extent=about.extent,
-        unit=about.units[place],
+        unit="dimensionless" if about.units[place] in {"", "1"} else about.units[place],
     )
     return Figure(
         file,
@@ -161,7 +161,9 @@ def _conservation_figure(name: str, rollout: Mapping[str, Any], figures: Path) -
         lines = [Line(whose, _array(drift["growth"][whose])) for whose in ("model", "truth")]
         title = quantity.replace("_", " ")
         panels.append(
-            CurvePanel(title, "time after the last frame known", label, _times(rollout), lines, logarithmic=True)
+            CurvePanel(
+                title, "time after the last frame known", label, _times(rollout), lines, logarithmic=True, depth=1e-12
+            )
         )
     curves(file, title=f"{name}: what the physics conserves", panels=panels)
     return Figure(file, "Mean absolute drift of conserved quantities over a rollout, beside that of the true frames.")

@@ -57,6 +57,8 @@ class CurvePanel:
     x: Array
     lines: Sequence[Line]
     logarithmic: bool = False
+    #: A logarithmic axis reaches down to this part of the largest value of the first two lines, at most.
+    depth: float = 1e-5
     #: Horizontal lines worth knowing: value and name.
     marks: Sequence[tuple[float, str]] = field(default_factory=tuple)
 
@@ -163,11 +165,15 @@ class _Frame:
 
 
 def curves(file: Path, *, title: str, panels: Sequence[CurvePanel]) -> None:
-    """Panels of curves side by side, one legend for all; bands are drawn around what has an interval."""
-    with _figure(file, (0.6 + 4.6 * len(panels), 4.0)) as figure:
-        axes = figure.subplots(1, len(panels), squeeze=False)[0]
-        for axis, panel in zip(axes, panels, strict=True):
+    """Panels of curves, two in a row, one legend for all; bands are drawn around what has an interval."""
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    with _figure(file, (0.6 + 4.6 * columns, 0.7 + 3.3 * rows)) as figure:
+        axes = figure.subplots(rows, columns, squeeze=False).flatten()
+        for axis, panel in zip(axes, panels, strict=False):
             _draw(axis, panel)
+        for axis in axes[len(panels) :]:
+            axis.set_visible(False)
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
         figure.suptitle(title, fontsize=12)
@@ -200,6 +206,7 @@ def ratios(file: Path, *, title: str, x_label: str, names: Sequence[str], values
                 textcoords="offset points",
                 ha="center",
                 fontsize=9,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
             )
         axis.axvline(1, color=ORANGE, linestyle="--", linewidth=1.5)
         axis.annotate(
@@ -215,7 +222,7 @@ def ratios(file: Path, *, title: str, x_label: str, names: Sequence[str], values
         axis.set_xscale("log")
         finite = np.concatenate([values[shown], bounds[:, shown][np.isfinite(bounds[:, shown])]])
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.5, 1.0)
-        axis.set_xlim(max(1e-4, 0.7 * low), max(2.5, 1.4 * high))
+        axis.set_xlim(max(1e-4, min(0.4, 0.7 * low)), max(2.5, 1.4 * high))
         _plain_logarithmic(axis.xaxis)
         axis.set_yticks(places, names)
         axis.set_ylim(-0.7, len(names) - 0.2)
@@ -274,7 +281,7 @@ def _logarithmic(axis: Any, panel: CurvePanel) -> None:  # noqa: ANN401
     axis.set_yscale("log")
     judged = np.concatenate(values[:2])
     low, high = float(min(some.min() for some in values)), float(judged.max())
-    axis.set_ylim(max(low, high * 1e-5) / 1.5, max(high * 2.5, *(value * 1.5 for value, _ in panel.marks), 0.0))
+    axis.set_ylim(max(low, high * panel.depth) / 1.5, max(high * 2.5, *(value * 1.5 for value, _ in panel.marks), 0.0))
     _plain_logarithmic(axis.yaxis)
 
 
