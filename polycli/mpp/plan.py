@@ -138,9 +138,18 @@ def memory_per_device(parameters: int, optim: OptimSection, engine: EngineSectio
 
 def activation_bytes(recipe: PretrainRecipe, channels: int, grid: tuple[int, int], batch: int) -> int:
     """What one forward pass keeps for its backward pass, uncompiled; passing allocations come on top."""
+    blocks = recipe.model.blocks
+    if blocks <= 3:
+        return _kept_bytes(recipe, channels, grid, batch, blocks=blocks)
+    # All blocks between the first and the last keep the same, so two and three blocks tell of any number.
+    two, three = (_kept_bytes(recipe, channels, grid, batch, blocks=count) for count in (2, 3))
+    return two + (blocks - 2) * (three - two)
+
+
+def _kept_bytes(recipe: PretrainRecipe, channels: int, grid: tuple[int, int], batch: int, *, blocks: int) -> int:
     kept: dict[int, tuple[int, torch.Tensor]] = {}
     with FakeTensorMode():
-        model = AViT(recipe.model)
+        model = AViT(recipe.model.model_copy(update={"blocks": blocks}))
         model.activation_checkpointing = recipe.engine.activation_checkpointing
         own = {parameter.untyped_storage()._cdata for parameter in model.parameters()}  # noqa: SLF001  # Its identity.
 

@@ -1,0 +1,215 @@
+"""Stores to a run: what is in it, that it does not depend on readers, and that what cannot be leaves nothing behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from polycli.engine.task import World
+from polycli.errors import PreemptedError, StoreError, UserError
+from polycli.mpp import pretrain
+from polycli.mpp.data import MixtureBatches
+from polycli.recipes import load_recipe
+from polycli.requests import TrainRequest
+
+RECIPE = """
+family: mpp
+verb: pretrain
+model: {embed_dim: 16, num_heads: 2, blocks: 2, patch_size: 4, predicts: change, drop_path: 0.1, layer_scale: 0.1}
+data: {history: 3, draws_per_step: 2, validation_windows: 5, workers: 1}
+objective: {normalise_by: change}
+optim: {learning_rate: 3.0e-3}
+schedule: {name: constant, warmup_steps: 2}
+train: {steps: 12, global_batch_size: 8, micro_batch_size: 2, seed: 5, validate_every: 6, checkpoint_every: 6}
+log: {every: 1}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(RECIPE, encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def stores(store_factory):
+    paths = [
+        store_factory("swe", physics="shallow_water", splits=("train",) * 6 + ("validation", "test")),
+        store_factory("reaction", physics="diffusion_reaction", frames=10, boundary="wall", seed=1),
+    ]
+    return paths[0].parent
+
+
+def metrics_of(run: Path) -> list[dict]:
+    """The lines of metrics.jsonl without what depends on time."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [{key: value for key, value in line.items() if key != "speed"} for line in lines]
+
+
+def train(recipe: str, stores: Path, output: Path, *overrides: str, **options) -> dict:
+    request = TrainRequest(recipe=recipe, data=(stores,), output=output, overrides=overrides, **options)
+    return pretrain.run(request)
+
+
+def polycli(*arguments: object) -> subprocess.CompletedProcess:
+    return python("-m", "polycli", *arguments)
+
+
+def python(*arguments: object) -> subprocess.CompletedProcess:
+    # Tests that train in this process have made it a rank, which its children must not inherit.
+    launcher = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        env={name: value for name, value in os.environ.items() if name not in launcher},
+    )
+
+
+def test_the_command_line_makes_a_run_that_describes_itself(recipe, stores, tmp_path):
+    done = polycli("pretrain", "mpp", "--recipe", recipe, "--data", stores, "--output", tmp_path / "run", "--json")
+
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    run = tmp_path / "run"
+    assert answer["step"] == 12
+    assert answer["checkpoint"] == str(run / "checkpoints" / "step-00000012")
+    assert json.loads((run / "status.json").read_text())["state"] == "complete"
+    lines = metrics_of(run)
+    assert [line["step"] for line in lines if line["kind"] == "train"] == list(range(1, 13))
+    validations = [line for line in lines if line["kind"] == "validation"]
+    assert [line["step"] for line in validations] == [6, 12]
+    assert validations[1]["validation/loss"] < validations[0]["validation/loss"] < 1.05
+    assert validations[1]["validation/loss"] == pytest.approx(
+        (
+            validations[1]["validation/swe/nrmse_over_persistence"]
+            + validations[1]["validation/reaction/nrmse_over_persistence"]
+        )
+        / 2
+    )
+    described = json.loads((run / "checkpoints" / "step-00000012" / "model.json").read_text())
+    data = json.loads((run / "data.json").read_text())
+    manifest = json.loads((stores / "swe.zarr" / "MANIFEST.json").read_text())
+    assert described["model"]["fields"][0] == "shallow_water.height"
+    assert described["data"] == {"history": 3, "time_stride": 1}
+    assert described["trained_on"]["swe"]["rows"] == manifest["row_hashes"][:6]
+    assert described["trained_on"]["swe"]["store_hash"] == data["swe"]["store_hash"]
+    repeated = load_recipe(str(run / "recipe.yaml"), family="mpp", verb="pretrain")
+    assert repeated.data.stores == (str(stores.resolve()),)
+
+
+def test_the_model_of_a_run_is_read_back_by_load_model(recipe, stores, tmp_path):
+    from polycli.mpp import load_model
+
+    train(recipe, stores, tmp_path / "run", "train.steps=2")
+    model = load_model(tmp_path / "run")
+
+    x = torch.randn(1, 3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    prediction = model(x, torch.tensor([0]), torch.ones(1, 2, dtype=torch.long))
+    assert prediction.shape == (1, 1, 16, 16)
+    assert torch.isfinite(prediction).all()
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+def test_readers_do_not_change_a_single_bit(recipe, stores, tmp_path, workers):
+    train(recipe, stores, tmp_path / "one", "train.steps=4")
+    train(recipe, stores, tmp_path / "other", "train.steps=4", f"data.workers={workers}")
+
+    assert metrics_of(tmp_path / "one") == metrics_of(tmp_path / "other")
+
+
+def test_a_run_that_a_signal_stopped_and_the_same_line_resumed_equals_one_never_stopped(
+    recipe, stores, tmp_path, monkeypatch
+):
+    train(recipe, stores, tmp_path / "whole")
+    ordinary = MixtureBatches.micro_batches
+
+    def stop_when_reading_step_seven(self, step, world):
+        if step == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return ordinary(self, step, world)
+
+    monkeypatch.setattr(MixtureBatches, "micro_batches", stop_when_reading_step_seven)
+    with pytest.raises(PreemptedError):
+        train(recipe, stores, tmp_path / "cut")
+    monkeypatch.setattr(MixtureBatches, "micro_batches", ordinary)
+    stopped_at = metrics_of(tmp_path / "cut")[-1]["step"]
+    train(recipe, stores, tmp_path / "cut", resume="must")
+
+    assert 0 < stopped_at < 12
+    assert metrics_of(tmp_path / "cut") == metrics_of(tmp_path / "whole")
+
+
+@pytest.mark.distributed
+def test_two_processes_under_zero_2_resume_exactly_and_learn_as_one_does(recipe, stores, tmp_path):
+    script = Path(__file__).with_name("pretrain_ranks.py")
+    command = [sys.executable, str(script), recipe, str(stores), str(tmp_path)]
+    done = python("-c", f"import sys; from polycli.launch import start_ranks; sys.exit(start_ranks(2, {command!r}))")
+    assert done.returncode == 0, done.stderr
+    train(recipe, stores, tmp_path / "alone", "model.drop_path=0")
+
+    whole = metrics_of(tmp_path / "whole")
+    assert metrics_of(tmp_path / "cut") == whole
+    for one, two in zip(metrics_of(tmp_path / "alone"), whole, strict=True):
+        assert two.pop("kind") == one.pop("kind")
+        assert two == {key: pytest.approx(value, rel=2e-3) for key, value in one.items()}
+
+
+@pytest.mark.distributed
+def test_processes_that_cannot_share_the_batch_write_nothing(recipe, stores, tmp_path):
+    done = polycli("pretrain", "mpp", "--recipe", recipe, "--data", stores, "--output", tmp_path / "run", "--nproc", 3)
+
+    assert done.returncode == 2
+    assert "nearest sizes that work: 12" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("data", [(), (Path("nowhere"),), (Path(),)])
+def test_without_data_the_missing_prepare_command_is_named(recipe, tmp_path, monkeypatch, data):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+
+    with pytest.raises(UserError) as caught:
+        pretrain.run(TrainRequest(recipe=recipe, data=data))
+
+    assert caught.value.exit_code == 2
+    assert "polycli prepare mpp --source" in str(caught.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_flipped_bit_is_found_before_anything_is_written(recipe, stores, tmp_path):
+    chunk = max(
+        (stores / "swe.zarr" / "fields" / "c").rglob("*"), key=lambda path: path.is_file() and path.stat().st_size
+    )
+    content = bytearray(chunk.read_bytes())
+    content[len(content) // 2] ^= 1
+    chunk.write_bytes(content)
+
+    with pytest.raises(StoreError, match=r"swe\.zarr.*fields"):
+        train(recipe, stores, tmp_path / "run")
+
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_ranks_failure_is_every_ranks_failure(monkeypatch):
+    broken = StoreError("rank 1 cannot read swe.zarr", hint="look at its disk")
+    monkeypatch.setattr(pretrain, "gather", lambda world, failure: [failure, broken])
+
+    with pytest.raises(StoreError, match="rank 1 cannot read"):
+        pretrain.together(World(0, 2), lambda: "fine here")
+
+
+def test_a_run_goes_to_a_folder_named_for_its_recipe(recipe, stores, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    pretrain.run(TrainRequest(recipe=recipe, data=(stores,), overrides=("train.steps=1",)))
+
+    assert (tmp_path / "runs" / "tiny" / "status.json").is_file()
