@@ -23,7 +23,7 @@ from polycli.mpp.recipe import SimulationSection
 from polycli.mpp.sources.simulate import finite_volume
 from polycli.mpp.sources.simulate.finite_volume import turned
 from polycli.mpp.sources.simulate.random_fields import waves
-from polycli.mpp.sources.simulate.system import choice, require_positive, settings
+from polycli.mpp.sources.simulate.system import Work, choice, require_positive, settings
 
 EXTENT = (0.0, 1.0)
 GAMMA = 5.0 / 3.0
@@ -212,6 +212,7 @@ class CompressibleNs:
 
     DEFAULTS: ClassVar = {"mach": 0.5, "viscosity": 5e-3, "contrast": 0.15}
     first_time = 0.0
+    work = Work(0.100, power=3)
 
     def __init__(self, dataset: str, section: SimulationSection) -> None:
         values = settings(dataset, section, self.DEFAULTS)

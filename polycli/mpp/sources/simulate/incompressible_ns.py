@@ -23,7 +23,7 @@ from torch import Tensor
 from polycli.mpp.physics import PdeDescription
 from polycli.mpp.recipe import SimulationSection
 from polycli.mpp.sources.simulate.random_fields import centres, waves
-from polycli.mpp.sources.simulate.system import choice, settings
+from polycli.mpp.sources.simulate.system import Work, choice, settings
 
 EXTENT = (0.0, 1.0)
 #: Steps are this many times spacing / max(|u| + |v|); Runge-Kutta 4 at two thirds of the spectrum is stable up to 1.35.
@@ -176,6 +176,7 @@ class IncompressibleNs:
 
     DEFAULTS: ClassVar = {"viscosity": 2e-3, "diffusivity": 2e-3, "drag": 0.1, "force": 3.0}
     first_time = 0.0
+    work = Work(0.040, power=3)
 
     def __init__(self, dataset: str, section: SimulationSection) -> None:
         values = settings(dataset, section, self.DEFAULTS)

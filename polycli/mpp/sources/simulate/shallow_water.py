@@ -19,7 +19,7 @@ from polycli.mpp.physics import Boundary, PdeDescription
 from polycli.mpp.recipe import SimulationSection
 from polycli.mpp.sources.simulate import finite_volume
 from polycli.mpp.sources.simulate.random_fields import centres
-from polycli.mpp.sources.simulate.system import choice, require_positive, settings
+from polycli.mpp.sources.simulate.system import Work, choice, require_positive, settings
 
 EXTENT = (-2.5, 2.5)
 #: Steps are this fraction of the time in which the fastest wave crosses a cell, summed over both axes.
@@ -105,6 +105,7 @@ class ShallowWater:
         "bump_height": 0.6,
     }
     first_time = 0.0
+    work = Work(0.010, power=3)
 
     def __init__(self, dataset: str, section: SimulationSection) -> None:
         self._values = settings(dataset, section, self.DEFAULTS)

@@ -150,4 +150,7 @@ def _dataset(name: str, section: SimulationSection, select: SelectionSection, li
     cells = len(range(0, section.grid, select.space_stride))
     about = system.about.model_copy(update={"dt": system.about.dt * select.time_stride, "grid": (cells, cells)})
     time = system.first_time + system.about.dt * np.array(numbers, dtype=np.float64)
-    return Dataset(name=name, about=about, time=time, jobs=jobs, files=())
+    # Whole blocks advance, also where only some of their trajectories are asked for.
+    duration = system.first_time + system.about.dt * (section.frames - 1)
+    seconds = len(jobs) * size * system.work.of(duration, section.grid)
+    return Dataset(name=name, about=about, time=time, jobs=jobs, files=(), seconds=seconds)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +21,23 @@ from polycli.mpp.recipe import SimulationSection
 
 #: Fewer cells along an axis than this cannot hold the waves of the initial conditions.
 SMALLEST_GRID = 16
+
+
+#: Cells along an axis for which `Work` is given.
+WORK_GRID = 32
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a unit of time of one trajectory costs, measured, for forecasts of how long a preparation takes."""
+
+    seconds: float
+    #: 3 where a finer grid also needs shorter steps, else 2.
+    power: int
+
+    def of(self, duration: float, grid: int) -> float:
+        """Seconds of one core."""
+        return self.seconds * duration * (grid / WORK_GRID) ** self.power
 
 
 class Batch(Protocol):
@@ -44,6 +62,8 @@ class System(Protocol):
     about: PdeDescription
     #: Time of the first frame; the start before it is computed and left out.
     first_time: float
+    #: What a trajectory costs.
+    work: Work
 
     def start(self, generators: Sequence[np.random.Generator]) -> Batch:
         """One trajectory per generator, at time 0; a trajectory draws from its own generator alone."""
