@@ -1,0 +1,23 @@
+"""Run by two ranks: a run in which rank 1 is killed in the second save, if it is told so."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from killed_saves import killed_in_place_of, train_nine_steps
+
+from polycli.launch import join_process_group
+
+
+def main(folder: Path, *, kill: bool) -> None:
+    world = join_process_group()
+    if kill and world.rank == 1:
+        killed_in_place_of("exported_weights", call=2)
+    train_nine_steps(folder)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), kill=sys.argv[2] == "kill")

@@ -1,0 +1,87 @@
+"""Runs that are killed with SIGKILL at every stage of a save, and started again; each start is a forked process.
+
+What is imported before the forks is imported once. The parent never joins a process group and starts no threads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from toy import ToyTask, train_toy
+
+from polycli.checkpoints.manifest import verify
+from polycli.engine import checkpointing
+from polycli.engine.backend import load_deepspeed
+from polycli.launch import join_process_group
+
+#: Where the process dies: in place of this function's call in the save of step 6, the second one.
+POINTS = ("exported_weights", "write_model", "write_manifest", "publish", "prune", "shutil.rmtree")
+
+
+def killed_in_place_of(name: str, call: int) -> None:
+    """Have the `call`-th call of a function of `checkpointing` end the process."""
+    owner, _, function = name.rpartition(".")
+    holder: Any = getattr(checkpointing, owner) if owner else checkpointing
+    real, calls = getattr(holder, function), [0]
+
+    def deadly(*arguments: Any, **options: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments, **options)
+
+    setattr(holder, function, deadly)
+
+
+def train_nine_steps(folder: Path) -> None:
+    train_toy(
+        folder,
+        ToyTask(dropout=0.3),
+        join_process_group(),
+        engine__zero_stage=2,
+        train__steps=9,
+        train__checkpoint_every=3,
+        train__validate_every=2,
+        train__keep_last=1,
+    )
+
+
+def in_a_process(function: Callable[[], None]) -> int:
+    """The wait status of a forked process that does this."""
+    child = os.fork()
+    if child == 0:
+        function()
+        os._exit(0)
+    return os.waitpid(child, 0)[1]
+
+
+def main(folder: Path) -> None:
+    load_deepspeed()
+    report: dict[str, Any] = {"whole": {"ended": in_a_process(lambda: train_nine_steps(folder / "whole"))}}
+    for point in POINTS:
+        run = folder / point
+
+        def killed(run: Path = run, point: str = point) -> None:
+            # The first checkpoint without a validation is pruned when the second one is whole.
+            killed_in_place_of(point, call=1 if point == "shutil.rmtree" else 2)
+            train_nine_steps(run)
+
+        ended = in_a_process(killed)
+        left = sorted(path.name for path in (run / "checkpoints").glob("step-*"))
+        for name in left:
+            verify(run / "checkpoints" / name)
+        again = in_a_process(lambda run=run: train_nine_steps(run))
+        report[point] = {"killed": ended, "left": left, "ended": again}
+    (folder / "report.json").write_text(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
