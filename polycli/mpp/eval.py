@@ -215,6 +215,7 @@ def rollout_header(subset: Subset, steps: int, origin: JsonDocument) -> Forecast
         about=subset.about,
         trajectories=tuple(subset.store.manifest.row_ids[row] for row in subset.rows),
         time=time[subset.history : subset.history + steps],
+        interval=subset.about.dt * subset.time_stride,
         provenance=origin,
     )
 
@@ -243,9 +244,5 @@ def _subset(store: Store, subject: Subject, split: Split, limit: int | None) -> 
             f"{store.path}: a trajectory has {frames} frames, history {subset.history} at time_stride "
             f"{subset.time_stride} needs at least {subset.history * subset.time_stride + 1}",
             hint="--set data.history=N, with fewer frames than the model was trained with, or longer trajectories",
-        )
-    if split == "test" and store.manifest.splits.get("validation", 0) == 0 and len(store.rows("validation")):
-        note(
-            f"{store.path}: it is so small that validation shares these trajectories: the checkpoint was chosen by them"
         )
     return subset

@@ -4,7 +4,7 @@ Written frame by frame under a temporary name beside the target and renamed when
 several stand in groups of their names. In a dataset:
 
     fields  float32 (trajectory, time, field, x, y)      time  float64 (time,)      x, y  float64
-    attributes: format, dataset, physics, field_names, units, boundary_conditions, dt, and provenance
+    attributes: format, dataset, physics, field_names, units, boundary_conditions, interval, and provenance
     trajectory ids: the attribute `trajectories` in zarr, the dataset `trajectory` in HDF5, whose attributes are bounded
 """
 
@@ -46,6 +46,8 @@ class ForecastHeader:
     trajectories: tuple[str, ...]
     #: Times of the predicted frames.
     time: NDArray[np.float64]
+    #: Time between two of them.
+    interval: float
     #: Checkpoint, hashes, settings: JSON values.
     provenance: dict[str, Any]
 
@@ -75,7 +77,7 @@ class ForecastHeader:
             "field_names": list(self.about.fields),
             "units": list(self.about.units),
             "boundary_conditions": dict(self.about.boundary_conditions),
-            "dt": self.about.dt,
+            "interval": self.interval,
             **self.provenance,
         }
 

@@ -118,12 +118,13 @@ def _plan(source: ContextSource, subject: Subject, settings: PredictSettings) ->
 
 def _header(plan: Plan, steps: int, origin: JsonDocument) -> ForecastHeader:
     source, reach = plan.source, plan.reach
-    after = source.about.dt * reach.stride * np.arange(1, steps + 1, dtype=np.float64)
+    interval = source.about.dt * reach.stride
     return ForecastHeader(
         name=source.name,
         about=source.about,
         trajectories=source.ids,
-        time=source.time[reach.frames[-1]] + after,
+        time=source.time[reach.frames[-1]] + interval * np.arange(1, steps + 1, dtype=np.float64),
+        interval=interval,
         provenance={**origin, **source.origin, "first_context_frame": reach.first},
     )
 

@@ -105,6 +105,7 @@ def test_the_last_frames_of_a_store_are_continued_with_coordinates_and_provenanc
     np.testing.assert_allclose(opened["time"][:], 0.7 + 0.2 * np.arange(1, 5))
     np.testing.assert_allclose(opened["x"][:], (np.arange(16) + 0.5) / 16)
     assert list(opened.attrs["field_names"]) == ["shallow_water.height"]
+    assert opened.attrs["interval"] == pytest.approx(0.2)
     assert opened.attrs["checkpoint"] == str(tmp_path / "model" / "model.safetensors")
     assert opened.attrs["store_hash"] == open_store(path).manifest.store_hash
     assert len(opened.attrs["model_hash"]) == 64
