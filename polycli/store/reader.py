@@ -20,6 +20,8 @@ from polycli.store.verify import check_files, refuse_what_is_no_store
 Verify = Literal["auto", "full", "sizes"]
 #: `verify="auto"` hashes every file of stores up to this size.
 AUTO_VERIFY_BYTES = 8 * 2**30
+#: Windows are drawn at random from far more data than memory holds, so a cache would only cost.
+CONTEXT: dict[str, Any] = {"cache_pool": {"total_bytes_limit": 0}}
 _SHARD_IN_MESSAGE = re.compile(r'local file "([^"]+)"')
 
 
@@ -135,8 +137,7 @@ class Store:
             "kvstore": {"driver": "file", "path": f"{(self.path / array).absolute()}/"},
             # Without this a missing chunk reads as the fill value.
             "fill_missing_data_reads": False,
-            # Windows are drawn at random from far more data than memory holds: a cache would only cost.
-            "context": {"cache_pool": {"total_bytes_limit": 0}, "file_io_concurrency": {"limit": 32}},
+            "context": CONTEXT,
         }
         try:
             opened = ts.open(spec, read=True, open=True).result()
