@@ -62,10 +62,10 @@ def run(request: EvalRequest) -> JsonDocument | None:
         "settings": settings.model_dump(mode="json", exclude={"family", "verb", "data"}),
         "datasets": {},
     }
-    output.mkdir(parents=True, exist_ok=True)
-    unfinished = output / f".partial-{os.getpid()}"
+    # Beside the output: a store that turns out to be damaged leaves nothing there.
+    unfinished = output.with_name(f".{output.name}.partial-{os.getpid()}")
     remove(unfinished)
-    unfinished.mkdir()
+    unfinished.mkdir(parents=True)
     try:
         pictures = {}
         for subset in subsets:
@@ -76,10 +76,13 @@ def run(request: EvalRequest) -> JsonDocument | None:
         if settings.report:
             write_report(scores, {subset.store.name: subset.about for subset in subsets}, pictures, unfinished)
         (unfinished / "scores.json").write_text(json.dumps(scores, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        output.mkdir(exist_ok=True)
         # scores.json comes last: who finds a new one finds what belongs to it.
         for part in ("rollouts", "figures", "report.html", "scores.json"):
             if (unfinished / part).exists():
                 replace(unfinished / part, output / part)
+            else:
+                remove(output / part)  # Of an earlier evaluation: it would not fit these scores.
     finally:
         remove(unfinished)
     say(f"scores: {output / 'scores.json'}")
@@ -104,6 +107,11 @@ def open_stores(data: Sequence[Path], subject: Subject) -> list[Store]:
             raise StoreError(
                 f"there is no data to evaluate on, and {subject.model_file} lies in no run that names its stores",
                 hint="give --data STORE",
+            )
+        gone = [entry["path"] for entry in known.values() if not Path(entry["path"]).exists()]
+        if gone:
+            raise StoreError(
+                f"{gone[0]}: the run was trained on this store, which is not there", hint="give --data STORE"
             )
         say(f"data: the run's own stores, {', '.join(known)}")
     paths = find_stores(expand_paths(data or [entry["path"] for entry in known.values()]), family="mpp")
@@ -163,10 +171,10 @@ def say_shared_validation(subsets: Sequence[Subset], subject: Subject, split: Sp
 def output_folder(request: EvalRequest, subject: Subject) -> Path:
     """Where to write: `--output`, else RUN/eval/SPLIT, else ./eval."""
     if request.output is None:
-        return Path("eval") if subject.run is None else subject.run / "eval" / request.split
+        return Path.cwd() / "eval" if subject.run is None else subject.run / "eval" / request.split
     if request.output.exists() and not request.output.is_dir():
         raise UserError(f"{request.output}: is a file, a folder was expected", hint="give another --output")
-    return request.output
+    return request.output.resolve()
 
 
 def provenance(scores: JsonDocument) -> JsonDocument:

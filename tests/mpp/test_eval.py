@@ -187,6 +187,8 @@ def test_the_report_needs_nothing_else_and_holds_every_figure(tmp_path, model, s
     for picture in pictures:
         assert image.imread(BytesIO(base64.b64decode(picture, validate=True))).shape[0] > 100
     assert not re.search(r"(src|href)=\"(?!data:)|url\(|@import|<script", text)
+    evaluate(tmp_path, path, overrides=("rollout_steps=1",))
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["scores.json"], "an old report does not fit new scores"
 
 
 def test_trajectories_that_were_trained_on_are_refused_whatever_their_store_is_called(tmp_path, store_factory):
@@ -225,6 +227,17 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, model
     with pytest.raises(UserError, match="is a file"):
         evaluate(tmp_path, good, output="file")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_flipped_bit_in_a_store_ends_the_evaluation_and_leaves_nothing(tmp_path, model, store_factory):
+    path = store_factory("swe", splits=("train", "test"))
+    shard = max((path / "fields" / "c" / "1").rglob("*"), key=lambda file: file.is_file() and file.stat().st_size)
+    damaged = bytearray(shard.read_bytes())
+    damaged[len(damaged) // 3] ^= 1
+    shard.write_bytes(damaged)
+    with pytest.raises(StoreError, match="fields/c/1"):
+        evaluate(tmp_path, path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model", "stores"]
 
 
 def test_a_truncated_checkpoint_and_one_of_another_family_are_refused(tmp_path, model, store_factory):
@@ -272,6 +285,9 @@ def test_a_run_is_evaluated_on_its_own_stores_and_beside_itself(tmp_path, model,
     assert found["selected_by"].startswith("best by loss of 1")
     assert json.loads((run / "eval" / "test" / "scores.json").read_text()) == found
     said = capsys.readouterr()
+    path.rename(tmp_path / "moved.zarr")
+    with pytest.raises(StoreError, match="the run was trained on this store, which is not there"):
+        evaluation.run(EvalRequest(checkpoint=run, overrides=QUICK))
     assert "not the store that the run was trained on" in said.err
     assert "NRMSE" in said.out
 
