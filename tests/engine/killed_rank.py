@@ -1,4 +1,4 @@
-"""Run by two ranks: a run in which rank 1 is killed in the second save, if it is told so."""
+"""Run by two ranks: a run in which rank 1 is killed in the second save; or its second start, and one never killed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ def main(folder: Path, *, kill: bool) -> None:
     world = join_process_group()
     if kill and world.rank == 1:
         killed_in_place_of("exported_weights", call=2)
-    train_nine_steps(folder)
+    train_nine_steps(folder / "cut")
+    if not kill:
+        train_nine_steps(folder / "whole")
 
 
 if __name__ == "__main__":

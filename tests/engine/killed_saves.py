@@ -5,6 +5,7 @@ What is imported before the forks is imported once. The parent never joins a pro
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -65,6 +66,7 @@ def in_a_process(function: Callable[[], None]) -> int:
 
 def main(folder: Path) -> None:
     load_deepspeed()
+    importlib.import_module("torch._dynamo")  # every start would import it otherwise, with its first optimizer
     report: dict[str, Any] = {"whole": {"ended": in_a_process(lambda: train_nine_steps(folder / "whole"))}}
     for point in POINTS:
         run = folder / point

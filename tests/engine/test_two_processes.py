@@ -67,10 +67,9 @@ def test_offload_optimizers_no_clipping_and_recomputation_equal_a_plain_torch_lo
     assert [result for result in cases if max(result["weights"], result["norm"]) > TOLERANCE] == []
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adan"])
-@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+@pytest.mark.parametrize(("optimizer", "stage"), [*(("adamw", stage) for stage in range(4)), ("adan", 1), ("adan", 3)])
 def test_a_run_of_two_processes_stopped_by_a_signal_on_one_of_them_resumes_exactly(
-    scenarios, metrics_of, stage, optimizer
+    scenarios, metrics_of, optimizer, stage
 ):
     name = f"resume-{optimizer}-{stage}"
     report = json.loads((scenarios / "report.json").read_text())[name]
@@ -118,9 +117,8 @@ def test_a_run_killed_inside_a_save_goes_on_from_a_whole_checkpoint_and_ends_the
 
 def test_a_rank_killed_inside_a_save_takes_the_other_down_and_the_run_goes_on(launch, tmp_path, metrics_of):
     started = time.monotonic()
-    assert launch("killed_rank.py", str(tmp_path / "cut"), "kill") == 128 + signal.SIGKILL
+    assert launch("killed_rank.py", str(tmp_path), "kill") == 128 + signal.SIGKILL
     assert time.monotonic() - started < 60
     assert [path.name for path in (tmp_path / "cut/checkpoints").glob("step-*")] == ["step-00000003"]
-    assert launch("killed_rank.py", str(tmp_path / "cut"), "live") == 0
-    assert launch("killed_rank.py", str(tmp_path / "whole"), "live") == 0
+    assert launch("killed_rank.py", str(tmp_path), "live") == 0
     assert metrics_of(tmp_path / "cut") == metrics_of(tmp_path / "whole")
