@@ -31,7 +31,10 @@ def run_demo(family: str, folder: Path) -> None:
         console.say(f"$ polycli {shlex.join(words)}")
         code = subprocess.run([sys.executable, "-m", "polycli", *words], check=False).returncode
         if code:
-            problem = PolycliError(f"the demo stopped: `polycli {shlex.join(words)}` ended with exit code {code}")
+            # An older version's stores or run in the same folder are refused, not replaced.
+            hint = f"if {folder} is from another version of polycli: rm -r {folder}, and again" if code == 2 else None
+            line = shlex.join(words)
+            problem = PolycliError(f"the demo stopped: `polycli {line}` ended with exit code {code}", hint=hint)
             problem.exit_code = code if code > 0 else 128 - code
             raise problem
     console.say(f"the demo took {time.monotonic() - started:.0f} s; open {folder / 'report' / 'report.html'}")
