@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +30,8 @@ from polycli.requests import JsonDocument, TrainRequest
 from polycli.store.reader import Store, find_stores, open_store
 
 Result = TypeVar("Result")
+#: What a run says about its data.
+DATA_NAME = "data.json"
 PREPARE_HINT = (
     "make stores with `polycli prepare mpp --source pdebench --input PDEBENCH/2D --output stores/` or, without data, "
     "`polycli prepare mpp --source simulate --recipe mpp_demo_data --output stores/`, then add `--data stores/`"
@@ -51,7 +54,8 @@ def run(request: TrainRequest) -> JsonDocument | None:
     stores = together(world, lambda: open_stores(recipe, verify=world.rank == 0))
     task = together(world, lambda: NextFramePretraining(recipe, stores, world))
     folder = Run.create_or_resume(output, dump_recipe(recipe), resume=request.resume, world=world)
-    folder.write_json("data.json", task.batches.summary())
+    _note_changed_data(folder, task.batches)
+    folder.write_json(DATA_NAME, task.batches.summary())
     outcome = train(
         task,
         optim=recipe.optim,
@@ -191,6 +195,18 @@ def _dry_run(recipe: PretrainRecipe, request: TrainRequest, output: Path) -> Jso
     if not request.json:
         plan.say(document, recipe)
     return document
+
+
+def _note_changed_data(folder: Run, batches: MixtureBatches) -> None:
+    """Say where a resumed run goes on with other data than it began with: it is then no repetition of anything."""
+    path = folder.path / DATA_NAME
+    if not folder.resumed or not path.is_file():
+        return
+    before = {name: entry["store_hash"] for name, entry in json.loads(path.read_text(encoding="utf-8")).items()}
+    now = {name: windows.store.manifest.store_hash for name, windows in batches.training.items()}
+    changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    if changed:
+        warn(f"{folder.path}: resuming with other data than the run began with: {', '.join(changed)}")
 
 
 def _warn_of_missing_validation(batches: MixtureBatches) -> None:

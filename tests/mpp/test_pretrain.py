@@ -207,6 +207,15 @@ def test_one_ranks_failure_is_every_ranks_failure(monkeypatch):
         pretrain.together(World(0, 2), lambda: "fine here")
 
 
+def test_a_resume_with_other_data_is_said(recipe, stores, tmp_path, capsys):
+    train(recipe, stores, tmp_path / "run", "train.steps=1")
+    assert "other data" not in capsys.readouterr().err
+
+    train(recipe, stores / "swe.zarr", tmp_path / "run", "train.steps=2")
+
+    assert "resuming with other data than the run began with: reaction" in capsys.readouterr().err
+
+
 def test_a_run_goes_to_a_folder_named_for_its_recipe(recipe, stores, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
