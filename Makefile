@@ -7,7 +7,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
-# More options for pip, for example: make install PIP_OPTIONS='--extra-index-url https://download.pytorch.org/whl/cpu'
+# More options for pip, for example: make install PIP_OPTIONS='--extra-index-url ADDRESS-OF-PYTORCH-CPU-BUILDS'
 PIP_OPTIONS ?=
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --no-input $(PIP_OPTIONS) \
 	-c constraints/cpu.txt
