@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
@@ -146,6 +147,49 @@ def test_signals_reach_every_rank():
     parent.send_signal(signal.SIGUSR1)
     assert parent.wait(timeout=20) == 75
     parent.stdout.close()
+
+
+RANK_THAT_WAITS = """
+import os, sys, time
+from pathlib import Path
+from polycli.launch import join_process_group
+join_process_group()
+Path(sys.argv[1], str(os.getpid())).touch()
+time.sleep(100)
+"""
+
+
+@pytest.mark.distributed
+def test_ranks_end_with_the_process_that_started_them(tmp_path):
+    # Otherwise they would go on writing to a run that the next start enters.
+    rank = tmp_path / "rank.py"
+    rank.write_text(RANK_THAT_WAITS)
+    folder = tmp_path / "processes"
+    folder.mkdir()
+    program = (
+        "import sys; from polycli.launch import start_ranks;start_ranks(2, [sys.executable, sys.argv[1], sys.argv[2]])"
+    )
+    variables = {name: value for name, value in os.environ.items() if name != "RANK"}
+    parent = subprocess.Popen([sys.executable, "-c", program, str(rank), str(folder)], env=variables)
+    wait_until(lambda: len(list(folder.iterdir())) == 2)
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not any(is_alive(int(entry.name)) for entry in folder.iterdir()))
+
+
+def wait_until(condition, seconds=100) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+
+
+def is_alive(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
 
 
 def test_a_rank_cannot_start_ranks(monkeypatch):

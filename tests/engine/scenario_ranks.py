@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import torch
 from toy import ToyTask, train_toy
 
 from polycli.engine import agreement, config
-from polycli.errors import PreemptedError, TrainingError
+from polycli.engine.run import Run
+from polycli.errors import PolycliError, PreemptedError, StoreError, TrainingError
 from polycli.launch import World, join_process_group
 
 VARYING = ((4,), (2, 2), (1, 3))
@@ -83,6 +85,39 @@ def bad_numbers(folder: Path, world: World, stage: int) -> dict[str, Any]:
     return {"messages": agreement.gather(world, message)}
 
 
+def how_it_ends(action: Callable[[], object]) -> str:
+    """The exception that this rank gets."""
+    try:
+        action()
+    except (PolycliError, SystemExit) as error:
+        return repr(error)
+    return "nothing"
+
+
+def errors(folder: Path, world: World) -> dict[str, list[str]]:
+    """An error of rank 0, and one of rank 1, on every rank."""
+
+    def missing() -> Run:
+        return Run.create_or_resume(folder / "missing", "", resume="must", world=world)
+
+    def damaged() -> None:
+        if world.rank == 1:
+            raise StoreError("rank 1 sees a damaged store")
+
+    found = [how_it_ends(missing), how_it_ends(lambda: agreement.together(world, damaged))]
+    on_rank_zero, on_rank_one = zip(*agreement.gather(world, found), strict=True)
+    return {"on_rank_zero": list(on_rank_zero), "on_rank_one": list(on_rank_one)}
+
+
+def stopped_for_another_world(folder: Path, world: World) -> None:
+    """A run at ZeRO 0, stopped after 4 of 8 steps; one process goes on with it."""
+    task = StoppedTask()
+    task.stop_after = 4
+    how_it_ends(lambda: train_toy(folder / "cut", task, world, train__steps=8))
+    agreement.wait_for_all(world)
+    train_toy(folder / "whole", ToyTask(), world, train__steps=8)
+
+
 def main(folder: Path) -> None:
     world = join_process_group()
     torch.set_num_threads(1)
@@ -94,6 +129,8 @@ def main(folder: Path) -> None:
         report[name] = stop_and_resume(folder / name, world, stage, optimizer)
     for stage in STAGES:
         report[f"bad-{stage}"] = bad_numbers(folder / f"bad-{stage}", world, stage)
+    report["errors"] = errors(folder, world)
+    stopped_for_another_world(folder / "world", world)
     if world.rank == 0:
         (folder / "report.json").write_text(json.dumps(report))
 
