@@ -193,7 +193,7 @@ def main() -> None:
             median = statistics.median(values)
             spread = f"{min(values):.3f}..{max(values):.3f}"
             speed = f"{median:.3f} s ({spread}) {reference / median:5.2f}x"
-            print(f"{precision:9s} {name:14s} {speed} loss {losses[name]:.6f}")
+            print(f"{precision:9s} {name:14s} {speed} loss {losses[name]:.6f}", flush=True)
 
 
 if __name__ == "__main__":
