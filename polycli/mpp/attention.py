@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from polycli.mpp.normalization import FrameNorm, RMSInstanceNorm, widen
 from polycli.mpp.position_bias import POSITION_BIASES, PositionBias, choose_by_boundary
+from polycli.mpp.products import linear, matmul
 from polycli.mpp.recipe import ModelSection
 
 
@@ -42,7 +43,7 @@ class Pointwise(nn.Module):
 
     def forward(self, x: Float[Tensor, "*b i"]) -> Float[Tensor, "*b o"]:
         """One matrix product."""
-        return functional.linear(x, self.weight.flatten(1), self.bias)
+        return linear(x, self.weight.flatten(1), self.bias)
 
 
 class QueryKeyValue(Pointwise):
@@ -57,7 +58,7 @@ class QueryKeyValue(Pointwise):
         parts = last - first
         weight = torch.unflatten(self.weight.flatten(1), 0, (self.heads, 3, -1))[:, first:last].flatten(0, 2)
         bias = torch.unflatten(self.bias, 0, (self.heads, 3, -1))[:, first:last].flatten()
-        return torch.unflatten(functional.linear(x, weight, bias), -1, (self.heads, parts, -1))
+        return torch.unflatten(linear(x, weight, bias), -1, (self.heads, parts, -1))
 
 
 class HeadNorm(nn.LayerNorm):
@@ -68,20 +69,15 @@ class HeadNorm(nn.LayerNorm):
         return super().forward(widen(x)).to(x.dtype)
 
 
-class DropPath(nn.Module):
-    """Leaves a residual branch out for whole samples in training, and scales it up where it stays."""
+def drop_path(branch: Float[Tensor, "b t h w d"], keep: Float[Tensor, ""] | None) -> Float[Tensor, "b t h w d"]:
+    """The residual branch, left out for whole samples and scaled up where it stays; whole where `keep` is None.
 
-    def __init__(self, probability: float) -> None:
-        super().__init__()
-        self.probability = probability
-
-    def forward(self, branch: Float[Tensor, "b t h w d"]) -> Float[Tensor, "b t h w d"]:
-        """The branch, zero for some samples."""
-        if not self.training or self.probability == 0:
-            return branch
-        keep = 1 - self.probability
-        draw = torch.rand(branch.shape[0], 1, 1, 1, 1, device=branch.device)
-        return branch * ((draw < keep) / keep)
+    The share that is kept is a tensor, so that blocks that differ in it alone are one compiled graph.
+    """
+    if keep is None:
+        return branch
+    draw = torch.rand(branch.shape[0], 1, 1, 1, 1, device=branch.device)
+    return branch * ((draw < keep) / keep)
 
 
 def attend(
@@ -90,15 +86,20 @@ def attend(
     value: Float[Tensor, "b m n heads k e"],
     bias: Float[Tensor, "p heads q k"] | None,
 ) -> Float[Tensor, "b m n heads q e"]:
-    """Softmax attention within each of the b * m * n sequences, with each sample's bias (p is b or 1)."""
-    mask = None if bias is None else bias[:, None, None].to(value.dtype)
-    return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    """Softmax attention within each of the b * m * n sequences, with each sample's bias (p is b or 1).
+
+    Written out, because the sequences are as short as an axis: fused attention kernels take no bias that differs
+    between samples unless it is copied to every sequence, which is as large as the scores themselves.
+    """
+    scores = widen(matmul(query * query.shape[-1] ** -0.5, key.mT))
+    scores = scores if bias is None else scores + bias[:, None, None]
+    return matmul(scores.softmax(dim=-1).to(value.dtype), value)
 
 
 class TemporalAttention(nn.Module):
     """Each place attends over the frames; not causal."""
 
-    def __init__(self, section: ModelSection, drop_path: float) -> None:
+    def __init__(self, section: ModelSection) -> None:
         super().__init__()
         width, heads = section.embed_dim, section.num_heads
         self.norm1 = FrameNorm(width)
@@ -109,9 +110,10 @@ class TemporalAttention(nn.Module):
         self.qnorm = HeadNorm(width // heads)
         self.knorm = HeadNorm(width // heads)
         self.rel_pos_bias: PositionBias = POSITION_BIASES[section.position_bias](heads)
-        self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Float[Tensor, "b t h w d"], axes: Axes, *, last_frame: bool) -> Float[Tensor, "b s h w d"]:
+    def forward(
+        self, x: Float[Tensor, "b t h w d"], axes: Axes, keep: Float[Tensor, ""] | None, *, last_frame: bool
+    ) -> Float[Tensor, "b s h w d"]:
         """All frames, or the last alone: then it alone asks, and all answer."""
         tokens = self.norm1(x)
         bias = self.rel_pos_bias(axes.time)
@@ -126,13 +128,13 @@ class TemporalAttention(nn.Module):
         order = (0, 2, 3, 4, 1, 5)
         query, key = self.qnorm(query).permute(order), self.knorm(key).permute(order)
         mixed = attend(query, key, value.permute(order), bias).permute(0, 4, 1, 2, 3, 5).flatten(-2)
-        return x + self.drop_path(self.output_head(self.norm2(mixed)) * self.gamma)  # type: ignore[no-any-return]
+        return x + drop_path(self.output_head(self.norm2(mixed)) * self.gamma, keep)
 
 
 class AxialAttention(nn.Module):
     """Tokens of a frame attend along their row and along their column with shared weights; the mean goes to an MLP."""
 
-    def __init__(self, section: ModelSection, drop_path: float) -> None:
+    def __init__(self, section: ModelSection) -> None:
         super().__init__()
         width, heads = section.embed_dim, section.num_heads
         self.norm1 = RMSInstanceNorm(width)
@@ -144,11 +146,12 @@ class AxialAttention(nn.Module):
         self.qnorm = HeadNorm(width // heads)
         self.knorm = HeadNorm(width // heads)
         self.rel_pos_bias: PositionBias = POSITION_BIASES[section.position_bias](heads)
-        self.drop_path = DropPath(drop_path)
         self.mlp = MLP(width)
         self.mlp_norm = RMSInstanceNorm(width)
 
-    def forward(self, x: Float[Tensor, "b t h w d"], axes: Axes) -> Float[Tensor, "b t h w d"]:
+    def forward(
+        self, x: Float[Tensor, "b t h w d"], axes: Axes, keep: Float[Tensor, ""] | None
+    ) -> Float[Tensor, "b t h w d"]:
         """Each frame by itself."""
         query, key, value = self.input_head(self.norm1(x)).unbind(-2)
         query, key = self.qnorm(query), self.knorm(key)
@@ -160,8 +163,8 @@ class AxialAttention(nn.Module):
         bias = choose_by_boundary(self.rel_pos_bias(axes.height), axes.periodic_height)
         columns = attend(query.permute(order), key.permute(order), value.permute(order), bias)
         mixed = (rows + columns.permute(0, 1, 4, 2, 3, 5)) / 2
-        x = x + self.drop_path(self.output_head(self.norm2(mixed.flatten(-2))) * self.gamma_att)
-        return x + self.drop_path(self.mlp_norm(self.mlp(x)) * self.gamma_mlp)  # type: ignore[no-any-return]
+        x = x + drop_path(self.output_head(self.norm2(mixed.flatten(-2))) * self.gamma_att, keep)
+        return x + drop_path(self.mlp_norm(self.mlp(x)) * self.gamma_mlp, keep)
 
 
 class MLP(nn.Module):
@@ -174,18 +177,21 @@ class MLP(nn.Module):
 
     def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         """Each token by itself."""
-        return self.fc2(functional.gelu(self.fc1(x)))  # type: ignore[no-any-return]
+        inner = functional.gelu(linear(x, self.fc1.weight, self.fc1.bias))
+        return linear(inner, self.fc2.weight, self.fc2.bias)
 
 
 class SpaceTimeBlock(nn.Module):
     """One block: time, then space."""
 
-    def __init__(self, section: ModelSection, drop_path: float) -> None:
+    def __init__(self, section: ModelSection) -> None:
         super().__init__()
-        self.temporal = TemporalAttention(section, drop_path)
-        self.spatial = AxialAttention(section, drop_path)
+        self.temporal = TemporalAttention(section)
+        self.spatial = AxialAttention(section)
 
-    def forward(self, x: Float[Tensor, "b t h w d"], axes: Axes, *, last_frame: bool) -> Float[Tensor, "b s h w d"]:
-        """All frames, or what the last one becomes."""
-        x = self.temporal(x, axes, last_frame=last_frame)
-        return self.spatial(x, axes)  # type: ignore[no-any-return]
+    def forward(
+        self, x: Float[Tensor, "b t h w d"], axes: Axes, keep: Float[Tensor, ""] | None, *, last_frame: bool
+    ) -> Float[Tensor, "b s h w d"]:
+        """All frames, or what the last one becomes; `keep` is the share of samples that a residual branch acts on."""
+        x = self.temporal(x, axes, keep, last_frame=last_frame)
+        return self.spatial(x, axes, keep)  # type: ignore[no-any-return]

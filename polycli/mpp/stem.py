@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polycli.mpp.normalization import RMSInstanceNorm
+from polycli.mpp.products import linear
 
 PatchSize = Literal[4, 8, 16]
 #: By patch size: place in `in_proj` and stride of each stage; a norm follows at the next place.
@@ -77,7 +78,7 @@ class PatchConvolution(nn.Module):
         """One product over patches."""
         blocks = torch.unflatten(torch.unflatten(x, -2, (-1, self.stride)), -4, (-1, self.stride))
         patches = blocks.movedim(-4, -3).flatten(-3)
-        return functional.linear(patches, self.weight.permute(0, 2, 3, 1).flatten(1))
+        return linear(patches, self.weight.permute(0, 2, 3, 1).flatten(1))
 
 
 class FieldConvolution(nn.Module):
@@ -119,7 +120,7 @@ class PatchTransposed(nn.Module):
     def forward(self, x: Float[Tensor, "*b h w i"]) -> Float[Tensor, "*b hk wk o"]:
         """One product per token, laid out as a patch."""
         k = self.stride
-        y = functional.linear(x, self.weight.permute(2, 3, 1, 0).flatten(0, 2))
+        y = linear(x, self.weight.permute(2, 3, 1, 0).flatten(0, 2))
         return torch.unflatten(y, -1, (k, k, -1)).movedim(-3, -4).flatten(-5, -4).flatten(-3, -2)
 
 

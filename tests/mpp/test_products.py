@@ -1,0 +1,34 @@
+"""Products in bfloat16 are those of rounded operands, whatever the processor can do."""
+
+import pytest
+import torch
+
+from polycli.mpp import products
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_products_are_of_rounded_operands_and_rounded_once(monkeypatch, native):
+    monkeypatch.setattr(products, "CPU_MULTIPLIES_BFLOAT16", native)
+    x, weight, bias = torch.randn(3, 7, 40), torch.randn(5, 40), torch.randn(5)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = products.linear(x, weight, bias)
+        pair = products.matmul(x, x.mT)
+    assert found.dtype is pair.dtype is torch.bfloat16
+    exact = x.bfloat16().double() @ weight.bfloat16().double().T + bias.bfloat16().double()
+    torch.testing.assert_close(found.double(), exact, rtol=2**-8, atol=1e-3)
+    torch.testing.assert_close(pair.double(), x.bfloat16().double() @ x.bfloat16().double().mT, rtol=2**-8, atol=1e-3)
+
+
+def test_without_autocast_nothing_is_rounded():
+    x, weight, bias = torch.randn(3, 7, 40), torch.randn(5, 40), torch.randn(5)
+    assert torch.equal(products.linear(x, weight, bias), torch.nn.functional.linear(x, weight, bias))
+    assert torch.equal(products.matmul(x, x.mT), x @ x.mT)
+
+
+def test_gradients_reach_both_operands_in_their_own_type(monkeypatch):
+    monkeypatch.setattr(products, "CPU_MULTIPLIES_BFLOAT16", False)
+    x, weight = torch.randn(3, 40, requires_grad=True), torch.randn(5, 40, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        products.linear(x, weight).float().sum().backward()
+    torch.testing.assert_close(x.grad, weight.detach().sum(0).expand(3, -1), rtol=0.02, atol=0.05)
+    torch.testing.assert_close(weight.grad, x.detach().sum(0).expand(5, -1), rtol=0.02, atol=0.05)
