@@ -176,9 +176,16 @@ def list_checkpoints(run: Path) -> list[Checkpoint]:
 
 
 def best_checkpoint(checkpoints: list[Checkpoint]) -> Checkpoint | None:
-    """The one of lowest metric, the newest among equals; None where no checkpoint has a metric."""
-    scored = [(c.manifest.metric.value, -c.manifest.step, c) for c in checkpoints if c.manifest.metric is not None]
-    return min(scored, key=lambda entry: entry[:2])[2] if scored else None
+    """The one of lowest metric, the newest among equals; None where no checkpoint has a metric.
+
+    Where metrics of different names were recorded, the newest checkpoint's name counts.
+    """
+    metrics = [(c.manifest.metric, c) for c in sorted(checkpoints, key=lambda c: c.manifest.step)]
+    scored = [(metric, checkpoint) for metric, checkpoint in metrics if metric is not None]
+    if not scored:
+        return None
+    alike = [(metric, checkpoint) for metric, checkpoint in scored if metric.name == scored[-1][0].name]
+    return min(reversed(alike), key=lambda entry: entry[0].value)[1]
 
 
 def _check_size(path: Path, expected: CheckpointFile) -> None:

@@ -1,0 +1,76 @@
+"""CHECKPOINT means one pair of files, and it is said why that one."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from polycli.checkpoints.exported import ModelDescription, write_model
+from polycli.checkpoints.manifest import checkpoint_name, write_manifest
+from polycli.checkpoints.resolve import resolve_checkpoint
+from polycli.errors import CheckpointError
+
+
+def make_checkpoint(run, step, metric=None):
+    directory = run / "checkpoints" / checkpoint_name(step)
+    directory.mkdir(parents=True)
+    description = ModelDescription(family="mpp", verb="pretrain", version="0", step=step, model={})
+    write_model(directory, {"a": torch.full((3,), float(step))}, description)
+    score = None if metric is None else ("validation/loss", metric)
+    write_manifest(directory, step=step, family="mpp", verb="pretrain", world_size=1, zero_stage=0, metric=score)
+    return directory
+
+
+def test_a_run_means_its_best_checkpoint_by_validation(tmp_path):
+    for step, metric in ((1, 0.5), (2, 0.1), (3, 0.2)):
+        make_checkpoint(tmp_path, step, metric)
+    found = resolve_checkpoint(tmp_path)
+    assert found.checkpoint_dir == tmp_path / "checkpoints" / checkpoint_name(2)
+    assert found.model_file == found.checkpoint_dir / "model.safetensors"
+    assert found.description_file == found.checkpoint_dir / "model.json"
+    assert found.how == "best by validation/loss of 3"
+
+
+def test_a_run_without_validation_means_its_last_checkpoint(tmp_path):
+    for step in (10, 9):
+        make_checkpoint(tmp_path, step)
+    found = resolve_checkpoint(tmp_path)
+    assert found.model_file.parent.name == checkpoint_name(10)
+    assert found.how == "last of 2"
+
+
+def test_a_checkpoint_and_the_file_in_it_mean_the_same(tmp_path):
+    directory = make_checkpoint(tmp_path, 1)
+    assert resolve_checkpoint(directory) == resolve_checkpoint(directory / "model.safetensors")
+    assert resolve_checkpoint(directory).how == "as given"
+
+
+def test_a_checkpoint_that_lost_its_manifest_is_none(tmp_path):
+    directory = make_checkpoint(tmp_path, 1)
+    (directory / "MANIFEST.json").unlink()
+    with pytest.raises(CheckpointError, match=r"no MANIFEST\.json"):
+        resolve_checkpoint(directory)
+
+
+def test_an_exported_pair_may_have_any_name_and_place(tmp_path):
+    directory = make_checkpoint(tmp_path, 1)
+    (directory / "model.safetensors").rename(tmp_path / "swe.safetensors")
+    (directory / "model.json").rename(tmp_path / "swe.json")
+    found = resolve_checkpoint(tmp_path / "swe.safetensors")
+    assert found.description_file == tmp_path / "swe.json"
+    assert found.checkpoint_dir is None
+
+
+def test_a_json_file_of_others_beside_the_weights_is_not_a_description(tmp_path):
+    save_file({"a": torch.zeros(1)}, tmp_path / "swe.safetensors")
+    (tmp_path / "swe.json").write_text(json.dumps({"notes": "mine"}))
+    assert resolve_checkpoint(tmp_path / "swe.safetensors").description_file is None
+
+
+def test_what_is_no_checkpoint_is_named(tmp_path):
+    (tmp_path / "MANIFEST.json").write_text(json.dumps({"format": "polycli-store"}))
+    with pytest.raises(CheckpointError, match="a store, not a checkpoint"):
+        resolve_checkpoint(tmp_path)
+    with pytest.raises(CheckpointError, match="there is no such checkpoint"):
+        resolve_checkpoint(tmp_path / "absent")
