@@ -82,3 +82,11 @@ def test_a_small_step_down_the_gradient_lowers_the_loss_by_its_squared_norm():
             parameter.sub_(step * parameter.grad)
     lowered = float((before - objective(batch(fields))[0]).detach())
     assert lowered == pytest.approx(1e-6, rel=1e-2)
+
+
+def test_the_engine_reaches_the_networks_checkpointing_through_the_objective():
+    objective = network()
+    assert objective.activation_checkpointing is False
+    objective.activation_checkpointing = True
+    assert objective.model.activation_checkpointing is True
+    assert objective.state_dict().keys() == {"model." + name for name in objective.model.state_dict()}
