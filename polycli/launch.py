@@ -73,10 +73,12 @@ def join_process_group() -> World:
 
 
 def leave_process_group() -> None:
-    """Leave the group. One process alone keeps its own: a later run in the same process uses it again."""
-    from torch import distributed
+    """Leave the group, if this process is in one: the last thing that a command does.
 
-    if distributed.is_initialized() and distributed.get_world_size() > 1:
+    Not for the end of a verb: DeepSpeed keeps the first group that it sees, so a process joins only once.
+    """
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_initialized() and distributed.get_world_size() > 1:
         distributed.destroy_process_group()
 
 

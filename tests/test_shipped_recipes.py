@@ -2,7 +2,7 @@
 
 import pytest
 
-from polycli.mpp.data import check_division
+from polycli.engine.plan import check_division
 from polycli.mpp.model import parameter_count
 from polycli.mpp.recipe import PrepareRecipe, PretrainRecipe
 from polycli.recipes import load_any_recipe, load_recipe, recipes_folder, shipped_names, shipped_recipes

@@ -199,9 +199,12 @@ def without_option(arguments: Sequence[str], valued: str, flag: str) -> list[str
 
 
 def finish(document: JsonDocument | None, *, json: bool) -> None:
-    """Print what a verb returned, where JSON was asked for; otherwise the verb has said it."""
+    """Print what a verb returned, where JSON was asked for, otherwise the verb has said it; part from other ranks."""
     if json and document is not None:
         console.result(document)
+    from polycli.launch import leave_process_group
+
+    leave_process_group()
 
 
 def table(rows: Sequence[Sequence[Any]], header: Sequence[str]) -> str:

@@ -1,6 +1,9 @@
-"""What a training will need, from its recipe's numbers alone: accumulation and memory of training state."""
+"""What a training will need, from its recipe's numbers alone: batches that divide, memory of training state."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 from polycli.engine.config import BUCKET_ELEMENTS
 from polycli.engine.optimizers import STATES
@@ -10,17 +13,20 @@ from polycli.sections import EngineSection, OptimSection
 _FLOAT = 4  # bytes
 
 
-def accumulation(global_batch_size: int, micro_batch_size: int, processes: int) -> int:
-    """Micro-batches per optimizer step on each rank; `RecipeError`, with the nearest sizes that work, if not whole."""
-    unit = micro_batch_size * processes
+def check_division(global_batch_size: int, draws: int, processes: int, micro_batch_sizes: Sequence[int]) -> None:
+    """Raise RecipeError, with the nearest sizes that work, unless a global batch divides evenly.
+
+    A global batch is `draws` equal draws; each rank's part of each must be whole micro-batches, whichever the dataset.
+    """
+    unit = draws * processes * math.lcm(*micro_batch_sizes)
     if global_batch_size % unit == 0:
-        return global_batch_size // unit
+        return
     below, above = global_batch_size // unit * unit, (global_batch_size // unit + 1) * unit
     nearest = f"{below} and {above}" if below else str(above)
-    noun = "process" if processes == 1 else "processes"
+    sizes = " and ".join(str(size) for size in sorted(set(micro_batch_sizes)))
     raise RecipeError(
-        f"train.global_batch_size {global_batch_size} is not divisible by {processes} {noun} x micro-batches of "
-        f"{micro_batch_size}",
+        f"train.global_batch_size {global_batch_size} is not divisible by {unit}, which data.draws_per_step {draws}, "
+        f"{processes} {'process' if processes == 1 else 'processes'} and micro-batches of {sizes} need",
         hint=f"nearest sizes that work: {nearest}; --set train.global_batch_size={above}",
     )
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polycli.engine.plan import check_division
 from polycli.engine.task import World
 from polycli.errors import RecipeError, StoreError
 from polycli.mpp.order import DrawSchedule, shuffled
@@ -120,24 +121,6 @@ class MixtureBatches:
             }
             for name, windows in self.training.items()
         }
-
-
-def check_division(global_batch: int, draws: int, world_size: int, micro_batch_sizes: Sequence[int]) -> None:
-    """Raise RecipeError, with the nearest sizes that work, unless a global batch divides evenly.
-
-    A draw is global_batch / draws windows; each rank's part of it must be whole micro-batches, whichever the dataset.
-    """
-    unit = draws * world_size * math.lcm(*micro_batch_sizes)
-    if global_batch % unit == 0:
-        return
-    below, above = global_batch // unit * unit, (global_batch // unit + 1) * unit
-    nearest = f"{below} and {above}" if below else f"{above}"
-    sizes = " and ".join(str(size) for size in sorted(set(micro_batch_sizes)))
-    raise RecipeError(
-        f"train.global_batch_size {global_batch} is not divisible by {unit}, which data.draws_per_step {draws}, "
-        f"{world_size} {'process' if world_size == 1 else 'processes'} and micro-batches of {sizes} need",
-        hint=f"nearest sizes that work: {nearest}; --set train.global_batch_size={above}",
-    )
 
 
 def _refuse_duplicates(stores: Sequence[Store]) -> None:

@@ -15,22 +15,20 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from polycli.console import result
-from polycli.engine.config import BUCKET_ELEMENTS, check_sections
-from polycli.engine.optimizers import STATES
+from polycli.engine.config import check_sections
+from polycli.engine.plan import check_division, memory_per_device
 from polycli.engine.schedule import warmup_steps
 from polycli.launch import environment
-from polycli.mpp.data import MixtureBatches, check_division
+from polycli.mpp.data import MixtureBatches
 from polycli.mpp.model import AViT, parameter_count
 from polycli.mpp.pretrain import step_flops
 from polycli.mpp.recipe import PretrainRecipe
 from polycli.recipes import dump_recipe
 from polycli.requests import JsonDocument
-from polycli.sections import EngineSection, OptimSection
 from polycli.store.reader import Store
 
 #: What is assumed of the data where none is given: PDEBench's compressible flow.
 ASSUMED_CHANNELS, ASSUMED_GRID = 4, (128, 128)
-_FLOAT = 4  # bytes
 
 
 @dataclass(frozen=True)
@@ -98,10 +96,7 @@ def say(document: JsonDocument, recipe: PretrainRecipe) -> None:
         ("batch", _batch_sentence(batch, document["processes"])),
         ("steps", f"{document['steps']:,} ({document['warmup_steps']:,} to warm up), {document['samples']:,} samples"),
         ("FLOPs", f"{document['flops_per_step']:.3g} per step, {document['flops']:.3g} in all"),
-        (
-            "memory",
-            _memory_sentence(memory),
-        ),
+        ("memory", _memory_sentence(memory)),
     ]
     if document["assumed"]:
         rows.append(("data", f"none given; {ASSUMED_CHANNELS} fields of {ASSUMED_GRID[0]} x {ASSUMED_GRID[1]} assumed"))
@@ -114,26 +109,6 @@ def say(document: JsonDocument, recipe: PretrainRecipe) -> None:
 def processes_of_environment() -> int:
     """How many processes this command line would have been, under torchrun or srun; 1 in plain Python."""
     return int(environment(os.environ)["WORLD_SIZE"])
-
-
-def memory_per_device(parameters: int, optim: OptimSection, engine: EngineSection, processes: int) -> dict[str, int]:
-    """Bytes of training state on one device, by what they are for (Rajbhandari et al. 2020, ZeRO).
-
-    All is float32, with bfloat16 too: that is autocast, which keeps float32 parameters.
-    """
-    stage = engine.zero_stage
-    whole = _FLOAT * parameters
-    sharded = -(-whole // processes)
-    # From stage 1 on DeepSpeed steps a copy of its shard of the parameters.
-    copies = sharded if stage >= 1 else 0
-    states = STATES[optim.name] * (sharded if stage >= 1 else whole)
-    memory = {
-        "parameters": sharded if stage == 3 else whole,
-        "gradients": sharded if stage >= 2 else whole,
-        "optimizer": 0 if engine.offload else copies + states,
-        "communication": _FLOAT * min(BUCKET_ELEMENTS, parameters) if stage >= 1 else 0,
-    }
-    return {**memory, "offloaded_to_cpu": copies + states} if engine.offload else memory
 
 
 def activation_bytes(recipe: PretrainRecipe, channels: int, grid: tuple[int, int], batch: int) -> int:

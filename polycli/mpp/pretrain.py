@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from polycli.console import warn
-from polycli.engine.agreement import gather
+from polycli.engine.agreement import together
 from polycli.engine.config import check_sections
 from polycli.engine.run import Run
 from polycli.engine.task import World
 from polycli.engine.train import train
-from polycli.errors import PolycliError, UserError
+from polycli.errors import UserError
 from polycli.launch import join_process_group
 from polycli.mpp.data import MixtureBatches
 from polycli.mpp.model import AViT, flops_per_sample
@@ -107,21 +107,6 @@ def _with_hint(look: Callable[[], Result]) -> Result:
         return look()
     except UserError as error:
         raise type(error)(error.message, hint=PREPARE_HINT) from error
-
-
-def together(world: World, action: Callable[[], Result]) -> Result:
-    """What `action` returns on this rank; where it fails on any rank, all ranks fail.
-
-    A rank that ended alone would leave the others waiting for it.
-    """
-    try:
-        result, failure = action(), None
-    except PolycliError as error:
-        failure = error
-    failures = [found for found in gather(world, failure) if found is not None]
-    if failures:
-        raise failure or failures[0]
-    return result
 
 
 class NextFramePretraining:

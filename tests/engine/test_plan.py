@@ -1,22 +1,26 @@
-"""Accumulation and memory, from numbers alone."""
+"""Batches that divide and memory, from numbers alone."""
 
 import pytest
 
-from polycli.engine.plan import accumulation, memory_per_device
+from polycli.engine.plan import check_division, memory_per_device
 from polycli.errors import RecipeError
 from polycli.sections import EngineSection, OptimSection
 
 
-def test_accumulation_is_what_is_left_after_ranks_and_micro_batches():
-    assert accumulation(64, 4, 2) == 8
-    assert accumulation(8, 8, 1) == 1
+@pytest.mark.parametrize(
+    ("arguments", "nearest"),
+    [((40, 5, 3, [1]), "30 and 45"), ((8, 1, 2, [8]), "16"), ((10, 1, 1, [4, 6]), "12"), ((7, 2, 1, [1]), "6 and 8")],
+)
+def test_an_impossible_division_names_the_nearest_sizes_that_work(arguments, nearest):
+    with pytest.raises(RecipeError, match="is not divisible") as caught:
+        check_division(*arguments)
+
+    assert f"nearest sizes that work: {nearest};" in str(caught.value)
 
 
-def test_an_impossible_division_is_refused_with_the_nearest_sizes_that_work():
-    with pytest.raises(RecipeError, match=r"100 is not divisible by 3 processes x micro-batches of 8.*96 and 120"):
-        accumulation(100, 8, 3)
-    with pytest.raises(RecipeError, match=r"nearest sizes that work: 16;"):
-        accumulation(4, 8, 2)
+def test_possible_divisions_pass():
+    check_division(40, 5, 8, [1])
+    check_division(24, 1, 2, [4, 6])
 
 
 def test_memory_follows_the_table_of_the_zero_paper():

@@ -9,7 +9,7 @@ import torch
 
 from polycli.engine.task import World
 from polycli.errors import RecipeError, StoreError
-from polycli.mpp.data import MixtureBatches, check_division
+from polycli.mpp.data import MixtureBatches
 from polycli.mpp.recipe import PretrainRecipe
 from polycli.store.reader import open_store
 
@@ -161,22 +161,6 @@ def test_limit_keeps_that_many_trajectories_of_each_split(stores):
     batches = MixtureBatches(stores, recipe(data={"limit": 2}))
 
     assert {name: len(windows.rows) for name, windows in batches.training.items()} == {"swe": 2, "reaction": 2}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "nearest"),
-    [((40, 5, 3, [1]), "30 and 45"), ((8, 1, 2, [8]), "16"), ((10, 1, 1, [4, 6]), "12"), ((7, 2, 1, [1]), "6 and 8")],
-)
-def test_an_impossible_division_names_the_nearest_sizes_that_work(arguments, nearest):
-    with pytest.raises(RecipeError, match="is not divisible") as caught:
-        check_division(*arguments)
-
-    assert f"nearest sizes that work: {nearest};" in str(caught.value)
-
-
-def test_possible_divisions_pass():
-    check_division(40, 5, 8, [1])
-    check_division(24, 1, 2, [4, 6])
 
 
 @pytest.mark.parametrize(

@@ -9,32 +9,7 @@ from polycli.mpp import plan, pretrain
 from polycli.mpp.recipe import PretrainRecipe
 from polycli.recipes import load_recipe
 from polycli.requests import TrainRequest
-from polycli.sections import EngineSection, OptimSection
-
-
-@pytest.mark.parametrize(
-    ("stage", "expected"),
-    [
-        # Adam has two states of a parameter's size; from stage 1 on there is a copy of the shard that is stepped.
-        (0, (4000, 4000, 8000, 0)),
-        (1, (4000, 4000, 3000, 4000)),
-        (2, (4000, 1000, 3000, 4000)),
-        (3, (1000, 1000, 3000, 4000)),
-    ],
-)
-def test_each_zero_stage_shards_one_thing_more(stage, expected):
-    memory = plan.memory_per_device(1000, OptimSection(name="adamw"), EngineSection(zero_stage=stage), processes=4)
-
-    assert tuple(memory.values()) == expected
-
-
-def test_offloaded_optimizer_state_leaves_the_device():
-    engine = EngineSection(zero_stage=2, offload=True)
-
-    memory = plan.memory_per_device(1000, OptimSection(name="adamw"), engine, processes=1)
-
-    assert memory["optimizer"] == 0
-    assert memory["offloaded_to_cpu"] == 4000 + 8000
+from polycli.sections import EngineSection
 
 
 def test_the_plan_of_the_users_own_line_is_printed_without_data(capsys, tmp_path, monkeypatch):

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from polycli.engine.task import World
 from polycli.errors import PreemptedError, StoreError, UserError
 from polycli.mpp import pretrain
 from polycli.mpp.data import MixtureBatches
@@ -197,14 +196,6 @@ def test_a_flipped_bit_is_found_before_anything_is_written(recipe, stores, tmp_p
         train(recipe, stores, tmp_path / "run")
 
     assert not (tmp_path / "run").exists()
-
-
-def test_one_ranks_failure_is_every_ranks_failure(monkeypatch):
-    broken = StoreError("rank 1 cannot read swe.zarr", hint="look at its disk")
-    monkeypatch.setattr(pretrain, "gather", lambda world, failure: [failure, broken])
-
-    with pytest.raises(StoreError, match="rank 1 cannot read"):
-        pretrain.together(World(0, 2), lambda: "fine here")
 
 
 def test_a_resume_with_other_data_is_said(recipe, stores, tmp_path, capsys):
