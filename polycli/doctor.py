@@ -25,7 +25,7 @@ REQUIRED = (
     "typer", "rich", "pyyaml", "pydantic", "numpy", "torch", "zarr", "tensorstore", "h5py", "astropy", "safetensors",
     "tokenizers", "pyarrow", "scikit-learn", "matplotlib", "jaxtyping",
 )  # fmt: skip
-TRAINING = ("deepspeed", "ninja", "pytorch-optimizer")
+TRAINING = ("deepspeed", "pytorch-optimizer")
 OPTIONAL = ("tensorboard", "wandb")
 #: Below these, doctor warns: a small demo needs about this much.
 MEMORY_BYTES = 4 * 2**30
@@ -74,7 +74,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at everything. No look ends the others, and nothing is changed but for a file that is removed again."""
-    findings = [_python(), *_packages(), _devices(), _compiler(), _ninja(), _communication(), _cache(), _codecs()]
+    findings = [_python(), *_packages(), _devices(), _compiler(), _communication(), _cache(), _codecs()]
     return [*findings, _memory(), _disk(), _recipes()]
 
 
@@ -97,7 +97,10 @@ def _packages() -> list[Finding]:
     if lacking:
         findings.append(
             Finding(
-                "training", "warn", f"missing: {', '.join(lacking)}; pretrain and finetune need them", "pip install"
+                "training",
+                "warn",
+                f"missing: {', '.join(lacking)}; pretrain and finetune need them",
+                f"pip install {' '.join(lacking)}",
             )
         )
     else:
@@ -132,20 +135,13 @@ def _cores() -> int:
 
 
 def _compiler() -> Finding:
-    for name in dict.fromkeys((os.environ.get("CXX", "c++"), "c++", "g++")):
-        path = shutil.which(name)
-        if path is not None:
-            said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
-            return Finding("compiler", "ok", (said.splitlines() or [path])[0])
-    return Finding("compiler", "warn", "no C++ compiler on PATH; only engine.compile needs one", "install g++")
+    from polycli.engine.compiler import find_compiler
 
-
-def _ninja() -> Finding:
-    path = shutil.which("ninja")
-    beside = Path(sys.executable).parent / "ninja"
-    if path is not None or beside.exists():
-        return Finding("ninja", "ok", path or f"{beside}, not on PATH")
-    return Finding("ninja", "warn", "not found; DeepSpeed's own operations cannot be compiled", "pip install ninja")
+    path = find_compiler()
+    if path is None:
+        return Finding("compiler", "warn", "no C++ compiler; engine.compile alone needs one", "install g++, or set CXX")
+    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
+    return Finding("compiler", "ok", f"{(said.splitlines() or [path])[0]}, for engine.compile")
 
 
 def _communication() -> Finding:

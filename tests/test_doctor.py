@@ -64,9 +64,20 @@ def test_gpus_are_named_and_a_cuda_build_without_one_is_a_warning(quick):
     assert state_of("devices") == "warn"
 
 
-def test_no_compiler_is_a_warning(quick, monkeypatch):
+def test_no_compiler_is_a_warning_that_says_what_needs_one(quick, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    assert state_of("compiler") == "warn"
+    (found,) = [finding for finding in doctor.examine() if finding.name == "compiler"]
+    assert found.state == "warn"
+    assert "engine.compile alone" in found.message
+
+
+def test_the_compiler_is_the_one_that_engine_compile_would_call(quick, monkeypatch, tmp_path):
+    compiler = tmp_path / "my-compiler"
+    compiler.write_text("#!/bin/sh\necho my compiler 1.0\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    (found,) = [finding for finding in doctor.examine() if finding.name == "compiler"]
+    assert found.message == "my compiler 1.0, for engine.compile"
 
 
 def test_little_memory_disk_or_a_read_only_cache_is_a_warning(quick, monkeypatch, tmp_path):

@@ -10,7 +10,6 @@ import contextlib
 import importlib
 import logging
 import os
-import shutil
 import sys
 import warnings
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from polycli.engine.compiler import check_compiler
 from polycli.engine.config import deepspeed_config
 from polycli.engine.optimizers import build_optimizer
 from polycli.engine.task import Batch
@@ -78,7 +78,7 @@ def start_engine(model: nn.Module, optim: OptimSection, engine: EngineSection, w
             raise RecipeError(f"engine.activation_checkpointing: {type(model).__name__} cannot recompute its blocks")
         setattr(model, "activation_checkpointing", True)  # noqa: B010  # Not every nn.Module has it.
     if engine.compile:
-        _check_compiler()
+        check_compiler()
     on_gpu = device_of(world).type == "cuda"
     config = deepspeed_config(
         optim,
@@ -96,15 +96,6 @@ def start_engine(model: nn.Module, optim: OptimSection, engine: EngineSection, w
             torch._dynamo.config.recompile_limit = 64  # noqa: SLF001
             started.compile(compile_kwargs={"dynamic": False})
     return started
-
-
-def _check_compiler() -> None:
-    """torch.compile writes C++ on CPUs and for the launchers of GPU kernels; a recipe that asks for it needs g++."""
-    if not any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++")):
-        raise MissingDependencyError(
-            "engine.compile needs a C++ compiler, and neither g++ nor clang++ is on PATH",
-            hint="install one, or --set engine.compile=false; polycli doctor says what this machine has",
-        )
 
 
 class EvaluationForward(nn.Module):
