@@ -50,15 +50,6 @@ class NextFrame(nn.Module):
             }
         return loss, metrics
 
-    @property
-    def activation_checkpointing(self) -> bool:
-        """Whether the network recomputes its blocks in the backward pass; the engine sets it."""
-        return self.model.activation_checkpointing
-
-    @activation_checkpointing.setter
-    def activation_checkpointing(self, value: bool) -> None:
-        self.model.activation_checkpointing = value
-
     def compile_blocks(self) -> None:
         """Compile the network block by block, in place; the loss around it is cheap."""
         self.model.compile_blocks()
