@@ -76,5 +76,5 @@ class LogSection(Section):
     """What is written about a run while it runs."""
 
     every: PositiveInt = Field(10, description="steps between lines of metrics.jsonl")
-    tensorboard: bool = False
-    wandb: bool = False
+    tensorboard: bool = Field(False, description="event files in RUN/tensorboard; needs polycli[tensorboard]")
+    wandb: bool = Field(False, description="curves in Weights & Biases; needs polycli[wandb]")

@@ -31,6 +31,7 @@ from polycli.engine.schedule import learning_rate_factor, warmup_steps
 from polycli.engine.signals import StopRequest
 from polycli.engine.stepper import Stepper, StepResult
 from polycli.engine.task import Task
+from polycli.engine.trackers import Trackers
 from polycli.errors import PolycliError, PreemptedError, TrainingError, UserError
 from polycli.launch import GRACE_SECONDS, LOCAL_RANKS_VARIABLE, World
 from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, TrainSection
@@ -115,6 +116,7 @@ class _Loop:
         if checkpoint is not None:
             self.state = self.checkpointer.load(checkpoint)
         self.metrics.cut_back(self.state.step)
+        self.trackers = Trackers(self.sections.log, self.run, step=self.state.step)
         processes = "1 process" if self.world.size == 1 else f"{self.world.size} processes"
         start = f"from {checkpoint.directory}" if checkpoint is not None else "from the beginning"
         engine, schedule = self.sections.engine, self.sections.schedule
@@ -137,7 +139,7 @@ class _Loop:
             self.task, self.world, first=self.state.step, last=self.steps, workers=workers, pin_memory=on_gpu
         )
         bar = console.progress(self.steps, f"{self.task.verb} {self.task.family}", initial=self.state.step)
-        with feed, bar as progress:
+        with self.trackers, feed, bar as progress:
             self.meter.restart()
             while self.state.step < self.steps:
                 self._step(feed, progress)
@@ -176,7 +178,7 @@ class _Loop:
             "gradient_norm": result.gradient_norm,
             **report.metrics,
         }
-        self.metrics.append("train", self.state.step, values, speed)
+        self._record("train", values, speed)
         progress.update(loss=report.loss, samples_per_second=speed["samples_per_second"])
         feed.wait_seconds = 0.0
         self.meter.restart()
@@ -190,7 +192,7 @@ class _Loop:
         self.state.consecutive_bad_steps += 1
         bad = explain_bad_step(self.world, result)
         step, most = self.state.step, self.sections.train.max_bad_steps
-        self.metrics.append("bad_step", step, {"reason": bad.reason, "samples": bad.samples}, {})
+        self._record("bad_step", {"reason": bad.reason, "samples": bad.samples}, {})
         self.run.say(f"step {step}: {bad}; skipped by all ranks", console.warn)
         if self.state.consecutive_bad_steps >= most:
             good = self.checkpointer.last
@@ -224,13 +226,17 @@ class _Loop:
         self.engine.eval()
         self.validation = self.task.validate(EvaluationForward(self.engine, self.device), self.world)
         self.engine.train()
-        self.metrics.append("validation", self.state.step, self.validation, {"seconds": time.perf_counter() - started})
+        self._record("validation", self.validation, {"seconds": time.perf_counter() - started})
         loss = self.validation.get(SELECTION_METRIC)
         if loss is None:
             return None
         best = self.state.best_metric
         self.state.best_metric = loss if best is None or loss < best else best
         return SELECTION_METRIC, loss
+
+    def _record(self, kind: str, values: Mapping[str, object], speed: Mapping[str, object]) -> None:
+        self.metrics.append(kind, self.state.step, values, speed)
+        self.trackers.write(kind, self.state.step, values, speed)
 
     def _status(self, state: State, message: str = "") -> None:
         self.run.write_status(state, step=self.state.step, checkpoint=self.checkpointer.last, message=message)
