@@ -53,10 +53,14 @@ def _report(error: PolycliError, *, as_json: bool) -> None:
 
 
 def _speaks(error: PolycliError) -> bool:
-    """Whether this rank says it: wrong input is the same for all ranks of a machine, so the first of each is enough."""
-    started_by_nproc = "POLYCLI_LOCAL_RANKS" in os.environ  # Its parent shows the rank that failed, and only that.
+    """Whether this rank says it, so that nobody reads the same sentence once per rank."""
+    if "POLYCLI_LOCAL_RANKS" in os.environ:
+        return True  # The parent, which --nproc made, shows the rank that failed, and only that.
+    if error.on_all_ranks:
+        return console.rank() == 0
+    # Wrong input is the same for all ranks of a machine, so the first of each is enough.
     first_here = os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")) == "0"
-    return started_by_nproc or first_here or not isinstance(error, UserError)
+    return first_here or not isinstance(error, UserError)
 
 
 def _report_unexpected(error: Exception, *, as_json: bool) -> None:

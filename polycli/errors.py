@@ -11,6 +11,8 @@ class PolycliError(Exception):
     """Anything that ends a command with one clear sentence instead of a traceback."""
 
     exit_code = 1
+    #: Whether all ranks raise it together, so that rank 0 alone need say it.
+    on_all_ranks = False
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -55,7 +57,14 @@ class TrainingError(PolycliError):
     """Training failed after it had begun."""
 
 
+class BadNumbersError(TrainingError):
+    """Loss or gradient stayed non-finite, as all ranks agree."""
+
+    on_all_ranks = True
+
+
 class PreemptedError(PolycliError):
-    """A signal stopped the run after its state was saved."""
+    """A signal stopped the run after its state was saved, as all ranks agree."""
 
     exit_code = 75
+    on_all_ranks = True

@@ -11,7 +11,7 @@ import pytest
 
 from polycli import __main__ as entry
 from polycli import __version__
-from polycli.errors import PolycliError, PreemptedError, StoreError, TrainingError
+from polycli.errors import BadNumbersError, PolycliError, PreemptedError, StoreError, TrainingError
 from polycli.families import FAMILIES, VERBS, verbs_of
 
 #: A line for each verb that is complete, so that only the family can be wrong.
@@ -180,6 +180,19 @@ def test_wrong_input_is_said_by_the_first_rank_of_a_machine_and_failures_by_all(
     problem[0] = StoreError("damaged")
     monkeypatch.setenv("LOCAL_RANK", "0")
     assert polycli("eval", "mpp", "--checkpoint", "run").err == "error: rank 5: damaged\n"
+
+
+@pytest.mark.parametrize("error", [BadNumbersError, PreemptedError])
+def test_what_all_ranks_agree_on_is_said_by_rank_0_alone(polycli, verb, monkeypatch, error):
+    def fail(_):
+        raise error("step 7: the loss is not finite")
+
+    verb(fail)
+    for rank, said in (("0", "error: step 7: the loss is not finite\n"), ("4", "")):  # 4 is a machine's first
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("LOCAL_RANK", "0")
+        answer = polycli("eval", "mpp", "--checkpoint", "run")
+        assert (answer.code, answer.err) == (error.exit_code, said)
 
 
 def test_the_request_carries_what_was_typed(polycli, verb, tmp_path):

@@ -32,7 +32,7 @@ from polycli.engine.signals import StopRequest
 from polycli.engine.stepper import Stepper, StepResult
 from polycli.engine.task import Task
 from polycli.engine.trackers import Trackers
-from polycli.errors import PolycliError, PreemptedError, TrainingError, UserError
+from polycli.errors import BadNumbersError, PolycliError, PreemptedError, TrainingError, UserError
 from polycli.launch import GRACE_SECONDS, LOCAL_RANKS_VARIABLE, World
 from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, TrainSection
 
@@ -197,7 +197,7 @@ class _Loop:
         if self.state.consecutive_bad_steps >= most:
             good = self.checkpointer.last
             hint = f"the last good checkpoint is {good}" if good is not None else "there is no checkpoint before it"
-            raise TrainingError(f"step {step}: {bad}; {most} bad steps in a row (train.max_bad_steps)", hint=hint)
+            raise BadNumbersError(f"step {step}: {bad}; {most} bad steps in a row (train.max_bad_steps)", hint=hint)
 
     def _validate_and_save(self) -> None:
         """What is due after a step: a validation, a checkpoint, a stop."""
