@@ -6,6 +6,11 @@ after saving: run the same line again.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class PolycliError(Exception):
     """Anything that ends a command with one clear sentence instead of a traceback."""
@@ -68,3 +73,9 @@ class PreemptedError(PolycliError):
 
     exit_code = 75
     on_all_ranks = True
+
+
+def problems_of(error: ValidationError, most: int = 3) -> str:
+    """The first problems that pydantic found in a document, as part of a sentence."""
+    problems = error.errors()[:most]
+    return "; ".join(f"{'.'.join(map(str, found['loc'])) or 'the document'}: {found['msg']}" for found in problems)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 JsonDocument = dict[str, Any]
 ResumePolicy = Literal["auto", "never", "must"]
+Split = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class EvalRequest:
 
     checkpoint: Path
     data: tuple[Path, ...] = ()
-    split: str = "test"
+    split: Split = "test"
     output: Path | None = None
     limit: int | None = None
     overrides: tuple[str, ...] = ()
@@ -72,7 +73,7 @@ class PredictRequest:
     checkpoint: Path
     data: tuple[Path, ...]
     output: Path
-    split: str | None = None
+    split: Split | None = None
     limit: int | None = None
     overrides: tuple[str, ...] = ()
     json: bool = False
@@ -85,7 +86,7 @@ class EmbedRequest:
     checkpoint: Path
     data: tuple[Path, ...]
     output: Path
-    split: str | None = None
+    split: Split | None = None
     limit: int | None = None
     overrides: tuple[str, ...] = ()
     json: bool = False

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from polycli.checkpoints.manifest import DESCRIPTION_NAME, MODEL_NAME, CheckpointMetric
-from polycli.errors import CheckpointError
+from polycli.errors import CheckpointError, problems_of
 
 
 class TrainedOn(BaseModel):
@@ -63,6 +63,4 @@ def read_description(path: Path) -> ModelDescription:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise CheckpointError(f"{path}: not a description of a model ({where}: {first['msg']})") from error
+        raise CheckpointError(f"{path}: not a description of a model ({problems_of(error)})") from error

@@ -17,7 +17,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from polycli.errors import CheckpointError
+from polycli.errors import CheckpointError, problems_of
 
 MANIFEST_NAME = "MANIFEST.json"
 MODEL_NAME = "model.safetensors"
@@ -130,9 +130,7 @@ def read_manifest(directory: Path) -> CheckpointManifest:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise CheckpointError(f"{path}: not a checkpoint manifest ({where}: {first['msg']})") from error
+        raise CheckpointError(f"{path}: not a checkpoint manifest ({problems_of(error)})") from error
     for name in manifest.files:
         _inside(directory, name)
     return manifest

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -17,8 +17,6 @@ from polycli import console
 from polycli.errors import UserError
 from polycli.families import FAMILIES
 from polycli.requests import JsonDocument
-
-SplitName = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from polycli.commands.options import (
     Overrides,
     PrintCommand,
     Recipe,
-    SplitName,
     finish,
     parse_part,
     refuse_leftovers,
@@ -36,6 +35,7 @@ from polycli.requests import (
     PredictRequest,
     PrepareRequest,
     ResumePolicy,
+    Split,
     StudyRequest,
     TrainRequest,
 )
@@ -185,7 +185,7 @@ def evaluate(
     *,
     checkpoint: Checkpoint,
     data: Data = None,
-    split: Annotated[SplitName, typer.Option("--split", help="which rows of the stores")] = "test",
+    split: Annotated[Split, typer.Option("--split", help="which rows of the stores")] = "test",
     output: Annotated[
         Path | None, typer.Option("--output", metavar="DIR", help="where scores.json, report.html and figures/ go")
     ] = None,
@@ -215,7 +215,7 @@ def evaluate(
     finish(verb_module(family, "eval").run(request), json=json)
 
 
-_Rows = Annotated[SplitName | None, typer.Option("--split", help="which rows of a store; all if absent")]
+_Rows = Annotated[Split | None, typer.Option("--split", help="which rows of a store; all if absent")]
 
 
 def predict(

@@ -19,7 +19,8 @@ from polycli.mpp.recipe import PrepareRecipe
 from polycli.mpp.settings import ArraySection
 from polycli.mpp.sources.base import Dataset, Job
 from polycli.mpp.sources.pdebench import PdebenchSource
-from polycli.store.manifest import MANIFEST_NAME, Split
+from polycli.requests import Split
+from polycli.store.manifest import MANIFEST_NAME
 from polycli.store.reader import Store, Window, find_stores, open_store
 
 Frames = NDArray[np.float32]

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from polycli import __version__
 from polycli.console import note, progress, rank, result, say, warn
 from polycli.errors import StoreError, UserError
 from polycli.mpp.forecasts import ForecastHeader, remove, replace, writing
@@ -28,8 +27,7 @@ from polycli.paths import expand_paths
 from polycli.recipes import default_recipe
 from polycli.report.bootstrap import Bootstrap
 from polycli.report.table import as_text
-from polycli.requests import EvalRequest, JsonDocument
-from polycli.store.manifest import SPLITS, Split
+from polycli.requests import EvalRequest, JsonDocument, Split
 from polycli.store.reader import Store, find_stores, open_store
 
 
@@ -41,23 +39,17 @@ def run(request: EvalRequest) -> JsonDocument | None:
             would be tested on; nothing was written.
     """
     settings = default_recipe("mpp", "eval", request.overrides, schema=EvalSettings)
-    split = _split(request.split)
     if rank() > 0:
         return None  # Scores are made by one process: no trajectory waits for another.
     subject = load_subject(request.checkpoint, settings.data)
-    subsets = [_subset(store, subject, split, request.limit) for store in open_stores(request.data, subject)]
+    subsets = [_subset(store, subject, request.split, request.limit) for store in open_stores(request.data, subject)]
     overlap = check_overlap(subsets, subject, allow=request.allow_overlap)
-    say_shared_validation(subsets, subject, split)
+    say_shared_validation(subsets, subject, request.split)
     output = output_folder(request, subject)
     scores: JsonDocument = {
-        "split": split,
-        "checkpoint": str(subject.model_file),
-        "selected_by": subject.selected_by,
+        "split": request.split,
+        **subject.provenance(),
         "store_hash": {subset.store.name: subset.store.manifest.store_hash for subset in subsets},
-        "model_hash": subject.model_hash,
-        "version": __version__,
-        "history": subject.history,
-        "time_stride": subject.time_stride,
         "overlap": overlap,
         "settings": settings.model_dump(mode="json", exclude={"family", "verb", "data"}),
         "datasets": {},
@@ -70,7 +62,7 @@ def run(request: EvalRequest) -> JsonDocument | None:
         pictures = {}
         for subset in subsets:
             scores["datasets"][subset.store.name], pictures[subset.store.name] = score(
-                subject, subset, settings, provenance(scores), unfinished
+                subject, subset, settings, unfinished
             )
         scores = finite_json(scores)
         if settings.report:
@@ -177,16 +169,7 @@ def output_folder(request: EvalRequest, subject: Subject) -> Path:
     return request.output.resolve()
 
 
-def provenance(scores: JsonDocument) -> JsonDocument:
-    """What a file of frames must say about where it comes from."""
-    return {
-        key: scores[key] for key in ("checkpoint", "selected_by", "model_hash", "version", "history", "time_stride")
-    }
-
-
-def score(
-    subject: Subject, subset: Subset, settings: EvalSettings, origin: JsonDocument, folder: Path
-) -> tuple[JsonDocument, Illustration]:
+def score(subject: Subject, subset: Subset, settings: EvalSettings, folder: Path) -> tuple[JsonDocument, Illustration]:
     """All scores of one dataset, and some frames to look at."""
     name, interval = subset.store.name, subset.about.dt * subset.time_stride
     bootstrap = Bootstrap(samples=settings.bootstrap_samples, seed=settings.seed)
@@ -199,7 +182,8 @@ def score(
     with progress(steps * len(subset.rows), f"{name}: rollouts") as bar, ExitStack() as files:
         saved = None
         if settings.save_rollouts:
-            header = rollout_header(subset, steps, {**origin, "store_hash": subset.store.manifest.store_hash})
+            origin = {**subject.provenance(), "store_hash": subset.store.manifest.store_hash}
+            header = rollout_header(subset, steps, origin)
             saved = files.enter_context(writing(folder / "rollouts" / f"{name}.zarr", [header]))[0]
         rollouts = score_rollouts(
             subject.model, subset, steps=steps, batch_size=settings.rollout_batch_size, progress=bar, saved=saved
@@ -226,13 +210,6 @@ def rollout_header(subset: Subset, steps: int, origin: JsonDocument) -> Forecast
         interval=subset.about.dt * subset.time_stride,
         provenance=origin,
     )
-
-
-def _split(name: str) -> Split:
-    for split in SPLITS:
-        if split == name:
-            return split
-    raise UserError(f"--split {name}: there is no such split", hint=f"the splits are {', '.join(SPLITS)}")
 
 
 def _subset(store: Store, subject: Subject, split: Split, limit: int | None) -> Subset:

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from polycli import __version__
 from polycli.console import progress, rank, result, say, warn
-from polycli.errors import SourceError, StoreError, UserError
+from polycli.errors import SourceError, StoreError
 from polycli.mpp.contexts import ContextSource, Reach, open_contexts
 from polycli.mpp.forecasts import ForecastArray, ForecastHeader, refuse_target, writing
 from polycli.mpp.rollout import Conditions, conditions, rollout
@@ -21,7 +20,6 @@ from polycli.mpp.subject import Subject, load_subject
 from polycli.paths import expand_paths
 from polycli.recipes import default_recipe
 from polycli.requests import JsonDocument, PredictRequest
-from polycli.store.manifest import SPLITS
 
 
 @dataclass(frozen=True)
@@ -40,23 +38,13 @@ def run(request: PredictRequest) -> JsonDocument | None:
         UserError: checkpoint, data and settings do not fit each other, or the output exists; nothing was written.
     """
     settings = default_recipe("mpp", "predict", request.overrides, schema=PredictSettings)
-    split = next((known for known in SPLITS if known == request.split), None)
-    if request.split is not None and split is None:
-        raise UserError(f"--split {request.split}: there is no such split", hint=f"the splits are {', '.join(SPLITS)}")
     refuse_target(request.output, overwrite=settings.overwrite)
     if rank() > 0:
         return None  # One process writes.
     subject = load_subject(request.checkpoint, settings.data)
-    sources = open_contexts(expand_paths(request.data), split=split, limit=request.limit, settings=settings)
+    sources = open_contexts(expand_paths(request.data), split=request.split, limit=request.limit, settings=settings)
     plans = [_plan(source, subject, settings) for source in sources]
-    origin = {
-        "checkpoint": str(subject.model_file),
-        "selected_by": subject.selected_by,
-        "model_hash": subject.model_hash,
-        "version": __version__,
-        "history": subject.history,
-        "time_stride": subject.time_stride,
-    }
+    origin = subject.provenance()
     headers = [_header(plan, settings.steps, origin) for plan in plans]
     document: JsonDocument = {"output": str(request.output), **origin, "datasets": {}}
     with writing(request.output, headers) as arrays:

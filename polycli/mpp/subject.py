@@ -8,16 +8,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from polycli import __version__
 from polycli.checkpoints.exported import ModelDescription, read_description
 from polycli.checkpoints.resolve import ResolvedCheckpoint, resolve_checkpoint
 from polycli.console import note, say
-from polycli.errors import CheckpointError
+from polycli.errors import CheckpointError, problems_of
 from polycli.mpp.model import AViT
 from polycli.mpp.recipe import DataSection, ModelSection
 from polycli.mpp.rollout import evaluation_device
 from polycli.mpp.settings import FramesSection
 from polycli.mpp.weights import load_model
 from polycli.recipes.documents import read_document
+from polycli.requests import JsonDocument
 from polycli.store.hashing import file_hash
 
 
@@ -40,6 +42,17 @@ class Subject:
     def section(self) -> ModelSection:
         """Its sizes and the fields that it knows."""
         return self.model.section
+
+    def provenance(self) -> JsonDocument:
+        """What scores and forecasts must say about where they come from."""
+        return {
+            "checkpoint": str(self.model_file),
+            "selected_by": self.selected_by,
+            "model_hash": self.model_hash,
+            "version": __version__,
+            "history": self.history,
+            "time_stride": self.time_stride,
+        }
 
 
 def load_subject(path: Path, frames: FramesSection) -> Subject:
@@ -93,7 +106,7 @@ def _frames(resolved: ResolvedCheckpoint, description: ModelDescription | None) 
     try:
         return FramesSection.model_validate({key: said.get(key) for key in FramesSection.model_fields})
     except ValidationError as error:
-        raise CheckpointError(f"{resolved.model_file}: its description is not sound: {error.errors()[0]}") from error
+        raise CheckpointError(f"{resolved.model_file}: its description is not sound: {problems_of(error)}") from error
 
 
 def run_of(checkpoint: Path) -> Path | None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from polycli.checkpoints.exported import read_description
 from polycli.checkpoints.resolve import resolve_checkpoint
 from polycli.checkpoints.tensors import read_state_dict
-from polycli.errors import CheckpointError
+from polycli.errors import CheckpointError, problems_of
 from polycli.mpp.model import AViT
 from polycli.mpp.physics import PUBLISHED_FIELDS
 from polycli.mpp.recipe import ModelSection
@@ -91,7 +91,8 @@ def _section(
     try:
         return ModelSection.model_validate({**(described or infer_section(tensors)), **sizes})
     except (ValidationError, KeyError, ValueError, IndexError, ZeroDivisionError) as error:
-        raise CheckpointError(f"{file}: its sizes are not those of an MPP model ({error})") from error
+        reason = problems_of(error) if isinstance(error, ValidationError) else error
+        raise CheckpointError(f"{file}: its sizes are not those of an MPP model ({reason})") from error
 
 
 def _assign(file: Path, model: AViT, tensors: dict[str, Tensor]) -> None:

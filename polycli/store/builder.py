@@ -26,10 +26,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 
 from polycli import __version__
 from polycli.errors import StoreError
+from polycli.requests import Split
 from polycli.store.hashing import combined_hash, file_hash
 from polycli.store.layout import ArrayLayout
 from polycli.store.manifest import (
@@ -40,7 +40,6 @@ from polycli.store.manifest import (
     LeftOut,
     Manifest,
     SourceFile,
-    Split,
     read_manifest,
 )
 from polycli.store.reader import Store, Window, open_store
@@ -56,8 +55,6 @@ from polycli.store.staging import (
 )
 
 __all__ = ["ArrayLayout", "StagedRow", "StoreBuilder", "is_published"]
-
-_STAGED = TypeAdapter(dict[str, StagedRow])
 
 
 def is_published(target: Path, fingerprint: str) -> bool:

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from polycli.errors import StoreError
+from polycli.errors import StoreError, problems_of
+from polycli.requests import Split
 from polycli.store.hashing import canonical_hash
 
 MANIFEST_NAME = "MANIFEST.json"
@@ -16,7 +17,6 @@ CHECKSUM_KEY = "manifest_sha256"
 PREPARE_HINT = "make one: polycli prepare FAMILY --source NAME --input FILES --output STORE"
 AGAIN_HINT = "copy the store again, or prepare it again"
 SCHEMA_VERSION = 1
-Split = Literal["train", "validation", "test"]
 #: The code of a split in a store's `split` array is its place here.
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -125,8 +125,9 @@ def read_manifest(store: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate(document)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
-        raise StoreError(f"{path}: the manifest does not fit its schema: {problems}", hint=AGAIN_HINT) from error
+        raise StoreError(
+            f"{path}: the manifest does not fit its schema: {problems_of(error)}", hint=AGAIN_HINT
+        ) from error
     _check_paths(path, manifest)
     return manifest
 

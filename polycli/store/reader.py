@@ -14,7 +14,8 @@ import tensorstore as ts
 from numpy.typing import NDArray
 
 from polycli.errors import StoreError
-from polycli.store.manifest import AGAIN_HINT, MANIFEST_NAME, ArrayInfo, Manifest, Split, read_manifest
+from polycli.requests import Split
+from polycli.store.manifest import AGAIN_HINT, MANIFEST_NAME, ArrayInfo, Manifest, read_manifest
 from polycli.store.verify import check_files, refuse_what_is_no_store
 
 Verify = Literal["auto", "full", "sizes"]

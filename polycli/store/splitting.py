@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from polycli.errors import UserError
+from polycli.requests import Split
 from polycli.store.hashing import ROW_HASH_DIGITS
-from polycli.store.manifest import Split
 
 _RANGE = float(16**ROW_HASH_DIGITS)
 

@@ -217,7 +217,6 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, model
         (short, {}, StoreError, "3 frames, history 3 at time_stride 1 needs at least 4"),
         (good, {"overrides": ("histroy=3",)}, RecipeError, "histroy"),
         (good, {"overrides": ("data.history=no",)}, RecipeError, "data.history"),
-        (good, {"split": "holdout"}, UserError, "no such split"),
     ]
     for path, options, kind, sentence in cases:
         with pytest.raises(kind, match=sentence) as caught:

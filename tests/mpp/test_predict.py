@@ -205,7 +205,6 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(tmp_path, model, store_
         (path, ("data.history=5",), {}, "4 frames, history 5 at time_stride 1 needs 5"),
         (path, ("from_frame=2",), {}, "needs 3 from frame 2 on"),
         (path, ("step=2",), {}, "step"),
-        (path, (), {"split": "validation_"}, "no such split"),
         (path, (), {"output": "out.csv"}, "the suffix says the format"),
         (file, (), {}, "1 field, and 0 names were given"),
         (file, known[:1], {}, "does not say its boundary conditions"),
