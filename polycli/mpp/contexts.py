@@ -121,7 +121,7 @@ def open_contexts(
         )
     found: list[ContextSource] = []
     if stores:
-        opened = [open_store(path, family="mpp") for path in find_stores(stores, family="mpp")]
+        opened = [open_store(path, family="mpp", verify="auto") for path in find_stores(stores, family="mpp")]
         found += [_of_store(store, split, limit) for store in opened]
     found += [_of_array(path, settings, limit) for path in arrays]
     if others:

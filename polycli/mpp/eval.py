@@ -107,7 +107,7 @@ def open_stores(data: Sequence[Path], subject: Subject) -> list[Store]:
             )
         say(f"data: the run's own stores, {', '.join(known)}")
     paths = find_stores(expand_paths(data or [entry["path"] for entry in known.values()]), family="mpp")
-    stores = sorted((open_store(path, family="mpp") for path in paths), key=lambda store: store.name)
+    stores = sorted((open_store(path, family="mpp", verify="auto") for path in paths), key=lambda store: store.name)
     for first, second in pairwise(stores):
         if first.name == second.name:
             raise StoreError(f"two stores have the name {first.name}: {first.path} and {second.path}")

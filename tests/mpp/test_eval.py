@@ -228,13 +228,14 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, model
     assert not (tmp_path / "out").exists()
 
 
-def test_a_flipped_bit_in_a_store_ends_the_evaluation_and_leaves_nothing(tmp_path, model, store_factory):
+@pytest.mark.parametrize("row", ["1", "0"], ids=["a row that is scored", "a row of another split"])
+def test_a_flipped_bit_in_a_store_ends_the_evaluation_and_leaves_nothing(tmp_path, model, store_factory, row):
     path = store_factory("swe", splits=("train", "test"))
-    shard = max((path / "fields" / "c" / "1").rglob("*"), key=lambda file: file.is_file() and file.stat().st_size)
+    shard = max((path / "fields" / "c" / row).rglob("*"), key=lambda file: file.is_file() and file.stat().st_size)
     damaged = bytearray(shard.read_bytes())
     damaged[len(damaged) // 3] ^= 1
     shard.write_bytes(damaged)
-    with pytest.raises(StoreError, match="fields/c/1"):
+    with pytest.raises(StoreError, match=f"fields/c/{row}"):
         evaluate(tmp_path, path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model", "stores"]
 
