@@ -7,6 +7,7 @@ from pathlib import Path
 
 from polycli import console
 from polycli.errors import UserError
+from polycli.paths import refuse_unwritable
 from polycli.requests import JsonDocument
 
 
@@ -32,6 +33,7 @@ def export_checkpoint(checkpoint: Path, output: Path, *, force: bool = False) ->
             f"{checkpoint}: no description (model.json) belongs to these weights, so there is nothing to export",
             hint="give a run of polycli or a checkpoint in it",
         )
+    refuse_unwritable(output.parent, what="weights")
     output.parent.mkdir(parents=True, exist_ok=True)
     for source, target in ((resolved.model_file, output), (resolved.description_file, description)):
         # A copy that is cut short never carries the final name.

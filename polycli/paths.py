@@ -1,8 +1,12 @@
-"""What a user may write where a path is asked for: a file, a folder, a quoted glob, or `@list.txt` (one a line)."""
+"""What a user may write where a path is asked for: a file, a folder, a quoted glob, or `@list.txt` (one a line).
+
+And where results may go.
+"""
 
 from __future__ import annotations
 
 import glob
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,6 +24,26 @@ def expand_paths(values: Iterable[str | Path]) -> tuple[Path, ...]:
         for path in _expand(value):
             found.setdefault(path)
     return tuple(found)
+
+
+def refuse_unwritable(folder: Path, *, what: str) -> None:
+    """Refuse, before any work is done, a folder in which `what` could not be written; it need not exist yet.
+
+    Raises:
+        UserError: it is or lies in a file, or nothing can be made there. Nothing is left behind.
+    """
+    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not place.is_dir():
+        at = f"{folder} is a file" if place == folder.absolute() else f"{folder} lies in {place}, which is a file"
+        raise UserError(f"{at}, and {what} need a folder", hint="give another --output")
+    try:
+        # Permissions, read-only and full file systems: trying is the only answer that covers them all.
+        with tempfile.TemporaryDirectory(dir=place, prefix=".polycli-"):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{folder}: {what} cannot be written in {place}: {error.strerror}", hint="give another --output"
+        ) from error
 
 
 def _expand(value: str) -> tuple[Path, ...]:

@@ -1,9 +1,12 @@
 """Files, folders, globs and lists, wherever a path is asked for."""
 
+import errno
+from pathlib import Path
+
 import pytest
 
 from polycli.errors import UserError
-from polycli.paths import expand_paths
+from polycli.paths import expand_paths, refuse_unwritable
 
 
 @pytest.fixture
@@ -48,3 +51,26 @@ def test_what_is_not_there_is_named(folder, value, message):
         expand_paths([value])
     assert value in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_an_output_that_can_be_written_need_not_exist_and_is_left_alone(folder):
+    before = sorted(folder.rglob("*"))
+    for path in (folder, folder / "new" / "deep", Path("new")):
+        refuse_unwritable(path, what="stores")
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_an_output_in_or_at_a_file_is_refused(folder):
+    with pytest.raises(UserError, match=r"a.h5 is a file, and stores need a folder"):
+        refuse_unwritable(folder / "a.h5", what="stores")
+    with pytest.raises(UserError, match=r"new lies in .*a.h5, which is a file"):
+        refuse_unwritable(folder / "a.h5" / "new", what="stores")
+
+
+def test_an_output_that_the_system_refuses_is_said_with_its_reason(folder, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    with pytest.raises(UserError, match=r"new: stores cannot be written in .*: Read-only file system"):
+        refuse_unwritable(folder / "new", what="stores")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from polycli.console import note, progress, rank, result, say, warn
-from polycli.errors import StoreError, UserError
+from polycli.errors import StoreError
 from polycli.mpp.forecasts import ForecastHeader, remove, replace, writing
 from polycli.mpp.physics import PdeDescription
 from polycli.mpp.report import write_report
@@ -23,7 +23,7 @@ from polycli.mpp.scoring import Illustration, Subset, score_one_step, score_roll
 from polycli.mpp.settings import EvalSettings
 from polycli.mpp.subject import Subject, load_subject
 from polycli.mpp.tables import overview
-from polycli.paths import expand_paths
+from polycli.paths import expand_paths, refuse_unwritable
 from polycli.recipes import default_recipe
 from polycli.report.bootstrap import Bootstrap
 from polycli.report.table import as_text
@@ -161,12 +161,17 @@ def say_shared_validation(subsets: Sequence[Subset], subject: Subject, split: Sp
 
 
 def output_folder(request: EvalRequest, subject: Subject) -> Path:
-    """Where to write: `--output`, else RUN/eval/SPLIT, else ./eval."""
+    """Where to write: `--output`, else RUN/eval/SPLIT, else ./eval.
+
+    Raises:
+        UserError: nothing can be written there.
+    """
     if request.output is None:
-        return Path.cwd() / "eval" if subject.run is None else subject.run / "eval" / request.split
-    if request.output.exists() and not request.output.is_dir():
-        raise UserError(f"{request.output}: is a file, a folder was expected", hint="give another --output")
-    return request.output.resolve()
+        folder = Path.cwd() / "eval" if subject.run is None else subject.run / "eval" / request.split
+    else:
+        folder = request.output.resolve()
+    refuse_unwritable(folder, what="scores")
+    return folder
 
 
 def score(subject: Subject, subset: Subset, settings: EvalSettings, folder: Path) -> tuple[JsonDocument, Illustration]:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from polycli.errors import UserError
 from polycli.mpp.physics import PdeDescription
+from polycli.paths import refuse_unwritable
 
 DIMENSIONS = ("trajectory", "time", "field", "x", "y")
 #: Bytes of a chunk, at most; a chunk is at least one frame of one trajectory.
@@ -89,13 +90,14 @@ class ForecastHeader:
 
 
 def refuse_target(target: Path, *, overwrite: bool) -> None:
-    """Raise UserError where a forecast cannot be written to `target`; touches nothing."""
+    """Raise UserError where a forecast cannot be written to `target`; leaves nothing behind."""
     if target.suffix not in {".zarr", ".h5", ".hdf5"}:
-        raise UserError(f"{target}: the suffix says the format: .zarr, .h5 or .hdf5", hint=f"--output {target}.zarr")
+        raise UserError(
+            f"{target}: the suffix says the format: .zarr, .h5 or .hdf5", hint=f"--output {target.with_suffix('.zarr')}"
+        )
     if target.exists() and not overwrite:
         raise UserError(f"{target}: exists already", hint="give another --output, or --set overwrite=true")
-    if not target.parent.is_dir() and target.parent.exists():
-        raise UserError(f"{target}: {target.parent} is not a folder")
+    refuse_unwritable(target.parent, what="forecasts")
 
 
 @contextmanager

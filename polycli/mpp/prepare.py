@@ -17,7 +17,7 @@ from polycli.mpp.publishing import Plan, publish, summarise
 from polycli.mpp.recipe import PrepareRecipe
 from polycli.mpp.sources.base import Dataset, Source
 from polycli.mpp.staging import stage
-from polycli.paths import expand_paths
+from polycli.paths import expand_paths, refuse_unwritable
 from polycli.recipes import default_recipe, load_recipe
 from polycli.requests import JsonDocument, PrepareRequest
 from polycli.store.builder import StoreBuilder, is_published
@@ -41,6 +41,7 @@ def run(request: PrepareRequest) -> JsonDocument:
     Raises:
         SourceError: an input is missing, damaged or of no known layout, or a dataset has nothing but rejected rows.
         StoreError: something else already lies where a store should go.
+        UserError: the output cannot be written.
     """
     if request.part is not None or request.finalize:
         raise UserError(
@@ -54,6 +55,7 @@ def run(request: PrepareRequest) -> JsonDocument:
     workers = _worker_count(request, datasets)
     if request.dry_run:
         return _dry_run(request, datasets, workers)
+    refuse_unwritable(request.output, what="stores")
     with Workers(workers) as pool:
         plans = _plans(request, recipe, datasets, pool)
         waiting = [plan for plan in plans if not _is_there(plan)]

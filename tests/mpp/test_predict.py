@@ -206,6 +206,7 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(tmp_path, model, store_
         (path, ("from_frame=2",), {}, "needs 3 from frame 2 on"),
         (path, ("step=2",), {}, "step"),
         (path, (), {"output": "out.csv"}, "the suffix says the format"),
+        (path, (), {"output": "data.npy/out.h5"}, "data.npy is a file, and forecasts need a folder"),
         (file, (), {}, "1 field, and 0 names were given"),
         (file, known[:1], {}, "does not say its boundary conditions"),
         (file, known, {"split": "test"}, "is no store and has no splits"),

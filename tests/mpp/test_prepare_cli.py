@@ -39,12 +39,17 @@ def test_wrong_input_ends_with_exit_2_one_sentence_and_nothing_written(tmp_path,
     pdebench.compressible(tmp_path / "in/a.h5")
     content = (tmp_path / "in/a.h5").read_bytes()
     (tmp_path / "in/cut.h5").write_bytes(content[: len(content) // 2])
+    (tmp_path / "file").write_text("")
     for arguments, sentence in (
+        (
+            ("--source", "pdebench", "--input", "in/a.h5", "--output", "file"),
+            "file is a file, and stores need a folder",
+        ),
         (("--source", "pdebench", "--input", "in"), "in/cut.h5: the HDF5 file is truncated or damaged"),
         (("--source", "pdebench", "--input", "nowhere"), "nowhere: no such file or folder"),
         (("--source", "weather", "--input", "in/a.h5"), "--source weather: mpp has no such source"),
     ):
-        ended = polycli(*arguments, "--output", "out", folder=tmp_path)
+        ended = polycli("--output", "out", *arguments, folder=tmp_path)
         assert ended.returncode == 2
         assert sentence in ended.stderr
         assert "Traceback" not in ended.stderr
