@@ -69,13 +69,18 @@ class AViT(nn.Module):
             return x[:, -1] + output * change_scale(x, scale)[:, 0]  # type: ignore[no-any-return]
         return output * scale[:, 0] + mean[:, 0]  # type: ignore[no-any-return]
 
-    def compile_blocks(self) -> None:
+    def compile_blocks(self, backend: str = "inductor") -> None:
         """Compile block by block, in place: alike blocks share their code, so that depth costs no time to compile.
 
         `torch.compile(model)` makes one graph instead, which takes minutes for twelve blocks and runs no faster.
         """
+        from torch._functorch import config
+
+        # By default a compiled backward pass runs under the forward pass's autocast, which would round the gradients of
+        # products that are computed in float32 on purpose; uncompiled it does not, and neither shall it here.
+        config.backward_pass_autocast = "off"  # noqa: S105  # not a password
         for block in self.blocks:
-            block.compile(fullgraph=True, dynamic=False)
+            block.compile(backend=backend, fullgraph=True, dynamic=False)
 
     def _axes(self, tokens: Float[Tensor, "b t hp wp d"], bcs: Int[Tensor, "b 2"]) -> Axes:
         features = POSITION_BIASES[self.section.position_bias].features

@@ -225,6 +225,23 @@ def test_the_model_is_one_graph_whatever_labels_and_boundaries_hold(changes, lab
     assert len(graphs) == 1
 
 
+def test_compiled_blocks_give_the_gradients_of_uncompiled_ones_under_autocast():
+    gradients = []
+    for compiled in (False, True):
+        model = tiny().train()
+        if compiled:
+            model.compile_blocks(backend="aot_eager")
+        torch.manual_seed(5)
+        x = torch.randn(2, 3, 2, 32, 48)
+        with torch.autocast("cpu", torch.bfloat16):
+            output = model(x, torch.tensor([2, 7]), torch.tensor([[0, 1], [1, 1]]))
+        output.square().mean().backward()
+        gradients.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    whole = torch.cat([value.flatten() for value in gradients[0].values()])
+    assert relative_error(torch.cat([value.flatten() for value in gradients[1].values()]), whole) < 1e-4
+
+
 @pytest.mark.parametrize("rate", [0.0, 0.3])
 def test_checkpointed_activations_give_the_same_gradients(rate):
     model = tiny(drop_path=rate).train()
