@@ -88,6 +88,10 @@ def test_a_verb_that_a_family_does_not_have_says_so(polycli, family, verb_name):
         (["prepare", "mpp", "--source", "x", "--output", "o", "--part", "0/2", "--finalize"], "two steps"),
         (["prepare", "mpp", "--source", "x", "--output", "o", "--limit", "0"], "--limit"),
         (["predict", "mpp", "--checkpoint", "x", "--output", "o"], "--data is missing"),
+        (["predict", "mpp", "--checkpoint", "x", "--output", "o", "--data", ".", "--set", "stepz=2"], "`steps`"),
+        (["eval", "mpp", "--checkpoint", "x", "--set", "wibble=2"], "there are data, rollout_batch_size, batch_size"),
+        (["eval", "mpp", "--checkpoint", "x", "--set", "data.wibble=2"], "there are history, time_stride"),
+        (["recipes", "check", "."], "a folder, a recipe is a file"),
         (["search", "vectors", "--k", "5"], "not in this version"),
         (["demo", "xval"], "no demo"),
         (["inspect", "nowhere"], "no such file or folder"),
@@ -287,6 +291,7 @@ sys.exit(f"imported {heavy}" if heavy else code)
         (["pretrain", "mpp", "--recipe", "mpp_b", "--set", "train.stpes=1"], 2),
         (["pretrain", "mpp", "--recipe", "mpp_demo_data"], 2),
         (["pretrain", "xval", "--recipe", "mpp_b"], 2),
+        (["eval", "mpp", "--checkpoint", "x", "--set", "max_window=1"], 2),
     ],
 )
 def test_what_does_not_compute_imports_nothing_heavy(arguments, code):

@@ -28,7 +28,7 @@ class ResolvedCheckpoint:
     description_file: Path | None
     #: The checkpoint of a run that the files are in; None for exports and files of other projects.
     checkpoint_dir: Path | None
-    #: `best by validation/loss of 3`, `last of 3` or `as given`.
+    #: `best of 3 by validation/loss`, `last of 3` or `as given`.
     how: str
 
 
@@ -64,7 +64,7 @@ def _from_run(run: Path) -> ResolvedCheckpoint:
     best = best_checkpoint(checkpoints)
     if best is None or best.manifest.metric is None:
         return _from_checkpoint(checkpoints[-1].directory, f"last of {len(checkpoints)}")
-    return _from_checkpoint(best.directory, f"best by {best.manifest.metric.name} of {len(checkpoints)}")
+    return _from_checkpoint(best.directory, f"best of {len(checkpoints)} by {best.manifest.metric.name}")
 
 
 def _from_checkpoint(directory: Path, how: str) -> ResolvedCheckpoint:

@@ -47,6 +47,10 @@ OptionalRecipe = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="replace one key of the recipe; can be repeated")
 ]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="change one setting of this verb; can be repeated"),
+]
 Data = Annotated[
     list[str] | None,
     typer.Option(

@@ -72,7 +72,7 @@ def show(
 
 def copy(
     recipe: _Name,
-    target: Annotated[Path | None, typer.Argument(help="a file or a folder; here if absent")] = None,
+    target: Annotated[Path | None, typer.Argument(metavar="TARGET", help="a file or a folder; here if absent")] = None,
     *,
     force: Annotated[bool, typer.Option("--force", help="replace a file that is there")] = False,
 ) -> None:
@@ -99,7 +99,7 @@ def check(
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:
-    """Check recipes: every problem with its line and the nearest key that exists."""
+    """Check recipes: every problem, with its line."""
     from polycli.recipes import load_any_recipe
 
     outcome: dict[str, str | None] = {}

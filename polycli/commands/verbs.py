@@ -21,6 +21,7 @@ from polycli.commands.options import (
     Overrides,
     PrintCommand,
     Recipe,
+    Settings,
     finish,
     parse_part,
     refuse_leftovers,
@@ -190,7 +191,7 @@ def evaluate(
         Path | None, typer.Option("--output", metavar="DIR", help="where scores.json, report.html and figures/ go")
     ] = None,
     limit: Limit = None,
-    overrides: Overrides = None,
+    overrides: Settings = None,
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="score rows even if the model was trained on them")
     ] = False,
@@ -201,6 +202,7 @@ def evaluate(
     """Say with numbers and pictures how good a checkpoint is."""
     refuse_leftovers(context)
     require_verb(family, "eval")
+    _check_settings(family, "eval", overrides)
     request = EvalRequest(
         checkpoint=checkpoint.expanduser(),
         data=expand_paths(data or ()),
@@ -227,7 +229,7 @@ def predict(
     output: Annotated[Path, typer.Option("--output", metavar="OUT", help="where the predictions go")],
     split: _Rows = None,
     limit: Limit = None,
-    overrides: Overrides = None,
+    overrides: Settings = None,
     nproc: Nproc = None,
     print_command: PrintCommand = False,
     json: Json = False,
@@ -235,6 +237,7 @@ def predict(
     """Write what a model says about data whose truth is not known."""
     refuse_leftovers(context)
     require_verb(family, "predict")
+    _check_settings(family, "predict", overrides)
     request = PredictRequest(
         checkpoint=checkpoint.expanduser(),
         data=_some_data(data),
@@ -257,7 +260,7 @@ def embed(
     output: Annotated[Path, typer.Option("--output", metavar="EMBEDDINGS", help="where the embeddings go")],
     split: _Rows = None,
     limit: Limit = None,
-    overrides: Overrides = None,
+    overrides: Settings = None,
     nproc: Nproc = None,
     print_command: PrintCommand = False,
     json: Json = False,
@@ -315,6 +318,15 @@ def _check_recipe(family: str, verb: str, recipe: str | None, overrides: Sequenc
         load_recipe(recipe, family=family, verb=verb, overrides=tuple(overrides or ()))
     elif overrides:
         default_recipe(family, verb, tuple(overrides))
+
+
+def _check_settings(family: str, verb: str, overrides: Sequence[str] | None) -> None:
+    """Refuse a wrong `--set` here, for the same reason."""
+    from polycli.recipes import default_recipe, settings_schema
+
+    schema = settings_schema(family, verb)
+    if schema is not None and overrides:
+        default_recipe(family, verb, tuple(overrides), schema=schema)
 
 
 def _some_data(data: Sequence[str] | None) -> tuple[Path, ...]:

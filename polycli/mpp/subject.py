@@ -88,11 +88,14 @@ def load_subject(path: Path, frames: FramesSection) -> Subject:
 
 
 def _why(resolved: ResolvedCheckpoint, description: ModelDescription | None) -> str:
-    """`best by validation/loss of 3: 0.123 at step 400`."""
+    """`best of 3 by validation/loss: 0.123 at step 400`."""
     if description is None:
         return resolved.how
-    value = "" if description.metric is None else f"{description.metric.name} {description.metric.value:.4g} at "
-    return f"{resolved.how}: {value}step {description.step}"
+    metric = description.metric
+    if metric is None:
+        return f"{resolved.how}: step {description.step}"
+    name = "" if resolved.how.endswith(metric.name) else f"{metric.name} "
+    return f"{resolved.how}: {name}{metric.value:.4g} at step {description.step}"
 
 
 def _frames(resolved: ResolvedCheckpoint, description: ModelDescription | None) -> FramesSection | None:

@@ -9,7 +9,7 @@ from polycli.recipes.loading import (
     load_recipe,
     shipped_recipes,
 )
-from polycli.recipes.schema import json_schema, recipe_schema, recipe_schemas
+from polycli.recipes.schema import json_schema, recipe_schema, recipe_schemas, settings_schema
 
 __all__ = [
     "ShippedRecipe",
@@ -22,6 +22,7 @@ __all__ = [
     "recipe_schema",
     "recipe_schemas",
     "recipes_folder",
+    "settings_schema",
     "shipped_names",
     "shipped_recipes",
 ]

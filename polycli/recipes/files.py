@@ -46,4 +46,6 @@ def find_recipe(reference: str) -> Path:
     near = difflib.get_close_matches(path.stem, names, n=3)
     known = f"did you mean {' or '.join(near)}?" if near else "polycli recipes ls lists the recipes that there are"
     what = "no recipe has this name, and no file" if bare else "no such file"
+    if path.is_dir():
+        what = "a folder, a recipe is a file"
     raise RecipeError(f"{reference}: {what}", hint=known)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from polycli.errors import RecipeError
 from polycli.families import FAMILIES
 from polycli.recipes.documents import Document, KeyPath, Origin, dotted, read_document, read_value, write_document
 from polycli.recipes.files import SUFFIXES, find_recipe, recipes_folder, shipped_names
-from polycli.recipes.schema import EXTENDS, key_path, nearest_keys, recipe_schema, recipe_schemas
+from polycli.recipes.schema import EXTENDS, key_path, nearest_keys, recipe_schema, recipe_schemas, sections_in
 from polycli.sections import Section
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Section)
@@ -61,7 +61,7 @@ def default_recipe(
     family: str, verb: str, overrides: Sequence[str] = (), *, schema: type[Section] | None = None
 ) -> Section:
     """The recipe with nothing but defaults, for verbs that work without a file, with `--set` applied."""
-    document = Document(source=f"the default recipe of {verb} {family}", data={"family": family, "verb": verb})
+    document = Document(source=f"{verb} {family}", data={"family": family, "verb": verb})
     return _validate(document, schema or recipe_schema(family, verb), overrides)
 
 
@@ -224,18 +224,31 @@ def _existing(data: Any, path: KeyPath) -> KeyPath:  # noqa: ANN401
 
 
 def _suggestion(schema: type[Section], path: KeyPath) -> str:
+    """The keys that are near the unknown one; where none is, those that stand at its place."""
     near = nearest_keys(schema, path)
-    return f"; did you mean {' or '.join(f'`{key}`' for key in near)}?" if near else ""
+    if near:
+        return f"; did you mean {' or '.join(f'`{key}`' for key in near)}?"
+    there = [
+        name
+        for section in _sections_at(schema, path)
+        for name in section.model_fields
+        if name not in {"family", "verb"}
+    ]
+    return f"; there are {', '.join(there)}" if there else ""
+
+
+def _sections_at(schema: type[Section], path: KeyPath) -> tuple[type[BaseModel], ...]:
+    """The sections in which the last key of `path` stands, or would."""
+    sections: tuple[type[BaseModel], ...] = (schema,)
+    for part in path[:-1]:
+        fields = [section.model_fields.get(str(part)) for section in sections]
+        sections = tuple(inner for field in fields if field is not None for inner in sections_in(field.annotation))
+    return sections
 
 
 def _meaning(schema: type[Section], path: KeyPath) -> str:
     """What a missing key stands for, where its schema says so at the top levels."""
-    from polycli.recipes.schema import sections_in
-
-    sections: tuple[Any, ...] = (schema,)
-    for part in path[:-1]:
-        fields = [section.model_fields.get(str(part)) for section in sections]
-        sections = tuple(inner for field in fields if field is not None for inner in sections_in(field.annotation))
+    sections = _sections_at(schema, path)
     meanings = [
         section.model_fields[str(path[-1])].description for section in sections if path[-1] in section.model_fields
     ]

@@ -47,6 +47,16 @@ def recipe_schema(family: str, verb: str) -> type[Section]:
     return schemas[verb]
 
 
+def settings_schema(family: str, verb: str) -> type[Section] | None:
+    """What `--set` may say to a verb that takes no recipe; None where it takes no settings."""
+    check_family(family)
+    name = f"polycli.{family}.settings"
+    if find_spec(name) is None:
+        return None
+    schemas: dict[str, type[Section]] = importlib.import_module(name).SCHEMAS
+    return schemas.get(verb)
+
+
 def sections_in(annotation: Any) -> tuple[type[BaseModel], ...]:  # noqa: ANN401  # Annotations are anything.
     """The sections that a field of this type may hold: itself, or the members of a union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
