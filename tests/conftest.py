@@ -1,7 +1,7 @@
 """What all tests share: one thread per process, no launcher's variables, and fixtures of several families."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +15,15 @@ for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 # Tests started inside a job of torchrun or Slurm must not take themselves for one of its ranks.
 for _variable in [name for name in os.environ if name.startswith("SLURM_")] + ["RANK", "LOCAL_RANK", "WORLD_SIZE"]:
     os.environ.pop(_variable, None)
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """A test that trains in this process joins a group and so is rank 0 by its environment; the next must not be."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")
