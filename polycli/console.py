@@ -71,6 +71,11 @@ def result(document: JsonDocument | Sequence[Any] | str) -> None:
         sys.stdout.flush()
 
 
+def counted(number: int, singular: str, plural: str) -> str:
+    """`1 trajectory`, `1,200 trajectories`."""
+    return f"{number:,} {singular if number == 1 else plural}"
+
+
 def terminal() -> bool:
     """Whether stderr is a screen that somebody watches."""
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")

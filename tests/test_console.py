@@ -146,3 +146,9 @@ def test_ci_and_dumb_terminals_get_plain_lines(monkeypatch, variables):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert not console.terminal()
+
+
+def test_one_is_singular_and_thousands_are_grouped():
+    assert console.counted(1, "trajectory", "trajectories") == "1 trajectory"
+    assert console.counted(0, "trajectory", "trajectories") == "0 trajectories"
+    assert console.counted(1200, "trajectory", "trajectories") == "1,200 trajectories"

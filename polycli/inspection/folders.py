@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from polycli.console import counted
 from polycli.errors import UserError
 from polycli.inspection.finding import SHOWN, Finding, byte_size, describe, shortened
 
@@ -73,7 +74,7 @@ def _checkpoint(path: Path, *, verify: bool) -> Finding:
     facts = {
         "step": manifest.step,
         "score": None if metric is None else f"{metric.name} {metric.value:.4g}",
-        "written by": f"{manifest.world_size} ranks at ZeRO stage {manifest.zero_stage}",
+        "written by": f"{counted(manifest.world_size, 'rank', 'ranks')} at ZeRO stage {manifest.zero_stage}",
         "size": f"{byte_size(sum(file.size for file in manifest.files.values()))} in {len(manifest.files)} files",
         "verified": "every file has the hash that the manifest says" if verify else None,
     }

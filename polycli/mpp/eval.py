@@ -137,8 +137,8 @@ def check_overlap(subsets: Sequence[Subset], subject: Subject, *, allow: bool) -
             continue
         first = shared[0]
         sentence = (
-            f"{subset.store.path}: {len(shared)} of {len(subset.rows)} trajectories were trained on, "
-            f"{manifest.row_ids[first]} for one, as part of {trained[manifest.row_hashes[first]]}"
+            f"{subset.store.path}: the checkpoint was trained on {len(shared)} of the {len(subset.rows)} trajectories "
+            f"to be scored, such as {manifest.row_ids[first]}, in {trained[manifest.row_hashes[first]]}"
         )
         if not allow:
             raise StoreError(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from polycli.console import progress, rank, result, say, warn
+from polycli.console import counted, progress, rank, result, say, warn
 from polycli.errors import SourceError, StoreError
 from polycli.mpp.contexts import ContextSource, Reach, open_contexts
 from polycli.mpp.forecasts import ForecastArray, ForecastHeader, refuse_target, writing
@@ -62,7 +62,8 @@ def run(request: PredictRequest) -> JsonDocument | None:
                 warn(f"{name}: {count - finite} of {count} forecasts are not finite to the end")
     if not request.json:
         for name, found in document["datasets"].items():
-            say(f"{name}: {found['steps']} frames of {found['trajectories']} trajectories")
+            frames = counted(found["steps"], "frame", "frames")
+            say(f"{name}: {frames} of {counted(found['trajectories'], 'trajectory', 'trajectories')}")
         result(str(request.output))
     return document
 

@@ -163,8 +163,9 @@ def _described(plan: Plan, *, new: bool) -> JsonDocument:
     manifest = read_manifest(plan.target)
     counts = ", ".join(f"{count} {split}" for split, count in manifest.splits.items())
     left = f", {len(manifest.rejected)} rejected, {len(manifest.flagged)} flagged"
+    trajectories = console.counted(manifest.rows, "trajectory", "trajectories")
     state = "" if new else "already there, with equal content: "
-    console.say(f"{plan.target}: {state}{manifest.rows} trajectories ({counts}){left}")
+    console.say(f"{plan.target}: {state}{trajectories} ({counts}){left}")
     return {
         "path": str(plan.target),
         "name": manifest.name,
@@ -199,7 +200,9 @@ def _dry_run(request: PrepareRequest, datasets: Sequence[Dataset], workers: int)
         summarise(dataset.name, "rejected", dataset.rejected)
         summarise(dataset.name, "flagged", dataset.flagged)
     if not request.json:
-        console.result(_table([*entries, {"name": f"in all, {workers} processes", **totals}]))
+        console.result(
+            _table([*entries, {"name": f"in all, {console.counted(workers, 'process', 'processes')}", **totals}])
+        )
     return {"dry_run": True, "workers": workers, "datasets": entries, **totals}
 
 

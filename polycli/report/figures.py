@@ -211,12 +211,12 @@ def ratios(file: Path, *, title: str, x_label: str, names: Sequence[str], values
         axis.axvline(1, color=ORANGE, linestyle="--", linewidth=1.5)
         axis.annotate(
             "no better than\npersistence",
-            (1, 1),
+            (1, 0),  # Below the last dataset, where no value is written.
             xycoords=("data", "axes fraction"),
-            xytext=(4, -2),
+            xytext=(4, 2),
             textcoords="offset points",
             color=ORANGE,
-            va="top",
+            va="bottom",
             fontsize=9,
         )
         axis.set_xscale("log")
@@ -225,7 +225,7 @@ def ratios(file: Path, *, title: str, x_label: str, names: Sequence[str], values
         axis.set_xlim(max(1e-4, min(0.4, 0.7 * low)), max(2.5, 1.4 * high))
         _plain_logarithmic(axis.xaxis)
         axis.set_yticks(places, names)
-        axis.set_ylim(-0.7, len(names) - 0.2)
+        axis.set_ylim(-0.9, len(names) - 0.4)
         axis.set_xlabel(x_label)
         axis.grid(axis="x", alpha=0.3)
         axis.set_title(title)

@@ -63,7 +63,8 @@ def as_text(table: Table, *, width: int = 200) -> str:
         drawn.add_row(*row, end_section=index in table.ruled)
     buffer = io.StringIO()
     Console(file=buffer, width=width, color_system=None, highlight=False, markup=False).print(drawn)
-    lines = [line.rstrip() for line in buffer.getvalue().strip("\n").splitlines()]
+    # A line below the last row is drawn as an empty one, which says nothing.
+    lines = [line.rstrip() for line in buffer.getvalue().rstrip().lstrip("\n").splitlines()]
     return "\n".join([*lines, *([table.caption] if table.caption else [])])
 
 

@@ -195,7 +195,9 @@ def test_trajectories_that_were_trained_on_are_refused_whatever_their_store_is_c
     path = store_factory("swe", splits=("train", "test", "test"))
     manifest = open_store(path).manifest
     save_model(tmp_path / "model", {"other_name": {"store_hash": "0", "rows": [manifest.row_hashes[2]]}})
-    with pytest.raises(StoreError, match=r"1 of 2 trajectories were trained on, 0002 for one, as part of other_name"):
+    with pytest.raises(
+        StoreError, match=r"trained on 1 of the 2 trajectories to be scored, such as 0002, in other_name"
+    ):
         evaluate(tmp_path, path)
     assert not (tmp_path / "out").exists()
     allowed = evaluate(tmp_path, path, allow_overlap=True)

@@ -40,6 +40,12 @@ def test_text_has_every_cell_in_line_and_no_colour_codes():
     assert "\x1b" not in as_text(table)
 
 
+def test_a_text_table_ends_with_its_last_row_even_if_a_group_ends_there():
+    table = Table("Errors", ["a", "b"], [["one", "1"], ["two", "2"]], labels=1, ruled=frozenset({0, 1}))
+    assert as_text(table).splitlines()[-1].split() == ["two", "2"]
+    assert as_text(table)[0] == "E"
+
+
 def test_html_escapes_every_text():
     table = Table("<script>", ["<b>"], [["<img src=x onerror=alert(1)>"]], "a & b")
     text = as_html(table)
