@@ -76,8 +76,8 @@ class AViT(nn.Module):
         """
         from torch._functorch import config
 
-        # By default a compiled backward pass runs under the forward pass's autocast, which would round the gradients of
-        # products that are computed in float32 on purpose; uncompiled it does not, and neither shall it here.
+        # By default a compiled backward pass runs under the forward pass's autocast: it would multiply in bfloat16 what
+        # `products` multiplies in float32 on purpose. Uncompiled it does not, and neither shall it here.
         config.backward_pass_autocast = "off"  # noqa: S105  # not a password
         for block in self.blocks:
             block.compile(backend=backend, fullgraph=True, dynamic=False)
