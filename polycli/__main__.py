@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from polycli import console
 from polycli.errors import PolycliError, UserError
+from polycli.launch import leave_process_group
 
 INTERRUPTED = 130
 
@@ -33,9 +34,12 @@ def run(arguments: Sequence[str]) -> int:
 
         app(args=list(arguments), prog_name="polycli", obj=Invocation(tuple(arguments)))
     except SystemExit as ending:
+        leave_process_group()
         return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
     except PolycliError as error:
         _report(error, as_json=as_json)
+        if isinstance(error, UserError) or error.on_all_ranks:
+            leave_process_group()
         return error.exit_code
     except KeyboardInterrupt:
         console.say("interrupted")

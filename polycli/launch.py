@@ -73,9 +73,10 @@ def join_process_group() -> World:
 
 
 def leave_process_group() -> None:
-    """Leave the group, if this process is in one: the last thing that a command does.
+    """Leave the group, if this process is in one: the last thing that a command does, when no rank waits for this one.
 
-    Not for the end of a verb: DeepSpeed keeps the first group that it sees, so a process joins only once.
+    Python must not end before gloo's threads have: one that still holds a tensor then aborts the process. It is nothing
+    for the end of a verb: DeepSpeed keeps the first group that it sees, so a process joins only once.
     """
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_initialized() and distributed.get_world_size() > 1:

@@ -5,14 +5,16 @@ They travel through a gloo group of their own, so that they need no GPU and cann
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from polycli.errors import PolycliError
 from polycli.launch import World
 
 T = TypeVar("T")
-_control_groups: dict[Any, Any] = {}
+#: By default group, and not longer than it: a gloo group's threads end with its last reference.
+_control_groups: MutableMapping[Any, Any] = WeakKeyDictionary()
 
 
 def on_rank_zero(world: World, function: Callable[[], T]) -> T:
@@ -100,7 +102,8 @@ def _control_group() -> Any:  # noqa: ANN401  # torch's process groups have no p
     from torch import distributed
 
     default = distributed.group.WORLD
+    if distributed.get_backend() == "gloo":
+        return default
     if default not in _control_groups:
-        gloo = distributed.get_backend() == "gloo"
-        _control_groups[default] = default if gloo else distributed.new_group(backend="gloo")
+        _control_groups[default] = distributed.new_group(backend="gloo")
     return _control_groups[default]
