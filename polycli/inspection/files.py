@@ -11,8 +11,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from polycli.console import counted
 from polycli.errors import CheckpointError, PolycliError, SourceError
-from polycli.inspection.finding import Finding, byte_size, describe, shortened
+from polycli.inspection.finding import FORECAST, Finding, byte_size, describe, shortened
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 #: A safetensors header longer than this is refused by the format itself.
@@ -48,6 +49,9 @@ def _hdf5(path: Path) -> Finding:
     try:
         with h5py.File(path, "r") as file:
             attributes = list(file.attrs)
+            forecast = file.attrs.get("format") == FORECAST or any(
+                node.attrs.get("format") == FORECAST for node in file.values() if isinstance(node, h5py.Group)
+            )
 
             def note(name: str, node: object) -> None:
                 if isinstance(node, h5py.Dataset):
@@ -58,8 +62,35 @@ def _hdf5(path: Path) -> Finding:
             groups = list(file)
     except OSError as error:
         raise SourceError(f"{path}: an HDF5 file that cannot be opened, truncated perhaps: {error}") from error
-    facts = {"size": _size(path), "groups": len(groups), "datasets": datasets, "attributes": attributes}
-    return describe(path, "an HDF5 file", facts)
+    facts = {
+        "size": _size(path),
+        **({} if forecast else _pdebench(path)),
+        "groups": len(groups),
+        "datasets": datasets,
+        "attributes": attributes,
+    }
+    return describe(path, "forecasts, an HDF5 file" if forecast else "an HDF5 file", facts)
+
+
+def _pdebench(path: Path) -> dict[str, object]:
+    """What `prepare mpp --source pdebench` would find in the file."""
+    from polycli.mpp.sources.pdebench_layouts import NotPdebenchError, survey_file
+
+    try:
+        surveys = survey_file(path, path.name)
+    except NotPdebenchError:
+        return {}
+    except SourceError as error:
+        return {"beware": f"near PDEBench's layout, and not in it: {error.message.removeprefix(f'{path}: ')}"}
+    found = [
+        f"{survey.physics}, {counted(len(survey.members), 'trajectory', 'trajectories')} of "
+        f"{' or '.join(map(str, sorted({len(member.time) for member in survey.members})))} frames, "
+        f"{survey.grid[0]} x {survey.grid[1]}"
+        for survey in surveys
+        if survey.members
+    ]
+    reasons = [left.reason for survey in surveys for left in survey.rejected]
+    return {"PDEBench": "; ".join(found), "left out": f"{len(reasons)}: {reasons[0]}" if reasons else None}
 
 
 def _fits(path: Path) -> Finding:
@@ -124,14 +155,14 @@ def _torch_zip(path: Path) -> Finding:
         raise CheckpointError(f"{path}: a zip archive that cannot be opened, truncated perhaps: {error}") from error
     if not pickles:
         return describe(path, "a zip archive", {"size": _size(path), "members": names})
-    return _pickle_facts(path, "a PyTorch file", program)
+    return _pickle_facts(path, "a PyTorch file", program, tensors=True)
 
 
 def _bare_pickle(path: Path) -> Finding:
     return _pickle_facts(path, "a pickle", path.read_bytes())
 
 
-def _pickle_facts(path: Path, kind: str, program: bytes) -> Finding:
+def _pickle_facts(path: Path, kind: str, program: bytes, *, tensors: bool = False) -> Finding:
     """The names that unpickling would import, from the instructions alone: nothing is run."""
     try:
         found = sorted(set(_imports(program)))
@@ -140,11 +171,35 @@ def _pickle_facts(path: Path, kind: str, program: bytes) -> Finding:
     strange = [name for name in found if not _HARMLESS.fullmatch(name)]
     facts = {
         "size": _size(path),
+        **(_tensors(path) if tensors and not strange else {}),
         "imports": found,
         "beware": f"unpickling would bring in {shortened(strange)}" if strange else None,
         "note": "polycli reads such files without running what they contain",
     }
     return describe(path, kind, facts)
+
+
+def _tensors(path: Path) -> dict[str, object]:
+    """The tensors of a PyTorch file that imports nothing but tensors, and the MPP model that they make, if they do."""
+    from polycli.checkpoints.tensors import read_state_dict
+    from polycli.mpp.weights import LANDMARKS, infer_section
+
+    try:
+        tensors = read_state_dict(path)
+    except CheckpointError as error:
+        return {"beware": error.message.removeprefix(f"{path}: ")}
+    numbers = sum(tensor.numel() for tensor in tensors.values())
+    dtypes = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})
+    facts: dict[str, object] = {
+        "tensors": f"{len(tensors)}, {numbers:,} numbers, {', '.join(dtypes)}",
+        "names": list(tensors),
+    }
+    if all(name in tensors for name in LANDMARKS):
+        sizes = infer_section(tensors)
+        facts["model"] = f"mpp, {len(sizes['fields'])} states, " + ", ".join(
+            f"{name} {value}" for name, value in sizes.items() if name != "fields"
+        )
+    return facts
 
 
 def _imports(program: bytes) -> Iterator[str]:
@@ -206,7 +261,11 @@ def _yaml(path: Path) -> Finding:
     try:
         recipe = load_any_recipe(str(path)).model_dump(mode="json")
     except PolycliError as error:
-        return describe(path, "a YAML file that is no good recipe", {"because": error.message.splitlines()[0]})
+        return describe(
+            path,
+            "a YAML file that is no good recipe",
+            {"because": error.message.splitlines()[0], "more": f"polycli recipes check {path}"},
+        )
     sections = {name: len(value) for name, value in recipe.items() if isinstance(value, dict)}
     kind = f"a recipe for `{recipe['verb']} {recipe['family']}`"
     return describe(path, kind, {"sections": list(sections)})

@@ -10,6 +10,8 @@ from polycli.requests import JsonDocument
 
 #: A list longer than this is cut, so that an answer stays near ten lines.
 SHOWN = 8
+#: The attribute `format` of what `predict` writes.
+FORECAST = "polycli-forecast"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from polycli.console import counted
 from polycli.errors import UserError
-from polycli.inspection.finding import SHOWN, Finding, byte_size, describe, shortened
+from polycli.inspection.finding import FORECAST, SHOWN, Finding, byte_size, describe, shortened
 
 _MANIFEST = "MANIFEST.json"
 
@@ -135,8 +135,22 @@ def _foreign_zarr(path: Path) -> Finding:
         arrays = {".": node}
     else:
         arrays = {name: member for name, member in node.members(max_depth=None) if isinstance(member, zarr.Array)}
+    facts: dict[str, object] = {
+        "arrays": [
+            f"{name} {' x '.join(map(str, array.shape))} {array.dtype}" for name, array in sorted(arrays.items())
+        ]
+    }
+    groups = [] if isinstance(node, zarr.Array) else [node, *(group for _, group in node.groups())]
+    forecasts = [group.attrs for group in groups if group.attrs.get("format") == FORECAST]
+    if forecasts:
+        facts = {
+            "of": sorted(f"{about['dataset']} ({about['physics']})" for about in forecasts),
+            "checkpoint": f"{forecasts[0]['checkpoint']} ({forecasts[0]['selected_by']})",
+            **facts,
+        }
+        return describe(path, "forecasts, a zarr group", facts)
     facts = {
-        "arrays": [f"{name} {' x '.join(map(str, array.shape))} {array.dtype}" for name, array in arrays.items()],
+        **facts,
         "note": f"there is no {_MANIFEST}: this is no store of polycli, or one whose writing was stopped",
     }
     return describe(path, "a zarr array" if isinstance(node, zarr.Array) else "a zarr group", facts)
@@ -150,15 +164,37 @@ def _plain_folder(path: Path) -> Finding:
     stores = [entry.name for entry in entries if _read_json(entry / _MANIFEST).get("format") == "polycli-store"]
     runs = [entry.name for entry in entries if (entry / "status.json").is_file()]
     partial = [entry.name for entry in entries if ".partial-" in entry.name]
-    facts = {
+    checkpoints = [
+        entry.name for entry in entries if _read_json(entry / _MANIFEST).get("format") == "polycli-checkpoint"
+    ]
+    facts: dict[str, object] = {
         "stores": stores,
         "runs": runs,
+        "checkpoints": checkpoints,
         "unfinished": partial,
-        "entries": [entry.name for entry in entries[:SHOWN]] if not (stores or runs) else None,
+        "entries": [entry.name for entry in entries[:SHOWN]] if not (stores or runs or checkpoints) else None,
         "count": len(entries),
     }
-    kind = "a folder of stores" if stores else "a folder of runs" if runs else "a folder"
+    kinds = {"a folder of stores": stores, "a folder of runs": runs, "a folder of checkpoints": checkpoints}
+    kind = next((name for name, found in kinds.items() if found), "a folder")
+    if (path / "scores.json").is_file():
+        kind, facts = "an evaluation", {**_scores(path / "scores.json"), **facts}
     return describe(path, kind, facts)
+
+
+def _scores(path: Path) -> dict[str, object]:
+    """What was evaluated, and how it compares with predicting no change."""
+    scores = _read_json(path)
+    ratios = {name: found.get("one_step", {}).get("vrmse", {}) for name, found in scores.get("datasets", {}).items()}
+    return {
+        "split": scores.get("split"),
+        "checkpoint": f"{scores.get('checkpoint')} ({scores.get('selected_by')})",
+        "one step": [
+            f"{name} VRMSE {entry['model']:.3g}, {entry['ratio']:.3g} of persistence"
+            for name, entry in ratios.items()
+            if isinstance(entry.get("model"), float) and isinstance(entry.get("ratio"), float)
+        ],
+    }
 
 
 def _read_json(path: Path) -> dict[str, Any]:

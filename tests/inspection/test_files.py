@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import re
 import struct
 import zipfile
 
@@ -113,8 +114,26 @@ def test_a_name_that_a_pickle_computes_is_not_called_harmless(tmp_path):
 def test_a_published_checkpoint_is_a_pytorch_file_without_surprises(shared):
     text = text_of(shared / "parity" / "mpp_avit_rel.ckpt.tar")
     assert "a PyTorch file" in text
+    assert "89, 87,656 numbers, float32" in text
+    assert "mpp, 12 states, embed_dim 48, num_heads 4, blocks 2, patch_size 16, position_bias relative" in text
     assert "beware" not in text
     assert "astroclip.models" in text_of(shared / "parity" / "astroclip.ckpt").split("bring in")[1]
+
+
+def test_a_pdebench_file_says_what_prepare_would_find_in_it(tmp_path, pdebench):
+    pdebench.shallow_water(tmp_path / "a.h5")
+    text = text_of(tmp_path / "a.h5")
+    assert re.search(r"PDEBench +shallow_water, \d+ trajectories of \d+ frames, \d+ x \d+", text)
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["0000/data"] = np.zeros((5, 16, 16))
+        file["0000/grid/t"], file["0000/grid/x"], file["0000/grid/y"] = np.arange(5.0), np.arange(16.0), np.arange(16.0)
+    assert "wrong shape: key 'data' has shape (5, 16, 16)" in text_of(tmp_path / "b.h5").split("beware")[1]
+
+
+def test_a_file_of_forecasts_is_called_so(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_group("swe_128").attrs["format"] = "polycli-forecast"
+    assert text_of(tmp_path / "a.h5").startswith(f"{tmp_path / 'a.h5'}: forecasts, an HDF5 file")
 
 
 def test_real_sources_are_recognised(shared):
@@ -140,6 +159,7 @@ def test_recipes_and_json_are_recognised(tmp_path):
     (tmp_path / "c.jsonl").write_text('{"step": 1}\n{"step": 2, "loss": 0.1}\n')
     assert "a recipe for `prepare mpp`" in text_of(tmp_path / "a.yaml")
     assert "no good recipe" in text_of(tmp_path / "b.yaml")
+    assert f"polycli recipes check {tmp_path / 'b.yaml'}" in text_of(tmp_path / "b.yaml")
     assert inspect_path(tmp_path / "c.jsonl").document["lines"] == 2
 
 

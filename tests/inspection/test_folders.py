@@ -72,6 +72,35 @@ def test_a_zarr_group_of_somebody_else_is_no_store(tmp_path):
     assert "no store of polycli" in text
 
 
+def test_forecasts_in_zarr_say_of_what_and_by_which_checkpoint(tmp_path):
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w")
+    about = {"format": "polycli-forecast", "dataset": "swe_128", "physics": "shallow_water"}
+    group.create_group("swe_128", attributes={**about, "checkpoint": "small.safetensors", "selected_by": "as given"})
+    text = "\n".join(inspect_path(tmp_path / "a.zarr").lines)
+    assert "forecasts, a zarr group" in text
+    assert "swe_128 (shallow_water)" in text
+    assert "small.safetensors (as given)" in text
+    assert "no store" not in text
+
+
+def test_an_evaluation_tells_its_scores(tmp_path):
+    entry = {"model": 0.25, "ratio": 0.5}
+    scores = {
+        "split": "test",
+        "checkpoint": "m.safetensors",
+        "selected_by": "as given",
+        "datasets": {"swe": {"one_step": {"vrmse": entry}}, "diverged": {"one_step": {"vrmse": {"model": None}}}},
+    }
+    (tmp_path / "scores.json").write_text(json.dumps(scores))
+    text = "\n".join(inspect_path(tmp_path).lines)
+    assert "an evaluation" in text
+    assert "swe VRMSE 0.25, 0.5 of persistence" in text
+
+
+def test_the_checkpoints_of_a_run_are_a_folder_of_checkpoints(run):
+    assert "a folder of checkpoints" in inspect_path(run / "checkpoints").lines[0]
+
+
 def test_a_plain_folder_lists_what_it_holds(tmp_path, run):
     (tmp_path / "stores").mkdir()
     (tmp_path / "stores" / "a.zarr.partial-1234").mkdir()
