@@ -11,6 +11,7 @@ from polycli.checkpoints.manifest import (
     DESCRIPTION_NAME,
     MANIFEST_NAME,
     MODEL_NAME,
+    STEP_PATTERN,
     best_checkpoint,
     list_checkpoints,
     read_manifest,
@@ -60,6 +61,8 @@ def resolve_checkpoint(path: Path) -> ResolvedCheckpoint:
 def _from_run(run: Path) -> ResolvedCheckpoint:
     checkpoints = list_checkpoints(run)
     if not checkpoints:
+        for damaged in sorted((run / CHECKPOINTS_FOLDER).glob(STEP_PATTERN), reverse=True):
+            verify(damaged)  # Says what is wrong with the newest.
         raise CheckpointError(f"{run}: the run has no complete checkpoint yet")
     best = best_checkpoint(checkpoints)
     if best is None or best.manifest.metric is None:

@@ -19,6 +19,7 @@ from polycli.mpp.recipe import PrepareRecipe
 from polycli.mpp.settings import ArraySection
 from polycli.mpp.sources.base import Dataset, Job
 from polycli.mpp.sources.pdebench import PdebenchSource
+from polycli.mpp.sources.pdebench_read import open_source
 from polycli.requests import Split
 from polycli.store.manifest import MANIFEST_NAME
 from polycli.store.reader import Store, Window, find_stores, open_store
@@ -98,7 +99,7 @@ class ArrayContexts(ContextSource):
             for place in range(len(self.ids)):
                 yield np.asarray(array[place, frames] if array.ndim == 5 else array[frames], dtype=np.float32)
             return
-        with h5py.File(self.file, "r") as file:
+        with open_source(self.file) as file:
             fields = file["fields"]
             for place in range(len(self.ids)):
                 yield np.asarray(fields[place, frames] if fields.ndim == 5 else fields[frames], dtype=np.float32)
@@ -143,7 +144,7 @@ def _is_array(path: Path) -> bool:
         return True
     if not h5py.is_hdf5(path):
         return False
-    with h5py.File(path, "r") as file:
+    with open_source(path) as file:
         return isinstance(file.get("fields"), h5py.Dataset)
 
 
@@ -217,8 +218,9 @@ def _of_array(path: Path, settings: ArraySection, limit: int | None) -> ArrayCon
 def _array_shape(path: Path) -> tuple[tuple[int, ...], NDArray[Any] | None]:
     if path.suffix == ".npy":
         return _open_npy(path).shape, None
-    with h5py.File(path, "r") as file:
+    with open_source(path) as file:
         time = file.get("time")
+        _refuse_objects(path, file["fields"].dtype)
         return tuple(file["fields"].shape), time[...] if isinstance(time, h5py.Dataset) else None
 
 
@@ -227,9 +229,13 @@ def _open_npy(path: Path) -> NDArray[Any]:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise SourceError(f"{path}: not a whole .npy array of numbers: {error}") from error
-    if array.dtype.kind not in "fiu":
-        raise SourceError(f"{path}: the array holds {array.dtype}, real numbers were expected")
+    _refuse_objects(path, array.dtype)
     return array
+
+
+def _refuse_objects(path: Path, found: np.dtype[Any]) -> None:
+    if found.kind not in "fiu":
+        raise SourceError(f"{path}: the array holds {found}, real numbers were expected")
 
 
 def _pick(blocks: Iterator[Frames], wanted: range) -> Frames:

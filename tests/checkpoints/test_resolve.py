@@ -53,6 +53,14 @@ def test_a_checkpoint_that_lost_its_manifest_is_none(tmp_path):
         resolve_checkpoint(directory)
 
 
+def test_a_run_of_nothing_but_damaged_checkpoints_says_what_is_wrong_with_the_newest(tmp_path):
+    for step in (1, 2):
+        weights = make_checkpoint(tmp_path, step) / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-step])
+    with pytest.raises(CheckpointError, match=rf"{checkpoint_name(2)}/model\.safetensors: \d+ bytes, .* says \d+"):
+        resolve_checkpoint(tmp_path)
+
+
 def test_an_exported_pair_may_have_any_name_and_place(tmp_path):
     directory = make_checkpoint(tmp_path, 1)
     (directory / "model.safetensors").rename(tmp_path / "swe.safetensors")

@@ -200,6 +200,11 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(tmp_path, model, store_
     np.save(holed, values)
     (tmp_path / "text.npy").write_text("no array")
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object))
+    with h5py.File(tmp_path / "words.h5", "w") as words:
+        words["fields"] = np.full((4, 1, 16, 16), b"word")
+    with h5py.File(tmp_path / "cut.h5", "w") as cut:
+        cut["fields"] = np.ones((2, 4, 1, 16, 16))
+    (tmp_path / "cut.h5").write_bytes((tmp_path / "cut.h5").read_bytes()[:6000])
     known = ("fields=[shallow_water.height]", "boundary={x: wall, y: wall}")
     cases = [
         (path, ("data.history=5",), {}, "4 frames, history 5 at time_stride 1 needs 5"),
@@ -214,6 +219,8 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(tmp_path, model, store_
         (holed, known, {}, "trajectory 0001 holds values that are not finite"),
         (tmp_path / "text.npy", known, {}, "not a whole .npy array"),
         (tmp_path / "objects.npy", known, {}, "not a whole .npy array"),
+        (tmp_path / "words.h5", known, {}, "words.h5: the array holds .*, real numbers were expected"),
+        (tmp_path / "cut.h5", known, {}, "cut.h5: the HDF5 file is truncated or damaged"),
     ]
     before = sorted(p.name for p in tmp_path.iterdir())
     for data, overrides, options, sentence in cases:
