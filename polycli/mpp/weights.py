@@ -17,6 +17,7 @@ from polycli.errors import CheckpointError, problems_of
 from polycli.mpp.model import AViT
 from polycli.mpp.physics import PUBLISHED_FIELDS
 from polycli.mpp.recipe import ModelSection
+from polycli.nn.skeleton import skeleton
 
 #: Present in every AViT, whatever its sizes.
 LANDMARKS = ("space_bag.weight", "embed.in_proj.6.weight", "blocks.0.temporal.input_head.weight", "debed.out_bias")
@@ -51,7 +52,7 @@ def load_model(path: str | Path, **sizes: Any) -> AViT:  # noqa: ANN401  # the k
         described = description.model
     tensors = read_state_dict(resolved.model_file)
     section = _section(resolved.model_file, tensors, described, sizes)
-    with torch.device("meta"):
+    with skeleton():
         model = AViT(section)
     _assign(resolved.model_file, model, tensors)
     return model.eval()

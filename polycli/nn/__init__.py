@@ -1,1 +1,1 @@
-"""Layers that two families share, and nothing else."""
+"""What the networks of two families share, and nothing else."""
