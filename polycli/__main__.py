@@ -19,7 +19,7 @@ INTERRUPTED = 130
 def main() -> None:
     """Entry point of the `polycli` command."""
     # Torch's threads spin while they wait for each other. Beside other programs on the same processors that made a
-    # forward pass ten times slower (docs/benchmarks.md); sleeping waits cost next to nothing. Read when torch is imported.
+    # forward pass several times slower (docs/benchmarks.md). Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(run(sys.argv[1:]))
 

@@ -58,6 +58,6 @@ def _ranks() -> list[str]:
     """Two ranks of one thread each where two processors and no GPU are at hand.
 
     Two threads of one process wait for each other in every operation, and on a processor that others use too each wait
-    is a time slice: ten times slower was measured. Two ranks wait for each other once a step.
+    is a time slice (docs/benchmarks.md). Two ranks wait for each other once a step.
     """
     return ["--nproc", "2"] if processor_count() > 1 and shutil.which("nvidia-smi") is None else []
