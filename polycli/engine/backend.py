@@ -13,7 +13,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -94,7 +94,11 @@ def start_engine(model: nn.Module, optim: OptimSection, engine: EngineSection, w
         if engine.compile:
             # One graph per shape: shapes are few (one per dataset), and a graph for all of them would be slower.
             torch._dynamo.config.recompile_limit = 64  # noqa: SLF001
-            started.compile(compile_kwargs={"dynamic": False})
+            if hasattr(model, "compile_blocks"):
+                # One graph for the whole of a deep model takes minutes to compile, and runs no faster.
+                cast("Any", model).compile_blocks()
+            else:
+                started.compile(compile_kwargs={"dynamic": False})
     return started
 
 

@@ -230,6 +230,14 @@ def test_compile_without_a_compiler_says_what_is_missing(toy, world, tmp_path, m
         toy.train_toy(tmp_path / "run", toy.ToyTask(), world, engine__compile=True)
 
 
+def test_a_model_that_can_compile_its_blocks_is_not_compiled_as_a_whole(toy, world, tmp_path, monkeypatch):
+    task, compiled = toy.ToyTask(), []
+    task.model.compile_blocks = lambda: compiled.append("blocks")
+    monkeypatch.setattr("deepspeed.DeepSpeedEngine.compile", lambda *_, **__: compiled.append("all"))
+    toy.train_toy(tmp_path / "run", task, world, train__steps=1, engine__compile=True)
+    assert compiled == ["blocks"]
+
+
 @pytest.mark.slow
 def test_a_compiled_run_trains_as_an_eager_one(toy, world, tmp_path, metrics_of):
     for name, compiled in (("eager", False), ("compiled", True)):
