@@ -20,7 +20,9 @@ for _variable in [name for name in os.environ if name.startswith("SLURM_")] + ["
 @pytest.fixture(autouse=True)
 def environment() -> Iterator[None]:
     """A test that trains in this process joins a group and so is rank 0 by its environment; the next must not be."""
-    before = dict(os.environ)
+    before = {name: value for name, value in os.environ.items() if name not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
+    os.environ.clear()
+    os.environ.update(before)
     yield
     os.environ.clear()
     os.environ.update(before)
