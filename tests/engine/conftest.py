@@ -25,9 +25,9 @@ def toy() -> ModuleType:
     return module
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def world() -> World:
-    """One process alone."""
+    """One process alone. Joined anew for every test, because each starts without a rank's variables."""
     return join_process_group()
 
 
