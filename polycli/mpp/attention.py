@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from polycli.mpp.normalization import FrameNorm, RMSInstanceNorm, widen
 from polycli.mpp.position_bias import POSITION_BIASES, PositionBias, choose_by_boundary
-from polycli.mpp.products import linear, matmul
 from polycli.mpp.recipe import ModelSection
+from polycli.nn.products import linear, matmul
 
 
 @dataclass(frozen=True)

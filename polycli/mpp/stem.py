@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polycli.mpp.normalization import RMSInstanceNorm
-from polycli.mpp.products import linear
+from polycli.nn.products import linear
 
 PatchSize = Literal[4, 8, 16]
 #: By patch size: place in `in_proj` and stride of each stage; a norm follows at the next place.

@@ -2,7 +2,7 @@
 
 import torch
 
-from polycli.mpp import products
+from polycli.nn import products
 
 
 def test_products_are_of_rounded_operands_and_rounded_once(monkeypatch):
