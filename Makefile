@@ -28,7 +28,7 @@ demo: $(RUNNABLE)  ## simulate, prepare, pretrain and eval MPP, into demo/
 	$(BIN)/polycli demo mpp --output $(DEMO)
 
 test: lint  ## linters and all fast tests
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 test-slow: $(COMPLETE)  ## the tests that take minutes
 	$(BIN)/pytest -m slow
