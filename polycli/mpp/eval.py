@@ -128,22 +128,24 @@ def check_overlap(subsets: Sequence[Subset], subject: Subject, *, allow: bool) -
         note("the checkpoint does not say what it was trained on: an overlap with the data cannot be seen")
         return {"checked": False, "trajectories": None, "allowed": allow}
     trained = {digest: name for name, rows in subject.trained_rows.items() for digest in rows}
-    count = 0
+    count, sentences = 0, []
     for subset in subsets:
         manifest = subset.store.manifest
         shared = [int(row) for row in subset.rows if manifest.row_hashes[row] in trained]
-        count += len(shared)
         if not shared:
             continue
+        count += len(shared)
         first = shared[0]
-        sentence = (
+        sentences.append(
             f"{subset.store.path}: the checkpoint was trained on {len(shared)} of the {len(subset.rows)} trajectories "
             f"to be scored, such as {manifest.row_ids[first]}, in {trained[manifest.row_hashes[first]]}"
         )
-        if not allow:
-            raise StoreError(
-                sentence, hint="choose data that was held back, or --allow-overlap, which scores.json then records"
-            )
+    if sentences and not allow:
+        raise StoreError(
+            "; ".join(sentences),
+            hint="choose data that was held back, or --allow-overlap, which scores.json then records",
+        )
+    for sentence in sentences:
         warn(sentence)
     return {"checked": True, "trajectories": count, "allowed": allow}
 

@@ -206,6 +206,14 @@ def test_trajectories_that_were_trained_on_are_refused_whatever_their_store_is_c
     assert evaluate(tmp_path, path)["overlap"] == {"checked": True, "trajectories": 0, "allowed": False}
 
 
+def test_every_store_that_was_trained_on_is_named_at_once(tmp_path, store_factory):
+    one, two = (store_factory(name, splits=("train", "test")) for name in ("one", "two"))
+    rows = [hash_ for path in (one, two) for hash_ in open_store(path).manifest.row_hashes]
+    save_model(tmp_path / "model", {"all": {"store_hash": "0", "rows": rows}})
+    with pytest.raises(StoreError, match=r"one\.zarr: the checkpoint was trained on 1 .*; .*two\.zarr: the checkpoint"):
+        evaluate(tmp_path, one, two)
+
+
 def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, model, store_factory):
     good = store_factory("good", splits=("train", "test"))
     strange = store_factory("strange", fields=["shallow_water.depth"], splits=("train", "test"))
