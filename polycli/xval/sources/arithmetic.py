@@ -1,0 +1,58 @@
+"""`--source arithmetic`: exact sums, differences and products as records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from polycli.xval.recipe import PrepareRecipe
+from polycli.xval.sources.arithmetic_tasks import problem
+from polycli.xval.sources.base import Opened, RecordWriter
+from polycli.xval.sources.planets import refuse_inputs
+from polycli.xval.sources.settings import ArithmeticSection
+
+BLOCK = 4096
+_RECORDS_PER_SECOND = 30_000.0
+
+
+@dataclass(frozen=True)
+class ArithmeticBlock:
+    """Some consecutive problems."""
+
+    section: ArithmeticSection
+    first: int
+    size: int
+    source: str = "arithmetic"
+
+    @property
+    def key(self) -> str:
+        """Unique within the source."""
+        return f"arithmetic-{self.first // BLOCK:06d}"
+
+    def load(self, writer: RecordWriter) -> None:
+        """Draw and write them; problems with the same operands share a group."""
+        for index in range(self.first, self.first + self.size):
+            drawn = problem(self.section, index)
+            writer.add(drawn.record, id=f"{self.section.task}-{index:08d}", group=drawn.group)
+
+
+class ArithmeticSource:
+    """The recipe's section `arithmetic`."""
+
+    def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Opened:
+        """Blocks of problems to draw.
+
+        Raises:
+            SourceError: there are inputs, which nothing would read.
+        """
+        refuse_inputs("arithmetic", inputs)
+        section = recipe.arithmetic
+        count = section.records if limit is None else min(limit, section.records)
+        blocks = tuple(ArithmeticBlock(section, first, min(BLOCK, count - first)) for first in range(0, count, BLOCK))
+        return Opened(
+            blocks=blocks,
+            about={"task": section.task},
+            options=section.model_dump(mode="json", exclude={"records"}),
+            seconds=count / _RECORDS_PER_SECOND,
+        )

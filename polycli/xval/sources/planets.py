@@ -1,0 +1,84 @@
+"""`--source planets`: simulated planetary systems as records, in blocks that do not depend on each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from polycli.errors import SourceError
+from polycli.xval.recipe import PrepareRecipe
+from polycli.xval.sources.base import Opened, RecordWriter
+from polycli.xval.sources.planetary import records
+from polycli.xval.sources.settings import PlanetsSection
+
+#: Systems that advance together: enough to hide what a call of an operation costs.
+BLOCK = 512
+#: What one process makes at eight substeps, for estimates.
+_SYSTEMS_PER_SECOND = 400.0
+
+
+@dataclass(frozen=True)
+class PlanetsBlock:
+    """Some consecutive systems."""
+
+    section: PlanetsSection
+    first: int
+    size: int
+    source: str = "planets"
+
+    @property
+    def key(self) -> str:
+        """Unique within the source."""
+        return f"planets-{self.first // BLOCK:06d}"
+
+    def load(self, writer: RecordWriter) -> None:
+        """Simulate and write them."""
+        indices = range(self.first, self.first + self.size)
+        for index, record in zip(indices, records(self.section, indices), strict=True):
+            name = f"planets-{index:08d}"
+            if record is None:
+                writer.reject(id=name, reason="two bodies met so closely that their motion cannot be followed")
+            else:
+                writer.add(record, id=name)
+
+
+class PlanetsSource:
+    """The recipe's section `planets`."""
+
+    def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Opened:
+        """Blocks of systems to simulate.
+
+        Raises:
+            SourceError: there are inputs, which a simulation does not read.
+        """
+        refuse_inputs("planets", inputs)
+        section = recipe.planets
+        count = section.systems if limit is None else min(limit, section.systems)
+        blocks = tuple(PlanetsBlock(section, first, min(BLOCK, count - first)) for first in range(0, count, BLOCK))
+        scale = section.scale
+        return Opened(
+            blocks=blocks,
+            about={
+                "simulation": "planetary systems, Yoshida 6, G = 1, star of mass 1, Jacobi elements",
+                "units": {
+                    "description.planet*.m": f"star mass / {scale.m:g}",
+                    "description.planet*.a": "1" if scale.a == 1 else f"1 / {scale.a:g}",
+                    "description.planet*.e": f"1 / {scale.e:g}",
+                },
+            },
+            options=section.model_dump(mode="json", exclude={"systems"}),
+            seconds=count / _SYSTEMS_PER_SECOND * section.substeps / 8,
+        )
+
+
+def refuse_inputs(source: str, inputs: Sequence[Path]) -> None:
+    """A source that makes its records reads no files.
+
+    Raises:
+        SourceError: some are given.
+    """
+    if inputs:
+        raise SourceError(
+            f"the {source} source reads no files, but {inputs[0]} was given as input", hint="leave --input out"
+        )

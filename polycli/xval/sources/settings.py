@@ -1,0 +1,126 @@
+"""What a recipe may say about the sources of `prepare xval` that make or parse their own records.
+
+Pure pydantic: `polycli recipes check` must answer at once.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from polycli.sections import Section
+
+
+def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
+    low, high = bounds
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise ValueError(f"a range from low to high was expected, found [{low:g}, {high:g}]")
+    return bounds
+
+
+def _bound_orbit(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] < 0 or bounds[1] >= 1:
+        raise ValueError(f"eccentricities from 0 to below 1 were expected, found [{bounds[0]:g}, {bounds[1]:g}]")
+    return bounds
+
+
+def _above_zero(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] <= 0:
+        raise ValueError(f"values above 0 were expected, found {bounds[0]:g}")
+    return bounds
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
+Counts = Annotated[tuple[PositiveInt, PositiveInt], AfterValidator(_ordered)]
+
+
+class PlanetScale(Section):
+    """What the elements are multiplied by before they are written, so that all numbers are of order one."""
+
+    m: PositiveFloat = 1e5
+    a: PositiveFloat = 1.0
+    e: PositiveFloat = 20.0
+
+
+class PlanetsSection(Section):
+    """`--source planets`: simulated planetary systems, drawn as in the paper."""
+
+    systems: PositiveInt = Field(1000, description="records to make")
+    seed: NonNegativeInt = 0
+    planets: Counts = Field((2, 5), description="fewest and most planets of a system")
+    steps: Counts = Field((30, 59), description="fewest and most positions of each planet")
+    duration: Counts = Field((15, 24), description="time from the first position to the last; 2 pi is a year at a = 1")
+    outermost_axis: Annotated[Range, AfterValidator(_above_zero)] = Field(
+        (1.5, 3.0), description="semi-major axes are evenly spaced from 1 to a value drawn here"
+    )
+    mass: Annotated[Range, AfterValidator(_above_zero)] = Field(
+        (1e-5, 5e-5), description="of a planet, in masses of the star"
+    )
+    eccentricity: Annotated[Range, AfterValidator(_bound_orbit)] = (0.0, 0.1)
+    aligned: float = Field(0.3, ge=0, le=1, description="share of systems in which all planets start at pericentre")
+    scale: PlanetScale = PlanetScale()
+    substeps: PositiveInt = Field(8, description="integration steps of sixth order between two positions")
+    digits: PositiveInt | None = Field(None, description="significant digits of every number; all of float64 if absent")
+
+
+class ArithmeticSection(Section):
+    """`--source arithmetic`: products of whole numbers, or trees of sums, differences and products."""
+
+    task: Literal["products", "trees"] = "products"
+    records: PositiveInt = 10_000
+    seed: NonNegativeInt = 0
+    digits: PositiveInt = Field(3, le=7, description="of each factor (products) or operand (trees)")
+    decimals: NonNegativeInt = Field(0, description="how many of the digits stand behind the decimal point")
+    operands: Counts = Field((2, 4), description="fewest and most operands of a tree")
+    signed: bool = Field(False, description="operands may be negative")
+
+    @model_validator(mode="after")
+    def _decimals_are_digits(self) -> ArithmeticSection:
+        if self.decimals > self.digits:
+            raise ValueError(f"decimals is {self.decimals}, at most digits = {self.digits} was expected")
+        return self
+
+
+class TemperatureSection(Section):
+    """`--source temperature`: series of a gridded field at some of its points, read or synthetic."""
+
+    records: PositiveInt = 10_000
+    seed: NonNegativeInt = 0
+    variable: str = Field("t2m", description="name of the variable, over time, latitude and longitude")
+    stations: Counts = Field((60, 90), description="fewest and most points of a record")
+    steps: Counts = Field((8, 16), description="fewest and most times of a record")
+    time_stride: PositiveInt = Field(1, description="use every n-th time of the field")
+    block_days: PositiveFloat = Field(
+        16.0, description="records lie inside blocks of so many days, and a block is in one split"
+    )
+    synthetic_days: PositiveInt = Field(730, description="length of the synthetic field, where there is no input")
+    synthetic_grid: Counts = Field((24, 48), description="latitudes and longitudes of the synthetic field")
+
+
+class TableSection(Section):
+    """`--source table`: CSV and Parquet."""
+
+    record: Literal["row", "file"] = Field("row", description="what becomes a record; a file becomes columns of lists")
+    id_column: str | None = Field(None, description="whose values name the records; FILE:ROW if absent")
+    delimiter: str | None = Field(None, min_length=1, max_length=1, description="of CSV; found by looking if absent")
+    decimal: Literal[".", ",", "auto"] = Field("auto", description="decimal mark of CSV; auto decides column by column")
+    encoding: Literal["utf-8", "latin-1", "cp1252"] = "utf-8"
+    missing: tuple[str, ...] = Field(
+        ("", "NA", "N/A", "NaN", "nan", "null", "None"), description="cells that mean that there is no value"
+    )
+    units: Literal["split", "text"] = Field(
+        "split", description="`mass (kg)` in a header, `5 kg` in a whole column: taken apart, or left as text"
+    )
+    limits: Literal["text", "value"] = Field("text", description="`<0.05`: text, or the number with a key KEY_limit")
+    uncertainties: Literal["split", "text"] = Field(
+        "split", description="`1.2±0.1`: the number with a key KEY_error, or text"
+    )
+
+
+class TextSection(Section):
+    """`--source text`: free text in which numbers are found by a grammar."""
+
+    record: Literal["line", "paragraph", "file"] = Field("line", description="what becomes a record")
+    encoding: Literal["utf-8", "latin-1", "cp1252"] = "utf-8"

@@ -1,0 +1,162 @@
+"""`--source temperature`: series of a gridded field at random points, from NetCDF, zarr, or a synthetic field.
+
+Records are laid out as in Golkar et al. 2023, section 3: under `description` the points' `coords`, each sine of
+latitude, sine and cosine of longitude, and the `start`, sine and cosine of the day of the year and of the hour; under
+`data` one list for each time with the value at each point. Values stay in the field's unit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.errors import SourceError
+from polycli.requests import JsonDocument
+from polycli.xval.recipe import PrepareRecipe
+from polycli.xval.sources.base import Opened, RecordWriter
+from polycli.xval.sources.gridded import Field, open_field
+from polycli.xval.sources.settings import TemperatureSection
+from polycli.xval.sources.synthetic_temperature import synthetic_field
+
+Floats = NDArray[np.float64]
+_DAY = 86_400.0
+_YEAR_DAYS = 365.25
+_RECORDS_PER_SECOND = 2_000.0
+
+
+@dataclass(frozen=True)
+class TemperatureBlock:
+    """The records that lie in one stretch of the field's time."""
+
+    section: TemperatureSection
+    #: None: the synthetic field.
+    path: Path | None
+    source: str
+    #: Number of the stretch, its first time and how many times it has, strides not yet applied.
+    stretch: int
+    start: int
+    times: int
+    first: int
+    size: int
+
+    @property
+    def key(self) -> str:
+        """Unique within the source."""
+        return f"{self.source}@{self.stretch:06d}"
+
+    def load(self, writer: RecordWriter) -> None:
+        """Read the stretch once and draw records from it; all of them are in one split."""
+        field = _open(self.path, self.section)
+        values = field.read(self.start, self.times)[:: self.section.time_stride]
+        times = field.time[self.start : self.start + self.times : self.section.time_stride]
+        for index in range(self.first, self.first + self.size):
+            generator = np.random.default_rng([self.section.seed, 1, index])
+            record, missing = _record(self.section, field, values, times, generator)
+            writer.add(record, id=f"{self.source}-{index:08d}", group=f"{self.source}@{self.stretch}")
+            if missing:
+                writer.count("missing values of the field", missing)
+
+
+class TemperatureSource:
+    """The recipe's section `temperature`; without inputs the field is synthetic, and says so everywhere."""
+
+    def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Opened:
+        """Stretches of time, with the records to draw from each.
+
+        Raises:
+            SourceError: more than one input, no such variable, or fewer times than a record needs.
+        """
+        section = recipe.temperature
+        if len(inputs) > 1:
+            raise SourceError(f"the temperature source reads one file or zarr group, {len(inputs)} were given")
+        path = inputs[0] if inputs else None
+        field = _open(path, section)
+        name = path.name if path is not None else "synthetic"
+        points = len(field.latitude) * len(field.longitude)
+        if section.stations[1] > points:
+            raise SourceError(
+                f"{name}: the field has {points} points, temperature.stations asks for up to {section.stations[1]}",
+                hint=f"--set temperature.stations=[{min(section.stations[0], points)},{points}]",
+            )
+        needed = (section.steps[1] - 1) * section.time_stride + 1
+        length = max(needed, round(section.block_days * _DAY / field.interval))
+        stretches = len(field.time) // length
+        if stretches == 0:
+            raise SourceError(
+                f"{name}: the field has {len(field.time)} times, a block of {section.block_days:g} days and "
+                f"{section.steps[1]} steps need {length}",
+                hint="--set temperature.block_days=N or temperature.steps=[N,N]",
+            )
+        count = section.records if limit is None else min(limit, section.records)
+        bounds = [place * count // stretches for place in range(stretches + 1)]
+        blocks = tuple(
+            TemperatureBlock(section, path, name, place, place * length, length, bounds[place], size)
+            for place in range(stretches)
+            if (size := bounds[place + 1] - bounds[place])
+        )
+        files = _files(path)
+        return Opened(
+            blocks=blocks,
+            files=files,
+            file_names=tuple(str(file.relative_to(path.parent)) if path is not None else "" for file in files),
+            about={
+                "synthetic": path is None,
+                "field": field.name,
+                "units": {"data": field.unit},
+                "interval_seconds": field.interval * section.time_stride,
+            },
+            options=section.model_dump(mode="json"),
+            seconds=count / _RECORDS_PER_SECOND,
+        )
+
+
+def _open(path: Path | None, section: TemperatureSection) -> Field:
+    return synthetic_field(section) if path is None else open_field(path, section.variable)
+
+
+def _files(path: Path | None) -> tuple[Path, ...]:
+    if path is None:
+        return ()
+    return tuple(sorted(file for file in path.rglob("*") if file.is_file())) if path.is_dir() else (path,)
+
+
+def _record(
+    section: TemperatureSection, field: Field, values: Floats, times: Floats, generator: np.random.Generator
+) -> tuple[JsonDocument, int]:
+    """One record, and how many of its values are missing."""
+    stations = int(generator.integers(*section.stations, endpoint=True))
+    steps = int(generator.integers(*section.steps, endpoint=True))
+    begin = int(generator.integers(len(times) - steps, endpoint=True))
+    points = generator.choice(values[0].size, size=stations, replace=False)
+    rows, columns = np.divmod(points, len(field.longitude))
+    series = values[begin : begin + steps, rows, columns]
+    record: JsonDocument = {
+        "description": {
+            "coords": [
+                _place(float(field.latitude[row]), float(field.longitude[column]))
+                for row, column in zip(rows, columns, strict=True)
+            ],
+            "start": _moment(float(times[begin])),
+        },
+        "data": [[None if math.isnan(value) else value for value in step] for step in series.tolist()],
+    }
+    return record, int(np.isnan(series).sum())
+
+
+def _place(latitude: float, longitude: float) -> list[float]:
+    north, east = math.radians(latitude), math.radians(longitude)
+    return [math.sin(north), math.sin(east), math.cos(east)]
+
+
+def _moment(seconds: float) -> list[float]:
+    """Sine and cosine of the day of the year, from 1 January, and of the hour of the day."""
+    moment = np.datetime64(round(seconds), "s")
+    year = moment.astype("datetime64[Y]").astype("datetime64[s]")
+    day = float((moment - year).astype(np.int64)) / _DAY
+    angles = (2 * math.pi * day / _YEAR_DAYS, 2 * math.pi * (day % 1))
+    return [function(angle) for angle in angles for function in (math.sin, math.cos)]
