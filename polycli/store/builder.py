@@ -11,16 +11,12 @@ Different processes may stage different keys at the same time. Nothing here know
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,36 +26,13 @@ from numpy.typing import NDArray
 from polycli import __version__
 from polycli.errors import StoreError
 from polycli.requests import Split
-from polycli.store.hashing import combined_hash, file_hash
+from polycli.store.building import BuildPlace, create_array, hash_others, is_published, write_group, write_whole
+from polycli.store.hashing import combined_hash
 from polycli.store.layout import ArrayLayout
-from polycli.store.manifest import (
-    MANIFEST_NAME,
-    SPLITS,
-    ArrayInfo,
-    FileEntry,
-    LeftOut,
-    Manifest,
-    SourceFile,
-    read_manifest,
-)
-from polycli.store.reader import Store, Window, open_store
-from polycli.store.staging import (
-    StagedRow,
-    open_for_writing,
-    sync_folder,
-    sync_tree,
-    write,
-    write_error,
-    write_piece,
-    write_text,
-)
+from polycli.store.manifest import SPLITS, FileEntry, LeftOut, Manifest, SourceFile
+from polycli.store.staging import StagedRow, sync_folder, sync_tree, write_error, write_piece, write_text
 
 __all__ = ["ArrayLayout", "StagedRow", "StoreBuilder", "is_published"]
-
-
-def is_published(target: Path, fingerprint: str) -> bool:
-    """Whether `target` is a store that a build with this fingerprint has published."""
-    return (target / MANIFEST_NAME).is_file() and read_manifest(target).fingerprint == fingerprint
 
 
 class StoreBuilder:
@@ -75,10 +48,10 @@ class StoreBuilder:
         Raises:
             StoreError: something else than this build's own result stands at `target`.
         """
-        self.target = target.absolute()
-        self.fingerprint = fingerprint
-        self.work = self.target.with_name(f"{self.target.name}.partial-{fingerprint[:16]}")
-        self._refuse_other_target()
+        self._place = BuildPlace(target.absolute(), fingerprint)
+        self.target = self._place.target
+        self.work = self._place.work
+        self._place.refuse_other_target()
 
     def record(self, key: str) -> dict[str, Any] | None:
         """What `finish` was given for this key, in this or an earlier process; None where it is not complete."""
@@ -142,12 +115,12 @@ class StoreBuilder:
             StoreError: another store stands at the target, a row is not staged, or rows differ in shape.
             PolycliError: the disk is full, or what was written does not read back.
         """
-        if is_published(self.target, self.fingerprint):
-            shutil.rmtree(self.work, ignore_errors=True)
+        if self._place.is_done():
+            self._place.clear()
             return self.target
-        self._refuse_other_target()
-        with self._publishing():
-            tree = self.work / "store"
+        self._place.refuse_other_target()
+        with self._place.publishing():
+            tree = self._place.tree
             self._take_back()
             staged = [self._staged(key) for key in rows]
             layouts, shapes = _joined_shapes(rows, staged)
@@ -156,17 +129,17 @@ class StoreBuilder:
                 raise ValueError(f"{len(hashes)} rows, {len(row_ids)} ids and {len(row_splits)} splits")
             write_text(self.work / "plan.json", json.dumps(list(rows)))
             files = self._move_rows(tree, rows, staged)
-            infos = {label: _create_array(tree, layouts[label], shapes[label]) for label in layouts}
+            infos = {label: create_array(tree, layouts[label], shapes[label]) for label in layouts}
             whole = {"split": np.array([SPLITS.index(split) for split in row_splits], np.uint8), **arrays}
             names = {"split": [next(iter(layouts.values())).dims[0]], **(dims or {})}
             for label, values in whole.items():
-                infos[label] = _write_whole(tree, label, values, names.get(label))
-            write_text(tree / "zarr.json", json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {}}))
+                infos[label] = write_whole(tree, label, values, names.get(label))
+            write_group(tree)
             manifest = Manifest(
                 family=family,
                 name=name,
                 version=__version__,
-                fingerprint=self.fingerprint,
+                fingerprint=self._place.fingerprint,
                 rows=len(hashes),
                 row_ids=tuple(row_ids),
                 row_hashes=tuple(hashes),
@@ -180,33 +153,11 @@ class StoreBuilder:
                 flagged=tuple(flagged),
                 about=dict(about or {}),
                 options=dict(options or {}),
-                files=dict(sorted({**files, **_hash_others(tree, files)}.items())),
+                files=dict(sorted({**files, **hash_others(tree, files)}.items())),
             )
-            self._seal(tree, manifest)
-        shutil.rmtree(self.work, ignore_errors=True)
+            self._place.seal(manifest)
+        self._place.clear()
         return self.target
-
-    def _seal(self, tree: Path, manifest: Manifest) -> None:
-        """Write the manifest, check the tree as a reader would, and rename it to the target."""
-        # What lies inside the folders of staged rows was synced when they were staged.
-        for folder in (tree, *(tree / label for label in manifest.arrays), *tree.glob("*/c")):
-            sync_folder(folder)
-        write_text(tree / MANIFEST_NAME, manifest.to_json())
-        _check_readable(open_store(tree, family=manifest.family, verify="sizes"))
-        try:
-            tree.rename(self.target)
-        except OSError as error:
-            raise StoreError(f"{self.target}: cannot publish the store here: {error}") from error
-        sync_folder(self.target.parent)
-
-    def _refuse_other_target(self) -> None:
-        if not self.target.exists():
-            return
-        if not self.target.is_dir() or not is_published(self.target, self.fingerprint):
-            raise StoreError(
-                f"{self.target}: already exists, prepared from other input or with other options",
-                hint=f"choose another output, or remove it: rm -r {self.target}",
-            )
 
     def _record_path(self, key: str) -> Path:
         return self.work / "records" / f"{_folder_name(key)}.json"
@@ -237,24 +188,6 @@ class StoreBuilder:
             raise StoreError(f"{self.work}: row {key!r} is not staged", hint="run the same prepare line again")
         return staged
 
-    @contextmanager
-    def _publishing(self) -> Iterator[None]:
-        """Hold the right to publish: two processes that finalize at once must not move the same rows."""
-        try:
-            self.work.mkdir(parents=True, exist_ok=True)
-            with (self.work / "lock").open("w") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise StoreError(f"{self.target}: another process is publishing this store now") from None
-                except OSError as error:
-                    # Some network file systems have no locks; there it is the user who must finalize only once.
-                    if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-                        raise
-                yield
-        except OSError as error:
-            raise write_error(self.target, error) from error
-
     def _move_rows(self, tree: Path, rows: Sequence[str], staged: list[dict[str, StagedRow]]) -> dict[str, FileEntry]:
         """Rename every row's shard folders to their place in the arrays; returns their files as staging hashed them."""
         files: dict[str, FileEntry] = {}
@@ -267,7 +200,7 @@ class StoreBuilder:
 
     def _take_back(self) -> None:
         """Undo what a publish that was killed had moved, so that every publish starts from the same state."""
-        tree = self.work / "store"
+        tree = self._place.tree
         plan = self.work / "plan.json"
         if plan.exists():
             rows = json.loads(plan.read_text(encoding="utf-8"))
@@ -335,46 +268,3 @@ def _row_hashes(staged: list[dict[str, StagedRow]]) -> list[str]:
         for arrays in staged
         for hashes in zip(*(piece.hashes for piece in arrays.values()), strict=True)
     ]
-
-
-def _create_array(tree: Path, layout: ArrayLayout, shape: tuple[int, ...]) -> ArrayInfo:
-    """Write the zarr.json of one array."""
-    folder = tree / layout.name
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "zarr.json", json.dumps(layout.zarr_metadata(shape), indent=1))
-    return ArrayInfo(shape=shape, dtype=layout.dtype, dims=layout.dims, chunk=layout.chunk, shard=layout.shard)
-
-
-def _write_whole(tree: Path, label: str, values: NDArray[Any], dims: Sequence[str] | None) -> ArrayInfo:
-    """Write one small array with its metadata."""
-    names = tuple(dims) if dims else tuple(f"{label}_{axis}" for axis in range(values.ndim))
-    layout = ArrayLayout.whole(label, names, values.shape, values.dtype.name)
-    info = _create_array(tree, layout, values.shape)
-    if values.size:
-        write(open_for_writing(tree / label, layout, values.shape), (...,), values)
-        sync_tree(tree / label)
-    return info
-
-
-def _hash_others(tree: Path, known: Mapping[str, FileEntry]) -> dict[str, FileEntry]:
-    """Size and hash of every file that was not hashed when it was staged."""
-    paths = {path.relative_to(tree).as_posix(): path for path in tree.rglob("*") if path.is_file()}
-    others = [(name, path) for name, path in paths.items() if name not in known]
-    with ThreadPoolExecutor() as pool:
-        hashes = list(pool.map(file_hash, (path for _, path in others)))
-    return {
-        name: FileEntry(size=path.stat().st_size, sha256=digest)
-        for (name, path), digest in zip(others, hashes, strict=True)
-    }
-
-
-def _check_readable(store: Store) -> None:
-    """Read both ends of every array through the reader, so that no store is published that cannot be opened."""
-    for label, info in store.manifest.arrays.items():
-        if 0 in info.shape:
-            continue
-        rows = (0, info.shape[0] - 1)
-        if len(info.shape) == 1:
-            store.read_rows(label, rows)
-        else:
-            store.read_windows(label, [Window(row, start, 1) for row in rows for start in (0, info.shape[1] - 1)])

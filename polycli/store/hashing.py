@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from polycli.store.columns import Column, Ragged
 
 #: Hex digits kept of a row's hash: 128 bits, which 1e9 rows share by chance with probability 1e-21.
 ROW_HASH_DIGITS = 32
@@ -45,6 +49,41 @@ class ContentHash:
         digest = self._digest.copy()
         digest.update(repr((self._length, *self._rest)).encode())
         return digest.hexdigest()[:ROW_HASH_DIGITS]
+
+
+def row_hashes(columns: Sequence[Column]) -> NDArray[np.uint8]:
+    """The content hash of every row over several columns, (rows, 16): of each value's shape and bytes, in order."""
+    pieces = [_pieces(column) for column in columns]
+    rows = len(columns[0])
+    hashes = np.empty((rows, ROW_HASH_DIGITS // 2), dtype=np.uint8)
+    for row in range(rows):
+        digest = hashlib.sha256()
+        for data, starts, rest in pieces:
+            start, end = starts[row], starts[row + 1]
+            digest.update(f"{end - start}{rest}".encode())
+            digest.update(data[start:end])
+        hashes[row] = np.frombuffer(digest.digest(), dtype=np.uint8, count=hashes.shape[1])
+    return hashes
+
+
+def _pieces(column: Column) -> tuple[memoryview, list[int], str]:
+    """The bytes of a column, where each row starts in them, and what is to be said of type and shape."""
+    values = np.ascontiguousarray(column.values if isinstance(column, Ragged) else column)
+    rest = values.shape[1:]
+    size = values.dtype.itemsize * math.prod(rest)
+    starts = column.offsets if isinstance(column, Ragged) else np.arange(len(values) + 1)
+    return values.reshape(-1).view(np.uint8).data, (starts * size).tolist(), f"{values.dtype.str}{rest}"
+
+
+def hashes_of(digits: Sequence[str]) -> NDArray[np.uint8]:
+    """Row hashes of 32 hex digits as (rows, 16) bytes."""
+    return np.frombuffer(bytes.fromhex("".join(digits)), dtype=np.uint8).reshape(len(digits), ROW_HASH_DIGITS // 2)
+
+
+def hex_of(hashes: NDArray[np.uint8]) -> list[str]:
+    """Row hashes of (rows, 16) bytes as 32 hex digits each."""
+    text = np.ascontiguousarray(hashes).tobytes().hex()
+    return [text[start : start + ROW_HASH_DIGITS] for start in range(0, len(text), ROW_HASH_DIGITS)]
 
 
 def combined_hash(hashes: list[str]) -> str:

@@ -71,6 +71,33 @@ class ArrayLayout:
         return cls(name, tuple(dims), dtype, (1, *chunk), shard, compression)
 
     @classmethod
+    def of_rows(
+        cls,
+        name: str,
+        dims: Sequence[str],
+        shape: Sequence[int],
+        *,
+        dtype: str,
+        chunk_bytes: int,
+        compression: Compression = "blosc-lz4",
+    ) -> ArrayLayout:
+        """The layout for many small rows: a chunk is as many as `chunk_bytes` hold and at least one, a shard 128 MiB.
+
+        A row of more than 8 MiB is cut into several chunks. An array smaller than a shard is one file of its size.
+        """
+        itemsize = np.dtype(dtype).itemsize
+        rows, *row = shape
+        part = [max(1, length) for length in row]
+        while math.prod(part) * itemsize > max(chunk_bytes, MAX_CHUNK_BYTES):
+            axis = max(range(len(part)), key=part.__getitem__)
+            part[axis] = -(-part[axis] // 2)
+        whole_row = [-(-max(1, length) // cut) * cut for length, cut in zip(row, part, strict=True)]
+        per_chunk = max(1, min(max(1, rows), chunk_bytes // (math.prod(part) * itemsize)))
+        chunks_per_shard = max(1, MAX_SHARD_BYTES // (per_chunk * math.prod(whole_row) * itemsize))
+        per_shard = per_chunk * min(chunks_per_shard, -(-max(1, rows) // per_chunk))
+        return cls(name, tuple(dims), dtype, (per_chunk, *part), (per_shard, *whole_row), compression)
+
+    @classmethod
     def whole(cls, name: str, dims: Sequence[str], shape: Sequence[int], dtype: str) -> ArrayLayout:
         """The layout of a small array: as few chunks as 8 MiB allow, cut along the first axis, one file each."""
         row_bytes = max(1, math.prod(shape[1:]) * np.dtype(dtype).itemsize)
@@ -106,7 +133,7 @@ class ArrayLayout:
             "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(self.shard)}},
             "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
             "codecs": codecs,
-            "fill_value": "NaN" if dtype.kind == "f" else 0,
+            "fill_value": {"f": "NaN", "b": False}.get(dtype.kind, 0),
             "dimension_names": list(self.dims),
         }
 

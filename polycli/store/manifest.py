@@ -69,6 +69,7 @@ class Manifest(_Record):
     #: Names what was asked for: a build with the same fingerprint continues, or finds itself already published.
     fingerprint: str
     rows: int
+    #: Of stores of many small rows, these three are empty, and the arrays `row_id`, `row_hash` and `split` hold them.
     row_ids: tuple[str, ...]
     #: Hash of the content of each row as it stands in the store, hex, 32 digits.
     row_hashes: tuple[str, ...]

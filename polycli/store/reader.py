@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from polycli.errors import StoreError
 from polycli.requests import Split
-from polycli.store.manifest import AGAIN_HINT, MANIFEST_NAME, ArrayInfo, Manifest, read_manifest
+from polycli.store.columns import Ragged, offsets_of
+from polycli.store.hashing import hashes_of
+from polycli.store.manifest import AGAIN_HINT, MANIFEST_NAME, SPLITS, ArrayInfo, Manifest, read_manifest
 from polycli.store.verify import check_files, refuse_what_is_no_store
 
 Verify = Literal["auto", "full", "sizes"]
@@ -55,6 +57,7 @@ class Store:
         self.path = path
         self.manifest = manifest
         self._arrays: dict[str, ts.TensorStore] = {}
+        self._kept: dict[str, NDArray[Any]] = {}
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -76,12 +79,23 @@ class Store:
 
         A store too small to have validation rows of its own (the manifest's `split_rule` says so) lends its test rows.
         """
-        splits = np.array(self.manifest.row_splits)
         if split is None:
-            return np.arange(len(splits), dtype=np.int64)
-        if split == "validation" and split not in self.manifest.row_splits:
+            return np.arange(self.manifest.rows, dtype=np.int64)
+        if split == "validation" and not self.manifest.splits.get(split):
             split = "test"
-        return np.flatnonzero(splits == split).astype(np.int64)
+        if self.manifest.row_splits:
+            return np.flatnonzero(np.array(self.manifest.row_splits) == split).astype(np.int64)
+        return np.flatnonzero(self._keep("split") == SPLITS.index(split)).astype(np.int64)
+
+    def row_ids(self, rows: Sequence[int] | NDArray[np.int64] | None = None) -> list[str]:
+        """The ids of all rows, or of some."""
+        if not self.manifest.row_ids:
+            return self.read_strings("row_id", rows)
+        return [self.manifest.row_ids[row] for row in (range(self.manifest.rows) if rows is None else rows)]
+
+    def row_hashes(self) -> NDArray[np.uint8]:
+        """The content hash of every row, (rows, 16) bytes."""
+        return hashes_of(self.manifest.row_hashes) if self.manifest.row_hashes else self._keep("row_hash")
 
     def read(self, array: str) -> NDArray[Any]:
         """The whole of a small array."""
@@ -90,7 +104,9 @@ class Store:
         self._fill(array, [opened], [values], None)
         return values
 
-    def read_rows(self, array: str, rows: Sequence[int], out: NDArray[Any] | None = None) -> NDArray[Any]:
+    def read_rows(
+        self, array: str, rows: Sequence[int] | NDArray[np.int64], out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
         """Whole rows as one array, (row, ...), all read at once; errors as for `read_windows`."""
         opened = self._open(array)
         total, *rest = opened.shape
@@ -100,6 +116,36 @@ class Store:
         out = _destination(out, (len(rows), *rest), opened)
         self._fill(array, [opened[int(row)] for row in rows], _places(out), None)
         return out
+
+    def read_ragged(self, array: str, rows: Sequence[int] | NDArray[np.int64] | None = None) -> Ragged:
+        """Rows of different length, all or some in the order asked for, all read at once; errors as `read_rows`.
+
+        The offsets of the array are read once and kept: 8 bytes a row.
+        """
+        offsets = self._keep(f"{array}_offsets")
+        if rows is None:
+            return Ragged(self.read(array), offsets)
+        numbers = np.asarray(rows, dtype=np.int64).reshape(-1)
+        if numbers.size and not 0 <= numbers.min() <= numbers.max() < len(offsets) - 1:
+            raise ValueError(f"{self.path}: array {array!r} has rows 0 to {len(offsets) - 2}, {rows} were asked for")
+        found = offsets_of(offsets[numbers + 1] - offsets[numbers])
+        opened = self._open(array)
+        values = np.empty((int(found[-1]), *opened.shape[1:]), dtype=opened.dtype.numpy_dtype)
+        # Rows that follow each other in the store are one read.
+        breaks = np.flatnonzero(np.diff(numbers) != 1) + 1
+        views, places = [], []
+        for first, last in zip([0, *breaks], [*breaks, len(numbers)], strict=True):
+            start, end = int(found[first]), int(found[last])
+            if end > start:
+                begin = int(offsets[numbers[first]])
+                views.append(opened[begin : begin + end - start])
+                places.append(values[start:end])
+        self._fill(array, views, places, None)
+        return Ragged(values, found)
+
+    def read_strings(self, array: str, rows: Sequence[int] | NDArray[np.int64] | None = None) -> list[str]:
+        """Texts, which are stored as rows of UTF-8 bytes; all or some."""
+        return self.read_ragged(array, rows).strings()
 
     def read_windows(self, array: str, windows: Sequence[Window], out: NDArray[Any] | None = None) -> NDArray[Any]:
         """The windows as one array, (window, frame, ...), all read at once; straight into `out` where it is given.
@@ -123,6 +169,17 @@ class Store:
             if not 0 <= window.row < rows or window.start < 0 or window.last >= frames:
                 raise ValueError(f"{self.path}: {window} reaches outside array {array!r} of shape {(rows, frames)}")
         return (len(windows), length, *rest)
+
+    def _keep(self, array: str) -> NDArray[Any]:
+        """The whole of an array that every later read needs; read-only."""
+        with self._lock:
+            kept = self._kept.get(array)
+        if kept is None:
+            kept = self.read(array)
+            kept.flags.writeable = False
+            with self._lock:
+                self._kept[array] = kept
+        return kept
 
     def _open(self, array: str) -> ts.TensorStore:
         with self._lock:

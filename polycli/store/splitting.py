@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 from polycli.errors import UserError
@@ -29,9 +30,15 @@ def split_rows(hashes: Sequence[str], *, validation: float, test: float) -> list
     return [assigned[row] for row in hashes]
 
 
-def describe_split(splits: Sequence[Split], *, validation: float, test: float) -> str:
-    """One sentence for the manifest: the rule, and what was done for tiny data."""
-    sentence = f"by content hash: {test:g} test, {validation:g} validation, the rest train"
+def group_hashes(groups: Sequence[str]) -> list[str]:
+    """A hash for each row that is the same for all rows of a group, so that a group shares a split."""
+    known = {group: hashlib.sha256(group.encode()).hexdigest()[:ROW_HASH_DIGITS] for group in set(groups)}
+    return [known[group] for group in groups]
+
+
+def describe_split(splits: Sequence[Split], *, validation: float, test: float, by: str = "content") -> str:
+    """One sentence for the manifest: the rule, and what was done for tiny data; `by` says what was hashed."""
+    sentence = f"by {by} hash: {test:g} test, {validation:g} validation, the rest train"
     if "test" in splits and "validation" not in splits:
         sentence += "; validation has no rows of its own and uses the test rows"
     if "test" not in splits:

@@ -133,7 +133,7 @@ class _ShardWriter:
         place = (0, slice(self._written, end)) if self._axis == 1 else (slice(self._written, end),)
         write(array, place, values)
         back = array[place].read().result()
-        if not np.array_equal(_as_bytes(back), _as_bytes(values)):
+        if not np.array_equal(as_bytes(back), as_bytes(values)):
             raise PolycliError(f"{self._folder}: what was written reads back differently; is the disk or memory sound?")
         self._written, self._filled = end, 0
 
@@ -201,5 +201,6 @@ def write_text(path: Path, text: str) -> None:
     sync_folder(path.parent)
 
 
-def _as_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+def as_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """The bytes of an array: by them NaNs are equal to themselves, and zeros of different sign are not."""
     return np.ascontiguousarray(values).view(np.uint8)

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from polycli.errors import StoreError
-from polycli.store import builder as builder_module
 from polycli.store.builder import StoreBuilder, is_published
+from polycli.store.building import BuildPlace
 from polycli.store.layout import ArrayLayout
 from polycli.store.manifest import read_manifest
 from polycli.store.reader import open_store
@@ -139,7 +139,14 @@ def test_processes_stage_at_the_same_time(kit, tmp_path):
         assert np.array_equal(store.read_rows("fields", [row])[0], kit.trajectory(number))
 
 
-@pytest.mark.parametrize("moment", ["_hash_others", "_create_array", "_check_readable"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "builder.hash_others",
+        "builder.create_array",
+        "building._check_readable",
+    ],
+)
 def test_a_publish_that_dies_leaves_no_target_and_can_be_done_again(kit, tmp_path, monkeypatch, moment):
     builder = StoreBuilder(tmp_path / "a.zarr", fingerprint="f" * 64)
     for number in range(3):
@@ -149,7 +156,7 @@ def test_a_publish_that_dies_leaves_no_target_and_can_be_done_again(kit, tmp_pat
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(builder_module, moment, die)
+        patch.setattr(f"polycli.store.{moment}", die)
         with pytest.raises(KeyboardInterrupt):
             kit.publish(builder, ["0", "1", "2"])
     assert not builder.target.exists()
@@ -326,7 +333,8 @@ def test_only_a_full_disk_is_called_full():
 def test_only_one_process_publishes(kit, tmp_path):
     builder = StoreBuilder(tmp_path / "a.zarr", fingerprint="f" * 64)
     kit.stage(builder, "row", kit.trajectory(0))
-    with builder._publishing(), pytest.raises(StoreError, match="another process is publishing"):
+    place = BuildPlace(tmp_path / "a.zarr", "f" * 64)
+    with place.publishing(), pytest.raises(StoreError, match="another process is publishing"):
         kit.publish(StoreBuilder(tmp_path / "a.zarr", fingerprint="f" * 64), ["row"])
 
 

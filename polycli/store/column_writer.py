@@ -1,0 +1,50 @@
+"""Streams the parts of one array to its shards in a store's tree, and reads each shard back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.errors import PolycliError
+from polycli.store.building import create_array
+from polycli.store.layout import ArrayLayout
+from polycli.store.manifest import ArrayInfo
+from polycli.store.staging import as_bytes, open_for_writing, sync_tree, write
+
+
+def write_column(tree: Path, layout: ArrayLayout, shape: tuple[int, ...], parts: Iterable[NDArray[Any]]) -> ArrayInfo:
+    """Write one array of `shape` whose rows come in parts, in order. Memory: about two shards.
+
+    Raises:
+        OSError: the disk is full or refuses the write.
+        PolycliError: a shard reads back differently.
+    """
+    info = create_array(tree, layout, shape)
+    if 0 in shape:
+        return info
+    array = open_for_writing(tree / layout.name, layout, shape)
+    buffer = np.empty((min(layout.shard[0], shape[0]), *shape[1:]), dtype=layout.dtype)
+    filled = written = 0
+    for part in parts:
+        rest = part
+        while len(rest):
+            taken = rest[: len(buffer) - filled]
+            buffer[filled : filled + len(taken)] = taken
+            filled += len(taken)
+            rest = rest[len(taken) :]
+            if filled == len(buffer) or written + filled == shape[0]:
+                place = slice(written, written + filled)
+                write(array, (place,), buffer[:filled])
+                if not np.array_equal(as_bytes(array[place].read().result()), as_bytes(buffer[:filled])):
+                    raise PolycliError(
+                        f"{tree / layout.name}: what was written reads back differently; is the disk or memory sound?"
+                    )
+                written, filled = written + filled, 0
+    if written != shape[0]:
+        raise ValueError(f"{layout.name}: {written} rows came, {shape[0]} were expected")
+    sync_tree(tree / layout.name)
+    return info

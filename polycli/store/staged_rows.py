@@ -1,0 +1,138 @@
+"""The rows of staged blocks that are to be published: without those that were masked, and without duplicates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.store.block_files import Block
+from polycli.store.columns import Column, Ragged, joined, select
+from polycli.store.hashing import hex_of
+from polycli.store.manifest import LeftOut
+
+#: The columns that staging adds to each block: names of the rows, and hashes of their content.
+ROW_ID, ROW_HASH = "row_id", "row_hash"
+
+
+class _Part(NamedTuple):
+    """The rows of one block that are kept."""
+
+    block: Block
+    mask: NDArray[np.bool_]
+
+
+class StagedRows:
+    """Rows in the order of the blocks' keys; nothing is read but ids and hashes until a column is asked for."""
+
+    def __init__(self, parts: Sequence[_Part], duplicates: tuple[LeftOut, ...] = ()) -> None:
+        self._parts = [part for part in parts if part.mask.any()]
+        #: What was left out because an earlier row has the same content.
+        self.duplicates = duplicates
+        self.ids: list[str] = []
+        hashes = [np.empty((0, 16), dtype=np.uint8)]
+        for block, mask in self._parts:
+            self.ids += _strings(select(block.column(ROW_ID), mask))
+            hashes.append(_dense(select(block.column(ROW_HASH), mask)))
+        #: Content hashes, (rows, 16) bytes.
+        self.hashes: NDArray[np.uint8] = np.concatenate(hashes)
+
+    @classmethod
+    def of(
+        cls, blocks: Mapping[str, Block], keep: Mapping[str, NDArray[np.bool_]], *, drop_duplicates: bool
+    ) -> StagedRows:
+        """The rows of all blocks, less those that a mask in `keep` leaves out; of equal rows the first is kept."""
+        parts = []
+        for key, block in blocks.items():
+            mask = keep.get(key, np.ones(block.rows, dtype=np.bool_))
+            if mask.shape != (block.rows,):
+                raise ValueError(f"block {key!r} has {block.rows} rows, its mask is {mask.shape}")
+            parts.append(_Part(block, mask))
+        rows = cls(parts)
+        return rows._without_duplicates() if drop_duplicates else rows
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns of the first block, without those that staging adds."""
+        names = self._parts[0].block.names if self._parts else ()
+        return tuple(name for name in names if name not in (ROW_ID, ROW_HASH))
+
+    def hex_hashes(self) -> list[str]:
+        """Content hashes as 32 hex digits each."""
+        return hex_of(self.hashes)
+
+    def column(self, name: str) -> Column:
+        """A whole column in memory.
+
+        Raises:
+            StoreError: a block has no such column.
+        """
+        return joined([block[name] for block in self.blocks(name)])
+
+    def blocks(self, *names: str) -> Iterator[dict[str, Column]]:
+        """The named columns, block after block.
+
+        Raises:
+            StoreError: a block lacks one of them.
+        """
+        for block, mask in self._parts:
+            yield {name: select(block.column(name), mask) for name in names}
+
+    def checked(self, name: str) -> Iterator[Column]:
+        """One column, block after block, each after a look at the hashes that its files were staged with.
+
+        Raises:
+            StoreError: a file was altered.
+        """
+        for block, mask in self._parts:
+            block.check(name)
+            yield select(block.column(name), mask)
+
+    def where(self, mask: NDArray[np.bool_]) -> StagedRows:
+        """Those of the rows that a mask keeps."""
+        if mask.shape != (len(self),):
+            raise ValueError(f"there are {len(self)} rows, the mask is {mask.shape}")
+        parts, start = [], 0
+        for block, kept in self._parts:
+            numbers = np.flatnonzero(kept)
+            narrowed = np.zeros_like(kept)
+            narrowed[numbers[mask[start : start + len(numbers)]]] = True
+            parts.append(_Part(block, narrowed))
+            start += len(numbers)
+        return StagedRows(parts, self.duplicates)
+
+    def _without_duplicates(self) -> StagedRows:
+        _, first, group = np.unique(self.hashes, axis=0, return_index=True, return_inverse=True)
+        original = first[group.reshape(-1)]
+        repeated = np.flatnonzero(original != np.arange(len(self)))
+        if not repeated.size:
+            return self
+        sources = [block.source for block, mask in self._parts for _ in range(int(mask.sum()))]
+        duplicates = tuple(
+            LeftOut(
+                source=sources[row],
+                id=self.ids[row],
+                reason=f"duplicate of {sources[original[row]]} {self.ids[original[row]]}: equal content",
+            )
+            for row in repeated.tolist()
+        )
+        keep = np.ones(len(self), dtype=np.bool_)
+        keep[repeated] = False
+        rows = self.where(keep)
+        rows.duplicates = duplicates
+        return rows
+
+
+def _strings(column: Column) -> list[str]:
+    assert isinstance(column, Ragged)  # noqa: S101  # staging wrote it so
+    return column.strings()
+
+
+def _dense(column: Column) -> NDArray[np.uint8]:
+    assert not isinstance(column, Ragged)  # noqa: S101  # staging wrote it so
+    return column
