@@ -42,3 +42,20 @@ def _emulates(x: Tensor) -> bool:
 
 def _rounded(x: Tensor) -> Tensor:
     return x.bfloat16().float()
+
+
+def attention(
+    query: Float[Tensor, "b h l d"],
+    key: Float[Tensor, "b h l d"],
+    value: Float[Tensor, "b h l d"],
+    mask: Tensor | None = None,
+    *,
+    dropout: float = 0.0,
+    causal: bool = False,
+) -> Float[Tensor, "b h l d"]:
+    """`scaled_dot_product_attention` of query, key and value as they are, in float32 where bfloat16 is emulated."""
+    if not _emulates(query):
+        return functional.scaled_dot_product_attention(query, key, value, mask, dropout, causal)
+    with torch.autocast("cpu", enabled=False):
+        query, key, value = query.float(), key.float(), value.float()
+        return functional.scaled_dot_product_attention(query, key, value, mask, dropout, causal).bfloat16()

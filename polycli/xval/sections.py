@@ -1,0 +1,113 @@
+"""The sections that training recipes of this family are made of: model, data, objective, head."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+
+from polycli.sections import Section
+
+EncodingName = Literal["xval", "multiscale", "p10", "p1000", "b1999", "fp15"]
+
+
+class ModelSection(Section):
+    """The transformer of xVal (Golkar et al. 2023, section 2), and how numbers enter and leave it."""
+
+    encoding: EncodingName = Field(
+        "xval",
+        description="how numbers are written: one scaled vector (xval), with a bank of scales (multiscale), or as text",
+    )
+    exponents: tuple[int, int] | None = Field(
+        None, description="lowest and highest power of ten of the text encodings; what covers the data if absent"
+    )
+    embed_dim: PositiveInt = Field(768, description="width; the paper's is 768")
+    num_heads: PositiveInt = Field(6, description="attention heads; the paper's 6")
+    blocks: PositiveInt = Field(6, description="layers of the transformer; the paper's 6")
+    feed_forward: PositiveInt = Field(3072, description="width inside blocks and heads; the paper's 3072")
+    context: PositiveInt = Field(1024, description="tokens of the longest record")
+    dropout: float = Field(0.1, ge=0, lt=1)
+    attention_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="of attention weights; the paper's 0.1 needs the slow form of attention on CPUs",
+    )
+    causal: bool = Field(False, description="each token sees those before it: for generation instead of filling in")
+    number_term: Literal["linear", "asinh"] = Field(
+        "linear", description="multiscale: what multiplies the number's vector; asinh where data span many decades"
+    )
+    decades: tuple[int, int] = Field(
+        (-4, 4), description="multiscale and asinh: powers of ten from the smallest to the largest number that matter"
+    )
+    bank_start: NonNegativeFloat = Field(
+        1.0, description="multiscale: standard deviation of the bank at the start; 0 starts as plain xVal"
+    )
+    number_head: Literal["linear", "asinh"] = Field(
+        "linear", description="the space in which numbers are predicted; asinh where data span many decades"
+    )
+    quantiles: tuple[float, ...] = Field(
+        (), description="also predicted, rising, such as [0.05, 0.5, 0.95]: the intervals of eval and predict"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ModelSection:
+        if self.embed_dim % self.num_heads:
+            raise ValueError(f"embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}")
+        if self.decades[0] >= self.decades[1]:
+            raise ValueError(f"decades {list(self.decades)} do not rise")
+        if self.exponents is not None and self.exponents[0] >= self.exponents[1]:
+            raise ValueError(f"exponents {list(self.exponents)} do not rise")
+        if any(not 0 < level < 1 for level in self.quantiles) or sorted(set(self.quantiles)) != list(self.quantiles):
+            raise ValueError(f"quantiles {list(self.quantiles)} must rise strictly between 0 and 1")
+        return self
+
+    @property
+    def continuous(self) -> bool:
+        """Whether numbers are one token each, with a value of their own, instead of text."""
+        return self.encoding in ("xval", "multiscale")
+
+
+class DataSection(Section):
+    """Which stores, and how batches are made of their records."""
+
+    stores: tuple[str, ...] = Field((), description="stores, folders of stores or globs; --data overrides")
+    bucket_batches: PositiveInt = Field(
+        64, description="global batches that are sorted by length together, so that little is padded; 1 sorts nothing"
+    )
+    limit: PositiveInt | None = Field(
+        None, description="use at most this many records of each store and split; --limit overrides"
+    )
+    validation_records: PositiveInt = Field(256, description="records in each validation")
+    workers: int = Field(2, ge=0, description="threads that read ahead; 0 reads in step")
+    verify: Literal["auto", "full", "sizes"] = Field(
+        "auto", description="before training: hash every shard (full), or look at sizes; auto is full up to 8 GiB"
+    )
+    too_long: Literal["refuse", "drop"] = Field(
+        "refuse", description="records longer than model.context: end with an error, or leave them out and say how many"
+    )
+
+
+class ObjectiveSection(Section):
+    """What is hidden and what is minimised: cross-entropy of tokens plus squared error of numbers (section 2.3)."""
+
+    mask_probability: float = Field(0.3, gt=0, lt=1, description="of hiding a token or a number; the paper's 0.3")
+    number_weight: NonNegativeFloat = Field(1.0, description="factor on the squared error of numbers; the paper's 1")
+    quantile_weight: NonNegativeFloat = Field(1.0, description="factor on the pinball loss, where there are quantiles")
+    keys: tuple[str, ...] = Field(
+        (), description="hide only numbers under these key paths, such as description.planet*.a; all tokens if empty"
+    )
+    together: bool = Field(
+        False, description="hide all numbers under `keys` of a record at once, instead of each by chance"
+    )
+
+
+class HeadSection(Section):
+    """What finetuning trains the model for, besides filling in: one value per record, from its pooled vector."""
+
+    kind: Literal["none", "regression", "classification"] = Field(
+        "none", description="none goes on filling in masked numbers and tokens"
+    )
+    target: str = Field("", description="key path of the value that is predicted, and hidden from the model")
+    dropout: float = Field(0.0, ge=0, lt=1)
+    freeze: bool = Field(False, description="train the head alone")
