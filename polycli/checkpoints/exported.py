@@ -21,7 +21,8 @@ class TrainedOn(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     store_hash: str
-    rows: tuple[str, ...]
+    #: Hex digits of each hash, or, of stores of many small rows, all of them packed (`polycli.store.overlap`).
+    rows: str | tuple[str, ...]
 
 
 class ModelDescription(BaseModel):
