@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from polycli.mpp.physics import PUBLISHED_FIELDS
 from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, Section, TrainSection
+from polycli.studies.recipe import StudyRecipe
 
 
 class ModelSection(Section):
@@ -129,4 +130,8 @@ class PrepareRecipe(Section):
 
 
 #: By verb: the schema of a recipe file of this family.
-SCHEMAS: dict[str, type[Section]] = {"pretrain": PretrainRecipe, "prepare": PrepareRecipe}
+SCHEMAS: dict[str, type[Section]] = {
+    "pretrain": PretrainRecipe,
+    "prepare": PrepareRecipe,
+    "study": StudyRecipe,
+}

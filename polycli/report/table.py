@@ -87,5 +87,16 @@ def as_html(table: Table) -> str:
     )
 
 
+def as_markdown(table: Table) -> str:
+    """For documentation: a heading, a table as GitHub draws it, the caption."""
+    rows = [
+        table.columns,
+        ["---" if index < table.labels else "---:" for index in range(len(table.columns))],
+        *table.rows,
+    ]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join([f"## {table.title}", "", *lines, *(["", table.caption] if table.caption else [])])
+
+
 def _side(table: Table, index: int) -> str:
     return "label" if index < table.labels else "value"

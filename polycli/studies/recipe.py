@@ -1,0 +1,118 @@
+"""What a study recipe may say: stores to prepare, a grid of runs, evaluations, tables and claims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from polycli.sections import Section
+
+Scalar = bool | int | float | str
+
+
+class StoreSection(Section):
+    """One `polycli prepare`; its result lies in DIR/stores/NAME."""
+
+    source: str
+    recipe: str | None = None
+    inputs: tuple[str, ...] = ()
+    set: tuple[str, ...] = Field((), description="KEY=VALUE, as --set takes them")
+
+
+class MatchTimeSection(Section):
+    """Train as long, in seconds, as a reference run took, instead of as many steps."""
+
+    steps_of: str = Field(description="runs with equal grid values here say how long a step takes")
+    reference: dict[str, Scalar] = Field(
+        description="grid values, seed apart, of the run there whose time is the budget"
+    )
+
+
+class RunSection(Section):
+    """One `polycli pretrain` or `finetune` for each combination of the grid, in DIR/runs/NAME-VALUES."""
+
+    verb: Literal["pretrain", "finetune"] = "pretrain"
+    recipe: str
+    stores: tuple[str, ...] = Field(description="names under `stores`, or paths")
+    checkpoint: str | None = Field(None, description="for finetune: the entry under `runs` that it starts from")
+    grid: dict[str, tuple[Scalar, ...]] = Field(
+        {}, description="every combination is one run; `seed` is what tables pool"
+    )
+    set: tuple[str, ...] = Field(
+        (), description="KEY=VALUE; {name} is the grid's value, {run:ENTRY} that entry's folder"
+    )
+    nproc: PositiveInt | None = None
+    match_time: MatchTimeSection | None = None
+
+
+class EvaluationSection(Section):
+    """One `polycli eval` of every run of an entry, in DIR/evaluations/NAME-VALUES."""
+
+    run: str
+    stores: tuple[str, ...]
+    split: Literal["train", "validation", "test"] = "test"
+    set: tuple[str, ...] = ()
+
+
+class TableSection(Section):
+    """One row per combination of grid values other than the seed: medians over seeds, with the smallest and largest."""
+
+    title: str
+    of: str = Field(description="an entry under `evaluations` or `runs`")
+    columns: dict[str, str] = Field(description="heading to the place of a value, such as scores/datasets/NAME/mae")
+    caption: str = ""
+
+
+class ClaimSection(Section):
+    """A sentence, and the comparison of medians over seeds that makes it true or false."""
+
+    text: str
+    of: str = Field(description="an entry under `evaluations` or `runs`")
+    value: str = Field(description="the place of a value, as in a table")
+    over: str | None = Field(None, description="the place of what it is divided by")
+    where: dict[str, Scalar] = Field({}, description="grid values of the row that the claim is about")
+    at_most: float | None = None
+    at_least: float | None = None
+    below: dict[str, Scalar] | Literal["others"] | None = Field(None, description="another row, or all others")
+    factor: PositiveFloat = Field(1.0, description="with `below`: the other rows' values are multiplied by this first")
+
+    @model_validator(mode="after")
+    def _one_comparison(self) -> ClaimSection:
+        if sum(test is not None for test in (self.at_most, self.at_least, self.below)) != 1:
+            raise ValueError("a claim has one of `at_most`, `at_least` and `below`")
+        return self
+
+
+class StudyRecipe(Section):
+    """`polycli study FAMILY`."""
+
+    family: Literal["mpp", "xval", "astroclip"]
+    verb: Literal["study"]
+    title: str
+    about: str = Field("", description="what is asked and how; stands at the top of the report")
+    stores: dict[str, StoreSection] = Field({})
+    runs: dict[str, RunSection]
+    evaluations: dict[str, EvaluationSection] = Field({})
+    tables: tuple[TableSection, ...]
+    claims: tuple[ClaimSection, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> StudyRecipe:
+        for name, run in self.runs.items():
+            _known(f"runs.{name}.checkpoint", run.checkpoint, self.runs)
+            if run.match_time is not None:
+                _known(f"runs.{name}.match_time.steps_of", run.match_time.steps_of, self.runs)
+        for name, evaluation in self.evaluations.items():
+            _known(f"evaluations.{name}.run", evaluation.run, self.runs)
+        for table in self.tables:
+            _known(f"table {table.title!r}: of", table.of, {**self.runs, **self.evaluations})
+        for claim in self.claims:
+            _known(f"claim {claim.text!r}: of", claim.of, {**self.runs, **self.evaluations})
+        return self
+
+
+def _known(where: str, name: str | None, names: Mapping[str, Section]) -> None:
+    if name is not None and name not in names:
+        raise ValueError(f"{where} names {name!r}, and there are {', '.join(names)}")

@@ -1,0 +1,209 @@
+"""`polycli study`: what is run, what is matched, what is compared; once through the real command line."""
+
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import yaml
+from safetensors.numpy import save_file
+
+from polycli import __main__ as entry
+from polycli.errors import PolycliError, RecipeError
+from polycli.requests import StudyRequest
+from polycli.studies import results
+from polycli.studies.running import run_study
+
+ERROR = {"of": "test", "value": "scores/error"}
+STUDY = {
+    "family": "mpp",
+    "verb": "study",
+    "title": "Two objectives",
+    "about": "Which one?",
+    "stores": {"waves": {"source": "simulate", "recipe": "mpp_demo_data", "set": ["split.test=0.2"]}},
+    "runs": {
+        "steps": {
+            "recipe": "mpp_demo",
+            "stores": ["waves"],
+            "grid": {"predicts": ["state", "change"], "seed": [0, 1, 2]},
+            "set": ["model.predicts={predicts}", "train.seed={seed}", "data.weights={waves: 1}"],
+        },
+        "time": {
+            "recipe": "mpp_demo",
+            "stores": ["waves"],
+            "grid": {"predicts": ["state", "change"], "seed": [0]},
+            "set": ["model.predicts={predicts}", "train.seed={seed}"],
+            "match_time": {"steps_of": "steps", "reference": {"predicts": "state"}},
+        },
+    },
+    "evaluations": {"test": {"run": "steps", "stores": ["waves"], "set": ["report=false"]}},
+    "tables": [{"title": "Errors", "of": "test", "columns": {"error": "scores/error", "step": "run/step_seconds"}}],
+    "claims": [
+        {**ERROR, "text": "change is better", "where": {"predicts": "change"}, "below": "others"},
+        {**ERROR, "text": "change is at most 1", "where": {"predicts": "change"}, "at_most": 1.0},
+        {**ERROR, "text": "three scales", "over": "scores/scale", "where": {"predicts": "state"}, "at_least": 3},
+        {
+            **ERROR,
+            "text": "within a tenth",
+            "where": {"predicts": "state"},
+            "below": {"predicts": "change"},
+            "factor": 1.1,
+        },
+    ],
+}
+STEP_SECONDS = {"state": 0.25, "change": 1.0}
+
+
+@pytest.fixture
+def polycli(monkeypatch):
+    """Stands in for the commands: writes what `pretrain` and `eval` leave, and keeps the lines."""
+    lines, codes = [], {}
+    errors = itertools.count(1)
+
+    def run(words, **_):
+        line = words[3:]
+        lines.append(line)
+        verb = line[0]
+        output = Path(line[line.index("--output") + 1])
+        if verb == "pretrain":
+            write_run(output, [word for word in line if "=" in word])
+        elif verb == "eval":
+            output.mkdir(parents=True)
+            kind = "change" if "change" in output.name else "state"
+            scores = {"error": {"state": 5.0, "change": 0.5}[kind] + next(errors) / 100, "scale": 2.0}
+            (output / "scores.json").write_text(json.dumps(scores))
+        return SimpleNamespace(returncode=codes.get(verb, 0))
+
+    def write_run(output, settings):
+        output.mkdir(parents=True, exist_ok=True)
+        given = dict(setting.split("=", 1) for setting in settings)
+        speed = {"step_seconds": STEP_SECONDS[given["model.predicts"]], "peak_memory_bytes": 7}
+        lines = [{"kind": "train", "step": step, "loss": 0.1, "speed": speed} for step in (4, 8)]
+        (output / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (output / "recipe.yaml").write_text(yaml.safe_dump({"train": {"seed": 0}}))
+        save_file({"a": np.zeros((2, 3), np.float32), "b": np.zeros(5, np.float32)}, output / "model.safetensors")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    found = SimpleNamespace(model_file=None)
+    monkeypatch.setattr(
+        results,
+        "resolve_checkpoint",
+        lambda path: SimpleNamespace(**{**vars(found), "model_file": path / "model.safetensors"}),
+    )
+    return SimpleNamespace(lines=lines, codes=codes)
+
+
+def study(tmp_path, changes=None, **options):
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump({**STUDY, **(changes or {})}))
+    return run_study(StudyRequest(recipe=str(path), output=tmp_path / "out", **options), "mpp")
+
+
+def test_every_combination_is_trained_and_evaluated_once_and_a_second_time_nothing_is_evaluated(tmp_path, polycli):
+    study(tmp_path)
+    verbs = [line[0] for line in polycli.lines]
+    assert verbs == ["prepare"] + ["pretrain"] * 8 + ["eval"] * 6
+    first = polycli.lines[1]
+    assert first[first.index("--output") + 1] == str(tmp_path / "out" / "runs" / "steps-state-0")
+    assert first[first.index("--data") + 1] == str(tmp_path / "out" / "stores" / "waves")
+    assert first[-6:] == ["--set", "model.predicts=state", "--set", "train.seed=0", "--set", "data.weights={waves: 1}"]
+    polycli.lines.clear()
+    study(tmp_path)
+    assert "eval" not in [line[0] for line in polycli.lines]
+
+
+def test_runs_matched_in_time_get_the_steps_that_fit_into_the_reference_runs_time(tmp_path, polycli):
+    study(tmp_path)
+    matched = [line for line in polycli.lines if any("runs/time" in word for word in line)]
+    # 8 steps of 0.25 s are the budget: 8 steps of `state`, 2 of `change`.
+    assert [line[-1] for line in matched] == ["train.steps=8", "train.steps=2"]
+
+
+def test_tables_pool_seeds_and_claims_compare_medians(tmp_path, polycli):
+    document = study(tmp_path)
+    text = (tmp_path / "out" / "tables.md").read_text()
+    # Seeds of `state` come first and add 0.01, 0.02, 0.03; then those of `change`.
+    assert "| state | 3 | 5.02 (5.01 to 5.03) | 0.250 (0.250 to 0.250) |" in text
+    assert "| change | 3 | 0.550 (0.540 to 0.560) |" in text
+    assert [claim["holds"] for claim in document["claims"]] == [True, True, False, False]
+    assert "2.51 (2.50 to 2.52)" in document["claims"][2]["evidence"], "5.02 over a scale of 2"
+    assert document["results"]["test"]["steps-state-0"]["run"]["parameters"] == 2 * 3 + 5
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_a_command_that_fails_ends_the_study_with_its_exit_code(tmp_path, polycli):
+    polycli.codes["eval"] = 75
+    with pytest.raises(PolycliError, match="eval mpp") as caught:
+        study(tmp_path)
+    assert caught.value.exit_code == 75
+    assert not (tmp_path / "out" / "study.json").exists()
+
+
+def test_a_dry_run_prints_the_lines_and_runs_none(tmp_path, polycli, capsys):
+    document = study(tmp_path, dry_run=True)
+    assert len(document["commands"]) == 1 + 8 + 6
+    assert capsys.readouterr().out.splitlines() == document["commands"]
+    assert polycli.lines == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_place_that_no_result_has_is_named_with_what_there_is(tmp_path, polycli):
+    tables = [{"title": "Errors", "of": "test", "columns": {"error": "scores/eror"}}]
+    with pytest.raises(RecipeError, match=r"there is no scores/eror: at 'eror' there are error, scale"):
+        study(tmp_path, {"tables": tables})
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"evaluations": {"test": {"run": "stepz", "stores": ["waves"]}}}, "names 'stepz', and there are steps, time"),
+        ({"claims": [{"text": "x", "of": "test", "value": "a"}]}, "one of `at_most`, `at_least` and `below`"),
+    ],
+)
+def test_a_recipe_that_names_what_is_not_there_is_refused(tmp_path, polycli, changes, sentence):
+    with pytest.raises(RecipeError, match=sentence):
+        study(tmp_path, changes)
+    assert polycli.lines == []
+
+
+def test_a_study_through_the_command_line(tmp_path):
+    simulation = {"system": "shallow_water", "trajectories": 6, "frames": 6, "grid": 16}
+    data = tmp_path / "data.yaml"
+    data.write_text(yaml.safe_dump({"family": "mpp", "verb": "prepare", "simulate": {"swe": simulation}}))
+    model = ["model.embed_dim=16", "model.num_heads=2", "model.blocks=1", "model.patch_size=4", "data.history=2"]
+    sizes = ["train.steps=2", "train.global_batch_size=2", "train.micro_batch_size=2", "data.draws_per_step=1"]
+    names = ["data.weights={}", "data.micro_batch_size={}"]
+    recipe = tmp_path / "study.yaml"
+    recipe.write_text(
+        yaml.safe_dump(
+            {
+                "family": "mpp",
+                "verb": "study",
+                "title": "Tiny",
+                "stores": {"waves": {"source": "simulate", "recipe": str(data)}},
+                "runs": {"one": {"recipe": "mpp_demo", "stores": ["waves"], "set": [*model, *sizes, *names]}},
+                "evaluations": {
+                    "test": {"run": "one", "stores": ["waves"], "set": ["report=false", "rollout_steps=1"]}
+                },
+                "tables": [
+                    {"title": "Errors", "of": "test", "columns": {"error": "scores/datasets/swe/one_step/nrmse/model"}}
+                ],
+            }
+        )
+    )
+    line = ["study", "mpp", "--recipe", str(recipe), "--output", str(tmp_path / "out"), "--json"]
+    done = subprocess.run([sys.executable, "-m", "polycli", *line], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    scores = json.loads((tmp_path / "out" / "evaluations" / "test" / "scores.json").read_text())
+    assert document["results"]["test"]["one"]["scores"] == scores
+    assert document["results"]["test"]["one"]["run"]["steps"] == 2
+
+
+def test_the_verb_is_there_for_mpp(capsys):
+    assert entry.run(["study", "mpp", "--recipe", "no_such_recipe", "--output", "x"]) == 2
+    assert "no_such_recipe" in capsys.readouterr().err
