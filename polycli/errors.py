@@ -68,6 +68,18 @@ class BadNumbersError(TrainingError):
     on_all_ranks = True
 
 
+class UnevenBatchesError(TrainingError):
+    """The ranks' parts of a global batch do not fit together, as all ranks agree."""
+
+    on_all_ranks = True
+
+
+class SaveError(TrainingError):
+    """The last checkpoint of a training could not be written, as all ranks agree."""
+
+    on_all_ranks = True
+
+
 class PreemptedError(PolycliError):
     """A signal stopped the run after its state was saved, as all ranks agree."""
 

@@ -33,6 +33,12 @@ class OptimSection(Section):
     clip_norm: PositiveFloat | None = Field(
         1.0, description="global gradient norm above which gradients are scaled down"
     )
+    ema_decay: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="keep an average of the weights that forgets by this factor a step; it is validated and exported",
+    )
 
 
 class ScheduleSection(Section):
@@ -53,6 +59,10 @@ class TrainSection(Section):
     validate_every: PositiveInt = Field(500, description="steps between validations; the last step always validates")
     checkpoint_every: PositiveInt = Field(500, description="steps between checkpoints; the last step always saves one")
     keep_last: PositiveInt = Field(2, description="newest checkpoints to keep, besides the best by validation")
+    keep_every: PositiveInt | None = Field(None, description="checkpoints of every so many steps are kept for good")
+    save_in_background: bool = Field(
+        True, description="write checkpoints while training goes on; takes a copy of what is saved in CPU memory"
+    )
     max_bad_steps: PositiveInt = Field(
         5, description="consecutive non-finite steps after which the run ends with exit 1"
     )
@@ -70,11 +80,18 @@ class EngineSection(Section):
     )
     compile: bool = Field(False, description="torch.compile the model")
     activation_checkpointing: bool = Field(False, description="recompute blocks in the backward pass to save memory")
+    memory_check: Literal["auto", "always", "never"] = Field(
+        "auto", description="rehearse the costliest micro-batches before the first step; auto does on GPUs"
+    )
 
 
 class LogSection(Section):
     """What is written about a run while it runs."""
 
     every: PositiveInt = Field(10, description="steps between lines of metrics.jsonl")
+    spike_factor: PositiveFloat | None = Field(
+        10.0, description="flag a loss so many robust deviations above the median of the last 100 steps"
+    )
+    profile: NonNegativeInt = Field(0, description="steps to trace into RUN/profile, after a warm-up; as --profile")
     tensorboard: bool = Field(False, description="event files in RUN/tensorboard; needs polycli[tensorboard]")
     wandb: bool = Field(False, description="curves in Weights & Biases; needs polycli[wandb]")

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -55,6 +55,8 @@ class CheckpointManifest(_Record):
     verb: str
     world_size: int = Field(ge=1)
     zero_stage: int = Field(ge=0, le=3)
+    #: Whose state is in it; None where there is nothing to resume from.
+    optimizer: str | None = None
     metric: CheckpointMetric | None = None
     #: By path relative to the checkpoint, with forward slashes.
     files: dict[str, CheckpointFile]
@@ -81,25 +83,26 @@ def write_manifest(
     verb: str,
     world_size: int,
     zero_stage: int,
+    optimizer: str | None = None,
     metric: tuple[str, float] | None = None,
+    files: Mapping[str, CheckpointFile] | None = None,
 ) -> CheckpointManifest:
-    """Hash and fsync every file under `directory`, then write its manifest in one rename.
+    """Write the manifest of `directory` in one rename, over `files`, which are on the disk already.
 
-    A metric that is not finite is left out: it could not be compared.
+    Without `files`, every file there is hashed and synced first. A metric that is not finite is left out: it could
+    not be compared.
     """
-    files = {}
-    for path in sorted(directory.rglob("*")):
-        name = path.relative_to(directory).as_posix()
-        if path.is_file() and name != MANIFEST_NAME:
-            files[name] = CheckpointFile(size=path.stat().st_size, sha256=_hash_and_sync(path))
+    if files is None:
+        files = _files_below(directory)
     manifest = CheckpointManifest(
         step=step,
         family=family,
         verb=verb,
         world_size=world_size,
         zero_stage=zero_stage,
+        optimizer=optimizer,
         metric=CheckpointMetric(name=metric[0], value=metric[1]) if metric and math.isfinite(metric[1]) else None,
-        files=files,
+        files=dict(sorted(files.items())),
     )
     for folder in {path.parent for path in directory.rglob("*")}:
         _sync_folder(folder)
@@ -202,6 +205,14 @@ def _inside(directory: Path, name: str) -> Path:
     if relative.is_absolute() or ".." in relative.parts or not path.resolve().is_relative_to(directory.resolve()):
         raise CheckpointError(f"{directory / MANIFEST_NAME}: {name!r} lies outside the checkpoint")
     return path
+
+
+def _files_below(directory: Path) -> dict[str, CheckpointFile]:
+    return {
+        path.relative_to(directory).as_posix(): CheckpointFile(size=path.stat().st_size, sha256=_hash_and_sync(path))
+        for path in directory.rglob("*")
+        if path.is_file() and path.name != MANIFEST_NAME
+    }
 
 
 def _hash_and_sync(path: Path) -> str:

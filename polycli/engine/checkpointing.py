@@ -1,40 +1,45 @@
-"""Checkpoints of a run: whole or absent, whenever it is killed; which are kept; and how a run goes on from one.
+"""Checkpoints of a run: whole or absent, whenever it is killed, and good for any number of processes.
 
-A checkpoint is written by all ranks under a name that readers ignore, hashed, given its manifest and then its own name
-by one rename. DeepSpeed writes its files into it; of DeepSpeed's own bookkeeping (the `latest` file, tags) nothing is
-used, because none of it is atomic or checked.
+A checkpoint is written by all ranks under a name that readers ignore; training goes on meanwhile. Once every rank has
+its files on the disk, which all find out together after some step, rank 0 writes the manifest over their hashes and
+gives the checkpoint its name by one rename. DeepSpeed's own format is not used: it is neither atomic nor checked, has
+to be unpickled, and belongs to one number of processes.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file
+from torch import Tensor
+
 from polycli import console
 from polycli.checkpoints.manifest import (
-    STEP_PATTERN,
+    DESCRIPTION_NAME,
+    MODEL_NAME,
     Checkpoint,
-    best_checkpoint,
+    CheckpointFile,
     checkpoint_name,
     publish,
-    verify,
     write_manifest,
 )
-from polycli.engine.agreement import on_rank_zero, wait_for_all
-from polycli.engine.export import exported_weights, write_model
+from polycli.engine.agreement import gather, largest, on_rank_zero
+from polycli.engine.export import WEIGHTS_NAME, exported_weights, model_description, remaining_weights
+from polycli.engine.optimizer_state import captured_groups, captured_state, restore_state
+from polycli.engine.retention import clear_leftovers, partial_of, prune, remove
 from polycli.engine.run import Run
+from polycli.engine.saving import Contents, Writer, refusal_of
 from polycli.engine.task import Task
-from polycli.errors import CheckpointError, RunError
 from polycli.launch import World
+from polycli.sections import TrainSection
 
-#: The folder of DeepSpeed's files in a checkpoint, and the tag under which it is told to write and read them.
-DEEPSPEED_FOLDER = "deepspeed"
 TRAINER_NAME = "trainer.json"
-_LEFTOVERS = ".step-*.partial-*"
+_OPTIMIZER_PREFIX = "optimizer/"
 
 
 @dataclass
@@ -46,134 +51,159 @@ class TrainerState:
     bad_steps: int = 0
     consecutive_bad_steps: int = 0
     best_metric: float | None = None
+    #: Losses of the last steps that were taken, oldest first: what a spike is measured by.
+    recent_losses: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A save under way."""
+
+    directory: Path
+    step: int
+    metric: tuple[str, float] | None
+    writer: Writer
 
 
 class Checkpointer:
     """Saves, prunes and loads the checkpoints of one run. All ranks call every method together."""
 
-    def __init__(self, task: Task, engine: Any, run: Run, world: World, *, keep_last: int) -> None:  # noqa: ANN401
-        self.task, self.engine, self.run, self.world, self.keep_last = task, engine, run, world, keep_last
-        self.zero_stage = int(engine.zero_optimization_stage())
+    def __init__(
+        self,
+        task: Task,
+        engine: Any,  # noqa: ANN401
+        run: Run,
+        world: World,
+        *,
+        optimizer: str,
+        train: TrainSection,
+        averaged: Callable[[], dict[str, Tensor]] | None = None,
+    ) -> None:
+        self.task, self.engine, self.run, self.world = task, engine, run, world
+        self.optimizer, self.train = optimizer, train
+        #: Called by all ranks: the moving average of the weights by exported name, whole on rank 0, empty on others.
+        self.averaged = averaged
+        #: Its decay, which model.json says.
+        self.ema_decay: float | None = None
         #: The newest whole checkpoint.
         self.last: Path | None = None
+        #: Why the newest save failed; None where it did not.
+        self.failure: str | None = None
+        self._pending: _Pending | None = None
 
-    def save(self, state: TrainerState, metric: tuple[str, float] | None) -> Path:
-        """Write the checkpoint of `state.step`, then delete those that are no longer kept."""
-        partial = Path(on_rank_zero(self.world, lambda: str(self._begin(state.step))))
-        self.engine.save_checkpoint(str(partial), tag=DEEPSPEED_FOLDER, client_state={}, save_latest=False)
-        weights = exported_weights(self.task.exported(), self.world)
-        wait_for_all(self.world)
-        target = on_rank_zero(self.world, lambda: str(self._finish(partial, weights, state, metric)))
-        self.last = Path(target)
-        return self.last
+    def save(self, state: TrainerState, metric: tuple[str, float] | None, *, last: bool = False) -> None:
+        """Begin the checkpoint of `state.step`; `settle` ends it, and the last one of a process ends here.
+
+        A save that is still under way is waited for. A disk that refuses is no error: training goes on, and `failure`
+        says why until a save succeeds.
+        """
+        self.settle(wait=True)
+        partial, refusal = on_rank_zero(self.world, lambda: self._begin(state.step))
+        if refusal is not None:
+            self._fail(state.step, refusal)
+            return
+        writer = Writer(Path(partial), self._contents(state, metric))
+        self._pending = _Pending(Path(partial), state.step, metric, writer)
+        if last or not self.train.save_in_background:
+            self.settle(wait=True)
+
+    def settle(self, *, wait: bool = False) -> bool:
+        """Publish the save under way if all ranks have written their part. Whether `last` or `failure` is new."""
+        pending = self._pending
+        if pending is None or (not wait and largest(self.world, int(pending.writer.busy))):
+            return False
+        self._pending = None
+        written = gather(self.world, pending.writer.result())
+        refusal = next((part.refusal for part in written if part.refusal is not None), None)
+        if refusal is None:
+            files = {name: file for part in written for name, file in part.files.items()}
+            refusal = on_rank_zero(self.world, lambda: self._publish(pending, files))
+        if refusal is not None:
+            on_rank_zero(self.world, lambda: shutil.rmtree(pending.directory, ignore_errors=True))
+            self._fail(pending.step, refusal)
+            return True
+        self.last, self.failure = self.run.checkpoints / checkpoint_name(pending.step), None
+        return True
+
+    def fallback(self) -> str:
+        """Where a run that ends now would go on, for people."""
+        return "there is no earlier checkpoint" if self.last is None else f"the last good checkpoint is {self.last}"
 
     def load(self, checkpoint: Checkpoint) -> TrainerState:
-        """Put model, optimizer and counters where they were. The files were verified by `choose`."""
-        where, _ = self.engine.load_checkpoint(str(checkpoint.directory), tag=DEEPSPEED_FOLDER)
-        if where is None:
-            raise CheckpointError(f"{checkpoint.directory}: DeepSpeed found nothing to load in it")
+        """Put optimizer and counters where they were; `restore_weights` has done so with the model."""
         document = json.loads((checkpoint.directory / TRAINER_NAME).read_text(encoding="utf-8"))
+        # Only files whose hashes were compared; others may lie beside them.
+        names = [name for name in checkpoint.manifest.files if name.startswith(_OPTIMIZER_PREFIX)]
+        files = [checkpoint.directory / name for name in names]
+        restore_state(self.engine, self.world, files, document["optimizer_groups"])
         self.last = checkpoint.directory
-        return TrainerState(**document)
+        return TrainerState(**document["state"])
 
-    def _begin(self, step: int) -> Path:
+    def _begin(self, step: int) -> tuple[str, str | None]:
         """Clear what killed saves left, and make an empty directory for this one."""
-        clear_leftovers(self.run)
-        partial = self.run.checkpoints / f".{checkpoint_name(step)}.partial-{os.urandom(4).hex()}"
-        partial.mkdir()
-        return partial
-
-    def _finish(
-        self, partial: Path, weights: dict[str, Any], state: TrainerState, metric: tuple[str, float] | None
-    ) -> Path:
-        """Write what rank 0 writes, hash everything, publish, prune."""
-        write_model(partial, self.task, weights, step=state.step, metric=metric)
-        (partial / TRAINER_NAME).write_text(json.dumps(asdict(state), indent=2) + "\n", encoding="utf-8")
-        # DeepSpeed adds a script for its own format; a checkpoint holds no code.
-        for script in partial.glob("*.py"):
-            script.unlink()
-        write_manifest(
-            partial,
-            step=state.step,
-            family=self.task.family,
-            verb=self.task.verb,
-            world_size=self.world.size,
-            zero_stage=self.zero_stage,
-            metric=metric,
-        )
-        target = self.run.checkpoints / checkpoint_name(state.step)
-        if target.exists():
-            # A damaged one, or one of another start; it gives way only now that its successor is whole.
-            _remove(target)
-        publish(partial, target)
-        prune(self.run, self.keep_last)
-        return target
-
-
-def choose(run: Run, world: World, *, zero_stage: int) -> Checkpoint | None:
-    """The newest checkpoint whose every byte is as its manifest says; None in a run that has none yet.
-
-    A damaged one is passed over with a warning; where all are damaged, or none fits this start, the run is refused.
-    """
-    return on_rank_zero(world, lambda: _choose(run, world, zero_stage))
-
-
-def prune(run: Run, keep_last: int) -> None:
-    """Delete all but the newest `keep_last` checkpoints and the best by validation."""
-    checkpoints = run.whole_checkpoints()
-    best = best_checkpoint(checkpoints)
-    kept = {checkpoint.directory for checkpoint in (*checkpoints[-keep_last:], *([best] if best else []))}
-    for checkpoint in checkpoints:
-        if checkpoint.directory not in kept:
-            _remove(checkpoint.directory)
-
-
-def clear_leftovers(run: Run) -> None:
-    """Delete what saves and deletions that were killed left behind."""
-    for leftover in run.checkpoints.glob(_LEFTOVERS):
-        shutil.rmtree(leftover)
-
-
-def _choose(run: Run, world: World, zero_stage: int) -> Checkpoint | None:
-    clear_leftovers(run)
-    whole = run.whole_checkpoints()
-    present = sorted(run.checkpoints.glob(STEP_PATTERN))
-    for damaged in {*present} - {checkpoint.directory for checkpoint in whole}:
-        console.warn(f"{damaged}: not a whole checkpoint, passed over")
-    for checkpoint in reversed(whole):
+        partial = partial_of(self.run.checkpoints / checkpoint_name(step))
         try:
-            verify(checkpoint.directory)
-        except CheckpointError as error:
-            console.warn(f"{error.message}; passed over")
-            continue
-        _check_fits(checkpoint, world, zero_stage)
-        return checkpoint
-    if present:
-        raise RunError(
-            f"{run.path}: holds {len(present)} checkpoints and none is whole", hint="start again in another --output"
-        )
-    return None
+            clear_leftovers(self.run)
+            partial.mkdir()
+        except OSError as error:
+            return "", refusal_of(error)
+        return str(partial), None
+
+    def _contents(self, state: TrainerState, metric: tuple[str, float] | None) -> Contents:
+        """Copies of what this rank writes, as they are now."""
+        averaged = self.averaged
+        exported = exported_weights(self.task.exported(), self.world) if averaged is None else averaged()
+        weights = remaining_weights(self.task, self.world, averaged=averaged is not None)
+        name = f"{_OPTIMIZER_PREFIX}rank-{self.world.rank:05d}.safetensors"
+        contents: Contents = {name: captured_state(self.engine, self.world)}
+        if self.world.rank == 0:
+            trainer = {
+                "state": asdict(state),
+                "optimizer_groups": captured_groups(self.engine),
+                "averaged": averaged is not None,
+            }
+            contents[TRAINER_NAME] = json.dumps(trainer, indent=2) + "\n"
+            contents[DESCRIPTION_NAME] = model_description(
+                self.task, step=state.step, metric=metric, ema_decay=self.ema_decay
+            )
+            contents[MODEL_NAME] = exported
+            if weights:
+                contents[WEIGHTS_NAME] = weights
+        return contents
+
+    def _publish(self, pending: _Pending, files: dict[str, CheckpointFile]) -> str | None:
+        """On rank 0: the manifest, the name, and only then the end of checkpoints that are no longer kept."""
+        try:
+            write_manifest(
+                pending.directory,
+                step=pending.step,
+                family=self.task.family,
+                verb=self.task.verb,
+                world_size=self.world.size,
+                zero_stage=int(self.engine.zero_optimization_stage()),
+                optimizer=self.optimizer,
+                metric=pending.metric,
+                files=files,
+            )
+            target = self.run.checkpoints / checkpoint_name(pending.step)
+            if target.exists():
+                # A damaged one, or one of another start; it gives way only now that its successor is whole.
+                remove(target)
+            publish(pending.directory, target)
+        except OSError as error:
+            return refusal_of(error)
+        try:
+            prune(self.run, keep_last=self.train.keep_last, keep_every=self.train.keep_every)
+        except OSError as error:
+            console.warn(f"an old checkpoint could not be deleted ({refusal_of(error)})")
+        return None
+
+    def _fail(self, step: int, refusal: str) -> None:
+        self.failure = f"the checkpoint of step {step} could not be saved ({refusal})"
+        self.run.say(f"{self.failure}; {self.fallback()}", console.warn)
 
 
-def _check_fits(checkpoint: Checkpoint, world: World, zero_stage: int) -> None:
-    manifest = checkpoint.manifest
-    if manifest.zero_stage != zero_stage:
-        raise RunError(
-            f"{checkpoint.directory}: saved with engine.zero_stage {manifest.zero_stage}, "
-            f"this start asks for {zero_stage}",
-            hint=f"--set engine.zero_stage={manifest.zero_stage}",
-        )
-    # At stage 0 every rank holds everything, and rank 0 has saved it: any number of processes can go on.
-    if manifest.world_size != world.size and zero_stage != 0:
-        raise RunError(
-            f"{checkpoint.directory}: saved by {manifest.world_size} processes, this start has {world.size}; "
-            f"optimizer state of ZeRO {zero_stage} is sharded by process",
-            hint=f"resume with {manifest.world_size} processes",
-        )
-
-
-def _remove(directory: Path) -> None:
-    """Delete a checkpoint so that a kill in between leaves no half of one under its name."""
-    doomed = directory.with_name(f".{directory.name}.partial-{os.urandom(4).hex()}")
-    directory.rename(doomed)
-    shutil.rmtree(doomed)
+def averaged_weights(checkpoint: Checkpoint) -> dict[str, Tensor] | None:
+    """The moving average of the weights by exported name, whole, on the CPU; None where the run had none."""
+    document = json.loads((checkpoint.directory / TRAINER_NAME).read_text(encoding="utf-8"))
+    return load_file(checkpoint.directory / MODEL_NAME) if document["averaged"] else None

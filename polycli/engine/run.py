@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -65,15 +66,20 @@ class Run:
             write_atomically(self.path / name, json.dumps(document, indent=2) + "\n")
 
     def write_status(self, state: State, *, step: int, checkpoint: Path | None, message: str = "") -> None:
-        """Say in status.json how the run stands; shell scripts read it, since torchrun hides exit codes."""
-        shown = None if checkpoint is None else checkpoint.relative_to(self.path).as_posix()
-        self.write_json(STATUS_NAME, {"state": state, "step": step, "checkpoint": shown, "message": message})
+        """Say in status.json how the run stands; shell scripts read it, since torchrun hides exit codes.
+
+        A disk that refuses is a warning, for training goes on.
+        """
+        if self.world.rank == 0:
+            shown = None if checkpoint is None else checkpoint.relative_to(self.path).as_posix()
+            document = {"state": state, "step": step, "checkpoint": shown, "message": message}
+            _write_if_possible(self.path / STATUS_NAME, json.dumps(document, indent=2) + "\n")
 
     def fail(self, message: str) -> None:
         """Mark the run as failed; the rank that failed does this itself, since rank 0 may be waiting for it."""
         status = read_status(self.path) or {}
         document = {"step": 0, "checkpoint": None, **status, "state": "failed", "message": message}
-        write_atomically(self.path / STATUS_NAME, json.dumps(document, indent=2) + "\n")
+        _write_if_possible(self.path / STATUS_NAME, json.dumps(document, indent=2) + "\n")
 
     def say(self, message: str, speak: Callable[[str], None] = console.say) -> None:
         """Say something to the user and keep it in log.txt; `speak` may be `console.note` or `console.warn`."""
@@ -82,8 +88,9 @@ class Run:
 
     def log(self, message: str) -> None:
         """A line in log.txt, with the time."""
+        # On a disk that is full the screen alone has it.
         if self.world.rank == 0:
-            with (self.path / LOG_NAME).open("a", encoding="utf-8") as file:
+            with contextlib.suppress(OSError), (self.path / LOG_NAME).open("a", encoding="utf-8") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
 
     def close(self) -> None:
@@ -105,11 +112,22 @@ def read_status(path: Path) -> dict[str, Any] | None:
 def write_atomically(path: Path, text: str) -> None:
     """Replace a file by another in one rename, so that a reader sees the one or the other."""
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _write_if_possible(path: Path, text: str) -> None:
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        console.warn(f"{path}: cannot be written ({error.strerror}), and still says what it said before")
 
 
 def _enter(path: Path, recipe_text: str, resume: ResumePolicy, lock: list[IO[str]]) -> bool:

@@ -20,19 +20,21 @@ from polycli import console
 from polycli.checkpoints.manifest import Checkpoint
 from polycli.engine import agreement
 from polycli.engine.backend import EvaluationForward, device_of, start_engine
-from polycli.engine.checkpointing import Checkpointer, TrainerState, choose
+from polycli.engine.checkpointing import Checkpointer, TrainerState
 from polycli.engine.config import check_sections
+from polycli.engine.export import restore_weights
 from polycli.engine.metrics import MetricsFile, SpeedMeter, peak_flops, peak_memory
 from polycli.engine.numerics import StepReport, explain_bad_step, report_of_step
 from polycli.engine.prefetch import Prefetcher
 from polycli.engine.randomness import seed_step
+from polycli.engine.retention import choose
 from polycli.engine.run import METRICS_NAME, Run, State
 from polycli.engine.schedule import learning_rate_factor, warmup_steps
 from polycli.engine.signals import StopRequest
 from polycli.engine.stepper import Stepper, StepResult
 from polycli.engine.task import Task
 from polycli.engine.trackers import Trackers
-from polycli.errors import BadNumbersError, PolycliError, PreemptedError, TrainingError, UserError
+from polycli.errors import BadNumbersError, PolycliError, PreemptedError, SaveError, TrainingError, UserError
 from polycli.launch import GRACE_SECONDS, LOCAL_RANKS_VARIABLE, World
 from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, TrainSection
 
@@ -73,10 +75,13 @@ def train(
     sections = Sections(optim, schedule, train, engine, log)
     try:
         with _failures_in(run), StopRequest() as stop:
-            checkpoint = choose(run, world, zero_stage=engine.zero_stage)
+            checkpoint = choose(run, world, optimizer=optim.name)
             if checkpoint is not None and checkpoint.manifest.step >= train.steps:
                 run.say(f"{run.path}: complete already, at step {checkpoint.manifest.step}")
                 return TrainOutcome(checkpoint.manifest.step, checkpoint.directory, {}, 0)
+            if checkpoint is not None:
+                # DeepSpeed makes its shards and master copies of the weights that it finds.
+                restore_weights(task, checkpoint)
             loop = _Loop(task, sections, run, world, stop)
             loop.begin(checkpoint)
             return loop.run_to_the_end(workers)
@@ -104,7 +109,9 @@ class _Loop:
         self.device = device_of(world)
         self.engine = start_engine(task.model, sections.optim, sections.engine, world)
         self.stepper = Stepper(self.engine, device=self.device, clip_norm=sections.optim.clip_norm)
-        self.checkpointer = Checkpointer(task, self.engine, run, world, keep_last=sections.train.keep_last)
+        self.checkpointer = Checkpointer(
+            task, self.engine, run, world, optimizer=sections.optim.name, train=sections.train
+        )
         self.metrics = MetricsFile(run.path / METRICS_NAME, writes=world.rank == 0)
         peak = peak_flops(self.device, sections.engine.precision)
         self.meter = SpeedMeter(None if peak is None else peak * world.size, task.flops_per_step())
@@ -117,13 +124,14 @@ class _Loop:
             self.state = self.checkpointer.load(checkpoint)
         self.metrics.cut_back(self.state.step)
         self.trackers = Trackers(self.sections.log, self.run, step=self.state.step)
-        processes = "1 process" if self.world.size == 1 else f"{self.world.size} processes"
         start = f"from {checkpoint.directory}" if checkpoint is not None else "from the beginning"
         engine, schedule = self.sections.engine, self.sections.schedule
         self.run.say(
             f"{self.task.verb} {self.task.family}: step {self.state.step} to {self.steps}, {start}; "
-            f"{processes}, ZeRO {engine.zero_stage}, {engine.precision}, into {self.run.path}"
+            f"{_processes(self.world.size)}, ZeRO {engine.zero_stage}, {engine.precision}, into {self.run.path}"
         )
+        if checkpoint is not None and (change := _change_of_layout(checkpoint, self.world, engine)):
+            self.run.say(change, console.note)
         if schedule.warmup_steps > self.steps:
             warmup = warmup_steps(schedule, self.steps)
             self.run.say(
@@ -195,9 +203,11 @@ class _Loop:
         self._record("bad_step", {"reason": bad.reason, "samples": bad.samples}, {})
         self.run.say(f"step {step}: {bad}; skipped by all ranks", console.warn)
         if self.state.consecutive_bad_steps >= most:
-            good = self.checkpointer.last
-            hint = f"the last good checkpoint is {good}" if good is not None else "there is no checkpoint before it"
-            raise BadNumbersError(f"step {step}: {bad}; {most} bad steps in a row (train.max_bad_steps)", hint=hint)
+            self.checkpointer.settle(wait=True)
+            raise BadNumbersError(
+                f"step {step}: {bad}; {most} bad steps in a row (train.max_bad_steps)",
+                hint=self.checkpointer.fallback(),
+            )
 
     def _validate_and_save(self) -> None:
         """What is due after a step: a validation, a checkpoint, a stop."""
@@ -209,8 +219,12 @@ class _Loop:
         if last or step % settings.validate_every == 0:
             metric = self._validate()
         if last or stop or step % settings.checkpoint_every == 0:
-            self.checkpointer.save(self.state, metric)
-            self._status("running")
+            self.checkpointer.save(self.state, metric, last=last or bool(stop))
+            self._status("running", self.checkpointer.failure or "")
+        elif self.checkpointer.settle():
+            self._status("running", self.checkpointer.failure or "")
+        if (last or stop) and self.checkpointer.failure is not None:
+            raise SaveError(self.checkpointer.failure, hint=self.checkpointer.fallback())
         if stop:
             name = signal.Signals(stop).name
             self._status("preempted", f"stopped by {name}")
@@ -240,6 +254,21 @@ class _Loop:
 
     def _status(self, state: State, message: str = "") -> None:
         self.run.write_status(state, step=self.state.step, checkpoint=self.checkpointer.last, message=message)
+
+
+def _processes(count: int) -> str:
+    return "1 process" if count == 1 else f"{count} processes"
+
+
+def _change_of_layout(checkpoint: Checkpoint, world: World, engine: EngineSection) -> str:
+    """A sentence where the checkpoint comes from another number of processes or another ZeRO stage, else nothing."""
+    before = (checkpoint.manifest.world_size, checkpoint.manifest.zero_stage)
+    if before == (world.size, engine.zero_stage):
+        return ""
+    return (
+        f"saved by {_processes(before[0])} at ZeRO {before[1]}, resumed by {_processes(world.size)} at ZeRO "
+        f"{engine.zero_stage}: optimizer state is distributed anew, every global batch keeps its samples"
+    )
 
 
 @contextmanager

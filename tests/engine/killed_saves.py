@@ -19,18 +19,27 @@ sys.path.insert(0, str(Path(__file__).parent))
 from toy import ToyTask, train_toy
 
 from polycli.checkpoints.manifest import verify
-from polycli.engine import checkpointing
 from polycli.engine.backend import load_deepspeed
 from polycli.launch import join_process_group
 
-#: Where the process dies: in place of this function's call in the save of step 6, the second one.
-POINTS = ("exported_weights", "write_model", "write_manifest", "publish", "prune", "shutil.rmtree")
+#: Where the process dies: in place of this call of a function, which is one in the save of step 6, the second one.
+POINTS = {
+    "polycli.engine.checkpointing.exported_weights": 2,
+    "polycli.engine.checkpointing.Writer": 2,
+    # Every save has two files of tensors, written by a thread of their own.
+    "polycli.engine.saving.write_tensors": 4,
+    "polycli.engine.checkpointing.write_manifest": 2,
+    "polycli.engine.checkpointing.publish": 2,
+    "polycli.engine.checkpointing.prune": 2,
+    # The first checkpoint without a validation is pruned when the second one is whole.
+    "shutil.rmtree": 1,
+}
 
 
 def killed_in_place_of(name: str, call: int) -> None:
-    """Have the `call`-th call of a function of `checkpointing` end the process."""
+    """Have the `call`-th call of a function end the process."""
     owner, _, function = name.rpartition(".")
-    holder: Any = getattr(checkpointing, owner) if owner else checkpointing
+    holder: Any = importlib.import_module(owner)
     real, calls = getattr(holder, function), [0]
 
     def deadly(*arguments: Any, **options: Any) -> Any:
@@ -68,12 +77,11 @@ def main(folder: Path) -> None:
     load_deepspeed()
     importlib.import_module("torch._dynamo")  # every start would import it otherwise, with its first optimizer
     report: dict[str, Any] = {"whole": {"ended": in_a_process(lambda: train_nine_steps(folder / "whole"))}}
-    for point in POINTS:
+    for point, call in POINTS.items():
         run = folder / point
 
-        def killed(run: Path = run, point: str = point) -> None:
-            # The first checkpoint without a validation is pruned when the second one is whole.
-            killed_in_place_of(point, call=1 if point == "shutil.rmtree" else 2)
+        def killed(run: Path = run, point: str = point, call: int = call) -> None:
+            killed_in_place_of(point, call=call)
             train_nine_steps(run)
 
         ended = in_a_process(killed)

@@ -113,11 +113,12 @@ def test_at_stage_0_one_process_goes_on_with_the_run_of_two(scenarios, toy, worl
 @pytest.mark.parametrize(
     ("point", "left"),
     [
-        ("exported_weights", ["step-00000003"]),
-        ("write_model", ["step-00000003"]),
-        ("write_manifest", ["step-00000003"]),
-        ("publish", ["step-00000003"]),
-        ("prune", ["step-00000003", "step-00000006"]),
+        ("polycli.engine.checkpointing.exported_weights", ["step-00000003"]),
+        ("polycli.engine.checkpointing.Writer", ["step-00000003"]),
+        ("polycli.engine.saving.write_tensors", ["step-00000003"]),
+        ("polycli.engine.checkpointing.write_manifest", ["step-00000003"]),
+        ("polycli.engine.checkpointing.publish", ["step-00000003"]),
+        ("polycli.engine.checkpointing.prune", ["step-00000003", "step-00000006"]),
         ("shutil.rmtree", ["step-00000006"]),
     ],
 )
