@@ -1,0 +1,74 @@
+"""From nanomaggies to what the image encoder sees: an asinh stretch that keeps colours, and a crop to the middle.
+
+Lupton et al. 2004, with the constants of the Legacy Surveys' viewer that AstroCLIP uses (Parker et al. 2024, 4.1).
+Batched, on the device that the cutouts are on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from polycli.astroclip.sections import BANDS
+from polycli.errors import UserError
+
+#: By band: place among (red, green, blue) of the output, and factor on the flux.
+PLANES = {"z": (0, 2.2), "r": (1, 3.4), "g": (2, 6.0)}
+#: Added to every scaled flux, in nanomaggies.
+OFFSET = 0.03
+#: How soon the stretch turns from linear to logarithmic.
+STRETCH = 20.0
+
+
+def to_rgb(flux: Float[Tensor, "*b c h w"], bands: Sequence[str] = BANDS) -> Float[Tensor, "*b 3 h w"]:
+    """Colours between 0 and 1, planes in the order z, r, g, from cutouts in nanomaggies whose planes are `bands`.
+
+    Every pixel keeps its colour: all planes are multiplied by the stretch of their mean.
+
+    Raises:
+        UserError: `flux` is not (..., C, H, W) with one plane per band, or a band has no colour here.
+    """
+    _check(flux, bands)
+    order = sorted(range(len(bands)), key=lambda place: PLANES[bands[place]][0])
+    # One plane at a time, not one reordered copy of all: the copy costs as much as the stretch.
+    planes = [flux[..., place, :, :].float() * PLANES[bands[place]][1] + OFFSET for place in order]
+    intensity = sum(plane.clamp(min=0) for plane in planes) / len(planes)
+    stretched = torch.asinh(STRETCH * intensity) / STRETCH**0.5
+    # Where nothing is above zero the stretch is zero too; the published code divides by this number there.
+    ratio = stretched / torch.where(intensity == 0, 1e-6, intensity)
+    return torch.stack([(plane * ratio).clamp(0, 1) for plane in planes], dim=-3)
+
+
+def centre_crop(images: Float[Tensor, "*b c h w"], size: int) -> Float[Tensor, "*b c s s"]:
+    """The middle `size` x `size` pixels; of 152 and 144, four are left out on each side.
+
+    Raises:
+        UserError: the images are smaller than that.
+    """
+    height, width = images.shape[-2:]
+    if height < size or width < size:
+        raise UserError(f"cutouts are {height} x {width} pixels, the model's input is {size} x {size}")
+    top, left = round((height - size) / 2), round((width - size) / 2)
+    return images[..., top : top + size, left : left + size]
+
+
+def model_input(flux: Float[Tensor, "b c h w"], size: int, bands: Sequence[str] = BANDS) -> Float[Tensor, "b 3 s s"]:
+    """Cutouts in nanomaggies to the image encoder's input: the crop first, since it leaves less to stretch."""
+    return to_rgb(centre_crop(flux, size), bands)
+
+
+def _check(flux: Tensor, bands: Sequence[str]) -> None:
+    unknown = [band for band in bands if band not in PLANES]
+    if unknown or len(set(bands)) != len(PLANES):
+        raise UserError(f"the bands are {', '.join(bands)}; a colour image needs each of {', '.join(BANDS)} once")
+    if flux.ndim < 3 or flux.shape[-3] != len(bands):
+        shape = tuple(flux.shape)
+        turned = flux.ndim >= 3 and flux.shape[-1] == len(bands)
+        raise UserError(
+            f"cutouts are {shape}, (..., {len(bands)}, height, width) was expected"
+            + ("; the bands seem to be the last axis" if turned else ""),
+            hint="move the axis of the bands: numpy.moveaxis(images, -1, -3)" if turned else None,
+        )

@@ -1,0 +1,146 @@
+"""What a recipe may say about the networks: image encoder, spectrum encoder, heads. Pure pydantic, no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from polycli.sections import Section
+
+#: Bands of the model's input in the order in which stores have them; `to_rgb` turns them round.
+BANDS = ("g", "r", "z")
+
+
+class ImageSection(Section):
+    """The image encoder: a vision transformer as DINOv2 has it (Oquab et al. 2023), or a ResNet-50."""
+
+    name: Literal["vit", "resnet50"] = Field("vit", description="resnet50 has no sizes but those of its name")
+    size: PositiveInt = Field(144, description="pixels along one side of the model's input; cutouts are cropped to it")
+    patch_size: PositiveInt = Field(12, description="pixels per token and axis")
+    embed_dim: PositiveInt = Field(1024, description="width; 192, 384, 768, 1024 for tiny, small, base, large")
+    depth: PositiveInt = Field(24, description="blocks; 12, 12, 12, 24 for tiny, small, base, large")
+    num_heads: PositiveInt = Field(16, description="attention heads; 3, 6, 12, 16 for tiny, small, base, large")
+    layer_scale: PositiveFloat = Field(
+        1e-5, description="initial factor on every residual branch, as published; short runs learn faster from 0.1"
+    )
+    drop_path: NonNegativeFloat = Field(0.0, lt=1, description="stochastic depth of the last block; rises from 0")
+
+    @model_validator(mode="after")
+    def _divisible(self) -> ImageSection:
+        if self.name == "vit" and self.embed_dim % self.num_heads:
+            raise ValueError(f"embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}")
+        if self.name == "vit" and self.size % self.patch_size:
+            raise ValueError(f"size {self.size} is not divisible by patch_size {self.patch_size}")
+        return self
+
+    @property
+    def features(self) -> int:
+        """Length of the pooled feature vector."""
+        return self.embed_dim if self.name == "vit" else 2048
+
+
+class SpectrumSection(Section):
+    """The spectrum encoder, SpecFormer (Parker et al. 2024, section 4.2)."""
+
+    embed_dim: PositiveInt = Field(768, description="width")
+    depth: PositiveInt = Field(6, description="blocks")
+    num_heads: PositiveInt = Field(6, description="attention heads")
+    section_length: PositiveInt = Field(20, description="pixels per token")
+    section_step: PositiveInt = Field(10, description="pixels from the start of one token to that of the next")
+    max_length: PositiveInt = Field(800, description="most tokens that there are positions for")
+    dropout: NonNegativeFloat = Field(0.0, lt=1)
+    inputs: tuple[Literal["ivar", "mask"], ...] = Field(
+        (), description="what the tokens see besides the flux; the added weights start at zero, so that training starts"
+        " from the published model"
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _sound(self) -> SpectrumSection:
+        if self.embed_dim % self.num_heads:
+            raise ValueError(f"embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}")
+        if self.section_step > self.section_length:
+            raise ValueError(f"section_step {self.section_step} is longer than section_length {self.section_length}")
+        if len(set(self.inputs)) != len(self.inputs):
+            raise ValueError("inputs names one input twice")
+        return self
+
+    @property
+    def token_features(self) -> int:
+        """Numbers per token: two for mean and deviation, then the pixels."""
+        return self.section_length + 2
+
+
+class HeadSection(Section):
+    """What takes the encoders' outputs into the common space.
+
+    MNRAS version (Parker et al. 2024): cross-attention of a learned query over the tokens, for both, 1024 numbers.
+    Workshop version (Lanusse et al. 2023): two linear layers on the image's pooled features, 128 numbers.
+    """
+
+    embed_dim: PositiveInt = Field(1024, description="length of the vectors; 1024 (MNRAS) or 128 (workshop)")
+    num_heads: PositiveInt = Field(4, description="of the cross-attention")
+    dropout: NonNegativeFloat = Field(0.1, lt=1)
+    image: Literal["cross_attention", "mlp"] = Field("cross_attention", description="mlp in the workshop version")
+    image_tokens: Literal["patches", "all"] = Field(
+        "patches",
+        description="of a ViT: patches alone and without their positions, as published, or all with positions",
+    )
+    image_residual: bool = Field(
+        False, description="add the image head's last layers to their input, as the spectrum head does; published: no"
+    )
+
+    @model_validator(mode="after")
+    def _divisible(self) -> HeadSection:
+        if self.embed_dim % self.num_heads:
+            raise ValueError(f"embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}")
+        return self
+
+
+class PropertySection(Section):
+    """A small network from embeddings to properties; what `finetune` trains."""
+
+    modalities: tuple[Literal["image", "spectrum"], ...] = Field(
+        ("image", "spectrum"), min_length=1, description="whose embeddings it sees, one behind the other"
+    )
+    hidden: tuple[PositiveInt, ...] = Field((64, 64), description="widths of its hidden layers; () is a linear head")
+    dropout: NonNegativeFloat = Field(0.1, lt=1)
+    regression: tuple[str, ...] = Field((), description="columns predicted as numbers, such as redshift and logm")
+    classification: dict[str, tuple[str, ...]] = Field(
+        {}, description="columns predicted as classes, and the classes; those of the training rows where empty"
+    )
+    quantiles: tuple[float, ...] = Field(
+        (), description="predict these quantiles (pinball loss) instead of the mean (squared error)"
+    )
+    source: Literal["embedding", "backbone"] = Field(
+        "embedding", description="what is seen: the aligned vectors, or the encoders' features before the heads"
+    )
+
+    @model_validator(mode="after")
+    def _sound(self) -> PropertySection:
+        if not self.regression and not self.classification:
+            raise ValueError("regression and classification are both empty: nothing to predict")
+        if any(not 0 < quantile < 1 for quantile in self.quantiles) or list(self.quantiles) != sorted(self.quantiles):
+            raise ValueError("quantiles lie between 0 and 1 and rise")
+        if both := sorted(set(self.regression) & set(self.classification)):
+            raise ValueError(f"{both[0]} stands under regression and under classification")
+        return self
+
+
+class ModelSection(Section):
+    """An image encoder, a spectrum encoder, or both; with heads they are aligned."""
+
+    image: ImageSection | None = None
+    spectrum: SpectrumSection | None = None
+    heads: HeadSection | None = None
+    properties: PropertySection | None = None
+
+    @model_validator(mode="after")
+    def _sound(self) -> ModelSection:
+        if self.image is None and self.spectrum is None:
+            raise ValueError("neither image nor spectrum is there")
+        if self.properties is not None:
+            missing = [name for name in self.properties.modalities if getattr(self, name) is None]
+            if missing:
+                raise ValueError(f"properties.modalities names {missing[0]}, and there is no {missing[0]} encoder")
+        return self

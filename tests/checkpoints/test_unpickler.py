@@ -1,0 +1,62 @@
+"""Objects of other projects become inert stubs; whatever else a pickle asks for is refused before it is made."""
+
+import argparse
+import collections
+
+import pytest
+import torch
+from torch import nn
+
+from polycli.checkpoints.tensors import read_packed, read_state_dict
+from polycli.checkpoints.unpickler import RefusedGlobalError, Stub, load_with_stubs
+from polycli.errors import CheckpointError
+
+TENSORS = collections.OrderedDict(weight=torch.arange(6.0).view(2, 3), half=torch.ones(2, dtype=torch.float16))
+
+
+def test_modules_become_stubs_and_tensors_stay_tensors(tmp_path):
+    torch.save({"state_dict": TENSORS, "module": nn.Linear(2, 2), "dtype": torch.float32}, tmp_path / "file")
+
+    found = load_with_stubs(tmp_path / "file", ["torch.nn."])
+
+    assert isinstance(found["module"], Stub)
+    assert not vars(found["module"])
+    assert found["dtype"] is torch.float32
+    assert torch.equal(found["state_dict"]["weight"], TENSORS["weight"])
+
+
+def test_files_of_before_2020_are_read_alike(tmp_path):
+    packed = {"state_dict": TENSORS, "extra": nn.Linear(2, 2)}
+    torch.save(packed, tmp_path / "file", _use_new_zipfile_serialization=False)
+
+    assert torch.equal(read_state_dict(tmp_path / "file", stubs=["torch.nn."])["weight"], TENSORS["weight"])
+
+
+@pytest.mark.parametrize("stubs", [["torch.nn."], ["torch.nn.", "dinov2."]])
+def test_every_other_global_is_refused_by_name(tmp_path, stubs):
+    torch.save({"state_dict": TENSORS, "extra": argparse.Namespace(a=nn.Linear(1, 1))}, tmp_path / "file")
+
+    with pytest.raises(RefusedGlobalError, match=r"argparse\.Namespace"):
+        load_with_stubs(tmp_path / "file", stubs)
+    with pytest.raises(CheckpointError, match=r"asks to load the Python object argparse\.Namespace"):
+        read_state_dict(tmp_path / "file", stubs=stubs)
+
+
+def test_without_stubs_modules_are_refused(tmp_path):
+    torch.save({"state_dict": TENSORS, "extra": nn.Linear(2, 2)}, tmp_path / "file")
+    with pytest.raises(CheckpointError, match=r"torch\.nn\.modules\.linear\.Linear"):
+        read_packed(tmp_path / "file")
+
+
+def test_a_cut_file_is_damaged(tmp_path):
+    torch.save({"state_dict": TENSORS}, tmp_path / "file")
+    (tmp_path / "file").write_bytes((tmp_path / "file").read_bytes()[:-200])
+    with pytest.raises(CheckpointError, match="damaged or truncated"):
+        read_packed(tmp_path / "file", stubs=["torch.nn."])
+
+
+def test_settings_are_numbers_and_texts_alone(tmp_path):
+    beside = {"num_heads": 4, "name": "a", "module": nn.Linear(1, 1), "list": [1]}
+    torch.save({"state_dict": TENSORS, "hyper_parameters": beside}, tmp_path / "file")
+
+    assert read_packed(tmp_path / "file", stubs=["torch.nn."]).settings == {"num_heads": 4, "name": "a"}
