@@ -1,1 +1,1 @@
-"""Where the records of `prepare xval` come from: one file for each source."""
+"""What records can come from: one file per source."""

@@ -1,0 +1,358 @@
+"""From values to the neutral form: one walk over each record, every number and piece of structure one token.
+
+The walk only appends to lists; arrays are made once for many records, which is what makes it fast.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.xval import structure
+from polycli.xval.keypaths import TOP, KeyPatterns, child_path
+from polycli.xval.number_text import split_text
+from polycli.xval.records import Records
+from polycli.xval.structure import (
+    CLOSE_LIST,
+    CLOSE_OBJECT,
+    COLON,
+    COMMA,
+    FALSE,
+    LITERAL,
+    NULL,
+    NUM_CHAR,
+    OPEN_LIST,
+    OPEN_OBJECT,
+    QUOTE,
+    TEXT,
+    TRUE,
+    spelled,
+)
+from polycli.xval.values import FreeText, NumberLiteral, Record, RecordError, Value
+from polycli.xval.vocabulary import Vocabulary
+
+#: Integers up to this size are float64 exactly, each of them.
+_EXACT = 2**53
+#: Words of the coverage report.
+MISSING = "NaN or infinite numbers, as missing"
+AS_TEXT = "numbers that float64 cannot hold, as text"
+IDENTIFIERS = "numbers of text_keys, as text"
+
+
+@dataclass(frozen=True)
+class TokenRules:
+    """What the walk decides by key path."""
+
+    #: Numbers here are identifiers: they stay text.
+    text_keys: tuple[str, ...] = ()
+    #: Keys here are spelled in bytes instead of getting a token.
+    spell_keys: tuple[str, ...] = ()
+    #: Nulls here become a [NUM] whose value is NaN: to be filled in.
+    nulls: tuple[str, ...] = ()
+
+
+class _Place:
+    """One key path: its token, its number in the table of key paths, and where its keys lead."""
+
+    __slots__ = ("children", "fill", "is_text", "number", "path", "token")
+
+    def __init__(self, path: str, token: str, *, is_text: bool, fill: bool) -> None:
+        self.path = path
+        self.token = token
+        self.is_text = is_text
+        self.fill = fill
+        self.number = -1
+        self.children: dict[str, _Place] = {}
+
+
+class RecordEncoder:
+    """Walks values; what it has met stays in `tokens`, `numbers` and so on until `records` makes arrays of it.
+
+    With a vocabulary, keys that it lacks are spelled; without one every key that is met gets the next token.
+    """
+
+    def __init__(self, vocabulary: Vocabulary | None = None, rules: TokenRules = TokenRules()) -> None:
+        self._closed = vocabulary is not None
+        self._key_tokens = {} if vocabulary is None else {key: chr(i) for key, i in vocabulary.key_ids.items()}
+        self._text = KeyPatterns(rules.text_keys)
+        self._spell = KeyPatterns(rules.spell_keys)
+        self._nulls = KeyPatterns(rules.nulls)
+        self._top = self._place(TOP, "")
+        self.key_paths: list[str] = []
+        #: What was met and is worth telling, for the coverage report.
+        self.notes: Counter[str] = Counter()
+        #: By key path, whether or not numbers stand there: `hold_out` and `text_keys` must name one of them.
+        self.all_paths: dict[str, None] = {TOP: None}
+        self._pieces: list[str] = []
+        self._numbers: list[float] = []
+        self._integers: list[int] = []
+        self._spans: list[tuple[int, int]] = []
+        self._streams: list[str] = []
+        self._number_offsets = [0]
+        self.ids: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys that have a token, in the order of their tokens."""
+        return tuple(self._key_tokens)
+
+    def add(self, value: Value, *, id: str) -> None:  # noqa: A002
+        """Walk one record.
+
+        Raises:
+            RecordError: the value is nothing that JSON has, or is nested too deeply. Nothing of it is kept.
+        """
+        before = len(self._numbers), len(self._integers), len(self._spans), Counter(self.notes)
+        self._pieces = []
+        try:
+            self._value(value, self._top)
+        except (RecordError, RecursionError) as error:
+            del self._numbers[before[0] :], self._integers[before[1] :], self._spans[before[2] :]
+            self.notes = before[3]
+            if isinstance(error, RecursionError):
+                raise RecordError("is nested too deeply") from error
+            raise
+        self._streams.append(structure.merge_brackets("".join(self._pieces)))
+        self._number_offsets.append(len(self._numbers))
+        self.ids.append(id)
+
+    def records(self) -> Records:
+        """Everything so far, as arrays."""
+        lengths = np.fromiter(map(len, self._streams), dtype=np.int64, count=len(self._streams))
+        numbers = np.array(self._numbers, dtype=np.float64)
+        integers = np.zeros(len(numbers), dtype=np.bool_)
+        integers[np.array(self._integers, dtype=np.int64)] = True
+        return Records(
+            token_ids=structure.token_array("".join(self._streams)),
+            token_offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            numbers=numbers,
+            number_offsets=np.array(self._number_offsets, dtype=np.int64),
+            number_keys=self._keys_of_numbers(),
+            number_integers=integers,
+            key_paths=tuple(self.key_paths),
+            ids=tuple(self.ids),
+        )
+
+    def _keys_of_numbers(self) -> NDArray[np.int32]:
+        spans = np.array(self._spans, dtype=np.int64).reshape(-1, 2)
+        return np.repeat(spans[:, 0], spans[:, 1]).astype(np.int32)
+
+    def _place(self, path: str, token: str) -> _Place:
+        return _Place(path, token, is_text=self._text.match(path), fill=self._nulls.match(path))
+
+    def _child(self, place: _Place, key: object) -> _Place:
+        if not isinstance(key, str):
+            raise RecordError(f"has the key {key!r}, which is no text")
+        path = child_path(place.path, key)
+        self.all_paths[path] = None
+        token = self._key_tokens.get(key)
+        if token is None:
+            if self._closed or self._spell.match(path):
+                token = f"{QUOTE}{spelled(key)}{QUOTE}{COLON}"
+            else:
+                token = self._key_tokens[key] = chr(structure.FIRST_KEY + len(self._key_tokens))
+        elif not self._closed and self._spell.match(path):
+            token = f"{QUOTE}{spelled(key)}{QUOTE}{COLON}"
+        found = place.children[key] = self._place(path, token)
+        return found
+
+    def _value(self, value: Any, place: _Place) -> None:  # noqa: ANN401, C901, PLR0912  # one branch for each kind
+        kind = type(value)
+        if kind is float:
+            self._float(value, place)
+        elif kind is int:
+            self._integer(value, place)
+        elif kind is list:
+            self._list(value, place)
+        elif kind is dict:
+            self._object(value, place)
+        elif kind is str:
+            self._pieces.append(f"{QUOTE}{spelled(value)}{QUOTE}")
+        elif value is None:
+            if place.fill:
+                self._one_number(math.nan, place)
+            else:
+                self._pieces.append(NULL)
+        elif kind is bool:
+            self._pieces.append(TRUE if value else FALSE)
+        elif kind is NumberLiteral:
+            self._literal(value.text)
+            self.notes[AS_TEXT] += 1
+        elif kind is FreeText:
+            self._free_text(value.text, place)
+        elif isinstance(value, Mapping):
+            self._object(value, place)
+        elif isinstance(value, np.generic | np.ndarray):
+            self._value(value.tolist(), place)
+        elif isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+            self._list(list(value), place)
+        elif isinstance(value, float):  # a subclass of a plain type
+            self._float(float(value), place)
+        elif isinstance(value, int):
+            self._integer(int(value), place)
+        else:
+            raise RecordError(f"has a {kind.__name__} at {place.path}, which JSON does not have")
+
+    def _one_number(self, value: float, place: _Place) -> None:
+        self._numbers.append(value)
+        self._span(place, 1)
+        self._pieces.append(NUM_CHAR)
+
+    def _span(self, place: _Place, count: int) -> None:
+        """Note that the last `count` numbers stand at this place."""
+        if place.number < 0:
+            place.number = len(self.key_paths)
+            self.key_paths.append(place.path)
+        self._spans.append((place.number, count))
+
+    def _float(self, value: float, place: _Place) -> None:
+        if not math.isfinite(value):
+            self.notes[MISSING] += 1
+            self._value(None, place)
+        elif place.is_text:
+            self._literal(repr(value))
+            self.notes[IDENTIFIERS] += 1
+        else:
+            self._one_number(value, place)
+
+    def _integer(self, value: int, place: _Place) -> None:
+        if place.is_text:
+            self._literal(str(value))
+            self.notes[IDENTIFIERS] += 1
+        elif -_EXACT <= value <= _EXACT or _is_exact(value):
+            self._integers.append(len(self._numbers))
+            self._one_number(float(value), place)
+        else:
+            self._literal(_digits(value))
+            self.notes[AS_TEXT] += 1
+
+    def _literal(self, text: str) -> None:
+        self._pieces.append(f"{LITERAL}{spelled(text)}{LITERAL}")
+
+    def _list(self, values: Sequence[Any], place: _Place) -> None:
+        if values and not place.is_text and self._grid(values, place):
+            return
+        pieces = self._pieces
+        pieces.append(OPEN_LIST)
+        was_number = True
+        for position, value in enumerate(values):
+            start = len(pieces)
+            pieces.append("")
+            self._value(value, place)
+            is_number = pieces[-1] == NUM_CHAR
+            # Two numbers need no comma between them, as in the paper's form; everything else has one.
+            if position and not (was_number and is_number):
+                pieces[start] = COMMA
+            was_number = is_number
+        pieces.append(CLOSE_LIST)
+
+    def _grid(self, values: Sequence[Any], place: _Place) -> bool:
+        """Walk lists in lists of equal length that hold numbers alone, at once; False where it is no such grid."""
+        shape = [len(values)]
+        flat = values
+        while type(flat[0]) is list:
+            lengths = set(map(len, flat)) if set(map(type, flat)) == _LISTS else set()
+            if len(lengths) != 1 or 0 in lengths:
+                return False
+            flat = list(chain.from_iterable(flat))
+            shape.append(lengths.pop())
+        kinds = set(map(type, flat))
+        if not kinds <= _NUMBERS or not _all_plain(flat):
+            return False
+        if kinds != _FLOATS:
+            start = len(self._numbers)
+            self._integers.extend(start + place for place, value in enumerate(flat) if type(value) is int)
+        self._numbers.extend(flat)
+        self._span(place, len(flat))
+        self._pieces.append(_grid_text(tuple(shape)))
+        return True
+
+    def _object(self, values: Mapping[str, Any], place: _Place) -> None:
+        pieces = self._pieces
+        pieces.append(OPEN_OBJECT)
+        children = place.children
+        first = True
+        for key, value in values.items():
+            child = children.get(key) or self._child(place, key)
+            pieces.append(child.token if first else f"{COMMA}{child.token}")
+            first = False
+            self._value(value, child)
+        pieces.append(CLOSE_OBJECT)
+
+    def _free_text(self, text: str, place: _Place) -> None:
+        self._pieces.append(TEXT)
+        for part in [text] if place.is_text else split_text(text):
+            if isinstance(part, str):
+                self._pieces.append(spelled(part))
+                continue
+            if isinstance(part, int):
+                self._integers.append(len(self._numbers))
+            self._one_number(float(part), place)
+        self._pieces.append(TEXT)
+
+
+_FLOATS, _LISTS, _NUMBERS = {float}, {list}, {float, int}
+
+
+def _all_plain(values: Sequence[float]) -> bool:
+    """Whether no number is NaN or infinite, nor an integer that float64 rounds; may be False for very large ones."""
+    # A NaN or an infinity makes the sum one; the size of the rest bounds every integer.
+    return sum(map(abs, values)) <= _EXACT
+
+
+@lru_cache(maxsize=4096)
+def _grid_text(shape: tuple[int, ...]) -> str:
+    """The tokens of lists in lists of this shape, filled with numbers."""
+    inner = NUM_CHAR if len(shape) == 1 else _grid_text(shape[1:])
+    between = "" if len(shape) == 1 else COMMA
+    return structure.merge_brackets(
+        f"{OPEN_LIST}{between.join([structure.split_brackets(inner)] * shape[0])}{CLOSE_LIST}"
+    )
+
+
+def _is_exact(value: int) -> bool:
+    """Whether float64 holds this integer."""
+    try:
+        return int(float(value)) == value
+    except OverflowError:
+        return False
+
+
+def _digits(value: int) -> str:
+    """All digits, also of integers longer than Python likes to print."""
+    return format(Decimal(value), "f")
+
+
+def encode_records(
+    records: Iterable[Record],
+    vocabulary: Vocabulary,
+    *,
+    text_keys: Sequence[str] = (),
+    nulls: Sequence[str] = (),
+) -> Records:
+    """Records in the neutral form of a closed vocabulary: keys that it lacks are spelled in bytes.
+
+    `text_keys` as prepare had them; where a key path fits `nulls`, null is a [NUM] of value NaN, to be filled.
+
+    Raises:
+        RecordError: a value is nothing that JSON has; the message names the record.
+    """
+    encoder = RecordEncoder(vocabulary, TokenRules(text_keys=tuple(text_keys), nulls=tuple(nulls)))
+    for record in records:
+        try:
+            encoder.add(record.value, id=record.id)
+        except RecordError as error:
+            raise RecordError(f"{record.id}: {error}") from error
+    return encoder.records()
