@@ -7,31 +7,20 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import resource
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from polycli.console import warn
 from polycli.engine.run import write_atomically
-
-#: Dense bfloat16 and float32 operations per second that vendors state, by a part of the device's name.
-PEAK_FLOPS = {
-    "GB200": (2500e12, 80e12),
-    "B200": (2250e12, 80e12),
-    "H200": (989e12, 67e12),
-    "GH200": (989e12, 67e12),
-    "H100 PCIe": (756e12, 51e12),
-    "H100": (989e12, 67e12),
-    "A100": (312e12, 19.5e12),
-    "L40S": (362e12, 91.6e12),
-    "A10": (125e12, 31.2e12),
-    "V100": (math.nan, 15.7e12),
-}
 
 
 class MetricsFile:
@@ -39,6 +28,8 @@ class MetricsFile:
 
     def __init__(self, path: Path, *, writes: bool) -> None:
         self.path, self.writes = path, writes
+        #: What a full disk has kept from being written.
+        self.waiting: list[str] = []
 
     def cut_back(self, step: int) -> None:
         """Drop what was written after `step`, and a last line that a kill cut short: those steps will be run again."""
@@ -59,16 +50,36 @@ class MetricsFile:
         if not self.writes:
             return
         document = {"kind": kind, "step": step, **values, "speed": speed}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_finite(document), allow_nan=False) + "\n")
+        self.waiting.append(json.dumps(_finite(document), allow_nan=False) + "\n")
+        self.flush()
+
+    def flush(self) -> None:
+        """Write the lines that wait; a disk that is full must not end a training, so they may go on waiting."""
+        if not self.waiting:
+            return
+        size = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write("".join(self.waiting))
+        except OSError as error:
+            if len(self.waiting) == 1:
+                warn(f"{self.path}: cannot be written ({error.strerror}); its lines are kept and tried again")
+            # Part of a line may have found room.
+            with suppress(OSError):
+                os.truncate(self.path, size)
+            return
+        self.waiting.clear()
 
 
 @dataclass
 class SpeedMeter:
     """Time and samples between two lines."""
 
-    peak_flops: float | None
+    #: Of all devices together.
+    peak_flops: float
+    #: Of one step over all ranks; tokens are None where the task does not count any.
     flops_per_step: float
+    tokens_per_step: float | None = None
     started: float = 0.0
     steps: int = 0
     samples: int = 0
@@ -96,23 +107,12 @@ class SpeedMeter:
         per_step = seconds / max(self.steps, 1)
         return {
             "samples_per_second": self.samples / seconds,
+            "tokens_per_second": None if self.tokens_per_step is None else self.tokens_per_step / per_step,
             "step_seconds": per_step,
             "data_wait_share": wait_seconds / seconds,
-            "mfu": None if self.peak_flops is None else self.flops_per_step / (per_step * self.peak_flops),
+            "mfu": self.flops_per_step / (per_step * self.peak_flops),
             "peak_memory_bytes": peak_memory,
         }
-
-
-def peak_flops(device: torch.device, precision: str) -> float | None:
-    """The device's stated peak in this precision; None where it is not known, as for CPUs."""
-    if device.type != "cuda":
-        return None
-    name = torch.cuda.get_device_name(device)
-    for part, (bfloat16, float32) in PEAK_FLOPS.items():
-        if part in name:
-            peak = bfloat16 if precision == "bfloat16" else float32
-            return None if math.isnan(peak) else peak
-    return None
 
 
 def peak_memory(device: torch.device) -> int:

@@ -1,12 +1,15 @@
-"""What all ranks saw in a step: its loss and metrics, and, where its numbers were not finite, whose fault that was."""
+"""What all ranks saw in a step: its loss and metrics, and, where a step was bad, the samples in it."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from polycli.engine.agreement import gather
+from polycli.engine.agreement import everyone, gather
+from polycli.engine.prefetch import StepSize
 from polycli.engine.stepper import StepResult
+from polycli.errors import UnevenBatchesError
 from polycli.launch import World
 
 #: Sample names that a message shows; metrics.jsonl has them all.
@@ -29,9 +32,52 @@ class BadStep:
     samples: list[str]
 
     def __str__(self) -> str:
-        shown = ", ".join(self.samples[:SHOWN_SAMPLES])
-        more = len(self.samples) - SHOWN_SAMPLES
-        return f"{self.reason} in {shown}{f' and {more} more' if more > 0 else ''}"
+        return f"{self.reason} in {some_of(self.samples)}"
+
+
+def some_of(samples: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    shown = ", ".join(samples[:SHOWN_SAMPLES])
+    more = len(samples) - SHOWN_SAMPLES
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+@dataclass(frozen=True)
+class StepAgreement:
+    """What all ranks know after a step, from the one exchange that every step has."""
+
+    #: Mean over the samples of all ranks.
+    loss: float
+    #: The signal that asks for a stop, whichever rank heard it; 0 without one.
+    stop_signal: int
+
+
+def agree(world: World, result: StepResult | None, stop_signal: int, coming: StepSize, expected: int) -> StepAgreement:
+    """Share this rank's loss, the signal that it heard and the size of its next step. A collective.
+
+    Raises:
+        UnevenBatchesError: the next step is not the same number of micro-batches on all ranks, which would hang, or not
+            `expected` samples in all.
+    """
+    loss = (
+        sum(weight * float(loss) for weight, loss in zip(result.weights, result.losses, strict=True)) if result else 0
+    )
+    ranks = everyone(world, [loss, stop_signal, coming.micro_batches, coming.samples])
+    losses, signals, batches, samples = zip(*ranks, strict=True)
+    if len(set(batches)) > 1:
+        found = ", ".join(f"{int(count)} on rank {rank}" for rank, count in enumerate(batches))
+        raise UnevenBatchesError(f"the next step's micro-batches are not as many on all ranks: {found}")
+    if batches[0] and sum(samples) != expected:
+        raise UnevenBatchesError(
+            f"the next step has {int(sum(samples))} samples over all ranks, train.global_batch_size is {expected}"
+        )
+    return StepAgreement(sum(losses) / world.size, int(max(signals)))
+
+
+def samples_of_step(world: World, result: StepResult) -> list[str]:
+    """The names of all samples of a step, rank by rank. A collective."""
+    own = [name for names in result.samples for name in names]
+    return [name for names in gather(world, own) for name in names]
 
 
 def report_of_step(world: World, result: StepResult) -> StepReport:
@@ -51,9 +97,7 @@ def explain_bad_step(world: World, result: StepResult) -> BadStep:
     bad = [name for names in gather(world, result.bad_samples()) for name in names]
     if bad:
         return BadStep("the loss is not finite", bad)
-    everything = [name for names in result.samples for name in names]
-    present = [name for names in gather(world, everything) for name in names]
-    return BadStep("the gradient is not finite, though every loss is,", present)
+    return BadStep("the gradient is not finite, though every loss is,", samples_of_step(world, result))
 
 
 def _own_totals(result: StepResult) -> dict[str, tuple[float, float]]:

@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from typing import Self
 
 from polycli.engine.task import Batch, MicroBatch, Task
+from polycli.errors import TrainingError
 from polycli.launch import World
+
+#: How far the weights of a step's micro-batches may add up from one.
+WEIGHT_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,14 @@ class LoadedBatch:
     micro_batch: MicroBatch
     batch: Batch
     last: bool
+
+
+@dataclass(frozen=True)
+class StepSize:
+    """What one rank will compute in a step."""
+
+    micro_batches: int
+    samples: int
 
 
 class Prefetcher:
@@ -36,7 +48,10 @@ class Prefetcher:
         self.executor = ThreadPoolExecutor(workers, thread_name_prefix="reader") if workers else None
         # Enough to keep every reader busy while the loop holds one batch; each waiting batch costs its memory.
         self.depth = 2 * workers
-        self.coming = self._all(first, last)
+        self.steps = iter(range(first, last))
+        #: Sizes of the steps that are planned and not begun, and their micro-batches that no reader has yet.
+        self.sizes: deque[StepSize] = deque()
+        self.coming: deque[tuple[MicroBatch, bool]] = deque()
         self.pending: deque[tuple[MicroBatch, bool, Future[Batch]]] = deque()
         self.wait_seconds = 0.0
 
@@ -47,34 +62,49 @@ class Prefetcher:
         if self.executor is not None:
             self.executor.shutdown(wait=True, cancel_futures=True)
 
+    def next_size(self) -> StepSize:
+        """What this rank's part of the next step is; nothing after the last one."""
+        if not self.sizes and not self._plan():
+            return StepSize(0, 0)
+        return self.sizes[0]
+
     def step(self) -> Iterator[LoadedBatch]:
         """The micro-batches of the next step."""
-        last = False
-        while not last:
+        for _ in range(self.next_size().micro_batches):
             started = time.perf_counter()
             loaded = self._next()
             self.wait_seconds += time.perf_counter() - started
-            last = loaded.last
+            if loaded.last:
+                self.sizes.popleft()
             yield loaded
 
     def _next(self) -> LoadedBatch:
         if self.executor is None:
-            micro_batch, last = next(self.coming)
+            micro_batch, last = self.coming.popleft()
             return LoadedBatch(micro_batch, self._load(micro_batch), last)
-        while len(self.pending) <= self.depth:
-            coming = next(self.coming, None)
-            if coming is None:
-                break
-            micro_batch, last = coming
+        while len(self.pending) <= self.depth and (self.coming or self._plan()):
+            micro_batch, last = self.coming.popleft()
             self.pending.append((micro_batch, last, self.executor.submit(self._load, micro_batch)))
         micro_batch, last, future = self.pending.popleft()
         return LoadedBatch(micro_batch, future.result(), last)
 
-    def _all(self, first: int, last: int) -> Iterator[tuple[MicroBatch, bool]]:
-        for step in range(first, last):
-            micro_batches = self.task.micro_batches(step, self.world)
-            for index, micro_batch in enumerate(micro_batches, start=1):
-                yield micro_batch, index == len(micro_batches)
+    def _plan(self) -> bool:
+        """Ask the task for one more step; whether there was one."""
+        step = next(self.steps, None)
+        if step is None:
+            return False
+        micro_batches = self.task.micro_batches(step, self.world)
+        total = sum(micro_batch.weight for micro_batch in micro_batches)
+        # A rank that computed nothing would leave the others waiting for its gradients.
+        if abs(total - 1) > WEIGHT_TOLERANCE:
+            raise TrainingError(
+                f"step {step + 1}: the weights of rank {self.world.rank}'s {len(micro_batches)} micro-batches add up "
+                f"to {total:.6g} instead of 1, so samples would be lost or counted twice"
+            )
+        last = len(micro_batches) - 1
+        self.coming.extend((micro_batch, place == last) for place, micro_batch in enumerate(micro_batches))
+        self.sizes.append(StepSize(len(micro_batches), sum(len(found.samples) for found in micro_batches)))
+        return True
 
     def _load(self, micro_batch: MicroBatch) -> Batch:
         batch = micro_batch.load()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from polycli.engine.backend import to_device
 from polycli.engine.prefetch import LoadedBatch
+from polycli.engine.task import Batch
 
 
 @dataclass
@@ -73,6 +75,17 @@ class Stepper:
         if self.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self.engine.module.parameters(), self.clip_norm, norm)
         self.engine.step()
+
+    def rehearse(self, batches: Sequence[Batch]) -> None:
+        """Compute each batch as a micro-batch of one step that is then dropped, as a step of bad numbers is."""
+        for place, batch in enumerate(batches, start=1):
+            self.engine.set_gradient_accumulation_boundary(place == len(batches))
+            loss, _ = self.engine(to_device(batch, self.device))
+            self.engine.backward(loss * torch.nan, scale_wrt_gas=False)
+        if self.sharded:
+            self.engine.step()
+        else:
+            self.engine.zero_grad()
 
 
 def _poisoned(loss: Tensor) -> Tensor:

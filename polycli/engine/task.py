@@ -30,6 +30,9 @@ class MicroBatch(Protocol):
 class Task(Protocol):
     """Everything that the engine needs to know of a family.
 
+    Two more methods may be there: `tokens_per_step()`, tokens of one step over all ranks, and
+    `costliest_batches(world)`, the micro-batches that cost most memory (see `polycli.engine.memory`).
+
     `model(batch)` returns the mean loss over the batch's samples and named metrics: (samples,) or scalar tensors, whose
     mean over the samples is logged.
     """
@@ -41,7 +44,8 @@ class Task(Protocol):
     def micro_batches(self, step: int, world: World) -> Sequence[MicroBatch]:
         """This rank's part of the global batch of `step`, which is a pure function of (seed, step).
 
-        All ranks return the same number of micro-batches, and micro-batches of equal place cost the same.
+        All ranks return the same number of micro-batches, and micro-batches of equal place cost the same. The engine
+        refuses a step of which that is not so, or whose samples are not the recipe's global batch in number.
         """
         ...
 
@@ -63,3 +67,9 @@ class Task(Protocol):
     def flops_per_step(self) -> float:
         """Model floating-point operations of one optimizer step over all ranks (forward and backward), for MFU."""
         ...
+
+
+def tokens_per_step(task: Task) -> float | None:
+    """Tokens of one optimizer step over all ranks, for a task that has a method of that name; None for others."""
+    count = getattr(task, "tokens_per_step", None)
+    return None if count is None else float(count())

@@ -1,12 +1,13 @@
 """metrics.jsonl, and what a step costs."""
 
+import errno
 import json
+from pathlib import Path
 
 import pytest
-import torch
 
 from polycli.engine import metrics
-from polycli.engine.metrics import MetricsFile, SpeedMeter, peak_flops
+from polycli.engine.metrics import MetricsFile, SpeedMeter
 
 
 def test_lines_after_the_checkpoint_and_a_line_cut_short_are_dropped(tmp_path):
@@ -44,7 +45,7 @@ def test_ranks_other_than_0_write_nothing(tmp_path):
 def test_speed_is_what_happened_since_the_restart_without_pauses(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(metrics.time, "perf_counter", lambda: now[0])
-    meter = SpeedMeter(peak_flops=1e12, flops_per_step=5e11)
+    meter = SpeedMeter(peak_flops=1e12, flops_per_step=5e11, tokens_per_step=30)
     meter.restart()
     now[0] += 1
     paused = meter.pause()
@@ -56,6 +57,7 @@ def test_speed_is_what_happened_since_the_restart_without_pauses(monkeypatch):
     speed = meter.read(wait_seconds=0.4, peak_memory=7)
     assert speed == {
         "samples_per_second": pytest.approx(10),
+        "tokens_per_second": pytest.approx(30),
         "step_seconds": pytest.approx(1),
         "data_wait_share": pytest.approx(0.1),
         "mfu": pytest.approx(0.5),
@@ -63,10 +65,17 @@ def test_speed_is_what_happened_since_the_restart_without_pauses(monkeypatch):
     }
 
 
-def test_a_cpu_has_no_stated_peak_and_a_gpu_has_one_by_its_name(monkeypatch):
-    assert peak_flops(torch.device("cpu"), "bfloat16") is None
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100 80GB HBM3")
-    assert peak_flops(torch.device("cuda", 0), "bfloat16") == 989e12
-    assert peak_flops(torch.device("cuda", 0), "float32") == 67e12
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Some GPU of 2031")
-    assert peak_flops(torch.device("cuda", 0), "bfloat16") is None
+def test_lines_that_a_full_disk_refuses_are_kept_and_written_later(tmp_path, monkeypatch, capsys):
+    file = MetricsFile(tmp_path / "metrics.jsonl", writes=True)
+    file.append("train", 1, {"loss": 1.0}, {})
+    with monkeypatch.context() as full:
+        full.setattr(Path, "open", refuse)
+        file.append("train", 2, {"loss": 2.0}, {})
+        file.append("train", 3, {"loss": 3.0}, {})
+    file.append("train", 4, {"loss": 4.0}, {})
+    assert [json.loads(line)["step"] for line in file.path.read_text().splitlines()] == [1, 2, 3, 4]
+    assert capsys.readouterr().err.count("No space left on device") == 1
+
+
+def refuse(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")

@@ -18,8 +18,8 @@ class Slow:
     step: int
     place: int
     loads: list[str]
-    samples: tuple[str, ...] = ()
-    weight: float = 1.0
+    weight: float
+    samples: tuple[str, ...] = ("row",)
 
     def load(self) -> dict[str, torch.Tensor]:
         time.sleep(0.01 * (3 - self.place))
@@ -36,7 +36,8 @@ class Steps:
         self.loads: list[str] = []
 
     def micro_batches(self, step: int, world: World) -> list[Slow]:
-        return [Slow(step, place, self.loads) for place in range(1 + step % 3)]
+        count = 1 + step % 3
+        return [Slow(step, place, self.loads, 1 / count) for place in range(count)]
 
 
 def read(workers: int, steps: int) -> list[list[list[int]]]:
