@@ -10,29 +10,40 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
 
 from polycli import console
 from polycli.checkpoints.manifest import Checkpoint
 from polycli.engine import agreement
 from polycli.engine.backend import EvaluationForward, device_of, start_engine
-from polycli.engine.checkpointing import Checkpointer, TrainerState
+from polycli.engine.checkpointing import Checkpointer, TrainerState, averaged_weights
 from polycli.engine.config import check_sections
+from polycli.engine.ema import AveragedWeights
 from polycli.engine.export import restore_weights
-from polycli.engine.metrics import MetricsFile, SpeedMeter, peak_flops, peak_memory
-from polycli.engine.numerics import StepReport, explain_bad_step, report_of_step
+from polycli.engine.memory import is_out_of_memory, out_of_memory, rehearse, wants_check
+from polycli.engine.metrics import MetricsFile, SpeedMeter, peak_memory
+from polycli.engine.numerics import (
+    StepAgreement,
+    StepReport,
+    agree,
+    explain_bad_step,
+    report_of_step,
+    samples_of_step,
+    some_of,
+)
+from polycli.engine.peaks import peak_of
 from polycli.engine.prefetch import Prefetcher
+from polycli.engine.profiling import StepProfiler
 from polycli.engine.randomness import seed_step
 from polycli.engine.retention import choose
 from polycli.engine.run import METRICS_NAME, Run, State
 from polycli.engine.schedule import learning_rate_factor, warmup_steps
 from polycli.engine.signals import StopRequest
+from polycli.engine.spikes import find_spike, remember
 from polycli.engine.stepper import Stepper, StepResult
-from polycli.engine.task import Task
+from polycli.engine.task import Task, tokens_per_step
 from polycli.engine.trackers import Trackers
 from polycli.errors import BadNumbersError, PolycliError, PreemptedError, SaveError, TrainingError, UserError
 from polycli.launch import GRACE_SECONDS, LOCAL_RANKS_VARIABLE, World
@@ -74,7 +85,7 @@ def train(
     check_sections(optim, engine)
     sections = Sections(optim, schedule, train, engine, log)
     try:
-        with _failures_in(run), StopRequest() as stop:
+        with _failures_in(run, sections, world), StopRequest() as stop:
             checkpoint = choose(run, world, optimizer=optim.name)
             if checkpoint is not None and checkpoint.manifest.step >= train.steps:
                 run.say(f"{run.path}: complete already, at step {checkpoint.manifest.step}")
@@ -113,15 +124,23 @@ class _Loop:
             task, self.engine, run, world, optimizer=sections.optim.name, train=sections.train
         )
         self.metrics = MetricsFile(run.path / METRICS_NAME, writes=world.rank == 0)
-        peak = peak_flops(self.device, sections.engine.precision)
-        self.meter = SpeedMeter(None if peak is None else peak * world.size, task.flops_per_step())
+        self.peak = peak_of(self.device, sections.engine.precision)
+        self.meter = SpeedMeter(self.peak.flops * world.size, task.flops_per_step(), tokens_per_step(task))
+        decay = sections.optim.ema_decay
+        self.average = AveragedWeights(self.engine, task.exported(), decay, world) if decay is not None else None
+        if self.average is not None:
+            self.checkpointer.averaged, self.checkpointer.ema_decay = self.average.exported, decay
         self.state = TrainerState()
+        self.agreed = StepAgreement(0.0, 0)
         self.validation: dict[str, float] = {}
 
     def begin(self, checkpoint: Checkpoint | None) -> None:
         """Start afresh or go on from a checkpoint, and say which."""
         if checkpoint is not None:
             self.state = self.checkpointer.load(checkpoint)
+            averaged = averaged_weights(checkpoint)
+            if self.average is not None and averaged is not None:
+                self.average.load(averaged)
         self.metrics.cut_back(self.state.step)
         self.trackers = Trackers(self.sections.log, self.run, step=self.state.step)
         start = f"from {checkpoint.directory}" if checkpoint is not None else "from the beginning"
@@ -130,6 +149,7 @@ class _Loop:
             f"{self.task.verb} {self.task.family}: step {self.state.step} to {self.steps}, {start}; "
             f"{_processes(self.world.size)}, ZeRO {engine.zero_stage}, {engine.precision}, into {self.run.path}"
         )
+        self.run.log(f"peak of a device: {self.peak.flops:.3g} FLOP/s, {self.peak.source}; mfu is relative to it")
         if checkpoint is not None and (change := _change_of_layout(checkpoint, self.world, engine)):
             self.run.say(change, console.note)
         if schedule.warmup_steps > self.steps:
@@ -146,11 +166,20 @@ class _Loop:
         feed = Prefetcher(
             self.task, self.world, first=self.state.step, last=self.steps, workers=workers, pin_memory=on_gpu
         )
+        profiler = StepProfiler(
+            self.run, self.device, first=self.state.step, last=self.steps, count=self.sections.log.profile
+        )
+        if wants_check(self.sections.engine, self.device):
+            rehearse(self.task, self.stepper, self.sections.optim, self.world, step=self.state.step)
         bar = console.progress(self.steps, f"{self.task.verb} {self.task.family}", initial=self.state.step)
-        with self.trackers, feed, bar as progress:
+        with self.trackers, feed, profiler, bar as progress:
+            self._agree(None, feed)
             self.meter.restart()
             while self.state.step < self.steps:
-                self._step(feed, progress)
+                profiler.begin_step(self.state.step)
+                result = self._step(feed)
+                profiler.end_step(self.state.step - 1)
+                self._report(result, feed, progress)
                 self._validate_and_save()
         self._status("complete")
         self.engine.destroy()
@@ -159,8 +188,8 @@ class _Loop:
             raise TrainingError(f"{self.run.path}: the run ended without a checkpoint")
         return TrainOutcome(self.state.step, checkpoint, self.validation, self.state.bad_steps)
 
-    def _step(self, feed: Prefetcher, progress: console.ProgressReport) -> None:
-        """One optimizer step, and its line in the log where one is due."""
+    def _step(self, feed: Prefetcher) -> StepResult:
+        """One optimizer step."""
         index, sections = self.state.step, self.sections
         seed_step(sections.train.seed, index, self.world.rank)
         factor = learning_rate_factor(sections.schedule, self.steps, index)
@@ -171,15 +200,32 @@ class _Loop:
         self.state.step += 1
         self.state.samples += sections.train.global_batch_size
         self.meter.count(sections.train.global_batch_size)
-        if self.state.step % sections.log.every == 0 or self.state.step == self.steps:
+        return result
+
+    def _report(self, result: StepResult, feed: Prefetcher, progress: console.ProgressReport) -> None:
+        """What follows from a step: the average, its line in the log where one is due, warnings."""
+        self._agree(result, feed)
+        if self.state.step % self.sections.log.every == 0 or self.state.step == self.steps:
             self._log(result, feed, progress)
-        self._watch(result)
+        if result.moved:
+            self.state.consecutive_bad_steps = 0
+            if self.average is not None:
+                self.average.update(self.state.step - self.state.bad_steps)
+            self._watch_loss(result)
+        else:
+            self._count_bad_step(result)
         progress.advance()
+
+    def _agree(self, result: StepResult | None, feed: Prefetcher) -> None:
+        expected = self.sections.train.global_batch_size
+        self.agreed = agree(self.world, result, self.stop.signal_number, feed.next_size(), expected)
 
     def _log(self, result: StepResult, feed: Prefetcher, progress: console.ProgressReport) -> None:
         report: StepReport = report_of_step(self.world, result)
-        memory = max(agreement.gather(self.world, peak_memory(self.device)))
-        speed = self.meter.read(feed.wait_seconds, memory)
+        # The slowest reader and the fullest device set the pace and the limit for all.
+        costs = agreement.everyone(self.world, [peak_memory(self.device), feed.wait_seconds])
+        memory, wait_seconds = (max(values) for values in zip(*costs, strict=True))
+        speed = self.meter.read(wait_seconds, int(memory))
         values = {
             "loss": report.loss,
             "learning_rate": self.stepper.learning_rate(),
@@ -191,11 +237,20 @@ class _Loop:
         feed.wait_seconds = 0.0
         self.meter.restart()
 
-    def _watch(self, result: StepResult) -> None:
-        """Count steps whose numbers were not finite, and end the run where they do not stop."""
-        if result.moved:
-            self.state.consecutive_bad_steps = 0
+    def _watch_loss(self, result: StepResult) -> None:
+        """Flag a loss that stands out; the step is taken all the same."""
+        factor, recent = self.sections.log.spike_factor, self.state.recent_losses
+        spike = None if factor is None else find_spike(self.agreed.loss, recent, factor)
+        remember(self.agreed.loss, recent)
+        if spike is None:
             return
+        samples = samples_of_step(self.world, result)
+        values = {"loss": spike.loss, "median": spike.median, "deviations": spike.deviations, "samples": samples}
+        self._record("spike", values, {})
+        self.run.say(f"step {self.state.step}: {spike}; in {some_of(samples)}", console.note)
+
+    def _count_bad_step(self, result: StepResult) -> None:
+        """Count steps whose numbers were not finite, and end the run where they do not stop."""
         self.state.bad_steps += 1
         self.state.consecutive_bad_steps += 1
         bad = explain_bad_step(self.world, result)
@@ -204,6 +259,7 @@ class _Loop:
         self.run.say(f"step {step}: {bad}; skipped by all ranks", console.warn)
         if self.state.consecutive_bad_steps >= most:
             self.checkpointer.settle(wait=True)
+            self._status("running")  # so that it names the checkpoint that has become whole by now
             raise BadNumbersError(
                 f"step {step}: {bad}; {most} bad steps in a row (train.max_bad_steps)",
                 hint=self.checkpointer.fallback(),
@@ -214,7 +270,7 @@ class _Loop:
         paused = self.meter.pause()
         step, settings = self.state.step, self.sections.train
         last = step == self.steps
-        stop = 0 if last else agreement.largest(self.world, self.stop.signal_number)
+        stop = 0 if last else self.agreed.stop_signal
         metric = None
         if last or step % settings.validate_every == 0:
             metric = self._validate()
@@ -238,7 +294,8 @@ class _Loop:
         started = time.perf_counter()
         seed_step(self.sections.train.seed, self.state.step, self.world.rank, "validate")
         self.engine.eval()
-        self.validation = self.task.validate(EvaluationForward(self.engine, self.device), self.world)
+        with nullcontext() if self.average is None else self.average.in_place_of_weights():
+            self.validation = self.task.validate(EvaluationForward(self.engine, self.device), self.world)
         self.engine.train()
         self._record("validation", self.validation, {"seconds": time.perf_counter() - started})
         loss = self.validation.get(SELECTION_METRIC)
@@ -272,7 +329,7 @@ def _change_of_layout(checkpoint: Checkpoint, world: World, engine: EngineSectio
 
 
 @contextmanager
-def _failures_in(run: Run) -> Iterator[None]:
+def _failures_in(run: Run, sections: Sections, world: World) -> Iterator[None]:
     """Leave the reason of a failure in status.json, and turn what a user can mend into a sentence."""
     try:
         yield
@@ -282,14 +339,11 @@ def _failures_in(run: Run) -> Iterator[None]:
     except PolycliError as error:
         run.fail(error.message)
         raise
-    except torch.OutOfMemoryError as error:
-        message = "the device ran out of memory"
-        run.fail(message)
-        raise TrainingError(
-            f"{message} ({str(error).splitlines()[0]})",
-            hint="lower train.micro_batch_size, or set engine.activation_checkpointing=true",
-        ) from error
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            explained = out_of_memory(error, sections.train, sections.engine, world)
+            run.fail(explained.message)
+            raise explained from error
         if _lost_another_rank(error):
             if LOCAL_RANKS_VARIABLE in os.environ:
                 # The rank that failed says why; the parent ends this one.
@@ -302,7 +356,7 @@ def _failures_in(run: Run) -> Iterator[None]:
         raise
 
 
-def _lost_another_rank(error: RuntimeError) -> bool:
+def _lost_another_rank(error: Exception) -> bool:
     """Whether a collective failed because its other end is gone."""
     text = str(error)
     return "gloo" in text or "Connection closed by peer" in text or ("NCCL" in text and "remote" in text)

@@ -198,7 +198,8 @@ def test_bad_steps_in_a_row_end_the_run_and_name_the_last_good_checkpoint(toy, w
     assert "step 7: the loss is not finite in toy/6@" in failed.value.message
     assert "checkpoints/step-00000005" in failed.value.hint
     status = json.loads((tmp_path / "run/status.json").read_text())
-    assert (status["state"], status["step"]) == ("failed", 5)
+    assert (status["state"], status["step"]) == ("failed", 7)
+    assert status["checkpoint"] == "checkpoints/step-00000005"
 
 
 def test_a_reader_that_fails_ends_the_run_as_failed(toy, world, tmp_path):
