@@ -102,20 +102,21 @@ class TemperatureSection(Section):
 class TableSection(Section):
     """`--source table`: CSV and Parquet."""
 
-    record: Literal["row", "file"] = Field("row", description="what becomes a record; a file becomes columns of lists")
+    record: Literal["row", "file"] = Field("row", description="what becomes a record; a file becomes lists by column")
     id_column: str | None = Field(None, description="whose values name the records; FILE:ROW if absent")
     delimiter: str | None = Field(None, min_length=1, max_length=1, description="of CSV; found by looking if absent")
-    decimal: Literal[".", ",", "auto"] = Field("auto", description="decimal mark of CSV; auto decides column by column")
+    decimal: Literal[".", ",", "auto"] = Field("auto", description="decimal mark of CSV; auto decides by column")
     encoding: Literal["utf-8", "latin-1", "cp1252"] = "utf-8"
     missing: tuple[str, ...] = Field(
         ("", "NA", "N/A", "NaN", "nan", "null", "None"), description="cells that mean that there is no value"
     )
-    units: Literal["split", "text"] = Field(
-        "split", description="`mass (kg)` in a header, `5 kg` in a whole column: taken apart, or left as text"
+    columns: dict[str, Literal["number", "decimal-comma", "text"]] = Field(
+        {}, description="by header: how a column is read, where auto reports that it cannot tell"
     )
-    limits: Literal["text", "value"] = Field("text", description="`<0.05`: text, or the number with a key KEY_limit")
-    uncertainties: Literal["split", "text"] = Field(
-        "split", description="`1.2±0.1`: the number with a key KEY_error, or text"
+    units: bool = Field(True, description="take units off headers, `mass (kg)`, and off the cells of whole columns")
+    limits: Literal["text", "value"] = Field("text", description="`<0.05`: text, or the number beside a key KEY_limit")
+    uncertainties: Literal["text", "value"] = Field(
+        "value", description="`1.2±0.1`: text, or the number beside a key KEY_error"
     )
 
 

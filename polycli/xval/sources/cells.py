@@ -1,0 +1,86 @@
+"""What a cell of a table says: a number, a limit, a number with its error or unit, nothing, or text.
+
+A cell alone does not tell whether `1,500` is one and a half or fifteen hundred: `columns` decides that, from all cells
+of a column together.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+_NUMBER = r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?"
+_CELL = re.compile(
+    rf"\s*(?:(?P<limit><=|>=|[<>≤≥])\s*)?(?P<number>{_NUMBER})(?:\s*(?:±|\+/-|\+-)\s*(?P<error>{_NUMBER}))?"
+    r"(?:\s*(?P<unit>[^\d\s.,+\-<>±][^<>±]*?))?\s*"
+)
+_WHOLE = re.compile(r"[+-]?\d+")
+_ZERO_LED = re.compile(r"[+-]?0\d")
+_GROUPED = re.compile(r"[+-]?\d{1,3},\d{3}")
+#: `mass (kg)`, `mass [kg]`
+_HEADER = re.compile(r"(?P<key>.*\S)\s*(?:\[(?P<square>[^\[\]]+)\]|(?<=\s)\((?P<round>[^()]+)\))\s*")
+#: Units that tables use and astropy writes otherwise.
+_OTHER_UNITS = {"°C", "degC", "°F", "degF", "µm", "μm", "1", "dex", "counts", "ppm", "ppb"}
+
+#: How the numbers of a cell are written: `1`, `1.5`, `1,5`, `1,500`, `007`.
+Mark = Literal["whole", "dot", "comma", "grouped", "zeros"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell that begins with a number, in its own words."""
+
+    number: str
+    limit: str | None = None
+    error: str | None = None
+    unit: str | None = None
+
+    @property
+    def marks(self) -> set[Mark]:
+        """How its numbers are written."""
+        return {mark_of(text) for text in (self.number, self.error) if text is not None}
+
+
+def read_cell(text: str) -> Cell | None:
+    """What the cell says; None for text."""
+    match = _CELL.fullmatch(text)
+    if match is None or (match["unit"] is not None and not is_unit(match["unit"])):
+        return None
+    return Cell(match["number"], match["limit"], match["error"], match["unit"])
+
+
+def mark_of(number: str) -> Mark:
+    """How a number is written."""
+    if _ZERO_LED.match(number):
+        return "zeros"
+    if _WHOLE.fullmatch(number):
+        return "whole"
+    if "," not in number:
+        return "dot"
+    return "grouped" if _GROUPED.fullmatch(number) else "comma"
+
+
+def split_header(header: str) -> tuple[str, str | None]:
+    """`mass (kg)` is `mass` and `kg`; what stands in the brackets must be a unit."""
+    match = _HEADER.fullmatch(header)
+    if match is not None:
+        unit = match["square"] or match["round"]
+        if is_unit(unit.strip()):
+            return match["key"].strip(), unit.strip()
+    return header.strip(), None
+
+
+@lru_cache(maxsize=4096)
+def is_unit(text: str) -> bool:
+    """Whether it is a physical unit, as astropy knows them, or one of a few more."""
+    if text in _OTHER_UNITS:
+        return True
+    from astropy import units
+
+    try:
+        units.Unit(text)
+    except (ValueError, TypeError):
+        return False
+    return True

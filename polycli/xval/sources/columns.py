@@ -1,0 +1,187 @@
+"""How each column of CSV files is read, decided once from all of its cells and said in the manifest.
+
+A column of which it cannot be told what its cells mean stays text, and the reason is reported with the setting that
+decides it: nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from polycli.xval.sources.cells import Cell, mark_of, read_cell, split_header
+from polycli.xval.sources.settings import TableSection
+from polycli.xval.values import NumberLiteral, Value
+
+#: Examples of cells that a report shows.
+_EXAMPLES = 3
+
+
+@dataclass
+class Tally:
+    """What stands in a column: counted over all its cells."""
+
+    cells: int = 0
+    missing: int = 0
+    text: int = 0
+    limits: int = 0
+    errors: int = 0
+    marks: Counter[str] = field(default_factory=Counter)
+    #: None stands for cells with a number and no unit.
+    units: Counter[str | None] = field(default_factory=Counter)
+    examples: dict[str, None] = field(default_factory=dict)
+
+    def add(self, text: str, missing: frozenset[str]) -> None:
+        """Count one cell."""
+        self.cells += 1
+        if text.strip() in missing:
+            self.missing += 1
+            return
+        cell = read_cell(text)
+        if cell is None:
+            self.text += 1
+            if len(self.examples) < _EXAMPLES:
+                self.examples.setdefault(text)
+            return
+        self.limits += cell.limit is not None
+        self.errors += cell.error is not None
+        self.marks.update(cell.marks)
+        self.units[cell.unit] += 1
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one column is read."""
+
+    header: str
+    key: str
+    unit: str | None
+    #: None: its cells are text, all of them.
+    decimal: str | None
+    #: Whether `5 kg` is 5; the unit is then `unit`.
+    unit_in_cells: bool = False
+    limits: bool = False
+    errors: bool = False
+
+    def values(self, text: str, missing: frozenset[str]) -> dict[str, Value]:
+        """What a cell adds to its record, by key."""
+        if text.strip() in missing:
+            value: Value = None
+            cell = None
+        else:
+            cell = None if self.decimal is None else self._numeric(text)
+            value = text if cell is None else _value(cell.number, self.decimal)
+        found = {self.key: value}
+        if self.errors:
+            found[f"{self.key}_error"] = _value(cell.error, self.decimal) if cell and cell.error else None
+        if self.limits:
+            found[f"{self.key}_limit"] = cell.limit if cell and cell.limit else None
+        return found
+
+    def _numeric(self, text: str) -> Cell | None:
+        """The cell, where everything in it is something that this column takes for a number."""
+        cell = read_cell(text)
+        if cell is None or (cell.unit is not None) > self.unit_in_cells:
+            return None
+        if (cell.limit is not None) > self.limits or (cell.error is not None) > self.errors:
+            return None
+        wrong = {"comma", "grouped"} if self.decimal == "." else {"dot"}
+        return None if cell.marks & wrong else cell
+
+    def described(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {"key": self.key, "unit": self.unit, "read_as": "text" if self.decimal is None else "number"}
+
+
+def decide(tallies: Mapping[str, Tally], section: TableSection) -> tuple[list[Column], list[str]]:
+    """How each column is read, by header, and what the user should know about those that are not plain."""
+    commas = {header for header, tally in tallies.items() if _decimal_comma(tally, section)}
+    names = _keys(list(tallies), section)
+    found, reports = [], []
+    for header, tally in tallies.items():
+        decimal, reason = _decimal(header, tally, section, others_use_commas=bool(commas - {header}))
+        key, unit = names[header]
+        in_cells = None
+        if decimal is not None and section.units and len(tally.units) == 1 and not tally.text:
+            in_cells = next(iter(tally.units))
+        column = Column(
+            header=header,
+            key=key,
+            unit=unit or in_cells,
+            decimal=decimal,
+            unit_in_cells=in_cells is not None,
+            limits=section.limits == "value" and tally.limits > 0 and decimal is not None,
+            errors=section.uncertainties == "value" and tally.errors > 0 and decimal is not None,
+        )
+        found.append(column)
+        reports += [f"column {header!r}: {text}" for text in (reason, *_remarks(column, tally)) if text]
+    return found, reports
+
+
+def _keys(headers: Sequence[str], section: TableSection) -> dict[str, tuple[str, str | None]]:
+    """Key and unit by header; `m (kg)` and `m (g)` keep their headers, or they would be one key."""
+    split = {header: split_header(header) if section.units else (header.strip(), None) for header in headers}
+    uses = Counter(key for key, _ in split.values())
+    return {header: (key, unit) if uses[key] == 1 else (header.strip(), unit) for header, (key, unit) in split.items()}
+
+
+def _decimal_comma(tally: Tally, section: TableSection) -> bool:
+    """Whether nothing but a decimal comma explains the column."""
+    return section.decimal != "." and tally.marks["comma"] > 0 and tally.marks["dot"] == 0
+
+
+def _decimal(
+    header: str, tally: Tally, section: TableSection, *, others_use_commas: bool
+) -> tuple[str | None, str | None]:
+    """The decimal mark, None for text; and why, where that is worth saying."""
+    marks = tally.marks
+    if header in section.columns:
+        return {"number": ".", "decimal-comma": ",", "text": None}[section.columns[header]], None
+    if section.decimal != "auto":
+        wrong = marks["comma"] + marks["grouped"] if section.decimal == "." else marks["dot"]
+        return section.decimal, f"{wrong} cells have another decimal mark and stay text" if wrong else None
+    setting = f"--set 'table.columns={{{header}: decimal-comma}}', or number, says what it is"
+    rules = (
+        (not marks, None, None),
+        (marks["zeros"], None, "numbers with leading zeros, as identifiers have: the column stays text"),
+        (marks["comma"] and marks["dot"], None, f"decimal points and commas: the column stays text; {setting}"),
+        (marks["comma"], ",", f"decimal comma in {marks['comma'] + marks['grouped']} cells"),
+        (marks["grouped"], None, f"`1,500` may be 1.5 or 1500: the column stays text; {setting}"),
+        (
+            marks["dot"] and others_use_commas,
+            None,
+            f"decimal points, while other columns have decimal commas: the column stays text; {setting}",
+        ),
+    )
+    return next(((mark, reason) for applies, mark, reason in rules if applies), (".", None))
+
+
+def _remarks(column: Column, tally: Tally) -> list[str]:
+    if column.decimal is None:
+        return []
+    remarks = []
+    units = {unit: count for unit, count in tally.units.items() if unit is not None}
+    if column.unit_in_cells:
+        remarks.append(f"the unit {column.unit} was taken off {sum(units.values())} cells")
+    elif units:
+        remarks.append(f"{sum(units.values())} cells with units ({', '.join(units)}), others without: they stay text")
+    if tally.limits:
+        remarks.append(f"{tally.limits} limits such as <0.05 " + ("are numbers" if column.limits else "stay text"))
+    if tally.errors:
+        remarks.append(f"{tally.errors} values with an uncertainty " + ("are split" if column.errors else "stay text"))
+    if tally.text:
+        examples = ", ".join(repr(example) for example in tally.examples)
+        remarks.append(f"{tally.text} of {tally.cells} cells are text, such as {examples}")
+    return remarks
+
+
+def _value(number: str, decimal: str | None) -> Value:
+    """As JSON would have it: whole numbers stay whole, and nothing is rounded to infinity."""
+    if mark_of(number) == "whole":
+        return -0.0 if number.startswith("-") and int(number) == 0 else int(number)
+    text = number.replace(",", ".") if decimal == "," else number
+    value = float(text)
+    return value if math.isfinite(value) else NumberLiteral(text)

@@ -1,0 +1,154 @@
+"""Parquet: columns already have types, so nothing is decided; a record for each row or each file."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from polycli.errors import SourceError
+from polycli.xval.sources.base import Block, RecordWriter
+from polycli.xval.sources.cells import split_header
+from polycli.xval.sources.settings import TableSection
+from polycli.xval.values import NumberLiteral, Value
+
+#: Rows that are converted at once.
+_BATCH = 4096
+
+
+def is_parquet(path: Path) -> bool:
+    """By its first bytes."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PAR1"
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
+class ParquetRows:
+    """One row group; each row is a record."""
+
+    path: Path
+    source: str
+    group: int
+    first: int
+    size: int
+    #: By column: its key.
+    keys: tuple[tuple[str, str], ...]
+    id_column: str | None
+
+    @property
+    def key(self) -> str:
+        """Unique within the source."""
+        return f"{self.source}@{self.group}"
+
+    def load(self, writer: RecordWriter) -> None:
+        """Convert and write them."""
+        number = self.first
+        for values in _batches(self.path, [self.group]):
+            for row in values[: self.first + self.size - number]:
+                number += 1
+                name = f"{self.source}:{number}" if self.id_column is None else str(row[self.id_column])
+                writer.add({key: _value(row[header]) for header, key in self.keys}, id=name)
+
+
+@dataclass(frozen=True)
+class ParquetWhole:
+    """One file, which is one record of lists by column."""
+
+    path: Path
+    source: str
+    size: int
+    keys: tuple[tuple[str, str], ...]
+
+    @property
+    def key(self) -> str:
+        """Unique within the source."""
+        return self.source
+
+    def load(self, writer: RecordWriter) -> None:
+        """Convert and write it."""
+        found: dict[str, list[Value]] = {key: [] for _, key in self.keys}
+        for values in _batches(self.path, None):
+            for row in values:
+                for header, key in self.keys:
+                    found[key].append(_value(row[header]))
+        writer.add(found, id=self.source)
+
+
+def open_parquet(
+    named: Sequence[tuple[Path, str]], section: TableSection, limit: int | None
+) -> tuple[tuple[Block, ...], dict[str, Any]]:
+    """A block for each row group or file, and the units that headers state.
+
+    Raises:
+        SourceError: a file is damaged or has no rows, or a column that the recipe names does not exist.
+    """
+    import pyarrow.parquet
+
+    blocks: list[Block] = []
+    units: dict[str, str] = {}
+    left = limit
+    for path, name in named:
+        try:
+            metadata = pyarrow.parquet.read_metadata(path)
+            headers = pyarrow.parquet.read_schema(path).names
+        except (OSError, pyarrow.ArrowInvalid) as error:
+            raise SourceError(f"{name}: this Parquet file is damaged: {error}") from error
+        if section.id_column is not None and section.id_column not in headers:
+            raise SourceError(f"{name}: there is no column {section.id_column!r}", hint=f"it has {', '.join(headers)}")
+        if metadata.num_rows == 0:
+            raise SourceError(f"{name}: there are no rows")
+        keys, found = _keys([header for header in headers if header != section.id_column], section)
+        units |= found
+        if section.record == "file":
+            blocks.append(ParquetWhole(path, name, metadata.num_rows, keys))
+            left = None if left is None else left - 1
+        first = 0
+        for group in range(metadata.num_row_groups if section.record == "row" else 0):
+            size = metadata.row_group(group).num_rows
+            size = size if left is None else min(size, left)
+            if size:
+                blocks.append(ParquetRows(path, name, group, first, size, keys, section.id_column))
+            first += size
+            left = None if left is None else left - size
+        if left == 0:
+            break
+    return tuple(blocks), {"units": units}
+
+
+def _keys(headers: Sequence[str], section: TableSection) -> tuple[tuple[tuple[str, str], ...], dict[str, str]]:
+    split = {header: split_header(header) if section.units else (header, None) for header in headers}
+    used = [key for key, _ in split.values()]
+    keys = {header: key if used.count(key) == 1 else header for header, (key, _) in split.items()}
+    return tuple(keys.items()), {keys[header]: unit for header, (_, unit) in split.items() if unit is not None}
+
+
+def _batches(path: Path, groups: list[int] | None) -> Any:  # noqa: ANN401  # Lists of rows, each a dict.
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=_BATCH, row_groups=groups):
+            yield batch.to_pylist()
+
+
+def _value(value: Any) -> Value:  # noqa: ANN401, PLR0911  # What pyarrow makes of a cell: one line for each type.
+    """Times and bytes as text, decimals as the number that they write."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case list() | tuple():
+            return [_value(item) for item in value]
+        case dict():
+            return {str(key): _value(item) for key, item in value.items()}
+        case decimal.Decimal():
+            return NumberLiteral(str(value)) if value.is_finite() else None
+        case dt.datetime() | dt.date() | dt.time():
+            return value.isoformat()
+        case bytes():
+            return value.hex()
+    return str(value)

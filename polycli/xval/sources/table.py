@@ -1,0 +1,214 @@
+"""`--source table`: CSV and Parquet, a record for each row or each file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from polycli.console import note
+from polycli.errors import SourceError
+from polycli.xval.recipe import PrepareRecipe
+from polycli.xval.sources.base import Block, Opened, RecordWriter
+from polycli.xval.sources.columns import Column, Tally, decide
+from polycli.xval.sources.csv_files import CsvFile, Place, names_of, open_csv, rows
+from polycli.xval.sources.parquet_files import is_parquet, open_parquet
+from polycli.xval.sources.settings import TableSection
+from polycli.xval.values import Value
+
+SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
+BLOCK_ROWS = 8192
+BLOCK_FILES = 64
+
+
+@dataclass(frozen=True)
+class CsvPiece:
+    """Some rows of one file."""
+
+    file: CsvFile
+    start: Place
+    #: Number of the first row in its file, and how many there are.
+    first: int
+    count: int
+
+
+@dataclass(frozen=True)
+class CsvRows:
+    """A block of rows; each is a record."""
+
+    piece: CsvPiece
+    columns: tuple[Column, ...]
+    section: TableSection
+
+    @property
+    def key(self) -> str:
+        """Unique within the source."""
+        return f"{self.source}@{self.piece.start.byte}"
+
+    @property
+    def source(self) -> str:
+        """The file."""
+        return self.piece.file.name
+
+    @property
+    def size(self) -> int:
+        """Rows."""
+        return self.piece.count
+
+    def load(self, writer: RecordWriter) -> None:
+        """Parse and write them."""
+        missing = frozenset(self.section.missing)
+        for number, (name, value) in enumerate(read_rows(self.piece, self.columns, self.section, missing)):
+            writer.add(value, id=name or f"{self.source}:{self.piece.first + number + 1}")
+
+
+@dataclass(frozen=True)
+class CsvWholes:
+    """A block of files; each is a record of lists by column."""
+
+    pieces: tuple[CsvPiece, ...]
+    columns: tuple[Column, ...]
+    section: TableSection
+
+    @property
+    def key(self) -> str:
+        """Unique within the source."""
+        return f"{self.source} and {len(self.pieces) - 1} more"
+
+    @property
+    def source(self) -> str:
+        """The first file."""
+        return self.pieces[0].file.name
+
+    @property
+    def size(self) -> int:
+        """Rows."""
+        return sum(piece.count for piece in self.pieces)
+
+    def load(self, writer: RecordWriter) -> None:
+        """Parse and write them."""
+        missing = frozenset(self.section.missing)
+        for piece in self.pieces:
+            found: dict[str, list[Value]] = {}
+            for _, value in read_rows(piece, self.columns, self.section, missing):
+                for key, item in value.items():
+                    found.setdefault(key, []).append(item)
+            writer.add(found, id=piece.file.name)
+
+
+class TableSource:
+    """The recipe's section `table`."""
+
+    def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Opened:
+        """Read all cells once, to decide how each column is read, and cut the rows into blocks.
+
+        Raises:
+            SourceError: an input is missing, empty or malformed, or a column that the recipe names does not exist.
+        """
+        section = recipe.table
+        named = names_of(inputs, SUFFIXES)
+        parquet = [is_parquet(path) for path, _ in named]
+        if any(parquet) and not all(parquet):
+            raise SourceError(f"{named[parquet.index(True)][1]} is Parquet, {named[parquet.index(False)][1]} is not")
+        about: dict[str, Any]
+        blocks: tuple[Block, ...]
+        if all(parquet):
+            blocks, about = open_parquet(named, section, limit)
+        else:
+            blocks, about, reports = open_csv_files(named, section, limit)
+            for report in reports:
+                note(report)
+        return Opened(
+            blocks=blocks,
+            files=tuple(path for path, _ in named),
+            file_names=tuple(name for _, name in named),
+            about=about,
+            options=section.model_dump(mode="json"),
+        )
+
+
+def open_csv_files(
+    named: Sequence[tuple[Path, str]], section: TableSection, limit: int | None
+) -> tuple[tuple[Block, ...], dict[str, Any], list[str]]:
+    """Blocks, what the manifest says of the columns, and what the user should know of them.
+
+    Raises:
+        SourceError: a file is empty or malformed, or a column that the recipe names does not exist.
+    """
+    files = [open_csv(path, name, section) for path, name in named]
+    columns, pieces, reports = scan(files, section, limit)
+    kept = tuple(columns)
+    blocks: tuple[Block, ...]
+    if section.record == "row":
+        blocks = tuple(CsvRows(piece, kept, section) for piece in pieces)
+    else:
+        blocks = tuple(
+            CsvWholes(tuple(pieces[start : start + BLOCK_FILES]), kept, section)
+            for start in range(0, len(pieces), BLOCK_FILES)
+        )
+    return blocks, described(columns, reports), reports
+
+
+def scan(
+    files: Sequence[CsvFile], section: TableSection, limit: int | None
+) -> tuple[list[Column], list[CsvPiece], list[str]]:
+    """Look at every cell: how columns are read, where blocks begin, and what to say of it."""
+    missing = frozenset(section.missing)
+    tallies: dict[str, Tally] = {}
+    pieces: list[CsvPiece] = []
+    left = limit
+    for file in files:
+        counted = [tallies.setdefault(header, Tally()) for header in file.header]
+        most = left if section.record == "row" else None
+        starts: list[Place] = []
+        number = -1
+        for number, (place, row) in enumerate(rows(file, count=most)):
+            if number % BLOCK_ROWS == 0:
+                starts.append(place)
+            for tally, cell in zip(counted, row, strict=True):
+                tally.add(cell, missing)
+        count = number + 1
+        if count == 0:
+            raise SourceError(f"{file.name}: there are no rows below the header")
+        if section.record == "row":
+            sizes = [min(BLOCK_ROWS, count - first) for first in range(0, count, BLOCK_ROWS)]
+            pieces += [
+                CsvPiece(file, start, place * BLOCK_ROWS, size)
+                for place, (start, size) in enumerate(zip(starts, sizes, strict=True))
+            ]
+        else:
+            pieces.append(CsvPiece(file, starts[0], 0, count))
+        if left is not None:
+            left -= count if section.record == "row" else 1
+            if left <= 0:
+                break
+    for name in (*section.columns, *([section.id_column] if section.id_column else [])):
+        if name not in tallies:
+            raise SourceError(f"there is no column {name!r}", hint=f"the files have {', '.join(tallies)}")
+    columns, reports = decide(tallies, section)
+    return columns, pieces, reports
+
+
+def described(columns: Sequence[Column], reports: Sequence[str]) -> dict[str, Any]:
+    """For the manifest."""
+    return {
+        "columns": {column.header: column.described() for column in columns},
+        "units": {column.key: column.unit for column in columns if column.unit is not None},
+        "reports": list(reports),
+    }
+
+
+def read_rows(
+    piece: CsvPiece, columns: Sequence[Column], section: TableSection, missing: frozenset[str]
+) -> Iterator[tuple[str | None, dict[str, Value]]]:
+    """Id, where a column holds it, and value of each row. The column of ids becomes the id alone."""
+    by_header = {column.header: column for column in columns}
+    ordered = [by_header[header] for header in piece.file.header]
+    id_place = None if section.id_column not in piece.file.header else piece.file.header.index(section.id_column)
+    for _, row in rows(piece.file, piece.start, piece.count):
+        value: dict[str, Value] = {}
+        for place, (column, cell) in enumerate(zip(ordered, row, strict=True)):
+            if place != id_place:
+                value.update(column.values(cell, missing))
+        yield (row[id_place] if id_place is not None else None), value

@@ -1,0 +1,57 @@
+"""The arithmetic source: every result is the float64 nearest to the exact one."""
+
+from fractions import Fraction
+
+import pytest
+from pydantic import ValidationError
+
+from polycli.xval.sources.arithmetic import ArithmeticSource
+from polycli.xval.sources.settings import ArithmeticSection
+
+
+def exact(tree, decimals):
+    """The value of a tree in whole multiples of its last digit, by rational arithmetic."""
+    if not isinstance(tree, list):
+        return Fraction(round(tree * 10**decimals), 10**decimals)
+    left, operation, right = exact(tree[0], decimals), tree[1], exact(tree[2], decimals)
+    return {"+": left + right, "-": left - right, "*": left * right}[operation]
+
+
+def operands(tree):
+    return [tree] if not isinstance(tree, list) else operands(tree[0]) + operands(tree[2])
+
+
+@pytest.mark.parametrize("digits", [3, 5])
+def test_products_are_exact_whole_numbers(read, digits):
+    writer, _ = read(ArithmeticSource(), arithmetic={"records": 300, "digits": digits})
+    assert len(writer.records) == 300
+    for name, record in writer.records.items():
+        assert all(len(str(record[key])) == digits for key in "ab")
+        assert record["product"] == record["a"] * record["b"]
+        assert isinstance(record["product"], int)
+        assert writer.groups[name] == " ".join(str(value) for value in sorted([record["a"], record["b"]]))
+
+
+def test_trees_are_exact(read):
+    section = {"task": "trees", "records": 300, "digits": 3, "decimals": 2, "signed": True, "operands": [2, 5]}
+    writer, _ = read(ArithmeticSource(), arithmetic=section)
+    sizes, operations = set(), set()
+    for record in writer.records.values():
+        assert record["result"] == float(exact(record["expression"], 2))
+        sizes.add(len(operands(record["expression"])))
+        operations.update(character for character in str(record["expression"]) if character in "+*")
+        assert all(0.995 < abs(operand) < 10 for operand in operands(record["expression"]))
+    assert sizes == {2, 3, 4, 5}
+    assert operations == {"+", "*"}
+
+
+def test_records_do_not_depend_on_how_many_are_made(read):
+    few, _ = read(ArithmeticSource(), arithmetic={"records": 50}, limit=7)
+    many, _ = read(ArithmeticSource(), arithmetic={"records": 5000}, backwards=True)
+    assert len(few.records) == 7
+    assert all(many.records[name] == record for name, record in few.records.items())
+
+
+def test_more_decimals_than_digits_are_refused():
+    with pytest.raises(ValidationError, match="at most digits = 2"):
+        ArithmeticSection(digits=2, decimals=3)
