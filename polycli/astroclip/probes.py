@@ -1,0 +1,101 @@
+"""What vectors tell of properties: k nearest neighbours, a small network, boosted trees, and the scores of all three.
+
+The protocol is that of Parker et al. 2024, section 6: vectors and targets standardised on the training objects, 64
+neighbours weighted by inverse distance, few-shot networks with two hidden layers of 64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.report.bootstrap import Bootstrap
+from polycli.requests import JsonDocument
+
+Floats = NDArray[np.float64]
+Probe = Literal["knn", "mlp", "boosting"]
+
+
+class Regressor(Protocol):
+    """What scikit-learn's estimators have in common."""
+
+    def fit(self, features: Floats, targets: Floats) -> object:
+        """Learn."""
+        ...
+
+    def predict(self, features: Floats) -> Floats:
+        """Answer."""
+        ...
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """How probes are made."""
+
+    neighbours: int = 64
+    seed: int = 0
+
+
+def predict_targets(probe: Probe, train: Floats, targets: Floats, test: Floats, settings: ProbeSettings) -> Floats:
+    """Values for the rows of `test` (n, d), learnt from `train` (m, d) and `targets` (m,); all finite."""
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(train)
+    mean, spread = float(targets.mean()), float(targets.std()) or 1.0
+    regressor = _regressor(probe, len(train), settings)
+    regressor.fit(scaler.transform(train), (targets - mean) / spread)
+    return np.asarray(regressor.predict(scaler.transform(test)), np.float64) * spread + mean
+
+
+def predict_labels(
+    train: Floats, labels: NDArray[np.int64], test: Floats, settings: ProbeSettings
+) -> NDArray[np.int64]:
+    """The class of each row of `test` by a vote of its neighbours, weighted by inverse distance."""
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(train)
+    voters = KNeighborsClassifier(min(settings.neighbours, len(train)), weights="distance")
+    voters.fit(scaler.transform(train), labels)
+    return np.asarray(voters.predict(scaler.transform(test)), np.int64)
+
+
+def r2_score(truth: Floats, predicted: Floats, bootstrap: Bootstrap) -> JsonDocument:
+    """`{"r2", "interval"}`: 1 - residual variance over the variance of the truth; null where the truth is constant."""
+    residual, spread = (predicted - truth) ** 2, (truth - truth.mean()) ** 2
+    if spread.sum() == 0:
+        return {"r2": None, "interval": None}
+    low, high = bootstrap.ratio(residual, spread).reshape(-1)
+    return {"r2": float(1 - residual.mean() / spread.mean()), "interval": [float(1 - high), float(1 - low)]}
+
+
+def accuracy_score(truth: NDArray[np.int64], predicted: NDArray[np.int64], bootstrap: Bootstrap) -> JsonDocument:
+    """`{"accuracy", "interval", "majority"}`: the last is what naming the most frequent class would reach."""
+    right = (truth == predicted).astype(np.float64)
+    low, high = bootstrap.mean(right).reshape(-1)
+    majority = float(np.bincount(truth).max() / len(truth))
+    return {"accuracy": float(right.mean()), "interval": [float(low), float(high)], "majority": majority}
+
+
+def _regressor(probe: Probe, size: int, settings: ProbeSettings) -> Regressor:
+    if probe == "knn":
+        from sklearn.neighbors import KNeighborsRegressor
+
+        return KNeighborsRegressor(min(settings.neighbours, size), weights="distance")  # type: ignore[no-any-return]
+    if probe == "boosting":
+        from sklearn.ensemble import HistGradientBoostingRegressor
+
+        return HistGradientBoostingRegressor(random_state=settings.seed)  # type: ignore[no-any-return]
+    from sklearn.neural_network import MLPRegressor
+
+    # Stops where a tenth of the training objects, held back, no longer gains.
+    return MLPRegressor(  # type: ignore[no-any-return]
+        hidden_layer_sizes=(64, 64),
+        learning_rate_init=1e-3,
+        early_stopping=size >= 50,
+        max_iter=200,
+        random_state=settings.seed,
+    )

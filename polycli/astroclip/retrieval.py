@@ -1,0 +1,71 @@
+"""Finding an object among many by its vector: ranks, recall, and how alike and how spread vectors are.
+
+A rank is 1 plus the number of candidates that are nearer than the right one; a tie counts half, so that vectors which
+are all equal rank in the middle and not first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.report.bootstrap import Bootstrap
+from polycli.requests import JsonDocument
+
+Floats = NDArray[np.float32]
+#: Queries compared with all candidates at once.
+_BLOCK = 1024
+
+
+def unit(vectors: Floats) -> Floats:
+    """Vectors (n, d) of length one; a zero vector stays zero."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(length == 0, 1, length), np.float32)
+
+
+def ranks(queries: Floats, candidates: Floats) -> NDArray[np.float64]:
+    """Rank of candidate i for query i by cosine similarity, both (n, d)."""
+    queries, candidates = unit(queries), unit(candidates)
+    found = np.empty(len(queries))
+    for start in range(0, len(queries), _BLOCK):
+        block = queries[start : start + _BLOCK]
+        similarity = block @ candidates.T
+        # From the product itself: summed in another order, the same similarity would differ in its last bit.
+        right = similarity[np.arange(len(block)), np.arange(start, start + len(block))][:, None]
+        nearer, ties = (similarity > right).sum(axis=1), (similarity == right).sum(axis=1) - 1
+        found[start : start + len(block)] = 1 + nearer + ties / 2
+    return found
+
+
+def retrieval_scores(found: NDArray[np.float64], at: Sequence[int], bootstrap: Bootstrap) -> JsonDocument:
+    """Recall within the first `at` candidates with intervals, the median rank, and what chance would reach."""
+    candidates = len(found)
+    recall = {}
+    for count in at:
+        hits = (found <= count).astype(np.float64)
+        low, high = bootstrap.mean(hits).reshape(-1)
+        chance = min(1.0, count / candidates)
+        recall[str(count)] = {"recall": float(hits.mean()), "interval": [float(low), float(high)], "chance": chance}
+    median = float(np.median(found))
+    return {"candidates": candidates, "recall_at": recall, "median_rank": median, "chance_rank": (candidates + 1) / 2}
+
+
+def alignment(one: Floats, other: Floats) -> float:
+    """Mean squared distance of the two unit vectors of an object; 0 is best (Wang and Isola 2020, section 4.1.1)."""
+    return float(((unit(one) - unit(other)) ** 2).sum(axis=1).mean())
+
+
+def uniformity(vectors: Floats) -> float:
+    """Log of the mean of exp(-2 d^2) over pairs of unit vectors; lower is more even (ibid., section 4.1.2)."""
+    directions = unit(vectors[:4096])
+    count = len(directions)
+    if count < 2:
+        return 0.0
+    total = 0.0
+    for start in range(0, count, _BLOCK):
+        block = directions[start : start + _BLOCK]
+        squared = np.maximum(2 - 2 * (block @ directions.T).astype(np.float64), 0)
+        total += float(np.exp(-2 * squared).sum())
+    return float(np.log((total - count) / (count * (count - 1))))
