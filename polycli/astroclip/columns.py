@@ -1,0 +1,152 @@
+"""Columns beside the data: integers stay integers and text stays text, also where some objects lack a value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.astroclip.objects import NULL_SUFFIX, PROPERTY_PREFIX, PropertyDescription, PropertyKind
+from polycli.errors import SourceError
+
+
+@dataclass(frozen=True)
+class Column:
+    """One property of all objects."""
+
+    name: str
+    #: float32, float64, int64, bool, or object holding str.
+    values: NDArray[Any]
+    unit: str = ""
+    source: str = ""
+    #: False where an object lacks the value; None where none does. Floats say so by NaN instead.
+    valid: NDArray[np.bool_] | None = None
+
+    @property
+    def kind(self) -> PropertyKind:
+        """What the values are."""
+        return cast("PropertyKind", {"f": "float", "i": "integer", "b": "boolean", "O": "text"}[self.values.dtype.kind])
+
+    @property
+    def nullable(self) -> bool:
+        """Whether some objects may lack a value."""
+        return self.kind == "float" or self.valid is not None
+
+    def describe(self, array: str) -> PropertyDescription:
+        """What the manifest says of this column, which lies in the store as `array`."""
+        return PropertyDescription(
+            name=self.name, array=array, unit=self.unit, kind=self.kind, nullable=self.nullable, source=self.source
+        )
+
+    def take(self, places: NDArray[np.int64]) -> Column:
+        """The column at these rows; -1 is an object that has none of it."""
+        missing = places < 0
+        if not missing.any():
+            valid = None if self.valid is None else self.valid[places]
+            return Column(self.name, self.values[places], self.unit, self.source, valid)
+        values = np.full(len(places), _filler(self.kind), dtype=self.values.dtype)
+        values[~missing] = self.values[places[~missing]]
+        if self.kind == "float":
+            return Column(self.name, values, self.unit, self.source)
+        valid = np.zeros(len(places), dtype=np.bool_)
+        valid[~missing] = True if self.valid is None else self.valid[places[~missing]]
+        return Column(self.name, values, self.unit, self.source, valid)
+
+    def renamed(self, name: str) -> Column:
+        """The same column under another name."""
+        return Column(name, self.values, self.unit, self.source, self.valid)
+
+    def slice(self, start: int, stop: int) -> Column:
+        """Some consecutive rows; a column that may lack values stays one."""
+        valid = None if self.valid is None else self.valid[start:stop]
+        return Column(self.name, self.values[start:stop], self.unit, self.source, valid)
+
+
+def column_of(name: str, values: Any, *, unit: str = "", source: str = "") -> Column | None:  # noqa: ANN401
+    """A column from whatever a file reader returned: numpy, masked or not, big or little endian; None for vectors.
+
+    Raises:
+        SourceError: an unsigned integer does not fit int64.
+    """
+    mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
+    plain: NDArray[Any] = np.asarray(np.ma.getdata(values))
+    if plain.ndim != 1:
+        return None
+    valid = None if mask is None or not mask.any() else ~mask
+    kind = plain.dtype.kind
+    if kind == "f":
+        exact = plain.astype(np.float32 if plain.dtype.itemsize <= 4 else np.float64)
+        if valid is not None:
+            exact[~valid] = np.nan
+        return Column(name, exact, unit, source)
+    if kind == "b":
+        return Column(name, plain.astype(np.bool_), unit, source, valid)
+    if kind in "iu":
+        if kind == "u" and plain.size and int(plain.max()) > np.iinfo(np.int64).max:
+            raise SourceError(f"{source}: column {name} holds {int(plain.max())}, which does not fit 64 signed bits")
+        return Column(name, plain.astype(np.int64), unit, source, valid)
+    if kind in "SUO":
+        return Column(name, as_text(plain), unit, source, valid)
+    return None
+
+
+def as_text(values: NDArray[Any]) -> NDArray[np.object_]:
+    """Bytes as UTF-8, padding dropped; text as it is."""
+    texts = [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values.tolist()]
+    result = np.empty(len(texts), dtype=object)
+    result[:] = [text.rstrip("\0 ") for text in texts]
+    return result
+
+
+def as_ids(values: Any, *, what: str) -> NDArray[Any]:  # noqa: ANN401
+    """Ids as int64 or as an object array of str, exactly.
+
+    Raises:
+        SourceError: they are floats, which cannot hold a 64-bit id, or have gaps or several axes.
+    """
+    column = column_of("id", values, source=what)
+    if column is None:
+        raise SourceError(f"{what}: ids are {np.asarray(values).shape}, one id for each object was expected")
+    if column.kind in ("float", "boolean"):
+        raise SourceError(
+            f"{what}: ids are {np.asarray(values).dtype}, integers or text were expected",
+            hint="a float has 53 bits and changes ids such as 39633297352951412: write them as int64 or text",
+        )
+    if column.valid is not None:
+        raise SourceError(f"{what}: {int((~column.valid).sum())} objects have no id")
+    return column.values
+
+
+def joined(columns: Sequence[Column], others: Sequence[Column], *, suffix: str) -> list[Column]:
+    """Both lists; a name that is there already gets the suffix."""
+    taken = {column.name for column in columns}
+    result = list(columns)
+    for column in others:
+        name = column.name
+        while name in taken:
+            name = f"{name}{suffix}"
+        taken.add(name)
+        result.append(column.renamed(name))
+    return result
+
+
+def array_names(columns: Sequence[Column]) -> list[str]:
+    """What the columns' arrays are called: the columns' names as far as letters, digits and underscores go."""
+    taken: set[str] = set()
+    names = []
+    for column in columns:
+        plain = PROPERTY_PREFIX + re.sub(r"[^A-Za-z0-9]+", "_", column.name).strip("_")
+        name, number = plain, 2
+        while name.lower() in taken or name.endswith((NULL_SUFFIX, "_offsets")):
+            name, number = f"{plain}_{number}", number + 1
+        taken.add(name.lower())
+        names.append(name)
+    return names
+
+
+def _filler(kind: PropertyKind) -> Any:  # noqa: ANN401
+    return {"float": np.nan, "integer": 0, "boolean": False, "text": ""}[kind]

@@ -1,0 +1,125 @@
+"""What images, spectra and columns of a store are: bands, scales, frames, units; from sources to checkpoints."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from polycli.errors import StoreError
+
+#: Flux density of every spectrum in a store.
+FLUX_UNIT = "1e-17 erg/s/cm2/A"
+#: AB magnitude of one nanomaggy, the unit of every pixel in a store.
+ZERO_POINT = 22.5
+#: Pixel scale of the Legacy Surveys' cutouts.
+PIXEL_SCALE = 0.262
+#: Bits of the array `quality`, by name.
+QUALITY_BITS: dict[str, int] = {
+    "no_redshift": 1,
+    "redshift_warning": 2,
+    "spectrum_partly_masked": 4,
+    "low_signal_to_noise": 8,
+    "image_partly_blank": 16,
+    "no_position": 32,
+}
+#: Where a property's array lies in a store.
+PROPERTY_PREFIX = "property_"
+NULL_SUFFIX = "_null"
+
+PropertyKind = Literal["float", "integer", "boolean", "text"]
+IdKind = Literal["int64", "text"]
+
+
+class _Description(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ImageDescription(_Description):
+    """Images of all objects: (band, y, x) in nanomaggies, north as the source has it."""
+
+    bands: tuple[str, ...]
+    #: (height, width) in pixels.
+    size: tuple[int, int]
+    pixel_scale_arcsec: float = PIXEL_SCALE
+    #: AB magnitude of a pixel value of 1.
+    zero_point: float = ZERO_POINT
+    unit: Literal["nanomaggy"] = "nanomaggy"
+
+
+class SpectrumDescription(_Description):
+    """Spectra of all objects, on one wavelength grid."""
+
+    pixels: int
+    #: Wavelengths of the first and the last pixel, and the step where it is one and the same.
+    first: float
+    last: float
+    step: float | None
+    wavelength_unit: Literal["Angstrom"] = "Angstrom"
+    medium: Literal["vacuum", "air"] = "vacuum"
+    frame: Literal["observed", "rest"] = "observed"
+    flux_unit: Literal["1e-17 erg/s/cm2/A"] = "1e-17 erg/s/cm2/A"
+    #: `unknown`: the source has none; the array then holds 1 in pixels that can be used and 0 in others.
+    ivar: Literal["measured", "unknown"] = "measured"
+
+
+class PropertyDescription(_Description):
+    """A column beside the data."""
+
+    name: str
+    #: The store's array; of integers, booleans and texts that may be absent, `<array>_null` says where they are.
+    array: str
+    unit: str
+    kind: PropertyKind
+    #: Whether an object may lack it.
+    nullable: bool
+    source: str
+
+
+class PairingDescription(_Description):
+    """How images and spectra found each other, and how many did not."""
+
+    by: Literal["id", "sky"]
+    radius_arcsec: float | None
+    pairs: int
+    images_left: int
+    spectra_left: int
+    #: Objects for which a partner was in reach that a nearer one took, or of which two were equally near.
+    contested: int
+
+
+class SurveyDescription(_Description):
+    """`manifest.about` of a store of this family."""
+
+    image: ImageDescription | None
+    spectrum: SpectrumDescription | None
+    object_id: IdKind
+    id_name: str
+    coordinates: Literal["ICRS degrees"] = "ICRS degrees"
+    properties: tuple[PropertyDescription, ...]
+    quality: dict[str, int] = QUALITY_BITS
+    pairing: PairingDescription | None = None
+
+
+def refuse_mismatch(
+    expected: ImageDescription | SpectrumDescription,
+    found: ImageDescription | SpectrumDescription | None,
+    *,
+    what: str,
+    hint: str | None = None,
+) -> None:
+    """Make sure that `found`, which `what` names, is described as `expected` is.
+
+    Raises:
+        StoreError: a field differs; both values are in the sentence. Image sizes may differ: models crop.
+    """
+    kind = "images" if isinstance(expected, ImageDescription) else "spectra"
+    if found is None:
+        raise StoreError(f"{what}: has no {kind}, which are needed", hint=hint)
+    ours, theirs = expected.model_dump(exclude={"size"}), found.model_dump(exclude={"size"})
+    for name, value in ours.items():
+        if theirs.get(name) != value:
+            raise StoreError(
+                f"{what}: {kind} with {name.replace('_', ' ')} {theirs.get(name)}, {value} was expected",
+                hint=hint or "prepare the data again with select.bands or resample set in the recipe",
+            )
