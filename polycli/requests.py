@@ -29,6 +29,8 @@ class PrepareRequest:
     part: tuple[int, int] | None = None
     finalize: bool = False
     dry_run: bool = False
+    #: The words after `polycli` as they were typed, for hints that give a line to run.
+    line: tuple[str, ...] = ()
     json: bool = False
 
 

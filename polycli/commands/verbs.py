@@ -22,6 +22,7 @@ from polycli.commands.options import (
     PrintCommand,
     Recipe,
     Settings,
+    arguments_of,
     finish,
     parse_part,
     refuse_leftovers,
@@ -97,6 +98,7 @@ def prepare(
         part=parse_part(part),
         finalize=finalize,
         dry_run=dry_run,
+        line=arguments_of(context),
         json=json,
     )
     finish(verb_module(family, "prepare").run(request), json=json)

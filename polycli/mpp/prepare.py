@@ -16,14 +16,15 @@ from polycli.errors import SourceError, UserError
 from polycli.mpp.publishing import Plan, publish, summarise
 from polycli.mpp.recipe import PrepareRecipe
 from polycli.mpp.sources.base import Dataset, Source
-from polycli.mpp.staging import stage
+from polycli.mpp.staging import is_staged, stage
 from polycli.paths import expand_paths, refuse_unwritable
 from polycli.recipes import default_recipe, load_recipe
 from polycli.requests import JsonDocument, PrepareRequest
 from polycli.store.builder import StoreBuilder, is_published
-from polycli.store.hashing import file_hash
 from polycli.store.manifest import SourceFile, read_manifest
+from polycli.store.parts import mine, note_part, refuse_missing
 from polycli.store.processes import Workers, processor_count
+from polycli.store.source_hashes import NOTES_NAME, hash_sources
 
 #: By the name that --source takes: where the class is; imported when it is asked for.
 SOURCES = {
@@ -43,11 +44,6 @@ def run(request: PrepareRequest) -> JsonDocument:
         StoreError: something else already lies where a store should go.
         UserError: the output cannot be written.
     """
-    if request.part is not None or request.finalize:
-        raise UserError(
-            "--part and --finalize are not there yet for prepare mpp",
-            hint="leave them out: one command uses all processors, and goes on where it was when it is repeated",
-        )
     recipe = prepare_recipe(request)
     source = load_source(request.source)
     datasets = source.datasets(expand_paths(request.inputs), recipe, request.limit)
@@ -59,8 +55,14 @@ def run(request: PrepareRequest) -> JsonDocument:
     with Workers(workers) as pool:
         plans = _plans(request, recipe, datasets, pool)
         waiting = [plan for plan in plans if not _is_there(plan)]
-        _warn_of_full_disk(request.output, [plan.dataset for plan in waiting])
+        if request.part is not None:
+            return _stage_part(plans, waiting, request.part, pool)
+        if request.finalize:
+            _refuse_missing(plans, waiting, request)
+        else:
+            _warn_of_full_disk(request.output, [plan.dataset for plan in waiting])
         _build(waiting, pool)
+    shutil.rmtree(request.output / NOTES_NAME, ignore_errors=True)
     new = {plan.target for plan in waiting}
     return {"stores": [_described(plan, new=plan.target in new) for plan in plans]}
 
@@ -101,12 +103,8 @@ def _worker_count(request: PrepareRequest, datasets: Sequence[Dataset]) -> int:
 def _plans(request: PrepareRequest, recipe: PrepareRecipe, datasets: Sequence[Dataset], pool: Workers) -> list[Plan]:
     """Hash the source files: content alone decides whether a store is there already, or a killed prepare goes on."""
     paths = list(dict.fromkeys(path for dataset in datasets for path in dataset.files))
-    hashes: dict[Path, str] = {}
-    if paths:
-        with console.progress(len(paths), "hashing source files") as bar:
-            for path, digest in pool.unordered(file_hash, paths):
-                hashes[path] = digest
-                bar.advance()
+    notes = request.output / NOTES_NAME if request.part is not None or request.finalize else None
+    hashes = hash_sources(paths, pool, notes=notes, part=request.part)
     plans = []
     for dataset in datasets:
         names = dataset.file_names or tuple(path.name for path in dataset.files)
@@ -134,6 +132,37 @@ def _is_there(plan: Plan) -> bool:
     """
     StoreBuilder(plan.target, fingerprint=plan.fingerprint)
     return is_published(plan.target, plan.fingerprint)
+
+
+def _stage_part(plans: Sequence[Plan], waiting: Sequence[Plan], part: tuple[int, int], pool: Workers) -> JsonDocument:
+    """Stage this part of the work; nothing is published. What a part is does not depend on what is there already."""
+    targets = {plan.target for plan in waiting}
+    tasks = [task for task in mine([task for plan in plans for task in plan.tasks()], part) if task.target in targets]
+    for plan in waiting:
+        note_part(StoreBuilder(plan.target, fingerprint=plan.fingerprint).work, part)
+    trajectories = sum(len(task.keys) for task in tasks)
+    with console.progress(trajectories, "preparing trajectories") as bar:
+        for task, _ in pool.unordered(stage, tasks):
+            bar.advance(len(task.keys))
+    index, count = part
+    console.say(
+        f"part {index}/{count}: {console.counted(trajectories, 'trajectory', 'trajectories')} staged; when every part "
+        "is done, run the same line with --finalize in place of --part"
+    )
+    return {"part": [index, count], "trajectories": trajectories, "targets": [str(plan.target) for plan in plans]}
+
+
+def _refuse_missing(plans: Sequence[Plan], waiting: Sequence[Plan], request: PrepareRequest) -> None:
+    """Before anything is joined: every piece of every store is there.
+
+    Raises:
+        StoreError: a part has not run, or not to its end; the line that makes it is named.
+    """
+    targets = {plan.target for plan in waiting}
+    tasks = [task for plan in plans for task in plan.tasks()]
+    undone = [number for number, task in enumerate(tasks) if task.target in targets and not is_staged(task)]
+    works = [StoreBuilder(plan.target, fingerprint=plan.fingerprint).work for plan in waiting]
+    refuse_missing(works, undone, len(tasks), output=request.output, line=request.line)
 
 
 def _build(plans: Sequence[Plan], pool: Workers) -> None:
@@ -208,17 +237,22 @@ def _dry_run(request: PrepareRequest, datasets: Sequence[Dataset], workers: int)
 
 def _table(entries: Sequence[JsonDocument]) -> str:
     width = max(len(entry["name"]) for entry in entries)
-    lines = [f"{'dataset':<{width}}  trajectories  files        size  minutes"]
+    lines = [f"{'dataset':<{width}}  trajectories  files        size     time"]
     for entry in entries:
-        numbers = (
-            f"{entry['trajectories']:>12}  {entry['files']:>5}  {_size(entry['bytes']):>10}  {entry['minutes']:>7.2f}"
-        )
-        lines.append(f"{entry['name']:<{width}}  {numbers}")
+        numbers = f"{entry['trajectories']:>12}  {entry['files']:>5}  {_size(entry['bytes']):>10}"
+        lines.append(f"{entry['name']:<{width}}  {numbers}  {_duration(entry['minutes']):>7}")
     return "\n".join(lines)
 
 
 def _size(count: int) -> str:
     return f"{count / 1e6:,.1f} MB" if count < 1e9 else f"{count / 1e9:,.1f} GB"
+
+
+def _duration(minutes: float) -> str:
+    """`3 s`, `12 min` or `4.5 h`; an estimate deserves no more digits."""
+    if minutes < 1:
+        return f"{max(1, round(60 * minutes))} s"
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 
 def _trajectories(dataset: Dataset) -> int:

@@ -43,6 +43,12 @@ class _RejectedError(Exception):
     """A trajectory cannot be kept; the text is the reason for the manifest."""
 
 
+def is_staged(task: StageTask) -> bool:
+    """Whether every trajectory of a job is done: staged or rejected."""
+    builder = StoreBuilder(task.target, fingerprint=task.fingerprint)
+    return all(builder.record(key) is not None for key in task.keys)
+
+
 def stage(task: StageTask) -> None:
     """Stage the trajectories of a job that an earlier, killed prepare has not finished."""
     builder = StoreBuilder(task.target, fingerprint=task.fingerprint)
