@@ -60,13 +60,17 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> CheckpointFile:
 def _write(path: Path, parts: Iterable[memoryview]) -> CheckpointFile:
     path.parent.mkdir(parents=True, exist_ok=True)
     digest, size = hashlib.sha256(), 0
-    with path.open("wb", buffering=0) as file:
-        for part in parts:
-            for first in range(0, len(part), _PIECE):
-                piece = part[first : first + _PIECE]
-                digest.update(piece)
-                size += _write_all(file.fileno(), piece)
-        os.fsync(file.fileno())
+    try:
+        with path.open("wb", buffering=0) as file:
+            for part in parts:
+                for first in range(0, len(part), _PIECE):
+                    piece = part[first : first + _PIECE]
+                    digest.update(piece)
+                    size += _write_all(file.fileno(), piece)
+            os.fsync(file.fileno())
+    except OSError as error:
+        # A refused write does not say by itself which file it was for.
+        raise OSError(error.errno, error.strerror, str(path)) from error
     return CheckpointFile(size=size, sha256=digest.hexdigest())
 
 

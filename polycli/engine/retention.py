@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from polycli import console
-from polycli.checkpoints.manifest import STEP_PATTERN, Checkpoint, best_checkpoint, verify
+from polycli.checkpoints.manifest import STEP_PATTERN, Checkpoint, best_checkpoint, checkpoint_name, verify
 from polycli.engine.agreement import on_rank_zero
 from polycli.engine.run import Run
 from polycli.errors import CheckpointError, RunError
@@ -37,9 +37,9 @@ def prune(run: Run, *, keep_last: int, keep_every: int | None) -> None:
 
 
 def clear_leftovers(run: Run) -> None:
-    """Delete what saves and deletions that were killed left behind."""
+    """Delete what saves and deletions that were killed left behind; what cannot be deleted is in nobody's way."""
     for leftover in run.checkpoints.glob(_LEFTOVERS):
-        shutil.rmtree(leftover)
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def remove(directory: Path) -> None:
@@ -56,23 +56,28 @@ def partial_of(directory: Path) -> Path:
 
 def _choose(run: Run, optimizer: str) -> Checkpoint | None:
     clear_leftovers(run)
-    whole = run.whole_checkpoints()
-    present = sorted(run.checkpoints.glob(STEP_PATTERN))
-    for damaged in sorted({*present} - {checkpoint.directory for checkpoint in whole}):
-        console.warn(f"{damaged}: not a whole checkpoint, passed over")
-    for checkpoint in reversed(whole):
+    found = sorted(run.checkpoints.glob(STEP_PATTERN), reverse=True)
+    for directory in found:
         try:
-            verify(checkpoint.directory)
+            checkpoint = _verified(directory)
         except CheckpointError as error:
             console.warn(f"{error.message}; passed over")
             continue
         _check_resumable(checkpoint, optimizer)
         return checkpoint
-    if present:
+    if found:
         raise RunError(
-            f"{run.path}: holds {len(present)} checkpoints and none is whole", hint="start again in another --output"
+            f"{run.path}: holds {len(found)} checkpoints and none is whole", hint="start again in another --output"
         )
     return None
+
+
+def _verified(directory: Path) -> Checkpoint:
+    """The checkpoint there; `CheckpointError` where it is damaged or goes by the name of another one."""
+    manifest = verify(directory)
+    if directory.name != checkpoint_name(manifest.step):
+        raise CheckpointError(f"{directory}: holds step {manifest.step}, going by its manifest")
+    return Checkpoint(directory, manifest)
 
 
 def _check_resumable(checkpoint: Checkpoint, optimizer: str) -> None:

@@ -11,9 +11,9 @@ from polycli.launch import start_ranks
 
 pytestmark = pytest.mark.distributed
 HERE = Path(__file__).parent
-#: Relative difference of a loss, a gradient norm or a validation. All is float32 (bfloat16 rounds the same micro-batches
-#: in the same way), so only the order of sums over micro-batches and ranks differs.
-TOLERANCE = 1e-5
+#: Relative difference of a loss, a gradient norm or a validation. All is float32 (bfloat16 rounds the same
+#: micro-batches in the same way), so only the order of sums over micro-batches and ranks differs.
+TOLERANCE = 2e-6
 NAMES = [
     *(f"{optimizer}-{stage}" for optimizer in ("adamw", "adan") for stage in (1, 2, 3)),
     *("adamw-0", "dadapt_adan-0", "bfloat16-2", "adan-bfloat16-3", "adamw-1-3-2", "adan-2-0-3"),
