@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import pairwise
@@ -14,11 +13,11 @@ import numpy as np
 
 from polycli.console import note, progress, rank, result, say, warn
 from polycli.errors import StoreError
-from polycli.mpp.forecasts import ForecastHeader, remove, replace, writing
+from polycli.mpp.forecasts import ForecastHeader, writing
 from polycli.mpp.physics import PdeDescription
 from polycli.mpp.report import write_report
 from polycli.mpp.rollout import conditions
-from polycli.mpp.scores import finite_json, one_step_scores, rollout_scores
+from polycli.mpp.scores import one_step_scores, rollout_scores
 from polycli.mpp.scoring import Illustration, Subset, score_one_step, score_rollouts
 from polycli.mpp.settings import EvalSettings
 from polycli.mpp.subject import Subject, load_subject
@@ -26,6 +25,7 @@ from polycli.mpp.tables import overview
 from polycli.paths import expand_paths, refuse_unwritable
 from polycli.recipes import default_recipe
 from polycli.report.bootstrap import Bootstrap
+from polycli.report.folder import evaluation_folder, finite_json, write_scores
 from polycli.report.table import as_text
 from polycli.requests import EvalRequest, JsonDocument, Split
 from polycli.store.reader import Store, find_stores, open_store
@@ -55,10 +55,7 @@ def run(request: EvalRequest) -> JsonDocument | None:
         "datasets": {},
     }
     # Beside the output: a store that turns out to be damaged leaves nothing there.
-    unfinished = output.with_name(f".{output.name}.partial-{os.getpid()}")
-    remove(unfinished)
-    unfinished.mkdir(parents=True)
-    try:
+    with evaluation_folder(output, parts=("rollouts",)) as unfinished:
         pictures = {}
         for subset in subsets:
             scores["datasets"][subset.store.name], pictures[subset.store.name] = score(
@@ -67,16 +64,7 @@ def run(request: EvalRequest) -> JsonDocument | None:
         scores = finite_json(scores)
         if settings.report:
             write_report(scores, {subset.store.name: subset.about for subset in subsets}, pictures, unfinished)
-        (unfinished / "scores.json").write_text(json.dumps(scores, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        output.mkdir(exist_ok=True)
-        # scores.json comes last: who finds a new one finds what belongs to it.
-        for part in ("rollouts", "figures", "report.html", "scores.json"):
-            if (unfinished / part).exists():
-                replace(unfinished / part, output / part)
-            else:
-                remove(output / part)  # Of an earlier evaluation: it would not fit these scores.
-    finally:
-        remove(unfinished)
+        write_scores(scores, unfinished)
     say(f"scores: {output / 'scores.json'}")
     if settings.report:
         say(f"report: {output / 'report.html'}")

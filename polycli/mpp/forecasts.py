@@ -11,7 +11,6 @@ several stand in groups of their names. In a dataset:
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 
 from polycli.errors import UserError
 from polycli.mpp.physics import PdeDescription
-from polycli.paths import refuse_unwritable
+from polycli.paths import refuse_unwritable, remove, replace
 
 DIMENSIONS = ("trajectory", "time", "field", "x", "y")
 #: Bytes of a chunk, at most; a chunk is at least one frame of one trajectory.
@@ -115,23 +114,6 @@ def writing(target: Path, headers: Sequence[ForecastHeader]) -> Iterator[list[Fo
         replace(unfinished, target)
     finally:
         remove(unfinished)
-
-
-def replace(new: Path, target: Path) -> None:
-    """Put `new` in the place of `target`, which may be a folder; nobody finds half of either."""
-    old = target.with_name(f".{target.name}.old-{os.getpid()}")
-    if target.is_dir():
-        target.rename(old)
-    new.rename(target)
-    remove(old)
-
-
-def remove(path: Path) -> None:
-    """A file or a folder, if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 class _Frames:

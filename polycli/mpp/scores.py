@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,15 +63,6 @@ def steps_below(methods: Mapping[str, Floats]) -> JsonDocument:
         "least": int(counts.min()),
         "of": model.shape[1],
     }
-
-
-def finite_json(value: Any) -> Any:  # noqa: ANN401  # A JSON value is anything.
-    """The same with null for what is not finite, which JSON cannot say."""
-    if isinstance(value, Mapping):
-        return {key: finite_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite_json(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _leading(below: NDArray[np.bool_]) -> NDArray[np.int64]:

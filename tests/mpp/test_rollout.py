@@ -9,7 +9,7 @@ from polycli.errors import StoreError
 from polycli.mpp.baselines import linear_extrapolation, persistence
 from polycli.mpp.physics import PdeDescription
 from polycli.mpp.rollout import Conditions, conditions, next_frame, rollout
-from polycli.mpp.scores import finite_json, steps_below
+from polycli.mpp.scores import steps_below
 
 READ = Conditions(labels=(2, 0), boundaries=(0, 1))
 
@@ -88,12 +88,3 @@ def test_steps_below_persistence_are_counted_from_the_first_without_a_gap():
     found = steps_below({"model": model, "persistence": persistent})
     # Means over trajectories: 0.67, 0.37, 0.87, 0.37, 0.37: all below one.
     assert found == {"mean_curve": 5, "median": 2.0, "least": 0, "of": 5}
-
-
-def test_what_json_cannot_say_becomes_null():
-    assert finite_json({"a": [1.0, float("inf")], "b": {"c": float("nan")}, "d": 3, "e": True}) == {
-        "a": [1.0, None],
-        "b": {"c": None},
-        "d": 3,
-        "e": True,
-    }
