@@ -45,7 +45,8 @@ def deepspeed_config(
     Batch sizes are formal: the engine sets accumulation boundaries and weighs losses itself. Clipping is DeepSpeed's
     from stage 1 on; at stage 0 the engine clips, because it must look at the gradient before the optimizer does.
     """
-    bucket = max(min(BUCKET_ELEMENTS, parameters), 1)
+    # DeepSpeed asks for an even number; a model of an odd number of parameters is none.
+    bucket = max(-(-min(BUCKET_ELEMENTS, parameters) // 2) * 2, 2)
     zero: dict[str, Any] = {"stage": engine.zero_stage, "reduce_bucket_size": bucket, "allgather_bucket_size": bucket}
     if engine.zero_stage == 3:
         zero["sub_group_size"] = SUB_GROUP_ELEMENTS

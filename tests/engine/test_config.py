@@ -48,3 +48,11 @@ def test_deepspeed_clips_from_stage_1_on_and_the_engine_at_stage_0():
         return config["gradient_clipping"]
 
     assert (clipping(0, 1.0), clipping(1, 1.0), clipping(2, None)) == (0.0, 1.0, 0.0)
+
+
+def test_buckets_are_even_for_a_model_of_an_odd_number_of_parameters():
+    # DeepSpeed refuses others, with an assertion.
+    config = deepspeed_config(OptimSection(), EngineSection(), world_size=1, parameters=1233)
+
+    assert config["zero_optimization"]["allgather_bucket_size"] == 1234
+    assert config["zero_optimization"]["reduce_bucket_size"] == 1234
