@@ -53,6 +53,11 @@ class TrainRequest:
     nproc: int | None = None
     json: bool = False
 
+    @property
+    def run_folder(self) -> Path:
+        """Where the run goes: the same line run again finds it."""
+        return self.output or Path("runs") / Path(self.recipe).stem
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvalRequest:

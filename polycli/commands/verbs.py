@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -34,6 +34,7 @@ from polycli.paths import expand_paths
 from polycli.requests import (
     EmbedRequest,
     EvalRequest,
+    JsonDocument,
     PredictRequest,
     PrepareRequest,
     ResumePolicy,
@@ -41,6 +42,9 @@ from polycli.requests import (
     StudyRequest,
     TrainRequest,
 )
+
+if TYPE_CHECKING:
+    from polycli.sections import Section
 
 DATA_PANEL = "Data"
 MODEL_PANEL = "Models"
@@ -110,6 +114,10 @@ _RunFolder = Annotated[
 _Resume = Annotated[
     ResumePolicy, typer.Option("--resume", help="go on with a run that is there: if there is one, never, or only then")
 ]
+_Profile = Annotated[
+    int | None,
+    typer.Option("--profile", metavar="N", min=1, help="trace N steps into RUN/profile; short for --set log.profile=N"),
+]
 
 
 def pretrain(
@@ -122,6 +130,7 @@ def pretrain(
     overrides: Overrides = None,
     limit: Limit = None,
     resume: _Resume = "auto",
+    profile: _Profile = None,
     nproc: Nproc = None,
     print_command: PrintCommand = False,
     dry_run: DryRun = False,
@@ -130,7 +139,8 @@ def pretrain(
     """Train a model from the start on stores."""
     refuse_leftovers(context)
     require_verb(family, "pretrain")
-    _check_recipe(family, "pretrain", recipe, overrides)
+    overrides = _with_profile(overrides, profile)
+    checked = _check_recipe(family, "pretrain", recipe, overrides)
     request = TrainRequest(
         recipe=recipe,
         data=tuple(map(Path, data or ())),
@@ -142,6 +152,9 @@ def pretrain(
         nproc=nproc,
         json=json,
     )
+    if not dry_run and not print_command and (complete := _complete(request, checked)) is not None:
+        finish(complete, json=json)
+        return
     start_ranks_if_asked(context, None if dry_run else nproc, print_command=print_command)
     finish(verb_module(family, "pretrain").run(request), json=json)
 
@@ -157,6 +170,7 @@ def finetune(
     overrides: Overrides = None,
     limit: Limit = None,
     resume: _Resume = "auto",
+    profile: _Profile = None,
     nproc: Nproc = None,
     print_command: PrintCommand = False,
     dry_run: DryRun = False,
@@ -165,7 +179,8 @@ def finetune(
     """Train a checkpoint further, on other data or for another purpose."""
     refuse_leftovers(context)
     require_verb(family, "finetune")
-    _check_recipe(family, "finetune", recipe, overrides)
+    overrides = _with_profile(overrides, profile)
+    checked = _check_recipe(family, "finetune", recipe, overrides)
     request = TrainRequest(
         recipe=recipe,
         checkpoint=checkpoint.expanduser(),
@@ -178,6 +193,9 @@ def finetune(
         nproc=nproc,
         json=json,
     )
+    if not dry_run and not print_command and (complete := _complete(request, checked)) is not None:
+        finish(complete, json=json)
+        return
     start_ranks_if_asked(context, None if dry_run else nproc, print_command=print_command)
     finish(verb_module(family, "finetune").run(request), json=json)
 
@@ -312,14 +330,23 @@ def study(
     finish(verb_module(family, "study").run(request), json=json)
 
 
-def _check_recipe(family: str, verb: str, recipe: str | None, overrides: Sequence[str] | None) -> None:
+def _with_profile(overrides: list[str] | None, profile: int | None) -> list[str]:
+    return [*(overrides or ()), *([] if profile is None else [f"log.profile={profile}"])]
+
+
+def _complete(request: TrainRequest, recipe: Section | None) -> JsonDocument | None:
+    from polycli.commands.run_folder import look_at_run
+
+    return None if recipe is None else look_at_run(request, recipe)
+
+
+def _check_recipe(family: str, verb: str, recipe: str | None, overrides: Sequence[str] | None) -> Section | None:
     """Refuse a wrong recipe here, before the family's module brings torch in and before any rank is started."""
     from polycli.recipes import default_recipe, load_recipe
 
     if recipe is not None:
-        load_recipe(recipe, family=family, verb=verb, overrides=tuple(overrides or ()))
-    elif overrides:
-        default_recipe(family, verb, tuple(overrides))
+        return load_recipe(recipe, family=family, verb=verb, overrides=tuple(overrides or ()))
+    return default_recipe(family, verb, tuple(overrides)) if overrides else None
 
 
 def _check_settings(family: str, verb: str, overrides: Sequence[str] | None) -> None:

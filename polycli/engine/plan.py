@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from polycli.console import counted
 from polycli.engine.config import BUCKET_ELEMENTS
 from polycli.engine.optimizers import STATES
 from polycli.errors import RecipeError
@@ -13,10 +14,18 @@ from polycli.sections import EngineSection, OptimSection
 _FLOAT = 4  # bytes
 
 
-def check_division(global_batch_size: int, draws: int, processes: int, micro_batch_sizes: Sequence[int]) -> None:
+def check_division(
+    global_batch_size: int,
+    draws: int,
+    processes: int,
+    micro_batch_sizes: Sequence[int],
+    *,
+    draws_key: str = "draws",
+) -> None:
     """Raise RecipeError, with the nearest sizes that work, unless a global batch divides evenly.
 
-    A global batch is `draws` equal draws; each rank's part of each must be whole micro-batches, whichever the dataset.
+    A global batch is `draws` equal draws, a number that the family's recipe has under `draws_key`; each rank's part of
+    each must be whole micro-batches, whichever the dataset.
     """
     unit = draws * processes * math.lcm(*micro_batch_sizes)
     if global_batch_size % unit == 0:
@@ -24,9 +33,10 @@ def check_division(global_batch_size: int, draws: int, processes: int, micro_bat
     below, above = global_batch_size // unit * unit, (global_batch_size // unit + 1) * unit
     nearest = f"{below} and {above}" if below else str(above)
     sizes = " and ".join(str(size) for size in sorted(set(micro_batch_sizes)))
+    shared_out = "" if draws == 1 else f"{draws_key} {draws}, "
     raise RecipeError(
-        f"train.global_batch_size {global_batch_size} is not divisible by {unit}, which data.draws_per_step {draws}, "
-        f"{processes} {'process' if processes == 1 else 'processes'} and micro-batches of {sizes} need",
+        f"train.global_batch_size {global_batch_size} is not divisible by {unit}, which {shared_out}"
+        f"{counted(processes, 'process', 'processes')} and micro-batches of {sizes} need",
         hint=f"nearest sizes that work: {nearest}; --set train.global_batch_size={above}",
     )
 
@@ -42,10 +52,12 @@ def memory_per_device(parameters: int, optim: OptimSection, engine: EngineSectio
     # From stage 1 on DeepSpeed steps a copy of its shard of the parameters.
     copies = shard if stage >= 1 else 0
     states = STATES[optim.name] * (shard if stage >= 1 else whole)
+    average = {} if optim.ema_decay is None else {"weight_average": shard if stage == 3 else whole}
     memory = {
         "parameters": shard if stage == 3 else whole,
         "gradients": shard if stage >= 2 else whole,
         "optimizer": 0 if engine.offload else copies + states,
+        **average,
         "communication": _FLOAT * min(BUCKET_ELEMENTS, parameters) if stage >= 1 else 0,
     }
     return {**memory, "offloaded_to_cpu": copies + states} if engine.offload else memory

@@ -109,6 +109,18 @@ def read_status(path: Path) -> dict[str, Any] | None:
     return document if isinstance(document, dict) and "state" in document else None
 
 
+def check_folder(path: Path, resume: ResumePolicy) -> bool:
+    """Whether a run is in `path`; `RunError` where something else is, or where `resume` does not fit."""
+    exists = _is_run(path)
+    if exists and resume == "never":
+        raise RunError(
+            f"{path}: holds a run already", hint="choose another --output, or --resume auto to go on with it"
+        )
+    if not exists and resume == "must":
+        raise RunError(f"{path}: no run to resume here", hint="--resume auto starts one")
+    return exists
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Replace a file by another in one rename, so that a reader sees the one or the other."""
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
@@ -132,13 +144,7 @@ def _write_if_possible(path: Path, text: str) -> None:
 
 def _enter(path: Path, recipe_text: str, resume: ResumePolicy, lock: list[IO[str]]) -> bool:
     """Create or resume, on rank 0. Whether it is a resume."""
-    exists = _is_run(path)
-    if exists and resume == "never":
-        raise RunError(
-            f"{path}: holds a run already", hint="choose another --output, or --resume auto to go on with it"
-        )
-    if not exists and resume == "must":
-        raise RunError(f"{path}: no run to resume here", hint="--resume auto starts one")
+    exists = check_folder(path, resume)
     try:
         (path / CHECKPOINTS_FOLDER).mkdir(parents=True, exist_ok=True)
         lock.append(_locked(path))

@@ -64,7 +64,8 @@ class MixtureBatches:
     def check_division(self, world_size: int) -> None:
         """Raise RecipeError where the global batch cannot be shared out to this many ranks."""
         sizes = [self.micro_batch_size(name) for name in self.names]
-        check_division(self.train.global_batch_size, self.data.draws_per_step, world_size, sizes)
+        draws = self.data.draws_per_step
+        check_division(self.train.global_batch_size, draws, world_size, sizes, draws_key="data.draws_per_step")
 
     def draws(self, step: int) -> list[tuple[str, NDArray[np.int64]]]:
         """The global batch of a step: dataset and window numbers of each draw. A pure function of (seed, step)."""
@@ -88,6 +89,13 @@ class MixtureBatches:
             mine = numbers.reshape(world.size, -1)[world.rank].reshape(-1, size)
             batches += [WindowBatch(self.training[name], chunk, size / share) for chunk in mine]
         return batches
+
+    def one_of_each(self) -> list[WindowBatch]:
+        """A micro-batch of each dataset, as large as any that training meets."""
+        return [
+            WindowBatch(windows, np.arange(self.micro_batch_size(name)) % len(windows), 1.0)
+            for name, windows in self.training.items()
+        ]
 
     def validation(self, world: World) -> list[ValidationPart]:
         """This rank's part of the validation windows, which never change; nothing of a store without such rows."""

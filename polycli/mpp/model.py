@@ -19,6 +19,7 @@ from polycli.mpp.normalization import change_scale, field_statistics, widen
 from polycli.mpp.position_bias import POSITION_BIASES
 from polycli.mpp.recipe import ModelSection
 from polycli.mpp.stem import FieldProjection, Head, Stem, select_fields
+from polycli.nn.skeleton import skeleton
 
 __all__ = ["AViT", "flops_per_sample", "parameter_count", "patch_grid_check"]
 
@@ -118,5 +119,5 @@ def patch_grid_check(grid: tuple[int, int], patch_size: int) -> None:
 
 def parameter_count(section: ModelSection) -> int:
     """Parameters, counted without allocating them."""
-    with torch.device("meta"):
+    with skeleton():
         return sum(parameter.numel() for parameter in AViT(section).parameters())

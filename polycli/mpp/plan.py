@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from polycli.console import result
+from polycli.console import counted, result
 from polycli.engine.config import check_sections
 from polycli.engine.plan import check_division, memory_per_device
 from polycli.engine.schedule import warmup_steps
@@ -23,6 +23,7 @@ from polycli.mpp.data import MixtureBatches
 from polycli.mpp.model import AViT, parameter_count
 from polycli.mpp.pretrain import step_flops
 from polycli.mpp.recipe import PretrainRecipe
+from polycli.nn.skeleton import uninitialised
 from polycli.recipes import dump_recipe
 from polycli.requests import JsonDocument
 from polycli.store.reader import Store
@@ -52,11 +53,19 @@ def plan(recipe: PretrainRecipe, stores: list[Store], *, output: Path, processes
     check_sections(recipe.optim, recipe.engine)
     cases, data = _cases(recipe, stores)
     micro_batch_sizes = [case.micro_batch_size for case in cases]
-    check_division(recipe.train.global_batch_size, recipe.data.draws_per_step, processes, micro_batch_sizes)
+    check_division(
+        recipe.train.global_batch_size,
+        recipe.data.draws_per_step,
+        processes,
+        micro_batch_sizes,
+        draws_key="data.draws_per_step",
+    )
     parameters = parameter_count(recipe.model)
     flops = step_flops(recipe, [(case.share, case.channels, case.grid) for case in cases])
     memory = memory_per_device(parameters, recipe.optim, recipe.engine, processes)
-    activations = max(activation_bytes(recipe, case.channels, case.grid, case.micro_batch_size) for case in cases)
+    activations = max(
+        activation_bytes(recipe, case.channels, case.grid, case.micro_batch_size) for case in _costliest(cases)
+    )
     return {
         "recipe": recipe.model_dump(mode="json"),
         "output": str(output),
@@ -89,12 +98,13 @@ def plan(recipe: PretrainRecipe, stores: list[Store], *, output: Path, processes
 def say(document: JsonDocument, recipe: PretrainRecipe) -> None:
     """Print a plan for people."""
     memory, batch = document["memory_per_device"], document["batch"]
+    samples = counted(document["samples"], "sample", "samples")
     rows = [
         ("output", document["output"]),
         ("parameters", f"{document['parameters']:,}"),
         ("processes", f"{document['processes']}, ZeRO stage {recipe.engine.zero_stage}, {recipe.engine.precision}"),
         ("batch", _batch_sentence(batch, document["processes"])),
-        ("steps", f"{document['steps']:,} ({document['warmup_steps']:,} to warm up), {document['samples']:,} samples"),
+        ("steps", f"{document['steps']:,} ({document['warmup_steps']:,} to warm up), {samples}"),
         ("FLOPs", f"{document['flops_per_step']:.3g} per step, {document['flops']:.3g} in all"),
         ("memory", _memory_sentence(memory)),
     ]
@@ -121,10 +131,23 @@ def activation_bytes(recipe: PretrainRecipe, channels: int, grid: tuple[int, int
     return two + (blocks - 2) * (three - two)
 
 
+def _costliest(cases: list[_Case]) -> list[_Case]:
+    """Those that no other case reaches in every size: a forward pass that costs less need not be run to know it."""
+    sizes = {(case.channels, *case.grid, case.micro_batch_size): case for case in cases}
+    return [
+        case
+        for size, case in sizes.items()
+        if not any(
+            other != size and all(more >= less for more, less in zip(other, size, strict=True)) for other in sizes
+        )
+    ]
+
+
 def _kept_bytes(recipe: PretrainRecipe, channels: int, grid: tuple[int, int], batch: int, *, blocks: int) -> int:
     kept: dict[int, tuple[int, torch.Tensor]] = {}
     with FakeTensorMode():
-        model = AViT(recipe.model.model_copy(update={"blocks": blocks}))
+        with uninitialised():
+            model = AViT(recipe.model.model_copy(update={"blocks": blocks}))
         model.activation_checkpointing = recipe.engine.activation_checkpointing
         own = {parameter.untyped_storage()._cdata for parameter in model.parameters()}  # noqa: SLF001  # Its identity.
 
@@ -159,7 +182,8 @@ def _batch_sentence(batch: dict[str, Any], processes: int) -> str:
         for name, size in batch["micro_batch_size"].items()
     )
     return (
-        f"{batch['global_batch_size']} samples of {batch['draws_per_step']} draws, {batch['samples_per_process']} on "
+        f"{counted(batch['global_batch_size'], 'sample', 'samples')} of "
+        f"{counted(batch['draws_per_step'], 'draw', 'draws')}, {batch['samples_per_process']} on "
         f"{'the' if processes == 1 else 'each'} process, as micro-batches {parts}"
     )
 
@@ -167,10 +191,15 @@ def _batch_sentence(batch: dict[str, Any], processes: int) -> str:
 def _data_sentence(found: dict[str, Any]) -> str:
     training, validation = found["training"], found["validation"]
     return (
-        f"{training['windows']:,} windows of {training['trajectories']} trajectories, {found['share']:.0%} of draws; "
-        f"validates on {validation['windows']} windows of {validation['trajectories']} ({validation['split']}); "
-        f"{len(found['fields'])} fields of {found['grid'][0]} x {found['grid'][1]}"
+        f"{_windows(training)}, {found['share']:.0%} of draws; validates on {_windows(validation)} "
+        f"({validation['split']}); {counted(len(found['fields']), 'field', 'fields')} of "
+        f"{found['grid'][0]} x {found['grid'][1]}"
     )
+
+
+def _windows(part: dict[str, Any]) -> str:
+    trajectories = counted(part["trajectories"], "trajectory", "trajectories")
+    return f"{counted(part['windows'], 'window', 'windows')} of {trajectories}"
 
 
 def _memory_sentence(memory: dict[str, int]) -> str:

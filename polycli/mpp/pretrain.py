@@ -47,7 +47,7 @@ def run(request: TrainRequest) -> JsonDocument | None:
         PreemptedError: a signal stopped the run after its state was saved.
     """
     recipe = read_recipe(request)
-    output = request.output or Path("runs") / Path(request.recipe).stem
+    output = request.run_folder
     if request.dry_run:
         return _dry_run(recipe, request, output)
     world = join_process_group()
@@ -129,6 +129,10 @@ class NextFramePretraining:
     def micro_batches(self, step: int, world: World) -> list[WindowBatch]:
         """This rank's part of the global batch of `step`."""
         return self.batches.micro_batches(step, world)
+
+    def costliest_batches(self, world: World) -> list[WindowBatch]:  # noqa: ARG002  # The same on every rank.
+        """One micro-batch of each dataset: the engine's rehearsal takes them."""
+        return self.batches.one_of_each()
 
     def validate(self, forward: nn.Module, world: World) -> dict[str, float]:
         """Errors per dataset; `validation/loss` is the mean over datasets of the model's NRMSE over persistence's."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -18,8 +18,13 @@ def skeleton() -> Iterator[None]:
 
     Without the second part the first random initialisation on that device imports TorchDynamo, which takes seconds.
     """
-    with torch.device("meta"), _NoInitialisation():
+    with torch.device("meta"), uninitialised():
         yield
+
+
+def uninitialised() -> AbstractContextManager[object]:
+    """Modules that are made inside keep whatever is in their memory, on any device."""
+    return _NoInitialisation()
 
 
 class _NoInitialisation(TorchFunctionMode):
