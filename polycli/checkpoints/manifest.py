@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -161,14 +161,18 @@ def verify(directory: Path, names: Iterable[str] | None = None) -> CheckpointMan
     return manifest
 
 
-def list_checkpoints(run: Path) -> list[Checkpoint]:
-    """The checkpoints of a run by step, oldest first; without those that lack their manifest, a file or part of one."""
+def list_checkpoints(run: Path, names: Collection[str] | None = None) -> list[Checkpoint]:
+    """The checkpoints of a run by step, oldest first; without those that lack their manifest, a file or part of one.
+
+    Where only files of these `names` are wanted, others may be missing.
+    """
     found = []
     for directory in (run / CHECKPOINTS_FOLDER).glob(STEP_PATTERN):
         try:
             manifest = read_manifest(directory)
             for name, expected in manifest.files.items():
-                _check_size(_inside(directory, name), expected)
+                if names is None or name in names:
+                    _check_size(_inside(directory, name), expected)
         except CheckpointError:
             continue
         if directory.name == checkpoint_name(manifest.step):

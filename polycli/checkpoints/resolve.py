@@ -59,7 +59,8 @@ def resolve_checkpoint(path: Path) -> ResolvedCheckpoint:
 
 
 def _from_run(run: Path) -> ResolvedCheckpoint:
-    checkpoints = list_checkpoints(run)
+    # Whoever needs room may have deleted the training state.
+    checkpoints = list_checkpoints(run, (MODEL_NAME, DESCRIPTION_NAME))
     if not checkpoints:
         for damaged in sorted((run / CHECKPOINTS_FOLDER).glob(STEP_PATTERN), reverse=True):
             verify(damaged)  # Says what is wrong with the newest.
