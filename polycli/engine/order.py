@@ -101,11 +101,11 @@ class _Permutation:
         bits, mask = np.uint64(self.half_bits), np.uint64((1 << self.half_bits) - 1)
         left, right = values >> bits, values & mask
         for key in self.round_keys:
-            left, right = right, left ^ (_mix(right + key) & mask)
+            left, right = right, left ^ (mixed(right + key) & mask)
         return (left << bits) | right
 
 
-def _mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The finaliser of SplitMix64 (Steele, Lea and Flood 2014): every input bit changes half of the output bits."""
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

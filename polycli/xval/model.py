@@ -179,5 +179,6 @@ def flops_per_record(section: ModelSection, tokens: int, length: float, masked: 
     """
     width, hidden = section.embed_dim, section.feed_forward
     layer = 4 * width * width + 2 * width * hidden + 2 * length * width
-    heads = width * hidden + hidden * tokens + (width * hidden if section.continuous else 0)
+    numbers = 1 if section.continuous else 0
+    heads = width * hidden + hidden * tokens + numbers * (width * hidden + hidden)
     return 2.0 * (length * section.blocks * layer + masked * heads)

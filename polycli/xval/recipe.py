@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 
-from polycli.sections import Section
+from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, Section, TrainSection
+from polycli.xval.sections import DataSection, HeadSection, ModelSection, ObjectiveSection
 from polycli.xval.sources.settings import (
     ArithmeticSection,
     PlanetsSection,
@@ -134,5 +135,42 @@ class PrepareRecipe(Section):
     text: TextSection = TextSection()
 
 
+class PretrainRecipe(Section):
+    """`polycli pretrain xval`."""
+
+    family: Literal["xval"]
+    verb: Literal["pretrain"]
+    model: ModelSection
+    data: DataSection = DataSection()
+    scaling: ScalingSection | None = Field(None, description="what the stores recommend if absent")
+    objective: ObjectiveSection = ObjectiveSection()
+    optim: OptimSection = OptimSection()
+    schedule: ScheduleSection = ScheduleSection()
+    train: TrainSection
+    engine: EngineSection = EngineSection()
+    log: LogSection = LogSection()
+
+
+class FinetuneRecipe(Section):
+    """`polycli finetune xval`: the network, the encoding and the scaling are the checkpoint's."""
+
+    family: Literal["xval"]
+    verb: Literal["finetune"]
+    head: HeadSection = HeadSection()
+    new_keys: Literal["extend", "refuse"] = Field(
+        "extend", description="keys of the data that the checkpoint does not know: learn tokens for them, or refuse"
+    )
+    scaling: ScalingSection = Field(
+        ScalingSection(default="affine"), description="of numbers under key paths that the checkpoint does not know"
+    )
+    data: DataSection = DataSection()
+    objective: ObjectiveSection = ObjectiveSection()
+    optim: OptimSection = OptimSection()
+    schedule: ScheduleSection = ScheduleSection()
+    train: TrainSection
+    engine: EngineSection = EngineSection()
+    log: LogSection = LogSection()
+
+
 #: By verb: the schema of a recipe file of this family.
-SCHEMAS: dict[str, type[Section]] = {"prepare": PrepareRecipe}
+SCHEMAS: dict[str, type[Section]] = {"prepare": PrepareRecipe, "pretrain": PretrainRecipe, "finetune": FinetuneRecipe}

@@ -91,7 +91,7 @@ class DataSection(Section):
 class ObjectiveSection(Section):
     """What is hidden and what is minimised: cross-entropy of tokens plus squared error of numbers (section 2.3)."""
 
-    mask_probability: float = Field(0.3, gt=0, lt=1, description="of hiding a token or a number; the paper's 0.3")
+    mask_probability: float = Field(0.3, gt=0, le=1, description="of hiding a token or a number; the paper's 0.3")
     number_weight: NonNegativeFloat = Field(1.0, description="factor on the squared error of numbers; the paper's 1")
     quantile_weight: NonNegativeFloat = Field(1.0, description="factor on the pinball loss, where there are quantiles")
     keys: tuple[str, ...] = Field(

@@ -1,0 +1,174 @@
+"""What a training would be, without starting it: `--dry-run`.
+
+Nothing is allocated and nothing is written. Parameters are counted on the meta device, activations by running the
+forward pass on tensors that have shapes but no memory.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from polycli.console import result
+from polycli.engine.config import check_sections
+from polycli.engine.plan import check_division, memory_per_device
+from polycli.engine.schedule import warmup_steps
+from polycli.launch import environment
+from polycli.recipes import dump_recipe
+from polycli.requests import JsonDocument
+from polycli.xval.model import Numformer, parameter_count
+from polycli.xval.pretrain import batches_of, step_flops
+from polycli.xval.recipe import PretrainRecipe
+from polycli.xval.sections import ModelSection
+from polycli.xval.store import RecordStore
+from polycli.xval.tokenization import tokenization_for
+
+#: What is assumed of the data where none is given: planets in the paper's form.
+ASSUMED_TOKENS, ASSUMED_LENGTH = 300, 532
+
+
+def plan(recipe: PretrainRecipe, stores: list[RecordStore], *, output: Path, processes: int) -> JsonDocument:
+    """What training `recipe` on `stores`, which may be none, with so many processes would be.
+
+    Raises:
+        RecipeError: the global batch cannot be shared out, or optimizer and ZeRO stage exclude each other.
+        StoreError: recipe and stores do not fit each other.
+    """
+    check_sections(recipe.optim, recipe.engine)
+    check_division(recipe.train.global_batch_size, 1, processes, [recipe.train.micro_batch_size])
+    tokens, length, data = ASSUMED_TOKENS, float(min(ASSUMED_LENGTH, recipe.model.context)), {}
+    padding = None
+    if stores:
+        tokenization = tokenization_for(recipe.model, recipe.scaling, stores)
+        batches = batches_of(recipe, stores, tokenization)
+        tokens, length, data, padding = (
+            tokenization.tokens,
+            batches.mean_length(),
+            batches.summary(),
+            batches.padding_share(),
+        )
+    parameters = parameter_count(recipe.model, tokens)
+    flops = step_flops(recipe, tokens, length)
+    memory = memory_per_device(parameters, recipe.optim, recipe.engine, processes)
+    # The longest micro-batch decides; without data it is one of full context.
+    activations = activation_bytes(recipe, tokens)
+    samples = recipe.train.global_batch_size // processes
+    return {
+        "recipe": recipe.model_dump(mode="json"),
+        "output": str(output),
+        "parameters": parameters,
+        "vocabulary": tokens,
+        "processes": processes,
+        "batch": {
+            "global_batch_size": recipe.train.global_batch_size,
+            "samples_per_process": samples,
+            "micro_batch_size": recipe.train.micro_batch_size,
+            "accumulation": samples // recipe.train.micro_batch_size,
+            "tokens_per_record": length,
+            "padding_share": padding,
+        },
+        "memory_per_device": {
+            **memory,
+            "activations": activations,
+            "total": activations + sum(size for name, size in memory.items() if name != "offloaded_to_cpu"),
+        },
+        "steps": recipe.train.steps,
+        "warmup_steps": warmup_steps(recipe.schedule, recipe.train.steps),
+        "samples": recipe.train.steps * recipe.train.global_batch_size,
+        "flops_per_step": flops,
+        "flops": flops * recipe.train.steps,
+        "assumed": None if stores else {"tokens_per_record": ASSUMED_LENGTH, "vocabulary": ASSUMED_TOKENS},
+        "data": data,
+    }
+
+
+def say(document: JsonDocument, recipe: PretrainRecipe) -> None:
+    """Print a plan for people."""
+    memory, batch = document["memory_per_device"], document["batch"]
+    rows = [
+        ("output", document["output"]),
+        ("parameters", f"{document['parameters']:,}, for {document['vocabulary']:,} tokens"),
+        ("processes", f"{document['processes']}, ZeRO stage {recipe.engine.zero_stage}, {recipe.engine.precision}"),
+        ("batch", _batch_sentence(batch)),
+        ("steps", f"{document['steps']:,} ({document['warmup_steps']:,} to warm up), {document['samples']:,} records"),
+        ("FLOPs", f"{document['flops_per_step']:.3g} per step, {document['flops']:.3g} in all"),
+        ("memory", _memory_sentence(memory)),
+    ]
+    if document["assumed"]:
+        rows.append(("data", f"none given; {ASSUMED_TOKENS} tokens in records of {ASSUMED_LENGTH} assumed"))
+    rows += [(f"data {name}", _data_sentence(found)) for name, found in document["data"].items()]
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{name.ljust(width)}  {text}" for name, text in rows]
+    result("\n".join(["# the resolved recipe", dump_recipe(recipe).rstrip(), "", "# the plan", *lines]))
+
+
+def processes_of_environment() -> int:
+    """How many processes this command line would have been, under torchrun or srun; 1 in plain Python."""
+    return int(environment(os.environ)["WORLD_SIZE"])
+
+
+def activation_bytes(recipe: PretrainRecipe, tokens: int) -> int:
+    """What one forward pass of a micro-batch of full context keeps for its backward pass, heads included."""
+    model, batch = recipe.model, recipe.train.micro_batch_size
+    predicted = int(batch * model.context * (1.0 if model.causal else recipe.objective.mask_probability))
+    blocks = model.blocks
+    if blocks <= 3:
+        kept = _kept_bytes(model, batch, blocks=blocks, checkpointing=recipe.engine.activation_checkpointing)
+    else:
+        # All layers keep the same, so two and three of them tell of any number.
+        two, three = (
+            _kept_bytes(model, batch, blocks=count, checkpointing=recipe.engine.activation_checkpointing)
+            for count in (2, 3)
+        )
+        kept = two + (blocks - 2) * (three - two)
+    # The heads keep their input, two hidden vectors each before and after GELU, and the logits with their softmax.
+    heads = (4 if model.continuous else 2) * model.feed_forward + model.embed_dim + 2 * tokens
+    return kept + 4 * predicted * heads
+
+
+def _kept_bytes(section: ModelSection, batch: int, *, blocks: int, checkpointing: bool) -> int:
+    kept: dict[int, tuple[int, torch.Tensor]] = {}
+    with FakeTensorMode():
+        model = Numformer(section.model_copy(update={"blocks": blocks}), 32)
+        model.activation_checkpointing = checkpointing
+        own = {parameter.untyped_storage()._cdata for parameter in model.parameters()}  # noqa: SLF001  # Its identity.
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            if storage._cdata not in own:  # noqa: SLF001
+                kept[storage._cdata] = (storage.nbytes(), tensor)  # noqa: SLF001  # Held, so that no identity is reused.
+            return tensor
+
+        embedded = torch.empty(batch, section.context, section.embed_dim, requires_grad=True)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            model.encoder_stack(embedded, None)
+    return sum(size for size, _ in kept.values())
+
+
+def _batch_sentence(batch: dict[str, Any]) -> str:
+    padding = "" if batch["padding_share"] is None else f", {batch['padding_share']:.1%} of a batch is padding"
+    return (
+        f"{batch['global_batch_size']} records of {batch['tokens_per_record']:.0f} tokens on average{padding}; "
+        f"{batch['accumulation']} x {batch['micro_batch_size']} on each process"
+    )
+
+
+def _data_sentence(found: dict[str, Any]) -> str:
+    training, validation = found["training"], found["validation"]
+    return (
+        f"{training['records']:,} records, {training['tokens']:,} tokens, {training['numbers']:,} numbers; "
+        f"validates on {validation['records']:,} records"
+    )
+
+
+def _memory_sentence(memory: dict[str, int]) -> str:
+    parts = [f"{_gib(size)} {name.replace('_', ' ')}" for name, size in memory.items() if size and name != "total"]
+    return f"{_gib(memory['total'])} per device: {', '.join(parts)}"
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB" if size >= 2**28 else f"{size / 2**20:.1f} MiB"

@@ -1,0 +1,224 @@
+"""`polycli pretrain xval`: stores of records and one recipe to a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from polycli.console import warn
+from polycli.engine.agreement import together
+from polycli.engine.config import check_sections
+from polycli.engine.run import Run
+from polycli.engine.task import World
+from polycli.engine.train import train
+from polycli.errors import UserError
+from polycli.launch import join_process_group
+from polycli.paths import expand_paths
+from polycli.recipes import dump_recipe, load_recipe
+from polycli.requests import JsonDocument, TrainRequest
+from polycli.store.overlap import pack_hashes
+from polycli.store.reader import find_stores
+from polycli.xval.collate import Tokenization
+from polycli.xval.data import RecordBatch, RecordBatches
+from polycli.xval.model import Numformer, flops_per_record
+from polycli.xval.objective import FillIn
+from polycli.xval.recipe import PretrainRecipe
+from polycli.xval.sections import DataSection
+from polycli.xval.store import RecordStore, open_records
+from polycli.xval.tokenization import describe_tokenization, tokenization_for
+from polycli.xval.validation import validate
+
+Result = TypeVar("Result")
+#: What a run says about its data.
+DATA_NAME = "data.json"
+PREPARE_HINT = (
+    "make a store with `polycli prepare xval --source json --input FILE.jsonl --output records.zarr` or, without data, "
+    "`polycli prepare xval --source planets --output planets.zarr`, then add `--data records.zarr`"
+)
+
+
+def run(request: TrainRequest) -> JsonDocument | None:
+    """Train a model on stores, or go on with a run that was stopped; with `dry_run`, say what that would be.
+
+    Raises:
+        UserError: recipe, stores and processes do not fit each other; nothing was written.
+        TrainingError: training failed after it had begun.
+        PreemptedError: a signal stopped the run after its state was saved.
+    """
+    recipe = read_recipe(request)
+    output = request.output or Path("runs") / Path(request.recipe).stem
+    if request.dry_run:
+        return _dry_run(recipe, request, output)
+    world = join_process_group()
+    stores = together(world, lambda: open_stores(recipe.data, verify=world.rank == 0))
+    task = together(world, lambda: FillInPretraining(recipe, stores, world))
+    return fit(task, recipe, output, request, world)
+
+
+def fit(
+    task: FillInPretraining, recipe: PretrainRecipe, output: Path, request: TrainRequest, world: World
+) -> JsonDocument:
+    """Train a task into the run folder `output`."""
+    folder = Run.create_or_resume(output, dump_recipe(recipe), resume=request.resume, world=world)
+    _note_changed_data(folder, task.batches)
+    folder.write_json(DATA_NAME, {**task.batches.summary()})
+    folder.say(f"{task.batches.padding_share():.1%} of the tokens in a batch are padding")
+    outcome = train(
+        task,
+        optim=recipe.optim,
+        schedule=recipe.schedule,
+        train=recipe.train,
+        engine=recipe.engine,
+        log=recipe.log,
+        run=folder,
+        world=world,
+        workers=recipe.data.workers,
+    )
+    return {
+        "run": str(output),
+        "step": outcome.step,
+        "checkpoint": str(outcome.checkpoint),
+        "validation": dict(outcome.validation),
+        "bad_steps": outcome.bad_steps,
+    }
+
+
+def read_recipe(request: TrainRequest) -> PretrainRecipe:
+    """The recipe with `--set`, `--data` and `--limit` in it, so that what the run saves is enough to repeat it."""
+    recipe = load_recipe(
+        request.recipe, family="xval", verb="pretrain", overrides=request.overrides, schema=PretrainRecipe
+    )
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=given_data(request))})
+
+
+def given_data(request: TrainRequest) -> dict[str, Any]:
+    """What `--data` and `--limit` say of the recipe's data section."""
+    given: dict[str, Any] = {}
+    if request.data:
+        given["stores"] = tuple(str(path.resolve()) for path in _with_hint(lambda: expand_paths(request.data)))
+    if request.limit is not None:
+        given["limit"] = request.limit
+    return given
+
+
+def open_stores(data: DataSection, *, verify: bool) -> list[RecordStore]:
+    """The stores that the recipe names; one rank verifies them as the recipe asks, for the others sizes are enough.
+
+    Raises:
+        UserError: no store is named or found; the hint says how to make one.
+        StoreError: a store is incomplete or damaged.
+    """
+    if not data.stores:
+        raise UserError("there is no data to train on: neither --data nor data.stores names a store", hint=PREPARE_HINT)
+    paths = _with_hint(lambda: find_stores(expand_paths(data.stores), family="xval"))
+    return [open_records(path, verify=data.verify if verify else "sizes") for path in paths]
+
+
+def _with_hint(look: Callable[[], Result]) -> Result:
+    try:
+        return look()
+    except UserError as error:
+        raise type(error)(error.message, hint=PREPARE_HINT) from error
+
+
+class FillInPretraining:
+    """Fill in what is hidden of records, or go on writing them: the `Task` that the engine trains."""
+
+    family = "xval"
+    verb = "pretrain"
+
+    def __init__(self, recipe: PretrainRecipe, stores: Sequence[RecordStore], world: World) -> None:
+        check_sections(recipe.optim, recipe.engine)
+        self.recipe = recipe
+        self.tokenization = tokenization_for(recipe.model, recipe.scaling, stores)
+        self.batches = batches_of(recipe, stores, self.tokenization)
+        self.batches.check_division(world.size)
+        self._validation = self.batches.validation(world)
+        if not self._validation.batches:
+            warn("no record is in the validation split, so nothing is validated")
+        torch.manual_seed(recipe.train.seed)  # the same weights on every rank
+        self._network = Numformer(recipe.model, self.tokenization.tokens)
+        self.model: nn.Module = FillIn(self._network, recipe.objective)
+
+    def micro_batches(self, step: int, world: World) -> list[RecordBatch]:
+        """This rank's part of the global batch of `step`."""
+        return self.batches.micro_batches(step, world)
+
+    def validate(self, forward: nn.Module, world: World) -> dict[str, float]:
+        """Losses on records that do not train, and errors by key path in the data's units."""
+        return validate(
+            forward,
+            self._validation,
+            world,
+            tokenization=self.tokenization,
+            space=self._network.number_space,
+            objective=self.recipe.objective,
+        )
+
+    def exported(self) -> nn.Module:
+        """The network without its loss."""
+        return self._network
+
+    def description(self) -> dict[str, Any]:
+        """What model.json says besides: all that is needed to read records as this model does, and what it has seen."""
+        return {
+            "model": self.recipe.model.model_dump(mode="json"),
+            "objective": self.recipe.objective.model_dump(mode="json"),
+            **describe_tokenization(self.tokenization),
+            "trained_on": trained_on(self.batches),
+        }
+
+    def flops_per_step(self) -> float:
+        """Of one optimizer step over all ranks, forward and backward, for records of the mean length."""
+        return step_flops(self.recipe, self.tokenization.tokens, self.batches.mean_length())
+
+
+def batches_of(recipe: PretrainRecipe, stores: Sequence[RecordStore], tokenization: Tokenization) -> RecordBatches:
+    """The order of the records that a recipe says."""
+    return RecordBatches(stores, tokenization, data=recipe.data, objective=recipe.objective, train=recipe.train)
+
+
+def trained_on(batches: RecordBatches) -> dict[str, Any]:
+    """By store: its hash, and the content hashes of the records that train."""
+    pool = batches.training.pool
+    return {
+        store.name: {
+            "store_hash": store.store.manifest.store_hash,
+            "rows": pack_hashes(store.row_hashes()[pool.row_of[pool.store_of == place]]),
+        }
+        for place, store in enumerate(pool.stores)
+    }
+
+
+def step_flops(recipe: PretrainRecipe, tokens: int, length: float) -> float:
+    """Operations of one optimizer step over all ranks, for records of so many tokens."""
+    predicted = length if recipe.model.causal else recipe.objective.mask_probability * length
+    # The backward pass makes two products for each one of the forward pass.
+    return 3 * flops_per_record(recipe.model, tokens, length, predicted) * recipe.train.global_batch_size
+
+
+def _dry_run(recipe: PretrainRecipe, request: TrainRequest, output: Path) -> JsonDocument:
+    from polycli.xval import plan
+
+    stores = open_stores(recipe.data, verify=False) if recipe.data.stores else []
+    document = plan.plan(recipe, stores, output=output, processes=request.nproc or plan.processes_of_environment())
+    if not request.json:
+        plan.say(document, recipe)
+    return document
+
+
+def _note_changed_data(folder: Run, batches: RecordBatches) -> None:
+    """Say where a resumed run goes on with other data than it began with: it is then no repetition of anything."""
+    path = folder.path / DATA_NAME
+    if not folder.resumed or not path.is_file():
+        return
+    before = {name: entry["store_hash"] for name, entry in json.loads(path.read_text(encoding="utf-8")).items()}
+    now = {name: entry["store_hash"] for name, entry in batches.summary().items()}
+    changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    if changed:
+        warn(f"{folder.path}: resuming with other data than the run began with: {', '.join(changed)}")

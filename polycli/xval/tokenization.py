@@ -1,0 +1,122 @@
+"""How records become tokens for one model: made from a recipe and stores, kept in model.json, read back from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.errors import CheckpointError, StoreError
+from polycli.xval.collate import Tokenization
+from polycli.xval.encodings import Encoding, covering_exponents, encoding_from_json, make_encoding
+from polycli.xval.pool import Language, language_of
+from polycli.xval.recipe import ScalingSection
+from polycli.xval.scaling import Scaling, make_scaling
+from polycli.xval.sections import ModelSection
+from polycli.xval.statistics import NumberStatistics
+from polycli.xval.store import RecordStore
+from polycli.xval.structure import END, MASK, NUM, PAD
+from polycli.xval.vocabulary import Vocabulary
+
+_ROWS_AT_A_TIME = 4096
+
+
+def tokenization_for(
+    model: ModelSection, scaling: ScalingSection | None, stores: Sequence[RecordStore]
+) -> Tokenization:
+    """The tokenization of a model that starts from nothing.
+
+    Raises:
+        StoreError: the stores recommend different scalings, and the recipe none.
+        RecipeError: the encoding would have too many tokens for this data, or a pattern of the scaling fits no key.
+    """
+    first, *others = sorted(stores, key=lambda store: store.name)
+    language = language_of(first).joined(language_of(store) for store in others)
+    section = scaling if scaling is not None else _recommended(stores)
+    scaler = make_scaling(section, language.key_paths, merged_statistics(stores))
+    return Tokenization(language, encoding_for(model, scaler, stores), scaler, model.context, ends=model.causal)
+
+
+def describe_tokenization(tokenization: Tokenization) -> dict[str, Any]:
+    """As model.json has it."""
+    return {
+        "vocabulary": tokenization.language.vocabulary.to_json(),
+        "key_paths": list(tokenization.language.key_paths),
+        "encoding": tokenization.encoding.to_json(),
+        "scaling": tokenization.scaling.to_json(),
+        "special": {"end": END, "mask": MASK, "pad": PAD, "num": NUM},
+    }
+
+
+def read_tokenization(document: Mapping[str, Any], model: ModelSection, *, source: str) -> Tokenization:
+    """What `describe_tokenization` wrote; `document` is all of model.json, `source` its name.
+
+    Raises:
+        CheckpointError: it says nothing of this, or nothing sound.
+    """
+    try:
+        language = Language(Vocabulary.from_json(document["vocabulary"]), tuple(map(str, document["key_paths"])))
+        encoding, scaling = encoding_from_json(document["encoding"]), Scaling.from_json(document["scaling"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{source}: it does not say how the model reads records ({error} is missing or unsound)",
+            hint="a run of polycli, or an export of one, was expected",
+        ) from error
+    return Tokenization(language, encoding, scaling, model.context, ends=model.causal)
+
+
+def encoding_for(model: ModelSection, scaling: Scaling, stores: Sequence[RecordStore]) -> Encoding:
+    """The encoding that a recipe names; where it gives no exponents, with those of all numbers in the stores."""
+    if model.continuous or model.exponents is not None:
+        return make_encoding(model.encoding, model.exponents)
+    covered = [covering_exponents(scaled) for scaled in _scaled_numbers(scaling, stores)]
+    return make_encoding(model.encoding, (min(low for low, _ in covered), max(high for _, high in covered)))
+
+
+def merged_statistics(stores: Sequence[RecordStore]) -> dict[str, NumberStatistics]:
+    """By key path, of the training splits of all stores together."""
+    found: dict[str, list[NumberStatistics]] = {}
+    for store in stores:
+        for path, statistics in store.statistics.items():
+            found.setdefault(path, []).append(statistics)
+    return {path: _merged(parts) for path, parts in found.items()}
+
+
+def _merged(parts: Sequence[NumberStatistics]) -> NumberStatistics:
+    if len(parts) == 1:
+        return parts[0]
+    counts = np.array([part.count for part in parts], dtype=np.float64)
+    means, deviations = np.array([part.mean for part in parts]), np.array([part.std for part in parts])
+    mean = float(np.average(means, weights=counts))
+    return NumberStatistics(
+        count=int(counts.sum()),
+        mean=mean,
+        std=float(np.sqrt(np.average(deviations**2 + (means - mean) ** 2, weights=counts))),
+        min=min(part.min for part in parts),
+        max=max(part.max for part in parts),
+        smallest=min((part.smallest for part in parts if part.smallest), default=0.0),
+        largest=max(part.largest for part in parts),
+        low_decade=min(part.low_decade for part in parts),
+    )
+
+
+def _recommended(stores: Sequence[RecordStore]) -> ScalingSection:
+    first = stores[0]
+    for store in stores[1:]:
+        if store.scaling != first.scaling:
+            raise StoreError(
+                f"the stores {first.name} and {store.name} recommend different scalings",
+                hint="say one in the recipe: scaling: {default: affine}",
+            )
+    return first.scaling
+
+
+def _scaled_numbers(scaling: Scaling, stores: Sequence[RecordStore]) -> Iterator[NDArray[np.float64]]:
+    """All numbers of all rows, whatever their split, some records at a time."""
+    for store in stores:
+        rows = np.arange(store.store.manifest.rows, dtype=np.int64)
+        for start in range(0, len(rows), _ROWS_AT_A_TIME):
+            records = store.read(rows[start : start + _ROWS_AT_A_TIME])
+            yield scaling.apply(records.numbers, records.number_keys, records.key_paths)
