@@ -212,8 +212,9 @@ class RecordBatches:
             return pool
         first = int(np.flatnonzero(long)[0])
         sentence = (
-            f"{int(long.sum())} of {len(pool)} {split} records are longer than model.context {self.tokenization.context} "
-            f"({pool.sample(first)} is the first, with {int(lengths[first])} tokens; the longest has {lengths.max()})"
+            f"{int(long.sum())} of {len(pool)} {split} records are longer than model.context "
+            f"{self.tokenization.context} ({pool.sample(first)} is the first, with {lengths[first]} tokens; the longest "
+            f"has {lengths.max()})"
         )
         if self.data.too_long == "refuse":
             raise StoreError(
