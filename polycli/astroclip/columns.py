@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polycli.astroclip.objects import NULL_SUFFIX, PROPERTY_PREFIX, PropertyDescription, PropertyKind
 from polycli.errors import SourceError
+
+#: By numpy's letter.
+_KINDS: dict[str, PropertyKind] = {"f": "float", "i": "integer", "b": "boolean", "O": "text"}
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Column:
     @property
     def kind(self) -> PropertyKind:
         """What the values are."""
-        return cast("PropertyKind", {"f": "float", "i": "integer", "b": "boolean", "O": "text"}[self.values.dtype.kind])
+        return _KINDS[self.values.dtype.kind]
 
     @property
     def nullable(self) -> bool:
@@ -131,6 +134,39 @@ def joined(columns: Sequence[Column], others: Sequence[Column], *, suffix: str) 
             name = f"{name}{suffix}"
         taken.add(name)
         result.append(column.renamed(name))
+    return result
+
+
+def stacked(parts: Sequence[Sequence[Column]], lengths: Sequence[int]) -> list[Column]:
+    """Columns of several files, one behind the other; a file that lacks one has gaps there.
+
+    Raises:
+        SourceError: a column is text in one file and numbers in another.
+    """
+    names = list(dict.fromkeys(column.name for part in parts for column in part))
+    total = sum(lengths)
+    result = []
+    for name in names:
+        found = [next((column for column in part if column.name == name), None) for part in parts]
+        present = [column for column in found if column is not None]
+        kinds = {column.kind for column in present}
+        if len(kinds) > 1 and "text" in kinds:
+            first = next(column for column in present if column.kind == "text")
+            raise SourceError(f"column {name} is text in {first.source} and numbers in another file")
+        dtype = (
+            np.result_type(*(column.values.dtype for column in present)) if "text" not in kinds else np.dtype(object)
+        )
+        kind = {"f": "float", "i": "integer", "b": "boolean", "O": "text"}[dtype.kind]
+        values = np.full(total, _filler(cast("PropertyKind", kind)), dtype=dtype)
+        valid = np.zeros(total, np.bool_)
+        start = 0
+        for column, length in zip(found, lengths, strict=True):
+            if column is not None:
+                values[start : start + length] = column.values
+                valid[start : start + length] = True if column.valid is None else column.valid
+            start += length
+        gaps = kind != "float" and not valid.all()
+        result.append(Column(name, values, present[0].unit, present[0].source, valid if gaps else None))
     return result
 
 

@@ -17,7 +17,7 @@ PIXEL_SCALE = 0.262
 #: Bits of the array `quality`, by name.
 QUALITY_BITS: dict[str, int] = {
     "no_redshift": 1,
-    "redshift_warning": 2,
+    "no_good_redshift": 2,
     "spectrum_partly_masked": 4,
     "low_signal_to_noise": 8,
     "image_partly_blank": 16,

@@ -188,7 +188,7 @@ def _listed_flags(survey: Survey, redshift: NDArray[np.float64]) -> NDArray[np.u
     flags = np.where(np.isfinite(redshift), 0, QUALITY_BITS["no_redshift"])
     if survey.good_redshift is not None:
         doubtful = np.isfinite(redshift) & ~survey.good_redshift
-        flags = flags | np.where(doubtful, QUALITY_BITS["redshift_warning"], 0)
+        flags = flags | np.where(doubtful, QUALITY_BITS["no_good_redshift"], 0)
     known = np.isfinite(survey.ra) & np.isfinite(survey.dec)
     flags = flags | np.where(known, 0, QUALITY_BITS["no_position"])
     return flags.astype(np.uint32)

@@ -59,6 +59,8 @@ class Listing:
     files: tuple[Path, ...]
     #: What the manifest calls the files: names relative to the input.
     file_names: tuple[str, ...]
+    #: What `file` counts, where that is not files.
+    place_names: tuple[str, ...] = ()
     image: ImageDescription | None = None
     spectrum: SpectrumDescription | None = None
     #: Of the spectra, Angstrom.
@@ -78,7 +80,8 @@ class Listing:
 
     def file_name(self, place: int) -> str:
         """The file that the object at `place` is in; the source's name where there are none."""
-        return self.file_names[int(self.file[place])] if self.file_names else self.source
+        names = self.place_names or self.file_names
+        return names[int(self.file[place])] if names else self.source
 
     def take(self, places: NDArray[np.int64]) -> Listing:
         """The same listing with some of its objects."""

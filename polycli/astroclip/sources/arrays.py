@@ -1,0 +1,368 @@
+"""The source `arrays`: images and spectra of one's own, in npy, npz or HDF5 files, as the recipe's `arrays` describes.
+
+A folder of npy files is one set of arrays, named as the files are; an npz or HDF5 file is another. Sets are put one
+behind the other. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.astroclip.columns import Column, as_ids, column_of, stacked
+from polycli.astroclip.objects import ZERO_POINT, ImageDescription, SpectrumDescription
+from polycli.astroclip.recipe import ArraysSection, PrepareRecipe
+from polycli.astroclip.resampling import describe_grid, recipe_grid, refuse_without_overlap, resample_spectra
+from polycli.astroclip.sources.base import Listing, Payload, find_files
+from polycli.astroclip.sources.hdf5_files import check_images, opened, read_rows, same_length
+from polycli.astroclip.tables import HDF5_SUFFIXES, nearest_names
+from polycli.console import note, warn
+from polycli.errors import SourceError
+
+SUFFIXES = (".npy", ".npz", *HDF5_SUFFIXES)
+_FLUX_UNIT = 1e-17
+#: Angstrom below which a whole spectrum is more likely in nanometres or microns.
+_SHORT = 1500.0
+
+
+@dataclass(frozen=True)
+class ArraySet:
+    """Arrays by name, all of the same objects. Picklable: arrays are opened when they are read."""
+
+    name: str
+    #: By array: the file that it is in, and its key there; the key of an npy file is empty.
+    members: dict[str, tuple[Path, str]]
+
+    def whole(self, array: str) -> NDArray[Any]:
+        """All of a small array."""
+        path, key = self.members[array]
+        if path.name.lower().endswith(HDF5_SUFFIXES):
+            with opened(path) as file:
+                return np.asarray(file[key][()])
+        return np.asarray(_loaded(path, key))
+
+    def rows(self, array: str, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Some rows of an array."""
+        path, key = self.members[array]
+        if path.name.lower().endswith(HDF5_SUFFIXES):
+            with opened(path) as file:
+                return read_rows(file[key], rows)
+        return np.asarray(_loaded(path, key)[rows])
+
+    def shape(self, array: str) -> tuple[int, ...]:
+        """Without reading it, where the format allows."""
+        path, key = self.members[array]
+        if path.name.lower().endswith(HDF5_SUFFIXES):
+            with opened(path) as file:
+                return tuple(file[key].shape)
+        return tuple(_loaded(path, key).shape)
+
+
+@dataclass(frozen=True)
+class ArraysReader:
+    """Reads objects of array sets in the store's units."""
+
+    sets: tuple[ArraySet, ...]
+    section: ArraysSection
+    #: Of each set, where they differ from those of the store.
+    wavelengths: tuple[NDArray[np.float64] | None, ...]
+    wanted: NDArray[np.float64] | None
+    has_image: bool
+    has_spectrum: bool
+
+    def read(self, files: NDArray[np.int32], rows: NDArray[np.int64]) -> Payload:
+        """Images in nanomaggies and spectra in 1e-17 erg/s/cm2/A."""
+        parts: list[tuple[NDArray[np.int64], Payload]] = []
+        for number in np.unique(files).tolist():
+            places = np.flatnonzero(files == number)
+            parts.append((places, self._read(number, rows[places])))
+        order = np.argsort(np.concatenate([places for places, _ in parts]))
+
+        def whole(name: str) -> NDArray[Any] | None:
+            found = [getattr(part, name) for _, part in parts]
+            return None if found[0] is None else np.concatenate(found)[order]
+
+        return Payload(image=whole("image"), spectrum=whole("spectrum"), ivar=whole("ivar"), mask=whole("mask"))
+
+    def _read(self, number: int, rows: NDArray[np.int64]) -> Payload:
+        source, section = self.sets[number], self.section
+        payload = Payload()
+        if self.has_image and section.image is not None:
+            image = source.rows(section.image, rows).astype(np.float32)
+            if section.order == "band_last":
+                image = image.transpose(0, 3, 1, 2)
+            factor = 10 ** (0.4 * (ZERO_POINT - section.zero_point))
+            payload = replace(payload, image=np.ascontiguousarray(image) * np.float32(factor))
+        if self.has_spectrum and section.spectrum is not None:
+            payload = self._with_spectrum(payload, number, rows)
+        return payload
+
+    def _with_spectrum(self, payload: Payload, number: int, rows: NDArray[np.int64]) -> Payload:
+        source, section = self.sets[number], self.section
+        factor = section.flux_unit / _FLUX_UNIT
+        flux = (source.rows(str(section.spectrum), rows) * factor).astype(np.float32)
+        mask = np.zeros(flux.shape, np.bool_)
+        if section.mask in source.members:
+            mask = source.rows(str(section.mask), rows) != 0
+        if section.ivar in source.members:
+            ivar = (source.rows(str(section.ivar), rows) / factor**2).astype(np.float32)
+        else:
+            ivar = np.isfinite(flux).astype(np.float32)
+        found = self.wavelengths[number]
+        if found is not None and self.wanted is not None:
+            mask = mask | ~np.isfinite(flux) | ~np.isfinite(ivar)
+            flux, ivar, mask = resample_spectra(flux, ivar, mask, found, self.wanted)
+        return replace(payload, spectrum=flux, ivar=ivar, mask=mask)
+
+
+class ArraysSource:
+    """All sets of the inputs as one listing."""
+
+    def accepts(self, path: Path) -> bool:
+        """Arrays of numpy, and HDF5 files."""
+        return path.name.lower().endswith(SUFFIXES)
+
+    def listing(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:
+        """What the recipe's `arrays` section finds; see `Source.listing`."""
+        del limit
+        section = recipe.arrays
+        files = find_files(inputs, SUFFIXES, source="arrays")
+        sets = _array_sets(files)
+        looks = [_look(found, section, alone=len(sets) == 1) for found in sets]
+        first = looks[0]
+        for look in looks[1:]:
+            if (look.image is None, look.spectrum is None) != (first.image is None, first.spectrum is None):
+                raise SourceError(f"{look.name}: has other arrays than {first.name}", hint="prepare them apart")
+            if look.image != first.image:
+                raise SourceError(
+                    f"{look.name}: images are {look.image}, those of {first.name} are {first.image}",
+                    hint="prepare them into different stores",
+                )
+        wavelength, wavelengths = _one_grid(looks, recipe)
+        lengths = [len(look.ids) for look in looks]
+        spectrum = first.spectrum
+        if wavelength is not None and spectrum is not None:
+            grid = describe_grid(wavelength, what=first.name)
+            spectrum = grid.model_copy(update={"medium": section.medium, "frame": section.frame, "ivar": spectrum.ivar})
+        return Listing(
+            source="arrays",
+            reader=ArraysReader(
+                sets=tuple(sets),
+                section=section,
+                wavelengths=wavelengths,
+                wanted=wavelength,
+                has_image=first.image is not None,
+                has_spectrum=spectrum is not None,
+            ),
+            ids=_joined_ids(looks),
+            id_name=section.object_id,
+            ra=np.concatenate([look.ra for look in looks]),
+            dec=np.concatenate([look.dec for look in looks]),
+            redshift=np.concatenate([look.redshift for look in looks]),
+            file=np.repeat(np.arange(len(sets), dtype=np.int32), lengths),
+            row=np.concatenate([np.arange(length) for length in lengths]),
+            files=tuple(path for path, _ in files),
+            file_names=tuple(name for _, name in files),
+            place_names=tuple(found.name for found in sets),
+            image=first.image,
+            spectrum=spectrum,
+            wavelength=wavelength,
+            columns=tuple(stacked([look.columns for look in looks], lengths)),
+        )
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What one set holds, data aside."""
+
+    name: str
+    ids: NDArray[Any]
+    ra: NDArray[np.float64]
+    dec: NDArray[np.float64]
+    redshift: NDArray[np.float64]
+    columns: list[Column]
+    image: ImageDescription | None
+    spectrum: SpectrumDescription | None
+    wavelength: NDArray[np.float64] | None
+
+
+@lru_cache(maxsize=4)
+def _loaded(path: Path, key: str) -> NDArray[Any]:
+    """An array of an npz file, or an npy file mapped into memory; pickles are refused.
+
+    Raises:
+        SourceError: the file is damaged, or holds Python objects.
+    """
+    try:
+        if not key:
+            return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+        with np.load(path, allow_pickle=False) as file:
+            return np.asarray(file[key])
+    except (OSError, ValueError, EOFError) as error:
+        what = f"{path}{f': array {key}' if key else ''}"
+        raise SourceError(f"{what} cannot be read: {error}", hint="numbers and texts are read, no pickles") from error
+
+
+def _array_sets(files: Sequence[tuple[Path, str]]) -> list[ArraySet]:
+    sets: dict[str, ArraySet] = {}
+    for path, name in files:
+        if path.suffix.lower() == ".npy":
+            folder = str(path.parent)
+            known = sets.get(folder, ArraySet(path.parent.name or ".", {}))
+            sets[folder] = replace(known, members={**known.members, path.stem: (path, "")})
+        elif path.suffix.lower() == ".npz":
+            sets[str(path)] = ArraySet(name, {key: (path, key) for key in _npz_keys(path)})
+        else:
+            with opened(path) as file:
+                keys = [key for key, item in file.items() if hasattr(item, "shape")]
+            sets[str(path)] = ArraySet(name, {key: (path, key) for key in keys})
+    return list(sets.values())
+
+
+def _npz_keys(path: Path) -> list[str]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return list(file.files)
+    except (OSError, ValueError, EOFError) as error:
+        raise SourceError(f"{path}: the npz file is truncated or damaged: {error}") from error
+
+
+def _look(source: ArraySet, section: ArraysSection, *, alone: bool) -> _Look:
+    image, spectrum, wavelength = _described_image(source, section), None, None
+    if section.spectrum in source.members:
+        spectrum, wavelength = _described_spectrum(source, section)
+    if image is None and spectrum is None:
+        wanted = [name for name in (section.image, section.spectrum) if name is not None]
+        raise SourceError(
+            f"{source.name}: has neither of the arrays {' and '.join(wanted)}",
+            hint=f"{nearest_names(wanted[0], list(source.members))} Names are set in arrays.image and arrays.spectrum.",
+        )
+    data = [section.image, section.spectrum, section.ivar, section.mask]
+    present = [name for name in data if name in source.members]
+    lengths = {str(name): source.shape(str(name))[0] for name in present}
+    own = (section.object_id, section.ra, section.dec, section.redshift)
+    lengths |= {name: source.shape(name)[0] for name in own if name in source.members and source.shape(name)}
+    count = same_length(lengths, Path(source.name))
+
+    def vector(name: str) -> NDArray[np.float64]:
+        if name not in source.members:
+            return np.full(count, np.nan)
+        values = source.whole(name)
+        if values.shape != (count,) or values.dtype.kind not in "fiu":
+            raise SourceError(f"{source.name}: {name} is {values.dtype} {values.shape}, {count} numbers were expected")
+        return values.astype(np.float64)
+
+    if section.object_id in source.members:
+        ids = as_ids(source.whole(section.object_id), what=f"{source.name}: {section.object_id}")
+    else:
+        if alone:
+            note(f"{source.name}: has no array {section.object_id}; objects are numbered from 0")
+        else:
+            raise SourceError(
+                f"{source.name}: has no array {section.object_id}, which tells the objects of several files apart",
+                hint=nearest_names(section.object_id, list(source.members)),
+            )
+        ids = np.arange(count, dtype=np.int64)
+    taken = {*data, *own, section.wavelength}
+    columns = [
+        column_of(name, source.whole(name), source=source.name)
+        for name in source.members
+        if name not in taken and source.shape(name) == (count,)
+    ]
+    return _Look(
+        name=source.name,
+        ids=ids,
+        ra=vector(section.ra),
+        dec=vector(section.dec),
+        redshift=vector(section.redshift),
+        columns=[column for column in columns if column is not None],
+        image=image,
+        spectrum=spectrum,
+        wavelength=wavelength,
+    )
+
+
+def _described_image(source: ArraySet, section: ArraysSection) -> ImageDescription | None:
+    if section.image is None or section.image not in source.members:
+        return None
+    band_last = section.order == "band_last"
+    size = check_images(
+        source.shape(section.image),
+        section.bands,
+        band_last=band_last,
+        what=f"{source.name}: {section.image}",
+        hint=f"set arrays.order={'band_first' if band_last else 'band_last'} if they are, and arrays.bands in order",
+    )
+    return ImageDescription(bands=section.bands, size=size, pixel_scale_arcsec=section.pixel_scale_arcsec)
+
+
+def _described_spectrum(source: ArraySet, section: ArraysSection) -> tuple[SpectrumDescription, NDArray[np.float64]]:
+    if section.wavelength not in source.members:
+        raise SourceError(
+            f"{source.name}: has spectra and no array {section.wavelength}",
+            hint=nearest_names(section.wavelength, list(source.members)),
+        )
+    wavelength = source.whole(section.wavelength).astype(np.float64)
+    about = describe_grid(wavelength, what=f"{source.name}: {section.wavelength}")
+    shape = source.shape(str(section.spectrum))
+    for name in (section.spectrum, section.ivar, section.mask):
+        if name in source.members and source.shape(str(name)) != (shape[0], wavelength.size):
+            raise SourceError(
+                f"{source.name}: {name} is {source.shape(str(name))}, {(shape[0], wavelength.size)} was expected from "
+                f"{section.wavelength} with {wavelength.size} pixels"
+            )
+    if wavelength[-1] < _SHORT:
+        warn(f"{source.name}: wavelengths end at {wavelength[-1]:g}; Angstrom were expected, are these?")
+    return about.model_copy(
+        update={
+            "medium": section.medium,
+            "frame": section.frame,
+            "ivar": "measured" if section.ivar in source.members else "unknown",
+        }
+    ), wavelength
+
+
+def _one_grid(
+    looks: Sequence[_Look], recipe: PrepareRecipe
+) -> tuple[NDArray[np.float64] | None, tuple[NDArray[np.float64] | None, ...]]:
+    """The wavelengths of all sets, and of each set those that must be brought to them.
+
+    Raises:
+        SourceError: sets differ, and the recipe names no grid.
+    """
+    first = looks[0].wavelength
+    nothing = tuple(None for _ in looks)
+    if first is None:
+        return None, nothing
+    grids = {look.name: look.wavelength for look in looks if look.wavelength is not None}
+    different = {name: grid for name, grid in grids.items() if not np.array_equal(grid, first)}
+    if not different:
+        return first, nothing
+    wanted = recipe_grid(recipe.resample)
+    if wanted is None:
+        name, other = next(iter(different.items()))
+        raise SourceError(
+            f"{name}: wavelengths are {_span(other)}, those of {looks[0].name} are {_span(first)}",
+            hint="set resample.first, resample.last and resample.step in the recipe to bring both to one grid",
+        )
+    for name, grid in grids.items():
+        refuse_without_overlap(grid, wanted, what=name)
+    return wanted, tuple(look.wavelength for look in looks)
+
+
+def _span(wavelength: NDArray[np.float64]) -> str:
+    return f"{wavelength.size} pixels from {wavelength[0]:g} to {wavelength[-1]:g} A"
+
+
+def _joined_ids(looks: Sequence[_Look]) -> NDArray[Any]:
+    kinds = {look.ids.dtype for look in looks}
+    if len(kinds) > 1:
+        text = next(look.name for look in looks if look.ids.dtype == object)
+        raise SourceError(f"{text}: ids are text, those of the other files are integers")
+    return np.concatenate([look.ids for look in looks])

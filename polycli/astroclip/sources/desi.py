@@ -1,0 +1,275 @@
+"""The source `desi`: coadd and spectra files of DESI, cameras joined on one grid, with redshifts of redrock files.
+
+A file has one HDU for each camera B, R, Z and each of WAVELENGTH, FLUX, IVAR and MASK, and a FIBERMAP with one row for
+each spectrum. HDUs are found by name. In a file with several exposures of a target these are averaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.astroclip.columns import Column, stacked
+from polycli.astroclip.recipe import PrepareRecipe
+from polycli.astroclip.resampling import describe_grid
+from polycli.astroclip.sources.base import Listing, Payload, find_files
+from polycli.astroclip.sources.desi_files import (
+    GRID,
+    FileKind,
+    camera_names,
+    camera_slices,
+    hdu,
+    kind_of,
+    opened,
+    table_columns,
+)
+from polycli.console import note, warn
+from polycli.errors import SourceError
+from polycli.store.manifest import LeftOut
+
+SUFFIXES = (".fits", ".fits.gz")
+#: Columns of FIBERMAP that become properties, beside the targeting bits.
+_KEPT = (
+    *("RELEASE", "BRICKID", "BRICK_OBJID", "BRICKNAME", "MORPHTYPE", "PHOTSYS", "EBV", "MASKBITS", "SERSIC"),
+    *("SHAPE_R", "SHAPE_E1", "SHAPE_E2", "COADD_NUMEXP", "COADD_EXPTIME", "REF_ID"),
+    *(f"FLUX_{band}" for band in ("G", "R", "Z", "W1", "W2")),
+    *(f"FLUX_IVAR_{band}" for band in ("G", "R", "Z", "W1", "W2")),
+    *(f"{kind}_{band}" for kind in ("FIBERFLUX", "FIBERTOTFLUX") for band in ("G", "R", "Z")),
+)
+_KEPT_ENDINGS = ("DESI_TARGET", "BGS_TARGET")
+#: Of redrock's table.
+_REDROCK = ("ZERR", "ZWARN", "SPECTYPE", "SUBTYPE", "DELTACHI2")
+
+
+@dataclass(frozen=True)
+class DesiReader:
+    """Reads spectra of coadd and spectra files."""
+
+    files: tuple[Path, ...]
+
+    def read(self, files: NDArray[np.int32], rows: NDArray[np.int64]) -> Payload:
+        """Flux, inverse variance and mask on the grid of all cameras."""
+        flux = np.zeros((len(rows), GRID.size), np.float32)
+        ivar, mask = np.zeros_like(flux), np.ones(flux.shape, np.bool_)
+        for number in np.unique(files).tolist():
+            places = np.flatnonzero(files == number)
+            flux[places], ivar[places] = read_spectra(self.files[number], rows[places])
+            mask[places] = ivar[places] == 0
+        return Payload(spectrum=flux, ivar=ivar, mask=mask)
+
+
+def read_spectra(path: Path, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(n, 7781) flux and inverse variance of the targets that begin at these rows; variance 0 where all is masked."""
+    with opened(path) as file:
+        table = hdu(file, "FIBERMAP", path).data
+        exposures = _exposures(np.asarray(table["TARGETID"]), _status(table), rows)
+        wanted = np.concatenate(exposures)
+        target = np.repeat(np.arange(len(rows)), [len(group) for group in exposures])
+        repeated = len(wanted) > len(rows)
+        start, stop = int(wanted.min()), int(wanted.max()) + 1
+        places = wanted - start
+        total = np.zeros((len(rows), GRID.size), np.float32)
+        plain, weight, seen = np.zeros_like(total), np.zeros_like(total), np.zeros(total.shape, np.uint8)
+        for camera, piece in camera_slices(file, path).items():
+            # One read of consecutive rows costs less than many of one row.
+            flux, ivar, mask = (
+                np.asarray(hdu(file, f"{camera}_{part}", path).section[start:stop])[places]
+                for part in ("FLUX", "IVAR", "MASK")
+            )
+            ivar = np.where((mask == 0) & np.isfinite(ivar), ivar, 0).astype(np.float32)
+            flux = np.where(np.isfinite(flux) | (ivar > 0), flux, 0).astype(np.float32)
+            if repeated:
+                np.add.at(total[:, piece], target, flux * ivar)
+                np.add.at(weight[:, piece], target, ivar)
+                np.add.at(plain[:, piece], target, flux)
+                np.add.at(seen[:, piece], target, 1)
+            else:
+                total[:, piece] += flux * ivar
+                weight[:, piece] += ivar
+                plain[:, piece] += flux
+                seen[:, piece] += 1
+    # Where nothing has weight, the plain mean stands for what was read: masked, but finite.
+    mean = plain / np.maximum(seen, 1)
+    return np.divide(total, weight, out=mean, where=weight > 0), weight
+
+
+def _exposures(ids: NDArray[Any], status: NDArray[np.int64], rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Rows that are averaged for each target: itself, and the good exposures of the same target where there are."""
+    unique, counts = np.unique(ids, return_counts=True)
+    if counts.max(initial=1) == 1:
+        return [np.array([row]) for row in rows.tolist()]
+    often = set(unique[counts > 1].tolist())
+    groups = []
+    for row in rows.tolist():
+        group = np.flatnonzero((ids == ids[row]) & (status == 0)) if ids[row] in often else np.array([row])
+        groups.append(group if len(group) else np.array([row]))
+    return groups
+
+
+def _status(table: Any) -> NDArray[np.int64]:  # noqa: ANN401
+    """Flags of the fibre that each spectrum was taken with; 0 is good."""
+    names = set(table.names)
+    name = next((name for name in ("COADD_FIBERSTATUS", "FIBERSTATUS") if name in names), None)
+    return np.zeros(len(table), np.int64) if name is None else np.asarray(table[name]).astype(np.int64)
+
+
+class DesiSource:
+    """Finds out what files are by their HDUs; names decide nothing."""
+
+    def accepts(self, path: Path) -> bool:
+        """FITS files."""
+        return path.name.lower().endswith(SUFFIXES)
+
+    def listing(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:
+        """The spectra of all files, less sky fibres and those whose fibre was not well; see `Source.listing`."""
+        del recipe, limit
+        spectra, redshifts = _sorted_files(inputs)
+        parts = [_read_fibermap(path, name) for path, name in spectra]
+        columns = stacked([part.columns for part in parts], [len(part.ids) for part in parts])
+        ids = np.concatenate([part.ids for part in parts])
+        found = _redshifts(redshifts, ids)
+        files = (*spectra, *redshifts)
+        return Listing(
+            source="desi",
+            reader=DesiReader(tuple(path for path, _ in spectra)),
+            ids=ids,
+            id_name="TARGETID",
+            ra=np.concatenate([part.ra for part in parts]),
+            dec=np.concatenate([part.dec for part in parts]),
+            redshift=found.redshift,
+            file=np.concatenate([np.full(len(part.ids), number, np.int32) for number, part in enumerate(parts)]),
+            row=np.concatenate([part.rows for part in parts]),
+            files=tuple(path for path, _ in files),
+            file_names=tuple(name for _, name in files),
+            spectrum=describe_grid(GRID, what="desi").model_copy(update={"step": 0.8}),
+            wavelength=GRID,
+            columns=(*columns, *found.columns),
+            good_redshift=found.good if redshifts else None,
+            rejected=tuple(left for part in parts for left in part.rejected),
+        )
+
+
+def _sorted_files(inputs: Sequence[Path]) -> tuple[list[tuple[Path, str]], list[tuple[Path, str]]]:
+    """Files with spectra, and files with redshifts: of the input, or beside the files with spectra."""
+    named = {path.resolve() for path in inputs}
+    sorted_by: dict[FileKind, list[tuple[Path, str]]] = {"spectra": [], "redshifts": [], "other": []}
+    for path, name in find_files(inputs, SUFFIXES, source="desi"):
+        kind = kind_of(path)
+        if kind == "other":
+            with opened(path) as file:
+                if path.resolve() in named:
+                    hdu(file, "FIBERMAP", path)
+                    camera_names(file, path)
+            warn(f"left out: {path} has neither spectra nor redshifts of DESI")
+        sorted_by[kind].append((path, name))
+    if not sorted_by["spectra"]:
+        raise SourceError(
+            "no file with spectra among the inputs: HDUs FIBERMAP and B_FLUX, R_FLUX, Z_FLUX were expected",
+            hint="give coadd-*.fits or spectra-*.fits",
+        )
+    known = {path.resolve() for path, _ in sorted_by["redshifts"]}
+    for path, name in sorted_by["spectra"]:
+        for start in ("coadd-", "spectra-"):
+            beside = path.with_name(path.name.replace(start, "redrock-", 1))
+            if path.name.startswith(start) and beside.is_file() and beside.resolve() not in known:
+                known.add(beside.resolve())
+                note(f"redshifts from {beside}")
+                sorted_by["redshifts"].append((beside, name.replace(path.name, beside.name)))
+    return sorted_by["spectra"], sorted_by["redshifts"]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What the FIBERMAP of one file says of the spectra that can be kept."""
+
+    ids: NDArray[np.int64]
+    ra: NDArray[np.float64]
+    dec: NDArray[np.float64]
+    rows: NDArray[np.int64]
+    columns: list[Column]
+    rejected: tuple[LeftOut, ...]
+
+
+def _read_fibermap(path: Path, name: str) -> _Part:
+    with opened(path) as file:
+        camera_slices(file, path)
+        table = hdu(file, "FIBERMAP", path)
+        columns = {column.name: column for column in table_columns(table, path, name)}
+        for needed in ("TARGETID", "TARGET_RA", "TARGET_DEC"):
+            if needed not in columns:
+                raise SourceError(f"{path}: HDU FIBERMAP has no column {needed}")
+        status = _status(table.data)
+    ids = columns["TARGETID"].values
+    group = np.unique(ids, return_inverse=True)[1]
+    # Of several exposures the first that is good stands for the target.
+    order = np.lexsort((np.arange(len(ids)), status != 0, group))
+    chosen = np.sort(order[np.unique(group[order], return_index=True)[1]])
+    kinds = columns["OBJTYPE"].values if "OBJTYPE" in columns else None
+    reasons = {
+        row: reason
+        for row in chosen.tolist()
+        if (reason := _reason(None if kinds is None else kinds[row], status[row]))
+    }
+    kept = np.array([row for row in chosen.tolist() if row not in reasons], np.int64)
+    wanted = [column.take(kept) for key, column in columns.items() if key in _KEPT or key.endswith(_KEPT_ENDINGS)]
+    return _Part(
+        ids=ids[kept],
+        ra=columns["TARGET_RA"].values[kept].astype(np.float64),
+        dec=columns["TARGET_DEC"].values[kept].astype(np.float64),
+        rows=kept,
+        columns=wanted,
+        rejected=tuple(LeftOut(source=name, id=str(ids[row]), reason=reason) for row, reason in reasons.items()),
+    )
+
+
+def _reason(kind: str | None, status: int) -> str | None:
+    """Why a fibre has no spectrum of an object."""
+    if kind is not None and kind != "TGT":
+        return f"not a target: OBJTYPE is {kind or 'empty'}, a sky fibre or one that was not assigned"
+    if status:
+        return f"bad fibre: COADD_FIBERSTATUS is {status}"
+    return None
+
+
+@dataclass(frozen=True)
+class _Found:
+    redshift: NDArray[np.float64]
+    good: NDArray[np.bool_]
+    columns: list[Column]
+
+
+def _redshifts(files: Sequence[tuple[Path, str]], ids: NDArray[np.int64]) -> _Found:
+    """Of each object the best fit of all files: without warning before with one, then by the chi-square difference."""
+    if not files:
+        return _Found(np.full(len(ids), np.nan), np.zeros(len(ids), np.bool_), [])
+    parts, lengths = [], []
+    for path, name in files:
+        with opened(path) as file:
+            table = hdu(file, "REDSHIFTS", path)
+            part = table_columns(table, path, name)
+            names = {column.name for column in part}
+            for needed in ("TARGETID", "Z", "ZWARN"):
+                if needed not in names:
+                    raise SourceError(f"{path}: HDU REDSHIFTS has no column {needed}")
+            parts.append([column for column in part if column.name in ("TARGETID", "Z", *_REDROCK)])
+            lengths.append(len(table.data))
+    columns = {column.name: column for column in stacked(parts, lengths)}
+    keys, warning = columns["TARGETID"].values, columns["ZWARN"].values
+    gain = columns["DELTACHI2"].values if "DELTACHI2" in columns else np.zeros(len(keys))
+    order = np.lexsort((-np.nan_to_num(gain), warning != 0, keys))
+    ordered = keys[order]
+    places = np.searchsorted(ordered, ids)
+    inside = np.minimum(places, len(ordered) - 1)
+    there = (places < len(ordered)) & (ordered[inside] == ids)
+    rows = np.where(there, order[inside], -1)
+    redshift = columns["Z"].take(rows).values.astype(np.float64)
+    sure = columns["ZWARN"].take(rows)
+    good = there & np.isfinite(redshift) & (sure.values == 0)
+    if "SPECTYPE" in columns:
+        good &= columns["SPECTYPE"].take(rows).values == "GALAXY"
+    return _Found(redshift, good, [columns[name].take(rows) for name in _REDROCK if name in columns])
