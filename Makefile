@@ -17,7 +17,7 @@ DEMO ?= demo
 RUNNABLE := $(VENV)/.polycli-runnable
 COMPLETE := $(VENV)/.polycli-complete
 
-.PHONY: help install demo test test-slow lint format bench clean
+.PHONY: help install demo test test-slow stress lint format bench clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ test: lint  ## linters and all fast tests
 
 test-slow: $(COMPLETE)  ## the tests that take minutes
 	$(BIN)/pytest -m slow
+
+stress: $(COMPLETE)  ## kill and stop runs at random instants, some 40 times; up to 10 minutes
+	$(BIN)/pytest -m stress tests/stress
 
 lint: $(COMPLETE)  ## ruff, mypy, import-linter
 	$(BIN)/ruff check

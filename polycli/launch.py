@@ -22,7 +22,7 @@ from typing import IO
 
 from polycli.errors import MissingDependencyError, UserError
 
-#: Set in ranks that `start_local_ranks` started; they end with their parent.
+#: Set in ranks that `start_local_ranks` started, to the process id of their parent; they end with it.
 LOCAL_RANKS_VARIABLE = "POLYCLI_LOCAL_RANKS"
 #: What asks a run to save and stop; forwarded to every local rank.
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
@@ -182,7 +182,7 @@ class _Rank:
             WORLD_SIZE=str(size),
             MASTER_ADDR=_LOOPBACK,
             MASTER_PORT=str(port),
-            **{LOCAL_RANKS_VARIABLE: str(size)},
+            **{LOCAL_RANKS_VARIABLE: str(os.getpid())},
         )
         quiet = rank != 0
         # A session of its own: Ctrl-C in a terminal then reaches the ranks once, through the parent.
@@ -267,3 +267,6 @@ def _die_with_parent() -> None:
         return
     set_parent_death_signal = 1
     ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL, 0, 0, 0)
+    # A parent that was killed while this process was still importing sends no signal any more.
+    if os.environ[LOCAL_RANKS_VARIABLE] != str(os.getppid()):
+        os._exit(1)

@@ -177,6 +177,39 @@ def test_ranks_end_with_the_process_that_started_them(tmp_path):
     wait_until(lambda: not any(is_alive(int(entry.name)) for entry in folder.iterdir()))
 
 
+RANK_THAT_IS_SLOW = """
+import os, sys, time
+from pathlib import Path
+Path(sys.argv[1], str(os.getpid())).touch()
+while not Path(sys.argv[1], "go").exists():
+    time.sleep(0.05)
+from polycli.launch import join_process_group
+join_process_group()
+Path(sys.argv[1], "joined").touch()
+"""
+
+
+@pytest.mark.distributed
+def test_ranks_whose_parent_was_killed_while_they_were_still_importing_never_join(tmp_path):
+    # Both would go on as a whole run of which nobody knows, while the next start is told that the run is in use.
+    rank = tmp_path / "rank.py"
+    rank.write_text(RANK_THAT_IS_SLOW)
+    folder = tmp_path / "processes"
+    folder.mkdir()
+    program = (
+        "import sys; from polycli.launch import start_ranks;start_ranks(2, [sys.executable, sys.argv[1], sys.argv[2]])"
+    )
+    variables = {name: value for name, value in os.environ.items() if name != "RANK"}
+    parent = subprocess.Popen([sys.executable, "-c", program, str(rank), str(folder)], env=variables)
+    wait_until(lambda: len(list(folder.iterdir())) == 2)
+    parent.kill()
+    parent.wait()
+    processes = [int(entry.name) for entry in folder.iterdir()]
+    (folder / "go").touch()
+    wait_until(lambda: not any(is_alive(process) for process in processes))
+    assert not (folder / "joined").exists()
+
+
 def wait_until(condition, seconds=100) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
