@@ -12,7 +12,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -26,16 +26,36 @@ from polycli.errors import StoreError
 from polycli.requests import Split
 from polycli.sections import TrainSection
 from polycli.xval.collate import Tokenization, collate_causal, collate_masked
+from polycli.xval.keypaths import refuse_unknown
 from polycli.xval.masking import MaskCount, Masking, Words, record_seeds
-from polycli.xval.pool import RecordPool, Rows
+from polycli.xval.pool import Pool, RecordPool, Rows
 from polycli.xval.sections import DataSection, ObjectiveSection
 from polycli.xval.store import RecordStore
+
+SPLITS_USED: tuple[Split, Split] = ("train", "validation")
+
+
+class Reader(Protocol):
+    """Makes batches of records, whatever the model is to say of them."""
+
+    @property
+    def pool(self) -> Pool:
+        """The records."""
+        ...
+
+    def read(self, numbers: Rows, seeds: Words) -> Batch:
+        """The batch of some records, each with the seed of what is random about it."""
+        ...
+
+    def count(self, numbers: Rows, seeds: Words) -> MaskCount:
+        """How many tokens and numbers, or how many records, the model is asked about in these records."""
+        ...
 
 
 class Step:
     """The records of one global batch, and how much of them is hidden: the means of the loss are over all of it."""
 
-    def __init__(self, reader: BatchReader, numbers: Rows, seeds: Words) -> None:
+    def __init__(self, reader: Reader, numbers: Rows, seeds: Words) -> None:
         self.reader, self.numbers, self.seeds = reader, numbers, seeds
         self._lock = threading.Lock()
 
@@ -75,8 +95,8 @@ class RecordBatch:
 
 
 @dataclass(frozen=True)
-class BatchReader:
-    """Reads records and hides what is to be filled in."""
+class FillInReader:
+    """Reads records and hides what is to be filled in, or, where causal, asks for every next token."""
 
     pool: RecordPool
     tokenization: Tokenization
@@ -121,26 +141,17 @@ class RecordBatches:
     """The order of training, and the fixed records of validation."""
 
     def __init__(
-        self,
-        stores: Sequence[RecordStore],
-        tokenization: Tokenization,
-        *,
-        data: DataSection,
-        objective: ObjectiveSection,
-        train: TrainSection,
+        self, training: Reader, held_back: Reader, tokenization: Tokenization, *, data: DataSection, train: TrainSection
     ) -> None:
-        """Raise StoreError where no record trains, or one is too long for the model."""
-        stores = sorted(stores, key=lambda store: store.name)  # the order of --data must not matter
-        self.data, self.train, self.tokenization = data, train, tokenization
-        masking = Masking(objective, tokenization.language.key_paths)
-        self.training = BatchReader(self._pool(stores, "train"), tokenization, masking, tokenization.ends)
-        self.held_back = BatchReader(self._pool(stores, "validation"), tokenization, masking, tokenization.ends)
-        if not len(self.training.pool):
+        """Raise StoreError where no record trains."""
+        self.training, self.held_back, self.tokenization = training, held_back, tokenization
+        self.data, self.train = data, train
+        if not len(training.pool):
             raise StoreError(
-                f"{', '.join(str(store.store.path) for store in stores)}: no record is in the train split",
+                f"{', '.join(str(store.store.path) for store in training.pool.stores)}: no record is there to train on",
                 hint="prepare the store again from more records",
             )
-        self._name = "+".join(store.name for store in stores)
+        self._name = "+".join(store.name for store in training.pool.stores)
         self._buckets = lru_cache(maxsize=2)(self._bucket)
 
     def check_division(self, world_size: int) -> None:
@@ -203,29 +214,7 @@ class RecordBatches:
         """Tokens of a training record as the model sees it, on average."""
         return float(self._lengths(self.training.pool).mean())
 
-    def _pool(self, stores: Sequence[RecordStore], split: Split) -> RecordPool:
-        rows = [store.rows(split)[: self.data.limit] for store in stores]
-        pool = RecordPool(stores, rows, self.tokenization.language)
-        lengths = self._lengths(pool)
-        long = lengths > self.tokenization.context
-        if not long.any():
-            return pool
-        first = int(np.flatnonzero(long)[0])
-        sentence = (
-            f"{int(long.sum())} of {len(pool)} {split} records are longer than model.context "
-            f"{self.tokenization.context} ({pool.sample(first)} is the first, with {lengths[first]} tokens; the longest "
-            f"has {lengths.max()})"
-        )
-        if self.data.too_long == "refuse":
-            raise StoreError(
-                sentence,
-                hint=f"--set model.context={int(lengths.max())}, --set data.too_long=drop, or prepare again with "
-                "longer_than_context=split",
-            )
-        warn(f"{sentence}; they are left out")
-        return pool.where(~long)
-
-    def _lengths(self, pool: RecordPool) -> NDArray[np.int64]:
+    def _lengths(self, pool: Pool) -> NDArray[np.int64]:
         return self.tokenization.lengths(pool.lengths, pool.number_lengths)
 
     def _bucket(self, bucket: int) -> tuple[Rows, Rows]:
@@ -239,7 +228,7 @@ class RecordBatches:
         shape = (batches, size)
         return numbers[order].reshape(shape)[turn], passes[order].reshape(shape)[turn]
 
-    def _seeds(self, pool: RecordPool, numbers: Rows, passes: Rows | int, *, purpose: str = "train") -> Words:
+    def _seeds(self, pool: Pool, numbers: Rows, passes: Rows | int, *, purpose: str = "train") -> Words:
         seeds = np.empty(len(numbers), dtype=np.uint64)
         rounds = np.broadcast_to(np.asarray(passes), numbers.shape)
         for place, store in enumerate(pool.stores):
@@ -249,10 +238,60 @@ class RecordBatches:
         return seeds
 
 
-def _part(pool: RecordPool, place: int) -> dict[str, int]:
+def _part(pool: Pool, place: int) -> dict[str, int]:
     mine = pool.store_of == place
     return {
         "records": int(mine.sum()),
         "tokens": int(pool.lengths[mine].sum()),
         "numbers": int(pool.number_lengths[mine].sum()),
     }
+
+
+def fill_in_batches(
+    stores: Sequence[RecordStore],
+    tokenization: Tokenization,
+    *,
+    data: DataSection,
+    objective: ObjectiveSection,
+    train: TrainSection,
+) -> RecordBatches:
+    """The batches of masked, or causal, training.
+
+    Raises:
+        StoreError: no record trains, or one is too long for the model.
+        RecipeError: a pattern of `objective.keys` fits no key path.
+    """
+    refuse_unknown(objective.keys, tokenization.language.key_paths, where="objective.keys")
+    masking = Masking(objective, tokenization.language.key_paths)
+    training, held_back = (
+        FillInReader(open_pool(stores, split, tokenization, data), tokenization, masking, tokenization.ends)
+        for split in SPLITS_USED
+    )
+    return RecordBatches(training, held_back, tokenization, data=data, train=train)
+
+
+def open_pool(stores: Sequence[RecordStore], split: Split, tokenization: Tokenization, data: DataSection) -> RecordPool:
+    """The records of a split that the model can take.
+
+    Raises:
+        StoreError: some are too long, and the recipe does not say to leave them out.
+    """
+    stores = sorted(stores, key=lambda store: store.name)  # the order of --data must not matter
+    pool = RecordPool(stores, [store.rows(split)[: data.limit] for store in stores], tokenization.language)
+    lengths = tokenization.lengths(pool.lengths, pool.number_lengths)
+    long = lengths > tokenization.context
+    if not long.any():
+        return pool
+    first = int(np.flatnonzero(long)[0])
+    sentence = (
+        f"{int(long.sum())} of {len(pool)} {split} records are longer than model.context {tokenization.context} "
+        f"({pool.sample(first)} is the first, with {lengths[first]} tokens; the longest has {lengths.max()})"
+    )
+    if data.too_long == "refuse":
+        raise StoreError(
+            sentence,
+            hint=f"--set model.context={int(lengths.max())}, --set data.too_long=drop, or prepare again with "
+            "longer_than_context=split",
+        )
+    warn(f"{sentence}; they are left out")
+    return pool.where(~long)

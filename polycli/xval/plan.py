@@ -20,8 +20,9 @@ from polycli.engine.schedule import warmup_steps
 from polycli.launch import environment
 from polycli.recipes import dump_recipe
 from polycli.requests import JsonDocument
+from polycli.xval.data import fill_in_batches
 from polycli.xval.model import Numformer, parameter_count
-from polycli.xval.pretrain import batches_of, step_flops
+from polycli.xval.pretrain import step_flops
 from polycli.xval.recipe import PretrainRecipe
 from polycli.xval.sections import ModelSection
 from polycli.xval.store import RecordStore
@@ -44,7 +45,9 @@ def plan(recipe: PretrainRecipe, stores: list[RecordStore], *, output: Path, pro
     padding = None
     if stores:
         tokenization = tokenization_for(recipe.model, recipe.scaling, stores)
-        batches = batches_of(recipe, stores, tokenization)
+        batches = fill_in_batches(
+            stores, tokenization, data=recipe.data, objective=recipe.objective, train=recipe.train
+        )
         tokens, length, data, padding = (
             tokenization.tokens,
             batches.mean_length(),
@@ -52,7 +55,9 @@ def plan(recipe: PretrainRecipe, stores: list[RecordStore], *, output: Path, pro
             batches.padding_share(),
         )
     parameters = parameter_count(recipe.model, tokens)
-    flops = step_flops(recipe, tokens, length)
+    flops = step_flops(
+        recipe.model, recipe.objective, tokens=tokens, length=length, records=recipe.train.global_batch_size
+    )
     memory = memory_per_device(parameters, recipe.optim, recipe.engine, processes)
     # The longest micro-batch decides; without data it is one of full context.
     activations = activation_bytes(recipe, tokens)

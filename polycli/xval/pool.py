@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,14 +63,54 @@ def language_of(store: RecordStore) -> Language:
     return Language(store.vocabulary, store.key_paths)
 
 
+class Pool(Protocol):
+    """Records that can be read by number."""
+
+    @property
+    def stores(self) -> tuple[RecordStore, ...]:
+        """Where they come from."""
+        ...
+
+    @property
+    def store_of(self) -> Rows:
+        """By record: the place of its store."""
+        ...
+
+    @property
+    def row_of(self) -> Rows:
+        """By record: its row in that store."""
+        ...
+
+    @property
+    def lengths(self) -> Rows:
+        """By record: tokens in the neutral form."""
+        ...
+
+    @property
+    def number_lengths(self) -> Rows:
+        """By record: how many of these are numbers."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, numbers: Rows) -> Records:
+        """Records by their numbers in the pool, in that order."""
+        ...
+
+    def sample(self, number: int) -> str:
+        """The name of a record: `store/row`."""
+        ...
+
+
 class RecordPool:
     """Some rows of some stores, numbered store after store."""
 
     def __init__(self, stores: Sequence[RecordStore], rows: Sequence[Rows], language: Language) -> None:
-        self.stores, self.language = tuple(stores), language
+        self.stores: tuple[RecordStore, ...] = tuple(stores)
+        self.language = language
         self._readers = [language.reader(language_of(store)) for store in stores]
         #: By record: its store's place, and its row there.
-        self.store_of = np.repeat(np.arange(len(rows)), [len(part) for part in rows])
+        self.store_of: Rows = np.repeat(np.arange(len(rows)), [len(part) for part in rows])
         self.row_of: Rows = np.concatenate([*rows, np.empty(0, dtype=np.int64)])
         #: Tokens of each record in the neutral form, and how many of them are numbers.
         self.lengths = self._column([store.lengths() for store in stores])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ from polycli.console import warn
 from polycli.engine.agreement import together
 from polycli.engine.config import check_sections
 from polycli.engine.run import Run
-from polycli.engine.task import World
+from polycli.engine.task import Task, World
 from polycli.engine.train import train
 from polycli.errors import UserError
 from polycli.launch import join_process_group
@@ -23,12 +23,11 @@ from polycli.recipes import dump_recipe, load_recipe
 from polycli.requests import JsonDocument, TrainRequest
 from polycli.store.overlap import pack_hashes
 from polycli.store.reader import find_stores
-from polycli.xval.collate import Tokenization
-from polycli.xval.data import RecordBatch, RecordBatches
+from polycli.xval.data import RecordBatch, RecordBatches, fill_in_batches
 from polycli.xval.model import Numformer, flops_per_record
 from polycli.xval.objective import FillIn
-from polycli.xval.recipe import PretrainRecipe
-from polycli.xval.sections import DataSection
+from polycli.xval.recipe import FinetuneRecipe, PretrainRecipe
+from polycli.xval.sections import DataSection, ModelSection, ObjectiveSection
 from polycli.xval.store import RecordStore, open_records
 from polycli.xval.tokenization import describe_tokenization, tokenization_for
 from polycli.xval.validation import validate
@@ -56,17 +55,23 @@ def run(request: TrainRequest) -> JsonDocument | None:
         return _dry_run(recipe, request, output)
     world = join_process_group()
     stores = together(world, lambda: open_stores(recipe.data, verify=world.rank == 0))
-    task = together(world, lambda: FillInPretraining(recipe, stores, world))
+    task = together(world, lambda: pretraining(recipe, stores, world))
     return fit(task, recipe, output, request, world)
 
 
+class XvalTask(Task, Protocol):
+    """A task of this family: its batches can say what they are made of."""
+
+    batches: RecordBatches
+
+
 def fit(
-    task: FillInPretraining, recipe: PretrainRecipe, output: Path, request: TrainRequest, world: World
+    task: XvalTask, recipe: PretrainRecipe | FinetuneRecipe, output: Path, request: TrainRequest, world: World
 ) -> JsonDocument:
     """Train a task into the run folder `output`."""
     folder = Run.create_or_resume(output, dump_recipe(recipe), resume=request.resume, world=world)
     _note_changed_data(folder, task.batches)
-    folder.write_json(DATA_NAME, {**task.batches.summary()})
+    folder.write_json(DATA_NAME, task.batches.summary())
     folder.say(f"{task.batches.padding_share():.1%} of the tokens in a batch are padding")
     outcome = train(
         task,
@@ -126,24 +131,27 @@ def _with_hint(look: Callable[[], Result]) -> Result:
         raise type(error)(error.message, hint=PREPARE_HINT) from error
 
 
-class FillInPretraining:
+class FillInTask:
     """Fill in what is hidden of records, or go on writing them: the `Task` that the engine trains."""
 
     family = "xval"
-    verb = "pretrain"
 
-    def __init__(self, recipe: PretrainRecipe, stores: Sequence[RecordStore], world: World) -> None:
-        check_sections(recipe.optim, recipe.engine)
-        self.recipe = recipe
-        self.tokenization = tokenization_for(recipe.model, recipe.scaling, stores)
-        self.batches = batches_of(recipe, stores, self.tokenization)
-        self.batches.check_division(world.size)
-        self._validation = self.batches.validation(world)
+    def __init__(
+        self,
+        verb: str,
+        network: Numformer,
+        batches: RecordBatches,
+        objective: ObjectiveSection,
+        world: World,
+    ) -> None:
+        self.verb = verb
+        self.batches, self.objective, self.tokenization = batches, objective, batches.tokenization
+        batches.check_division(world.size)
+        self._validation = batches.validation(world)
         if not self._validation.batches:
             warn("no record is in the validation split, so nothing is validated")
-        torch.manual_seed(recipe.train.seed)  # the same weights on every rank
-        self._network = Numformer(recipe.model, self.tokenization.tokens)
-        self.model: nn.Module = FillIn(self._network, recipe.objective)
+        self._network = network
+        self.model: nn.Module = FillIn(network, objective)
 
     def micro_batches(self, step: int, world: World) -> list[RecordBatch]:
         """This rank's part of the global batch of `step`."""
@@ -157,7 +165,7 @@ class FillInPretraining:
             world,
             tokenization=self.tokenization,
             space=self._network.number_space,
-            objective=self.recipe.objective,
+            objective=self.objective,
         )
 
     def exported(self) -> nn.Module:
@@ -167,20 +175,30 @@ class FillInPretraining:
     def description(self) -> dict[str, Any]:
         """What model.json says besides: all that is needed to read records as this model does, and what it has seen."""
         return {
-            "model": self.recipe.model.model_dump(mode="json"),
-            "objective": self.recipe.objective.model_dump(mode="json"),
+            "model": self._network.section.model_dump(mode="json"),
+            "objective": self.objective.model_dump(mode="json"),
             **describe_tokenization(self.tokenization),
             "trained_on": trained_on(self.batches),
         }
 
     def flops_per_step(self) -> float:
         """Of one optimizer step over all ranks, forward and backward, for records of the mean length."""
-        return step_flops(self.recipe, self.tokenization.tokens, self.batches.mean_length())
+        return step_flops(
+            self._network.section,
+            self.objective,
+            tokens=self.tokenization.tokens,
+            length=self.batches.mean_length(),
+            records=self.batches.train.global_batch_size,
+        )
 
 
-def batches_of(recipe: PretrainRecipe, stores: Sequence[RecordStore], tokenization: Tokenization) -> RecordBatches:
-    """The order of the records that a recipe says."""
-    return RecordBatches(stores, tokenization, data=recipe.data, objective=recipe.objective, train=recipe.train)
+def pretraining(recipe: PretrainRecipe, stores: Sequence[RecordStore], world: World) -> FillInTask:
+    """The task of a recipe that starts from nothing."""
+    check_sections(recipe.optim, recipe.engine)
+    tokenization = tokenization_for(recipe.model, recipe.scaling, stores)
+    batches = fill_in_batches(stores, tokenization, data=recipe.data, objective=recipe.objective, train=recipe.train)
+    torch.manual_seed(recipe.train.seed)  # the same weights on every rank
+    return FillInTask("pretrain", Numformer(recipe.model, tokenization.tokens), batches, recipe.objective, world)
 
 
 def trained_on(batches: RecordBatches) -> dict[str, Any]:
@@ -195,11 +213,13 @@ def trained_on(batches: RecordBatches) -> dict[str, Any]:
     }
 
 
-def step_flops(recipe: PretrainRecipe, tokens: int, length: float) -> float:
+def step_flops(
+    section: ModelSection, objective: ObjectiveSection, *, tokens: int, length: float, records: int
+) -> float:
     """Operations of one optimizer step over all ranks, for records of so many tokens."""
-    predicted = length if recipe.model.causal else recipe.objective.mask_probability * length
+    predicted = length if section.causal else objective.mask_probability * length
     # The backward pass makes two products for each one of the forward pass.
-    return 3 * flops_per_record(recipe.model, tokens, length, predicted) * recipe.train.global_batch_size
+    return 3 * flops_per_record(section, tokens, length, predicted) * records
 
 
 def _dry_run(recipe: PretrainRecipe, request: TrainRequest, output: Path) -> JsonDocument:
