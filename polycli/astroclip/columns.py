@@ -153,11 +153,9 @@ def stacked(parts: Sequence[Sequence[Column]], lengths: Sequence[int]) -> list[C
         if len(kinds) > 1 and "text" in kinds:
             first = next(column for column in present if column.kind == "text")
             raise SourceError(f"column {name} is text in {first.source} and numbers in another file")
-        dtype = (
-            np.result_type(*(column.values.dtype for column in present)) if "text" not in kinds else np.dtype(object)
-        )
-        kind = {"f": "float", "i": "integer", "b": "boolean", "O": "text"}[dtype.kind]
-        values = np.full(total, _filler(cast("PropertyKind", kind)), dtype=dtype)
+        dtype = np.dtype(object) if "text" in kinds else np.result_type(*(column.values.dtype for column in present))
+        kind = _KINDS[dtype.kind]
+        values = np.full(total, _filler(kind), dtype=dtype)
         valid = np.zeros(total, np.bool_)
         start = 0
         for column, length in zip(found, lengths, strict=True):

@@ -210,11 +210,8 @@ def _read_fibermap(path: Path, name: str) -> _Part:
     order = np.lexsort((np.arange(len(ids)), status != 0, group))
     chosen = np.sort(order[np.unique(group[order], return_index=True)[1]])
     kinds = columns["OBJTYPE"].values if "OBJTYPE" in columns else None
-    reasons = {
-        row: reason
-        for row in chosen.tolist()
-        if (reason := _reason(None if kinds is None else kinds[row], status[row]))
-    }
+    found = {row: _reason(None if kinds is None else kinds[row], int(status[row])) for row in chosen.tolist()}
+    reasons = {row: reason for row, reason in found.items() if reason is not None}
     kept = np.array([row for row in chosen.tolist() if row not in reasons], np.int64)
     wanted = [column.take(kept) for key, column in columns.items() if key in _KEPT or key.endswith(_KEPT_ENDINGS)]
     return _Part(
