@@ -1,18 +1,17 @@
 """Hold-outs by rule: records with a number of a key path in an interval are kept out of training and validation.
 
-A held-out record belongs to the split `test` and is marked. Where records are grouped, the whole group tests, so that no
-repeat of a held-out sample trains; only the members inside an interval are marked.
+A held-out record belongs to the split `test` and is marked. Where records are grouped, the whole group tests, so that
+no repeat of a held-out sample trains; only the members inside an interval are marked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.requests import Split
 from polycli.xval.keypaths import pattern_of
 
 
@@ -53,13 +52,10 @@ def held_out(
     return marks
 
 
-def apply_to_splits(splits: Sequence[Split], marks: NDArray[np.bool_], groups: Sequence[str] | None) -> list[Split]:
-    """The splits with all held-out records, and their groups, in `test`."""
-    held = marks.any(axis=1) if marks.size else np.zeros(len(splits), dtype=np.bool_)
-    moved = _groups_of(held, groups) if groups is not None else set()
-    tests = [bool(out) or (groups is not None and groups[row] in moved) for row, out in enumerate(held.tolist())]
-    return ["test" if moves else split for split, moves in zip(splits, tests, strict=True)]
-
-
-def _groups_of(held: NDArray[np.bool_], groups: Iterable[str]) -> set[str]:
-    return {group for group, out in zip(groups, held.tolist(), strict=True) if out and group}
+def kept_out(marks: NDArray[np.bool_], groups: Sequence[str] | None) -> list[bool]:
+    """Which records must not train: the marked ones, and the other members of their groups."""
+    held: list[bool] = [bool(row.any()) for row in marks]
+    if groups is None:
+        return held
+    moved = {name for name, out in zip(groups, held, strict=True) if out and name}
+    return [out or name in moved for out, name in zip(held, groups, strict=True)]

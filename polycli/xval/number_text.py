@@ -1,6 +1,7 @@
 r"""Finds the numbers in free text: what a reader of the field would call a number, and nothing that only has digits.
 
-Read as numbers: `3`, `+3`, `-.5`, `.5`, `1e10`, `2.5E-3`, the minus sign U+2212, numbers with a unit behind (`5kg`).
+Read as numbers: `3`, `-.5`, `.5`, `1e10`, `2.5E-3`, the minus sign U+2212, numbers with a unit behind (`5kg`). A plus
+before a number stays text before it.
 Stay text, digit by digit: words (`H2O`, `v1.5`, `COVID-19`), dates and times, versions (`1.5.2`), ordinals, names that
 begin with a digit (`3C273`), quoted numbers, digits in groups (`1,000`, which half of the world reads otherwise), and
 what float64 cannot hold. A full stop behind a number stays text, so that no sentence loses its end.
@@ -23,12 +24,12 @@ _GROUPED = r"(?<![\[(,])\d{1,3}(?:,\d{3})+(?![\d\]),])(?:\.\d+)?"
 _WORD = r"[^\W\d]\w*(?:[-.]\w+)*"
 _MANTISSA = r"(?:\d+(?:\.\d+)?|\.\d+)"
 #: The exponent may follow a bare point: `5.e3`.
-_NUMBER = rf"(?<!['\"])(?>[-+\u2212]?{_MANTISSA}(?:\.?[eE][-+]?\d+)?)(?!['\"]|[^\W\d]*[\d_]|(?:st|nd|rd|th)\b)"
-_OTHER = r"[-+\u2212]?[\d.]*\d\w*"
+_NUMBER = rf"(?<!['\"])(?>[-\u2212]?{_MANTISSA}(?:\.?[eE][-+]?\d+)?)(?!['\"]|[^\W\d]*[\d_]|(?:st|nd|rd|th)\b)"
+_OTHER = r"[-\u2212]?[\d.]*\d\w*"
 _SCANNER = re.compile(
     rf"(?P<text>{_DATE}|{_SLASHED}|{_TIME}|{_VERSION}|{_GROUPED}|{_WORD})|(?P<number>{_NUMBER})|(?P<other>{_OTHER})"
 )
-_INTEGER = re.compile(r"[-+]?\d+")
+_INTEGER = re.compile(r"-?\d+")
 _NOT_ZERO = re.compile(r"[1-9]")
 
 

@@ -63,7 +63,7 @@ class TokenRules:
 class _Place:
     """One key path: its token, its number in the table of key paths, and where its keys lead."""
 
-    __slots__ = ("children", "fill", "is_text", "number", "path", "token")
+    __slots__ = ("children", "fill", "is_text", "number", "path", "texts", "token")
 
     def __init__(self, path: str, token: str, *, is_text: bool, fill: bool) -> None:
         self.path = path
@@ -71,6 +71,8 @@ class _Place:
         self.is_text = is_text
         self.fill = fill
         self.number = -1
+        #: How many texts stand here, besides numbers perhaps.
+        self.texts = 0
         self.children: dict[str, _Place] = {}
 
 
@@ -99,6 +101,8 @@ class RecordEncoder:
         self._streams: list[str] = []
         self._number_offsets = [0]
         self.ids: list[str] = []
+        #: How much of everything there was before the record that was begun last.
+        self._mark: tuple[int, int, int, dict[str, int]] = (0, 0, 0, {})
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -114,19 +118,54 @@ class RecordEncoder:
         Raises:
             RecordError: the value is nothing that JSON has, or is nested too deeply. Nothing of it is kept.
         """
-        before = len(self._numbers), len(self._integers), len(self._spans), Counter(self.notes)
+        self._mark = len(self._numbers), len(self._integers), len(self._spans), dict(self.notes)
         self._pieces = []
         try:
             self._value(value, self._top)
-        except (RecordError, RecursionError) as error:
-            del self._numbers[before[0] :], self._integers[before[1] :], self._spans[before[2] :]
-            self.notes = before[3]
-            if isinstance(error, RecursionError):
-                raise RecordError("is nested too deeply") from error
+        except RecursionError as error:
+            self._take_back()
+            raise RecordError("is nested too deeply") from error
+        except RecordError:
+            self._take_back()
             raise
         self._streams.append(structure.merge_brackets("".join(self._pieces)))
         self._number_offsets.append(len(self._numbers))
         self.ids.append(id)
+
+    def texts(self) -> dict[str, int]:
+        """By key path, how many texts stand there; key paths without any are left out."""
+        found, waiting = {}, [self._top]
+        while waiting:
+            place = waiting.pop()
+            waiting.extend(place.children.values())
+            if place.texts:
+                found[place.path] = place.texts
+        return found
+
+    @property
+    def last_length(self) -> int:
+        """Tokens of the record that was added last."""
+        return len(self._streams[-1])
+
+    def remove_last(self) -> None:
+        """Take back the record that was added last, once; keys and key paths that it brought stay known."""
+        self._streams.pop()
+        self.ids.pop()
+        self._number_offsets.pop()
+        self._take_back()
+
+    def _take_back(self) -> None:
+        """Forget what was met since the last record was begun."""
+        numbers, integers, spans, notes = self._mark
+        del self._numbers[numbers:], self._integers[integers:], self._spans[spans:]
+        self.notes = Counter(notes)
+
+    def length_of(self, value: Value) -> int:
+        """Tokens that a value would have as a record."""
+        self.add(value, id="")
+        length = self.last_length
+        self.remove_last()
+        return length
 
     def records(self) -> Records:
         """Everything so far, as arrays."""
@@ -179,6 +218,7 @@ class RecordEncoder:
         elif kind is dict:
             self._object(value, place)
         elif kind is str:
+            place.texts += 1
             self._pieces.append(f"{QUOTE}{spelled(value)}{QUOTE}")
         elif value is None:
             if place.fill:

@@ -77,6 +77,8 @@ class Opened:
     about: dict[str, Any] = field(default_factory=dict)
     #: What decides the content besides the files: the resolved recipe section of this source.
     options: dict[str, Any] = field(default_factory=dict)
+    #: How many records there are, where the source can tell before reading them.
+    records: int | None = None
     #: Seconds of work for one process, where the source can tell.
     seconds: float | None = None
 

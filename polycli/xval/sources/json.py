@@ -1,0 +1,190 @@
+"""`--source json`: JSON lines, and files that are one object or an array, parsed by structure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from polycli.errors import SourceError
+from polycli.xval.lookup import text_at
+from polycli.xval.recipe import PrepareRecipe
+from polycli.xval.sources.base import Block, Opened, RecordWriter
+from polycli.xval.sources.json_text import DuplicateKeyError, decoder, may_exceed_float64
+from polycli.xval.sources.lines import BLOCK_BYTES, LineRange, cut_lines, find_files
+from polycli.xval.values import RecordError, Value
+
+_LINES = (".jsonl", ".ndjson")
+_WHOLE = (".json",)
+
+
+@dataclass(frozen=True)
+class JsonLinesBlock:
+    """Some lines of one file, each a record."""
+
+    lines: LineRange
+    id_key: str | None
+
+    @property
+    def key(self) -> str:
+        """Unique within the source."""
+        return self.lines.key
+
+    @property
+    def source(self) -> str:
+        """The file's name."""
+        return self.lines.name
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.lines.size
+
+    def load(self, writer: RecordWriter) -> None:
+        """Parse and write them.
+
+        Raises:
+            SourceError: a line is not JSON, or not UTF-8.
+        """
+        text = self.lines.text()
+        writer.characters(len(text))
+        quick, careful = decoder(careful=False), decoder(careful=True)
+        doubtful = may_exceed_float64(text)
+        for number, line in self.lines.lines(text):
+            if not line or line.isspace():
+                writer.count("empty lines")
+                continue
+            reader = careful if doubtful and may_exceed_float64(line) else quick
+            name = f"{self.source}:{number}"
+            try:
+                value = reader.decode(line)
+            except DuplicateKeyError as error:
+                writer.reject(id=name, reason=str(error))
+            except json.JSONDecodeError as error:
+                raise malformed(self.source, number, error.colno, error.msg) from error
+            except RecursionError:
+                writer.reject(id=name, reason="is nested too deeply")
+            else:
+                write(writer, value, name, self.id_key)
+
+
+@dataclass(frozen=True)
+class JsonFilesBlock:
+    """Some whole files: each an object, which is a record, or an array of records."""
+
+    files: tuple[tuple[Path, str], ...]
+    size: int
+    id_key: str | None
+    limit: int | None
+
+    @property
+    def key(self) -> str:
+        """Unique within the source."""
+        return self.source
+
+    @property
+    def source(self) -> str:
+        """The first file's name."""
+        return self.files[0][1]
+
+    def load(self, writer: RecordWriter) -> None:
+        """Parse and write them.
+
+        Raises:
+            SourceError: a file is empty, not JSON, or not UTF-8.
+        """
+        left = self.limit
+        for path, name in self.files:
+            text = LineRange(path, name, 0, path.stat().st_size, 1, 1).text()
+            writer.characters(len(text))
+            if not text.strip():
+                raise SourceError(f"{name}: the file is empty", hint="leave it out, or write its records again")
+            for record, value in self._records(writer, name, text):
+                if left is not None and left <= 0:
+                    return
+                write(writer, value, record, self.id_key)
+                left = None if left is None else left - 1
+
+    def _records(self, writer: RecordWriter, name: str, text: str) -> list[tuple[str, Value]]:
+        """Names and values of the records in one file."""
+        try:
+            value: Any = decoder(careful=may_exceed_float64(text)).decode(text)
+        except DuplicateKeyError as error:
+            writer.reject(id=name, reason=str(error))
+            return []
+        except json.JSONDecodeError as error:
+            hint = "one record on each line? name the file .jsonl" if error.msg == "Extra data" else None
+            raise malformed(name, error.lineno, error.colno, error.msg, hint=hint) from error
+        except RecursionError:
+            writer.reject(id=name, reason="is nested too deeply")
+            return []
+        if not isinstance(value, list):
+            return [(name, value)]
+        if not value:
+            writer.count("files with an empty array")
+        return [(f"{name}:{place}", member) for place, member in enumerate(value, start=1)]
+
+
+class JsonSource:
+    """Files with the suffixes .jsonl and .ndjson are read by line, .json as a whole; others by line, if named."""
+
+    def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Opened:
+        """Cut the files into blocks of equal size.
+
+        Raises:
+            SourceError: there are no files, or one is empty or cannot be read.
+        """
+        files = find_files(inputs, (*_LINES, *_WHOLE), what="json")
+        id_key = recipe.json_lines.id_key
+        blocks: list[Block] = []
+        whole: list[tuple[Path, str, int]] = []
+        left = limit
+        for path, name in files:
+            if path.suffix.lower() in _WHOLE:
+                whole.append((path, name, path.stat().st_size))
+                continue
+            if left is None or left > 0:
+                ranges = cut_lines(path, name, left)
+                blocks += [JsonLinesBlock(lines, id_key) for lines in ranges]
+                left = None if left is None else left - sum(lines.most for lines in ranges)
+        blocks += _whole_blocks(whole, id_key, left)
+        return Opened(
+            blocks=tuple(blocks),
+            files=tuple(path for path, _ in files),
+            file_names=tuple(name for _, name in files),
+            options=recipe.json_lines.model_dump(mode="json"),
+        )
+
+
+def _whole_blocks(files: Sequence[tuple[Path, str, int]], id_key: str | None, limit: int | None) -> list[Block]:
+    """Files together until they make a block; a limit leaves one block, because no file says how much it holds."""
+    groups: list[list[tuple[Path, str, int]]] = []
+    filled = BLOCK_BYTES
+    for file in files:
+        if file[2] == 0:
+            raise SourceError(f"{file[0]}: the file is empty", hint="leave it out, or write its records again")
+        if filled >= BLOCK_BYTES and (limit is None or not groups):
+            groups.append([])
+            filled = 0
+        groups[-1].append(file)
+        filled += file[2]
+    return [
+        JsonFilesBlock(tuple((path, name) for path, name, _ in group), sum(size for *_, size in group), id_key, limit)
+        for group in groups
+    ]
+
+
+def write(writer: RecordWriter, value: Value, name: str, id_key: str | None) -> None:
+    """Write one record under the name that it gives itself, if it does; what cannot be one is rejected."""
+    own = text_at(value, id_key) if id_key is not None else None
+    try:
+        writer.add(value, id=name if own is None else own)
+    except RecordError as error:
+        writer.reject(id=name, reason=str(error))
+
+
+def malformed(name: str, line: int, column: int, problem: str, *, hint: str | None = None) -> SourceError:
+    """What to say of text that cannot be parsed."""
+    return SourceError(f"{name}, line {line}, column {column}: malformed JSON: {problem}", hint=hint)

@@ -1,0 +1,61 @@
+"""Reads JSON as it is written: numbers that float64 cannot hold stay literals, and no key is lost to a second one."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+from polycli.xval.values import NumberLiteral, Value
+
+#: All digits as one, so that what looks like a number beyond float64 is found by searching for one text.
+_DIGITS = bytes.maketrans(b"123456789E", b"000000000e")
+_EXPONENT = re.compile(rb"e[-+]?000")
+_LONG = b"0" * 300
+_NOT_ZERO = re.compile(r"[1-9]")
+
+
+class DuplicateKeyError(ValueError):
+    """An object has a key twice, of which one value would be lost."""
+
+
+def may_exceed_float64(text: str) -> bool:
+    """Whether a number in the text might overflow, underflow or be very long; quick, and never wrongly no."""
+    plain = text.encode("utf-8", "surrogatepass").translate(_DIGITS)
+    return _LONG in plain or _EXPONENT.search(plain) is not None
+
+
+def decoder(*, careful: bool, strict: bool = True) -> json.JSONDecoder:
+    """What reads one JSON text. `careful` keeps literals that float64 cannot hold, at a call for each number.
+
+    NaN, Infinity and -Infinity, which are not JSON but often written, are read as floats. Reading raises
+    DuplicateKeyError where an object has a key twice, and otherwise what `json` raises.
+    """
+    hooks: dict[str, Any] = {"parse_float": _float, "parse_int": _integer} if careful else {}
+    return json.JSONDecoder(object_pairs_hook=_object, strict=strict, **hooks)
+
+
+def number_of(literal: str) -> float | NumberLiteral:
+    """The float64 of a decimal, or the literal itself where that is infinite, or zero without being it."""
+    value = float(literal)
+    lost = not math.isfinite(value) or (value == 0 and _NOT_ZERO.search(re.split("[eE]", literal)[0]) is not None)
+    return NumberLiteral(literal) if lost else value
+
+
+def _float(literal: str) -> float | NumberLiteral:
+    return number_of(literal)
+
+
+def _integer(literal: str) -> int | NumberLiteral:
+    # Longer ones Python refuses to read, and float64 could not hold them anyway.
+    return int(literal) if len(literal) < 310 else NumberLiteral(literal)
+
+
+def _object(pairs: list[tuple[str, Value]]) -> dict[str, Value]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise DuplicateKeyError(f"the key {twice!r} stands twice in one object")
+    return found
