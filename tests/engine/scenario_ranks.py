@@ -22,6 +22,15 @@ from polycli.launch import World, join_process_group
 
 VARYING = ((4,), (2, 2), (1, 3))
 STAGES = (0, 1, 2, 3)
+#: What a run that is stopped and resumed has besides its name. Adan counts its steps in its parameter groups, AdamW in
+#: its parameters' state; accumulation varies from step to step, and is 4 in all of them in the last three.
+RESUMES: dict[str, dict[str, Any]] = {
+    **{f"adamw-{stage}": {"engine__zero_stage": stage} for stage in STAGES},
+    **{f"adan-{stage}": {"engine__zero_stage": stage, "optim__name": "adan"} for stage in (1, 3)},
+    "adan-2-bfloat16": {"engine__zero_stage": 2, "optim__name": "adan", "engine__precision": "bfloat16"},
+    "adamw-3-bfloat16-average": {"engine__zero_stage": 3, "engine__precision": "bfloat16", "optim__ema_decay": 0.9},
+    "adamw-1-offload-average": {"engine__zero_stage": 1, "engine__offload": True, "optim__ema_decay": 0.9},
+}
 
 
 class StoppedTask(ToyTask):
@@ -35,13 +44,12 @@ class StoppedTask(ToyTask):
         return super().micro_batches(step, world)
 
 
-def stop_and_resume(folder: Path, world: World, stage: int, optimizer: str) -> dict[str, Any]:
+def stop_and_resume(folder: Path, world: World, name: str) -> dict[str, Any]:
     """The same run whole, and stopped after 4 of 8 steps."""
 
     def settings() -> dict[str, Any]:
         return {
-            "engine__zero_stage": stage,
-            "optim__name": optimizer,
+            **RESUMES[name],
             "optim__learning_rate": 1e-2,
             "train__steps": 8,
             "train__validate_every": 3,
@@ -50,7 +58,7 @@ def stop_and_resume(folder: Path, world: World, stage: int, optimizer: str) -> d
         }
 
     def task() -> StoppedTask:
-        return StoppedTask(micro=VARYING, dropout=0.3)
+        return StoppedTask(micro=((1, 1, 1, 1),) if name.count("-") > 1 else VARYING, dropout=0.3)
 
     train_toy(folder / "whole", task(), world, **settings())
     stopped = task()
@@ -123,10 +131,8 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     config.WHOLE_ELEMENTS = 64
     report: dict[str, Any] = {}
-    # Adan counts its steps in its parameter groups, AdamW in its parameters' state.
-    for optimizer, stage in [*(("adamw", stage) for stage in STAGES), ("adan", 1), ("adan", 3)]:
-        name = f"resume-{optimizer}-{stage}"
-        report[name] = stop_and_resume(folder / name, world, stage, optimizer)
+    for name in RESUMES:
+        report[f"resume-{name}"] = stop_and_resume(folder / f"resume-{name}", world, name)
     for stage in STAGES:
         report[f"bad-{stage}"] = bad_numbers(folder / f"bad-{stage}", world, stage)
     report["errors"] = errors(folder, world)
