@@ -166,6 +166,14 @@ class AstroClip(nn.Module):
         """How much each head of the query takes from each token of each spectrum."""
         return self._spectrum().attention(flux, ivar, mask)
 
+    def property_head(self) -> PropertyHead:
+        """What predicts properties from vectors; `CheckpointError` where there is none."""
+        if self.properties is None:
+            raise CheckpointError(
+                "this model embeds and predicts no properties", hint="polycli finetune astroclip adds a head to it"
+            )
+        return self.properties
+
     def property_input(
         self,
         rgb: Float[Tensor, "b 3 h w"] | None = None,
@@ -174,7 +182,7 @@ class AstroClip(nn.Module):
         mask: Tensor | None = None,
     ) -> Float[Tensor, "b d"]:
         """What the property head sees: the vectors of its modalities, one behind the other."""
-        section = self._properties().section
+        section = self.property_head().section
         plain = section.source == "backbone"
         parts = []
         for name in section.modalities:
@@ -199,7 +207,7 @@ class AstroClip(nn.Module):
         Raises:
             CheckpointError: the model was not finetuned, or what it looks at is missing.
         """
-        head = self._properties()
+        head = self.property_head()
         numbers, scores = head(self.property_input(rgb, flux, ivar, mask))
         numbers = head.in_units(numbers)
         found = {name: numbers[:, place] for place, name in enumerate(head.section.regression)}
@@ -241,13 +249,6 @@ class AstroClip(nn.Module):
         if self.spectrum_encoder is None:
             _refuse("images", "spectrum")
         return self.spectrum_encoder
-
-    def _properties(self) -> PropertyHead:
-        if self.properties is None:
-            raise CheckpointError(
-                "this model embeds and predicts no properties", hint="polycli finetune astroclip adds a head to it"
-            )
-        return self.properties
 
 
 def _refuse(has: str, wanted: str) -> NoReturn:

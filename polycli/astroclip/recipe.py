@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from polycli.astroclip.training_recipe import TRAINING_SCHEMAS
 from polycli.sections import Section
 
 
@@ -123,4 +124,4 @@ class PrepareRecipe(Section):
 
 
 #: By verb: the schema of a recipe file of this family.
-SCHEMAS: dict[str, type[Section]] = {"prepare": PrepareRecipe}
+SCHEMAS: dict[str, type[Section]] = {"prepare": PrepareRecipe, **TRAINING_SCHEMAS}

@@ -31,11 +31,12 @@ def to_rgb(flux: Float[Tensor, "*b c h w"], bands: Sequence[str] = BANDS) -> Flo
     Raises:
         UserError: `flux` is not (..., C, H, W) with one plane per band, or a band has no colour here.
     """
-    _check(flux, bands)
+    check_bands(bands)
+    _check_shape(flux, bands)
     order = sorted(range(len(bands)), key=lambda place: PLANES[bands[place]][0])
     # One plane at a time, not one reordered copy of all: the copy costs as much as the stretch.
     planes = [flux[..., place, :, :].float() * PLANES[bands[place]][1] + OFFSET for place in order]
-    intensity = sum(plane.clamp(min=0) for plane in planes) / len(planes)
+    intensity = torch.stack([plane.clamp(min=0) for plane in planes]).mean(dim=0)
     stretched = torch.asinh(STRETCH * intensity) / STRETCH**0.5
     # Where nothing is above zero the stretch is zero too; the published code divides by this number there.
     ratio = stretched / torch.where(intensity == 0, 1e-6, intensity)
@@ -60,15 +61,18 @@ def model_input(flux: Float[Tensor, "b c h w"], size: int, bands: Sequence[str] 
     return to_rgb(centre_crop(flux, size), bands)
 
 
-def _check(flux: Tensor, bands: Sequence[str]) -> None:
-    unknown = [band for band in bands if band not in PLANES]
-    if unknown or len(set(bands)) != len(PLANES):
+def check_bands(bands: Sequence[str]) -> None:
+    """`UserError` unless each band that a colour needs is there once."""
+    if any(band not in PLANES for band in bands) or len(bands) != len(PLANES) or len(set(bands)) != len(PLANES):
         raise UserError(f"the bands are {', '.join(bands)}; a colour image needs each of {', '.join(BANDS)} once")
-    if flux.ndim < 3 or flux.shape[-3] != len(bands):
-        shape = tuple(flux.shape)
-        turned = flux.ndim >= 3 and flux.shape[-1] == len(bands)
-        raise UserError(
-            f"cutouts are {shape}, (..., {len(bands)}, height, width) was expected"
-            + ("; the bands seem to be the last axis" if turned else ""),
-            hint="move the axis of the bands: numpy.moveaxis(images, -1, -3)" if turned else None,
-        )
+
+
+def _check_shape(flux: Tensor, bands: Sequence[str]) -> None:
+    if flux.ndim >= 3 and flux.shape[-3] == len(bands):
+        return
+    turned = flux.ndim >= 3 and flux.shape[-1] == len(bands)
+    raise UserError(
+        f"cutouts are {tuple(flux.shape)}, (..., {len(bands)}, height, width) was expected"
+        + ("; the bands seem to be the last axis" if turned else ""),
+        hint="move the axis of the bands: numpy.moveaxis(images, -1, -3)" if turned else None,
+    )

@@ -127,8 +127,29 @@ class PropertySection(Section):
         return self
 
 
+class AugmentationSection(Section):
+    """What changes between two views of a cutout. Probabilities are those that the papers state.
+
+    The published AstroDINO code takes one minus them, so that its first view is never blurred or made noisier.
+    """
+
+    flip: float = Field(0.5, ge=0, le=1, description="probability of mirroring, for each axis by itself")
+    rotation: Literal["none", "quarter", "free"] = Field(
+        "quarter", description="by multiples of 90 degrees, or by any angle (bilinear, which smooths the noise)"
+    )
+    crop: Literal["random", "centre"] = "random"
+    blur: tuple[float, ...] = Field((1.0, 0.1), min_length=1, description="probability of worse seeing, by view")
+    noise: tuple[float, ...] = Field((1.0, 0.1), min_length=1, description="probability of more noise, by view")
+
+    @model_validator(mode="after")
+    def _probabilities(self) -> AugmentationSection:
+        if any(not 0 <= value <= 1 for value in (*self.blur, *self.noise)):
+            raise ValueError("blur and noise are probabilities, from 0 to 1")
+        return self
+
+
 class ModelSection(Section):
-    """An image encoder, a spectrum encoder, or both; with heads they are aligned."""
+    """An image encoder, a spectrum encoder, or both; with heads they are aligned, with properties finetuned."""
 
     image: ImageSection | None = None
     spectrum: SpectrumSection | None = None
@@ -137,9 +158,8 @@ class ModelSection(Section):
 
     @model_validator(mode="after")
     def _sound(self) -> ModelSection:
-        if self.image is None and self.spectrum is None:
-            raise ValueError("neither image nor spectrum is there")
-        if self.properties is not None:
+        # Both are absent where checkpoints say what they are: `init` of the align stage, and finetuning.
+        if self.properties is not None and (self.image is not None or self.spectrum is not None):
             missing = [name for name in self.properties.modalities if getattr(self, name) is None]
             if missing:
                 raise ValueError(f"properties.modalities names {missing[0]}, and there is no {missing[0]} encoder")

@@ -1,0 +1,122 @@
+"""`polycli pretrain astroclip`: stores and a recipe to a run, for the stage that the recipe names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from polycli.astroclip.sections import ImageSection, ModelSection, SpectrumSection
+from polycli.astroclip.subject import Subject, load_subject
+from polycli.astroclip.tasks import TASKS, AlignPretraining, PretrainTask
+from polycli.astroclip.training import open_stores, output_of, run_task, with_command_line
+from polycli.astroclip.training_recipe import PretrainRecipe
+from polycli.engine.agreement import together
+from polycli.errors import CheckpointError, RecipeError, problems_of
+from polycli.launch import World, join_process_group
+from polycli.recipes import load_recipe
+from polycli.requests import JsonDocument, TrainRequest
+
+#: What a recipe may say of an encoder that a checkpoint brings, besides what the checkpoint says of it.
+_ONLY_IN_TRAINING = {"drop_path", "dropout", "layer_scale"}
+
+
+def run(request: TrainRequest) -> JsonDocument | None:
+    """Train a model on stores, or go on with a run that was stopped; with `dry_run`, say what that would be.
+
+    Raises:
+        UserError: recipe, checkpoints, stores and processes do not fit each other; nothing was written.
+        TrainingError: training failed after it had begun.
+        PreemptedError: a signal stopped the run after its state was saved.
+    """
+    recipe = read_recipe(request)
+    if request.dry_run:
+        return _dry_run(recipe, request)
+    world = join_process_group()
+    stores = together(world, lambda: open_stores(recipe.data, verify=world.rank == 0))
+    initial = together(world, lambda: read_initial(recipe, quiet=world.rank > 0))
+    complete = together(world, lambda: with_initial(recipe, initial))
+
+    def make() -> PretrainTask:
+        for place, subject in initial.items():
+            for store in stores:
+                subject.check(store.about, f"{store.path}, beside {place}")
+        if complete.stage == "align":
+            return AlignPretraining(complete, stores, world, initial)
+        return TASKS[complete.stage](complete, stores, world)
+
+    return run_task(together(world, make), complete, request, world)
+
+
+def read_recipe(request: TrainRequest) -> PretrainRecipe:
+    """The recipe with `--set`, `--data` and `--limit` in it."""
+    recipe = load_recipe(
+        request.recipe, family="astroclip", verb="pretrain", overrides=request.overrides, schema=PretrainRecipe
+    )
+    return with_command_line(recipe, request)
+
+
+def read_initial(recipe: PretrainRecipe, *, quiet: bool = False) -> dict[str, Subject]:
+    """By `init.image` and `init.spectrum`: the checkpoints that an alignment starts from.
+
+    Raises:
+        CheckpointError: one cannot be read, or is of the other modality alone.
+    """
+    found: dict[str, Subject] = {}
+    if recipe.stage != "align":
+        return found
+    for modality in ("image", "spectrum"):
+        path = getattr(recipe.init, modality)
+        if path is None:
+            continue
+        subject = load_subject(Path(path), quiet=quiet)
+        if getattr(subject.model.section, modality) is None:
+            other = "spectra" if modality == "image" else "images"
+            raise CheckpointError(
+                f"init.{modality}: {subject.model_file} is for {other} alone: it has no {modality} encoder",
+                hint=f"give a checkpoint of stage {modality} or align",
+            )
+        found[f"init.{modality}"] = subject
+    return found
+
+
+def with_initial(recipe: PretrainRecipe, initial: dict[str, Subject]) -> PretrainRecipe:
+    """The recipe with the sizes of the checkpoints' encoders in it.
+
+    Raises:
+        RecipeError: the recipe says another size than a checkpoint has.
+    """
+    parts: dict[str, ImageSection | SpectrumSection] = {}
+    for place, subject in initial.items():
+        modality = place.removeprefix("init.")
+        has, asked = getattr(subject.model.section, modality), getattr(recipe.model, modality)
+        if asked is None:
+            parts[modality] = has
+            continue
+        for name in sorted(asked.model_fields_set - _ONLY_IN_TRAINING):
+            if name != "inputs" and getattr(asked, name) != getattr(has, name):
+                raise RecipeError(
+                    f"model.{modality}.{name} is {getattr(asked, name)}, the checkpoint of {place} has "
+                    f"{getattr(has, name)}",
+                    hint=f"leave model.{modality} out of the recipe, or name another checkpoint",
+                )
+        parts[modality] = has.model_copy(update={name: getattr(asked, name) for name in asked.model_fields_set})
+    try:
+        model = ModelSection.model_validate(
+            {**recipe.model.model_dump(), **{k: v.model_dump() for k, v in parts.items()}}
+        )
+    except ValidationError as error:
+        raise RecipeError(f"the model does not fit its checkpoints: {problems_of(error)}") from error
+    return recipe.model_copy(update={"model": model})
+
+
+def _dry_run(recipe: PretrainRecipe, request: TrainRequest) -> JsonDocument:
+    from polycli.astroclip import plan
+
+    stores = open_stores(recipe.data, verify=False) if recipe.data.stores else []
+    complete = with_initial(recipe, read_initial(recipe, quiet=True))
+    world = World(size=request.nproc or plan.processes_of_environment())
+    document = plan.plan(complete, stores, output=output_of(request), processes=world.size)
+    if not request.json:
+        plan.say(document, complete)
+    return document
