@@ -57,7 +57,7 @@ def start(folder: Path, output: str, *options: str) -> subprocess.Popen:
 
 def torchrun(folder: Path, output: str) -> subprocess.Popen:
     command = [str(Path(sys.executable).with_name("torchrun")), "--standalone", "--nproc-per-node=2"]
-    return popen(folder, [*command, *line(output)], clean(TORCHELASTIC_SIGNALS_TO_HANDLE="SIGTERM,SIGINT,SIGUSR1"))
+    return popen(folder, [*command, *line(output)], clean(PET_SIGNALS_TO_HANDLE="SIGTERM,SIGINT,SIGUSR1"))
 
 
 def popen(folder: Path, command: list[str], environment: dict[str, str]) -> subprocess.Popen:
