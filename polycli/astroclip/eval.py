@@ -1,0 +1,281 @@
+"""`polycli eval astroclip`: a checkpoint and stores to scores, figures and a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.astroclip.model import AstroClip
+from polycli.astroclip.report import Illustration, write_report
+from polycli.astroclip.score_tables import overview
+from polycli.astroclip.scoring import (
+    Side,
+    label_names,
+    property_names,
+    score_geometry,
+    score_properties,
+    score_retrieval,
+    simple_inputs,
+)
+from polycli.astroclip.second_look import another_image, another_spectrum
+from polycli.astroclip.settings import EvalSettings
+from polycli.astroclip.store import ObjectStore, open_objects
+from polycli.astroclip.subject import Subject, load_subject
+from polycli.astroclip.vectors import Encoder, Modality, common_modalities
+from polycli.astroclip.weights import load_model
+from polycli.console import note, progress, rank, result, say, warn
+from polycli.errors import StoreError
+from polycli.paths import expand_paths, refuse_unwritable
+from polycli.recipes import default_recipe
+from polycli.recipes.documents import read_document
+from polycli.report.bootstrap import Bootstrap
+from polycli.report.folder import evaluation_folder, finite_json, write_scores
+from polycli.report.table import as_text
+from polycli.requests import EvalRequest, JsonDocument
+from polycli.store.overlap import overlap
+from polycli.store.reader import find_stores
+
+#: Objects that figures show as points.
+_SHOWN = 2000
+
+
+@dataclass(frozen=True)
+class Subset:
+    """The objects of one store that are scored, and those that probes learn from."""
+
+    store: ObjectStore
+    modalities: tuple[Modality, ...]
+    test: NDArray[np.int64]
+    reference: NDArray[np.int64]
+
+
+def run(request: EvalRequest) -> JsonDocument | None:
+    """Score a checkpoint on the objects of a split, beside photometry, features by hand and encoders not aligned.
+
+    Raises:
+        UserError: checkpoint, stores and settings do not fit each other, or the checkpoint was trained on what it
+            would be tested on; nothing was written.
+    """
+    settings = default_recipe("astroclip", "eval", request.overrides, schema=EvalSettings)
+    if rank() > 0:
+        return None  # Scores are made by one process.
+    subject = load_subject(request.checkpoint)
+    subsets = [_subset(store, subject, request, settings) for store in open_stores(request.data, subject)]
+    seen = check_overlap(subsets, subject, allow=request.allow_overlap)
+    before = unaligned_models(subject, settings)
+    output = output_folder(request, subject)
+    scores: JsonDocument = {
+        "split": request.split,
+        **subject.provenance(),
+        "store_hash": {subset.store.name: subset.store.manifest.store_hash for subset in subsets},
+        "overlap": seen,
+        "unaligned": {name: str(path) for name, (path, _) in before.items()},
+        "settings": settings.model_dump(mode="json", exclude={"family", "verb"}),
+        "datasets": {},
+    }
+    with evaluation_folder(output) as unfinished:
+        pictures: dict[str, Illustration] = {}
+        for subset in subsets:
+            name = subset.store.name
+            scores["datasets"][name], pictures[name] = score(subject, before, subset, settings)
+        scores = finite_json(scores)
+        if settings.report:
+            write_report(scores, {subset.store.name: subset.store for subset in subsets}, pictures, unfinished)
+        write_scores(scores, unfinished)
+    say(f"scores: {output / 'scores.json'}")
+    if settings.report:
+        say(f"report: {output / 'report.html'}")
+    if not request.json:
+        result("\n\n".join(as_text(table) for table in overview(scores["datasets"])))
+    return scores
+
+
+def open_stores(data: Sequence[Path], subject: Subject) -> list[ObjectStore]:
+    """The stores of `--data` or, where there is none, those that the run was trained on.
+
+    Raises:
+        StoreError: none is named or found, or two have one name.
+    """
+    known: dict[str, Any] = {}
+    if subject.run is not None and (subject.run / "data.json").is_file():
+        known = json.loads((subject.run / "data.json").read_text(encoding="utf-8"))
+    if not data:
+        if not known:
+            raise StoreError(
+                f"there is no data to evaluate on, and {subject.model_file} lies in no run that names its stores",
+                hint="give --data STORE",
+            )
+        say(f"data: the run's own stores, {', '.join(known)}")
+    paths = find_stores(expand_paths(data or [entry["path"] for entry in known.values()]), family="astroclip")
+    stores = sorted((open_objects(path, verify="auto") for path in paths), key=lambda store: store.name)
+    for first, second in pairwise(stores):
+        if first.name == second.name:
+            raise StoreError(f"two stores have the name {first.name}: {first.path} and {second.path}")
+    return stores
+
+
+def check_overlap(subsets: Sequence[Subset], subject: Subject, *, allow: bool) -> JsonDocument:
+    """What scores.json says of objects that were trained on; found by content, whatever their store is called.
+
+    Raises:
+        StoreError: there are some, and they are not allowed.
+    """
+    if not subject.trained_on:
+        note("the checkpoint does not say what it was trained on: an overlap with the data cannot be seen")
+        return {"checked": False, "objects": None, "allowed": allow}
+    count, sentences = 0, []
+    for subset in subsets:
+        hashes = subset.store.store.row_hashes()[subset.test]
+        shared = np.unique(np.concatenate([overlap(entry.rows, hashes) for entry in subject.trained_on.values()]))
+        if not len(shared):
+            continue
+        count += len(shared)
+        first = subset.store.id_texts(subset.test[shared[:1]])[0]
+        sentences.append(
+            f"{subset.store.path}: the checkpoint was trained on {len(shared)} of the {len(subset.test)} objects to be "
+            f"scored, such as {first}"
+        )
+    if sentences and not allow:
+        raise StoreError(
+            "; ".join(sentences),
+            hint="choose data that was held back, or --allow-overlap, which scores.json then records",
+        )
+    for sentence in sentences:
+        warn(sentence)
+    return {"checked": True, "objects": count, "allowed": allow}
+
+
+def unaligned_models(subject: Subject, settings: EvalSettings) -> dict[Modality, tuple[Path, AstroClip]]:
+    """The encoders before their alignment, by modality: those of the settings, else those that the run began from."""
+    given = settings.unaligned.model_dump()
+    began: dict[str, Any] = {}
+    if subject.run is not None:
+        began = read_document(subject.run / "recipe.yaml").data.get("init") or {}
+    found: dict[Modality, tuple[Path, AstroClip]] = {}
+    sees: tuple[tuple[Modality, object], ...] = (("image", subject.image), ("spectrum", subject.spectrum))
+    for name, reads in sees:
+        if reads is None:
+            continue
+        path = given[name] or began.get(name)
+        if path is None:
+            continue
+        if given[name] is None and not Path(path).exists():
+            note(f"{path}: the run began from this {name} encoder, which is not there: not compared")
+            continue
+        found[name] = Path(path), load_model(path)
+    return found
+
+
+def output_folder(request: EvalRequest, subject: Subject) -> Path:
+    """Where to write: `--output`, else RUN/eval/SPLIT, else ./eval.
+
+    Raises:
+        UserError: nothing can be written there.
+    """
+    if request.output is None:
+        folder = Path.cwd() / "eval" if subject.run is None else subject.run / "eval" / request.split
+    else:
+        folder = request.output.resolve()
+    refuse_unwritable(folder, what="scores")
+    return folder
+
+
+def score(
+    subject: Subject, before: Mapping[Modality, tuple[Path, AstroClip]], subset: Subset, settings: EvalSettings
+) -> tuple[JsonDocument, Illustration]:
+    """All scores of one dataset, and what the report draws."""
+    bootstrap = Bootstrap(samples=settings.bootstrap_samples, seed=settings.seed)
+    reference = _side(subject, before, subset, settings, subset.reference)
+    test = _side(subject, before, subset, settings, subset.test, again=True)
+    aligned = len(subset.modalities) == 2 and subject.model.section.heads is not None
+    found, guesses = score_properties(subset.store, reference, test, settings, bootstrap)
+    candidates = _first(test, settings.candidates)
+    document: JsonDocument = {
+        "objects": len(subset.test),
+        "reference_objects": len(subset.reference),
+        "modalities": list(subset.modalities),
+        **found,
+        "retrieval": score_retrieval(candidates, aligned=aligned, bootstrap=bootstrap),
+        "geometry": score_geometry(test, aligned=aligned),
+    }
+    shown = _first(test, _SHOWN)
+    vectors: dict[str, NDArray[np.float32]] = {name: shown.inputs[name] for name in subset.modalities}
+    return document, Illustration(shown.rows, vectors, guesses, aligned=aligned, seed=settings.seed)
+
+
+def _side(
+    subject: Subject,
+    before: Mapping[Modality, tuple[Path, AstroClip]],
+    subset: Subset,
+    settings: EvalSettings,
+    rows: NDArray[np.int64],
+    *,
+    again: bool = False,
+) -> Side:
+    """Vectors and simple inputs of some rows."""
+    inputs: dict[str, NDArray[Any]] = {}
+    seen_again: dict[str, NDArray[np.float32]] = {}
+    store, seed = subset.store, settings.seed
+
+    def encoder(model: AstroClip) -> Encoder:
+        return Encoder(model, store, precision=settings.precision, batch_size=settings.batch_size)
+
+    passes = len(subset.modalities) * (2 if again else 1) + sum(name in before for name in subset.modalities)
+    kind = "test" if again else "training"
+    with progress(passes * len(rows), f"{store.name}: {kind} objects") as bar:
+        for name in subset.modalities:
+            inputs[name] = encoder(subject.model).vectors(name, rows, advance=bar.advance)
+            if name in before:
+                inputs[f"{name}_unaligned"] = encoder(before[name][1]).vectors(
+                    name, rows, source="backbone", advance=bar.advance
+                )
+            if again and name == "image":
+                seen_again[name] = encoder(subject.model).vectors(
+                    name, rows, look=lambda values, some: another_image(values, some, seed), advance=bar.advance
+                )
+            elif again:
+                seen_again[name] = encoder(subject.model).vectors(
+                    name, rows, look=lambda values, some: another_spectrum(values, some, seed), advance=bar.advance
+                )
+    inputs |= simple_inputs(store, rows, encoder(subject.model).batches(rows))
+    return Side(rows, inputs, seen_again)
+
+
+def _first(side: Side, count: int) -> Side:
+    """The first `count` objects of a side."""
+    return Side(
+        side.rows[:count],
+        {name: values[:count] for name, values in side.inputs.items()},
+        {name: values[:count] for name, values in side.again.items()},
+    )
+
+
+def _subset(store: ObjectStore, subject: Subject, request: EvalRequest, settings: EvalSettings) -> Subset:
+    """The objects to score and to learn from, after everything that could stop it has been looked at."""
+    modalities = common_modalities(subject, store)
+    test = store.rows(request.split)[: request.limit]
+    if len(test) < 2:
+        raise StoreError(
+            f"{store.path}: {len(test)} objects are in the split {request.split}, at least 2 are needed; there are "
+            f"{dict(store.manifest.splits)}",
+            hint="choose another --split, or prepare the store from more objects",
+        )
+    reference = np.setdiff1d(store.rows("train"), test)
+    if len(reference) > settings.reference_objects:
+        chosen = np.random.default_rng(settings.seed).choice(len(reference), settings.reference_objects, replace=False)
+        reference = reference[np.sort(chosen)]
+    if len(reference) < 2:
+        raise StoreError(
+            f"{store.path}: {len(reference)} objects are left to learn from in the split train, at least 2 are needed",
+            hint="evaluate another --split",
+        )
+    property_names(store, settings.properties)
+    label_names(store, settings.labels)
+    return Subset(store, modalities, test, reference)

@@ -1,0 +1,160 @@
+"""Scores to what people look at: tables, figures and report.html."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from polycli.astroclip.figures import against_truth, gallery, maps
+from polycli.astroclip.retrieval import unit
+from polycli.astroclip.rgb import to_rgb
+from polycli.astroclip.score_tables import INPUTS, overview
+from polycli.astroclip.scoring import Guesses
+from polycli.astroclip.store import ObjectStore
+from polycli.report.html import Block, Facts, Figure, Heading, Paragraph, page
+from polycli.requests import JsonDocument
+
+DEFINITIONS = (
+    "k-NN: neighbours among training objects, weighted by inverse distance, on standardised vectors; MLP: two hidden "
+    "layers of 64; trees: gradient boosting. 'Learnt from spectra': the neighbours of an image are spectra of training "
+    "objects. 'Before alignment': features of the encoders that the alignment began from. Photometry is magnitudes and "
+    "colours; 'measured by hand' adds concentrations, size, axis ratio and asymmetry. A second look is the same object "
+    "with as much noise again, images also turned by 180 degrees. Intervals are 95 % bootstrap intervals over objects."
+)
+_QUERIES, _FOUND = 4, 6
+_PLURAL = {"image": "images", "spectrum": "spectra"}
+
+
+@dataclass(frozen=True)
+class Illustration:
+    """What the figures of one dataset show."""
+
+    rows: NDArray[np.int64]
+    #: By modality: (n, d).
+    vectors: Mapping[str, NDArray[np.float32]]
+    guesses: Guesses
+    aligned: bool
+    seed: int
+
+
+def write_report(
+    scores: JsonDocument, stores: Mapping[str, ObjectStore], pictures: Mapping[str, Illustration], folder: Path
+) -> None:
+    """Draw `folder`/figures and write `folder`/report.html."""
+    datasets: dict[str, Any] = scores["datasets"]
+    objects = sum(found["objects"] for found in datasets.values())
+    blocks: list[Block] = [
+        Paragraph(f"Split {scores['split']}, {objects} objects."),
+        *overview(datasets),
+        Paragraph(DEFINITIONS),
+    ]
+    for name, picture in pictures.items():
+        blocks.append(Heading(name))
+        blocks += _against_truth(name, picture, stores[name], folder / "figures")
+        blocks += _maps(name, picture, stores[name], folder / "figures")
+        blocks += _galleries(name, picture, stores[name], folder / "figures")
+    blocks += [Heading("Provenance"), _provenance(scores)]
+    folder.joinpath("report.html").write_text(page("AstroCLIP evaluation", blocks), encoding="utf-8")
+
+
+def _provenance(scores: JsonDocument) -> Facts:
+    overlap = scores["overlap"]
+    seen = "not known: the checkpoint does not say what it was trained on"
+    if overlap["checked"]:
+        seen = f"{overlap['objects']} of the scored objects{', allowed' if overlap['allowed'] else ''}"
+    facts = [
+        ("checkpoint", scores["checkpoint"]),
+        ("chosen as", scores["selected_by"]),
+        ("SHA-256 of the model", scores["model_hash"]),
+        *((f"{name} encoder before alignment", path) for name, path in scores["unaligned"].items()),
+        *((f"hash of store {name}", digest) for name, digest in scores["store_hash"].items()),
+        ("trained on", seen),
+        ("polycli", scores["version"]),
+        ("settings", ", ".join(f"{key} {value}" for key, value in scores["settings"].items())),
+    ]
+    return Facts("Checkpoint, data, version", facts)
+
+
+def _against_truth(name: str, picture: Illustration, store: ObjectStore, figures: Path) -> list[Block]:
+    blocks: list[Block] = []
+    for column, truth in picture.guesses.truth.items():
+        predicted = picture.guesses.predicted[column]
+        shown = [
+            (INPUTS[source], predicted[source]) for source in ("image", "spectrum", "photometry") if source in predicted
+        ]
+        file = figures / f"{name}.{column}.png"
+        against_truth(file, title=f"{column} by k-NN", unit=store.unit(column), truth=truth, predicted=shown)
+        blocks.append(Figure(file, f"{column}: predicted by k-NN against true, and the difference."))
+    return blocks
+
+
+def _maps(name: str, picture: Illustration, store: ObjectStore, figures: Path) -> list[Block]:
+    if len(picture.rows) < 20:
+        return []
+    colours = [(column, store.target(column, picture.rows)) for column in picture.guesses.truth][:6]
+    blocks: list[Block] = []
+    for kind, vectors in picture.vectors.items():
+        places, how = _flattened(unit(vectors), picture.seed)
+        file = figures / f"{name}.{kind}.map.png"
+        maps(file, title=f"{kind} vectors, {how}", places=places, colours=colours)
+        blocks.append(Figure(file, f"{kind} vectors of {len(places)} objects in two dimensions ({how}), by property."))
+    return blocks
+
+
+def _flattened(vectors: NDArray[np.float32], seed: int) -> tuple[NDArray[np.float64], str]:
+    """Two dimensions by UMAP where it is installed, else by t-SNE."""
+    if find_spec("umap") is not None:
+        import umap
+
+        return np.asarray(umap.UMAP(metric="cosine", random_state=seed).fit_transform(vectors), np.float64), "UMAP"
+    from sklearn.manifold import TSNE
+
+    perplexity = min(30.0, (len(vectors) - 1) / 3)
+    flat = TSNE(metric="cosine", init="random", perplexity=perplexity, random_state=seed).fit_transform(vectors)
+    return np.asarray(flat, np.float64), "t-SNE, because umap-learn is not installed"
+
+
+def _galleries(name: str, picture: Illustration, store: ObjectStore, figures: Path) -> list[Block]:
+    """What is nearest to some objects: across modalities where aligned, within each otherwise."""
+    pairs = [("image", "spectrum"), ("spectrum", "image")] if picture.aligned else []
+    pairs += [(kind, kind) for kind in picture.vectors]
+    queries = np.random.default_rng(picture.seed).permutation(len(picture.rows))[:_QUERIES]
+    blocks: list[Block] = []
+    for asked, answer in pairs:
+        similarity = unit(picture.vectors[asked])[queries] @ unit(picture.vectors[answer]).T
+        nearest = np.argsort(-similarity, axis=1)[:, :_FOUND]
+        shown = []
+        for query, found in zip(queries.tolist(), nearest.tolist(), strict=True):
+            captions = [("query", query), *((_caption(place, one == query), one) for place, one in enumerate(found, 1))]
+            shown.append([(caption, *_look(store, int(picture.rows[one]))) for caption, one in captions])
+        file = figures / f"{name}.{asked}_to_{answer}.png"
+        wavelength = store.wavelength if store.has_spectra else None
+        gallery(file, title=f"{_PLURAL[answer]} nearest to {_PLURAL[asked]}", wavelength=wavelength, pictures=shown)
+        blocks.append(
+            Figure(
+                file,
+                f"First: the object whose {asked} is the query. Then those with the nearest {answer} vectors; * is the "
+                "object itself.",
+            )
+        )
+    return blocks
+
+
+def _caption(place: int, itself: bool) -> str:  # noqa: FBT001
+    return f"{place}*" if itself else str(place)
+
+
+def _look(store: ObjectStore, row: int) -> tuple[Any, Any]:
+    """Colours (H, W, 3) and the spectrum of an object; None for what the store has not."""
+    image = None
+    if store.has_images:
+        rgb = to_rgb(torch.from_numpy(store.read_images([row])), store.bands)[0]
+        image = rgb.permute(1, 2, 0).numpy()
+    return image, store.read_spectra([row]) if store.has_spectra else None

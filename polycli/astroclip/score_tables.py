@@ -1,0 +1,144 @@
+"""The tables of an AstroCLIP evaluation, for a terminal and for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from polycli.report.table import NOTHING, Table, interval, number
+
+#: Inputs in the order of the tables.
+INPUTS = {
+    "image": "image",
+    "spectrum": "spectrum",
+    "image_among_spectra": "image, learnt from spectra",
+    "spectrum_among_images": "spectrum, learnt from images",
+    "image_unaligned": "image encoder before alignment",
+    "spectrum_unaligned": "spectrum encoder before alignment",
+    "photometry": "photometry",
+    "image_by_hand": "image, measured by hand",
+    "visible_truth": "noiseless magnitudes and shapes",
+}
+PROBES = {"knn": "k-NN", "mlp": "MLP", "boosting": "trees"}
+DIRECTIONS = {
+    "image_to_spectrum": "image to spectrum",
+    "spectrum_to_image": "spectrum to image",
+    "image_to_image": "image to its second look",
+    "spectrum_to_spectrum": "spectrum to its second look",
+}
+
+
+def overview(datasets: Mapping[str, Any]) -> list[Table]:
+    """What a terminal shows, and a report first."""
+    tables = []
+    for name, found in datasets.items():
+        tables += [
+            property_table(name, found),
+            redshift_table(name, found),
+            label_table(name, found),
+            retrieval_table(name, found),
+            geometry_table(name, found),
+        ]
+    return [table for table in tables if table.rows]
+
+
+def property_table(name: str, found: Mapping[str, Any]) -> Table:
+    """One row for each property and input: R2 by probe, with the interval of the first."""
+    rows, ruled = [], set()
+    for column, scores in found["properties"].items():
+        for source, text in INPUTS.items():
+            if source not in scores:
+                continue
+            probes = scores[source]
+            first = next(iter(probes.values()))
+            cells = [number(probes[probe]["r2"]) if probe in probes else NOTHING for probe in PROBES]
+            rows.append([column, text, *cells, interval(first["interval"])])
+        ruled.add(len(rows) - 1)
+    return Table(
+        f"{name}: R2 of properties",
+        ["property", "from", *PROBES.values(), "95 % interval of the first"],
+        rows,
+        caption=f"{found['objects']} objects, learnt from {found['reference_objects']}.",
+        labels=2,
+        ruled=frozenset(ruled),
+    )
+
+
+def redshift_table(name: str, found: Mapping[str, Any]) -> Table:
+    """Bias, scatter and outliers of redshifts, by input and probe."""
+    rows = []
+    for key, scores in found["redshift"].items():
+        source, probe = key.split("/")
+        rows.append(
+            [
+                INPUTS[source],
+                PROBES[probe],
+                number(scores["bias"]),
+                interval(scores["bias_interval"]),
+                number(scores["sigma_nmad"]),
+                number(scores["outlier_fraction"]),
+                interval(scores["outlier_interval"]),
+            ]
+        )
+    columns = ["from", "by", "bias", "95 % interval", "sigma_NMAD", "outliers", "95 % interval"]
+    return Table(
+        f"{name}: redshift", columns, rows, caption="Of (z - z_true) / (1 + z_true); outliers beyond 0.15.", labels=2
+    )
+
+
+def label_table(name: str, found: Mapping[str, Any]) -> Table:
+    """Accuracy of every classification, beside that of naming the most frequent class."""
+    rows = [
+        [column, INPUTS[source], number(score["accuracy"]), interval(score["interval"]), number(score["majority"])]
+        for column, scores in found["labels"].items()
+        for source, score in scores["accuracy"].items()
+    ]
+    columns = ["label", "from", "accuracy (k-NN)", "95 % interval", "most frequent class"]
+    return Table(f"{name}: classes", columns, rows, labels=2)
+
+
+def retrieval_table(name: str, found: Mapping[str, Any]) -> Table:
+    """Recall and median rank, by direction."""
+    rows = []
+    counts: list[str] = []
+    for direction, text in DIRECTIONS.items():
+        if direction not in found["retrieval"]:
+            continue
+        scores = found["retrieval"][direction]
+        counts = list(scores["recall_at"])
+        ten = scores["recall_at"]["10"]
+        rows.append(
+            [
+                text,
+                str(scores["candidates"]),
+                *(number(entry["recall"]) for entry in scores["recall_at"].values()),
+                interval(ten["interval"]),
+                number(ten["chance"]),
+                number(scores["median_rank"]),
+                number(scores["chance_rank"]),
+            ]
+        )
+    columns = [
+        "direction",
+        "candidates",
+        *(f"R@{count}" for count in counts),
+        "95 % interval of R@10",
+        "R@10 by chance",
+        "median rank",
+        "by chance",
+    ]
+    return Table(f"{name}: retrieval", columns, rows)
+
+
+def geometry_table(name: str, found: Mapping[str, Any]) -> Table:
+    """Alignment and uniformity."""
+    geometry = found["geometry"]
+    rows = [[f"uniformity of {kind} vectors", number(value)] for kind, value in geometry["uniformity"].items()]
+    if "alignment" in geometry:
+        rows.insert(0, ["alignment of the two vectors of an object", number(geometry["alignment"])])
+    return Table(
+        f"{name}: where vectors lie",
+        ["", "value"],
+        rows,
+        caption="Mean squared distance, 0 to 4; log of the mean of exp(-2 d^2) over pairs: lower is more even.",
+    )
