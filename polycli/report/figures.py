@@ -100,7 +100,7 @@ def comparison(
         ("prediction - truth", error, -reach, reach, "PuOr_r"),
     )
     frame = _Frame(columns=columns, aspect=min(2.0, max(0.5, (y_high - y_low) / (x_high - x_low))))
-    with _figure(file, frame.size, layout=None) as figure:
+    with drawing(file, frame.size, layout=None) as figure:
         for row, (name, values, bottom, top, palette) in enumerate(rows):
             for column, time in enumerate(times):
                 axes = figure.add_axes(frame.place(row, column))
@@ -168,7 +168,7 @@ def curves(file: Path, *, title: str, panels: Sequence[CurvePanel]) -> None:
     """Panels of curves, two in a row, one legend for all; bands are drawn around what has an interval."""
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    with _figure(file, (0.6 + 4.6 * columns, 0.7 + 3.3 * rows)) as figure:
+    with drawing(file, (0.6 + 4.6 * columns, 0.7 + 3.3 * rows)) as figure:
         axes = figure.subplots(rows, columns, squeeze=False).flatten()
         for axis, panel in zip(axes, panels, strict=False):
             _draw(axis, panel)
@@ -183,7 +183,7 @@ def ratios(file: Path, *, title: str, x_label: str, names: Sequence[str], values
     """One dot with its interval (2, name) for each name, on a logarithmic axis on which 1 is marked."""
     values, bounds = np.asarray(values, np.float64), np.asarray(bounds, np.float64)
     places = np.arange(len(names))[::-1]
-    with _figure(file, (7.0, 1.5 + 0.45 * len(names))) as figure:
+    with drawing(file, (7.0, 1.5 + 0.45 * len(names))) as figure:
         axis = figure.subplots()
         shown = np.isfinite(values) & (values > 0)
         spread = np.abs(np.nan_to_num(bounds - values, posinf=0, neginf=0))
@@ -295,9 +295,10 @@ def _plain_logarithmic(axis: Any) -> None:  # noqa: ANN401
 
 
 @contextmanager
-def _figure(
+def drawing(
     file: Path, size: tuple[float, float], layout: Literal["constrained"] | None = "constrained"
 ) -> Iterator[Figure]:
+    """A figure of `size` inches in the house's style, written to `file` when the block ends."""
     with rc_context(_STYLE):
         figure = Figure(figsize=size, layout=layout)
         FigureCanvasAgg(figure)
