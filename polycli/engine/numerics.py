@@ -14,6 +14,8 @@ from polycli.launch import World
 
 #: Sample names that a message shows; metrics.jsonl has them all.
 SHOWN_SAMPLES = 8
+#: How far the weights of a step's micro-batches may add up from one.
+WEIGHT_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,14 @@ def agree(world: World, result: StepResult | None, stop_signal: int, coming: Ste
     """Share this rank's loss, the signal that it heard and the size of its next step. A collective.
 
     Raises:
-        UnevenBatchesError: the next step is not the same number of micro-batches on all ranks, which would hang, or not
-            `expected` samples in all.
+        UnevenBatchesError: the next step is not the same number of micro-batches on all ranks, which would hang; or it
+            is not `expected` samples in all, or weighs them so that some are lost.
     """
     loss = (
         sum(weight * float(loss) for weight, loss in zip(result.weights, result.losses, strict=True)) if result else 0
     )
-    ranks = everyone(world, [loss, stop_signal, coming.micro_batches, coming.samples])
-    losses, signals, batches, samples = zip(*ranks, strict=True)
+    ranks = everyone(world, [loss, stop_signal, coming.micro_batches, coming.samples, coming.weight])
+    losses, signals, batches, samples, weights = zip(*ranks, strict=True)
     if len(set(batches)) > 1:
         found = ", ".join(f"{int(count)} on rank {rank}" for rank, count in enumerate(batches))
         raise UnevenBatchesError(f"the next step's micro-batches are not as many on all ranks: {found}")
@@ -71,6 +73,9 @@ def agree(world: World, result: StepResult | None, stop_signal: int, coming: Ste
         raise UnevenBatchesError(
             f"the next step has {int(sum(samples))} samples over all ranks, train.global_batch_size is {expected}"
         )
+    for rank, weight in enumerate(weights):
+        if abs(weight - 1) > WEIGHT_TOLERANCE:
+            raise UnevenBatchesError(f"the next step's micro-batches on rank {rank} weigh {weight:.6g} in all, not 1")
     return StepAgreement(sum(losses) / world.size, int(max(signals)))
 
 

@@ -10,11 +10,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from polycli.engine.task import Batch, MicroBatch, Task
-from polycli.errors import TrainingError
 from polycli.launch import World
-
-#: How far the weights of a step's micro-batches may add up from one.
-WEIGHT_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -28,10 +24,12 @@ class LoadedBatch:
 
 @dataclass(frozen=True)
 class StepSize:
-    """What one rank will compute in a step."""
+    """What one rank will compute in a step; the default is that of no step."""
 
-    micro_batches: int
-    samples: int
+    micro_batches: int = 0
+    samples: int = 0
+    #: The sum of the micro-batches' weights, which is one unless the task is wrong.
+    weight: float = 1.0
 
 
 class Prefetcher:
@@ -65,7 +63,7 @@ class Prefetcher:
     def next_size(self) -> StepSize:
         """What this rank's part of the next step is; nothing after the last one."""
         if not self.sizes and not self._plan():
-            return StepSize(0, 0)
+            return StepSize()
         return self.sizes[0]
 
     def step(self) -> Iterator[LoadedBatch]:
@@ -94,16 +92,14 @@ class Prefetcher:
         if step is None:
             return False
         micro_batches = self.task.micro_batches(step, self.world)
-        total = sum(micro_batch.weight for micro_batch in micro_batches)
-        # A rank that computed nothing would leave the others waiting for its gradients.
-        if abs(total - 1) > WEIGHT_TOLERANCE:
-            raise TrainingError(
-                f"step {step + 1}: the weights of rank {self.world.rank}'s {len(micro_batches)} micro-batches add up "
-                f"to {total:.6g} instead of 1, so samples would be lost or counted twice"
-            )
         last = len(micro_batches) - 1
         self.coming.extend((micro_batch, place == last) for place, micro_batch in enumerate(micro_batches))
-        self.sizes.append(StepSize(len(micro_batches), sum(len(found.samples) for found in micro_batches)))
+        size = StepSize(
+            len(micro_batches),
+            sum(len(micro_batch.samples) for micro_batch in micro_batches),
+            sum(micro_batch.weight for micro_batch in micro_batches),
+        )
+        self.sizes.append(size)
         return True
 
     def _load(self, micro_batch: MicroBatch) -> Batch:

@@ -53,7 +53,8 @@ class ToyBatch:
     first: int
     count: int
     weight: float
-    poisoned: bool = False
+    #: What the targets are multiplied by: 1, unless this batch is to stand out.
+    factor: float = 1.0
 
     @property
     def samples(self) -> tuple[str, ...]:
@@ -63,7 +64,7 @@ class ToyBatch:
         generator = torch.Generator().manual_seed(1000 * self.seed + self.step)
         x = torch.randn(64, INPUTS, generator=generator)[self.first : self.first + self.count]
         y = x[:, :OUTPUTS] * x[:, OUTPUTS : 2 * OUTPUTS]
-        return {"x": x, "y": y * torch.nan if self.poisoned else y}
+        return {"x": x, "y": y * self.factor}
 
 
 @dataclass
@@ -75,6 +76,7 @@ class ToyTask:
     seed: int = 0
     dropout: float = 0.0
     poison: dict[int, int] = field(default_factory=dict)  # step -> rank
+    outliers: dict[int, int] = field(default_factory=dict)  # step -> rank
     family: str = "toy"
     verb: str = "pretrain"
 
@@ -89,7 +91,8 @@ class ToyTask:
         assert sum(rows) == share
         for index, count in enumerate(rows):
             bad = self.poison.get(step) == world.rank and index == len(rows) - 1
-            batches.append(ToyBatch(self.seed, step, first, count, count / share, bad))
+            factor = torch.nan if bad else 1000.0 if self.outliers.get(step) == world.rank else 1.0
+            batches.append(ToyBatch(self.seed, step, first, count, count / share, factor))
             first += count
         return batches
 
