@@ -84,6 +84,9 @@ def restore_state(engine: Any, world: World, files: Sequence[Path], groups: Sequ
         CheckpointError: a piece of a parameter's state is not in them.
     """
     optimizer = engine.basic_optimizer
+    if len(groups) != len(optimizer.param_groups):
+        count = f"{len(groups)} parameter group{'s' * (len(groups) != 1)}"
+        raise CheckpointError(f"{files[0].parent}: of {count}, the optimizer has {len(optimizer.param_groups)}")
     with ExitStack() as stack:
         saved = _SavedState([stack.enter_context(safe_open(file, framework="pt")) for file in files])
         for fragment in fragments(engine, world):
