@@ -20,10 +20,10 @@ from polycli.engine.schedule import warmup_steps
 from polycli.launch import environment
 from polycli.recipes import dump_recipe
 from polycli.requests import JsonDocument
-from polycli.xval.data import fill_in_batches
+from polycli.xval.data import RecordBatches, fill_in_batches
 from polycli.xval.model import Numformer, parameter_count
 from polycli.xval.pretrain import step_flops
-from polycli.xval.recipe import PretrainRecipe
+from polycli.xval.recipe import FinetuneRecipe, PretrainRecipe
 from polycli.xval.sections import ModelSection
 from polycli.xval.store import RecordStore
 from polycli.xval.tokenization import tokenization_for
@@ -33,7 +33,7 @@ ASSUMED_TOKENS, ASSUMED_LENGTH = 300, 532
 
 
 def plan(recipe: PretrainRecipe, stores: list[RecordStore], *, output: Path, processes: int) -> JsonDocument:
-    """What training `recipe` on `stores`, which may be none, with so many processes would be.
+    """What pretraining `recipe` on `stores`, which may be none, with so many processes would be.
 
     Raises:
         RecipeError: the global batch cannot be shared out, or optimizer and ZeRO stage exclude each other.
@@ -41,27 +41,34 @@ def plan(recipe: PretrainRecipe, stores: list[RecordStore], *, output: Path, pro
     """
     check_sections(recipe.optim, recipe.engine)
     check_division(recipe.train.global_batch_size, 1, processes, [recipe.train.micro_batch_size])
-    tokens, length, data = ASSUMED_TOKENS, float(min(ASSUMED_LENGTH, recipe.model.context)), {}
-    padding = None
+    batches = None
     if stores:
         tokenization = tokenization_for(recipe.model, recipe.scaling, stores)
         batches = fill_in_batches(
             stores, tokenization, data=recipe.data, objective=recipe.objective, train=recipe.train
         )
-        tokens, length, data, padding = (
-            tokenization.tokens,
-            batches.mean_length(),
-            batches.summary(),
-            batches.padding_share(),
-        )
-    parameters = parameter_count(recipe.model, tokens)
-    flops = step_flops(
-        recipe.model, recipe.objective, tokens=tokens, length=length, records=recipe.train.global_batch_size
-    )
+    return plan_of(recipe, recipe.model, batches, output=output, processes=processes)
+
+
+def plan_of(
+    recipe: PretrainRecipe | FinetuneRecipe,
+    model: ModelSection,
+    batches: RecordBatches | None,
+    *,
+    output: Path,
+    processes: int,
+) -> JsonDocument:
+    """What training this network on these batches, or on assumed ones, would be."""
+    train, predicted = recipe.train, 1.0 if model.causal else recipe.objective.mask_probability
+    tokens = ASSUMED_TOKENS if batches is None else batches.tokenization.tokens
+    length = float(min(ASSUMED_LENGTH, model.context)) if batches is None else batches.mean_length()
+    parameters = parameter_count(model, tokens)
+    flops = step_flops(model, recipe.objective, tokens=tokens, length=length, records=train.global_batch_size)
     memory = memory_per_device(parameters, recipe.optim, recipe.engine, processes)
-    # The longest micro-batch decides; without data it is one of full context.
-    activations = activation_bytes(recipe, tokens)
-    samples = recipe.train.global_batch_size // processes
+    activations = activation_bytes(
+        model, train.micro_batch_size, tokens, predicted, recompute=recipe.engine.activation_checkpointing
+    )
+    samples = train.global_batch_size // processes
     return {
         "recipe": recipe.model_dump(mode="json"),
         "output": str(output),
@@ -69,29 +76,29 @@ def plan(recipe: PretrainRecipe, stores: list[RecordStore], *, output: Path, pro
         "vocabulary": tokens,
         "processes": processes,
         "batch": {
-            "global_batch_size": recipe.train.global_batch_size,
+            "global_batch_size": train.global_batch_size,
             "samples_per_process": samples,
-            "micro_batch_size": recipe.train.micro_batch_size,
-            "accumulation": samples // recipe.train.micro_batch_size,
+            "micro_batch_size": train.micro_batch_size,
+            "accumulation": samples // train.micro_batch_size,
             "tokens_per_record": length,
-            "padding_share": padding,
+            "padding_share": None if batches is None else batches.padding_share(),
         },
         "memory_per_device": {
             **memory,
             "activations": activations,
             "total": activations + sum(size for name, size in memory.items() if name != "offloaded_to_cpu"),
         },
-        "steps": recipe.train.steps,
-        "warmup_steps": warmup_steps(recipe.schedule, recipe.train.steps),
-        "samples": recipe.train.steps * recipe.train.global_batch_size,
+        "steps": train.steps,
+        "warmup_steps": warmup_steps(recipe.schedule, train.steps),
+        "samples": train.steps * train.global_batch_size,
         "flops_per_step": flops,
-        "flops": flops * recipe.train.steps,
-        "assumed": None if stores else {"tokens_per_record": ASSUMED_LENGTH, "vocabulary": ASSUMED_TOKENS},
-        "data": data,
+        "flops": flops * train.steps,
+        "assumed": {"tokens_per_record": ASSUMED_LENGTH, "vocabulary": ASSUMED_TOKENS} if batches is None else None,
+        "data": {} if batches is None else batches.summary(),
     }
 
 
-def say(document: JsonDocument, recipe: PretrainRecipe) -> None:
+def say(document: JsonDocument, recipe: PretrainRecipe | FinetuneRecipe) -> None:
     """Print a plan for people."""
     memory, batch = document["memory_per_device"], document["batch"]
     rows = [
@@ -116,30 +123,28 @@ def processes_of_environment() -> int:
     return int(environment(os.environ)["WORLD_SIZE"])
 
 
-def activation_bytes(recipe: PretrainRecipe, tokens: int) -> int:
-    """What one forward pass of a micro-batch of full context keeps for its backward pass, heads included."""
-    model, batch = recipe.model, recipe.train.micro_batch_size
-    predicted = int(batch * model.context * (1.0 if model.causal else recipe.objective.mask_probability))
+def activation_bytes(model: ModelSection, batch: int, tokens: int, predicted: float, *, recompute: bool) -> int:
+    """What the forward pass of a micro-batch of full context keeps for its backward pass, heads included.
+
+    `predicted` is the part of the positions at which the heads answer.
+    """
     blocks = model.blocks
     if blocks <= 3:
-        kept = _kept_bytes(model, batch, blocks=blocks, checkpointing=recipe.engine.activation_checkpointing)
+        kept = _kept_bytes(model, batch, blocks=blocks, recompute=recompute)
     else:
         # All layers keep the same, so two and three of them tell of any number.
-        two, three = (
-            _kept_bytes(model, batch, blocks=count, checkpointing=recipe.engine.activation_checkpointing)
-            for count in (2, 3)
-        )
+        two, three = (_kept_bytes(model, batch, blocks=count, recompute=recompute) for count in (2, 3))
         kept = two + (blocks - 2) * (three - two)
-    # The heads keep their input, two hidden vectors each before and after GELU, and the logits with their softmax.
+    # The heads keep their input, two hidden vectors each, before and after GELU, and the logits with their softmax.
     heads = (4 if model.continuous else 2) * model.feed_forward + model.embed_dim + 2 * tokens
-    return kept + 4 * predicted * heads
+    return kept + 4 * int(batch * model.context * predicted) * heads
 
 
-def _kept_bytes(section: ModelSection, batch: int, *, blocks: int, checkpointing: bool) -> int:
+def _kept_bytes(section: ModelSection, batch: int, *, blocks: int, recompute: bool) -> int:
     kept: dict[int, tuple[int, torch.Tensor]] = {}
     with FakeTensorMode():
         model = Numformer(section.model_copy(update={"blocks": blocks}), 32)
-        model.activation_checkpointing = checkpointing
+        model.activation_checkpointing = recompute
         own = {parameter.untyped_storage()._cdata for parameter in model.parameters()}  # noqa: SLF001  # Its identity.
 
         def keep(tensor: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -143,8 +143,10 @@ class FillInTask:
         batches: RecordBatches,
         objective: ObjectiveSection,
         world: World,
+        *,
+        trained_on: Mapping[str, Any] | None = None,
     ) -> None:
-        self.verb = verb
+        self.verb, self._trained_before = verb, dict(trained_on or {})
         self.batches, self.objective, self.tokenization = batches, objective, batches.tokenization
         batches.check_division(world.size)
         self._validation = batches.validation(world)
@@ -178,7 +180,7 @@ class FillInTask:
             "model": self._network.section.model_dump(mode="json"),
             "objective": self.objective.model_dump(mode="json"),
             **describe_tokenization(self.tokenization),
-            "trained_on": trained_on(self.batches),
+            "trained_on": {**self._trained_before, **trained_on(self.batches)},
         }
 
     def flops_per_step(self) -> float:

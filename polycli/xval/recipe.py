@@ -156,6 +156,7 @@ class FinetuneRecipe(Section):
 
     family: Literal["xval"]
     verb: Literal["finetune"]
+    checkpoint: str | None = Field(None, description="what to start from; --checkpoint says it")
     head: HeadSection = HeadSection()
     new_keys: Literal["extend", "refuse"] = Field(
         "extend", description="keys of the data that the checkpoint does not know: learn tokens for them, or refuse"
