@@ -15,14 +15,15 @@ from polycli.checkpoints.resolve import resolve_checkpoint
 from polycli.checkpoints.tensors import read_state_dict
 from polycli.errors import CheckpointError, problems_of
 from polycli.nn.skeleton import skeleton
+from polycli.xval.encodings import encoding_from_json, token_names
+from polycli.xval.heads import HEAD_PREFIX, HeadDescription, RecordModel
 from polycli.xval.model import Numformer, SpecialTokens
 from polycli.xval.sections import ModelSection
+from polycli.xval.vocabulary import Vocabulary
 
 #: Present in every Numformer, whatever its sizes.
 LANDMARKS = ("token_embed.weight", "position_embed.weight", "encoder_stack.layers.0.linear1.weight", "lm_head.0.weight")
 BANK = "number_encoder.bank.vectors.weight"
-#: What finetuning puts around the network; `load_model` gives the network alone.
-HEAD_PREFIX = "record_head."
 
 
 def load_model(path: str | Path, **sizes: Any) -> Numformer:  # noqa: ANN401  # the keys of ModelSection
@@ -69,11 +70,34 @@ def model_from(file: Path, description: ModelDescription | None, sizes: Mapping[
     """
     tensors = {name: value for name, value in read_state_dict(file).items() if not name.startswith(HEAD_PREFIX)}
     section = _section(file, tensors, None if description is None else description.model, sizes)
-    special = SpecialTokens(**((description.model_extra or {}).get("special", {}) if description else {}))
+    tokens = tensors["token_embed.weight"].shape[0]
     with skeleton():
-        model = Numformer(section, tensors["token_embed.weight"].shape[0], special)
+        model = Numformer(section, tokens, _special(file, description, tokens))
     _assign(file, model, tensors)
     return model.eval()
+
+
+def record_model_from(file: Path, description: ModelDescription) -> RecordModel | None:
+    """The network with the head that finetuning gave it; None where it has none.
+
+    Raises:
+        CheckpointError: as `model_from`.
+    """
+    head = (description.model_extra or {}).get("head")
+    if head is None:
+        return None
+    tensors = read_state_dict(file)
+    section = _section(file, tensors, description.model, {})
+    tokens = tensors["token_embed.weight"].shape[0]
+    try:
+        known = HeadDescription.from_json(head)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{file}: what its model.json says of its head is not sound ({error})") from error
+    with skeleton():
+        model = RecordModel(section, tokens, known, _special(file, description, tokens))
+    _assign(file, model, tensors)
+    model.eval()
+    return model
 
 
 def infer_section(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -90,6 +114,20 @@ def infer_section(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     elif "num_head.0.weight" not in tensors:
         inferred["encoding"] = "p10"  # Some text encoding; the tensors do not tell which.
     return inferred
+
+
+def _special(file: Path, description: ModelDescription | None, tokens: int) -> SpecialTokens:
+    """The ids of the special tokens, after a look whether the vocabulary is that of the tensors."""
+    extra = (description.model_extra or {}) if description is not None else {}
+    if "vocabulary" in extra and "encoding" in extra:
+        names = token_names(Vocabulary.from_json(extra["vocabulary"]), encoding_from_json(extra["encoding"]))
+        if len(names) != tokens:
+            raise CheckpointError(
+                f"{file}: the vocabulary in its model.json has {len(names)} tokens, the model {tokens}: it does not "
+                "belong to this checkpoint",
+                hint="keep model.safetensors and model.json of one checkpoint together",
+            )
+    return SpecialTokens(**extra.get("special", {}))
 
 
 def _section(
