@@ -51,6 +51,7 @@ def _store(path: Path, *, verify: bool) -> Finding:
         "constants": about.get("constants"),
         "from": [source.name for source in manifest.sources],
         "left out": _reasons(manifest.rejected, manifest.flagged),
+        "goes on with": manifest.optimizer and f"{manifest.optimizer}, any number of processes",
         "size": f"{byte_size(sum(file.size for file in manifest.files.values()))} in {len(manifest.files)} files",
         "hash": manifest.store_hash,
         "verified": "every file has the hash that the manifest says" if verify else None,
@@ -75,6 +76,7 @@ def _checkpoint(path: Path, *, verify: bool) -> Finding:
         "step": manifest.step,
         "score": None if metric is None else f"{metric.name} {metric.value:.4g}",
         "written by": f"{counted(manifest.world_size, 'rank', 'ranks')} at ZeRO stage {manifest.zero_stage}",
+        "goes on with": manifest.optimizer and f"{manifest.optimizer}, any number of processes",
         "size": f"{byte_size(sum(file.size for file in manifest.files.values()))} in {len(manifest.files)} files",
         "verified": "every file has the hash that the manifest says" if verify else None,
     }
