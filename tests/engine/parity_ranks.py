@@ -24,17 +24,21 @@ from polycli.engine.stepper import Stepper, StepResult
 from polycli.launch import World, join_process_group
 from polycli.sections import EngineSection, OptimSection
 
-STEPS = 10
-VARYING = ((4,), (2, 2), (1, 3), (1, 1, 2))
+STEPS = 20
+#: How a rank's four samples of a step are cut into micro-batches, by step.
+ACCUMULATION = {"one": ((4,),), "four": ((1, 1, 1, 1),), "varying": ((4,), (2, 2), (1, 3), (1, 1, 2))}
 LEARNING_RATE = 1e-2
 
 
 def configurations() -> list[dict[str, Any]]:
     table = [
-        {"stage": stage, "precision": precision, "accumulate": accumulate}
-        for stage, precision, accumulate in itertools.product((0, 1, 2, 3), ("float32", "bfloat16"), ("one", "varying"))
+        {"stage": stage, "precision": precision, "accumulate": accumulate, "offload": offload}
+        for stage, offload, precision, accumulate in itertools.product(
+            (0, 1, 2, 3), (False, True), ("float32", "bfloat16"), ("one", "four")
+        )
+        if stage > 0 or not offload
     ]
-    table += [{"stage": stage, "offload": True, "accumulate": "varying"} for stage in (1, 2, 3)]
+    table += [{"stage": stage, "accumulate": "varying"} for stage in (0, 1, 2, 3)]
     table += [{"stage": stage, "optimizer": "adan", "accumulate": "varying"} for stage in (0, 1, 2, 3)]
     table += [{"stage": 0, "optimizer": "dadapt_adan", "accumulate": "one"}]
     table += [{"stage": stage, "clip": None, "accumulate": "one"} for stage in (0, 2)]
@@ -59,7 +63,7 @@ def sections(case: dict[str, Any]) -> tuple[OptimSection, EngineSection]:
 
 
 def new_task(case: dict[str, Any]) -> ToyTask:
-    return ToyTask(global_batch=8, micro=VARYING if case["accumulate"] == "varying" else ((4,),))
+    return ToyTask(global_batch=8, micro=ACCUMULATION[case["accumulate"]])
 
 
 def with_the_engine(case: dict[str, Any], world: World) -> tuple[dict[str, torch.Tensor], list[float]]:
