@@ -51,7 +51,6 @@ def _store(path: Path, *, verify: bool) -> Finding:
         "constants": about.get("constants"),
         "from": [source.name for source in manifest.sources],
         "left out": _reasons(manifest.rejected, manifest.flagged),
-        "goes on with": manifest.optimizer and f"{manifest.optimizer}, any number of processes",
         "size": f"{byte_size(sum(file.size for file in manifest.files.values()))} in {len(manifest.files)} files",
         "hash": manifest.store_hash,
         "verified": "every file has the hash that the manifest says" if verify else None,
