@@ -14,8 +14,9 @@ from polycli.launch import start_ranks
 
 pytestmark = pytest.mark.distributed
 HERE = Path(__file__).parent
-#: Largest difference of a weight after ten steps, relative to the largest weight of its tensor, and of the gradient
-#: norm. Both sides work in float32 (bfloat16 rounds the same way on both), so only the order of sums differs.
+#: Largest difference of a weight after 20 steps, relative to the largest weight of its tensor, and of the gradient
+#: norm of any step. Both sides work in float32 (bfloat16 rounds the same way on both), so only the order of sums
+#: differs; the largest difference seen is 4e-7.
 TOLERANCE = 2e-6
 
 
@@ -53,18 +54,40 @@ def killed(launch, tmp_path_factory) -> Path:
     return folder
 
 
-def test_every_zero_stage_precision_and_accumulation_equals_a_plain_torch_loop(parity):
-    table = [result for result in parity if "precision" in result]
-    assert len(table) == 4 * 2 * 2
-    assert all(result["largest_norm"] > 1 for result in table), "clipping must be at work"
-    assert [result for result in table if max(result["weights"], result["norm"]) > TOLERANCE] == []
+ZERO_TABLE = [
+    (stage, offload, precision, accumulate)
+    for stage in range(4)
+    for offload in (False, True)
+    for precision in ("float32", "bfloat16")
+    for accumulate in ("one", "four")
+    if stage > 0 or not offload
+]
 
 
-@pytest.mark.parametrize("what", ["offload", "optimizer", "clip", "recompute"])
-def test_offload_optimizers_no_clipping_and_recomputation_equal_a_plain_torch_loop(parity, what):
-    cases = [result for result in parity if what in result]
-    assert len(cases) >= 2
-    assert [result for result in cases if max(result["weights"], result["norm"]) > TOLERANCE] == []
+@pytest.mark.parametrize(("stage", "offload", "precision", "accumulate"), ZERO_TABLE)
+def test_every_zero_stage_equals_a_plain_torch_loop(parity, stage, offload, precision, accumulate):
+    case = {"stage": stage, "offload": offload, "precision": precision, "accumulate": accumulate}
+    [result] = [result for result in parity if case.items() <= result.items()]
+    assert result["largest_norm"] > 1, "clipping must be at work"
+    assert result["weights"] < TOLERANCE
+    assert result["norm"] < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        *({"accumulate": "varying", "stage": stage} for stage in range(4)),
+        *({"optimizer": "adan", "stage": stage} for stage in range(4)),
+        {"optimizer": "dadapt_adan", "stage": 0},
+        *({"clip": None, "stage": stage} for stage in (0, 2)),
+        *({"recompute": True, "stage": stage} for stage in (0, 2, 3)),
+    ],
+    ids=str,
+)
+def test_uneven_accumulation_optimizers_no_clipping_and_recomputation_equal_a_plain_torch_loop(parity, case):
+    found = [result for result in parity if case.items() <= result.items()]
+    assert found
+    assert all(max(result["weights"], result["norm"]) < TOLERANCE for result in found)
 
 
 @pytest.mark.parametrize(
