@@ -206,8 +206,8 @@ def test_several_stores_read_as_one_vocabulary(records_store):
 def test_validation_is_the_same_on_any_number_of_ranks(stores):
     batches, _ = make(stores)
     alone = batches.validation(World())
-    real = [part.numbers[:count].tolist() for part, count in zip(alone.batches, alone.real, strict=True)]
-    expected = sum(real, [])
+    real = zip(alone.batches, alone.real, strict=True)
+    expected = [number for part, count in real for number in part.numbers[:count].tolist()]
     assert len(set(expected)) == len(expected) == min(10, len(batches.held_back.pool))
     parts = [batches.validation(World(rank=rank, size=2)) for rank in (0, 1)]
     assert len(parts[0].batches) == len(parts[1].batches)
