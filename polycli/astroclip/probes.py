@@ -6,6 +6,7 @@ neighbours weighted by inverse distance, few-shot networks with two hidden layer
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -41,12 +42,16 @@ class ProbeSettings:
 
 def predict_targets(probe: Probe, train: Floats, targets: Floats, test: Floats, settings: ProbeSettings) -> Floats:
     """Values for the rows of `test` (n, d), learnt from `train` (m, d) and `targets` (m,); all finite."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler().fit(train)
     mean, spread = float(targets.mean()), float(targets.std()) or 1.0
     regressor = _regressor(probe, len(train), settings)
-    regressor.fit(scaler.transform(train), (targets - mean) / spread)
+    with warnings.catch_warnings():
+        # The network has a budget of rounds; that it might have gained from more is no news.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        regressor.fit(scaler.transform(train), (targets - mean) / spread)
     return np.asarray(regressor.predict(scaler.transform(test)), np.float64) * spread + mean
 
 

@@ -161,7 +161,7 @@ def survey_files() -> SimpleNamespace:
 
 @pytest.fixture(scope="session")
 def prepare():
-    """`polycli prepare astroclip` without the command line: `prepare("mock", output, "mock.objects=4", inputs=[...])`."""
+    """`polycli prepare astroclip` as a function: `prepare("mock", output, "mock.objects=4", inputs=[...])`."""
 
     def prepared(source: str, output: Path, *overrides: str, inputs: Sequence[Path] = (), **options):
         request = PrepareRequest(
@@ -182,3 +182,61 @@ def mock_store(tmp_path_factory, prepare) -> Path:
     path = tmp_path_factory.mktemp("stores") / "mock.zarr"
     prepare("mock", path, "mock.objects=24", "mock.size=64")
     return path
+
+
+@pytest.fixture(scope="session")
+def make_model(tmp_path_factory):
+    """`make_model(name, trained_on=..., **sections)` writes a tiny untrained model; returns its file."""
+    import torch
+
+    from polycli.astroclip.model import AstroClip
+    from polycli.astroclip.sections import HeadSection, ImageSection, ModelSection, SpectrumSection
+    from polycli.checkpoints.exported import ModelDescription, write_model
+
+    image = ImageSection(size=48, embed_dim=12, depth=1, num_heads=2, layer_scale=0.5)
+    spectrum = SpectrumSection(embed_dim=12, depth=1, num_heads=2)
+
+    def made(name, trained_on=None, **sections):
+        folder = tmp_path_factory.mktemp(name)
+        section = ModelSection(
+            **({"image": image, "spectrum": spectrum, "heads": HeadSection(embed_dim=16)} | sections)
+        )
+        torch.manual_seed(0)
+        description = ModelDescription(
+            family="astroclip",
+            verb="pretrain",
+            version="0",
+            step=7,
+            model=section.model_dump(mode="json"),
+            trained_on=trained_on or {},
+        )
+        write_model(folder, AstroClip(section).state_dict(), description)
+        return folder / "model.safetensors"
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def tiny_model(make_model):
+    """Of the align stage: both encoders and heads."""
+    return make_model("aligned")
+
+
+@pytest.fixture(scope="session")
+def image_model(make_model):
+    """Of the image stage: one encoder, no head."""
+    return make_model("image", spectrum=None, heads=None)
+
+
+@pytest.fixture(scope="session")
+def head_model(make_model):
+    """Finetuned: quantiles of the redshift and two classes, from images."""
+    from polycli.astroclip.sections import PropertySection
+
+    section = PropertySection(
+        modalities=("image",),
+        regression=("redshift",),
+        classification={"morphology": ("round", "long")},
+        quantiles=(0.1, 0.9),
+    )
+    return make_model("finetuned", properties=section)

@@ -1,0 +1,233 @@
+"""`polycli predict astroclip`: properties of objects without labels, with quantiles, to a catalogue keyed by id."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from polycli.astroclip.neighbours import Neighbours
+from polycli.astroclip.retrieval import unit
+from polycli.astroclip.settings import PredictSettings
+from polycli.astroclip.store import ObjectStore, open_objects
+from polycli.astroclip.subject import Subject, load_subject
+from polycli.astroclip.vectors import Encoder, Modality, common_modalities
+from polycli.console import counted, progress, rank, result, say
+from polycli.errors import StoreError, UserError
+from polycli.paths import expand_paths, refuse_unwritable, remove, replace
+from polycli.recipes import default_recipe
+from polycli.requests import JsonDocument, PredictRequest
+from polycli.store.reader import find_stores
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Columns = dict[str, NDArray[Any]]
+
+
+def run(request: PredictRequest) -> JsonDocument | None:
+    """Write id, position and predicted properties of every object: by the model's own head, else by neighbours.
+
+    Raises:
+        UserError: checkpoint, data and settings do not fit each other, or the output exists; nothing was written.
+    """
+    settings = default_recipe("astroclip", "predict", request.overrides, schema=PredictSettings)
+    refuse_target(request.output, overwrite=settings.overwrite)
+    if rank() > 0:
+        return None  # One process writes.
+    subject = load_subject(request.checkpoint)
+    paths = find_stores(expand_paths(request.data), family="astroclip")
+    stores = [open_objects(path, verify="auto") for path in paths]
+    rows = [store.rows(request.split)[: request.limit] for store in stores]
+    if subject.model.properties is not None:
+        tables = [_by_head(subject, store, some, settings) for store, some in zip(stores, rows, strict=True)]
+        how = "the model's head"
+    else:
+        tables, how = _by_neighbours(subject, stores, rows, settings)
+    count = sum(map(len, rows))
+    document: JsonDocument = {
+        "output": str(request.output),
+        **subject.provenance(),
+        "by": how,
+        "objects": count,
+        "columns": list(tables[0]),
+        "store_hash": {store.name: store.manifest.store_hash for store in stores},
+    }
+    write_catalogue(request.output, _joined(stores, rows, tables), document)
+    say(f"{counted(count, 'object', 'objects')}: {', '.join(tables[0])}, by {how}")
+    if not request.json:
+        result(str(request.output))
+    return document
+
+
+def refuse_target(target: Path, *, overwrite: bool) -> None:
+    """Raise UserError where a catalogue cannot be written to `target`; leaves nothing behind."""
+    if target.suffix not in {".parquet", ".fits"}:
+        raise UserError(
+            f"{target}: the suffix says the format: .parquet or .fits",
+            hint=f"--output {target.with_suffix('.parquet')}",
+        )
+    if target.exists() and not overwrite:
+        raise UserError(f"{target}: exists already", hint="give another --output, or --set overwrite=true")
+    refuse_unwritable(target.parent, what="predictions")
+
+
+def quantile_name(column: str, quantile: float) -> str:
+    """`redshift_q16` of 0.16, `redshift_q2.5` of 0.025."""
+    return f"{column}_q{100 * quantile:g}"
+
+
+def write_catalogue(target: Path, table: pa.Table, document: JsonDocument) -> None:
+    """Parquet, with the document in its metadata under `polycli`, or FITS with its hashes in the header."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f".{target.name}.partial-{os.getpid()}{target.suffix}")
+    try:
+        if target.suffix == ".fits":
+            _write_fits(unfinished, table, document)
+        else:
+            from pyarrow import parquet
+
+            metadata = {**(table.schema.metadata or {}), b"polycli": json.dumps(document).encode()}
+            parquet.write_table(table.replace_schema_metadata(metadata), unfinished)
+        replace(unfinished, target)
+    finally:
+        remove(unfinished)
+
+
+def _by_head(subject: Subject, store: ObjectStore, rows: NDArray[np.int64], settings: PredictSettings) -> Columns:
+    """What the property head of a finetuned model says."""
+    model = subject.model
+    head = model.properties
+    if head is None:
+        raise ValueError("the model has no property head")
+    there = common_modalities(subject, store)
+    if missing := [name for name in head.section.modalities if name not in there]:
+        raise StoreError(f"{store.path}: has no {missing[0]}, by which the model predicts")
+    encoder = Encoder(model, store, precision=settings.precision, batch_size=settings.batch_size)
+    parts: list[Columns] = []
+    with progress(len(rows), f"{store.name}: predicting") as bar:
+        for batch in encoder.batches(rows):
+            parts.append(_head_columns(encoder, batch, head.section.modalities))
+            bar.advance(len(batch))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+
+def _head_columns(encoder: Encoder, batch: NDArray[np.int64], modalities: Sequence[Modality]) -> Columns:
+    model, store = encoder.model, encoder.store
+    inputs: dict[str, Any] = {}
+    if "image" in modalities:
+        inputs["rgb"] = encoder.image_input(store.read_images(batch))
+    if "spectrum" in modalities:
+        inputs["flux"], inputs["ivar"], inputs["mask"] = encoder.spectrum_input(store.read_spectra(batch))
+    with torch.no_grad(), torch.autocast(encoder.device.type, torch.bfloat16, enabled=encoder.half):
+        found = {name: values.float().cpu().numpy() for name, values in model.predict_properties(**inputs).items()}
+    section = model.properties.section if model.properties is not None else None
+    columns: Columns = {}
+    for name, values in found.items():
+        if section is not None and name in section.classification:
+            classes = section.classification[name]
+            columns[name] = np.array(classes, dtype=object)[values.argmax(axis=1)]
+            columns |= {f"{name}_p_{label}": values[:, place] for place, label in enumerate(classes)}
+        elif section is not None and section.quantiles:
+            columns |= {quantile_name(name, q): values[:, place] for place, q in enumerate(section.quantiles)}
+        else:
+            columns[name] = values[:, 0]
+    return columns
+
+
+def _by_neighbours(
+    subject: Subject, stores: Sequence[ObjectStore], rows: Sequence[NDArray[np.int64]], settings: PredictSettings
+) -> tuple[list[Columns], str]:
+    """What the labelled objects with the nearest vectors have."""
+    references = _references(subject, settings)
+    modalities = _modalities(subject, [*stores, *references], settings)
+    known = [store.rows("train") for store in references]
+    targets = {
+        name: np.concatenate([store.target(name, some) for store, some in zip(references, known, strict=True)])
+        for name in settings.properties
+    }
+    total = sum(map(len, [*known, *rows])) * len(modalities)
+    with progress(total, "embedding the labelled objects and the others") as bar:
+
+        def vectors(store: ObjectStore, some: NDArray[np.int64]) -> NDArray[np.float32]:
+            encoder = Encoder(subject.model, store, precision=settings.precision, batch_size=settings.batch_size)
+            return np.concatenate([unit(encoder.vectors(m, some, advance=bar.advance)) for m in modalities], axis=1)
+
+        labelled = np.concatenate([vectors(store, some) for store, some in zip(references, known, strict=True)])
+        asked = [vectors(store, some) for store, some in zip(stores, rows, strict=True)]
+    tables: list[Columns] = [{} for _ in stores]
+    for name, values in targets.items():
+        there = np.isfinite(values)
+        if not there.any():
+            raise StoreError(f"{references[0].path}: {name} is unknown for all objects of the split train")
+        neighbours = Neighbours(labelled[there], settings.neighbours)
+        for table, seen in zip(tables, asked, strict=True):
+            answer = neighbours.answer(seen, values[there], settings.quantiles)
+            table[name] = answer.mean
+            table |= {quantile_name(name, q): answer.quantiles[:, place] for place, q in enumerate(settings.quantiles)}
+            table["similarity"] = answer.similarity
+    names = ", ".join(store.name for store in references)
+    return tables, f"{settings.neighbours} neighbours by {' and '.join(modalities)} in {names}"
+
+
+def _references(subject: Subject, settings: PredictSettings) -> list[ObjectStore]:
+    paths: Sequence[str | Path] = settings.reference
+    if not paths and subject.run is not None and (subject.run / "data.json").is_file():
+        known = json.loads((subject.run / "data.json").read_text(encoding="utf-8"))
+        paths = [entry["path"] for entry in known.values() if Path(entry["path"]).exists()]
+    if not paths:
+        raise UserError(
+            "the model has no property head, and there are no labelled objects to search among",
+            hint="--set 'reference=[STORE]', or polycli finetune astroclip adds a head",
+        )
+    return [open_objects(path) for path in find_stores(expand_paths(paths), family="astroclip")]
+
+
+def _modalities(subject: Subject, stores: Sequence[ObjectStore], settings: PredictSettings) -> tuple[Modality, ...]:
+    """What all stores and the model have, or what was asked for."""
+    found = [common_modalities(subject, store) for store in stores]
+    shared = tuple(name for name in found[0] if all(name in some for some in found))
+    wanted: tuple[Modality, ...] = shared
+    if settings.modality is not None:
+        wanted = ("image", "spectrum") if settings.modality == "both" else (settings.modality,)
+    if not wanted or any(name not in shared for name in wanted):
+        raise StoreError(
+            f"{stores[0].path} and the labelled objects share {' and '.join(shared) or 'nothing'}, "
+            f"{' and '.join(wanted) or 'a modality'} was needed",
+            hint="--set modality=image or spectrum, or another --set 'reference=[STORE]'",
+        )
+    return wanted
+
+
+def _joined(stores: Sequence[ObjectStore], rows: Sequence[NDArray[np.int64]], tables: Sequence[Columns]) -> pa.Table:
+    """Id, position and predictions of all stores, one below the other."""
+    import pyarrow as pa
+
+    parts = []
+    for store, some, table in zip(stores, rows, tables, strict=True):
+        part = store.table(some).select(["object_id", "ra", "dec"])
+        for name, values in table.items():
+            part = part.append_column(name, pa.array(values))
+        parts.append(part)
+    return pa.concat_tables(parts, promote_options="permissive")
+
+
+def _write_fits(path: Path, table: pa.Table, document: JsonDocument) -> None:
+    from astropy.table import Table
+
+    columns = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        values = column.to_numpy()
+        columns[name] = values.astype(str) if values.dtype == object else values
+    found = Table(columns)
+    found.meta["CHECKPT"] = Path(document["checkpoint"]).name
+    found.meta["MODEL"] = document["model_hash"]
+    found.meta["VERSION"] = document["version"]
+    found.meta["BY"] = document["by"]
+    found.write(path, format="fits", overwrite=True)

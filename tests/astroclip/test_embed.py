@@ -1,0 +1,81 @@
+"""`polycli embed astroclip` on a tiny store and a tiny untrained model."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+import torch
+
+from polycli.astroclip import embed, load_model, open_objects
+from polycli.astroclip.rgb import model_input
+from polycli.errors import CheckpointError, StoreError, UserError
+from polycli.requests import EmbedRequest
+
+
+def embeddings(path, name):
+    found = path["vectors" if name is None else name].combine_chunks()
+    return found.flatten().to_numpy(zero_copy_only=False).reshape(len(found), -1)
+
+
+def request(model, store, output, *overrides, **options):
+    return EmbedRequest(checkpoint=model, data=(store,), output=output, overrides=overrides, **options)
+
+
+def test_every_object_alone_has_the_vector_that_it_has_in_a_batch(tmp_path, tiny_model, mock_store):
+    embed.run(request(tiny_model, mock_store, tmp_path / "e.parquet", "batch_size=7"))
+    table = parquet.read_table(tmp_path / "e.parquet")
+    store, model = open_objects(mock_store), load_model(tiny_model)
+    assert table["object_id"].to_pylist() == store.ids().tolist()
+    assert table["redshift"].to_pylist() == store.column("redshift").tolist()
+    for row in range(len(store)):
+        with torch.no_grad():
+            rgb = model_input(torch.from_numpy(store.read_images([row])), model.section.image.size)
+            image = model.embed_image(rgb)[0].numpy()
+            spectrum = model.embed_spectrum(torch.from_numpy(store.read_spectra([row]).flux))[0].numpy()
+        np.testing.assert_allclose(embeddings(table, "image_embedding")[row], image, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(embeddings(table, "spectrum_embedding")[row], spectrum, rtol=1e-4, atol=1e-5)
+        fused = (image / np.linalg.norm(image) + spectrum / np.linalg.norm(spectrum)) / 2
+        np.testing.assert_allclose(embeddings(table, "fused_embedding")[row], fused, rtol=1e-4, atol=1e-5)
+
+
+def test_two_processes_write_every_object_once_through_the_command_line(tmp_path, tiny_model, mock_store):
+    words = ["embed", "astroclip", "--checkpoint", str(tiny_model), "--data", str(mock_store), "--limit", "5"]
+    words += ["--output", str(tmp_path / "e"), "--nproc", "2", "--set", "dtype=float16", "--json"]
+    done = subprocess.run([sys.executable, "-m", "polycli", *words], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rows"] == 5
+    parts = [parquet.read_table(path) for path in sorted((tmp_path / "e").glob("*.parquet"))]
+    assert [len(part) for part in parts] == [3, 2]
+    embed.run(request(tiny_model, mock_store, tmp_path / "one.parquet", "dtype=float16", limit=5))
+    one, two = parquet.read_table(tmp_path / "one.parquet"), pa.concat_tables(parts)
+    assert two["object_id"].to_pylist() == open_objects(mock_store).ids()[:5].tolist()
+    np.testing.assert_allclose(
+        embeddings(one, "image_embedding").astype(np.float32),
+        embeddings(two, "image_embedding").astype(np.float32),
+        rtol=2e-3,
+        atol=1e-4,
+    )
+
+
+def test_unit_vectors_on_request(tmp_path, tiny_model, mock_store):
+    embed.run(request(tiny_model, mock_store, tmp_path / "e.parquet", "normalise=true", "vectors=[image]", limit=3))
+    table = parquet.read_table(tmp_path / "e.parquet")
+    assert "spectrum_embedding" not in table.column_names
+    assert np.linalg.norm(embeddings(table, "image_embedding"), axis=1) == pytest.approx(np.ones(3), rel=1e-5)
+
+
+def test_what_does_not_fit_is_refused_and_nothing_is_written(tmp_path, tiny_model, image_model, mock_store):
+    output = tmp_path / "e.parquet"
+    with pytest.raises(StoreError, match="there are no spectrum vectors, only image"):
+        embed.run(request(image_model, mock_store, output, "vectors=[spectrum]"))
+    with pytest.raises(CheckpointError, match="fused vectors are the mean of aligned"):
+        embed.run(request(image_model, mock_store, output, "vectors=[fused]"))
+    with pytest.raises(StoreError, match="no object is in the split"):
+        embed.run(request(tiny_model, mock_store, output, split="test", limit=0))
+    with pytest.raises(UserError, match="the suffix says the format"):
+        embed.run(request(tiny_model, mock_store, tmp_path / "e.csv"))
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,100 @@
+"""`polycli eval astroclip` on a tiny store and tiny untrained models."""
+
+import base64
+import json
+import re
+from io import BytesIO
+
+import numpy as np
+import pytest
+from matplotlib import image
+from sklearn.metrics import r2_score
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.preprocessing import StandardScaler
+
+from polycli.__main__ import run as command_line
+from polycli.astroclip import embed, open_objects
+from polycli.astroclip import eval as evaluation
+from polycli.errors import CheckpointError, StoreError
+from polycli.requests import EmbedRequest, EvalRequest
+
+QUICK = ("bootstrap_samples=50", "neighbours=5", "properties=[redshift, axis_ratio]", "labels=[]")
+
+
+def evaluate(model, store, output, *overrides, **options):
+    request = EvalRequest(
+        checkpoint=model, data=(store,), output=output, overrides=(*QUICK, *overrides), json=True, **options
+    )
+    return evaluation.run(request)
+
+
+def test_scores_are_those_of_scikit_learn_on_the_embeddings_that_embed_writes(tmp_path, tiny_model, mock_store):
+    scores = evaluate(tiny_model, mock_store, tmp_path / "out", "report=false")
+    found = scores["datasets"]["mock"]
+    embed.run(EmbedRequest(checkpoint=tiny_model, data=(mock_store,), output=tmp_path / "e.zarr"))
+    import zarr
+
+    group = zarr.open_group(tmp_path / "e.zarr", mode="r")
+    split, redshift = group["split"][:], group["redshift"][:]
+    train, test = split == "train", split == "test"
+    assert (found["objects"], found["reference_objects"]) == (test.sum(), train.sum())
+    for kind in ("image", "spectrum"):
+        vectors = group[f"{kind}_embedding"][:].astype(np.float64)
+        scaler = StandardScaler().fit(vectors[train])
+        regressor = KNeighborsRegressor(5, weights="distance").fit(scaler.transform(vectors[train]), redshift[train])
+        expected = r2_score(redshift[test], regressor.predict(scaler.transform(vectors[test])))
+        assert found["properties"]["redshift"][kind]["knn"]["r2"] == pytest.approx(expected, abs=1e-3)
+    image_, spectrum = group["image_embedding"][:][test], group["spectrum_embedding"][:][test]
+    image_, spectrum = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (image_, spectrum))
+    similarity = image_ @ spectrum.T
+    rank = 1 + (similarity > np.diag(similarity)[:, None]).sum(axis=1)
+    assert found["retrieval"]["image_to_spectrum"]["median_rank"] == pytest.approx(np.median(rank))
+    assert found["geometry"]["alignment"] == pytest.approx(((image_ - spectrum) ** 2).sum(axis=1).mean(), rel=1e-4)
+    assert json.loads((tmp_path / "out" / "scores.json").read_text()) == scores
+
+
+def test_encoders_before_their_alignment_stand_beside(tmp_path, tiny_model, image_model, mock_store):
+    plain = evaluate(tiny_model, mock_store, tmp_path / "plain", "report=false")
+    beside = evaluate(tiny_model, mock_store, tmp_path / "beside", "report=false", f"unaligned.image={image_model}")
+    scores = beside["datasets"]["mock"]["properties"]["redshift"]
+    assert "image_unaligned" not in plain["datasets"]["mock"]["properties"]["redshift"]
+    alone = evaluate(image_model, mock_store, tmp_path / "alone", "report=false")
+    # The backbone's features of an image model without a head are its vectors.
+    assert scores["image_unaligned"]["knn"] == alone["datasets"]["mock"]["properties"]["redshift"]["image"]["knn"]
+    assert "image_to_spectrum" not in alone["datasets"]["mock"]["retrieval"]
+
+
+def test_the_report_holds_every_figure_and_needs_nothing_else(tmp_path, tiny_model, mock_store, capsys):
+    words = ["eval", "astroclip", "--checkpoint", str(tiny_model), "--data", str(mock_store)]
+    words += ["--output", str(tmp_path / "out")]
+    assert command_line([*words, *(word for setting in QUICK for word in ("--set", setting))]) == 0
+    assert "mock: retrieval" in capsys.readouterr().out
+    text = (tmp_path / "out" / "report.html").read_text()
+    pictures = re.findall(r'<img src="data:image/png;base64,([^"]*)"', text)
+    files = {path.name for path in (tmp_path / "out" / "figures").glob("*.png")}
+    assert len(pictures) == len(files)
+    assert {"mock.redshift.png", "mock.image_to_spectrum.png", "mock.spectrum_to_image.png"} <= files
+    for picture in pictures:
+        assert image.imread(BytesIO(base64.b64decode(picture, validate=True))).shape[0] > 100
+    assert not re.search(r"(src|href)=\"(?!data:)|url\(|@import|<script", text)
+
+
+def test_objects_that_were_trained_on_are_refused(tmp_path, make_model, mock_store):
+    store = open_objects(mock_store)
+    rows = [store.hashes()[row] for row in store.rows("test")[:1]]
+    model = make_model("seen", trained_on={"other": {"store_hash": "0", "rows": rows}})
+    with pytest.raises(StoreError, match=f"trained on 1 of the .* such as {store.ids(store.rows('test')[:1])[0]}"):
+        evaluate(model, mock_store, tmp_path / "out", "report=false")
+    assert not (tmp_path / "out").exists()
+    allowed = evaluate(model, mock_store, tmp_path / "out", "report=false", allow_overlap=True)
+    assert allowed["overlap"] == {"checked": True, "objects": 1, "allowed": True}
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, tiny_model, mock_store):
+    with pytest.raises(StoreError, match="has no property 'logn'"):
+        evaluate(tiny_model, mock_store, tmp_path / "out", "properties=[logn]")
+    with pytest.raises(StoreError, match="column morphology is text"):
+        evaluate(tiny_model, mock_store, tmp_path / "out", "properties=[morphology]")
+    with pytest.raises(CheckpointError):
+        evaluate(tmp_path / "none", mock_store, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,82 @@
+"""`polycli predict astroclip` on a tiny store: by neighbours, by a head, to Parquet and FITS."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as parquet
+import pytest
+import torch
+from astropy.table import Table
+
+from polycli.__main__ import run as command_line
+from polycli.astroclip import load_model, open_objects, predict
+from polycli.astroclip.rgb import model_input
+from polycli.errors import StoreError, UserError
+from polycli.requests import PredictRequest
+
+
+def request(model, store, output, *overrides, **options):
+    return PredictRequest(checkpoint=model, data=(store,), output=output, overrides=overrides, **options)
+
+
+def test_an_object_that_is_its_own_nearest_neighbour_gets_its_own_redshift(tmp_path, tiny_model, mock_store):
+    reference = f"reference=[{mock_store}]"
+    document = predict.run(request(tiny_model, mock_store, tmp_path / "p.parquet", reference, split="train"))
+    table = parquet.read_table(tmp_path / "p.parquet")
+    store = open_objects(mock_store)
+    rows = store.rows("train")
+    assert table["object_id"].to_pylist() == store.ids(rows).tolist()
+    assert table.column_names == document_columns(document)
+    np.testing.assert_allclose(table["redshift"].to_numpy(), store.column("redshift", rows), rtol=1e-3)
+    low, middle, high = (table[f"redshift_q{name}"].to_numpy() for name in (16, 50, 84))
+    assert (low <= middle).all()
+    assert (middle <= high).all()
+
+
+def document_columns(document):
+    return ["object_id", "ra", "dec", *document["columns"]]
+
+
+def test_fits_keeps_ids_bit_for_bit_through_the_command_line(tmp_path, tiny_model, mock_store, capsys):
+    words = ["predict", "astroclip", "--checkpoint", str(tiny_model), "--data", str(mock_store), "--split", "test"]
+    words += ["--output", str(tmp_path / "p.fits"), "--set", f"reference=[{mock_store}]", "--json"]
+    assert command_line(words) == 0
+    document = json.loads(capsys.readouterr().out)
+    table = Table.read(tmp_path / "p.fits")
+    store = open_objects(mock_store)
+    assert table["object_id"].tolist() == store.ids(store.rows("test")).tolist()
+    assert table.colnames == document_columns(document)
+    assert table.meta["MODEL"] == document["model_hash"]
+
+
+def test_a_finetuned_model_predicts_by_its_head_with_its_quantiles_and_classes(tmp_path, head_model, mock_store):
+    document = predict.run(request(head_model, mock_store, tmp_path / "p.parquet", "batch_size=5"))
+    table = parquet.read_table(tmp_path / "p.parquet")
+    assert document["columns"] == [
+        "redshift_q10",
+        "redshift_q90",
+        "morphology",
+        "morphology_p_round",
+        "morphology_p_long",
+    ]
+    store, model = open_objects(mock_store), load_model(head_model)
+    with torch.no_grad():
+        rgb = model_input(torch.from_numpy(store.read_images(store.rows())), model.section.image.size)
+        expected = model.predict_properties(rgb=rgb)
+    np.testing.assert_allclose(table["redshift_q90"].to_numpy(), expected["redshift"][:, 1].numpy(), rtol=1e-4)
+    np.testing.assert_allclose(table["morphology_p_long"].to_numpy(), expected["morphology"][:, 1].numpy(), rtol=1e-4)
+    names = np.array(["round", "long"])[expected["morphology"].argmax(dim=1).numpy()]
+    assert table["morphology"].to_pylist() == names.tolist()
+
+
+def test_what_does_not_fit_is_refused_and_nothing_is_written(tmp_path, tiny_model, image_model, mock_store):
+    reference = f"reference=[{mock_store}]"
+    with pytest.raises(UserError, match="no property head, and there are no labelled objects"):
+        predict.run(request(tiny_model, mock_store, tmp_path / "p.parquet"))
+    with pytest.raises(StoreError, match="has no property 'redshif'"):
+        predict.run(request(tiny_model, mock_store, tmp_path / "p.parquet", reference, "properties=[redshif]"))
+    with pytest.raises(StoreError, match="share image, spectrum was needed"):
+        predict.run(request(image_model, mock_store, tmp_path / "p.parquet", reference, "modality=spectrum"))
+    with pytest.raises(UserError, match=r"\.parquet or \.fits"):
+        predict.run(request(tiny_model, mock_store, tmp_path / "p.csv", reference))
+    assert list(tmp_path.iterdir()) == []
