@@ -30,7 +30,7 @@ def simple_answers(records: Records, passes: Rows, statistics: Mapping[str, Numb
     """By name of the baseline an answer for every number; NaN where it has none.
 
     `mean` is that of all numbers of the training split, `key mean` that of the key path's; `persistence` is the last
-    visible value, and the key's mean where there is none, for data with lists.
+    visible value and, where there is none, the key's mean; only key paths that stand in lists have it.
     """
     known = [statistics.get(path) for path in records.key_paths]
     by_path = np.array([np.nan if entry is None else entry.mean for entry in known])
@@ -39,8 +39,9 @@ def simple_answers(records: Records, passes: Rows, statistics: Mapping[str, Numb
     key_mean = by_path[records.number_keys] if known else np.empty(0)
     found = {"mean": np.where(passes >= 0, mean, np.nan), "key mean": np.where(passes >= 0, key_mean, np.nan)}
     last = persistence(records, passes)
-    if np.isfinite(last[passes >= 0]).any():
-        found["persistence"] = np.where(np.isfinite(last), last, found["key mean"])
+    in_lists = np.isin(records.number_keys, np.unique(records.number_keys[np.isfinite(last)]))
+    if in_lists.any():
+        found["persistence"] = np.where(in_lists & ~np.isfinite(last), found["key mean"], last)
     return found
 
 

@@ -50,6 +50,10 @@ class Examined:
         """Answers of the model that are no number."""
         return ~np.isfinite(self.answers["model"])
 
+    def errors(self) -> dict[str, Floats]:
+        """Absolute errors of the methods that have an answer for each of the numbers."""
+        return {name: np.abs(values - self.truth) for name, values in self.answers.items() if np.isfinite(values).all()}
+
     def select(self, chosen: NDArray[np.bool_]) -> Examined:
         """Some of the numbers."""
         return Examined(
@@ -111,13 +115,17 @@ def relative_scores(found: Examined, bootstrap: Bootstrap) -> JsonDocument:
     """Mean absolute error in standard deviations of each key path in training, over all numbers: keys can be added."""
     spread = np.array([_spread(found.statistics.get(path)) for path in found.key_paths])
     scale = spread[found.key] if len(spread) else np.empty(0)
-    errors = {name: np.abs(values - found.truth) / scale for name, values in found.answers.items()}
+    reference = found.answers["key mean"]
+    errors = {
+        name: np.abs(np.where(np.isfinite(values), values, reference) - found.truth) / scale
+        for name, values in found.answers.items()
+    }
     return {"standardised_mae": _entry(errors, found.record, bootstrap)}
 
 
 def _key_scores(found: Examined, bootstrap: Bootstrap) -> JsonDocument:
     """Of one key, in its units."""
-    errors = {name: np.abs(values - found.truth) for name, values in found.answers.items()}
+    errors = found.errors()
     squares = {name: values**2 for name, values in errors.items()}
     squared = _entry(squares, found.record, bootstrap)
     variance = float(np.var(found.truth))
@@ -159,7 +167,8 @@ def decade_scores(found: Examined, bootstrap: Bootstrap) -> list[JsonDocument]:
         mine = places[decades == decade]
         if len(mine) < LEAST_IN_DECADE:
             continue
-        errors = {name: np.abs(values[mine] - found.truth[mine]) / size[mine] for name, values in found.answers.items()}
+        part = found.select(np.isin(np.arange(len(size)), mine))
+        errors = {name: values / np.abs(part.truth) for name, values in part.errors().items()}
         entries.append(
             {
                 "decade": int(decade),
@@ -187,7 +196,7 @@ def hold_out_scores(found: Examined, place: int, rule: HoldOutRule, bootstrap: B
     entry: JsonDocument = {"rule": rule.name, "pattern": rule.pattern, "low": rule.low, "high": rule.high}
     for name, chosen in parts.items():
         part = found.select(chosen)
-        errors = {method: np.abs(values - part.truth) for method, values in part.answers.items()}
+        errors = part.errors()
         entry[name] = {
             "numbers": len(part.truth),
             "records": len(np.unique(part.record)),

@@ -6,15 +6,15 @@ decides it: nothing is guessed.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from polycli.xval.sources.cells import Cell, mark_of, read_cell, split_header
+from polycli.xval.sources.json_text import number_of
 from polycli.xval.sources.settings import TableSection
-from polycli.xval.values import NumberLiteral, Value
+from polycli.xval.values import Value
 
 #: Examples of cells that a report shows.
 _EXAMPLES = 3
@@ -179,9 +179,7 @@ def _remarks(column: Column, tally: Tally) -> list[str]:
 
 
 def _value(number: str, decimal: str | None) -> Value:
-    """As JSON would have it: whole numbers stay whole, and nothing is rounded to infinity."""
+    """As JSON would have it: whole numbers stay whole, and what float64 cannot hold stays as it was written."""
     if mark_of(number) == "whole":
         return -0.0 if number.startswith("-") and int(number) == 0 else int(number)
-    text = number.replace(",", ".") if decimal == "," else number
-    value = float(text)
-    return value if math.isfinite(value) else NumberLiteral(text)
+    return number_of(number.replace(",", ".") if decimal == "," else number)

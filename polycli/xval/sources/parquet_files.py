@@ -146,9 +146,18 @@ def _value(value: Any) -> Value:  # noqa: ANN401, PLR0911  # What pyarrow makes 
         case dict():
             return {str(key): _value(item) for key, item in value.items()}
         case decimal.Decimal():
-            return NumberLiteral(str(value)) if value.is_finite() else None
+            return _decimal(value)
         case dt.datetime() | dt.date() | dt.time():
             return value.isoformat()
         case bytes():
             return value.hex()
     return str(value)
+
+
+def _decimal(value: decimal.Decimal) -> Value:
+    """The float64 that prints alike, or the literal where there is none."""
+    if not value.is_finite():
+        return None
+    if value == value.to_integral_value():
+        return int(value)
+    return float(value) if decimal.Decimal(repr(float(value))) == value else NumberLiteral(str(value))

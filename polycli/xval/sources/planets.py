@@ -61,11 +61,8 @@ class PlanetsSource:
             blocks=blocks,
             about={
                 "simulation": "planetary systems, Yoshida 6, G = 1, star of mass 1, Jacobi elements",
-                "units": {
-                    "description.planet*.m": f"star mass / {scale.m:g}",
-                    "description.planet*.a": "1" if scale.a == 1 else f"1 / {scale.a:g}",
-                    "description.planet*.e": f"1 / {scale.e:g}",
-                },
+                "scale": scale.model_dump(),
+                "units": {"description.planet*.m": f"{1 / scale.m:g} star masses"},
             },
             options=section.model_dump(mode="json", exclude={"systems"}),
             seconds=count / _SYSTEMS_PER_SECOND * section.substeps / 8,

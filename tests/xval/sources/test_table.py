@@ -194,7 +194,7 @@ def test_parquet_keeps_its_types(tmp_path, read):
         "mass": 1.5,
         "n": 2**60,
         "when": "2020-01-01",
-        "exact": NumberLiteral("0.10"),
+        "exact": 0.1,
         "series": [1.0, 2.0],
         "ok": True,
     }

@@ -1,0 +1,284 @@
+"""`polycli eval xval`: a checkpoint and stores to scores, figures and a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.console import note, progress, rank, result, say, warn
+from polycli.errors import StoreError
+from polycli.paths import expand_paths, refuse_unwritable
+from polycli.recipes import default_recipe
+from polycli.report.bootstrap import Bootstrap
+from polycli.report.folder import evaluation_folder, finite_json, write_scores
+from polycli.report.table import as_text
+from polycli.requests import EvalRequest, JsonDocument, Split
+from polycli.store.overlap import overlap
+from polycli.store.reader import find_stores
+from polycli.xval.baselines import is_table, simple_answers, table_answers
+from polycli.xval.filling import Filler
+from polycli.xval.masking import record_seeds
+from polycli.xval.passes import passes_of
+from polycli.xval.pool import language_of
+from polycli.xval.records import Records
+from polycli.xval.report import Illustration, write_report
+from polycli.xval.scores import Examined, scores_of
+from polycli.xval.sections import ObjectiveSection
+from polycli.xval.settings import EvalSettings
+from polycli.xval.store import RecordStore, open_records
+from polycli.xval.subject import Subject, load_subject
+from polycli.xval.sweep import run_sweep
+from polycli.xval.tables import overview
+
+
+@dataclass(frozen=True)
+class Subset:
+    """The records of a store that are scored."""
+
+    store: RecordStore
+    rows: NDArray[np.int64]
+    #: How many the split has.
+    available: int
+
+
+def run(request: EvalRequest) -> JsonDocument | None:
+    """Score a checkpoint on the records of a split, beside means, the last value and, for tables, simple learners.
+
+    Raises:
+        UserError: checkpoint, stores and settings do not fit each other, or the checkpoint was trained on what it
+            would be tested on; nothing was written.
+    """
+    settings = default_recipe("xval", "eval", request.overrides, schema=EvalSettings)
+    if rank() > 0:
+        return None  # Scores are made by one process.
+    subject = load_subject(request.checkpoint)
+    stores = open_stores(request.data, subject)
+    subsets = [_subset(store, subject, request.split, request.limit, settings) for store in stores]
+    found = check_overlap(subsets, subject, allow=request.allow_overlap)
+    say_shared_validation(subsets, subject, request.split)
+    output = output_folder(request, subject)
+    scores: JsonDocument = {
+        "split": request.split,
+        **subject.provenance(),
+        "store_hash": {subset.store.name: subset.store.store.manifest.store_hash for subset in subsets},
+        "overlap": found,
+        "settings": settings.model_dump(mode="json", exclude={"family", "verb"}),
+        "datasets": {},
+    }
+    with evaluation_folder(output) as unfinished:
+        pictures = {}
+        for subset in subsets:
+            name = subset.store.name
+            scores["datasets"][name], pictures[name] = score(subject, subset, settings)
+        scores = finite_json(scores)
+        if settings.report:
+            write_report(scores, pictures, unfinished)
+        write_scores(scores, unfinished)
+    say(f"scores: {output / 'scores.json'}")
+    if settings.report:
+        say(f"report: {output / 'report.html'}")
+    if not request.json:
+        result("\n\n".join(as_text(table) for table in overview(scores["datasets"])))
+    return scores
+
+
+def open_stores(data: Sequence[Path], subject: Subject) -> list[RecordStore]:
+    """The stores of `--data` or, where there is none, those that the run was trained on.
+
+    Raises:
+        StoreError: none is named or found, or two have one name.
+    """
+    known: dict[str, Any] = {}
+    if subject.run is not None and (subject.run / "data.json").is_file():
+        known = json.loads((subject.run / "data.json").read_text(encoding="utf-8"))
+    if not data:
+        if not known:
+            raise StoreError(
+                f"there is no data to evaluate on, and {subject.model_file} lies in no run that names its stores",
+                hint="give --data STORE",
+            )
+        gone = [entry["path"] for entry in known.values() if not Path(entry["path"]).exists()]
+        if gone:
+            raise StoreError(
+                f"{gone[0]}: the run was trained on this store, which is not there", hint="give --data STORE"
+            )
+        say(f"data: the run's own stores, {', '.join(known)}")
+    paths = find_stores(expand_paths(data or [entry["path"] for entry in known.values()]), family="xval")
+    stores = sorted((open_records(path, verify="auto") for path in paths), key=lambda store: store.name)
+    for first, second in pairwise(stores):
+        if first.name == second.name:
+            raise StoreError(f"two stores have the name {first.name}: {first.path} and {second.path}")
+    for store in stores:
+        trained = known.get(store.name, {}).get("store_hash")
+        if trained is not None and trained != store.store.manifest.store_hash:
+            warn(f"{store.path}: not the store that the run was trained on, though it has the same name")
+    return stores
+
+
+def check_overlap(subsets: Sequence[Subset], subject: Subject, *, allow: bool) -> JsonDocument:
+    """What scores.json says of records that were trained on; found by content, whatever their store is called.
+
+    Raises:
+        StoreError: there are some, and they are not allowed.
+    """
+    if not subject.trained_on:
+        note("the checkpoint does not say what it was trained on: an overlap with the data cannot be seen")
+        return {"checked": False, "records": None, "allowed": allow}
+    count, sentences = 0, []
+    for subset in subsets:
+        hashes = subset.store.row_hashes()[subset.rows]
+        places = [overlap(entry.rows, hashes) for entry in subject.trained_on.values()]
+        shared = np.unique(np.concatenate(places))
+        if not len(shared):
+            continue
+        count += len(shared)
+        example = subset.store.row_ids(subset.rows[shared[:1]])[0]
+        sentences.append(
+            f"{subset.store.path}: the checkpoint was trained on {len(shared)} of the {len(subset.rows)} records to be "
+            f"scored, such as {example}"
+        )
+    if sentences and not allow:
+        raise StoreError(
+            "; ".join(sentences),
+            hint="choose data that was held back, or --allow-overlap, which scores.json then records",
+        )
+    for sentence in sentences:
+        warn(sentence)
+    return {"checked": True, "records": count, "allowed": allow}
+
+
+def say_shared_validation(subsets: Sequence[Subset], subject: Subject, split: Split) -> None:
+    """A checkpoint that was chosen on the very records that test it looks better than it is: say so."""
+    for subset in subsets:
+        shared = not subset.store.store.manifest.splits.get("validation")
+        if split == "test" and shared and subset.store.name in subject.trained_on:
+            warn(
+                f"{subset.store.name}: so small that its test records also validated the training, and may have "
+                "chosen the checkpoint"
+            )
+
+
+def output_folder(request: EvalRequest, subject: Subject) -> Path:
+    """Where to write: `--output`, else RUN/eval/SPLIT, else ./eval.
+
+    Raises:
+        UserError: nothing can be written there.
+    """
+    if request.output is None:
+        folder = Path.cwd() / "eval" if subject.run is None else subject.run / "eval" / request.split
+    else:
+        folder = request.output.resolve()
+    refuse_unwritable(folder, what="scores")
+    return folder
+
+
+def score(subject: Subject, subset: Subset, settings: EvalSettings) -> tuple[JsonDocument, Illustration]:
+    """All scores of one dataset, and what its figures show."""
+    store, bootstrap = subset.store, Bootstrap(samples=settings.bootstrap_samples, seed=settings.seed)
+    records = read_records(store, subset.rows, subject)
+    share = hidden_share(subject, settings)
+    seeds = record_seeds(settings.seed, store.name, subset.rows, 0, purpose="eval")
+    passes = passes_of(records, seeds, groups=settings.groups, share=share, keys=settings.keys)
+    filler = Filler(subject.model, subject.tokenization, settings.batch_tokens)
+    with progress(int((passes >= 0).sum()), f"{store.name}: numbers") as bar:
+        answers = filler.once(records, passes, bar.advance)
+    methods = {"model": answers.values, **simple_answers(records, passes, store.statistics)}
+    learning = store.rows("train")[: settings.baseline_rows]
+    if settings.baselines and is_table(records) and len(learning) > 1:
+        training = read_records(store, learning, subject)
+        methods |= table_answers(training, records, passes, share=share or 0.0, seed=settings.seed)
+    examined = _examined(subset, records, passes, methods, quantiles=answers.quantiles, subject=subject)
+    sweep = run_sweep(filler, records, settings.sweep, store.statistics)
+    if settings.sweep.vary is not None and sweep is None:
+        warn(f"{store.name}: no record has {settings.sweep.vary} once, and what sweep.predict names: nothing is swept")
+    document = {
+        **scores_of(examined, store.hold_out, bootstrap),
+        "records_available": subset.available,
+        "tokens_per_number": subject.tokenization.encoding.tokens_per_number,
+        "hidden_share": share,
+        "units": store.about.source.get("units", {}),
+        "sweep": None if sweep is None else sweep.document(),
+    }
+    return document, Illustration(examined, sweep)
+
+
+def hidden_share(subject: Subject, settings: EvalSettings) -> float | None:
+    """How much of a record is hidden at once; None: one number at a time."""
+    if settings.masking == "single" or (subject.model.section.causal and not subject.tokenization.encoding.continuous):
+        return None
+    return settings.share or subject.mask_probability or ObjectiveSection().mask_probability
+
+
+def read_records(store: RecordStore, rows: NDArray[np.int64], subject: Subject) -> Records:
+    """Records in the model's language.
+
+    Raises:
+        StoreError: the store has keys that the model does not know.
+    """
+    language = subject.tokenization.language
+    missing = [path for path in store.key_paths if path not in set(language.key_paths)]
+    if missing:
+        raise StoreError(
+            f"{store.path}: the model knows no number at {missing[0]}"
+            + (f", nor at {len(missing) - 1} other key paths of the data" if len(missing) > 1 else ""),
+            hint="finetune on such data first: it learns tokens for new keys",
+        )
+    return language.reader(language_of(store))(store.read(rows))
+
+
+def _examined(
+    subset: Subset,
+    records: Records,
+    passes: NDArray[np.int64],
+    methods: dict[str, NDArray[np.float64]],
+    *,
+    quantiles: NDArray[np.float64],
+    subject: Subject,
+) -> Examined:
+    asked = (passes >= 0) & np.isfinite(records.numbers)
+    owners = np.repeat(np.arange(len(records)), records.number_lengths)
+    return Examined(
+        record=owners[asked],
+        key=records.number_keys[asked].astype(np.int64),
+        truth=records.numbers[asked],
+        answers={name: values[asked] for name, values in methods.items()},
+        quantiles=quantiles[asked],
+        levels=subject.model.section.quantiles,
+        held_out=subset.store.held_out(subset.rows),
+        key_paths=records.key_paths,
+        statistics=subset.store.statistics,
+    )
+
+
+def _subset(store: RecordStore, subject: Subject, split: Split, limit: int | None, settings: EvalSettings) -> Subset:
+    """The records to score, after everything that could stop it has been looked at."""
+    rows = store.rows(split)
+    if len(rows) == 0:
+        raise StoreError(
+            f"{store.path}: no record is in the split {split}; there are {dict(store.store.manifest.splits)}",
+            hint="choose another --split, or prepare the store from more records",
+        )
+    most = min(settings.max_records, limit or settings.max_records, len(rows))
+    # Evenly spread, so that held-out records are among them as often as among all.
+    chosen = rows[(np.arange(most, dtype=np.int64) * 2 + 1) * len(rows) // (2 * most)]
+    tokenization = subject.tokenization
+    lengths = tokenization.lengths(store.lengths()[chosen], store.number_counts()[chosen])
+    fits = lengths <= tokenization.context
+    if not fits.all():
+        warn(
+            f"{store.name}: {int((~fits).sum())} of {len(chosen)} records are longer than the model's context of "
+            f"{tokenization.context} tokens (up to {int(lengths.max())}) and are left out"
+        )
+    if not fits.any():
+        raise StoreError(
+            f"{store.path}: no record fits the model's context of {tokenization.context} tokens",
+            hint="prepare again with longer_than_context=split",
+        )
+    return Subset(store, chosen[fits], len(rows))

@@ -1,0 +1,164 @@
+"""`polycli predict xval`: records with nulls or empty cells in, the same records with values and intervals out.
+
+Records stream: memory does not grow with their number. The output appears when all of it is written.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.console import counted, progress, rank, result, say, warn
+from polycli.errors import SourceError
+from polycli.paths import expand_paths, remove
+from polycli.recipes import default_recipe
+from polycli.requests import JsonDocument, PredictRequest
+from polycli.xval.filled import Answer, fill_in, refuse_target, writer_for
+from polycli.xval.filling import Answers, Filler
+from polycli.xval.keypaths import KeyPatterns, refuse_unknown
+from polycli.xval.reading import encode, open_inputs
+from polycli.xval.records import Records
+from polycli.xval.settings import PredictSettings
+from polycli.xval.subject import Subject, load_subject
+from polycli.xval.units import known_units
+from polycli.xval.values import Record
+
+
+@dataclass(frozen=True)
+class Blanks:
+    """Which nulls are filled in."""
+
+    patterns: tuple[str, ...]
+
+    @property
+    def matches(self) -> KeyPatterns:
+        """To ask about key paths."""
+        return KeyPatterns(self.patterns)
+
+
+def run(request: PredictRequest) -> JsonDocument | None:
+    """Fill in what is null in the records of the data, where the model has learned numbers.
+
+    Raises:
+        UserError: checkpoint, data and settings do not fit each other, or the output exists; nothing was written.
+    """
+    settings = default_recipe("xval", "predict", request.overrides, schema=PredictSettings)
+    refuse_target(request.output, overwrite=settings.overwrite)
+    if rank() > 0:
+        return None  # One process writes.
+    subject = load_subject(request.checkpoint)
+    blanks = blanks_of(subject, settings.keys)
+    data = open_inputs(
+        expand_paths(request.data),
+        table=settings.table,
+        split=request.split,
+        limit=request.limit,
+        batch_records=settings.batch_records,
+    )
+    units = {**known_units(subject), **data.units}
+    filler = Filler(subject.model, subject.tokenization, settings.batch_tokens, "valid")
+    records = filled = 0
+    request.output.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = request.output.with_name(f".{request.output.name}.partial-{os.getpid()}")
+    try:
+        with unfinished.open("w", encoding="utf-8", newline="") as file, counting(data.count, "filling in") as advance:
+            writer = writer_for(request.output.suffix, file, units)
+            for batch in data.batches:
+                answers = answer(filler, batch, blanks)
+                for record, mine in zip(batch, answers, strict=True):
+                    done = fill_in(record.id, record.value, iter(mine), blanks.matches, units)
+                    writer.write(done)
+                    filled += len(done.filled)
+                records += len(batch)
+                advance(len(batch))
+            writer.close()
+        if not records:
+            raise SourceError(f"{request.data[0]}: there are no records")
+        unfinished.replace(request.output)
+    finally:
+        remove(unfinished)
+    if not filled:
+        warn("no record has a null where the model has learned numbers: nothing was filled in")
+    document = {
+        "output": str(request.output),
+        **subject.provenance(),
+        "records": records,
+        "filled": filled,
+        "interval": interval_level(subject),
+    }
+    if not request.json:
+        say(f"{counted(records, 'record', 'records')}, {counted(filled, 'number', 'numbers')} filled in")
+        result(str(request.output))
+    return document
+
+
+@contextmanager
+def counting(total: int | None, what: str) -> Iterator[Callable[[int], None]]:
+    """A report of progress where the number of records is known; where they stream, nobody knows how many will come."""
+    if total is None:
+        yield lambda _: None
+    else:
+        with progress(total, what) as bar:
+            yield bar.advance
+
+
+def blanks_of(subject: Subject, keys: Sequence[str]) -> Blanks:
+    """Nulls of the patterns that are asked for, or of all key paths where the model has learned numbers.
+
+    Raises:
+        RecipeError: a pattern fits no such key path.
+    """
+    known = subject.tokenization.language.key_paths
+    refuse_unknown(keys, known, where="keys")
+    wanted = KeyPatterns(keys)
+    # A key path is its own pattern: what is special in a pattern is escaped in a path.
+    return Blanks(tuple(path for path in known if not keys or wanted.match(path)))
+
+
+def interval_level(subject: Subject) -> float | None:
+    """What share of true values the intervals are to hold."""
+    levels = subject.model.section.quantiles
+    return levels[-1] - levels[0] if len(levels) > 1 else None
+
+
+def answer(filler: Filler, batch: Sequence[Record], blanks: Blanks) -> list[list[Answer]]:
+    """For each record its answers, in the order of its nulls."""
+    records = encode(batch, filler.tokenization, nulls=blanks.patterns)
+    missing = np.isnan(records.numbers)
+    answers = _sequential(filler, records, missing) if filler.model.section.causal else filler.fill(records, missing)
+    found = []
+    for row in range(len(records)):
+        place = records.numbers_of(row)
+        mine = np.flatnonzero(missing[place]) + place.start
+        found.append([_answer(answers, int(number)) for number in mine])
+    return found
+
+
+def _sequential(filler: Filler, records: Records, missing: NDArray[np.bool_]) -> Answers:
+    """A causal model needs what stands before a null: of each record the first null is filled, then the next."""
+    owners = np.repeat(np.arange(len(records)), records.number_lengths)
+    count = np.concatenate([[0], np.cumsum(missing)]).astype(np.int64)
+    turn = np.where(missing, count[:-1] - count[records.number_offsets[:-1]][owners], -1)
+    values, quantiles = (
+        np.full(len(missing), np.nan),
+        np.full((len(missing), len(filler.model.section.quantiles)), np.nan),
+    )
+    for number in range(int(turn.max(initial=-1)) + 1):
+        found = filler.fill(records, turn == number)
+        values[turn == number], quantiles[turn == number] = (
+            found.values[turn == number],
+            found.quantiles[turn == number],
+        )
+        records = replace(records, numbers=np.where(turn == number, found.values, records.numbers))
+    return Answers(values, quantiles)
+
+
+def _answer(answers: Answers, number: int) -> Answer:
+    quantiles = answers.quantiles[number]
+    interval = (float(quantiles[0]), float(quantiles[-1])) if len(quantiles) > 1 else None
+    return Answer(float(answers.values[number]), interval)
