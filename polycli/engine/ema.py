@@ -26,6 +26,11 @@ class AveragedWeights:
         self.parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self.held = [_own_part(parameter).clone() for parameter in self.parameters.values()]
 
+    @property
+    def memory(self) -> float:
+        """Steps after which a weight counts for a third."""
+        return 1 / (1 - self.decay)
+
     @torch.no_grad()
     def update(self, steps: int) -> None:
         """Take in the weights after the optimizer has moved for the `steps`-th time."""

@@ -152,6 +152,12 @@ class _Loop:
         self.run.log(f"peak of a device: {self.peak.flops:.3g} FLOP/s, {self.peak.source}; mfu is relative to it")
         if checkpoint is not None and (change := _change_of_layout(checkpoint, self.world, engine)):
             self.run.say(change, console.note)
+        if self.average is not None and self.average.memory > self.steps:
+            self.run.say(
+                f"optim.ema_decay {self.average.decay} looks back {self.average.memory:,.0f} steps and the run has "
+                f"{self.steps:,}, so the average stays close to the first weights",
+                console.warn,
+            )
         if schedule.warmup_steps > self.steps:
             warmup = warmup_steps(schedule, self.steps)
             self.run.say(

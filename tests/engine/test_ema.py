@@ -78,6 +78,11 @@ def test_a_step_that_the_optimizer_did_not_take_does_not_count(toy, world, tmp_p
     assert all(torch.equal(averages[name], weights[name]) for name in averages)
 
 
+def test_an_average_that_looks_back_further_than_the_run_is_long_is_warned_of(toy, world, tmp_path, capsys):
+    toy.train_toy(tmp_path / "run", toy.ToyTask(), world, optim__ema_decay=0.999, train__steps=2)
+    assert "looks back 1,000 steps and the run has 2" in capsys.readouterr().err
+
+
 def test_an_average_that_is_switched_on_later_starts_from_the_weights(toy, world, tmp_path):
     task = toy.ToyTask()
     toy.send_signal_in_step(task, 3, signal.SIGTERM)
