@@ -152,8 +152,8 @@ class JsonWriter:
 class CsvWriter:
     """One row for each record, which must be flat; units in the header, as they came.
 
-    Behind the columns of the first record stand those of intervals, `x_low` and `x_high`, and `_filled`, which names the
-    columns that were filled in. All records must have the columns of the first.
+    Behind the columns of the first record stand those of intervals, `x_low` and `x_high`, and `_filled`, which names
+    the columns that were filled in. All records must have the columns of the first.
     """
 
     def __init__(self, file: TextIO, units: Mapping[str, str]) -> None:

@@ -86,7 +86,7 @@ class Filler:
         encoding, levels = self.tokenization.encoding, len(self.model.section.quantiles)
         scaled = np.full(len(hidden), np.nan)
         quantiles = np.full((len(hidden), levels), np.nan)
-        slots = _slots(rows, len(hidden), encoding.tokens_per_number)
+        slots = self.slots(rows, len(hidden))
         owners = np.repeat(np.arange(len(records)), records.number_lengths)
         for batch in self._batches(rows, hidden):
             numbers = np.flatnonzero(hidden & batch.is_in[owners])
@@ -107,6 +107,11 @@ class Filler:
         rows = write(records, self.tokenization)
         for batch in self._batches(rows, np.zeros(len(records.numbers), dtype=np.bool_)):
             yield batch.records, self._encode(batch), rows, batch.flat
+
+    def slots(self, rows: Sequences, numbers: int) -> Rows:
+        """(numbers, tokens of a number): where each number's tokens stand in the rows."""
+        # Numbers and their tokens come in order, so their places do too.
+        return np.flatnonzero(rows.number_of >= 0).reshape(numbers, self.tokenization.encoding.tokens_per_number)
 
     def _continuous(self, batch: _Batch, places: Rows) -> tuple[Floats, Floats]:
         at = self._at(batch, places)
@@ -198,10 +203,3 @@ def _batch(
         numbers=torch.from_numpy(padded(numbers[tokens], offsets, width, 1)).to(device),
         flat=flat,
     )
-
-
-def _slots(rows: Sequences, numbers: int, width: int) -> Rows:
-    """(numbers, tokens of a number): where each number's tokens stand in the rows."""
-    places = np.flatnonzero(rows.number_of >= 0)
-    # Numbers and their tokens come in order, so their places do too.
-    return places.reshape(numbers, width)
