@@ -144,9 +144,9 @@ def _described(plan: Plan, *, new: bool) -> JsonDocument:
     state = "" if new else "already there, with equal content: "
     records = console.counted(manifest.rows, "record", "records")
     console.say(f"{plan.target}: {state}{records} ({counts}), {coverage['numbers']} numbers")
-    console.say(
-        f"no character of {coverage['characters']} and no number lost; longest record {coverage['longest']} tokens"
-    )
+    characters = f"{coverage['characters']} characters read, " if coverage["characters"] else ""
+    verified = console.counted(coverage["verified"], "record", "records")
+    console.say(f"{characters}none lost: {verified} decoded again; the longest has {coverage['longest']} tokens")
     for rule, count in about.held_out.items():
         console.say(f"held out of training: {console.counted(count, 'record', 'records')} with {rule}")
     for what, count in coverage["notes"].items():

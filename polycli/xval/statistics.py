@@ -95,6 +95,8 @@ class NumberSums:
 
 def by_key(values: NDArray[np.float64], keys: NDArray[np.int32]) -> list[tuple[int, NDArray[np.float64]]]:
     """The numbers of each key path that occurs, in their order."""
+    if not len(keys):
+        return []
     order = np.argsort(keys, kind="stable")
     found, starts = np.unique(keys[order], return_index=True)
     parts = np.split(values[order], starts[1:])

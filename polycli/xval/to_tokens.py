@@ -304,7 +304,7 @@ class RecordEncoder:
         flat = values
         while type(flat[0]) is list:
             lengths = set(map(len, flat)) if set(map(type, flat)) == _LISTS else set()
-            if len(lengths) != 1 or 0 in lengths:
+            if len(lengths) != 1 or 0 in lengths or len(shape) == _GRID_AXES:
                 return False
             flat = list(chain.from_iterable(flat))
             shape.append(lengths.pop())
@@ -343,13 +343,18 @@ class RecordEncoder:
         self._pieces.append(TEXT)
 
 
+#: Deeper grids are walked list by list; a look ahead from each of many levels would take the square of their number.
+_GRID_AXES = 6
 _FLOATS, _LISTS, _NUMBERS = {float}, {list}, {float, int}
 
 
 def _all_plain(values: Sequence[float]) -> bool:
     """Whether no number is NaN or infinite, nor an integer that float64 rounds; may be False for very large ones."""
-    # A NaN or an infinity makes the sum one; the size of the rest bounds every integer.
-    return sum(map(abs, values)) <= _EXACT
+    # A NaN or an infinity makes the sum one; an integer beyond 2^53 makes it 2^53 at least, however it is rounded.
+    try:
+        return sum(map(abs, values)) < _EXACT
+    except OverflowError:
+        return False
 
 
 @lru_cache(maxsize=4096)

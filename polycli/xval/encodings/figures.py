@@ -39,7 +39,8 @@ def figures_of(values: NDArray[np.float64]) -> Figures:
         # Powers up to 1e22 are exact: one multiplication or one division is then all the rounding there is.
         up, down = powers_of_ten(np.maximum(_MORE - decade, 0)), powers_of_ten(np.maximum(decade - _MORE, 0))
         raw = sizes * up / down
-    mantissa = np.rint(np.where(nonzero & np.isfinite(raw), raw, 0.0)).astype(np.int64)
+    raw = np.where(nonzero & np.isfinite(raw), raw, 0.0)
+    mantissa = np.rint(raw).astype(np.int64)
     unsure = np.abs(raw - np.floor(raw) - 0.5) < _UNSURE
     for place in np.flatnonzero(nonzero & (unsure | (np.abs(decade) > _SAFE))):
         text, power = format(float(sizes[place]), f".{_MORE}e").split("e")
