@@ -1,7 +1,8 @@
-"""Exact arithmetic as records: products of whole numbers, and trees of +, - and x.
+"""Exact arithmetic as records: products of whole numbers, trees of +, - and x, and operations over many decades.
 
-Golkar et al. 2023, section 3. Operands are drawn as whole numbers and computed with as such, so that every result is
-the float64 nearest to the exact one. What is drawn for a record follows from (seed, index) alone.
+The first two are those of Golkar et al. 2023, section 3: operands are drawn as whole numbers and computed with as such,
+so that every result is the float64 nearest to the exact one. The third asks what an encoding does with numbers of very
+different size. What is drawn for a record follows from (seed, index) alone.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from polycli.requests import JsonDocument
 from polycli.xval.sources.settings import ArithmeticSection
 
 OPERATIONS = ("+", "-", "*")
+#: What the task `decades` does with two numbers; none of them leaves the range of its operands by much.
+WIDE_OPERATIONS = ("first", "mean", "sum", "larger")
 _Number = int | Fraction
 
 
@@ -30,6 +33,8 @@ class Problem:
 def problem(section: ArithmeticSection, index: int) -> Problem:
     """Record number `index` of a recipe."""
     generator = np.random.default_rng([section.seed, index])
+    if section.task == "decades":
+        return _over_decades(section, generator, index)
     if section.task == "products":
         one, other = (_operand(section, generator) for _ in range(2))
         low, high = sorted((one, other))
@@ -40,6 +45,22 @@ def problem(section: ArithmeticSection, index: int) -> Problem:
     operands = [_operand(section, generator) for _ in range(count)]
     tree, result = _tree(operands, generator)
     return Problem({"expression": tree, "result": _value(result)}, " ".join(str(one) for one in sorted(operands)))
+
+
+def _over_decades(section: ArithmeticSection, generator: np.random.Generator, index: int) -> Problem:
+    """`{"operation": "mean", "a": 2.3e-4, "b": 31.0, "result": 0.084}`; the mean is the geometric one, with the sign of ab."""
+    sizes = 10.0 ** generator.uniform(*section.decades, size=2)
+    signs = generator.choice((-1.0, 1.0), size=2) if section.signed else np.ones(2)
+    a, b = (float(value) for value in signs * sizes)
+    operation = WIDE_OPERATIONS[int(generator.integers(len(WIDE_OPERATIONS)))]
+    results = {
+        "first": a,
+        "mean": float(np.copysign(np.sqrt(abs(a * b)), a * b)),
+        "sum": a + b,
+        "larger": max(a, b),
+    }
+    # No two records share their operands, so that there is nothing to keep together.
+    return Problem({"operation": operation, "a": a, "b": b, "result": results[operation]}, f"{index}")
 
 
 def _operand(section: ArithmeticSection, generator: np.random.Generator) -> _Number:

@@ -66,15 +66,18 @@ class PlanetsSection(Section):
 
 
 class ArithmeticSection(Section):
-    """`--source arithmetic`: products of whole numbers, or trees of sums, differences and products."""
+    """`--source arithmetic`: products, trees of sums, differences and products, or operations over many decades."""
 
-    task: Literal["products", "trees"] = "products"
+    task: Literal["products", "trees", "decades"] = "products"
     records: PositiveInt = 10_000
     seed: NonNegativeInt = 0
     digits: PositiveInt = Field(3, le=7, description="of each factor (products) or operand (trees)")
     decimals: NonNegativeInt = Field(0, description="how many of the digits stand behind the decimal point")
     operands: Counts = Field((2, 4), description="fewest and most operands of a tree")
     signed: bool = Field(False, description="operands may be negative")
+    decades: Annotated[tuple[int, int], AfterValidator(_ordered)] = Field(
+        (-4, 4), description="of task decades: powers of ten between which operands lie, evenly in their logarithm"
+    )
 
     @model_validator(mode="after")
     def _decimals_are_digits(self) -> ArithmeticSection:

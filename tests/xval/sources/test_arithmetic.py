@@ -1,5 +1,6 @@
 """The arithmetic source: every result is the float64 nearest to the exact one."""
 
+import math
 from fractions import Fraction
 
 import pytest
@@ -43,6 +44,26 @@ def test_trees_are_exact(read):
         assert all(0.995 < abs(operand) < 10 for operand in operands(record["expression"]))
     assert sizes == {2, 3, 4, 5}
     assert operations == {"+", "*"}
+
+
+def test_operands_over_many_decades_are_even_in_their_logarithm_and_results_follow(read):
+    writer, _ = read(ArithmeticSource(), arithmetic={"task": "decades", "records": 4000, "signed": True})
+    results = {
+        "first": lambda a, b: a,
+        "mean": lambda a, b: math.copysign(math.sqrt(abs(a) * abs(b)), a * b),
+        "sum": lambda a, b: a + b,
+        "larger": max,
+    }
+    records = list(writer.records.values())
+    for record in records:
+        assert record["result"] == pytest.approx(results[record["operation"]](record["a"], record["b"]), rel=1e-14)
+    assert {record["operation"] for record in records} == set(results)
+    decades = [math.floor(math.log10(abs(record[key]))) for record in records for key in "ab"]
+    counts = [decades.count(decade) for decade in range(-4, 4)]
+    assert sum(counts) == 8000
+    # 1000 expected in each, with a standard deviation of 30.
+    assert all(abs(count - 1000) < 150 for count in counts)
+    assert 0.4 < sum(record["a"] < 0 for record in records) / 4000 < 0.6
 
 
 def test_records_do_not_depend_on_how_many_are_made(read):
