@@ -52,7 +52,7 @@ class Plan:
         """The plan for a survey; equal sources and options give an equal fingerprint, wherever files lie."""
         fingerprint = canonical_hash(
             {
-                "layout": 1,
+                "layout": 2,
                 "name": survey.name,
                 "about": about(survey).model_dump(mode="json"),
                 "objects": len(survey),

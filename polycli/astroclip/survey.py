@@ -16,7 +16,7 @@ from polycli.astroclip.objects import ImageDescription, PairingDescription, Spec
 from polycli.astroclip.pairing import pair
 from polycli.astroclip.recipe import PrepareRecipe
 from polycli.astroclip.resampling import target_grid
-from polycli.astroclip.sources.base import Listing
+from polycli.astroclip.sources.base import Listing, Source
 from polycli.errors import SourceError
 from polycli.store.manifest import LeftOut
 
@@ -97,8 +97,9 @@ def gather(name: str, listings: Sequence[Listing], recipe: PrepareRecipe, limit:
     )
     for section in recipe.catalogues:
         columns, redshift = join_catalogue(section, survey.ids, survey.ra, survey.dec)
-        taken = joined([*survey.columns, *survey.promised], columns, suffix="_catalogue")
-        survey = replace(survey, columns=tuple(column for column in taken if column not in survey.promised))
+        known = [*survey.columns, *survey.promised]
+        added = joined(known, columns, suffix="_catalogue")[len(known) :]
+        survey = replace(survey, columns=(*survey.columns, *added))
         if redshift is not None:
             filled = np.where(np.isfinite(redshift), redshift, survey.redshift)
             survey = replace(survey, redshift=filled)
@@ -175,21 +176,24 @@ def _chosen_bands(
     return chosen, image.model_copy(update={"bands": tuple(image.bands[place] for place in chosen)})
 
 
-def inputs_of(sources: Sequence[Any], names: Sequence[str], inputs: Sequence[Path]) -> list[list[Path]]:
+def inputs_of(sources: Sequence[Source], names: Sequence[str], inputs: Sequence[Path]) -> list[list[Path]]:
     """Which inputs each source reads: all of them for one source, else by what each accepts.
 
     Raises:
-        SourceError: none of the sources, or more than one of them, reads a file.
+        SourceError: none of the sources reads an input.
     """
     if len(sources) == 1:
         return [list(inputs)]
-    shares: list[list[Path]] = [[] for _ in sources]
+    shares: dict[str, list[Path]] = {name: [] for name in names}
     for path in inputs:
         members = [path] if not path.is_dir() else sorted(entry for entry in path.rglob("*") if entry.is_file())
-        accepted = [any(source.accepts(member) for member in members) for source in sources]
-        if not any(accepted):
+        found = False
+        for member in members:
+            takers = [name for name, source in zip(names, sources, strict=True) if source.accepts(member)]
+            # Arrays of one's own are whatever nothing else knows.
+            for name in [name for name in takers if name != "arrays"] or takers:
+                shares[name].append(member)
+                found = True
+        if not found:
             raise SourceError(f"{path}: neither {' nor '.join(names)} reads this")
-        for share, taken in zip(shares, accepted, strict=True):
-            if taken:
-                share.append(path)
-    return shares
+    return list(shares.values())

@@ -14,9 +14,11 @@ def _even_sky(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def test_the_twelve_base_pixels_lie_where_the_paper_puts_them():
     # Gorski et al. 2005, figure 3: four around each pole, centred at odd multiples of 45 degrees, four on the equator.
     for face, (ra, dec) in enumerate(
-        [(45, 41.81), (135, 41.81), (225, 41.81), (315, 41.81)]
-        + [(0, 0), (90, 0), (180, 0), (270, 0)]
-        + [(45, -41.81), (135, -41.81), (225, -41.81), (315, -41.81)]
+        [
+            *((45 + 90 * place, 41.81) for place in range(4)),
+            *((90 * place, 0) for place in range(4)),
+            *((45 + 90 * place, -41.81) for place in range(4)),
+        ]
     ):
         assert nested_pixels(np.array([float(ra)]), np.array([float(dec)]), 0).tolist() == [face]
 

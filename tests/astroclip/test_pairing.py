@@ -60,7 +60,7 @@ def test_objects_without_a_position_do_not_pair():
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**31), st.floats(-89.999, 89.999), st.floats(0, 360), st.floats(0.5, 20))
 def test_matches_agree_with_all_angles_between_all_objects(seed, dec, ra, radius):
-    """On a small patch anywhere: what is matched is within the radius by the angle between vectors, and no free pair is."""
+    """On a small patch anywhere: what is matched is within the radius, and of what is left nothing is."""
     generator = np.random.default_rng(seed)
     spread = radius * ARCSEC * 3
     other_dec = np.clip(dec + generator.uniform(-spread, spread, 12), -90, 90)

@@ -20,7 +20,7 @@ from polycli.astroclip.recipe import PrepareRecipe
 from polycli.astroclip.resampling import describe_grid
 from polycli.astroclip.sources.base import Listing, Payload, find_files
 from polycli.astroclip.sources.desi_files import GRID
-from polycli.astroclip.sources.hdf5_files import check_images, dataset, opened, read_rows, same_length
+from polycli.astroclip.sources.hdf5_files import check_images, dataset, holds, opened, read_rows, same_length
 from polycli.errors import SourceError
 
 SUFFIXES = (".h5", ".hdf5")
@@ -63,8 +63,8 @@ class AstroclipSource:
     """All files of the inputs as one listing."""
 
     def accepts(self, path: Path) -> bool:
-        """HDF5 files."""
-        return path.name.lower().endswith(SUFFIXES)
+        """HDF5 files with numbered groups."""
+        return holds(path, SUFFIXES, ("0/targetids",))
 
     def listing(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:
         """Ids and redshifts; the file has no positions. See `Source.listing`."""

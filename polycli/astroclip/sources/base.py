@@ -102,7 +102,7 @@ class Source(Protocol):
     """A kind of input: looks into files, not at their folders' names."""
 
     def accepts(self, path: Path) -> bool:
-        """Whether a file can be of this source, by its ending; for a pair of sources that share --input."""
+        """Whether a file is of this source, by a look at it; for a pair of sources that share --input."""
         ...
 
     def listing(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:

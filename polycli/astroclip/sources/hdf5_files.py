@@ -32,6 +32,14 @@ def opened(path: Path) -> Iterator[Any]:
         raise SourceError(f"{path}: the HDF5 file is truncated or damaged, or none: {error}") from error
 
 
+def holds(path: Path, suffixes: tuple[str, ...], names: tuple[str, ...]) -> bool:
+    """Whether a file with one of the endings is HDF5 and has all of these at its root."""
+    if not path.name.lower().endswith(suffixes) or not h5py.is_hdf5(path):
+        return False
+    with opened(path) as file:
+        return all(name in file for name in names)
+
+
 def dataset(group: Any, name: str, path: Path) -> Any:  # noqa: ANN401  # h5py's objects
     """A dataset of a file or group.
 

@@ -17,7 +17,7 @@ from polycli.astroclip.columns import Column, column_of, stacked
 from polycli.astroclip.objects import ImageDescription
 from polycli.astroclip.recipe import PrepareRecipe
 from polycli.astroclip.sources.base import Listing, Payload, find_files
-from polycli.astroclip.sources.hdf5_files import check_images, dataset, opened, read_rows, same_length
+from polycli.astroclip.sources.hdf5_files import check_images, dataset, holds, opened, read_rows, same_length
 from polycli.errors import SourceError
 
 SUFFIXES = (".h5", ".hdf5")
@@ -64,8 +64,8 @@ class LegacySurveySource:
     """All files of the inputs as one listing."""
 
     def accepts(self, path: Path) -> bool:
-        """HDF5 files."""
-        return path.name.lower().endswith(SUFFIXES)
+        """HDF5 files with images and bricks."""
+        return holds(path, SUFFIXES, ("images", "brickid"))
 
     def listing(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:
         """What lies beside the images; see `Source.listing`."""

@@ -67,7 +67,7 @@ def test_arrays_are_read_alike_from_every_format(tmp_path, kind):
 def test_pickled_objects_are_refused(tmp_path, kind):
     arrays = {**_arrays(), "note": np.array([{"a": 1}] * 3, dtype=object)}
 
-    with pytest.raises(SourceError, match="note.* cannot be read"):
+    with pytest.raises(SourceError, match=r"note.* cannot be read"):
         _listing(_write(tmp_path / "mine", arrays, kind))
 
 
@@ -127,7 +127,7 @@ def test_sets_on_different_wavelengths_are_refused_or_resampled(tmp_path):
     one = _write(tmp_path / "one", _arrays(), "npz")
     two = _write(tmp_path / "two", _arrays(2, first=4010.0, start=10), "npz")
 
-    with pytest.raises(SourceError, match="wavelengths are 50 pixels from 4010 to 4108 A, those of one.npz are"):
+    with pytest.raises(SourceError, match=r"wavelengths are 50 pixels from 4010 to 4108 A, those of one\.npz are"):
         _listing(one, two)
     listing = _listing(one, two, resample={"first": 4020, "last": 4080, "step": 4})
     payload = listing.reader.read(listing.file, listing.row)

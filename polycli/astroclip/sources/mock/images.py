@@ -28,6 +28,8 @@ NOISE_FITS = np.array(
 FWHM = 2 * math.sqrt(2 * math.log(2))
 #: A fibre of DESI is 1.5 arcsec wide.
 FIBRE_RADIUS = 0.75
+#: Nearest and farthest neighbour, arcsec; the farthest at the edge of a cutout of 152 pixels.
+_NEIGHBOURS = (6.0, 20.0)
 #: Bulges are redder than their galaxy, knots bluer: factors in g, r, z.
 _BULGE_COLOUR = (0.8, 1.0, 1.12)
 _KNOT_COLOUR = (1.3, 1.0, 0.7)
@@ -77,7 +79,7 @@ def draw_seeing(generator: np.random.Generator) -> Seeing:
     return Seeing(np.array(psf), np.clip(noise, 1e-3, None))
 
 
-def draw_look(generator: np.random.Generator, galaxies: Galaxies, place: int, size: int) -> Look:
+def draw_look(generator: np.random.Generator, galaxies: Galaxies, place: int) -> Look:
     """How galaxy number `place` lies and what is around it."""
     scale = float(kpc_per_arcsec(galaxies.redshift[place : place + 1])[0])
     radius = float(np.clip(galaxies.radius[place] / scale / PIXEL_SCALE, 0.5, 40))
@@ -103,13 +105,13 @@ def draw_look(generator: np.random.Generator, galaxies: Galaxies, place: int, si
         knot_y=math.sin(angle) * along + math.cos(angle) * across,
         bar=0.2 if barred else 0.0,
         spiral=spiral,
-        neighbours=tuple(_draw_neighbour(generator, size) for _ in range(generator.poisson(0.6))),
+        neighbours=tuple(_draw_neighbour(generator) for _ in range(generator.poisson(0.6))),
     )
 
 
-def _draw_neighbour(generator: np.random.Generator, size: int) -> Neighbour:
+def _draw_neighbour(generator: np.random.Generator) -> Neighbour:
     # Not on top of the galaxy: a spectrum is of one object, and so should its image be.
-    distance = generator.uniform(6 / PIXEL_SCALE, size / 2)
+    distance = generator.uniform(*_NEIGHBOURS) / PIXEL_SCALE
     direction = generator.uniform(0, 2 * math.pi)
     red = 10 ** (-0.4 * (generator.uniform(18.5, 22) - 22.5))
     colours = generator.normal(0.6, 0.25), generator.normal(0.4, 0.2)

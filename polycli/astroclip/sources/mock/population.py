@@ -16,7 +16,8 @@ from polycli.astroclip.sources.mock import continuum, cosmology
 
 #: Galaxies are drawn in blocks of this many, each from its own seed, so that a galaxy depends on its number alone.
 BLOCK = 64
-_CANDIDATES = 12_000
+#: About one in fifty is bright enough at r < 19.5, so that one batch is mostly enough for a block.
+_CANDIDATES = 3600
 _BRIGHTEST = 14.5
 _SOLAR_R = 4.65
 _LARGEST_REDSHIFT = 0.6

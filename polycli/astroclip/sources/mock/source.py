@@ -90,7 +90,7 @@ def observe(section: MockSection, galaxies: Galaxies, number: int) -> Observatio
     place = number % BLOCK
     generator = np.random.default_rng([section.seed, 1, number])
     seeing = images.draw_seeing(generator)
-    look = images.draw_look(generator, galaxies, place, section.size)
+    look = images.draw_look(generator, galaxies, place)
     image = images.draw_image(galaxies, place, look, seeing, section.size)
     fibre = images.fibre_flux(image)
     images.add_neighbours(image, look, seeing)
