@@ -117,8 +117,13 @@ def write_manifest(
 
 
 def publish(directory: Path, target: Path) -> None:
-    """Give a checkpoint that has its manifest the name under which readers look for it."""
-    read_manifest(directory)
+    """Give a checkpoint that has its manifest the name under which readers look for it.
+
+    Raises:
+        CheckpointError: a file of the manifest is missing or of another size, as where ranks do not share a disk.
+    """
+    for name, expected in read_manifest(directory).files.items():
+        _check_size(_inside(directory, name), expected)
     directory.rename(target)
     _sync_folder(target.parent)
 

@@ -28,13 +28,14 @@ from polycli.checkpoints.manifest import (
     publish,
     write_manifest,
 )
-from polycli.engine.agreement import gather, largest, on_rank_zero
+from polycli.engine.agreement import gather, largest, on_rank_zero, together
 from polycli.engine.export import WEIGHTS_NAME, exported_weights, model_description, remaining_weights
 from polycli.engine.optimizer_state import captured_groups, captured_state, restore_state
 from polycli.engine.retention import clear_leftovers, partial_of, prune, remove
 from polycli.engine.run import Run
 from polycli.engine.saving import Contents, Writer, refusal_of
 from polycli.engine.task import Task
+from polycli.errors import CheckpointError
 from polycli.launch import World
 from polycli.sections import TrainSection
 
@@ -135,7 +136,8 @@ class Checkpointer:
         # Only files whose hashes were compared; others may lie beside them.
         names = [name for name in checkpoint.manifest.files if name.startswith(_OPTIMIZER_PREFIX)]
         files = [checkpoint.directory / name for name in names]
-        restore_state(self.engine, self.world, files, document["optimizer_groups"])
+        groups = document["optimizer_groups"]
+        together(self.world, lambda: restore_state(self.engine, self.world, files, groups))
         self.last = checkpoint.directory
         return TrainerState(**document["state"])
 
@@ -192,6 +194,8 @@ class Checkpointer:
             publish(pending.directory, target)
         except OSError as error:
             return refusal_of(error)
+        except CheckpointError as error:
+            return f"{error.message}; do all processes see the same disk?"
         try:
             prune(self.run, keep_last=self.train.keep_last, keep_every=self.train.keep_every)
         except OSError as error:

@@ -127,6 +127,24 @@ def test_a_disk_that_refuses_at_any_other_point_of_a_save_leaves_the_run_going(
     verify(outcome.checkpoint)
 
 
+def test_a_file_that_rank_0_cannot_see_keeps_a_checkpoint_from_its_name(toy, world, tmp_path, monkeypatch, capsys):
+    """What every rank wrote is on a disk of its own, say."""
+    write = saving.write_tensors
+
+    def elsewhere(path, tensors):
+        entry = write(path, tensors)
+        if "step-00000005" in str(path) and "optimizer" in str(path):
+            path.unlink()
+        return entry
+
+    monkeypatch.setattr(saving, "write_tensors", elsewhere)
+    toy.train_toy(tmp_path / "run", toy.ToyTask(), world)
+    told = capsys.readouterr().err
+    assert "step 5 could not be saved" in told
+    assert "rank-00000.safetensors: listed in MANIFEST.json and not there; do all processes see the same disk?" in told
+    assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["step-00000010"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind root")
 def test_a_folder_that_cannot_be_written_leaves_the_run_going(toy, world, tmp_path, capsys):
     task = toy.ToyTask()
