@@ -1,0 +1,128 @@
+"""Augmentations against scipy and formulas: what they do, how often, and that they belong to the object."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage, stats
+
+from polycli.astroclip.augmentations import (
+    NOISE,
+    SEEING,
+    _added,
+    augmented_view,
+    blurred,
+    oriented,
+    random_crop,
+    rotated,
+)
+from polycli.astroclip.draws import keys_of
+from polycli.astroclip.rgb import model_input, to_rgb
+from polycli.astroclip.sections import AugmentationSection
+
+OFF = AugmentationSection(flip=0.0, rotation="none", crop="centre", blur=(0.0,), noise=(0.0,))
+
+
+@pytest.fixture
+def flux():
+    return 0.1 * torch.randn(6, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+
+
+def test_with_everything_off_a_view_is_the_plain_input(flux):
+    assert torch.equal(augmented_view(flux, keys_of(0, torch.arange(6)), OFF, view=0, size=32), model_input(flux, 32))
+
+
+def test_a_view_belongs_to_its_object_whatever_else_is_in_the_batch(flux):
+    keys, section = keys_of(0, torch.arange(6)), AugmentationSection()
+
+    whole = augmented_view(flux, keys, section, view=1, size=32)
+    part = augmented_view(flux[2:4], keys[2:4], section, view=1, size=32)
+
+    torch.testing.assert_close(whole[2:4], part, atol=1e-6, rtol=0)
+    assert not torch.equal(whole, augmented_view(flux, keys, section, view=0, size=32))
+
+
+def test_mirrors_and_swaps_are_numpys(flux):
+    yes, no = torch.ones(6, dtype=torch.bool), torch.zeros(6, dtype=torch.bool)
+
+    assert torch.equal(oriented(flux, yes, no, no), flux.flip(3))
+    assert torch.equal(oriented(flux, no, yes, no), flux.flip(2))
+    quarter = np.rot90(flux.numpy(), axes=(2, 3)).copy()
+    assert torch.equal(oriented(flux, yes, no, yes), torch.from_numpy(quarter))
+
+
+def test_all_eight_orientations_come_equally_often():
+    square = torch.arange(9.0).view(1, 1, 3, 3).expand(4000, 3, 3, 3)
+    section = AugmentationSection(crop="centre", blur=(0.0,), noise=(0.0,))
+
+    views = augmented_view(square / 9, keys_of(0, torch.arange(4000)), section, view=0, size=3)
+
+    counts = views.flatten(1).unique(dim=0, return_counts=True)[1]
+    assert len(counts) == 8
+    assert ((counts - 500).float().square() / 500).sum() < 25  # chi-square, 7 degrees of freedom, 999 of 1000
+
+
+@pytest.mark.parametrize("angle", [math.pi / 2, math.pi, -math.pi / 2])
+def test_a_rotation_by_quarters_moves_pixels_as_numpy_does(flux, angle):
+    turns = round(angle / (math.pi / 2))
+
+    found = rotated(flux, torch.full((6,), angle))
+
+    expected = np.rot90(flux.numpy(), k=turns, axes=(2, 3)).copy()
+    torch.testing.assert_close(found, torch.from_numpy(expected), atol=1e-5, rtol=0)
+
+
+def test_crops_reach_every_place_and_no_more():
+    image = torch.arange(100.0).view(1, 1, 10, 10).expand(500, 1, 10, 10)
+    places = torch.rand(500, 2, generator=torch.Generator().manual_seed(0))
+
+    corners = random_crop(image, places, 8)[:, 0, 0, 0]
+
+    assert sorted(set(corners.tolist())) == [10.0 * y + x for y in range(3) for x in range(3)]
+    assert torch.equal(random_crop(image[:1], torch.zeros(1, 2), 8), image[:1, :, :8, :8])
+
+
+def test_each_plane_is_convolved_with_its_own_gaussian(flux):
+    deviations = torch.tensor([[0.0, 0.7, 2.5]] * 6) * torch.linspace(0.5, 1, 6)[:, None]
+
+    found = blurred(flux, deviations)
+
+    for image, planes, wanted in zip(flux.numpy(), found.numpy(), deviations.numpy(), strict=True):
+        for plane, result, deviation in zip(image, planes, wanted, strict=True):
+            expected = ndimage.gaussian_filter(plane, deviation, mode="mirror", radius=12) if deviation else plane
+            np.testing.assert_allclose(result, expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("fits", [SEEING, NOISE])
+def test_what_is_added_follows_the_published_fits(fits):
+    added = _added(fits, ("g", "r", "z"), keys_of(0, torch.arange(20_000)), 5).double().numpy()
+
+    for place, band in enumerate("grz"):
+        fit = fits[band]
+        law = stats.lognorm(fit.shape, fit.loc, fit.scale)
+        generator = np.random.default_rng(0)
+        before, after = law.rvs(20_000, random_state=generator), law.rvs(20_000, random_state=generator)
+        expected = np.sqrt(np.clip(after**2 - before**2, 0, None))
+        assert stats.ks_2samp(added[:, place], expected).pvalue > 1e-3
+        assert (added[:, place] == 0).mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_the_first_view_is_always_blurred_and_the_second_seldom_as_the_paper_says():
+    point = torch.zeros(1, 3, 33, 33)
+    point[:, :, 16, 16] = 0.01
+    flux = point.expand(3000, 3, 33, 33)
+    section = AugmentationSection(flip=0.0, rotation="none", crop="centre", noise=(0.0,))
+    plain = to_rgb(point)
+    changed = [
+        (augmented_view(flux, keys_of(0, torch.arange(3000)), section, view=view, size=33) - plain)
+        .abs()
+        .amax((1, 2, 3))
+        > 1e-4
+        for view in range(2)
+    ]
+
+    # In each of three bands a lower seeing is drawn half of the time, which changes nothing.
+    some_band = 1 - 0.5**3
+    assert changed[0].float().mean() == pytest.approx(some_band, abs=0.03)
+    assert changed[1].float().mean() == pytest.approx(0.1 * some_band, abs=0.02)
