@@ -243,6 +243,10 @@ class RecordTask:
             "trained_on": {**self._trained_on, **trained_on(self.batches)},
         }
 
+    def tokens_per_step(self) -> float:
+        """Of one optimizer step over all ranks, without padding, for records of the mean length."""
+        return self.batches.mean_length() * self.batches.train.global_batch_size
+
     def flops_per_step(self) -> float:
         """Of one optimizer step over all ranks, forward and backward, for records of the mean length."""
         length = self.batches.mean_length()

@@ -1,0 +1,172 @@
+"""Stores to a run: what is in it, on any number of processes and after a stop, and what leaves nothing behind."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from polycli.errors import StoreError, UserError
+from polycli.recipes import load_recipe
+from polycli.requests import TrainRequest
+from polycli.store.overlap import overlap
+from polycli.xval import load_model, pretrain
+from polycli.xval.store import open_records
+
+
+def metrics_of(run: Path) -> list[dict]:
+    """The lines of metrics.jsonl without what depends on time."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [{key: value for key, value in line.items() if key != "speed"} for line in lines]
+
+
+def train(recipe: str, store: Path, output: Path, *overrides: str, **options) -> dict:
+    return pretrain.run(TrainRequest(recipe=recipe, data=(store,), output=output, overrides=overrides, **options))
+
+
+def python(*arguments: object) -> subprocess.CompletedProcess:
+    launcher = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        env={name: value for name, value in os.environ.items() if name not in launcher},
+    )
+
+
+@pytest.mark.distributed
+def test_the_command_line_trains_on_two_processes_and_goes_on(pretrain_recipe, planets, tmp_path):
+    line = ["-m", "polycli", "pretrain", "xval", "--recipe", pretrain_recipe, "--data", planets]
+    line += ["--output", tmp_path / "run", "--nproc", 2, "--json"]
+    begun = python(*line, "--set", "train.steps=4")
+    assert begun.returncode == 0, begun.stderr
+    done = python(*line)
+    assert done.returncode == 0, done.stderr
+
+    answer = json.loads(done.stdout)
+    run = tmp_path / "run"
+    assert answer["step"] == 8
+    assert json.loads((run / "status.json").read_text())["state"] == "complete"
+    lines = metrics_of(run)
+    assert [line["step"] for line in lines if line["kind"] == "train"] == list(range(1, 9))
+    assert all(line["padding_share"] < 0.1 for line in lines if line["kind"] == "train")
+    first, last = (line for line in lines if line["kind"] == "validation")
+    assert last["validation/loss"] < first["validation/loss"]
+    assert last["validation/loss"] == pytest.approx(last["validation/token_loss"] + last["validation/number_loss"])
+    assert last["validation/rmse/description.stepsize"] > 0
+
+
+def test_a_checkpoint_says_all_that_reading_records_needs(pretrain_recipe, planets, tmp_path):
+    train(pretrain_recipe, planets, tmp_path / "run", "train.steps=2", "scaling.default=affine")
+    store = open_records(planets)
+    described = json.loads((tmp_path / "run" / "checkpoints" / "step-00000002" / "model.json").read_text())
+
+    assert described["vocabulary"] == store.vocabulary.to_json()
+    assert described["key_paths"] == list(store.key_paths)
+    assert described["encoding"]["name"] == described["model"]["encoding"] == "xval"
+    scaler = described["scaling"]["keys"]["description.planet0.m"]
+    assert scaler["shift"] == store.statistics["description.planet0.m"].mean
+    trained = described["trained_on"]["planets"]
+    assert trained["store_hash"] == store.store.manifest.store_hash
+    np.testing.assert_array_equal(overlap(trained["rows"], store.row_hashes()), store.rows("train"))
+    repeated = load_recipe(str(tmp_path / "run" / "recipe.yaml"), family="xval", verb="pretrain")
+    assert repeated.data.stores == (str(planets.resolve()),)
+    model = load_model(tmp_path / "run")
+    assert model.tokens == len(store.vocabulary)
+    output = model.outputs(torch.tensor([[3, 3, 5]]), torch.tensor([[0.5, 2.0, 1.0]]))
+    assert torch.isfinite(output.numbers).all()
+
+
+@pytest.mark.distributed
+def test_two_processes_resume_exactly_and_learn_as_one_does(pretrain_recipe, planets, tmp_path):
+    script = Path(__file__).with_name("pretrain_ranks.py")
+    command = [sys.executable, str(script), pretrain_recipe, str(planets), str(tmp_path)]
+    done = python("-c", f"import sys; from polycli.launch import start_ranks; sys.exit(start_ranks(2, {command!r}))")
+    assert done.returncode == 0, done.stderr
+    train(pretrain_recipe, planets, tmp_path / "alone")
+
+    whole = metrics_of(tmp_path / "whole")
+    assert metrics_of(tmp_path / "cut") == whole
+    for one, two in zip(metrics_of(tmp_path / "alone"), whole, strict=True):
+        assert two.pop("kind") == one.pop("kind")
+        # Means over the global batch are exact however it is divided; only sums round differently.
+        assert two == {key: pytest.approx(value, rel=1e-3) for key, value in one.items()}
+
+
+@pytest.mark.parametrize("encoding", ["multiscale", "p10", "fp15"])
+def test_every_encoding_trains(pretrain_recipe, planets, tmp_path, encoding):
+    overrides = (f"model.encoding={encoding}", "model.context=400", "train.steps=2", "model.quantiles=[0.1,0.5,0.9]")
+    done = train(pretrain_recipe, planets, tmp_path / "run", *overrides)
+
+    scores = done["validation"]
+    assert ("validation/number_loss" in scores) == (encoding == "multiscale")
+    assert np.isfinite(scores["validation/loss"])
+    assert load_model(tmp_path / "run").section.encoding == encoding
+
+
+def test_text_forms_cover_the_numbers_of_all_splits(pretrain_recipe, records_store, tmp_path):
+    store = records_store(
+        [{"x": (-1) ** i * 10.0 ** (i % 23 - 11)} for i in range(120)], "wide", "coverage.underflow=count"
+    )
+    train(pretrain_recipe, store, tmp_path / "run", "model.encoding=p1000", "train.steps=1")
+
+    described = json.loads((tmp_path / "run" / "checkpoints" / "step-00000001" / "model.json").read_text())
+    assert described["encoding"]["exponents"] == [-11, 11]
+
+
+def test_bfloat16_and_quantiles_and_causal_models_train(pretrain_recipe, planets, tmp_path):
+    overrides = ("model.causal=true", "engine.precision=bfloat16", "model.quantiles=[0.25,0.75]", "train.steps=4")
+    done = train(pretrain_recipe, planets, tmp_path / "run", *overrides)
+
+    assert np.isfinite(done["validation"]["validation/loss"])
+    assert load_model(tmp_path / "run").section.causal
+
+
+def test_a_plan_counts_what_a_run_would_have(pretrain_recipe, planets, tmp_path):
+    plan = train(pretrain_recipe, planets, tmp_path / "run", dry_run=True, json=True, nproc=2)
+
+    assert not (tmp_path / "run").exists()
+    train(pretrain_recipe, planets, tmp_path / "run", "train.steps=1")
+    model = load_model(tmp_path / "run")
+    assert plan["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+    assert plan["batch"]["accumulation"] == 2
+    assert plan["batch"]["padding_share"] < 0.1
+    assert plan["data"]["planets"]["training"]["records"] == len(open_records(planets).rows("train"))
+    assert plan["memory_per_device"]["activations"] > 0
+
+
+def test_a_plan_without_data_assumes_some(pretrain_recipe):
+    plan = pretrain.run(TrainRequest(recipe=pretrain_recipe, dry_run=True, json=True))
+
+    assert plan["assumed"]["tokens_per_record"] == 532
+
+
+@pytest.mark.parametrize("data", [(), (Path("nowhere"),), (Path(),)])
+def test_without_data_the_missing_prepare_command_is_named(pretrain_recipe, tmp_path, monkeypatch, data):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+
+    with pytest.raises(UserError, match="polycli prepare xval --source"):
+        pretrain.run(TrainRequest(recipe=pretrain_recipe, data=data))
+
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_batch_that_cannot_be_shared_writes_nothing(pretrain_recipe, planets, tmp_path):
+    with pytest.raises(UserError, match="not divisible by 3"):
+        train(pretrain_recipe, planets, tmp_path / "run", "train.micro_batch_size=3")
+
+    assert not (tmp_path / "run").exists()
+
+
+def test_records_beyond_the_context_write_nothing(pretrain_recipe, planets, tmp_path):
+    with pytest.raises(StoreError, match=r"longer than model\.context 20"):
+        train(pretrain_recipe, planets, tmp_path / "run", "model.context=20")
+
+    assert not (tmp_path / "run").exists()
