@@ -8,6 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from polycli.astroclip.training_recipe import TRAINING_SCHEMAS
 from polycli.sections import Section
+from polycli.studies.recipe import StudyRecipe
 
 
 class SelectSection(Section):
@@ -124,4 +125,4 @@ class PrepareRecipe(Section):
 
 
 #: By verb: the schema of a recipe file of this family.
-SCHEMAS: dict[str, type[Section]] = {"prepare": PrepareRecipe, **TRAINING_SCHEMAS}
+SCHEMAS: dict[str, type[Section]] = {"prepare": PrepareRecipe, **TRAINING_SCHEMAS, "study": StudyRecipe}

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 
 from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, Section, TrainSection
+from polycli.studies.recipe import StudyRecipe
 from polycli.xval.sections import DataSection, HeadSection, ModelSection, ObjectiveSection
 from polycli.xval.sources.settings import (
     ArithmeticSection,
@@ -174,4 +175,9 @@ class FinetuneRecipe(Section):
 
 
 #: By verb: the schema of a recipe file of this family.
-SCHEMAS: dict[str, type[Section]] = {"prepare": PrepareRecipe, "pretrain": PretrainRecipe, "finetune": FinetuneRecipe}
+SCHEMAS: dict[str, type[Section]] = {
+    "prepare": PrepareRecipe,
+    "pretrain": PretrainRecipe,
+    "finetune": FinetuneRecipe,
+    "study": StudyRecipe,
+}

@@ -48,7 +48,7 @@ def problem(section: ArithmeticSection, index: int) -> Problem:
 
 
 def _over_decades(section: ArithmeticSection, generator: np.random.Generator, index: int) -> Problem:
-    """`{"operation": "mean", "a": 2.3e-4, "b": 31.0, "result": 0.084}`; the mean is the geometric one, with the sign of ab."""
+    """`{"operation": "mean", "a": 2.3e-4, "b": 31.0, "result": 0.084}`; the mean is geometric, with the sign of ab."""
     sizes = 10.0 ** generator.uniform(*section.decades, size=2)
     signs = generator.choice((-1.0, 1.0), size=2) if section.signed else np.ones(2)
     a, b = (float(value) for value in signs * sizes)
