@@ -44,9 +44,20 @@ def run_demo(family: str, folder: Path) -> None:
 
 def demo_lines(family: str, folder: Path) -> tuple[Sequence[str], ...]:
     """The words after `polycli` of each command of the demo; none where the family has no demo."""
+    run, report = str(folder / "run"), str(folder / "report")
+    if family == "xval":
+        store = str(folder / "planets.zarr")
+        # The axes of a system's planets are evenly spaced: each tells the others, so they are hidden together.
+        fair = ["--set", "groups=[[description.planet*.a]]"]
+        sweep = ["--set", "sweep.vary=description.planet0.e", "--set", "sweep.predict=[description.planet*.a]"]
+        return (
+            ["prepare", "xval", "--source", "planets", "--recipe", "xval_demo_data", "--output", store],
+            ["pretrain", "xval", "--recipe", "xval_demo", "--data", store, "--output", run, *_ranks()],
+            ["eval", "xval", "--checkpoint", run, "--data", store, "--output", report, *fair, *sweep],
+        )
     if family != "mpp":
         return ()
-    stores, run, report = (str(folder / name) for name in ("stores", "run", "report"))
+    stores = str(folder / "stores")
     return (
         ["prepare", "mpp", "--source", "simulate", "--recipe", "mpp_demo_data", "--output", stores],
         ["pretrain", "mpp", "--recipe", "mpp_demo", "--data", stores, "--output", run, *_ranks()],

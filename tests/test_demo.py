@@ -1,5 +1,6 @@
 """The demo is a list of polycli lines that anybody can repeat."""
 
+import shlex
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -24,12 +25,13 @@ def commands(monkeypatch):
     return seen
 
 
-def test_every_line_is_shown_before_it_runs_and_the_report_is_named(commands, capsys, tmp_path):
-    assert entry.run(["demo", "mpp", "--output", str(tmp_path / "demo")]) == 0
+@pytest.mark.parametrize("family", ["mpp", "xval"])
+def test_every_line_is_shown_before_it_runs_and_the_report_is_named(commands, capsys, tmp_path, family):
+    assert entry.run(["demo", family, "--output", str(tmp_path / "demo")]) == 0
     captured = capsys.readouterr()
     assert [line[:3] for line in commands.lines] == [[sys.executable, "-m", "polycli"]] * 3
     for line in commands.lines:
-        assert f"$ polycli {' '.join(line[3:])}" in captured.err
+        assert f"$ polycli {shlex.join(line[3:])}" in captured.err
     assert str(tmp_path / "demo" / "report" / "report.html") in captured.err
     assert captured.out == ""
 
@@ -41,7 +43,8 @@ def test_a_command_that_fails_ends_the_demo_with_its_exit_code(commands, capsys,
     assert "pretrain mpp" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_the_lines_are_right_and_their_recipes_exist(tmp_path):
-    for words in demo.demo_lines("mpp", tmp_path):
+@pytest.mark.parametrize("family", ["mpp", "xval"])
+def test_the_lines_are_right_and_their_recipes_exist(tmp_path, family):
+    for words in demo.demo_lines(family, tmp_path):
         if "--recipe" in words:
             load_recipe(words[words.index("--recipe") + 1], family=words[1], verb=words[0])
