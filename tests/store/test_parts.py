@@ -26,9 +26,7 @@ def test_missing_parts_are_named_with_the_line_of_the_first(tmp_path):
     for part in range(4):
         note_part(tmp_path / "work", (part, 4))
     line = ("prepare", "mpp", "--input", "my data", "--output", "out", "--finalize")
-    with pytest.raises(
-        StoreError, match="3 of 10 pieces of work .* parts 1/4, 3/4 did not"
-    ) as caught:
+    with pytest.raises(StoreError, match=r"3 of 10 pieces of work .* parts 1/4, 3/4 did not") as caught:
         refuse_missing([tmp_path / "work"], [3, 5, 9], 10, output=tmp_path, line=line)
     assert "polycli prepare mpp --input 'my data' --output out --part 1/4 and the others" in caught.value.hint
     assert caught.value.exit_code == 2
