@@ -171,6 +171,14 @@ class RecordBatches:
         starts = [(turn * world.size + world.rank) * size for turn in range(turns)]
         return [RecordBatch(whole, slice(start, start + size), 1 / turns) for start in starts]
 
+    def costliest(self, world: World) -> list[RecordBatch]:
+        """A micro-batch of this rank with the longest records: nothing that training meets takes more memory."""
+        pool, size = self.training.pool, self.train.micro_batch_size
+        longest = np.argsort(-self._lengths(pool), kind="stable")[: size * world.size]
+        numbers = np.resize(longest, size * world.size)
+        whole = Step(self.training, numbers, self._seeds(pool, numbers, 0))
+        return [RecordBatch(whole, slice(world.rank * size, (world.rank + 1) * size), 1.0)]
+
     def validation(self, world: World) -> ValidationPart:
         """This rank's part of the records that validate; the same ones, with the same hidden, every time."""
         pool = self.held_back.pool

@@ -211,6 +211,10 @@ class RecordTask:
         """This rank's part of the global batch of `step`."""
         return self.batches.micro_batches(step, world)
 
+    def costliest_batches(self, world: World) -> list[RecordBatch]:
+        """What the engine tries first, to find out whether memory suffices."""
+        return self.batches.costliest(world)
+
     def validate(self, forward: nn.Module, world: World) -> dict[str, float]:
         """Loss and, in the data's units, RMSE and R2, or accuracy."""
         mine = []

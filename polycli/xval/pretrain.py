@@ -159,6 +159,10 @@ class FillInTask:
         """This rank's part of the global batch of `step`."""
         return self.batches.micro_batches(step, world)
 
+    def costliest_batches(self, world: World) -> list[RecordBatch]:
+        """What the engine tries first, to find out whether memory suffices."""
+        return self.batches.costliest(world)
+
     def validate(self, forward: nn.Module, world: World) -> dict[str, float]:
         """Losses on records that do not train, and errors by key path in the data's units."""
         return validate(
