@@ -64,6 +64,8 @@ class _Pending:
     step: int
     metric: tuple[str, float] | None
     writer: Writer
+    #: Whether training ends with it.
+    last: bool
 
 
 class Checkpointer:
@@ -101,10 +103,10 @@ class Checkpointer:
         self.settle(wait=True)
         partial, refusal = on_rank_zero(self.world, lambda: self._begin(state.step))
         if refusal is not None:
-            self._fail(state.step, refusal)
+            self._fail(state.step, refusal, last=last)
             return
         writer = Writer(Path(partial), self._contents(state, metric))
-        self._pending = _Pending(Path(partial), state.step, metric, writer)
+        self._pending = _Pending(Path(partial), state.step, metric, writer, last)
         if last or not self.train.save_in_background:
             self.settle(wait=True)
 
@@ -121,7 +123,7 @@ class Checkpointer:
             refusal = on_rank_zero(self.world, lambda: self._publish(pending, files))
         if refusal is not None:
             on_rank_zero(self.world, lambda: shutil.rmtree(pending.directory, ignore_errors=True))
-            self._fail(pending.step, refusal)
+            self._fail(pending.step, refusal, last=pending.last)
             return True
         self.last, self.failure = self.run.checkpoints / checkpoint_name(pending.step), None
         return True
@@ -202,9 +204,10 @@ class Checkpointer:
             console.warn(f"an old checkpoint could not be deleted ({refusal_of(error)})")
         return None
 
-    def _fail(self, step: int, refusal: str) -> None:
+    def _fail(self, step: int, refusal: str, *, last: bool) -> None:
         self.failure = f"the checkpoint of step {step} could not be saved ({refusal})"
-        self.run.say(f"{self.failure}; {self.fallback()}", console.warn)
+        outlook = "" if last else "; training goes on, and the next save tries again"
+        self.run.say(f"{self.failure}; {self.fallback()}{outlook}", console.warn)
 
 
 def averaged_weights(checkpoint: Checkpoint) -> dict[str, Tensor] | None:

@@ -44,6 +44,11 @@ def test_every_tensor_is_aligned_to_its_elements_and_the_file_says_that_it_is_of
         assert list(file.offset_keys()) == ["b", "c", "a"]
 
 
+def test_a_file_of_no_tensors_can_be_read(tmp_path):
+    write_tensors(tmp_path / "a.safetensors", {})
+    assert load_file(tmp_path / "a.safetensors") == {}
+
+
 def test_a_tensor_whose_memory_is_not_in_order_is_written_in_order(tmp_path):
     tensor = torch.arange(12.0).view(3, 4).T
     write_tensors(tmp_path / "a.safetensors", {"x": tensor})

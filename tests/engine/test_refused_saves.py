@@ -52,6 +52,7 @@ def test_a_full_disk_in_the_middle_costs_one_checkpoint_and_nothing_else(
     assert "the checkpoint of step 2 could not be saved (No space left on device: optimizer/rank-00000" in told[0]
     assert "there is no earlier checkpoint" in told[0]
     assert "the last good checkpoint is" in told[1]
+    assert told[1].endswith("training goes on, and the next save tries again")
     assert "step-00000004" in told[1]
     assert json.loads((tmp_path / "run/status.json").read_text())["state"] == "complete"
 
@@ -77,10 +78,13 @@ def test_status_says_that_a_save_failed_until_one_succeeds(toy, world, tmp_path,
     assert seen[5]["checkpoint"] == "checkpoints/step-00000004"
 
 
-def test_a_last_save_that_fails_ends_the_run_with_exit_1_and_the_last_good_checkpoint(toy, world, tmp_path, refuse):
+def test_a_last_save_that_fails_ends_the_run_with_exit_1_and_the_last_good_checkpoint(
+    toy, world, tmp_path, refuse, capsys
+):
     refuse(10)
     with pytest.raises(SaveError, match=r"step 10 could not be saved .*No space left") as failed:
         toy.train_toy(tmp_path / "run", toy.ToyTask(), world)
+    assert "training goes on" not in capsys.readouterr().err
     assert failed.value.exit_code == 1
     assert str(tmp_path / "run/checkpoints/step-00000005") in failed.value.hint
     status = json.loads((tmp_path / "run/status.json").read_text())
