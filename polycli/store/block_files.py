@@ -95,11 +95,10 @@ class Block:
     def _load(self, file: str) -> NDArray[Any]:
         path = self._folder / file
         try:
-            # An empty file cannot be mapped; numpy maps no array without elements either.
+            if path.stat().st_size != self._description.files[file].size:
+                raise StoreError(f"{path}: is not of the size that it was staged with", hint=_AGAIN)
             array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except ValueError:
-            array = np.load(path, allow_pickle=False)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise StoreError(f"{path}: cannot be read: {error}", hint=_AGAIN) from error
         return array
 
@@ -152,7 +151,10 @@ def read_block(folder: Path) -> Block | None:
 
 
 def _save(path: Path, values: NDArray[Any]) -> None:
+    values = np.ascontiguousarray(values)
     with path.open("wb") as file:
-        np.lib.format.write_array(file, np.ascontiguousarray(values), allow_pickle=False)
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(values))
+        # numpy's own way of writing does not say why a write came to an end, a full disk say.
+        file.write(values.reshape(-1).view(np.uint8).data)
         file.flush()
         os.fsync(file.fileno())

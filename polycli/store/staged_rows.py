@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from polycli.store.block_files import Block
 from polycli.store.columns import Column, Ragged, joined, select
-from polycli.store.hashing import hex_of
+from polycli.store.hashing import ROW_HASH_DIGITS, hex_of
 from polycli.store.manifest import LeftOut
 
 #: The columns that staging adds to each block: names of the rows, and hashes of their content.
@@ -27,30 +27,37 @@ class _Part(NamedTuple):
 class StagedRows:
     """Rows in the order of the blocks' keys; nothing is read but ids and hashes until a column is asked for."""
 
-    def __init__(self, parts: Sequence[_Part], duplicates: tuple[LeftOut, ...] = ()) -> None:
+    def __init__(
+        self,
+        parts: Sequence[_Part],
+        ids: list[str],
+        hashes: NDArray[np.uint8],
+        duplicates: tuple[LeftOut, ...] = (),
+    ) -> None:
         self._parts = [part for part in parts if part.mask.any()]
+        self.ids = ids
+        #: Content hashes, (rows, 16) bytes.
+        self.hashes = hashes
         #: What was left out because an earlier row has the same content.
         self.duplicates = duplicates
-        self.ids: list[str] = []
-        hashes = [np.empty((0, 16), dtype=np.uint8)]
-        for block, mask in self._parts:
-            self.ids += _strings(select(block.column(ROW_ID), mask))
-            hashes.append(_dense(select(block.column(ROW_HASH), mask)))
-        #: Content hashes, (rows, 16) bytes.
-        self.hashes: NDArray[np.uint8] = np.concatenate(hashes)
 
     @classmethod
     def of(
         cls, blocks: Mapping[str, Block], keep: Mapping[str, NDArray[np.bool_]], *, drop_duplicates: bool
     ) -> StagedRows:
         """The rows of all blocks, less those that a mask in `keep` leaves out; of equal rows the first is kept."""
-        parts = []
+        parts: list[_Part] = []
+        ids: list[str] = []
+        hashes = [np.empty((0, ROW_HASH_DIGITS // 2), dtype=np.uint8)]
         for key, block in blocks.items():
             mask = keep.get(key, np.ones(block.rows, dtype=np.bool_))
             if mask.shape != (block.rows,):
                 raise ValueError(f"block {key!r} has {block.rows} rows, its mask is {mask.shape}")
-            parts.append(_Part(block, mask))
-        rows = cls(parts)
+            if mask.any():
+                parts.append(_Part(block, mask))
+                ids += _strings(select(block.column(ROW_ID), mask))
+                hashes.append(_dense(select(block.column(ROW_HASH), mask)))
+        rows = cls(parts, ids, np.concatenate(hashes))
         return rows._without_duplicates() if drop_duplicates else rows
 
     def __len__(self) -> int:
@@ -104,7 +111,8 @@ class StagedRows:
             narrowed[numbers[mask[start : start + len(numbers)]]] = True
             parts.append(_Part(block, narrowed))
             start += len(numbers)
-        return StagedRows(parts, self.duplicates)
+        ids = [self.ids[row] for row in np.flatnonzero(mask).tolist()]
+        return StagedRows(parts, ids, self.hashes[mask], self.duplicates)
 
     def _without_duplicates(self) -> StagedRows:
         _, first, group = np.unique(self.hashes, axis=0, return_index=True, return_inverse=True)

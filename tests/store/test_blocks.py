@@ -2,7 +2,11 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
+import subprocess
+import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -244,6 +248,65 @@ def test_a_publish_that_dies_leaves_no_target_and_can_be_done_again(builder, mon
     assert not builder.work.exists()
     # A repeated call, as after a kill between the rename and the clearing, finds itself done.
     assert publish(BlockBuilder(builder.target, fingerprint=FINGERPRINT), range(0)) == builder.target
+
+
+@pytest.mark.parametrize("length", [0, 100, -1])
+def test_a_staged_file_that_was_cut_short_is_named(builder, length):
+    file = next(path for path in builder.work.glob("blocks/*/image.npy"))
+    file.write_bytes(file.read_bytes()[:length])
+    with pytest.raises(StoreError, match=r"image\.npy: is not of the size"):
+        list(builder.rows(["0", "1", "2"]).blocks("image"))
+
+
+FILL = """
+    import sys
+    from pathlib import Path
+    import numpy as np
+    from polycli.errors import PolycliError
+    from polycli.store.blocks import BlockBuilder, ColumnSpec
+    builder = BlockBuilder(Path(sys.argv[1]), fingerprint="f" * 64)
+    def stage(count):
+        for number in range(count):
+            values = np.random.default_rng(number).standard_normal((100, 100))
+            ids = [str(row) for row in range(100)]
+            builder.stage(str(number), {"values": values}, {}, ids=ids, content=("values",))
+    def publish(count):
+        rows = builder.rows([str(number) for number in range(count)], drop_duplicates=False)
+        splits = ["train"] * len(rows)
+        fields = {"family": "xval", "name": "x", "splits": splits, "split_rule": "", "statistics": {}}
+        builder.publish(rows, {"values": ColumnSpec()}, **fields)
+    for action, count in ((stage, 50), (publish, 7)):
+        try:
+            action(count)
+        except PolycliError as error:
+            print(error)
+        print("target exists:", builder.target.exists())
+    print("finished:", len(builder.missing([str(number) for number in range(50)])) <= 43)
+    (builder.target.parent / "ballast").unlink()
+    publish(7)
+    print("target exists:", builder.target.exists())
+"""
+
+
+def test_a_full_disk_is_named_while_staging_and_while_publishing_and_leaves_no_target(tmp_path):
+    """A real full disk: a file system of 1 MiB, in a namespace of its own, half of which can be freed later."""
+    if shutil.which("unshare") is None:
+        pytest.skip("needs unshare to mount a small file system")
+    mount = tmp_path / "small"
+    mount.mkdir()
+    inside = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    mounting = f"mount -t tmpfs -o size=1800k tmpfs {mount} && head -c 1000000 /dev/zero > {mount}/ballast"
+    if subprocess.run([*inside, mounting], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets no user mount a file system in a namespace")
+    script = tmp_path / "fill.py"
+    script.write_text(textwrap.dedent(FILL))
+    line = f"{mounting} && exec {sys.executable} {script} {mount / 'a.zarr'}"
+    ran = subprocess.run([*inside, line], capture_output=True, text=True, check=False, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.count("the disk is full") == 2
+    exists = [line.endswith("True") for line in ran.stdout.splitlines() if line.startswith("target exists")]
+    assert exists == [False, False, True]
+    assert "finished: True" in ran.stdout
 
 
 def test_another_build_does_not_overwrite_a_store(builder):
