@@ -72,6 +72,28 @@ def test_every_window_is_seen_once_before_any_is_seen_twice(stores):
     assert {name.split("@")[0] for name in seen} == {f"swe/{row:04d}" for row in range(4)}
 
 
+def test_a_store_of_fewer_windows_than_a_global_batch_repeats_them_evenly_on_every_rank(store_factory):
+    tiny = open_store(store_factory("tiny", splits=("train",), frames=6))  # one trajectory, 3 windows of 3 + 1 frames
+    batches = MixtureBatches([tiny], recipe(train={"global_batch_size": 16}))
+
+    for size in (1, 2, 4):
+        seen = Counter(name for step in range(3) for name in samples(batches, step, size))
+        assert len(seen) == 3
+        assert set(seen.values()) == {16}
+
+
+def test_the_rehearsal_has_a_whole_micro_batch_of_every_dataset_however_small(stores, store_factory):
+    tiny = open_store(store_factory("tiny", splits=("train",), frames=4))  # a single window
+    found = MixtureBatches([*stores, tiny], recipe(data={"micro_batch_size": {"reaction": 1}})).one_of_each()
+
+    assert sorted((batch.samples[0].split("/")[0], len(batch.samples)) for batch in found) == [
+        ("reaction", 1),
+        ("swe", 2),
+        ("tiny", 2),
+    ]
+    assert all(batch.load()["fields"].shape[0] == len(batch.samples) for batch in found)
+
+
 def test_datasets_are_drawn_in_proportion_to_their_weights(stores):
     batches = MixtureBatches(stores, recipe(data={"weights": {"swe": 3.0}}))
 
