@@ -83,17 +83,19 @@ def run_sweep(
     """Sweep the first records that have both numbers; None where no record has.
 
     Raises:
-        RecipeError: a key path does not exist, or stands more than once in a record.
+        RecipeError: a key path does not exist, or is a pattern where one number is to be varied.
     """
     if section.vary is None:
         return None
     refuse_unknown([section.vary], records.key_paths, where="sweep.vary")
     refuse_unknown(section.predict, records.key_paths, where="sweep.predict")
-    varied = records.number_keys == np.flatnonzero([path == section.vary for path in records.key_paths])[:, None]
-    if not varied.any():
+    if section.vary not in records.key_paths:
         raise RecipeError(f"sweep.vary: {section.vary} must be one key path, a pattern cannot be varied")
+    varied = records.number_keys == records.key_paths.index(section.vary)
+    if not varied.any():
+        return None
     known = statistics.get(section.vary)
-    numbers = records.numbers[varied[0]]
+    numbers = records.numbers[varied]
     low = section.low if section.low is not None else (known.min if known else float(numbers.min()))
     high = section.high if section.high is not None else (known.max if known else float(numbers.max()))
     values = np.linspace(low, high, section.points)
@@ -104,7 +106,7 @@ def run_sweep(
     swept = 0
     for row in range(len(records)):
         place = records.numbers_of(row)
-        own, asked = np.flatnonzero(varied[0][place]), np.flatnonzero(wanted[place])
+        own, asked = np.flatnonzero(varied[place]), np.flatnonzero(wanted[place])
         if len(own) != 1 or not len(asked):
             continue
         answers = _answers(filler, records.select([row]), int(own[0]), wanted[place], values)

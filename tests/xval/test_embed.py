@@ -1,0 +1,114 @@
+"""`polycli embed xval`: vectors of records and of numbers, with the ids and key paths that they belong to."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+import zarr
+
+from polycli.__main__ import run as command_line
+from polycli.checkpoints.exported import ModelDescription, write_model
+from polycli.errors import UserError
+from polycli.requests import EmbedRequest
+from polycli.xval import embed
+from polycli.xval.model import Numformer
+from polycli.xval.sections import ModelSection
+from polycli.xval.store import open_records
+from polycli.xval.structure import NUM
+from polycli.xval.tokenization import describe_tokenization, tokenization_for
+
+
+@pytest.fixture
+def model(tmp_path, planets):
+    section = ModelSection(embed_dim=16, num_heads=2, blocks=1, feed_forward=32, context=256, dropout=0.0)
+    tokenization = tokenization_for(section, None, [open_records(planets)])
+    torch.manual_seed(0)
+    network = Numformer(section, tokenization.tokens).eval()
+    description = ModelDescription(
+        family="xval",
+        verb="pretrain",
+        version="0",
+        step=7,
+        model=section.model_dump(mode="json"),
+        **describe_tokenization(tokenization),
+    )
+    (tmp_path / "model").mkdir()
+    write_model(tmp_path / "model", network.state_dict(), description)
+    return network
+
+
+def run(tmp_path, data, output, *overrides, **options):
+    checkpoint = tmp_path / "model" / "model.safetensors"
+    request = EmbedRequest(
+        checkpoint=checkpoint, data=(data,), output=tmp_path / output, overrides=overrides, json=True, **options
+    )
+    return embed.run(request)
+
+
+def by_hand(model, record):
+    """One record without padding: its tokens' vectors."""
+    ids, numbers = record.token_ids.astype(np.int64), np.ones(len(record.token_ids), dtype=np.float32)
+    numbers[ids == NUM] = record.numbers
+    with torch.no_grad():
+        return model.encode(torch.tensor(ids)[None], torch.tensor(numbers)[None])[0].numpy(), np.flatnonzero(ids == NUM)
+
+
+def test_vectors_are_those_of_each_record_alone(tmp_path, model, planets):
+    found = run(tmp_path, planets, "out.parquet", "batch_records=7", split="test")
+    store = open_records(planets)
+    rows = store.rows("test")
+    records, numbers = pq.read_table(tmp_path / "out.parquet"), pq.read_table(tmp_path / "out.numbers.parquet")
+    assert (found["records"], found["numbers"]) == (len(rows), numbers.num_rows)
+    assert records["record_id"].to_pylist() == store.row_ids(rows)
+    vectors = np.array(records["vector"].to_pylist())
+    of_record = np.array(numbers["record"].to_pylist())
+    for place, row in enumerate(rows):
+        record = store.read([row])
+        tokens, slots = by_hand(model, record)
+        np.testing.assert_allclose(vectors[place], tokens.mean(axis=0), atol=1e-5)
+        mine = numbers.take(np.flatnonzero(of_record == place))
+        assert mine["record_id"].to_pylist() == [record.ids[0]] * len(slots)
+        assert mine["key_path"].to_pylist() == [record.key_paths[key] for key in record.number_keys]
+        np.testing.assert_array_equal(mine["value"].to_numpy(), record.numbers)
+        np.testing.assert_allclose(np.array(mine["vector"].to_pylist()), tokens[slots], atol=1e-5)
+    origin = json.loads(records.schema.metadata[b"polycli"])
+    assert origin["model_hash"] == found["model_hash"]
+
+
+def test_zarr_holds_the_same(tmp_path, model, planets):
+    run(tmp_path, planets, "out.parquet", "keys=[description.planet*.a]", split="test")
+    run(tmp_path, planets, "out.zarr", "keys=[description.planet*.a]", "batch_records=5", split="test")
+    group = zarr.open_group(tmp_path / "out.zarr", mode="r")
+    records, numbers = pq.read_table(tmp_path / "out.parquet"), pq.read_table(tmp_path / "out.numbers.parquet")
+    np.testing.assert_allclose(group["vectors"][:], np.array(records["vector"].to_pylist()), atol=1e-5)
+    text, offsets = bytes(group["record_id"][:]), group["record_id_offsets"][:]
+    ids = [text[start:stop].decode() for start, stop in pairwise(offsets)]
+    assert ids == records["record_id"].to_pylist()
+    np.testing.assert_array_equal(group["number_record"][:], numbers["record"].to_numpy())
+    np.testing.assert_array_equal(group["number_value"][:], numbers["value"].to_numpy())
+    paths = group.attrs["key_paths"]
+    found = [paths[key] for key in group["number_key"][:]]
+    assert found == numbers["key_path"].to_pylist()
+    assert set(found) == {"description.planet0.a", "description.planet1.a", "description.planet2.a"}
+    np.testing.assert_allclose(group["number_vectors"][:], np.array(numbers["vector"].to_pylist()), atol=1e-5)
+
+
+def test_records_alone_are_enough_and_files_are_not_replaced(tmp_path, model, planets):
+    run(tmp_path, planets, "out.parquet", "numbers=false", split="test")
+    assert not (tmp_path / "out.numbers.parquet").exists()
+    with pytest.raises(UserError, match="exists already"):
+        run(tmp_path, planets, "out.parquet")
+    with pytest.raises(UserError, match="the suffix says the format"):
+        run(tmp_path, planets, "out.npy")
+
+
+def test_files_of_json_are_embedded_by_the_command(tmp_path, model, capsys):
+    (tmp_path / "in.jsonl").write_text('{"description": {"stepsize": 0.5}, "data": [[1.0, null]]}\n{"data": []}\n')
+    line = ["embed", "xval", "--checkpoint", str(tmp_path / "model"), "--data", str(tmp_path / "in.jsonl")]
+    assert command_line([*line, "--output", str(tmp_path / "out.parquet")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'out.parquet'}\n"
+    assert pq.read_table(tmp_path / "out.parquet")["record_id"].to_pylist() == ["in.jsonl:1", "in.jsonl:2"]
+    assert pq.read_table(tmp_path / "out.numbers.parquet")["value"].to_pylist() == [0.5, 1.0]

@@ -1,0 +1,212 @@
+"""`polycli predict xval`: the same records come back, with numbers where nulls were and everything else as it was."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from polycli.__main__ import run as command_line
+from polycli.checkpoints.exported import ModelDescription, write_model
+from polycli.errors import RecipeError, SourceError, UserError
+from polycli.requests import PredictRequest
+from polycli.xval import predict
+from polycli.xval.filled import Answer, fill_in
+from polycli.xval.filling import Filler
+from polycli.xval.keypaths import KeyPatterns
+from polycli.xval.model import Numformer
+from polycli.xval.sections import ModelSection
+from polycli.xval.store import open_records
+from polycli.xval.tokenization import describe_tokenization, tokenization_for
+from polycli.xval.values import FreeText, NumberLiteral
+
+SIZES = {"embed_dim": 16, "num_heads": 2, "blocks": 1, "feed_forward": 32, "context": 64, "dropout": 0.0}
+
+
+@pytest.fixture(scope="session")
+def stars(records_store):
+    generator = np.random.default_rng(0)
+    values = [
+        {"name": f"star {place}", "mass": float(mass), "radii": [float(mass) ** 0.8, 2.0], "year": 2000 + place}
+        for place, mass in enumerate(generator.uniform(0.5, 2, 60))
+    ]
+    return records_store(values, "stars", "text_keys=[year]", "scaling.default=affine")
+
+
+@pytest.fixture
+def model(tmp_path, stars):
+    def save(**section):
+        section = ModelSection(**{**SIZES, "quantiles": (0.1, 0.5, 0.9), **section})
+        tokenization = tokenization_for(section, None, [open_records(stars)])
+        torch.manual_seed(0)
+        network = Numformer(section, tokenization.tokens).eval()
+        description = ModelDescription(
+            family="xval",
+            verb="pretrain",
+            version="0",
+            step=7,
+            model=section.model_dump(mode="json"),
+            **describe_tokenization(tokenization),
+        )
+        (tmp_path / "model").mkdir(exist_ok=True)
+        write_model(tmp_path / "model", network.state_dict(), description)
+        return Filler(network, tokenization, decoding="valid")
+
+    return save
+
+
+def run(tmp_path, data, output="out.jsonl", *overrides, **options):
+    checkpoint = tmp_path / "model" / "model.safetensors"
+    request = PredictRequest(
+        checkpoint=checkpoint, data=(data,), output=tmp_path / output, overrides=overrides, json=True, **options
+    )
+    return predict.run(request)
+
+
+def write_lines(path, values):
+    path.write_text("".join(json.dumps(value) + "\n" for value in values))
+    return path
+
+
+RECORDS = [
+    {"name": "é Cen", "mass": None, "radii": [1.5, None], "year": 1999, "note": None},
+    {"name": "Sun", "mass": 1.0, "radii": [1.0, 2.0], "year": 2001, "note": "known"},
+    {"mass": 0.7},
+]
+
+
+def test_nulls_become_numbers_and_all_else_stays(tmp_path, model):
+    filler = model()
+    found = run(tmp_path, write_lines(tmp_path / "in.jsonl", RECORDS))
+    assert (found["records"], found["filled"]) == (3, 2)
+    assert found["interval"] == pytest.approx(0.8)
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    filled = [line.pop("_filled") for line in lines]
+    assert lines[1:] == RECORDS[1:]
+    assert filled[1:] == [{}, {}]
+    # Where the model has learned no number, a null stays what it is.
+    assert lines[0]["note"] is None
+    assert {key: lines[0][key] for key in ("name", "year")} == {"name": "é Cen", "year": 1999}
+    assert set(filled[0]) == {"/mass", "/radii/1"}
+    for pointer, value in (("/mass", lines[0]["mass"]), ("/radii/1", lines[0]["radii"][1])):
+        entry = filled[0][pointer]
+        assert entry["value"] == value
+        assert entry["interval"][0] < entry["interval"][1]
+    assert filled[0]["/radii/1"]["key_path"] == "radii"
+    assert filler.tokenization.language.key_paths == ("mass", "radii")
+
+
+def test_answers_do_not_depend_on_the_batch(tmp_path, model):
+    model()
+    data = write_lines(tmp_path / "in.jsonl", RECORDS * 5)
+    run(tmp_path, data)
+    run(tmp_path, data, "two.jsonl", "batch_records=2")
+    one, two = (
+        [json.loads(line) for line in (tmp_path / name).read_text().splitlines()] for name in ("out.jsonl", "two.jsonl")
+    )
+    for first, second in zip(one, two, strict=True):
+        assert first.keys() == second.keys()
+        if first.get("_filled"):
+            assert first["mass"] == pytest.approx(second["mass"], abs=1e-5)
+
+
+def test_csv_in_and_csv_out(tmp_path, model):
+    model()
+    (tmp_path / "in.csv").write_text("name,mass (kg)\nSun,\nSirius,2.5\n")
+    found = run(tmp_path, tmp_path / "in.csv", "out.csv")
+    assert found["filled"] == 1
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == ["Sun", "Sirius"]
+    assert float(rows[0]["mass_low"]) < float(rows[0]["mass_high"])
+    assert np.isfinite(float(rows[0]["mass (kg)"]))
+    assert rows[1]["mass (kg)"] == "2.5"
+    assert [row["_filled"] for row in rows] == ["mass", ""]
+
+
+def test_an_array_of_json_is_one(tmp_path, model):
+    model()
+    run(tmp_path, write_lines(tmp_path / "in.jsonl", RECORDS), "out.json")
+    assert len(json.loads((tmp_path / "out.json").read_text())) == 3
+
+
+def test_records_of_a_store_are_filled_too(tmp_path, model, stars):
+    model()
+    found = run(tmp_path, stars, split="train", limit=4)
+    assert found["records"] == 4
+    first = json.loads((tmp_path / "out.jsonl").read_text().splitlines()[0])
+    assert first["_filled"] == {}
+    assert isinstance(first["year"], int)
+
+
+@pytest.mark.parametrize("encoding", ["p1000", "xval"])
+@pytest.mark.parametrize("causal", [False, True])
+def test_every_kind_of_model_fills_in(tmp_path, model, encoding, causal):
+    model(encoding=encoding, causal=causal, quantiles=())
+    run(tmp_path, write_lines(tmp_path / "in.jsonl", RECORDS))
+    first = json.loads((tmp_path / "out.jsonl").read_text().splitlines()[0])
+    assert np.isfinite(first["mass"])
+    assert np.isfinite(first["radii"][1])
+    assert first["_filled"]["/mass"]["interval"] is None
+
+
+def test_a_causal_model_goes_on_from_its_own_answers(tmp_path, model):
+    filler = model(causal=True, quantiles=())
+    run(tmp_path, write_lines(tmp_path / "in.jsonl", RECORDS[:1]))
+    first = json.loads((tmp_path / "out.jsonl").read_text())
+    own = {**RECORDS[0], "mass": first["mass"]}
+    run(tmp_path, write_lines(tmp_path / "again.jsonl", [own]), "again_out.jsonl")
+    second = json.loads((tmp_path / "again_out.jsonl").read_text())
+    assert second["radii"][1] == pytest.approx(first["radii"][1], abs=1e-5)
+    assert filler.model.section.causal
+
+
+def test_only_the_keys_that_are_asked_for(tmp_path, model):
+    model()
+    found = run(tmp_path, write_lines(tmp_path / "in.jsonl", RECORDS), "out.jsonl", "keys=[radii]")
+    assert found["filled"] == 1
+    with pytest.raises(RecipeError, match="no key path of the data fits 'radius'"):
+        run(tmp_path, tmp_path / "in.jsonl", "two.jsonl", "keys=[radius]")
+
+
+def test_what_cannot_be_done_is_refused_and_nothing_is_written(tmp_path, model):
+    model()
+    data = write_lines(tmp_path / "in.jsonl", RECORDS)
+    with pytest.raises(UserError, match=r"the suffix says the format"):
+        run(tmp_path, data, "out.txt")
+    write_lines(tmp_path / "bad.jsonl", [{"mass": 1.0}]).open("a").write("{oops\n")
+    with pytest.raises(SourceError, match=r"bad.jsonl, line 2"):
+        run(tmp_path, tmp_path / "bad.jsonl")
+    write_lines(tmp_path / "long.jsonl", [{"mass": 1.0}, {"radii": [1.0] * 100}])
+    with pytest.raises(SourceError, match=r"long.jsonl:2: a record of \d+ tokens, the model reads 64"):
+        run(tmp_path, tmp_path / "long.jsonl")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith((".", "out"))) == []
+    run(tmp_path, data)
+    with pytest.raises(UserError, match="exists already"):
+        run(tmp_path, data)
+
+
+def test_the_command_names_its_output(tmp_path, model, capsys):
+    model()
+    data = write_lines(tmp_path / "in.jsonl", RECORDS)
+    line = ["predict", "xval", "--checkpoint", str(tmp_path / "model"), "--data", str(data)]
+    assert command_line([*line, "--output", str(tmp_path / "out.jsonl")]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{tmp_path / 'out.jsonl'}\n"
+    assert "3 records, 2 numbers filled in" in captured.err
+
+
+def test_answers_are_put_in_the_order_of_the_walk():
+    value = {
+        "a~b": [None, {"x/y": None}],
+        "t": FreeText("m = 5"),
+        "n": NumberLiteral("1e400"),
+        "z": float("nan"),
+        "k": None,
+    }
+    answers = iter([Answer(1.0, None), Answer(2.0, (1.5, 2.5)), Answer(3.0, None)])
+    found = fill_in("r", value, answers, KeyPatterns(["a~b", "a~b.x/y", "z"]), {"a~b*": "kg"})
+    assert found.value == {"a~b": [1.0, {"x/y": 2.0}], "t": "m = 5", "n": "1e400", "z": 3.0, "k": None}
+    assert [item.pointer for item in found.filled] == ["/a~0b/0", "/a~0b/1/x~1y", "/z"]
+    assert [item.unit for item in found.filled] == ["kg", None, None]
