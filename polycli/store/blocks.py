@@ -236,11 +236,12 @@ def _check_columns(key: str, columns: Mapping[str, Column], rows: int) -> None:
 def _write(tree: Path, rows: StagedRows, label: str, spec: ColumnSpec, row_axis: str) -> dict[str, ArrayInfo]:
     """Stream one column to its array, or two where its rows differ in length."""
     (first,) = next(rows.blocks(label)).values()
-    kind, dtype, rest = type(first), _values(first).dtype, _values(first).shape[1:]
+    # A staged column is memory-mapped, one that a mask has cut is not: both are dense all the same.
+    ragged, dtype, rest = isinstance(first, Ragged), _values(first).dtype, _values(first).shape[1:]
     total, lengths = 0, []
     for block in rows.blocks(label):
         column = block[label]
-        if (type(column), _values(column).dtype, _values(column).shape[1:]) != (kind, dtype, rest):
+        if (isinstance(column, Ragged), _values(column).dtype, _values(column).shape[1:]) != (ragged, dtype, rest):
             raise StoreError(
                 f"column {label!r} is {_values(column).dtype} {_values(column).shape[1:]} in one block, "
                 f"{dtype} {rest} was expected from the first"
@@ -248,7 +249,6 @@ def _write(tree: Path, rows: StagedRows, label: str, spec: ColumnSpec, row_axis:
         total += len(_values(column))
         if isinstance(column, Ragged):
             lengths.append(column.lengths)
-    ragged = issubclass(kind, Ragged)
     axis = f"{label}_value" if ragged else row_axis
     names = spec.dims or tuple(f"{label}_{number}" for number in range(1, 1 + len(rest)))
     layout = ArrayLayout.of_rows(
