@@ -52,7 +52,8 @@ class NamedRows(StagedRows):
     """Staged rows whose tokens and key paths are those of the store that they become."""
 
     def __init__(self, rows: StagedRows, names: Names) -> None:
-        super().__init__(rows._parts, rows.duplicates)  # noqa: SLF001  # its own base class
+        # The same rows, seen through names: nothing is read again.
+        vars(self).update(vars(rows))
         self._names = names
 
     def blocks(self, *names: str) -> Iterator[dict[str, Column]]:

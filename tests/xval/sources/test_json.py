@@ -1,0 +1,166 @@
+"""JSON lines and JSON files, as people write them, well and badly."""
+
+import json
+import math
+
+import pytest
+
+from polycli.errors import SourceError
+from polycli.xval.recipe import PrepareRecipe
+from polycli.xval.sources import lines as lines_module
+from polycli.xval.sources.json import JsonSource
+from polycli.xval.values import NumberLiteral
+
+RECIPE = PrepareRecipe(family="xval", verb="prepare")
+
+
+def load(kept, *paths, limit=None, recipe=RECIPE):
+    opened = JsonSource().open(paths, recipe, limit)
+    for block in opened.blocks:
+        block.load(kept)
+    return opened
+
+
+def test_each_line_is_a_record_named_by_file_and_line(tmp_path, kept):
+    text = '\ufeff{"a": 1.5, "b": [null, true]}\r\n\n  \n[1, 2]\n"text\u2028"\n'
+    (tmp_path / "x.jsonl").write_text(text, encoding="utf-8")
+    load(kept, tmp_path / "x.jsonl")
+    assert kept.records == {"x.jsonl:1": {"a": 1.5, "b": [None, True]}, "x.jsonl:4": [1, 2], "x.jsonl:5": "text\u2028"}
+    assert kept.counts == {"empty lines": 2}
+    assert kept.length == len(text) - 1  # all but the byte order mark
+
+
+def test_objects_are_records_and_arrays_are_records_each(tmp_path, kept):
+    folder = tmp_path / "in"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep/one.json").write_text('{"a":\n 1}')
+    (folder / "many.json").write_text('[{"a": 2}, {"a": 3}]')
+    (folder / "lines.ndjson").write_text('{"a": 4}')
+    (folder / "notes.txt").write_text("not data")
+    opened = load(kept, folder)
+    assert opened.file_names == ("deep/one.json", "lines.ndjson", "many.json")
+    assert {name: value["a"] for name, value in kept.records.items()} == {
+        "deep/one.json": 1,
+        "many.json:1": 2,
+        "many.json:2": 3,
+        "lines.ndjson:1": 4,
+    }
+
+
+def test_blocks_are_cut_at_lines_and_hold_every_line_once(tmp_path, kept, monkeypatch):
+    monkeypatch.setattr(lines_module, "BLOCK_BYTES", 64)
+    (tmp_path / "x.jsonl").write_text(
+        "".join(f'{{"n": {n}, "pad": "{"x" * (n % 90)}"}}\n' for n in range(200)).rstrip()
+    )
+    opened = load(kept, tmp_path / "x.jsonl")
+    assert len(opened.blocks) > 20
+    assert len({block.key for block in opened.blocks}) == len(opened.blocks)
+    assert [value["n"] for value in kept.records.values()] == list(range(200))
+    assert list(kept.records) == [f"x.jsonl:{line}" for line in range(1, 201)]
+
+
+def test_a_limit_keeps_the_first_records(tmp_path, kept):
+    (tmp_path / "a.jsonl").write_text("1\n2\n3\n")
+    (tmp_path / "b.jsonl").write_text("4\n5\n")
+    (tmp_path / "c.json").write_text("[6, 7, 8]")
+    load(kept, tmp_path, limit=6)
+    assert list(kept.records.values()) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("content", "place", "problem"),
+    [
+        (b'{"a": 1}\n{"a": 1,}\n', "line 2, column 9", "Expecting property name"),
+        (b'{"a": 1}\n\n{"a": }\n', "line 3, column 7", "Expecting value"),
+        (b"{'a': 1}\n", "line 1, column 2", "Expecting property name"),
+        (b'{"a": 01}\n', "line 1, column 8", "Expecting ',' delimiter"),
+        (b'{"a": 1} {"a": 2}\n', "line 1, column 10", "Extra data"),
+        (b'{"a": "cut', "line 1, column 7", "Unterminated string"),
+        (b'{"a": 1}\n{"a": "\xe9"}\n', "line 2, column 8", "byte 0xe9 is not UTF-8"),
+    ],
+)
+def test_malformed_lines_are_named_with_file_line_and_column(tmp_path, kept, content, place, problem):
+    (tmp_path / "x.jsonl").write_bytes(content)
+    with pytest.raises(SourceError) as caught:
+        load(kept, tmp_path / "x.jsonl")
+    assert caught.value.message.startswith(f"x.jsonl, {place}: ")
+    assert problem in caught.value.message
+
+
+def test_malformed_files_are_named_likewise_and_lines_in_a_json_file_get_a_hint(tmp_path, kept):
+    (tmp_path / "x.json").write_text('{"a": 1,\n "b" 2}')
+    with pytest.raises(SourceError, match=r"x.json, line 2, column 6: malformed JSON: Expecting ':' delimiter"):
+        load(kept, tmp_path / "x.json")
+    (tmp_path / "y.json").write_text('{"a": 1}\n{"a": 2}\n')
+    with pytest.raises(SourceError, match=r"y.json, line 2, column 1.*name the file .jsonl"):
+        load(kept, tmp_path / "y.json")
+
+
+@pytest.mark.parametrize("name", ["empty.jsonl", "empty.json", "blank.json"])
+def test_empty_files_are_refused(tmp_path, kept, name):
+    (tmp_path / name).write_text(" \n" if name.startswith("blank") else "")
+    with pytest.raises(SourceError, match=f"{name}: the file is empty"):
+        load(kept, tmp_path / name)
+
+
+def test_no_files_are_refused(tmp_path, kept):
+    with pytest.raises(SourceError, match="there is no --input"):
+        load(kept)
+    with pytest.raises(SourceError, match=r"there is no file with the suffix .jsonl or .ndjson or .json"):
+        load(kept, tmp_path)
+
+
+def test_numbers_beyond_float64_are_kept_as_they_were_written(tmp_path, kept):
+    long = "1" * 5000
+    (tmp_path / "x.jsonl").write_text(
+        f'{{"a": 1e400, "b": -1E-400, "c": 0e-999, "d": {long}, "e": 12345678901234567890, "f": 1e-300}}\n'
+        f'{{"a": "e400", "b": 0.{"0" * 400}1, "c": 1{"0" * 400}.0}}\n'
+    )
+    load(kept, tmp_path / "x.jsonl")
+    first, second = kept.records.values()
+    assert first == {
+        "a": NumberLiteral("1e400"),
+        "b": NumberLiteral("-1E-400"),
+        "c": 0.0,
+        "d": NumberLiteral(long),
+        "e": 12345678901234567890,
+        "f": 1e-300,
+    }
+    assert second["a"] == "e400"
+    assert (type(second["b"]), type(second["c"])) == (NumberLiteral, NumberLiteral)
+
+
+def test_nan_and_infinity_are_read_though_they_are_no_json(tmp_path, kept):
+    (tmp_path / "x.jsonl").write_text("[NaN, Infinity, -Infinity, 1]\n")
+    load(kept, tmp_path / "x.jsonl")
+    (values,) = kept.records.values()
+    assert math.isnan(values[0])
+    assert values[1:] == [math.inf, -math.inf, 1]
+
+
+def test_a_second_key_of_the_same_name_rejects_its_record_and_no_other(tmp_path, kept):
+    (tmp_path / "x.jsonl").write_text('{"a": {"b": 1, "b": 2}}\n{"a": 1}\n')
+    load(kept, tmp_path / "x.jsonl")
+    assert kept.rejected == {"x.jsonl:1": "the key 'b' stands twice in one object"}
+    assert list(kept.records) == ["x.jsonl:2"]
+
+
+def test_a_record_nested_too_deeply_is_rejected(tmp_path, kept):
+    (tmp_path / "x.jsonl").write_text("[" * 100_000 + "]" * 100_000 + "\n[1]\n")
+    load(kept, tmp_path / "x.jsonl")
+    assert kept.rejected == {"x.jsonl:1": "is nested too deeply"}
+    assert kept.records == {"x.jsonl:2": [1]}
+
+
+def test_records_may_name_themselves(tmp_path, kept):
+    (tmp_path / "x.jsonl").write_text('{"meta": {"id": 17}}\n{"meta": {"id": "b"}}\n{"meta": {}}\n')
+    recipe = PrepareRecipe(family="xval", verb="prepare", json_lines={"id_key": "meta.id"})
+    load(kept, tmp_path / "x.jsonl", recipe=recipe)
+    assert list(kept.records) == ["17", "b", "x.jsonl:3"]
+
+
+def test_values_are_those_of_pythons_own_reader(tmp_path, kept):
+    values = [{"a": [0.1, -0.0, 1e22, 123456789.123456789], "é": {"x": "\u2603\n"}}, [], {}, [[]], -0, 5e-324]
+    (tmp_path / "x.jsonl").write_text("\n".join(json.dumps(value) for value in values))
+    load(kept, tmp_path / "x.jsonl")
+    assert repr(list(kept.records.values())) == repr([json.loads(json.dumps(value)) for value in values])
