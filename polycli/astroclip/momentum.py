@@ -21,7 +21,6 @@ from polycli.astroclip.model import AstroClip
 from polycli.astroclip.objectives import Objective, Outcome, input_view
 from polycli.astroclip.sections import AugmentationSection
 from polycli.astroclip.training_recipe import MocoSection
-from polycli.engine.backend import gathered
 from polycli.engine.task import Batch
 
 
@@ -99,9 +98,8 @@ class MomentumContrast(Objective):
             for name, module in self._trained().items()
             for own, _ in module.named_parameters()
         ]
-        with gathered(list(trained)):
-            for follower, parameter in zip(followers, trained, strict=True):
-                follower.lerp_(parameter.detach(), 1 - self.section.momentum)
+        for follower, parameter in zip(followers, trained, strict=True):
+            follower.lerp_(_whole(parameter), 1 - self.section.momentum)
 
     @torch.no_grad()
     def _enqueue(self) -> None:
@@ -124,6 +122,18 @@ def _frozen_copy(modules: nn.ModuleDict) -> nn.ModuleDict:
             delattr(module, name)
             module.register_buffer(name, parameter.detach().clone())
     return copied
+
+
+def _whole(parameter: nn.Parameter) -> Tensor:
+    """A parameter's values, also where ZeRO 3 has sharded it.
+
+    DeepSpeed's own way to gather is not used: in a forward pass it may be fetching the same parameter ahead.
+    """
+    shard: Tensor | None = getattr(parameter, "ds_tensor", None)
+    if shard is None:
+        return parameter.detach()
+    shape = getattr(parameter, "ds_shape", parameter.shape)
+    return gather_in_rank_order(shard.detach().flatten())[: shape.numel()].view(shape)
 
 
 def _first_and_last(batch: Batch) -> tuple[bool, bool]:

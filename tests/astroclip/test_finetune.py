@@ -1,0 +1,170 @@
+"""Properties from embeddings: heads that learn, encoders that stay or move, few objects, and what is refused."""
+
+import json
+
+import pytest
+import torch
+
+from polycli.astroclip import finetune, load_model
+from polycli.astroclip.model import AstroClip
+from polycli.astroclip.objectives import PropertyFit
+from polycli.astroclip.sections import (
+    AugmentationSection,
+    HeadSection,
+    ImageSection,
+    ModelSection,
+    PropertySection,
+    SpectrumSection,
+)
+from polycli.checkpoints.exported import ModelDescription, write_model
+from polycli.errors import CheckpointError, RecipeError, StoreError, UserError
+from polycli.requests import TrainRequest
+
+RECIPE = """
+family: astroclip
+verb: finetune
+model: {properties: {modalities: [spectrum], regression: [redshift], hidden: [16], dropout: 0.0}}
+data: {validation_objects: 4, workers: 0}
+optim: {learning_rate: 3.0e-2, weight_decay: 0.0}
+schedule: {name: constant}
+train: {steps: 80, global_batch_size: 8, micro_batch_size: 8, seed: 5, validate_every: 40, checkpoint_every: 80}
+log: {every: 1}
+"""
+SECTION = ModelSection(
+    image=ImageSection(size=48, embed_dim=16, depth=1, num_heads=2, layer_scale=0.1),
+    spectrum=SpectrumSection(embed_dim=16, depth=1, num_heads=2, section_length=60, section_step=40),
+    heads=HeadSection(embed_dim=8, num_heads=2),
+)
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(RECIPE, encoding="utf-8")
+    return str(path)
+
+
+def export(folder, section):
+    torch.manual_seed(0)
+    folder.mkdir()
+    description = ModelDescription(
+        family="astroclip", verb="pretrain", version="0", step=1, model=section.model_dump(mode="json")
+    )
+    write_model(folder, AstroClip(section).state_dict(), description)
+    return folder
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """An aligned pair of small random encoders, as `polycli export` leaves one."""
+    return export(tmp_path / "aligned", SECTION)
+
+
+def tune(recipe, store, checkpoint, output, *overrides, **options):
+    return finetune.run(
+        TrainRequest(recipe=recipe, data=(store,), checkpoint=checkpoint, output=output, overrides=overrides, **options)
+    )
+
+
+def losses_of(run):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [line["loss"] for line in lines if line["kind"] == "train"]
+
+
+def test_a_head_learns_its_objects_and_the_encoders_stay(recipe, mock_store, checkpoint, tmp_path):
+    tune(recipe, mock_store, checkpoint, tmp_path / "run")
+
+    losses = losses_of(tmp_path / "run")
+    assert sum(losses[-5:]) < 0.4 * sum(losses[:5])
+    before, after = load_model(checkpoint).state_dict(), load_model(tmp_path / "run").state_dict()
+    kept = [name for name in after if not name.startswith("properties.")]
+    assert kept
+    assert not any(name.startswith("image_encoder") for name in kept)  # the head sees spectra alone
+    assert all(torch.equal(after[name], before[name]) for name in kept)
+
+
+def test_encoders_train_where_the_recipe_says_so(recipe, mock_store, checkpoint, tmp_path):
+    modalities = "model.properties.modalities=[image, spectrum]"
+    tune(recipe, mock_store, checkpoint, tmp_path / "run", "freeze=false", "train.steps=2", modalities)
+
+    before, after = load_model(checkpoint).state_dict(), load_model(tmp_path / "run").state_dict()
+    moved = {name for name, value in before.items() if not torch.equal(after[name], value)}
+    assert any(name.startswith("image_encoder.backbone.blocks") for name in moved)
+    assert any(name.startswith("spectrum_encoder.cross_attention") for name in moved)
+    # What no vector depends on is not worn away by weight decay.
+    assert "image_encoder.backbone.pos_embed" not in moved
+    assert "spectrum_encoder.backbone.head.weight" not in moved
+
+
+def test_a_limit_trains_on_so_many_and_says_which(recipe, mock_store, checkpoint, tmp_path):
+    tune(recipe, mock_store, checkpoint, tmp_path / "run", "train.steps=2", limit=8)
+
+    data = json.loads((tmp_path / "run" / "data.json").read_text())
+    assert data["mock"]["training"] == 8
+
+
+def test_quantiles_come_out_in_order_and_classes_as_probabilities(recipe, mock_store, checkpoint, tmp_path):
+    tune(
+        recipe, mock_store, checkpoint, tmp_path / "run", "train.steps=2",
+        "model.properties.quantiles=[0.16, 0.5, 0.84]", "model.properties.classification={morphology: []}",
+    )  # fmt: skip
+
+    model = load_model(tmp_path / "run")
+    found = model.predict_properties(flux=torch.randn(3, 7781))
+    assert (found["redshift"].diff(dim=1) >= 0).all()
+    assert found["morphology"].shape == (3, len(model.section.properties.classification["morphology"]))
+
+
+def test_unknown_values_do_not_count():
+    properties = PropertySection(modalities=("spectrum",), regression=("a", "b"), classification={"c": ("x", "y")})
+    fit = PropertyFit(
+        AstroClip(ModelSection(spectrum=SECTION.spectrum, properties=properties)), AugmentationSection(), bands=()
+    )
+    vectors = torch.randn(3, 16, generator=torch.Generator().manual_seed(0))
+    numbers = torch.tensor([[1.0, torch.nan], [torch.nan, torch.nan], [2.0, torch.nan]])
+    labels = {"numbers": numbers, "classes": torch.tensor([[0], [-1], [-1]])}
+
+    loss, metrics = fit.eval()({"vectors": vectors, **labels})
+
+    predicted, scores = fit.network.properties(vectors)
+    squared = ((predicted[[0, 2], 0, 0] - numbers[[0, 2], 0]) ** 2).mean()
+    entropy = -scores[0][0].log_softmax(dim=0)[0]
+    torch.testing.assert_close(loss, (squared + entropy) / 2)
+    assert metrics["numbers"].shape == (3, 2)
+
+
+def test_the_pinball_loss_is_lowest_at_the_quantile():
+    properties = PropertySection(modalities=("spectrum",), regression=("a",), quantiles=(0.2,))
+    fit = PropertyFit(
+        AstroClip(ModelSection(spectrum=SECTION.spectrum, properties=properties)), AugmentationSection(), bands=()
+    )
+    values = torch.linspace(0, 1, 101)[:, None]
+
+    losses = [float(fit._number_loss(torch.full((101, 1, 1), guess), values)) for guess in (0.1, 0.2, 0.3)]
+
+    assert losses[1] < losses[0]
+    assert losses[1] < losses[2]
+
+
+@pytest.mark.parametrize(
+    ("override", "error", "message"),
+    [
+        ("model.properties.regression=[redshit]", StoreError, "redshift"),
+        ("model.properties.regression=[morphology]", StoreError, "column morphology is text, numbers were expected"),
+        ("model.properties.classification={logm: []}", StoreError, "column logm is of floats, classes were expected"),
+        ("model.properties.regression=[]", RecipeError, "nothing to predict"),
+    ],
+)
+def test_columns_that_do_not_fit_are_refused(recipe, mock_store, checkpoint, tmp_path, override, error, message):
+    with pytest.raises(error, match=message):
+        tune(recipe, mock_store, checkpoint, tmp_path / "run", override)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_without_the_encoder_is_refused(recipe, mock_store, tmp_path):
+    images = export(tmp_path / "images", ModelSection(image=SECTION.image))
+
+    with pytest.raises(CheckpointError, match="without spectrum encoder"):
+        tune(recipe, mock_store, images, tmp_path / "run")
+    with pytest.raises(UserError, match="starts from a checkpoint"):
+        tune(recipe, mock_store, None, tmp_path / "run")

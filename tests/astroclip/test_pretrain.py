@@ -1,0 +1,300 @@
+"""Stores to runs, stage after stage: what they leave, that they resume exactly, and what is refused before a byte."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from polycli.astroclip import finetune, load_model, pretrain
+from polycli.astroclip.data import ObjectBatches
+from polycli.errors import CheckpointError, PreemptedError, RecipeError, StoreError, UserError
+from polycli.recipes import load_recipe
+from polycli.requests import TrainRequest
+
+NEWEST = "checkpoints/step-00000004/model.safetensors"
+REST = """
+data: {validation_objects: 4, workers: 1}
+optim: {learning_rate: 3.0e-3}
+schedule: {name: constant}
+train: {steps: 4, global_batch_size: 8, micro_batch_size: 2, seed: 5, validate_every: 2, checkpoint_every: 2}
+log: {every: 1}
+"""
+RECIPES = {
+    "spectrum": """
+family: astroclip
+verb: pretrain
+stage: spectrum
+model: {spectrum: {embed_dim: 16, depth: 1, num_heads: 2, section_length: 60, section_step: 40}}
+masking: {chunk_length: 12}
+""",
+    "image": """
+family: astroclip
+verb: pretrain
+stage: image
+model: {image: {size: 48, embed_dim: 16, depth: 2, num_heads: 2, layer_scale: 0.1}}
+moco: {queue_size: 20, projection: 8, momentum: 0.9}
+""",
+    "align": """
+family: astroclip
+verb: pretrain
+stage: align
+model: {heads: {embed_dim: 8, num_heads: 2}}
+""",
+    "finetune": """
+family: astroclip
+verb: finetune
+model: {properties: {regression: [redshift, logm], classification: {morphology: []}, hidden: [8]}}
+""",
+}
+
+
+@pytest.fixture(scope="module")
+def recipes(tmp_path_factory):
+    """A recipe file of each stage."""
+    folder = tmp_path_factory.mktemp("recipes")
+    for name, text in RECIPES.items():
+        (folder / f"{name}.yaml").write_text(text + REST, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def encoders(recipes, mock_store, tmp_path_factory):
+    """Runs of both encoders, and their `--set init` for the align stage."""
+    folder = tmp_path_factory.mktemp("encoders")
+    for stage in ("image", "spectrum"):
+        train(recipes / f"{stage}.yaml", mock_store, folder / stage, "train.steps=2")
+    return tuple(f"init.{stage}={folder / stage}" for stage in ("image", "spectrum"))
+
+
+def train(recipe: Path, store: Path, output: Path, *overrides: str, checkpoint: Path | None = None, **options) -> dict:
+    verb = pretrain if checkpoint is None else finetune
+    request = TrainRequest(
+        recipe=str(recipe), data=(store,), output=output, overrides=overrides, checkpoint=checkpoint, **options
+    )
+    return verb.run(request)
+
+
+def polycli(*arguments: object) -> subprocess.CompletedProcess:
+    # Tests that train in this process have made it a rank, which its children must not inherit.
+    launcher = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
+    return subprocess.run(
+        [sys.executable, "-m", "polycli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=230,
+        check=False,
+        env={name: value for name, value in os.environ.items() if name not in launcher},
+    )
+
+
+def metrics_of(run: Path) -> list[dict]:
+    """The lines of metrics.jsonl without what depends on time."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [{key: value for key, value in line.items() if key != "speed"} for line in lines]
+
+
+def losses_of(run: Path) -> list[float]:
+    return [line["loss"] for line in metrics_of(run) if line["kind"] == "train"]
+
+
+def description_of(run: Path) -> dict:
+    newest = max((run / "checkpoints").glob("step-*"))
+    return json.loads((newest / "model.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.distributed
+def test_the_command_line_aligns_on_two_processes_and_finetunes(recipes, encoders, mock_store, tmp_path):
+    settings = [word for setting in encoders for word in ("--set", setting)]
+    shared = ["--data", mock_store, "--json"]
+    aligned = polycli(
+        "pretrain", "astroclip", "--recipe", recipes / "align.yaml", "--output", tmp_path / "align", "--nproc", 2,
+        *settings, *shared,
+    )  # fmt: skip
+    assert aligned.returncode == 0, aligned.stderr
+    tuned = polycli(
+        "finetune", "astroclip", "--recipe", recipes / "finetune.yaml", "--checkpoint", tmp_path / "align",
+        "--output", tmp_path / "tuned", *shared,
+    )  # fmt: skip
+    assert tuned.returncode == 0, tuned.stderr
+
+    assert json.loads(aligned.stdout)["step"] == 4
+    assert {"validation/loss", "validation/recall_at_1"} <= json.loads(aligned.stdout)["validation"].keys()
+    described = description_of(tmp_path / "align")
+    assert described["stage"] == "align"
+    assert described["model"]["image"]["embed_dim"] == 16
+    assert described["data"]["image"]["bands"] == ["g", "r", "z"]
+    assert described["data"]["spectrum"]["pixels"] == 7781
+    assert set(described["trained_on"]) == {"mock", "mock (init.image)", "mock (init.spectrum)"}
+    scores = json.loads(tuned.stdout)["validation"]
+    assert {"validation/redshift/r2", "validation/logm/r2", "validation/morphology/accuracy"} <= scores.keys()
+    model = load_model(tmp_path / "tuned")
+    found = model.predict_properties(torch.rand(2, 3, 48, 48), torch.randn(2, 7781))
+    assert set(found) == {"redshift", "logm", "morphology"}
+
+
+@pytest.mark.parametrize("stage", ["spectrum", "image"])
+def test_a_run_of_one_encoder_says_what_it_is_and_is_read_back(recipes, mock_store, tmp_path, stage):
+    train(recipes / f"{stage}.yaml", mock_store, tmp_path / "run")
+
+    model = load_model(tmp_path / "run")
+    other = "image" if stage == "spectrum" else "spectrum"
+    assert getattr(model.section, stage) is not None
+    assert getattr(model.section, other) is None
+    assert description_of(tmp_path / "run")["data"][other] is None
+    lines = metrics_of(tmp_path / "run")
+    assert [line["step"] for line in lines if line["kind"] == "train"] == [1, 2, 3, 4]
+    assert [line["step"] for line in lines if line["kind"] == "validation"] == [2, 4]
+    repeated = load_recipe(str(tmp_path / "run" / "recipe.yaml"), family="astroclip", verb="pretrain")
+    assert repeated.data.stores == (str(mock_store.resolve()),)
+
+
+@pytest.mark.parametrize(("stage", "zero"), [("spectrum", 2), ("image", 0), ("image", 2), ("image", 3), ("align", 1)])
+def test_a_run_that_was_stopped_and_resumed_equals_one_never_stopped(
+    recipes, encoders, mock_store, tmp_path, monkeypatch, stage, zero
+):
+    overrides = (f"engine.zero_stage={zero}", *(encoders if stage == "align" else ()))
+    train(recipes / f"{stage}.yaml", mock_store, tmp_path / "whole", *overrides)
+    ordinary = ObjectBatches.micro_batches
+
+    def stop_when_reading_step_three(self, step, world):
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return ordinary(self, step, world)
+
+    monkeypatch.setattr(ObjectBatches, "micro_batches", stop_when_reading_step_three)
+    with pytest.raises(PreemptedError):
+        train(recipes / f"{stage}.yaml", mock_store, tmp_path / "cut", *overrides)
+    monkeypatch.setattr(ObjectBatches, "micro_batches", ordinary)
+    stopped_at = metrics_of(tmp_path / "cut")[-1]["step"]
+    train(recipes / f"{stage}.yaml", mock_store, tmp_path / "cut", *overrides, resume="must")
+
+    assert 0 < stopped_at < 4
+    assert metrics_of(tmp_path / "cut") == metrics_of(tmp_path / "whole")
+    files = [load_file(tmp_path / run / NEWEST) for run in ("whole", "cut")]
+    assert all(torch.equal(value, files[1][name]) for name, value in files[0].items())
+
+
+def test_the_zero_stage_does_not_change_what_the_momentum_encoder_does(recipes, mock_store, tmp_path):
+    for stage in (0, 3):
+        train(recipes / "image.yaml", mock_store, tmp_path / str(stage), f"engine.zero_stage={stage}")
+
+    assert losses_of(tmp_path / "0") == pytest.approx(losses_of(tmp_path / "3"), rel=1e-5)
+
+
+def test_micro_batches_bound_memory_and_change_nothing(recipes, encoders, mock_store, tmp_path):
+    heads = ("model.heads.dropout=0", *encoders)
+    for size in (8, 2):
+        train(recipes / "align.yaml", mock_store, tmp_path / str(size), f"train.micro_batch_size={size}", *heads)
+
+    assert losses_of(tmp_path / "8") == pytest.approx(losses_of(tmp_path / "2"), rel=1e-5)
+
+
+def test_frozen_encoders_stay_bit_for_bit_and_heads_train(recipes, encoders, mock_store, tmp_path):
+    train(recipes / "align.yaml", mock_store, tmp_path / "run", "align.freeze=[image, spectrum]", *encoders)
+
+    found = load_model(tmp_path / "run").state_dict()
+    for setting in encoders:
+        began = load_model(setting.split("=")[1]).state_dict()
+        assert all(torch.equal(found[name], value) for name, value in began.items())
+    first = load_file(tmp_path / "run" / "checkpoints" / "step-00000002" / "model.safetensors")
+    last = load_file(tmp_path / "run" / NEWEST)
+    query = "image_encoder.cross_attention.query"
+    assert not torch.equal(first[query], last[query])
+
+
+def test_the_scale_of_the_loss_can_be_learned_and_is_restored(recipes, encoders, mock_store, tmp_path):
+    train(recipes / "align.yaml", mock_store, tmp_path / "run", "align.learn_scale=true", *encoders)
+
+    scales = [line["scale"] for line in metrics_of(tmp_path / "run") if line["kind"] == "train"]
+    assert scales[0] == pytest.approx(15.5)
+    assert len(set(scales)) == 4
+
+
+def test_what_an_alignment_cannot_start_from_is_refused_before_anything_is_written(
+    recipes, encoders, mock_store, tmp_path
+):
+    runs = {setting.split("=")[0].split(".")[1]: setting.split("=")[1] for setting in encoders}
+    swapped = (f"init.image={runs['spectrum']}", f"init.spectrum={runs['spectrum']}")
+
+    with pytest.raises(CheckpointError, match=r"init\.image: .* is for spectra alone: it has no image encoder"):
+        train(recipes / "align.yaml", mock_store, tmp_path / "run", *swapped)
+    with pytest.raises(RecipeError, match=r"model\.image\.embed_dim is 32, the checkpoint of init\.image has 16"):
+        train(
+            recipes / "align.yaml", mock_store, tmp_path / "run", *encoders, "model.image={embed_dim: 32, num_heads: 2}"
+        )
+    with pytest.raises(RecipeError, match=r"needs init\.spectrum"):
+        train(recipes / "align.yaml", mock_store, tmp_path / "run", encoders[0])
+    sizes = ("model.image={size: 48, embed_dim: 16, depth: 1, num_heads: 2}", "align.freeze=[image]")
+    with pytest.raises(RecipeError, match=r"random without init\.image"):
+        train(recipes / "align.yaml", mock_store, tmp_path / "run", *sizes, encoders[1])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_of_other_wavelengths_or_bands_is_refused(recipes, encoders, mock_store, tmp_path):
+    overrides = []
+    for setting, part, name, value in (
+        (encoders[0], "image", "bands", ["r", "g", "z"]),
+        (encoders[1], "spectrum", "first", 3700.0),
+    ):
+        place, run = setting.split("=")
+        export = tmp_path / part
+        export.mkdir()
+        newest = max((Path(run) / "checkpoints").glob("step-*"))
+        (export / "model.safetensors").write_bytes((newest / "model.safetensors").read_bytes())
+        described = json.loads((newest / "model.json").read_text())
+        described["data"][part][name] = value
+        (export / "model.json").write_text(json.dumps(described))
+        overrides.append(f"{place}={export}")
+
+    with pytest.raises(StoreError, match=r"beside init\.image: images with bands \('g', 'r', 'z'\), \('r', 'g', 'z'\)"):
+        train(recipes / "align.yaml", mock_store, tmp_path / "run", overrides[0], encoders[1])
+    with pytest.raises(StoreError, match=r"beside init\.spectrum: spectra with first 3600\.0, 3700\.0 was expected"):
+        train(recipes / "align.yaml", mock_store, tmp_path / "run", encoders[0], overrides[1])
+
+
+@pytest.mark.parametrize(
+    ("stage", "override", "message"),
+    [
+        ("image", "model.image.size=96", "cutouts are 64 x 64 pixels, smaller than the model's input"),
+        ("spectrum", "masking.chunk_length=40", "too short for stretches of 40"),
+        ("spectrum", "model.spectrum.max_length=100", "7781 pixels are 195 tokens"),
+        ("spectrum", "train.global_batch_size=7", "7 is not divisible by 2"),
+        ("image", "model.heads={}", "stage image does not train model.heads"),
+        ("image", "stage=spectrum", "stage spectrum trains model.spectrum, which is absent"),
+    ],
+)
+def test_recipes_that_do_not_fit_are_refused(recipes, mock_store, tmp_path, stage, override, message):
+    with pytest.raises(UserError, match=message):
+        train(recipes / f"{stage}.yaml", mock_store, tmp_path / "run", override)
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_data_the_line_that_makes_some_is_told(recipes, tmp_path):
+    with pytest.raises(UserError, match="polycli prepare astroclip --source mock"):
+        pretrain.run(TrainRequest(recipe=str(recipes / "image.yaml"), output=tmp_path / "run"))
+
+
+def test_a_dry_run_counts_and_writes_nothing(recipes, mock_store, tmp_path):
+    plan = train(recipes / "spectrum.yaml", mock_store, tmp_path / "run", dry_run=True, json=True, nproc=2)
+
+    assert plan["batch"] == {
+        "global_batch_size": 8,
+        "samples_per_process": 4,
+        "micro_batch_size": 2,
+        "accumulation": 2,
+    }
+    assert plan["parameters"] == sum(p.numel() for p in load_model_of(recipes).parameters())
+    assert not (tmp_path / "run").exists()
+
+
+def load_model_of(recipes):
+    from polycli.astroclip.model import AstroClip
+
+    recipe = load_recipe(str(recipes / "spectrum.yaml"), family="astroclip", verb="pretrain")
+    return AstroClip(recipe.model)
