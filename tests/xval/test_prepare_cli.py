@@ -1,0 +1,61 @@
+"""`polycli prepare xval` as it is typed: exit codes, one JSON document on stdout, talk on stderr."""
+
+import json
+import subprocess
+import sys
+
+from polycli.xval.from_tokens import decode_records
+from polycli.xval.store import open_records
+
+
+def polycli(*arguments, folder):
+    line = [sys.executable, "-m", "polycli", *map(str, arguments)]
+    return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_prepare_by_the_command_line_makes_a_store_with_two_processes_and_prints_one_document(tmp_path):
+    values = [{"id": number, "x": [number + 0.5, 1e-3], "name": "é"} for number in range(50)]
+    (tmp_path / "in").mkdir()
+    for part in (0, 1):
+        lines = [json.dumps(value) for value in values[part::2]]
+        (tmp_path / f"in/{part}.jsonl").write_text("\n".join(lines))
+    ended = polycli(
+        "prepare", "xval", "--source", "json", "--input", "in", "--output", "s.zarr", "--workers", 2, "--json",
+        "--set", "text_keys=[id]", "--set", "hold_out={x: [10, 12]}", "--set", "scaling.default=affine",
+        folder=tmp_path,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    result = json.loads(ended.stdout)
+    assert (result["records"], result["numbers"], result["path"]) == (50, 100, "s.zarr")
+    assert result["held_out"] == {"x in [10, 12]": 2}
+    assert "50 records" in ended.stderr
+    store = open_records(tmp_path / "s.zarr", verify="full")
+    records = store.read(store.rows())
+    found = {value["id"]: value for value in decode_records(records, store.vocabulary)}
+    assert found == {value["id"]: value for value in values}
+    assert "0.jsonl:1" in records.ids
+    inspected = json.loads(polycli("inspect", "s.zarr", "--json", folder=tmp_path).stdout)
+    assert inspected["splits"] == result["splits"]
+    assert inspected["rejected"] == []
+
+
+def test_wrong_input_ends_with_exit_2_one_sentence_and_nothing_written(tmp_path):
+    (tmp_path / "good.jsonl").write_text('{"a": 1.5}\n{"a": 2.5}\n')
+    (tmp_path / "bad.jsonl").write_text('{"a": 1.5}\n{"a" 2.5}\n')
+    (tmp_path / "empty.jsonl").write_text("")
+    line = ("prepare", "xval", "--source", "json", "--output", "out.zarr", "--workers", 1)
+    for arguments, sentence in (
+        (("--input", "bad.jsonl"), "bad.jsonl, line 2, column 6: malformed JSON: Expecting ':' delimiter"),
+        (("--input", "empty.jsonl"), "empty.jsonl: the file is empty"),
+        (("--input", "good.jsonl", "--set", "text_keys=[b]"), "text_keys: no key path of the data fits 'b'"),
+        (("--input", "good.jsonl", "--source", "jsn"), "--source jsn: xval has no such source"),
+        (("--input", "nowhere.jsonl"), "nowhere.jsonl: no such file or folder"),
+        ((), "--source json reads files, and there is no --input"),
+        (("--input", "good.jsonl", "--set", "hold_out={a: [2, 1]}"), "an interval [low, high] was expected"),
+    ):
+        ended = polycli(*line, *arguments, folder=tmp_path)
+        assert ended.returncode == 2, (arguments, ended.stderr)
+        assert sentence in ended.stderr
+        assert "Traceback" not in ended.stderr
+        assert ended.stdout == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.jsonl", "empty.jsonl", "good.jsonl"]
