@@ -22,15 +22,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from polycli import __version__
-from polycli.errors import StoreError
+from polycli.errors import StoreError, problems_of
 from polycli.requests import Split
 from polycli.store.building import BuildPlace, create_array, hash_others, is_published, write_group, write_whole
 from polycli.store.hashing import combined_hash
 from polycli.store.layout import ArrayLayout
 from polycli.store.manifest import SPLITS, FileEntry, LeftOut, Manifest, SourceFile
-from polycli.store.staging import StagedRow, sync_folder, sync_tree, write_error, write_piece, write_text
+from polycli.store.staging import StagedRow, sync_folder, sync_tree, write_error, write_row, write_text
 
 __all__ = ["ArrayLayout", "StagedRow", "StoreBuilder", "is_published"]
 
@@ -63,15 +64,14 @@ class StoreBuilder:
         return record
 
     def stage(self, key: str, array: ArrayLayout, blocks: Iterable[NDArray[Any]]) -> StagedRow:
-        """Stream one row, or a run of rows, of one array to disk; see `staging.write_piece` for blocks and errors.
+        """Stream one row of one array to disk; see `staging.write_row` for blocks and errors.
 
         What an earlier, unfinished try left under this key and array is replaced.
         """
         writing = self.work / "writing" / f"{_folder_name(key)}.{uuid.uuid4().hex}"
         try:
             writing.mkdir(parents=True)
-            staged = write_piece(writing / array.name, array, blocks)
-            sync_tree(writing)
+            staged = write_row(writing / array.name, array, blocks)
             self._adopt(key, array.name, writing / array.name, staged)
         except OSError as error:
             raise write_error(self.target, error) from error
@@ -168,22 +168,30 @@ class StoreBuilder:
     def _adopt(self, key: str, label: str, finished: Path, staged: StagedRow) -> None:
         """Move a finished array of a row into place, with its description."""
         folder = self._row_folder(key)
-        folder.mkdir(parents=True, exist_ok=True)
-        (finished / "staged.json").write_text(staged.model_dump_json(), encoding="utf-8")
-        with (finished / "staged.json").open("rb") as file:
+        with (finished / "staged.json").open("w", encoding="utf-8") as file:
+            file.write(staged.model_dump_json())
+            file.flush()
             os.fsync(file.fileno())
-        sync_folder(finished)
+        sync_tree(finished)
+        folder.mkdir(parents=True, exist_ok=True)
         if (folder / label).exists():
             (folder / label).rename(finished.with_name(f"replaced-{uuid.uuid4().hex}"))
         finished.rename(folder / label)
         sync_folder(folder)
+        sync_folder(folder.parent)
 
     def _staged(self, key: str) -> dict[str, StagedRow]:
         folder = self._row_folder(key)
-        staged = {
-            path.parent.name: StagedRow.model_validate_json(path.read_text(encoding="utf-8"))
-            for path in sorted(folder.glob("*/staged.json"))
-        }
+        try:
+            staged = {
+                path.parent.name: StagedRow.model_validate_json(path.read_text(encoding="utf-8"))
+                for path in sorted(folder.glob("*/staged.json"))
+            }
+        except ValidationError as error:
+            raise StoreError(
+                f"{self.work}: rows of it were staged by another version of polycli: {problems_of(error)}",
+                hint=f"remove it and run the same prepare line again: rm -r {self.work}",
+            ) from error
         if not staged:
             raise StoreError(f"{self.work}: row {key!r} is not staged", hint="run the same prepare line again")
         return staged
@@ -191,11 +199,10 @@ class StoreBuilder:
     def _move_rows(self, tree: Path, rows: Sequence[str], staged: list[dict[str, StagedRow]]) -> dict[str, FileEntry]:
         """Rename every row's shard folders to their place in the arrays; returns their files as staging hashed them."""
         files: dict[str, FileEntry] = {}
-        for key, label, source, place, entries in self._moves(rows, staged):
-            destination = tree / label / "c" / place
-            destination.parent.mkdir(parents=True, exist_ok=True)
-            (self._row_folder(key) / label / "c" / source).rename(destination)
-            files.update({f"{label}/c/{place}{rest}": entry for rest, entry in entries.items()})
+        for folder, place, entries in self._moves(rows, staged):
+            (tree / place).parent.mkdir(parents=True, exist_ok=True)
+            folder.rename(tree / place)
+            files.update({f"{place}{rest}": entry for rest, entry in entries.items()})
         return files
 
     def _take_back(self) -> None:
@@ -204,31 +211,20 @@ class StoreBuilder:
         plan = self.work / "plan.json"
         if plan.exists():
             rows = json.loads(plan.read_text(encoding="utf-8"))
-            for key, label, source, place, _ in self._moves(rows, [self._staged(key) for key in rows]):
-                moved = tree / label / "c" / place
-                if moved.exists():
-                    moved.rename(self._row_folder(key) / label / "c" / source)
+            for folder, place, _ in self._moves(rows, [self._staged(key) for key in rows]):
+                if (tree / place).exists():
+                    (tree / place).rename(folder)
             plan.unlink()
         shutil.rmtree(tree, ignore_errors=True)
 
     def _moves(
         self, rows: Sequence[str], staged: list[dict[str, StagedRow]]
-    ) -> Iterator[tuple[str, str, str, str, dict[str, FileEntry]]]:
-        """(key, array, shard number in the row, shard number in the store, its files) for every folder to move."""
-        first: dict[str, int] = {}
-        for key, arrays in zip(rows, staged, strict=True):
+    ) -> Iterator[tuple[Path, str, dict[str, FileEntry]]]:
+        """For every row and array: the folder of its shards, its place in the store, its files below that folder."""
+        for number, (key, arrays) in enumerate(zip(rows, staged, strict=True)):
             for label, piece in arrays.items():
-                shards = -(-piece.shape[0] // piece.layout.shard[0])
-                start = first.get(label, 0)
-                for shard in range(shards):
-                    prefix = f"c/{shard}"
-                    entries = {
-                        path[len(prefix) :]: entry
-                        for path, entry in piece.files.items()
-                        if path == prefix or path.startswith(f"{prefix}/")
-                    }
-                    yield key, label, str(shard), str(start + shard), entries
-                first[label] = start + shards
+                entries = {path.removeprefix("c/0"): entry for path, entry in piece.files.items()}
+                yield self._row_folder(key) / label / "c" / "0", f"{label}/c/{number}", entries
 
 
 def _folder_name(key: str) -> str:
@@ -244,7 +240,7 @@ def _joined_shapes(
         raise StoreError("there are no rows to publish", hint="see what was rejected, and why")
     layouts = {label: piece.layout for label, piece in staged[0].items()}
     shapes = {label: (0, *piece.shape[1:]) for label, piece in staged[0].items()}
-    for number, (key, arrays) in enumerate(zip(rows, staged, strict=True)):
+    for key, arrays in zip(rows, staged, strict=True):
         if arrays.keys() != layouts.keys():
             raise StoreError(f"row {key!r} has arrays {sorted(arrays)}, row {rows[0]!r} has {sorted(layouts)}")
         for label, piece in arrays.items():
@@ -254,8 +250,6 @@ def _joined_shapes(
                     f"from row {rows[0]!r}",
                     hint="prepare rows of different shape into different stores",
                 )
-            if number < len(rows) - 1 and piece.shape[0] % piece.layout.shard[0]:
-                raise ValueError(f"piece {key!r} has {piece.shape[0]} rows, which do not fill its shards")
             shapes[label] = (shapes[label][0] + piece.shape[0], *shapes[label][1:])
     if len({shape[0] for shape in shapes.values()}) > 1:
         raise StoreError(f"the arrays differ in their number of rows: {shapes}")
@@ -263,8 +257,4 @@ def _joined_shapes(
 
 
 def _row_hashes(staged: list[dict[str, StagedRow]]) -> list[str]:
-    return [
-        combined_hash(list(hashes))
-        for arrays in staged
-        for hashes in zip(*(piece.hashes for piece in arrays.values()), strict=True)
-    ]
+    return [combined_hash([piece.hash for piece in arrays.values()]) for arrays in staged]

@@ -1,8 +1,7 @@
-"""Streams the blocks of one piece of an array to its shard files, reads them back, and says what was written.
+"""Streams the frames of one row (a trajectory) to its shard files, reads them back, and says what was written.
 
-A piece is one row (a trajectory) that comes in blocks of frames, or, where a shard holds many rows (objects of a
-catalogue), a run of rows that comes in blocks of rows. Its files lie as those of a zarr array that holds this piece
-alone, so that publishing can rename them into place.
+The files lie as those of a zarr array that holds this row alone, so that publishing can rename them into place. How
+small rows of which a shard holds many are staged is in `blocks.py`.
 """
 
 from __future__ import annotations
@@ -25,28 +24,20 @@ from polycli.store.manifest import FileEntry
 
 
 class StagedRow(BaseModel):
-    """What was staged: one row, or a run of rows; `shape` includes the row axis."""
+    """What was staged of one row; `shape` includes the row axis."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     shape: tuple[int, ...]
-    #: Content hash of each row: of its values and its shape, 32 hex digits.
-    hashes: tuple[str, ...]
+    #: Content hash: of its values and its shape, 32 hex digits.
+    hash: str
     layout: ArrayLayout
-    #: Relative to the folder of the piece.
+    #: Relative to the folder of the row.
     files: dict[str, FileEntry]
 
-    @property
-    def hash(self) -> str:
-        """The content hash of a piece that is one row."""
-        (only,) = self.hashes
-        return only
 
-
-def write_piece(folder: Path, layout: ArrayLayout, blocks: Iterable[NDArray[Any]]) -> StagedRow:
-    """Write the blocks, in order, as shard files in `folder`/c. Memory: about three shards.
-
-    Blocks are (frames, ...) of the one row where `layout.shard[0]` is 1, else (rows, ...).
+def write_row(folder: Path, layout: ArrayLayout, blocks: Iterable[NDArray[Any]]) -> StagedRow:
+    """Write blocks of (frames, ...), in order, as shard files in `folder`/c. Memory: about three shards.
 
     Raises:
         StoreError: there are no blocks, or one has another shape or dtype than the layout and the first block.
@@ -62,18 +53,18 @@ class _ShardWriter:
     def __init__(self, folder: Path, layout: ArrayLayout) -> None:
         self._folder = folder
         self._layout = layout
-        self._axis = 1 if layout.shard[0] == 1 and len(layout.shard) > 1 else 0
-        self._shard_length = layout.shard[self._axis]
+        if len(layout.shard) < 2 or layout.shard[0] != 1:
+            raise ValueError(f"{layout.name}: a row has shards of its own, {layout.shard} was given")
+        self._shard_length = layout.shard[1]
         self._buffer: NDArray[Any] | None = None
         self._filled = 0
         self._written = 0
-        self._row_hash = ContentHash()
-        self._hashes: list[str] = []
+        self._hash = ContentHash()
 
     def add(self, block: NDArray[Any]) -> None:
         """Take the next block and write every shard that it fills."""
         block = self._checked(block)
-        self._hash(block)
+        self._hash.update(block)
         while block.shape[0]:
             if self._buffer is None:
                 self._buffer = np.empty((self._shard_length, *block.shape[1:]), dtype=self._layout.dtype)
@@ -85,17 +76,16 @@ class _ShardWriter:
                 self._flush()
 
     def close(self) -> StagedRow:
-        """Write what is left, and describe the whole piece."""
+        """Write what is left, and describe the whole row."""
         if self._buffer is None:
             raise StoreError(f"{self._folder}: array {self._layout.name!r} has no values to write")
         rest = self._buffer.shape[1:]
         if self._filled:
             self._flush()
-        one_row = self._axis == 1
         files = sorted(path for path in (self._folder / "c").rglob("*") if path.is_file())
         return StagedRow(
-            shape=(1, self._written, *rest) if one_row else (self._written, *rest),
-            hashes=(self._row_hash.hexdigest(),) if one_row else tuple(self._hashes),
+            shape=(1, self._written, *rest),
+            hash=self._hash.hexdigest(),
             layout=self._layout,
             files={
                 path.relative_to(self._folder).as_posix(): FileEntry(size=path.stat().st_size, sha256=file_hash(path))
@@ -104,7 +94,7 @@ class _ShardWriter:
         )
 
     def _checked(self, block: NDArray[Any]) -> NDArray[Any]:
-        dims = self._layout.dims[self._axis :]
+        dims = self._layout.dims[1:]
         fits = block.ndim == len(dims) and block.dtype == np.dtype(self._layout.dtype)
         expected = block.shape[1:] if self._buffer is None else self._buffer.shape[1:]
         if not fits or block.shape[1:] != expected:
@@ -114,23 +104,14 @@ class _ShardWriter:
             )
         return block
 
-    def _hash(self, block: NDArray[Any]) -> None:
-        if self._axis == 1:
-            self._row_hash.update(block)
-            return
-        for row in block:
-            digest = ContentHash()
-            digest.update(row)
-            self._hashes.append(digest.hexdigest())
-
     def _flush(self) -> None:
         """Write the buffer as the next shard, fsynced, and read it back."""
         assert self._buffer is not None  # noqa: S101  # for the type checker; both callers have filled it
         values = self._buffer[: self._filled]
         end = self._written + self._filled
         rest = values.shape[1:]
-        array = open_for_writing(self._folder, self._layout, (1, end, *rest) if self._axis == 1 else (end, *rest))
-        place = (0, slice(self._written, end)) if self._axis == 1 else (slice(self._written, end),)
+        array = open_for_writing(self._folder, self._layout, (1, end, *rest))
+        place = (0, slice(self._written, end))
         write(array, place, values)
         back = array[place].read().result()
         if not np.array_equal(as_bytes(back), as_bytes(values)):
@@ -173,9 +154,13 @@ def write_error(target: Path, error: OSError) -> PolycliError:
 
 
 def sync_tree(root: Path) -> None:
-    """Fsync every directory under `root`, so that the names of files survive a power cut; files are synced already."""
-    for folder, _, _ in os.walk(root):
-        sync_folder(Path(folder))
+    """Fsync the directories under `root`, so that the names in them survive a power cut; files are synced already.
+
+    tensorstore has synced those that hold nothing but files, along with each file.
+    """
+    for folder, inside, _ in os.walk(root):
+        if inside or Path(folder) == root:
+            sync_folder(Path(folder))
 
 
 def sync_folder(folder: Path) -> None:

@@ -15,7 +15,6 @@ import pytest
 from polycli.errors import StoreError
 from polycli.store.builder import StoreBuilder, is_published
 from polycli.store.building import BuildPlace
-from polycli.store.layout import ArrayLayout
 from polycli.store.manifest import read_manifest
 from polycli.store.reader import open_store
 from polycli.store.staging import write_error
@@ -186,6 +185,16 @@ def test_a_publish_killed_between_two_renames_can_be_done_again(kit, tmp_path, m
     assert np.array_equal(store.read_rows("fields", [0])[0], kit.trajectory(1))
 
 
+def test_rows_that_another_version_staged_are_refused_with_the_folder_to_remove(kit, tmp_path):
+    builder = StoreBuilder(tmp_path / "a.zarr", fingerprint="f" * 64)
+    kit.stage(builder, "0", kit.trajectory(0))
+    (file,) = builder.work.rglob("staged.json")
+    file.write_text(file.read_text().replace('"hash"', '"hashes"'))
+    with pytest.raises(StoreError, match="another version of polycli") as caught:
+        kit.publish(builder, ["0"])
+    assert f"rm -r {builder.work}" in caught.value.hint
+
+
 def test_a_finished_store_is_recognised_and_never_replaced(kit, tmp_path):
     path = kit.make()
     before = (path / "MANIFEST.json").read_bytes()
@@ -237,30 +246,6 @@ def test_blocks_that_do_not_fit_are_refused_and_leave_nothing(kit, tmp_path, blo
     with pytest.raises(StoreError, match="'fields'"):
         builder.stage("row", kit.layout, blocks)
     assert not list(builder.work.rglob("c"))
-
-
-def test_a_catalogue_has_many_rows_in_a_shard(tmp_path):
-    images = np.random.default_rng(0).standard_normal((10, 3, 8, 8)).astype(np.float32)
-    layout = ArrayLayout("images", ("object", "band", "y", "x"), "float32", (2, 3, 8, 8), (4, 3, 8, 8))
-    builder = StoreBuilder(tmp_path / "objects.zarr", fingerprint="f" * 64)
-    first = builder.stage("objects 0-7", layout, [images[:5], images[5:8]])
-    last = builder.stage("objects 8-9", layout, [images[8:]])
-    assert len(set(first.hashes + last.hashes)) == 10
-    path = builder.publish(
-        ["objects 0-7", "objects 8-9"],
-        {"redshift": np.arange(10.0)},
-        family="astroclip",
-        name="objects",
-        row_ids=[str(n) for n in range(10)],
-        row_splits=["train"] * 10,
-        split_rule="all train",
-        statistics={},
-    )
-    store = open_store(path, family="astroclip", verify="full")
-    assert np.array_equal(store.read("images"), images)
-    assert np.array_equal(store.read_rows("images", [9, 0, 4]), images[[9, 0, 4]])
-    assert np.array_equal(store.read_rows("redshift", [9, 0, 4]), [9.0, 0.0, 4.0])
-    assert sorted(p.name for p in (path / "images" / "c").iterdir()) == ["0", "1", "2"]
 
 
 def test_a_write_that_the_system_refuses_leaves_no_target_and_keeps_finished_rows(kit, tmp_path):

@@ -181,3 +181,27 @@ def test_srun_signals_every_task_and_all_exit_with_75(place):
     assert json.loads((place / "srun/status.json").read_text())["state"] == "preempted"
     assert [task.wait(300) for task in srun(place, "srun", job=os.getpid() + 1)] == [0, 0]
     assert_same_as_whole(place, "srun")
+
+
+@pytest.mark.parametrize("launcher", ["torchrun", "srun"])
+def test_a_rank_that_is_killed_takes_the_others_down_within_seconds_and_without_tracebacks(place, launcher):
+    name = f"lost-{launcher}"
+    said = len((place / "output.txt").read_text())
+    if launcher == "torchrun":
+        process = torchrun(place, name)
+        wait_for_more_steps(place / name, process)
+        os.kill(newest_child(process.pid), signal.SIGKILL)
+        assert process.wait(60) != 0
+    else:
+        tasks = srun(place, name, job=os.getpid() + 2)
+        wait_for_more_steps(place / name, tasks[0])
+        tasks[1].kill()
+        assert tasks[0].wait(30) == 1
+    ours = (place / "output.txt").read_text()[said:]
+    assert ours.count("another process of this run has ended") == 1
+    assert "site-packages/torch/nn" not in ours
+
+
+def newest_child(parent: int) -> int:
+    """Of the ranks that torchrun has started, the last one."""
+    return max(int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
