@@ -57,8 +57,19 @@ def block_task(survey: Survey, number: int, task: BlockTask) -> BlockTask:
 
 
 def _slim(listing: Listing) -> Listing:
-    """Without what the worker takes from the survey."""
-    return replace(listing, columns=(), rejected=())
+    """Without what the worker takes from the survey, and with the files of these objects alone."""
+    numbers, place = np.unique(listing.file, return_inverse=True)
+    names = listing.place_names or listing.file_names
+    return replace(
+        listing,
+        reader=listing.reader.narrowed(numbers.tolist()),
+        file=place.astype(np.int32),
+        files=(),
+        file_names=(),
+        place_names=tuple(names[number] for number in numbers.tolist()) if names else (),
+        columns=(),
+        rejected=(),
+    )
 
 
 def stage(task: BlockTask) -> None:

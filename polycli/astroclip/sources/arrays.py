@@ -76,6 +76,11 @@ class ArraysReader:
     has_image: bool
     has_spectrum: bool
 
+    def narrowed(self, files: Sequence[int]) -> ArraysReader:
+        """A reader of these sets alone."""
+        sets = tuple(self.sets[number] for number in files)
+        return replace(self, sets=sets, wavelengths=tuple(self.wavelengths[number] for number in files))
+
     def read(self, files: NDArray[np.int32], rows: NDArray[np.int64]) -> Payload:
         """Images in nanomaggies and spectra in 1e-17 erg/s/cm2/A."""
         parts: list[tuple[NDArray[np.int64], Payload]] = []

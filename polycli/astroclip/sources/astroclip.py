@@ -33,6 +33,10 @@ class AstroclipReader:
 
     files: tuple[Path, ...]
 
+    def narrowed(self, files: Sequence[int]) -> AstroclipReader:
+        """A reader of these files alone."""
+        return AstroclipReader(tuple(self.files[number] for number in files))
+
     def read(self, files: NDArray[np.int32], rows: NDArray[np.int64]) -> Payload:
         """Images and spectra; the file has neither inverse variances nor masks."""
         images: dict[int, NDArray[Any]] = {}

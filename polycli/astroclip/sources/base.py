@@ -41,6 +41,10 @@ class Reader(Protocol):
         """The objects at row `rows[i]` of file number `files[i]`, in this order."""
         ...
 
+    def narrowed(self, files: Sequence[int]) -> Reader:
+        """A reader of these files alone, numbered anew from 0."""
+        ...
+
 
 @dataclass(frozen=True)
 class Listing:

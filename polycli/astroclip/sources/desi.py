@@ -52,6 +52,10 @@ class DesiReader:
 
     files: tuple[Path, ...]
 
+    def narrowed(self, files: Sequence[int]) -> DesiReader:
+        """A reader of these files alone."""
+        return DesiReader(tuple(self.files[number] for number in files))
+
     def read(self, files: NDArray[np.int32], rows: NDArray[np.int64]) -> Payload:
         """Flux, inverse variance and mask on the grid of all cameras."""
         flux = np.zeros((len(rows), GRID.size), np.float32)
@@ -72,30 +76,36 @@ def read_spectra(path: Path, rows: NDArray[np.int64]) -> tuple[NDArray[np.float3
         target = np.repeat(np.arange(len(rows)), [len(group) for group in exposures])
         repeated = len(wanted) > len(rows)
         start, stop = int(wanted.min()), int(wanted.max()) + 1
-        places = wanted - start
+        whole = np.array_equal(wanted, np.arange(start, stop))
         total = np.zeros((len(rows), GRID.size), np.float32)
-        plain, weight, seen = np.zeros_like(total), np.zeros_like(total), np.zeros(total.shape, np.uint8)
-        for camera, piece in camera_slices(file, path).items():
-            # One read of consecutive rows costs less than many of one row.
+        weight = np.zeros_like(total)
+        read: dict[str, NDArray[np.float32]] = {}
+        slices = camera_slices(file, path)
+        for camera, piece in slices.items():
+            # One read of consecutive rows costs less than many of one row; FITS numbers are big-endian.
             flux, ivar, mask = (
-                np.asarray(hdu(file, f"{camera}_{part}", path).section[start:stop])[places]
-                for part in ("FLUX", "IVAR", "MASK")
+                np.asarray(file[f"{camera}_{part}"].section[start:stop], dtype=kind)
+                for part, kind in (("FLUX", np.float32), ("IVAR", np.float32), ("MASK", None))
             )
-            ivar = np.where((mask == 0) & np.isfinite(ivar), ivar, 0).astype(np.float32)
-            flux = np.where(np.isfinite(flux) | (ivar > 0), flux, 0).astype(np.float32)
+            if not whole:
+                flux, ivar, mask = (values[wanted - start] for values in (flux, ivar, mask))
+            ivar[(mask != 0) | ~np.isfinite(ivar)] = 0
+            flux[(ivar == 0) & ~np.isfinite(flux)] = 0
             if repeated:
                 np.add.at(total[:, piece], target, flux * ivar)
                 np.add.at(weight[:, piece], target, ivar)
-                np.add.at(plain[:, piece], target, flux)
-                np.add.at(seen[:, piece], target, 1)
+                flux = flux[np.unique(target, return_index=True)[1]]
             else:
                 total[:, piece] += flux * ivar
                 weight[:, piece] += ivar
-                plain[:, piece] += flux
-                seen[:, piece] += 1
-    # Where nothing has weight, the plain mean stands for what was read: masked, but finite.
-    mean = plain / np.maximum(seen, 1)
-    return np.divide(total, weight, out=mean, where=weight > 0), weight
+            read[camera] = flux
+    # Where nothing has weight, what was read stands as it is: masked, but finite.
+    empty = weight == 0
+    np.divide(total, weight, out=total, where=~empty)
+    if empty.any():
+        for camera, piece in slices.items():
+            np.copyto(total[:, piece], read[camera], where=empty[:, piece])
+    return total, weight
 
 
 def _exposures(ids: NDArray[Any], status: NDArray[np.int64], rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:

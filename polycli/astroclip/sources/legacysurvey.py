@@ -47,6 +47,10 @@ class LegacySurveyReader:
 
     files: tuple[Path, ...]
 
+    def narrowed(self, files: Sequence[int]) -> LegacySurveyReader:
+        """A reader of these files alone."""
+        return LegacySurveyReader(tuple(self.files[number] for number in files))
+
     def read(self, files: NDArray[np.int32], rows: NDArray[np.int64]) -> Payload:
         """Images alone."""
         images: NDArray[np.float32] | None = None

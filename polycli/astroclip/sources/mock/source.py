@@ -62,6 +62,11 @@ class MockReader:
 
     section: MockSection
 
+    def narrowed(self, files: Sequence[int]) -> MockReader:
+        """There are no files."""
+        del files
+        return self
+
     def read(self, files: NDArray[np.int32], rows: NDArray[np.int64]) -> Payload:
         """Images, spectra and the truth."""
         del files
