@@ -159,11 +159,12 @@ def test_prepare_runs_every_part_and_joins_them_afterwards(cluster):
 def test_embed_shares_the_stores_of_a_list_out_and_leaves_out_what_is_there(cluster, tmp_path):
     stores = [f"stores/a {number}.zarr" for number in range(5)]
     (tmp_path / "list.txt").write_text("".join(f"{store}\n" for store in stores))
-    (tmp_path / "vectors/a 3").mkdir(parents=True)
+    (tmp_path / "vectors").mkdir()
+    (tmp_path / "vectors/a 3.parquet").touch()
     for task in range(2):
         variables = {"SLURM_ARRAY_TASK_ID": str(task), "SLURM_ARRAY_TASK_COUNT": "2"}
         code, notes = cluster("embed_array.sh", "runs/astroclip", "list.txt", "vectors", **variables)
         assert code == 0
     embedded = [line[line.index("--data") + 1] for line in polycli_lines(notes)]
     assert embedded == [stores[0], stores[2], stores[4], stores[1]]
-    assert [line[-1] for line in polycli_lines(notes)] == [f"vectors/a {number}" for number in (0, 2, 4, 1)]
+    assert [line[-1] for line in polycli_lines(notes)] == [f"vectors/a {number}.parquet" for number in (0, 2, 4, 1)]

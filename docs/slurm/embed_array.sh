@@ -18,7 +18,8 @@ output=${3:?the folder of the embeddings}
 mapfile -t stores < "$list"
 for ((number = SLURM_ARRAY_TASK_ID; number < ${#stores[@]}; number += SLURM_ARRAY_TASK_COUNT)); do
     store=${stores[number]}
-    target="$output/$(basename "$store" .zarr)"
+    # It is there whole or not at all, so what is there is done.
+    target="$output/$(basename "$store" .zarr).parquet"
     if [ -e "$target" ]; then
         echo "$target is there already"
         continue

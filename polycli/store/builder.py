@@ -172,7 +172,7 @@ class StoreBuilder:
             file.write(staged.model_dump_json())
             file.flush()
             os.fsync(file.fileno())
-        sync_tree(finished)
+        sync_tree(finished, leaves=False)
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / label).exists():
             (folder / label).rename(finished.with_name(f"replaced-{uuid.uuid4().hex}"))

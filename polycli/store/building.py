@@ -135,7 +135,7 @@ def write_whole(tree: Path, label: str, values: NDArray[Any], dims: Sequence[str
     info = create_array(tree, layout, values.shape)
     if values.size:
         write(open_for_writing(tree / label, layout, values.shape), (...,), np.ascontiguousarray(values))
-        sync_tree(tree / label)
+        sync_tree(tree / label, leaves=False)
     return info
 
 

@@ -46,5 +46,5 @@ def write_column(tree: Path, layout: ArrayLayout, shape: tuple[int, ...], parts:
                 written, filled = written + filled, 0
     if written != shape[0]:
         raise ValueError(f"{layout.name}: {written} rows came, {shape[0]} were expected")
-    sync_tree(tree / layout.name)
+    sync_tree(tree / layout.name, leaves=False)
     return info

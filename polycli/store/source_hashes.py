@@ -6,6 +6,7 @@ there are no parts nothing is noted, and every file is hashed anew.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,5 +59,7 @@ def _hash(task: _Task) -> str:
         if len(noted) == _DIGITS:
             return noted
     digest = file_hash(task.path)
-    write_text(note, digest)
+    # A note saves others some reading: a full disk, or a --finalize that removes the notes, is no reason to stop.
+    with contextlib.suppress(OSError):
+        write_text(note, digest)
     return digest

@@ -153,13 +153,13 @@ def write_error(target: Path, error: OSError) -> PolycliError:
     return PolycliError(f"{target}: cannot write: {error}", hint="finished rows are kept: run the same line again")
 
 
-def sync_tree(root: Path) -> None:
-    """Fsync the directories under `root`, so that the names in them survive a power cut; files are synced already.
+def sync_tree(root: Path, *, leaves: bool = True) -> None:
+    """Fsync every directory under `root`, so that the names in them survive a power cut; files are synced already.
 
-    tensorstore has synced those that hold nothing but files, along with each file.
+    Without `leaves`, those below the root that hold files alone are left out: tensorstore syncs them with each file.
     """
     for folder, inside, _ in os.walk(root):
-        if inside or Path(folder) == root:
+        if leaves or inside or Path(folder) == root:
             sync_folder(Path(folder))
 
 

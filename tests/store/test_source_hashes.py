@@ -61,3 +61,14 @@ def test_a_note_that_was_cut_short_is_not_believed(files, read, tmp_path):
         note.write_text("0123")
         assert hash_sources(files[:1], pool, notes=notes) == expected(files[:1])
     assert len(read) == 2
+
+
+def test_notes_that_vanish_or_cannot_be_written_do_not_stop_anybody(files, tmp_path, monkeypatch):
+    notes = tmp_path / "notes"
+
+    def vanish(path, text):
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(source_hashes, "write_text", vanish)
+    with Workers(1) as pool:
+        assert hash_sources(files, pool, notes=notes) == expected(files)
