@@ -18,8 +18,8 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from polycli.astroclip.sources.desi import read_spectra
 from polycli.astroclip.sources.desi_files import GRID
+from polycli.astroclip.sources.desi_spectra import read_spectra
 
 CAMERAS = {"B": (3600.0, 2751), "R": (5760.0, 2326), "Z": (7520.0, 2881)}
 BLOCK = 128

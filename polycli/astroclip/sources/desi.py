@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +27,7 @@ from polycli.astroclip.sources.desi_files import (
     opened,
     table_columns,
 )
+from polycli.astroclip.sources.desi_spectra import fibre_status, read_spectra
 from polycli.console import note, warn
 from polycli.errors import SourceError
 from polycli.store.manifest import LeftOut
@@ -65,67 +65,6 @@ class DesiReader:
             flux[places], ivar[places] = read_spectra(self.files[number], rows[places])
             mask[places] = ivar[places] == 0
         return Payload(spectrum=flux, ivar=ivar, mask=mask)
-
-
-def read_spectra(path: Path, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(n, 7781) flux and inverse variance of the targets that begin at these rows; variance 0 where all is masked."""
-    with opened(path) as file:
-        table = hdu(file, "FIBERMAP", path).data
-        exposures = _exposures(np.asarray(table["TARGETID"]), _status(table), rows)
-        wanted = np.concatenate(exposures)
-        target = np.repeat(np.arange(len(rows)), [len(group) for group in exposures])
-        repeated = len(wanted) > len(rows)
-        start, stop = int(wanted.min()), int(wanted.max()) + 1
-        whole = np.array_equal(wanted, np.arange(start, stop))
-        total = np.zeros((len(rows), GRID.size), np.float32)
-        weight = np.zeros_like(total)
-        read: dict[str, NDArray[np.float32]] = {}
-        slices = camera_slices(file, path)
-        for camera, piece in slices.items():
-            # One read of consecutive rows costs less than many of one row; FITS numbers are big-endian.
-            flux, ivar, mask = (
-                np.asarray(file[f"{camera}_{part}"].section[start:stop], dtype=kind)
-                for part, kind in (("FLUX", np.float32), ("IVAR", np.float32), ("MASK", None))
-            )
-            if not whole:
-                flux, ivar, mask = (values[wanted - start] for values in (flux, ivar, mask))
-            ivar[(mask != 0) | ~np.isfinite(ivar)] = 0
-            flux[(ivar == 0) & ~np.isfinite(flux)] = 0
-            if repeated:
-                np.add.at(total[:, piece], target, flux * ivar)
-                np.add.at(weight[:, piece], target, ivar)
-                flux = flux[np.unique(target, return_index=True)[1]]
-            else:
-                total[:, piece] += flux * ivar
-                weight[:, piece] += ivar
-            read[camera] = flux
-    # Where nothing has weight, what was read stands as it is: masked, but finite.
-    empty = weight == 0
-    np.divide(total, weight, out=total, where=~empty)
-    if empty.any():
-        for camera, piece in slices.items():
-            np.copyto(total[:, piece], read[camera], where=empty[:, piece])
-    return total, weight
-
-
-def _exposures(ids: NDArray[Any], status: NDArray[np.int64], rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Rows that are averaged for each target: itself, and the good exposures of the same target where there are."""
-    unique, counts = np.unique(ids, return_counts=True)
-    if counts.max(initial=1) == 1:
-        return [np.array([row]) for row in rows.tolist()]
-    often = set(unique[counts > 1].tolist())
-    groups = []
-    for row in rows.tolist():
-        group = np.flatnonzero((ids == ids[row]) & (status == 0)) if ids[row] in often else np.array([row])
-        groups.append(group if len(group) else np.array([row]))
-    return groups
-
-
-def _status(table: Any) -> NDArray[np.int64]:  # noqa: ANN401
-    """Flags of the fibre that each spectrum was taken with; 0 is good."""
-    names = set(table.names)
-    name = next((name for name in ("COADD_FIBERSTATUS", "FIBERSTATUS") if name in names), None)
-    return np.zeros(len(table), np.int64) if name is None else np.asarray(table[name]).astype(np.int64)
 
 
 class DesiSource:
@@ -213,7 +152,7 @@ def _read_fibermap(path: Path, name: str) -> _Part:
         for needed in ("TARGETID", "TARGET_RA", "TARGET_DEC"):
             if needed not in columns:
                 raise SourceError(f"{path}: HDU FIBERMAP has no column {needed}")
-        status = _status(table.data)
+        status = fibre_status(table.data)
     ids = columns["TARGETID"].values
     group = np.unique(ids, return_inverse=True)[1]
     # Of several exposures the first that is good stands for the target.

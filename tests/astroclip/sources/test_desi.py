@@ -1,11 +1,14 @@
 """Coadd, spectra and redrock files."""
 
+import gzip
+
 import numpy as np
 import pytest
 from astropy.io import fits
 
 from polycli.astroclip.recipe import PrepareRecipe
-from polycli.astroclip.sources.desi import DesiSource, read_spectra
+from polycli.astroclip.sources.desi import DesiSource
+from polycli.astroclip.sources.desi_spectra import read_spectra
 from polycli.errors import SourceError
 
 RECIPE = PrepareRecipe(family="astroclip", verb="prepare")
@@ -52,6 +55,25 @@ def test_hdus_are_found_by_name_in_any_order(tmp_path, survey_files):
     one, other = (read_spectra(tmp_path / name, np.array([0, 1])) for name in ("a.fits", "b.fits"))
 
     assert np.array_equal(one[0], other[0])
+
+
+def test_a_compressed_file_gives_the_same_numbers(tmp_path, survey_files):
+    survey_files.coadd(tmp_path / "a.fits", ids=survey_files.desi_ids(3), masked={1: slice(5, 9)})
+    (tmp_path / "b.fits.gz").write_bytes(gzip.compress((tmp_path / "a.fits").read_bytes(), 1))
+    for one, other in zip(
+        *(read_spectra(tmp_path / name, np.array([1, 2])) for name in ("a.fits", "b.fits.gz")), strict=True
+    ):
+        assert np.array_equal(one, other)
+
+
+def test_masked_pixels_have_no_weight(tmp_path, survey_files):
+    survey_files.coadd(tmp_path / "a.fits", ids=survey_files.desi_ids(2), masked={1: slice(100, 140)})
+    _, ivar = read_spectra(tmp_path / "a.fits", np.array([0, 1]))
+
+    assert (ivar[0] > 0).all()
+    # The same pixels of each camera: behind the overlaps with the camera before it.
+    empty = np.concatenate([np.arange(start + 100, start + 140) for start in START.values()])
+    assert set(np.flatnonzero(ivar[1] == 0).tolist()) == set(empty.tolist()) - set(range(4900 + 100, 4900 + 126))
 
 
 @pytest.mark.parametrize("name", ["FIBERMAP", "B_FLUX", "R_IVAR", "Z_MASK", "B_WAVELENGTH"])
