@@ -24,6 +24,9 @@ from polycli.store.overlap import overlap
 from polycli.store.reader import find_stores
 from polycli.xval.baselines import is_table, simple_answers, table_answers
 from polycli.xval.filling import Filler
+from polycli.xval.from_tokens import decode_records
+from polycli.xval.head_scores import columns_of, head_scores
+from polycli.xval.judging import Judge, Question, plain_numbers
 from polycli.xval.masking import record_seeds
 from polycli.xval.passes import passes_of
 from polycli.xval.pool import language_of
@@ -36,6 +39,7 @@ from polycli.xval.store import RecordStore, open_records
 from polycli.xval.subject import Subject, load_subject
 from polycli.xval.sweep import run_sweep
 from polycli.xval.tables import overview
+from polycli.xval.values import Record
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,10 @@ def run(request: EvalRequest) -> JsonDocument | None:
         pictures = {}
         for subset in subsets:
             name = subset.store.name
-            scores["datasets"][name], pictures[name] = score(subject, subset, settings)
+            if subject.judge is not None:
+                scores["datasets"][name] = judge(subject, subset, settings)
+            else:
+                scores["datasets"][name], pictures[name] = score(subject, subset, settings)
         scores = finite_json(scores)
         if settings.report:
             write_report(scores, pictures, unfinished)
@@ -207,6 +214,41 @@ def score(subject: Subject, subset: Subset, settings: EvalSettings) -> tuple[Jso
         "sweep": None if sweep is None else sweep.document(),
     }
     return document, Illustration(examined, sweep)
+
+
+def judge(subject: Subject, subset: Subset, settings: EvalSettings) -> JsonDocument:
+    """The scores of a model with a head: one answer for each record that has the value.
+
+    Raises:
+        StoreError: no record has it.
+    """
+    assert subject.judge is not None  # noqa: S101  # asked before
+    asked = Judge(subject.judge, Filler(subject.model, subject.tokenization, settings.batch_tokens))
+    store = subset.store
+    scored = _questions(asked, subset, subset.rows)
+    learned = _questions(asked, subset, store.rows("train")[: settings.baseline_rows])
+    if not scored or not learned:
+        raise StoreError(f"{store.path}: no record has a value at {asked.head.target}, which the model answers for")
+    columns = None
+    if settings.baselines and is_table(store.read(subset.rows)):
+        tables = [[plain_numbers(question.record.value) for question in part] for part in (learned, scored)]
+        columns = columns_of(tables[0], tables[1])
+    entry = head_scores(
+        asked.head,
+        [question.known for question in scored],
+        asked.outputs(scored),
+        [question.known for question in learned],
+        columns=columns,
+        bootstrap=Bootstrap(samples=settings.bootstrap_samples, seed=settings.seed),
+    )
+    return {"head": entry, "records": len(scored), "records_available": subset.available}
+
+
+def _questions(asked: Judge, subset: Subset, rows: NDArray[np.int64]) -> list[Question]:
+    records = subset.store.read(rows)
+    values = decode_records(records, subset.store.vocabulary)
+    questions = [asked.question(Record(name, value)) for name, value in zip(records.ids, values, strict=True)]
+    return [question for question in questions if question.known is not None]
 
 
 def hidden_share(subject: Subject, settings: EvalSettings) -> float | None:

@@ -17,30 +17,33 @@ from polycli.xval.keypaths import TOP, KeyPatterns, child_path, pattern_of
 from polycli.xval.values import FreeText, NumberLiteral, Value
 
 SUFFIXES = (".jsonl", ".json", ".csv")
-#: Beside the keys of a record that is an object: what was filled in.
-FILLED_KEY = "_filled"
+#: Beside the keys of a record that is an object: its name, and what was filled in.
+ID_KEY, FILLED_KEY = "_id", "_filled"
 
 
 @dataclass(frozen=True)
 class Filled:
-    """One null that became a number."""
+    """One null that became a number, or a class."""
 
     #: RFC 6901, where in the record it stands; and its key path.
     pointer: str
     key_path: str
-    value: float
+    value: Value
     #: Low and high, where the model gives intervals.
     interval: tuple[float, float] | None
     unit: str | None
+    #: Of a class, how likely the model holds it to be.
+    probability: float | None = None
 
     def document(self) -> JsonDocument:
         """As JSON has it."""
-        return {
+        document: JsonDocument = {
             "key_path": self.key_path,
             "value": self.value,
             "interval": None if self.interval is None else list(self.interval),
             "unit": self.unit,
         }
+        return document if self.probability is None else {**document, "probability": self.probability}
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,9 @@ class FilledRecord:
 class Answer:
     """What the model says of one null."""
 
-    value: float
+    value: Value
     interval: tuple[float, float] | None
+    probability: float | None = None
 
 
 def fill_in(
@@ -71,9 +75,10 @@ def fill_in(
             if not nulls.match(path):
                 return None
             answer = next(answers)
-            if not math.isfinite(answer.value):
+            if isinstance(answer.value, float) and not math.isfinite(answer.value):
                 return None
-            filled.append(Filled(pointer, path, answer.value, answer.interval, unit_of(path, units)))
+            unit = unit_of(path, units)
+            filled.append(Filled(pointer, path, answer.value, answer.interval, unit, answer.probability))
             return answer.value
         if isinstance(item, FreeText):
             return item.text
@@ -126,7 +131,7 @@ def writer_for(suffix: str, file: TextIO, units: Mapping[str, str]) -> FilledWri
 
 
 class JsonWriter:
-    """JSON lines, or one array. An object gets the key `_filled`, by JSON pointer; any other value is wrapped."""
+    """JSON lines, or one array. An object gets `_id` and `_filled`, by JSON pointer; all else is wrapped."""
 
     def __init__(self, file: TextIO, *, lines: bool) -> None:
         self._file, self._lines, self._count = file, lines, 0
@@ -134,8 +139,8 @@ class JsonWriter:
     def write(self, record: FilledRecord) -> None:
         """One line, or one item of the array."""
         filled = {item.pointer: item.document() for item in record.filled}
-        if isinstance(record.value, dict) and FILLED_KEY not in record.value:
-            document = {**record.value, FILLED_KEY: filled}
+        if isinstance(record.value, dict) and not {ID_KEY, FILLED_KEY} & set(record.value):
+            document = {**record.value, ID_KEY: record.id, FILLED_KEY: filled}
         else:
             document = {"id": record.id, "record": record.value, FILLED_KEY: filled}
         text = json.dumps(document, ensure_ascii=False, allow_nan=False)

@@ -6,22 +6,22 @@ Records stream: memory does not grow with their number. The output appears when 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.console import counted, progress, rank, result, say, warn
+from polycli.console import counted, rank, result, say, warn
 from polycli.errors import SourceError
 from polycli.paths import expand_paths, remove
 from polycli.recipes import default_recipe
 from polycli.requests import JsonDocument, PredictRequest
-from polycli.xval.filled import Answer, fill_in, refuse_target, writer_for
+from polycli.xval.filled import Answer, FilledRecord, fill_in, refuse_target, writer_for
 from polycli.xval.filling import Answers, Filler
+from polycli.xval.judging import Judge
 from polycli.xval.keypaths import KeyPatterns, refuse_unknown
-from polycli.xval.reading import encode, open_inputs
+from polycli.xval.reading import counting, encode, open_inputs
 from polycli.xval.records import Records
 from polycli.xval.settings import PredictSettings
 from polycli.xval.subject import Subject, load_subject
@@ -62,6 +62,9 @@ def run(request: PredictRequest) -> JsonDocument | None:
     )
     units = {**known_units(subject), **data.units}
     filler = Filler(subject.model, subject.tokenization, settings.batch_tokens, "valid")
+    judge = None if subject.judge is None else Judge(subject.judge, filler)
+    if judge is not None:
+        say(f"the model was finetuned for {judge.head.target} alone: that is filled in, and no other null")
     records = filled = 0
     request.output.parent.mkdir(parents=True, exist_ok=True)
     unfinished = request.output.with_name(f".{request.output.name}.partial-{os.getpid()}")
@@ -69,9 +72,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
         with unfinished.open("w", encoding="utf-8", newline="") as file, counting(data.count, "filling in") as advance:
             writer = writer_for(request.output.suffix, file, units)
             for batch in data.batches:
-                answers = answer(filler, batch, blanks)
-                for record, mine in zip(batch, answers, strict=True):
-                    done = fill_in(record.id, record.value, iter(mine), blanks.matches, units)
+                for done in _judged(judge, batch, units) if judge else _answered(filler, batch, blanks, units):
                     writer.write(done)
                     filled += len(done.filled)
                 records += len(batch)
@@ -83,7 +84,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
     finally:
         remove(unfinished)
     if not filled:
-        warn("no record has a null where the model has learned numbers: nothing was filled in")
+        warn("no record has a null where the model can say something: nothing was filled in")
     document = {
         "output": str(request.output),
         **subject.provenance(),
@@ -97,16 +98,6 @@ def run(request: PredictRequest) -> JsonDocument | None:
     return document
 
 
-@contextmanager
-def counting(total: int | None, what: str) -> Iterator[Callable[[int], None]]:
-    """A report of progress where the number of records is known; where they stream, nobody knows how many will come."""
-    if total is None:
-        yield lambda _: None
-    else:
-        with progress(total, what) as bar:
-            yield bar.advance
-
-
 def blanks_of(subject: Subject, keys: Sequence[str]) -> Blanks:
     """Nulls of the patterns that are asked for, or of all key paths where the model has learned numbers.
 
@@ -118,6 +109,30 @@ def blanks_of(subject: Subject, keys: Sequence[str]) -> Blanks:
     wanted = KeyPatterns(keys)
     # A key path is its own pattern: what is special in a pattern is escaped in a path.
     return Blanks(tuple(path for path in known if not keys or wanted.match(path)))
+
+
+def _answered(
+    filler: Filler, batch: Sequence[Record], blanks: Blanks, units: Mapping[str, str]
+) -> Iterator[FilledRecord]:
+    for record, mine in zip(batch, answer(filler, batch, blanks), strict=True):
+        yield fill_in(record.id, record.value, iter(mine), blanks.matches, units)
+
+
+def _judged(judge: Judge, batch: Sequence[Record], units: Mapping[str, str]) -> Iterator[FilledRecord]:
+    """The head's answer where the value that it was trained for is null or absent."""
+    questions = [judge.question(record) for record in batch]
+    target = KeyPatterns([judge.head.target])
+    for record, question, output in zip(batch, questions, judge.outputs(questions), strict=True):
+        value, probability = judge.answer(output)
+        unknown = question.known is None
+        answers = iter([Answer(value, None, probability)] if unknown else [])
+        yield fill_in(
+            record.id,
+            (question.record if unknown else record).value,
+            answers,
+            target if unknown else KeyPatterns([]),
+            units,
+        )
 
 
 def interval_level(subject: Subject) -> float | None:

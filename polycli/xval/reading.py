@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.console import warn
+from polycli.console import progress, warn
 from polycli.errors import SourceError
 from polycli.requests import Split
 from polycli.store.manifest import MANIFEST_NAME
@@ -107,6 +108,16 @@ def encode(records: Sequence[Record], tokenization: Tokenization, *, nulls: Sequ
             hint="split it into smaller records",
         )
     return found
+
+
+@contextmanager
+def counting(total: int | None, what: str) -> Iterator[Callable[[int], None]]:
+    """A report of progress where the number of records is known; where they stream, nobody knows how many will come."""
+    if total is None:
+        yield lambda _: None
+    else:
+        with progress(total, what) as bar:
+            yield bar.advance
 
 
 def _open_files(paths: Sequence[Path], table: TableSection, limit: int | None) -> Opened:

@@ -47,13 +47,17 @@ def write_report(scores: JsonDocument, pictures: Mapping[str, Illustration], fol
         Paragraph(
             f"Split {scores['split']}, encoding {scores['encoding']}, {len(datasets)} "
             f"dataset{'s' if len(datasets) > 1 else ''}, {sum(found['records'] for found in datasets.values()):,} "
-            f"records, {sum(found['numbers'] for found in datasets.values()):,} numbers."
+            f"records, {sum(found.get('numbers', 0) for found in datasets.values()):,} numbers."
         ),
-        summary_table(datasets),
-        *(Paragraph(sentence) for sentence in verdicts(datasets)),
-        Paragraph(DEFINITIONS),
     ]
+    if any("head" in found for found in datasets.values()):
+        blocks += overview(datasets)  # A model with a head answers one question for each record, and no other.
+    else:
+        blocks += [summary_table(datasets), *(Paragraph(sentence) for sentence in verdicts(datasets))]
+        blocks.append(Paragraph(DEFINITIONS))
     for name, found in datasets.items():
+        if "head" in found:
+            continue
         blocks += [Heading(name), *_figures(name, found, pictures[name], figures)]
         blocks += [table for table in overview({name: found})[1:] if table.rows]
     blocks += [Heading("Provenance"), provenance_block(scores)]

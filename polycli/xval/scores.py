@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,38 +50,31 @@ class Examined:
         """Answers of the model that are no number."""
         return ~np.isfinite(self.answers["model"])
 
+    def complete(self) -> Examined:
+        """The same where the key's mean stands in for what a method has no answer for, such as persistence."""
+        reference = self.answers["key mean"]
+        answers = {name: np.where(np.isfinite(values), values, reference) for name, values in self.answers.items()}
+        return replace(self, answers=answers)
+
     def errors(self) -> dict[str, Floats]:
         """Absolute errors of the methods that have an answer for each of the numbers."""
         return {name: np.abs(values - self.truth) for name, values in self.answers.items() if np.isfinite(values).all()}
 
     def select(self, chosen: NDArray[np.bool_]) -> Examined:
         """Some of the numbers."""
-        return Examined(
-            self.record[chosen],
-            self.key[chosen],
-            self.truth[chosen],
-            {name: values[chosen] for name, values in self.answers.items()},
-            self.quantiles[chosen],
-            self.levels,
-            self.held_out,
-            self.key_paths,
-            self.statistics,
+        return replace(
+            self,
+            record=self.record[chosen],
+            key=self.key[chosen],
+            truth=self.truth[chosen],
+            answers={name: values[chosen] for name, values in self.answers.items()},
+            quantiles=self.quantiles[chosen],
         )
 
     def judged(self) -> Examined:
         """The same where an answer that is no number counts as the key's mean: no answer must not be an advantage."""
         model = np.where(self.undecodable, self.answers["key mean"], self.answers["model"])
-        return Examined(
-            self.record,
-            self.key,
-            self.truth,
-            self.answers | {"model": model},
-            self.quantiles,
-            self.levels,
-            self.held_out,
-            self.key_paths,
-            self.statistics,
-        )
+        return replace(self, answers=self.answers | {"model": model})
 
 
 def scores_of(found: Examined, rules: Sequence[HoldOutRule], bootstrap: Bootstrap) -> JsonDocument:
@@ -115,11 +108,7 @@ def relative_scores(found: Examined, bootstrap: Bootstrap) -> JsonDocument:
     """Mean absolute error in standard deviations of each key path in training, over all numbers: keys can be added."""
     spread = np.array([_spread(found.statistics.get(path)) for path in found.key_paths])
     scale = spread[found.key] if len(spread) else np.empty(0)
-    reference = found.answers["key mean"]
-    errors = {
-        name: np.abs(np.where(np.isfinite(values), values, reference) - found.truth) / scale
-        for name, values in found.answers.items()
-    }
+    errors = {name: values / scale for name, values in found.complete().errors().items()}
     return {"standardised_mae": _entry(errors, found.record, bootstrap)}
 
 
@@ -159,6 +148,7 @@ def coverage(found: Examined, bootstrap: Bootstrap) -> JsonDocument:
 
 def decade_scores(found: Examined, bootstrap: Bootstrap) -> list[JsonDocument]:
     """Median relative error of each power of ten of the true size; zeros have none."""
+    found = found.complete()
     size = np.abs(found.truth)
     places = np.flatnonzero(size > 0)
     decades = decades_of(size[places])

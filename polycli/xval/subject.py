@@ -15,9 +15,10 @@ from polycli.errors import CheckpointError
 from polycli.requests import JsonDocument
 from polycli.store.hashing import file_hash
 from polycli.xval.collate import Tokenization
+from polycli.xval.heads import RecordModel
 from polycli.xval.model import Numformer
 from polycli.xval.tokenization import read_tokenization
-from polycli.xval.weights import model_from, read_xval_description
+from polycli.xval.weights import model_from, read_xval_description, record_model_from
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Subject:
     mask_probability: float | None
     #: The run that the checkpoint lies in, if it does.
     run: Path | None
+
+    @property
+    def judge(self) -> RecordModel | None:
+        """The model, where finetuning gave it a head that answers for whole records."""
+        return self.model if isinstance(self.model, RecordModel) else None
 
     @property
     def encoding(self) -> str:
@@ -67,7 +73,8 @@ def load_subject(path: Path) -> Subject:
     description = read_xval_description(resolved.description_file)
     selected_by = _why(resolved, description)
     say(f"checkpoint: {resolved.model_file} ({selected_by})")
-    model = model_from(resolved.model_file, description, {}).requires_grad_(requires_grad=False)
+    model = record_model_from(resolved.model_file, description) or model_from(resolved.model_file, description, {})
+    model.requires_grad_(requires_grad=False)
     extra = description.model_extra or {}
     objective = extra.get("objective", {})
     return Subject(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polycli.report.table import Table, interval, number
+from polycli.xval.head_scores import head_table
 
 METHODS = ("mean", "key mean", "persistence", "k-NN", "gradient boosting")
 #: Keys with a row of their own: those with most numbers.
@@ -14,7 +15,9 @@ SHOWN_KEYS = 40
 
 def overview(datasets: Mapping[str, Any]) -> list[Table]:
     """What a terminal shows, and a report first."""
-    tables = [summary_table(datasets)]
+    heads = [head_table(name, found["head"]) for name, found in datasets.items() if "head" in found]
+    datasets = {name: found for name, found in datasets.items() if "head" not in found}
+    tables = [*heads, summary_table(datasets)]
     for name, found in datasets.items():
         tables += [key_table(name, found), hold_out_table(name, found), decade_table(name, found)]
         tables += [coverage_table(name, found), sweep_table(name, found)]
@@ -25,7 +28,7 @@ def verdicts(datasets: Mapping[str, Any]) -> list[str]:
     """One sentence for each dataset in which a simpler model is better somewhere."""
     sentences = []
     for name, found in datasets.items():
-        better = found["better_baselines"]
+        better = found.get("better_baselines", [])
         if better:
             worst = max(better, key=lambda entry: entry["model"] / max(entry["mae"], 1e-300))
             sentences.append(

@@ -83,6 +83,7 @@ def test_nulls_become_numbers_and_all_else_stays(tmp_path, model):
     assert found["interval"] == pytest.approx(0.8)
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     filled = [line.pop("_filled") for line in lines]
+    assert [line.pop("_id") for line in lines] == ["in.jsonl:1", "in.jsonl:2", "in.jsonl:3"]
     assert lines[1:] == RECORDS[1:]
     assert filled[1:] == [{}, {}]
     # Where the model has learned no number, a null stays what it is.
