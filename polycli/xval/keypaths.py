@@ -20,8 +20,13 @@ _ESCAPED_TOP = r"\$"
 
 def child_path(parent: str, key: str) -> str:
     """The path of `key` in the object at `parent`."""
-    name = _ESCAPED_TOP if key == TOP else _SPECIAL.sub(r"\\\1", key)
+    name = _ESCAPED_TOP if key == TOP else printable(_SPECIAL.sub(r"\\\1", key))
     return name if parent == TOP else f"{parent}.{name}"
+
+
+def printable(text: str) -> str:
+    r"""The text with lone surrogates, which JSON allows and no file of text can hold, as escapes: `\ud800`."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def last_key(path: str) -> str:

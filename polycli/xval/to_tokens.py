@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.xval import structure
-from polycli.xval.keypaths import TOP, KeyPatterns, child_path
+from polycli.xval.keypaths import TOP, KeyPatterns, child_path, printable
 from polycli.xval.number_text import split_text
 from polycli.xval.records import Records
 from polycli.xval.structure import (
@@ -37,7 +37,7 @@ from polycli.xval.structure import (
     TRUE,
     spelled,
 )
-from polycli.xval.values import FreeText, NumberLiteral, Record, RecordError, Value
+from polycli.xval.values import MOST_LEVELS, TOO_DEEP, FreeText, NumberLiteral, Record, RecordError, Value
 from polycli.xval.vocabulary import Vocabulary
 
 #: Integers up to this size are float64 exactly, each of them.
@@ -95,6 +95,7 @@ class RecordEncoder:
         #: By key path, whether or not numbers stand there: `hold_out` and `text_keys` must name one of them.
         self.all_paths: dict[str, None] = {TOP: None}
         self._pieces: list[str] = []
+        self._depth = 0
         self._numbers: list[float] = []
         self._integers: list[int] = []
         self._spans: list[tuple[int, int]] = []
@@ -119,12 +120,9 @@ class RecordEncoder:
             RecordError: the value is nothing that JSON has, or is nested too deeply. Nothing of it is kept.
         """
         self._mark = len(self._numbers), len(self._integers), len(self._spans), dict(self.notes)
-        self._pieces = []
+        self._pieces, self._depth = [], 0
         try:
             self._value(value, self._top)
-        except RecursionError as error:
-            self._take_back()
-            raise RecordError("is nested too deeply") from error
         except RecordError:
             self._take_back()
             raise
@@ -198,7 +196,7 @@ class RecordEncoder:
         self.all_paths[path] = None
         token = self._key_tokens.get(key)
         if token is None:
-            if self._closed or self._spell.match(path):
+            if self._closed or printable(key) != key or self._spell.match(path):
                 token = f"{QUOTE}{spelled(key)}{QUOTE}{COLON}"
             else:
                 token = self._key_tokens[key] = chr(structure.FIRST_KEY + len(self._key_tokens))
@@ -284,6 +282,7 @@ class RecordEncoder:
     def _list(self, values: Sequence[Any], place: _Place) -> None:
         if values and not place.is_text and self._grid(values, place):
             return
+        self._descend()
         pieces = self._pieces
         pieces.append(OPEN_LIST)
         was_number = True
@@ -297,6 +296,7 @@ class RecordEncoder:
                 pieces[start] = COMMA
             was_number = is_number
         pieces.append(CLOSE_LIST)
+        self._depth -= 1
 
     def _grid(self, values: Sequence[Any], place: _Place) -> bool:
         """Walk lists in lists of equal length that hold numbers alone, at once; False where it is no such grid."""
@@ -320,6 +320,7 @@ class RecordEncoder:
         return True
 
     def _object(self, values: Mapping[str, Any], place: _Place) -> None:
+        self._descend()
         pieces = self._pieces
         pieces.append(OPEN_OBJECT)
         children = place.children
@@ -330,6 +331,13 @@ class RecordEncoder:
             first = False
             self._value(value, child)
         pieces.append(CLOSE_OBJECT)
+        self._depth -= 1
+
+    def _descend(self) -> None:
+        """One level deeper; a limit of our own, because Python's depends on who calls."""
+        self._depth += 1
+        if self._depth > MOST_LEVELS:
+            raise RecordError(TOO_DEEP)
 
     def _free_text(self, text: str, place: _Place) -> None:
         self._pieces.append(TEXT)

@@ -11,6 +11,11 @@ from typing import Union
 _INTEGER = re.compile(r"-?[0-9]+")
 
 
+#: How deep lists and objects may stand in each other.
+MOST_LEVELS = 200
+TOO_DEEP = f"is nested deeper than {MOST_LEVELS} levels"
+
+
 class RecordError(ValueError):
     """A value that cannot become a record; the message says what was found, the caller knows where."""
 

@@ -21,6 +21,7 @@ from polycli.requests import JsonDocument
 from polycli.store.blocks import BlockBuilder, Column, Ragged
 from polycli.xval.equality import alike
 from polycli.xval.from_tokens import UndecodableError, decode_record
+from polycli.xval.keypaths import printable
 from polycli.xval.lookup import text_at
 from polycli.xval.recipe import PrepareRecipe
 from polycli.xval.records import Records
@@ -98,6 +99,7 @@ class BlockWriter:
         """
         if group is None and self._recipe.group_by is not None:
             group = text_at(value, self._recipe.group_by)
+        id, group = printable(id), None if group is None else printable(group)  # noqa: A001
         before = len(self._encoder)
         self._encoder.add(value, id=id)
         length = self._encoder.last_length
@@ -111,7 +113,7 @@ class BlockWriter:
 
     def reject(self, *, id: str, reason: str) -> None:  # noqa: A002
         """A record that is left out."""
-        self._rejected.append({"source": self._source, "id": id, "reason": reason})
+        self._rejected.append({"source": self._source, "id": printable(id), "reason": printable(reason)})
 
     def count(self, what: str, n: int = 1) -> None:
         """A note for the coverage report."""

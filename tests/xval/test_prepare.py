@@ -241,6 +241,16 @@ def test_mixed_types_under_one_key_are_kept_counted_and_told(prepare, capsys):
     assert list(values_of(store).values()) == values
 
 
+def test_halves_of_characters_which_json_allows_are_kept_everywhere(prepare):
+    half = "\ud800"
+    values = [{"id": f"{half}{number}", "group": half, half: {"x": number + 0.5}} for number in range(5)]
+    store = prepare([json.dumps(value) for value in values], "json_lines.id_key=id", "group_by=group")
+    found = values_of(store)
+    assert list(found.values()) == values
+    assert list(found) == [rf"\ud800{number}" for number in range(5)]
+    assert store.key_paths == (r"\ud800.x",)
+
+
 def test_identifiers_stay_text(prepare):
     store = prepare(systems(20), "text_keys=[id]")
     assert "id" not in store.key_paths

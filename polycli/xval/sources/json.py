@@ -14,7 +14,7 @@ from polycli.xval.recipe import PrepareRecipe
 from polycli.xval.sources.base import Block, Opened, RecordWriter
 from polycli.xval.sources.json_text import DuplicateKeyError, decoder, may_exceed_float64
 from polycli.xval.sources.lines import BLOCK_BYTES, LineRange, cut_lines, find_files
-from polycli.xval.values import RecordError, Value
+from polycli.xval.values import TOO_DEEP, RecordError, Value
 
 _LINES = (".jsonl", ".ndjson")
 _WHOLE = (".json",)
@@ -65,7 +65,7 @@ class JsonLinesBlock:
             except json.JSONDecodeError as error:
                 raise malformed(self.source, number, error.colno, error.msg) from error
             except RecursionError:
-                writer.reject(id=name, reason="is nested too deeply")
+                writer.reject(id=name, reason=TOO_DEEP)
             else:
                 write(writer, value, name, self.id_key)
 
@@ -118,7 +118,7 @@ class JsonFilesBlock:
             hint = "one record on each line? name the file .jsonl" if error.msg == "Extra data" else None
             raise malformed(name, error.lineno, error.colno, error.msg, hint=hint) from error
         except RecursionError:
-            writer.reject(id=name, reason="is nested too deeply")
+            writer.reject(id=name, reason=TOO_DEEP)
             return []
         if not isinstance(value, list):
             return [(name, value)]

@@ -148,7 +148,7 @@ def test_a_second_key_of_the_same_name_rejects_its_record_and_no_other(tmp_path,
 def test_a_record_nested_too_deeply_is_rejected(tmp_path, kept):
     (tmp_path / "x.jsonl").write_text("[" * 100_000 + "]" * 100_000 + "\n[1]\n")
     load(kept, tmp_path / "x.jsonl")
-    assert kept.rejected == {"x.jsonl:1": "is nested too deeply"}
+    assert kept.rejected == {"x.jsonl:1": "is nested deeper than 200 levels"}
     assert kept.records == {"x.jsonl:2": [1]}
 
 
