@@ -218,6 +218,13 @@ def test_when_every_row_is_bad_nothing_is_left_behind(tmp_path, prepare):
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
 
 
+def test_a_file_of_nothing_but_sky_fibres_is_refused_with_the_reason(tmp_path, prepare, survey_files):
+    survey_files.coadd(tmp_path / "coadd.fits", ids=[-5, -6], objtype=["SKY", "SKY"])
+
+    with pytest.raises(SourceError, match="no object is left: not a target: OBJTYPE is SKY"):
+        prepare("desi", tmp_path / "s.zarr", inputs=[tmp_path / "coadd.fits"])
+
+
 def test_repeated_ids_and_repeated_content_are_kept_once_and_listed(tmp_path, prepare):
     arrays = _arrays(tmp_path / "a.npz")
     arrays["object_id"][4] = arrays["object_id"][1]

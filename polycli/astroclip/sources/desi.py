@@ -208,11 +208,12 @@ def _redshifts(files: Sequence[tuple[Path, str]], ids: NDArray[np.int64]) -> _Fo
     keys, warning = columns["TARGETID"].values, columns["ZWARN"].values
     gain = columns["DELTACHI2"].values if "DELTACHI2" in columns else np.zeros(len(keys))
     order = np.lexsort((-np.nan_to_num(gain), warning != 0, keys))
-    ordered = keys[order]
-    places = np.searchsorted(ordered, ids)
-    inside = np.minimum(places, len(ordered) - 1)
-    there = (places < len(ordered)) & (ordered[inside] == ids)
-    rows = np.where(there, order[inside], -1)
+    # Of each id the first in this order.
+    unique, first = np.unique(keys[order], return_index=True)
+    _, places, found = np.intersect1d(ids, unique, return_indices=True)
+    rows = np.full(len(ids), -1, np.int64)
+    rows[places] = order[first[found]]
+    there = rows >= 0
     redshift = columns["Z"].take(rows).values.astype(np.float64)
     sure = columns["ZWARN"].take(rows)
     good = there & np.isfinite(redshift) & (sure.values == 0)

@@ -128,6 +128,13 @@ def test_of_two_fits_the_one_without_warning_and_with_the_larger_gain_counts(tmp
     assert _listing(tmp_path).redshift.tolist() == [0.3, 0.4]
 
 
+def test_a_redrock_file_without_rows_gives_no_redshifts(tmp_path, survey_files):
+    survey_files.coadd(tmp_path / "coadd-x.fits", ids=survey_files.desi_ids(2))
+    survey_files.redrock(tmp_path / "redrock-x.fits", ids=np.empty(0, np.int64), redshift=[])
+
+    assert np.isnan(_listing(tmp_path).redshift).all()
+
+
 def test_exposures_of_one_target_are_averaged_without_the_bad_ones(tmp_path, survey_files):
     one, other = survey_files.desi_ids(2)
     arrays = survey_files.coadd(
