@@ -175,7 +175,9 @@ def _names(notes: Iterable[JsonDocument], recipe: PrepareRecipe) -> Names:
 def _marks(rows: StagedRows, names: Names, recipe: PrepareRecipe) -> NDArray[np.bool_]:
     """(records, rules): what each rule holds out."""
     rules = rules_of(recipe.hold_out)
-    parts = [np.zeros((0, len(rules)), dtype=np.bool_)]
+    if not rules:
+        return np.zeros((len(rows), 0), dtype=np.bool_)
+    parts = []
     for block in rows.blocks("numbers", "number_keys"):
         numbers, codes = block["numbers"], block["number_keys"]
         assert isinstance(numbers, Ragged)  # noqa: S101  # staging wrote it so

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from polycli.xval import structure
 from polycli.xval.keypaths import TOP, KeyPatterns, child_path, printable
-from polycli.xval.number_text import split_text
+from polycli.xval.number_text import find_numbers
 from polycli.xval.records import Records
 from polycli.xval.structure import (
     CLOSE_LIST,
@@ -46,6 +46,7 @@ _EXACT = 2**53
 MISSING = "NaN or infinite numbers, as missing"
 AS_TEXT = "numbers that float64 cannot hold, as text"
 IDENTIFIERS = "numbers of text_keys, as text"
+RESPELLED = "numbers in free text whose value is kept, but not their spelling, such as 1.50"
 
 
 @dataclass(frozen=True)
@@ -341,13 +342,16 @@ class RecordEncoder:
 
     def _free_text(self, text: str, place: _Place) -> None:
         self._pieces.append(TEXT)
-        for part in [text] if place.is_text else split_text(text):
-            if isinstance(part, str):
-                self._pieces.append(spelled(part))
-                continue
-            if isinstance(part, int):
+        end = 0
+        for span in [] if place.is_text else find_numbers(text):
+            self._pieces.append(spelled(text[end : span.start]))
+            end = span.stop
+            if isinstance(span.value, int):
                 self._integers.append(len(self._numbers))
-            self._one_number(float(part), place)
+            self._one_number(float(span.value), place)
+            if repr(span.value) != text[span.start : end]:
+                self.notes[RESPELLED] += 1
+        self._pieces.append(spelled(text[end:]))
         self._pieces.append(TEXT)
 
 

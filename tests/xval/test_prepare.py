@@ -1,6 +1,7 @@
 """`prepare xval` from lines to store: content, splits, hold-outs, groups, coverage, parts, and what is refused."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -249,6 +250,12 @@ def test_halves_of_characters_which_json_allows_are_kept_everywhere(prepare):
     assert list(found.values()) == values
     assert list(found) == [rf"\ud800{number}" for number in range(5)]
     assert store.key_paths == (r"\ud800.x",)
+
+
+def test_an_opened_store_can_be_sent_to_another_process(prepare):
+    store = prepare(systems(5))
+    again = pickle.loads(pickle.dumps(store))  # noqa: S301  # made here
+    assert values_of(again) == values_of(store)
 
 
 def test_identifiers_stay_text(prepare):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from polycli.xval.equality import alike
 from polycli.xval.from_tokens import UndecodableError, decode_record, decode_records
 from polycli.xval.structure import END, MASK, NUM, PAD, STRUCTURE
-from polycli.xval.to_tokens import AS_TEXT, IDENTIFIERS, MISSING, RecordEncoder, TokenRules, encode_records
+from polycli.xval.to_tokens import AS_TEXT, IDENTIFIERS, MISSING, RESPELLED, RecordEncoder, TokenRules, encode_records
 from polycli.xval.values import FreeText, NumberLiteral, Record, RecordError
 from polycli.xval.vocabulary import Vocabulary
 
@@ -166,6 +166,7 @@ def test_free_text_keeps_its_words_and_its_numbers():
     encoder = walk(FreeText(text))
     assert encoder.records().numbers.tolist() == [3.5, 5800.0, 3.0, -0.5, 5.0]
     assert back(encoder) == FreeText(text.replace("-.5", "-0.5"))
+    assert encoder.notes[RESPELLED] == 1
 
 
 def test_what_json_does_not_have_is_refused_with_its_place_and_leaves_nothing_behind():
