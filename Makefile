@@ -34,7 +34,7 @@ test-slow: $(COMPLETE)  ## the tests that take minutes
 	$(BIN)/pytest -m slow
 
 stress: $(COMPLETE)  ## kill and stop runs at random instants, some 40 times; up to 10 minutes
-	$(BIN)/pytest -m stress tests/stress
+	$(BIN)/pytest -m stress -o faulthandler_timeout=900 tests/stress
 
 lint: $(COMPLETE)  ## ruff, mypy, import-linter
 	$(BIN)/ruff check

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).with_name("stress_runs.py")
-SHORT = {"kills": 3, "in_saves": 1, "stops": 1, "steps": 60, "pause": 0.01, "seed": 0}
-LONG = {"kills": 30, "in_saves": 10, "stops": 10, "steps": 700, "pause": 0.02, "seed": 0}
+# With the pause, a start lives for 20 steps at most before it is killed, so that no run is complete too early.
+SHORT = {"kills": 3, "in_saves": 1, "stops": 1, "steps": 80, "pause": 0.05, "seed": 0}
+LONG = {"kills": 30, "in_saves": 10, "stops": 10, "steps": 500, "pause": 0.05, "seed": 0}
 
 pytestmark = pytest.mark.distributed
 
