@@ -87,8 +87,10 @@ def publish(plan: Plan) -> Path:
     rejected = [LeftOut(**left) for note in notes for left in note["rejected"]]
     summarise([*rejected, *staged.duplicates])
     if not len(staged):
+        if not rejected:
+            raise SourceError("the input holds no records")
         reasons = "; ".join(dict.fromkeys(left.reason for left in rejected[:_SHOWN]))
-        raise SourceError(f"there are no records to publish: {len(rejected)} were rejected: {reasons or 'none found'}")
+        raise SourceError(f"there are no records to publish: {len(rejected)} were rejected: {reasons}")
     names = _names(notes, plan.recipe)
     rows = NamedRows(staged, names)
     marks, groups = _marks(rows, names, plan.recipe), _groups(rows)

@@ -187,6 +187,8 @@ def test_malformed_input_leaves_nothing_either(prepare, tmp_path):
         prepare([*systems(40), '{"a": }'])
     with pytest.raises(SourceError, match="no records to publish: 1 were rejected: the key 'a' stands twice"):
         prepare(['{"a": 1, "a": 2}'])
+    with pytest.raises(SourceError, match="the input holds no records"):
+        prepare(["", ""])
     assert [path.name for path in tmp_path.iterdir()] == ["data.jsonl"]
 
 
