@@ -57,7 +57,7 @@ KNOWN_WEIGHTS: tuple[KnownWeights, ...] = (
         project=_ASTROCLIP,
         address=f"{_HUGGING_FACE}/astroclip",
         licence="MIT",
-        remark="the aligned pair; this version cannot load it yet",
+        remark="the aligned pair, 1024 numbers for each image and spectrum",
     ),
     KnownWeights(
         name="AstroDINO",

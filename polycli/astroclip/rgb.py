@@ -21,6 +21,8 @@ PLANES = {"z": (0, 2.2), "r": (1, 3.4), "g": (2, 6.0)}
 OFFSET = 0.03
 #: How soon the stretch turns from linear to logarithmic.
 STRETCH = 20.0
+#: Images that are stretched at a time on a CPU.
+IMAGES_IN_CACHE = 4
 
 
 def to_rgb(flux: Float[Tensor, "*b c h w"], bands: Sequence[str] = BANDS) -> Float[Tensor, "*b 3 h w"]:
@@ -33,14 +35,10 @@ def to_rgb(flux: Float[Tensor, "*b c h w"], bands: Sequence[str] = BANDS) -> Flo
     """
     check_bands(bands)
     _check_shape(flux, bands)
-    order = sorted(range(len(bands)), key=lambda place: PLANES[bands[place]][0])
-    # One plane at a time, not one reordered copy of all: the copy costs as much as the stretch.
-    planes = [flux[..., place, :, :].float() * PLANES[bands[place]][1] + OFFSET for place in order]
-    intensity = torch.stack([plane.clamp(min=0) for plane in planes]).mean(dim=0)
-    stretched = torch.asinh(STRETCH * intensity) / STRETCH**0.5
-    # Where nothing is above zero the stretch is zero too; the published code divides by this number there.
-    ratio = stretched / torch.where(intensity == 0, 1e-6, intensity)
-    return torch.stack([(plane * ratio).clamp(0, 1) for plane in planes], dim=-3)
+    if flux.device.type == "cpu" and flux.ndim == 4 and len(flux) > IMAGES_IN_CACHE:
+        # A few images at a time stay in the processor's cache from one operation to the next.
+        return torch.cat([_stretched(part, bands) for part in torch.split(flux, IMAGES_IN_CACHE)])
+    return _stretched(flux, bands)
 
 
 def centre_crop(images: Float[Tensor, "*b c h w"], size: int) -> Float[Tensor, "*b c s s"]:
@@ -59,6 +57,19 @@ def centre_crop(images: Float[Tensor, "*b c h w"], size: int) -> Float[Tensor, "
 def model_input(flux: Float[Tensor, "b c h w"], size: int, bands: Sequence[str] = BANDS) -> Float[Tensor, "b 3 s s"]:
     """Cutouts in nanomaggies to the image encoder's input: the crop first, since it leaves less to stretch."""
     return to_rgb(centre_crop(flux, size), bands)
+
+
+def _stretched(flux: Float[Tensor, "*b c h w"], bands: Sequence[str]) -> Float[Tensor, "*b 3 h w"]:
+    order = sorted(range(len(bands)), key=lambda place: PLANES[bands[place]][0])
+    planes = torch.stack([flux[..., place, :, :].float() * PLANES[bands[place]][1] for place in order], dim=-3)
+    planes = planes.add_(OFFSET)
+    intensity = planes.clamp(min=0).mean(dim=-3, keepdim=True)
+    scaled = STRETCH * intensity
+    # The inverse hyperbolic sine of what is not negative; torch's own is eight times slower on CPUs.
+    square = scaled * scaled
+    stretched = torch.log1p(square.div_(square.add(1).sqrt_().add_(1)).add_(scaled)).div_(STRETCH**0.5)
+    # Where nothing is above zero the stretch is zero too; the published code divides by this number there.
+    return planes.mul_(stretched.div_(intensity.masked_fill_(intensity == 0, 1e-6))).clamp_(0, 1)
 
 
 def check_bands(bands: Sequence[str]) -> None:

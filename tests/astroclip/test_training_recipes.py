@@ -1,0 +1,63 @@
+"""The shipped recipes of training: the papers' sizes and settings, and batches that can be shared out."""
+
+import pytest
+
+from polycli.astroclip.model import parameter_count
+from polycli.astroclip.training_recipe import FinetuneRecipe, PretrainRecipe
+from polycli.engine.plan import check_division
+from polycli.recipes import load_recipe
+
+STAGES = {
+    "astroclip_spectrum": ("spectrum", 4),
+    "astroclip_image": ("image", 20),
+    "astroclip_align": ("align", 4),
+    "astroclip_workshop": ("align", 4),
+    "astroclip_demo_spectrum": ("spectrum", 2),
+    "astroclip_demo_image": ("image", 2),
+    "astroclip_demo_align": ("align", 2),
+}
+
+
+def recipe_of(name: str) -> PretrainRecipe:
+    return load_recipe(name, family="astroclip", verb="pretrain", schema=PretrainRecipe)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_each_trains_its_stage_on_one_process_and_on_the_papers_number(name):
+    stage, processes = STAGES[name]
+    recipe = recipe_of(name)
+
+    assert recipe.stage == stage
+    for count in (1, 2, processes):
+        check_division(recipe.train.global_batch_size, 1, count, [recipe.train.micro_batch_size])
+
+
+def test_the_published_settings_are_those_of_the_papers():
+    spectrum, image, align = (recipe_of(f"astroclip_{stage}") for stage in ("spectrum", "image", "align"))
+
+    assert parameter_count(spectrum.model) == 43_177_750
+    assert 302e6 < parameter_count(image.model) < 304e6
+    assert (spectrum.optim.learning_rate, spectrum.optim.weight_decay, spectrum.optim.betas) == (1e-5, 0.1, (0.9, 0.95))
+    assert (spectrum.masking.chunks, spectrum.masking.chunk_length) == (6, 50)
+    assert (align.train.global_batch_size, align.train.steps, align.optim.learning_rate) == (1024, 10_000, 1e-4)
+    assert (align.align.scale, align.align.learn_scale) == (15.5, False)
+    # The configurations write `learning_rate // 500`, an integer division: the rate ends at zero.
+    assert align.schedule.final_fraction == 0
+    assert (image.augmentation.blur, image.augmentation.noise) == ((1.0, 0.1), (1.0, 0.1))
+    assert (image.moco.momentum, image.moco.temperature, image.moco.queue_size) == (0.996, 0.2, 65536)
+
+
+def test_the_workshop_version_inherits_what_it_does_not_change():
+    recipe = recipe_of("astroclip_workshop")
+
+    assert recipe.model.heads.image == "mlp"
+    assert recipe.model.heads.embed_dim == 128
+    assert recipe.align.scale == 15.5
+    assert recipe.schedule.final_fraction * recipe.optim.learning_rate == pytest.approx(5e-6)
+
+
+def test_finetuning_predicts_rising_quantiles():
+    recipe = load_recipe("astroclip_finetune", family="astroclip", verb="finetune", schema=FinetuneRecipe)
+
+    assert recipe.model.properties.regression == ("redshift",)
+    assert 0.5 in recipe.model.properties.quantiles
