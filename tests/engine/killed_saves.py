@@ -20,7 +20,7 @@ from toy import ToyTask, train_toy
 
 from polycli.checkpoints.manifest import verify
 from polycli.engine.backend import load_deepspeed
-from polycli.launch import join_process_group
+from polycli.launch import LOCAL_RANKS_VARIABLE, join_process_group
 
 #: Where the process dies: in place of this call of a function, which is one in the save of step 6, the second one.
 POINTS = {
@@ -74,6 +74,8 @@ def in_a_process(function: Callable[[], None]) -> int:
 
 
 def main(folder: Path) -> None:
+    # The forked runs have this process as their parent, not the one that has started it.
+    os.environ.pop(LOCAL_RANKS_VARIABLE, None)
     load_deepspeed()
     importlib.import_module("torch._dynamo")  # every start would import it otherwise, with its first optimizer
     report: dict[str, Any] = {"whole": {"ended": in_a_process(lambda: train_nine_steps(folder / "whole"))}}
