@@ -32,3 +32,19 @@ def test_gradients_reach_both_operands_in_their_own_type(monkeypatch):
         products.linear(x, weight).float().sum().backward()
     torch.testing.assert_close(x.grad, weight.detach().sum(0).expand(3, -1), rtol=0.02, atol=0.05)
     torch.testing.assert_close(weight.grad, x.detach().sum(0).expand(5, -1), rtol=0.02, atol=0.05)
+
+
+def test_attention_is_that_of_rounded_operands_in_float32(monkeypatch):
+    monkeypatch.setattr(products, "CPU_MULTIPLIES_BFLOAT16", False)
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, 3, 9, 8).bfloat16() for _ in range(3))
+    mask = torch.rand(2, 1, 1, 9) < 0.8
+    mask[..., 0] = True
+    scores = (query.float() @ key.float().transpose(-1, -2) / 8**0.5).masked_fill(~mask, -torch.inf)
+    expected = scores.softmax(dim=-1) @ value.float()
+
+    with torch.autocast("cpu", torch.bfloat16):
+        found = products.attention(query, key, value, mask)
+
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, rtol=2**-8, atol=1e-3)
