@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from toy import ToyBatch, ToyTask, send_signal_in_step, train_toy
 from polycli.engine import config
 from polycli.engine.backend import load_deepspeed
 from polycli.errors import PolycliError
-from polycli.launch import World, free_port, join_process_group
+from polycli.launch import LOCAL_RANKS_VARIABLE, World, free_port, join_process_group
 
 STAGES = (0, 1, 2, 3)
 DECAY = 0.8
@@ -174,9 +175,10 @@ def in_a_world(size: int, action: Callable[[Path, World], None], folder: Path) -
             )
             try:
                 action(folder, join_process_group())
-                os._exit(0)
-            finally:
+            except BaseException:  # noqa: BLE001  # A forked child must never go on as its parent.
+                traceback.print_exc()
                 os._exit(1)
+            os._exit(0)
         ranks.append(child)
     well = True
     while ranks:
@@ -190,6 +192,8 @@ def in_a_world(size: int, action: Callable[[Path, World], None], folder: Path) -
 
 
 def main(folder: Path) -> None:
+    # The ranks' parent is this process, not the one that has started it.
+    os.environ.pop(LOCAL_RANKS_VARIABLE, None)
     torch.set_num_threads(1)
     config.WHOLE_ELEMENTS = 64  # so that ZeRO 3 shards the weights of a small network too
     load_deepspeed()
