@@ -39,6 +39,7 @@ from polycli.xval.tokenization import tokenization_for
 SIZES = {
     "paper": {"embed_dim": 768, "num_heads": 6, "blocks": 6, "feed_forward": 3072},
     "half": {"embed_dim": 384, "num_heads": 3, "blocks": 3, "feed_forward": 1536},
+    "quarter": {"embed_dim": 192, "num_heads": 2, "blocks": 2, "feed_forward": 768},
 }
 
 

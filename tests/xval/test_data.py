@@ -232,3 +232,12 @@ def test_records_beyond_the_context_are_refused_or_left_out(stores, capsys):
 def test_keys_that_do_not_exist_are_refused_with_the_nearest(stores):
     with pytest.raises(RecipeError, match=r"objective\.keys.*planet\*\.b.*planet"):
         make(stores, objective={"keys": ["description.planet*.b"]})
+
+
+def test_the_costliest_batch_has_the_longest_records(stores):
+    batches, _ = make(stores)
+    longest = np.sort(batches.training.pool.lengths)[::-1]
+    parts = [batches.costliest(World(rank=rank, size=2)) for rank in (0, 1)]
+    found = [batches.training.pool.lengths[part.numbers] for (part,) in parts]
+    assert sorted(np.concatenate(found).tolist(), reverse=True) == longest[:8].tolist()
+    assert parts[1][0].load()["token_ids"].shape[0] == 4

@@ -170,3 +170,18 @@ def test_records_beyond_the_context_write_nothing(pretrain_recipe, planets, tmp_
         train(pretrain_recipe, planets, tmp_path / "run", "model.context=20")
 
     assert not (tmp_path / "run").exists()
+
+
+def test_parameters_may_be_sharded_and_layers_recomputed(pretrain_recipe, planets, tmp_path):
+    overrides = ("model.encoding=multiscale", "model.quantiles=[0.1,0.9]", "train.steps=2")
+    plain = train(pretrain_recipe, planets, tmp_path / "plain", *overrides)
+    sharded = train(
+        pretrain_recipe,
+        planets,
+        tmp_path / "sharded",
+        *overrides,
+        "engine.zero_stage=3",
+        "engine.activation_checkpointing=true",
+    )
+
+    assert sharded["validation"] == pytest.approx(plain["validation"], rel=1e-4)
