@@ -17,10 +17,10 @@ DEMO ?= demo
 RUNNABLE := $(VENV)/.polycli-runnable
 COMPLETE := $(VENV)/.polycli-complete
 
-.PHONY: help install demo test test-slow stress lint format bench clean
+.PHONY: help install demo test test-slow stress reproduce-xval reproduce-astroclip lint format bench clean
 
 help:  ## say what there is
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
 
 install: $(COMPLETE)  ## make .venv with everything, for use and for development
 
@@ -35,6 +35,12 @@ test-slow: $(COMPLETE)  ## the tests that take minutes
 
 stress: $(COMPLETE)  ## kill and stop runs at random instants, some 40 times; up to 10 minutes
 	$(BIN)/pytest -m stress -o faulthandler_timeout=900 tests/stress
+
+reproduce-xval: $(RUNNABLE)  ## the xVal study: encodings compared on small data, into reproductions/xval
+	$(BIN)/polycli study xval --recipe xval_study --output reproductions/xval
+
+reproduce-astroclip: $(RUNNABLE)  ## the AstroCLIP study: a simulated survey through all stages, into reproductions/astroclip
+	$(BIN)/polycli study astroclip --recipe astroclip_study --output reproductions/astroclip
 
 lint: $(COMPLETE)  ## ruff, mypy, import-linter
 	$(BIN)/ruff check
