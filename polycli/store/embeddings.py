@@ -23,7 +23,7 @@ from polycli.errors import UserError
 from polycli.paths import refuse_unwritable, remove, replace
 from polycli.requests import JsonDocument
 from polycli.store.hashing import file_hash
-from polycli.store.staging import sync_tree, write_error
+from polycli.store.staging import sync_folder, sync_tree, write_error, write_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -94,6 +94,7 @@ class PartWriter:
     def __exit__(self, *_: object) -> None:
         if self._writer is not None:
             self._writer.close()
+            _sync(self.path)
 
     def write(self, columns: pa.Table, vectors: Mapping[str, NDArray[Any]]) -> None:
         """Add rows: the catalogue's columns, and (rows, width) vectors by column name."""
@@ -130,14 +131,23 @@ def publish(partial: Path, target: Path, header: EmbeddingsHeader) -> int:
                 for part in parts
             }
             text = json.dumps(header.manifest(rows, files), indent=1) + "\n"
-            (partial / MANIFEST_NAME).write_text(text, encoding="utf-8")
+            write_text(partial / MANIFEST_NAME, text)
+        if whole.is_file():
+            _sync(whole)
         sync_tree(partial)
         replace(whole, target)
+        sync_folder(target.parent)
     except OSError as error:
         raise write_error(target, error) from error
     finally:
         remove(partial)
     return rows
+
+
+def _sync(file: Path) -> None:
+    """Make the content of a file last."""
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
 
 
 def _rows(part: Path) -> int:
