@@ -13,9 +13,9 @@ from polycli.xval.sources.planetary import records
 from polycli.xval.sources.settings import PlanetsSection
 
 #: Systems that advance together: enough to hide what a call of an operation costs.
-BLOCK = 512
+BLOCK = 1024
 #: What one process makes at eight substeps, for estimates.
-_SYSTEMS_PER_SECOND = 400.0
+_SYSTEMS_PER_SECOND = 300.0
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,17 @@ def test_inputs_are_refused(read, tmp_path):
         read(PlanetsSource(), tmp_path)
 
 
+def test_a_close_encounter_is_followed_by_itself_with_shorter_steps():
+    drawn = planetary.draw(PlanetsSection(), 646)  # The first of 299 systems of five planets that has one.
+    assert planetary._together([drawn], 8) == [None]
+    followed = planetary.integrate([drawn], substeps=8)[0]
+    simulation = rebound_simulation(drawn.planets)
+    for step in range(drawn.steps):
+        simulation.integrate(step * drawn.interval)
+        theirs = [(particle.x, particle.y) for particle in simulation.particles[1:]]
+        np.testing.assert_allclose(followed[step], theirs, atol=1e-3, rtol=0)
+
+
 def rebound_simulation(planets):
     rebound = pytest.importorskip("rebound", reason="needs the extra polycli[rebound]")
     simulation = rebound.Simulation()
