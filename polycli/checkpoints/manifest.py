@@ -155,8 +155,11 @@ def verify(directory: Path, names: Iterable[str] | None = None) -> CheckpointMan
             raise CheckpointError(f"{directory}: {name} is not in {MANIFEST_NAME}")
         path = _inside(directory, name)
         _check_size(path, manifest.files[name])
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
         expected = manifest.files[name].sha256
         if found != expected:
             raise CheckpointError(

@@ -199,7 +199,8 @@ class Checkpointer:
         except CheckpointError as error:
             return f"{error.message}; do all processes see the same disk?"
         try:
-            prune(self.run, keep_last=self.train.keep_last, keep_every=self.train.keep_every)
+            keep_last, keep_every = self.train.keep_last, self.train.keep_every
+            prune(self.run, newest=pending.step, keep_last=keep_last, keep_every=keep_every)
         except OSError as error:
             console.warn(f"an old checkpoint could not be deleted ({refusal_of(error)})")
         return None

@@ -70,6 +70,15 @@ class MetricsFile:
             return
         self.waiting.clear()
 
+    def settle(self) -> None:
+        """Have the disk hold what was written: a checkpoint makes these lines final, as no later start repeats them."""
+        if not self.writes:
+            return
+        self.flush()
+        # A disk that cannot hold them has been warned of, and a network file system may know no sync.
+        with suppress(OSError), self.path.open("rb") as file:
+            os.fsync(file.fileno())
+
 
 @dataclass
 class SpeedMeter:

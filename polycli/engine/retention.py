@@ -25,9 +25,13 @@ def choose(run: Run, world: World, *, optimizer: str) -> Checkpoint | None:
     return on_rank_zero(world, lambda: _choose(run, optimizer))
 
 
-def prune(run: Run, *, keep_last: int, keep_every: int | None) -> None:
-    """Delete all but the newest `keep_last` checkpoints, those of every `keep_every` steps, and the best one."""
-    checkpoints = run.whole_checkpoints()
+def prune(run: Run, *, newest: int, keep_last: int, keep_every: int | None) -> None:
+    """Delete all but the newest `keep_last` checkpoints, those of every `keep_every` steps, and the best one.
+
+    Steps after `newest`, the one just saved, do not count and stay: this start has found their checkpoints damaged and
+    passed them over, which their sizes do not show, and training has yet to come to where it replaces them.
+    """
+    checkpoints = [found for found in run.whole_checkpoints() if found.manifest.step <= newest]
     best = best_checkpoint(checkpoints)
     kept = {checkpoint.directory for checkpoint in (*checkpoints[-keep_last:], *([best] if best else []))}
     for checkpoint in checkpoints:
@@ -67,7 +71,8 @@ def _choose(run: Run, optimizer: str) -> Checkpoint | None:
         return checkpoint
     if found:
         raise RunError(
-            f"{run.path}: holds {len(found)} checkpoints and none is whole", hint="start again in another --output"
+            f"{run.path}: holds {console.counted(len(found), 'checkpoint', 'checkpoints')} and none is whole",
+            hint="start again in another --output",
         )
     return None
 

@@ -29,6 +29,8 @@ LOG_NAME = "log.txt"
 _LOCK_NAME = ".lock"
 #: What a resumed run must have in common with its beginning.
 _FIXED_SECTIONS = ("family", "verb", "model")
+#: And from the first checkpoint on, which holds its state.
+_OPTIMIZER = "optim.name"
 
 
 @dataclass
@@ -48,8 +50,11 @@ class Run:
         directory that cannot be used ends all of them with `RunError`.
         """
         lock: list[IO[str]] = []
-        resumed = on_rank_zero(world, lambda: _enter(path, recipe_text, resume, lock))
-        return cls(path, world, resumed, lock[0] if lock else None)
+        resumed, changes = on_rank_zero(world, lambda: _enter(path, recipe_text, resume, lock))
+        run = cls(path, world, resumed, lock[0] if lock else None)
+        for change in changes:
+            run.say(f"resuming with a changed recipe: {change}", console.note)
+        return run
 
     @property
     def checkpoints(self) -> Path:
@@ -142,18 +147,19 @@ def _write_if_possible(path: Path, text: str) -> None:
         console.warn(f"{path}: cannot be written ({error.strerror}), and still says what it said before")
 
 
-def _enter(path: Path, recipe_text: str, resume: ResumePolicy, lock: list[IO[str]]) -> bool:
-    """Create or resume, on rank 0. Whether it is a resume."""
+def _enter(path: Path, recipe_text: str, resume: ResumePolicy, lock: list[IO[str]]) -> tuple[bool, list[str]]:
+    """Create or resume, on rank 0. Whether it is a resume, and what has changed in the recipe."""
     exists = check_folder(path, resume)
+    changes: list[str] = []
     try:
         (path / CHECKPOINTS_FOLDER).mkdir(parents=True, exist_ok=True)
         lock.append(_locked(path))
         if exists:
-            _compare_recipes(path, recipe_text)
+            changes = _changes(path, recipe_text)
         write_atomically(path / RECIPE_NAME, recipe_text)
     except OSError as error:
         raise RunError(f"{path}: cannot be written ({error.strerror})") from error
-    return exists
+    return exists, changes
 
 
 def _is_run(path: Path) -> bool:
@@ -190,25 +196,29 @@ def _locked(path: Path) -> IO[str]:
     return file
 
 
-def _compare_recipes(path: Path, recipe_text: str) -> None:
-    """Refuse a resume that changes the model; log everything else that differs."""
+def _changes(path: Path, recipe_text: str) -> list[str]:
+    """What differs from the run's recipe; `RunError` where that is the model, or the optimizer of a saved state."""
     try:
         before = yaml.safe_load((path / RECIPE_NAME).read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RunError(f"{path / RECIPE_NAME}: cannot be read as YAML", hint="choose another --output") from error
     now = yaml.safe_load(recipe_text)
-    changes = [
-        f"{key} was {_shown(before, key)}, is {_shown(now, key)}"
+    changes = {
+        key: f"{key} was {_shown(before, key)}, is {_shown(now, key)}"
         for key in sorted({*_leaves(before), *_leaves(now)})
         if _leaves(before).get(key) != _leaves(now).get(key)
+    }
+    saved = bool(list_checkpoints(path))
+    fixed = [
+        change
+        for key, change in changes.items()
+        if key.split(".")[0] in _FIXED_SECTIONS or (saved and key == _OPTIMIZER)
     ]
-    fixed = [change for change in changes if change.split(" ")[0].split(".")[0] in _FIXED_SECTIONS]
     if fixed:
         raise RunError(
             f"{path}: this run was begun with another recipe: {'; '.join(fixed)}", hint="choose another --output"
         )
-    for change in changes:
-        console.note(f"resuming with a changed recipe: {change}")
+    return list(changes.values())
 
 
 def _leaves(document: Any, prefix: str = "") -> dict[str, Any]:  # noqa: ANN401  # YAML holds anything.

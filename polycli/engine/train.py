@@ -6,6 +6,7 @@ therefore repeats the uninterrupted one.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -88,14 +89,22 @@ def train(
         with _failures_in(run, sections, world), StopRequest() as stop:
             checkpoint = choose(run, world, optimizer=optim.name)
             if checkpoint is not None and checkpoint.manifest.step >= train.steps:
-                run.say(f"{run.path}: complete already, at step {checkpoint.manifest.step}")
-                return TrainOutcome(checkpoint.manifest.step, checkpoint.directory, {}, 0)
+                step = checkpoint.manifest.step
+                run.say(f"{run.path}: complete already, at step {step}")
+                # It may have been killed after its last save and before it could say so.
+                run.write_status("complete", step=step, checkpoint=checkpoint.directory)
+                return TrainOutcome(step, checkpoint.directory, {}, 0)
             if checkpoint is not None:
                 # DeepSpeed makes its shards and master copies of the weights that it finds.
                 restore_weights(task, checkpoint)
             loop = _Loop(task, sections, run, world, stop)
             loop.begin(checkpoint)
-            return loop.run_to_the_end(workers)
+            try:
+                return loop.run_to_the_end(workers)
+            except UserError as error:
+                # A store that turns out to be damaged, say: this start was accepted, so the run has failed.
+                run.fail(error.message)
+                raise
     finally:
         run.close()
 
@@ -281,6 +290,7 @@ class _Loop:
         if last or step % settings.validate_every == 0:
             metric = self._validate()
         if last or stop or step % settings.checkpoint_every == 0:
+            self.metrics.settle()
             self.checkpointer.save(self.state, metric, last=last or bool(stop))
             self._status("running", self.checkpointer.failure or "")
         elif self.checkpointer.settle():
@@ -290,6 +300,8 @@ class _Loop:
         if stop:
             name = signal.Signals(stop).name
             self._status("preempted", f"stopped by {name}")
+            # A launcher ends the other ranks soon after the first one is gone: not before rank 0 has written this.
+            agreement.wait_for_all(self.world)
             raise PreemptedError(
                 f"stopped by {name} after step {step} of {self.steps}; everything is saved in {self.run.path}",
                 hint="run the same line again to go on",
@@ -306,6 +318,10 @@ class _Loop:
         self._record("validation", self.validation, {"seconds": time.perf_counter() - started})
         loss = self.validation.get(SELECTION_METRIC)
         if loss is None:
+            return None
+        if not math.isfinite(loss):
+            message = f"step {self.state.step}: {SELECTION_METRIC} is not finite, so its checkpoint cannot be the best"
+            self.run.say(message, console.warn)
             return None
         best = self.state.best_metric
         self.state.best_metric = loss if best is None or loss < best else best

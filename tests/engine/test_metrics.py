@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,24 @@ def test_lines_that_a_full_disk_refuses_are_kept_and_written_later(tmp_path, mon
     file.append("train", 4, {"loss": 4.0}, {})
     assert [json.loads(line)["step"] for line in file.path.read_text().splitlines()] == [1, 2, 3, 4]
     assert capsys.readouterr().err.count("No space left on device") == 1
+
+
+def test_lines_are_on_the_disk_before_a_checkpoint_makes_them_final(toy, world, tmp_path, monkeypatch):
+    """A machine that loses its power must not lose lines that no later start writes again."""
+    run, synced = tmp_path / "run", []
+
+    def watched(descriptor):
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if path.name == "metrics.jsonl":
+            synced.append([json.loads(line)["step"] for line in path.read_text().splitlines()][-1])
+        elif path.name == "MANIFEST.json.partial":
+            synced.append(path.parent.name.split(".")[1])
+        real(descriptor)
+
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", watched)
+    toy.train_toy(run, toy.ToyTask(), world, train__steps=4, train__checkpoint_every=2, train__save_in_background=False)
+    assert synced == [2, "step-00000002", 4, "step-00000004"]
 
 
 def refuse(*_, **__):

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from polycli.checkpoints.manifest import CheckpointFile
+from polycli.checkpoints.manifest import CheckpointFile, verify
 from polycli.checkpoints.resolve import resolve_checkpoint
 from polycli.errors import PreemptedError, RunError
 
@@ -76,6 +76,27 @@ def stopped(toy, world, tmp_path):
     with pytest.raises(PreemptedError):
         toy.train_toy(tmp_path / "run", task, world, train__checkpoint_every=2)
     return tmp_path / "run", tmp_path / "run/checkpoints/step-00000004"
+
+
+@pytest.mark.parametrize("last", [6, 8, 9])
+def test_a_damaged_checkpoint_of_a_later_step_does_not_count_as_one_that_is_kept(toy, world, tmp_path, last):
+    """Until training has come to its step again, the checkpoint to go on from is an older one."""
+    settings = {**EVERY_STEP, "train__validate_every": 99, "train__steps": 20}
+
+    def stop_after(step, **others):
+        task = toy.ToyTask()
+        toy.send_signal_in_step(task, step, signal.SIGTERM)
+        with pytest.raises(PreemptedError):
+            toy.train_toy(tmp_path / "run", task, world, **settings | others)
+
+    stop_after(8, train__keep_last=4)
+    flipped_byte(tmp_path / "run/checkpoints/step-00000008")
+    for step in (6, 7):
+        shutil.rmtree(tmp_path / f"run/checkpoints/step-{step:08d}")
+    stop_after(last)
+    assert last in names(tmp_path / "run")
+    verify(tmp_path / f"run/checkpoints/step-{last:08d}")
+    assert names(tmp_path / "run") == sorted({last, *([8] if last < 8 else [])})
 
 
 def outside_by_name(directory):

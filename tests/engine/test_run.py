@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from polycli.checkpoints.manifest import write_manifest
 from polycli.engine.run import Run, read_status
 from polycli.errors import RunError
 from polycli.launch import World
@@ -96,3 +97,23 @@ def test_only_rank_0_writes_documents(tmp_path):
     assert not (run.path / "data.json").exists()
     run.write_json("data.json", {"rank": 0})
     assert json.loads((run.path / "data.json").read_text()) == {"rank": 0}
+
+
+def test_what_changed_in_the_recipe_stands_in_the_log_of_the_run(tmp_path):
+    enter(tmp_path / "run").close()
+    enter(tmp_path / "run", RECIPE.replace("10", "20"))
+    assert "resuming with a changed recipe: train.steps was 10, is 20" in (tmp_path / "run/log.txt").read_text()
+
+
+def test_another_optimizer_is_refused_once_there_is_a_checkpoint_and_the_recipe_stays(tmp_path):
+    before, after = (f"{RECIPE}optim:\n  name: {name}\n" for name in ("adamw", "adan"))
+    run = enter(tmp_path / "run", before)
+    run.close()
+    enter(tmp_path / "run", after).close()
+    enter(tmp_path / "run", before).close()
+    checkpoint = run.checkpoints / "step-00000003"
+    checkpoint.mkdir()
+    write_manifest(checkpoint, step=3, family="toy", verb="pretrain", world_size=1, zero_stage=0, optimizer="adamw")
+    with pytest.raises(RunError, match=r'optim\.name was "adamw", is "adan"'):
+        enter(tmp_path / "run", after)
+    assert (tmp_path / "run/recipe.yaml").read_text() == before

@@ -8,7 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from polycli.errors import MissingDependencyError, PreemptedError, RecipeError, RunError, TrainingError
+from polycli.errors import (
+    MissingDependencyError,
+    PreemptedError,
+    RecipeError,
+    RunError,
+    StoreError,
+    TrainingError,
+)
 
 VARYING = ((4, 4), (8,), (2, 6))
 
@@ -119,6 +126,27 @@ def test_a_complete_run_is_left_as_it_is(toy, world, tmp_path):
     assert (tmp_path / "run/metrics.jsonl").read_bytes() == before
 
 
+def test_a_run_killed_between_its_last_save_and_its_status_is_complete_when_started_again(toy, world, tmp_path):
+    toy.train_toy(tmp_path / "run", toy.ToyTask(), world, train__steps=3)
+    status = tmp_path / "run/status.json"
+    complete = status.read_text()
+    status.write_text(complete.replace("complete", "running"))
+    toy.train_toy(tmp_path / "run", toy.ToyTask(), world, train__steps=3)
+    assert json.loads(status.read_text()) == json.loads(complete)
+
+
+def test_a_validation_that_is_not_finite_is_said_and_the_run_goes_on(toy, world, tmp_path, metrics_of, capsys):
+    task, losses = toy.ToyTask(), iter([float("nan"), 2.0, 3.0])
+    task.validate = lambda forward, world: {"validation/loss": next(losses)}
+    settings = {"train__steps": 3, "train__validate_every": 1, "train__checkpoint_every": 1, "train__keep_last": 1}
+    outcome = toy.train_toy(tmp_path / "run", task, world, **settings)
+    assert "step 1: validation/loss is not finite" in capsys.readouterr().err
+    validated = [line["validation/loss"] for line in metrics_of(tmp_path / "run") if line["kind"] == "validation"]
+    assert validated == [None, 2.0, 3.0]
+    assert names(tmp_path / "run") == ["step-00000002", "step-00000003"]
+    assert json.loads((outcome.checkpoint / "trainer.json").read_text())["state"]["best_metric"] == 2.0
+
+
 def test_the_newest_checkpoints_and_the_best_are_kept(toy, world, tmp_path):
     task = toy.ToyTask()
     losses = iter([3.0, 1.0, 2.0, 2.0, 2.0, 2.0])
@@ -215,6 +243,22 @@ def test_a_reader_that_fails_ends_the_run_as_failed(toy, world, tmp_path):
     with pytest.raises(OSError, match="the disk is gone"):
         toy.train_toy(tmp_path / "run", task, world, workers=2)
     assert json.loads((tmp_path / "run/status.json").read_text())["state"] == "failed"
+
+
+def test_a_store_that_turns_out_to_be_damaged_fails_the_run(toy, world, tmp_path):
+    task = toy.ToyTask()
+    batches = task.micro_batches
+
+    def damaged(step, world):
+        if step == 3:
+            raise StoreError("a chunk is damaged")
+        return batches(step, world)
+
+    task.micro_batches = damaged
+    with pytest.raises(StoreError):
+        toy.train_toy(tmp_path / "run", task, world)
+    status = json.loads((tmp_path / "run/status.json").read_text())
+    assert (status["state"], status["message"]) == ("failed", "a chunk is damaged")
 
 
 def test_activation_checkpointing_reaches_the_model_and_changes_no_number(toy, world, tmp_path, metrics_of):
