@@ -25,6 +25,11 @@ class ImageSection(Section):
         1e-5, description="initial factor on every residual branch, as published; short runs learn faster from 0.1"
     )
     drop_path: NonNegativeFloat = Field(0.0, lt=1, description="stochastic depth of the last block; rises from 0")
+    pool: Literal["class", "patches"] = Field(
+        "class",
+        description="what stands for the whole image before the heads: the class token, as published, or the mean of "
+        "the patches, which tells images apart sooner in short trainings",
+    )
 
     @model_validator(mode="after")
     def _divisible(self) -> ImageSection:

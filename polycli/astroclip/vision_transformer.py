@@ -15,6 +15,9 @@ from polycli.astroclip.sections import ImageSection
 from polycli.errors import UserError
 
 EPSILON = 1e-6
+#: Mean and standard deviation of model input: the sky of a stretched cutout, and its noise. Random weights start so
+#: that the first layer sees this as 0 and 1; otherwise all images start as one and the same vector.
+INPUT_MEAN, INPUT_DEVIATION = 0.14, 0.10
 
 
 class VisionTransformer(nn.Module):
@@ -67,8 +70,9 @@ class VisionTransformer(nn.Module):
         return self.norm(tokens)  # type: ignore[no-any-return]
 
     def pooled(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        """One vector per image: the token of the whole, as AstroDINO is read."""
-        return self(rgb)[:, 0]  # type: ignore[no-any-return]
+        """One vector per image: the token of the whole, as AstroDINO is read, or the mean of its patches."""
+        tokens: Tensor = self(rgb)
+        return tokens[:, 0] if self.section.pool == "class" else tokens[:, 1:].mean(dim=1)
 
     def compile_blocks(self) -> None:
         """Compile block by block, in place: alike blocks share their code."""
@@ -91,6 +95,11 @@ class VisionTransformer(nn.Module):
             if isinstance(layer, nn.Linear):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
                 nn.init.zeros_(layer.bias)
+        with torch.no_grad():
+            first = self.patch_embed.proj
+            first.weight /= INPUT_DEVIATION
+            if first.bias is not None:
+                first.bias -= INPUT_MEAN * first.weight.sum(dim=(1, 2, 3))
 
 
 class _PatchEmbed(nn.Module):

@@ -133,3 +133,27 @@ def test_properties_come_in_their_units_and_quantiles_in_order():
     torch.testing.assert_close(found["morphology"].sum(dim=1), torch.ones(3))
     with pytest.raises(CheckpointError, match="from its spectrum encoder too: no spectrum given"):
         model.predict_properties(torch.rand(3, 3, 24, 24))
+
+
+def test_the_first_layer_sees_sky_as_zero_and_its_noise_as_one():
+    torch.manual_seed(0)
+    section = ImageSection(size=144, embed_dim=256, depth=1, num_heads=2)
+    first = AstroClip(ModelSection(image=section)).image_encoder.backbone.patch_embed.proj
+    noise = torch.randn(8, 3, 144, 144)
+    with torch.no_grad():
+        seen = first(0.14 + 0.10 * noise)
+        # A convolution with weights uniform within one over the root of its inputs has a gain of one over root three.
+        assert seen.std().item() == pytest.approx(3**-0.5, rel=0.05)
+        assert torch.allclose(first(torch.full((1, 3, 12, 12), 0.14)).std(), torch.tensor(0.0), atol=0.05)
+
+
+def test_images_are_pooled_by_the_class_token_or_the_mean_of_the_patches():
+    images = torch.rand(2, 3, 24, 24)
+    for pool in ("class", "patches"):
+        torch.manual_seed(0)
+        section = ImageSection(size=24, embed_dim=16, depth=1, num_heads=2, pool=pool)
+        model = AstroClip(ModelSection(image=section)).eval()
+        with torch.no_grad():
+            tokens = model.image_encoder.backbone(images)
+            expected = tokens[:, 0] if pool == "class" else tokens[:, 1:].sum(dim=1) / 4
+            assert torch.allclose(model.image_features(images), expected, atol=1e-6)
