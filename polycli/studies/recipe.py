@@ -106,6 +106,10 @@ class StudyRecipe(Section):
                 _known(f"runs.{name}.match_time.steps_of", run.match_time.steps_of, self.runs)
         for name, evaluation in self.evaluations.items():
             _known(f"evaluations.{name}.run", evaluation.run, self.runs)
+            if name in self.runs and name != evaluation.run:
+                raise ValueError(
+                    f"evaluations.{name} is of {evaluation.run!r}, and there is another run named {name!r}"
+                )
         for table in self.tables:
             _known(f"table {table.title!r}: of", table.of, {**self.runs, **self.evaluations})
         for claim in self.claims:

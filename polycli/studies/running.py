@@ -35,12 +35,14 @@ def run_study(request: StudyRequest, family: str) -> JsonDocument:
         return _dry_run(recipe, layout, request)
     for name in recipe.stores:
         _polycli(prepare_line(recipe, name, layout, request.limit))
-    documents: dict[str, dict[str, JsonDocument]] = {}
+    runs: dict[str, dict[str, JsonDocument]] = {}
     for entry in recipe.runs:
-        documents[entry] = {}
+        runs[entry] = {}
         for experiment in experiments(entry, recipe.runs[entry]):
             _polycli(train_line(recipe, experiment, layout, _matched_steps(recipe, experiment, layout)))
-            documents[entry][experiment.name] = {"run": run_document(layout.run(experiment))}
+            runs[entry][experiment.name] = {"run": run_document(layout.run(experiment))}
+    # An evaluation of the same name as its run has all that the run has, and stands in its place.
+    documents = dict(runs)
     for name, evaluation in recipe.evaluations.items():
         documents[name] = {}
         for experiment in experiments(evaluation.run, recipe.runs[evaluation.run]):
@@ -48,7 +50,7 @@ def run_study(request: StudyRequest, family: str) -> JsonDocument:
             if not (folder / "scores.json").is_file():
                 _polycli(evaluate_line(recipe, name, experiment, layout, request.limit))
             scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-            documents[name][experiment.name] = {**documents[evaluation.run][experiment.name], "scores": scores}
+            documents[name][experiment.name] = {**runs[evaluation.run][experiment.name], "scores": scores}
     return write_report(recipe, documents, layout)
 
 

@@ -20,6 +20,24 @@ from polycli.xval.scaling import Scaling
 from polycli.xval.statistics import NumberSums, by_key
 
 _LARGEST = float(np.finfo(np.float32).max)
+#: Sums of squares of larger numbers are beyond float64.
+_IMMENSE = 1e150
+
+
+def refuse_immense(values: NDArray[np.float64], keys: NDArray[np.int32], key_paths: Sequence[str]) -> None:
+    """Return if means and standard deviations of these numbers can be computed.
+
+    Raises:
+        SourceError: a number is too large for that; its key path is named.
+    """
+    wrong = np.flatnonzero(np.abs(values) > _IMMENSE)
+    if wrong.size:
+        first = wrong[0]
+        raise SourceError(
+            f"{key_paths[keys[first]]}: the number {float(values[first])!r} is beyond {_IMMENSE:g}, where float64 has "
+            "no standard deviation any more",
+            hint=f"make it text: --set 'text_keys=[{key_paths[keys[first]]}]'",
+        )
 
 
 class KeyCoverage:

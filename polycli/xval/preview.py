@@ -6,6 +6,7 @@ import time
 
 from polycli import console
 from polycli.requests import JsonDocument
+from polycli.xval.coverage import refuse_immense
 from polycli.xval.recipe import PrepareRecipe
 from polycli.xval.sources.base import Opened
 from polycli.xval.statistics import NumberSums
@@ -16,7 +17,7 @@ def preview(opened: Opened, recipe: PrepareRecipe, workers: int, *, as_json: boo
     """Read one block, and tell from it what all are like; writes nothing.
 
     Raises:
-        SourceError: the first block is malformed.
+        SourceError: the first block is malformed, or has a number that nothing can be computed with.
     """
     first = opened.blocks[0]
     started = time.perf_counter()
@@ -26,6 +27,7 @@ def preview(opened: Opened, recipe: PrepareRecipe, workers: int, *, as_json: boo
     seconds = time.perf_counter() - started
     factor = sum(block.size for block in opened.blocks) / max(first.size, 1)
     records = writer.records()
+    refuse_immense(records.numbers, records.number_keys, records.key_paths)
     sums = NumberSums()
     sums.update(records.numbers, records.number_keys)
     # Tokens and key paths take four bytes in the store, numbers eight.

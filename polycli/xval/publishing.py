@@ -19,7 +19,7 @@ from polycli.store.hashing import canonical_hash
 from polycli.store.manifest import LeftOut, SourceFile
 from polycli.store.splitting import describe_split, group_hashes, split_rows
 from polycli.xval.about import RecordsAbout
-from polycli.xval.coverage import KeyCoverage, mixed_types, totals
+from polycli.xval.coverage import KeyCoverage, mixed_types, refuse_immense, totals
 from polycli.xval.holdout import held_out, kept_out, rules_of
 from polycli.xval.keypaths import refuse_unknown
 from polycli.xval.naming import NamedRows, Names
@@ -234,6 +234,7 @@ def _statistics(
     """
     of_training, of_all = NumberSums(), NumberSums()
     for numbers, keys, owners in _numbers(rows):
+        refuse_immense(numbers, keys, names.key_paths)
         mask = train[owners]
         of_training.update(numbers[mask], keys[mask])
         of_all.update(numbers, keys)

@@ -85,13 +85,15 @@ def scores_of(found: Examined, rules: Sequence[HoldOutRule], bootstrap: Bootstra
     keys = {name: _key_scores(judged.select(mine == name), bootstrap) for name in dict.fromkeys(mine.tolist())}
     for name, entry in keys.items():
         entry["undecodable"] = float(found.undecodable[mine == name].mean())
+    decades = decade_scores(judged, bootstrap)
     return {
         "records": len(np.unique(found.record)),
         "numbers": len(found.truth),
         "undecodable": float(found.undecodable.mean()) if len(found.truth) else 0.0,
         "all": relative_scores(judged, bootstrap),
         "keys": keys,
-        "decades": decade_scores(judged, bootstrap),
+        "decades": decades,
+        "decade_ratio": decade_ratio(decades),
         "hold_out": [hold_out_scores(judged, place, rule, bootstrap) for place, rule in enumerate(rules)],
         "better_baselines": better_baselines(keys),
     }
@@ -170,6 +172,12 @@ def decade_scores(found: Examined, bootstrap: Bootstrap) -> list[JsonDocument]:
             }
         )
     return entries
+
+
+def decade_ratio(decades: Sequence[JsonDocument]) -> float | None:
+    """The model's error in its worst decade over that in its best: 1 where size does not matter; None of one decade."""
+    errors = [entry["median_relative_error"]["model"] for entry in decades]
+    return max(errors) / min(errors) if len(errors) > 1 and min(errors) > 0 else None
 
 
 def hold_out_scores(found: Examined, place: int, rule: HoldOutRule, bootstrap: Bootstrap) -> JsonDocument:

@@ -107,6 +107,8 @@ class BlockWriter:
         if context is not None and length > context:
             self._encoder.remove_last()
             self._add_pieces(value, id, length, context)
+            # The pieces repeat each other: in different splits, one would tell of the other.
+            group = group or id
         else:
             self._check_later(value)
         self._groups.extend([group or ""] * (len(self._encoder) - before))

@@ -157,10 +157,19 @@ def test_a_place_that_no_result_has_is_named_with_what_there_is(tmp_path, polycl
         study(tmp_path, {"tables": tables})
 
 
+def test_an_evaluation_may_have_the_name_of_its_run(tmp_path, polycli):
+    steps = {"steps": {"run": "steps", "stores": ["waves"]}}
+    tables = [{"title": "Errors", "of": "steps", "columns": {"error": "scores/error", "step": "run/step_seconds"}}]
+    found = study(tmp_path, {"evaluations": steps, "tables": tables, "claims": []})
+    assert all(set(result) == {"run", "scores"} for result in found["results"]["steps"].values())
+    assert all(set(result) == {"run"} for result in found["results"]["time"].values())
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
         ({"evaluations": {"test": {"run": "stepz", "stores": ["waves"]}}}, "names 'stepz', and there are steps, time"),
+        ({"evaluations": {"time": {"run": "steps", "stores": ["waves"]}}}, "there is another run named 'time'"),
         ({"claims": [{"text": "x", "of": "test", "value": "a"}]}, "one of `at_most`, `at_least` and `below`"),
     ],
 )

@@ -5,13 +5,19 @@ import pickle
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from polycli.errors import PolycliError, RecipeError, SourceError, StoreError
 from polycli.requests import PrepareRequest
 from polycli.xval import writing
+from polycli.xval.equality import alike
 from polycli.xval.from_tokens import decode_records
 from polycli.xval.prepare import run
 from polycli.xval.sources import lines as lines_module
+from polycli.xval.sources.planetary import records
+from polycli.xval.sources.python_literals import WRAPPED
+from polycli.xval.sources.settings import PlanetsSection
 from polycli.xval.store import open_records
 
 
@@ -69,6 +75,61 @@ def test_records_come_back_from_the_store_as_they_went_in(prepare):
     records = store.read(rows)
     assert records.token_lengths.tolist() == store.lengths()[rows].tolist()
     assert records.number_lengths.tolist() == store.number_counts()[rows].tolist()
+
+
+numbers = st.one_of(
+    st.floats(-1e150, 1e150),
+    st.integers(-(2**70), 2**70),
+    st.sampled_from([0, -0.0, 5e-324, 1e150, 2**53 + 1]),
+)
+texts = st.one_of(st.text(max_size=6), st.sampled_from(["a", "b.c", "$", "\\", '"', "[NUM]", "1.5", "\ud800"]))
+json_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), numbers, texts),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(texts, inner, max_size=4)),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@given(several=st.lists(json_values, min_size=20, max_size=20))
+def test_any_json_values_are_equal_after_they_were_written_as_lines_prepared_and_read(prepare, tmp_path, several):
+    # Few stores of many records: a store costs more than what is in it. Nothing is shrunk for the same reason.
+    values = [*several, {"n": 1.5}]
+    # Scaled so that float32 holds whatever float64 does; what is too small for that is counted.
+    scaling = "scaling.keys={'**': {kind: affine, shift: 0, scale: 1.0e+130}}"
+    name = f"{len(list(tmp_path.iterdir()))}.zarr"
+    store = prepare([json.dumps(value) for value in values], scaling, "coverage.underflow=count", name=name)
+    rejected = store.store.manifest.rejected
+    assert all(entry.reason.startswith("duplicate of") for entry in rejected)
+    expected = {f"data.jsonl:{line}": value for line, value in enumerate(values, start=1)}
+    found = values_of(store)
+    assert found.keys() == expected.keys() - {entry.id for entry in rejected}
+    for record, value in found.items():
+        assert value == expected[record]
+        assert alike(value, expected[record])
+
+
+def test_python_lines_of_planets_keep_every_number_bit_for_bit(tmp_path):
+    systems_read = records(PlanetsSection(planets=(2, 3), steps=(5, 9)), range(40))
+    lines = [str(value).replace(" ", "") for value in systems_read]
+    # What NumPy 2 writes where the original's generator printed its own scalars.
+    lines[7] = lines[7].replace("'stepsize':", "'stepsize':np.float64(", 1).replace("},'data'", ")},'data'", 1)
+    (tmp_path / "planets.txt").write_text("\n".join(lines) + "\n")
+    source = PrepareRequest(
+        source="python-lines", inputs=(tmp_path / "planets.txt",), output=tmp_path / "p.zarr", workers=1, json=True
+    )
+    assert run(source)["coverage"]["notes"] == {WRAPPED: 1}
+    store = open_records(tmp_path / "p.zarr", verify="full")
+    expected = np.concatenate([numbers_in(value) for value in systems_read])
+    assert store.read(store.rows()).numbers.tobytes() == expected.tobytes()
+    assert list(values_of(store).values()) == systems_read
+
+
+def numbers_in(value):
+    """All numbers of a record, depth first, as float64."""
+    if isinstance(value, dict | list):
+        return np.concatenate([numbers_in(one) for one in (value.values() if isinstance(value, dict) else value)])
+    return np.array([value], dtype=np.float64)
 
 
 def test_statistics_are_of_the_training_split_alone(prepare):
@@ -218,6 +279,15 @@ def test_numbers_beyond_float32_are_refused_until_they_are_scaled(prepare):
     assert store.read(store.rows()).numbers[1::2].tolist() == [value["big"] for value in values]
 
 
+def test_numbers_beyond_all_statistics_are_refused_unless_they_are_text(prepare):
+    values = [{"x": 1.5 + number, "big": -1e200 if number == 7 else 2.5} for number in range(12)]
+    for options in ({}, {"dry_run": True}):
+        with pytest.raises(SourceError, match=r"big: the number -1e\+200 is beyond 1e\+150"):
+            prepare(values, **options)
+    store = prepare(values, "text_keys=[big]")
+    assert list(values_of(store).values()) == values
+
+
 def test_numbers_that_vanish_in_float32_are_refused_or_counted(prepare):
     values = [{"x": 10.0 ** (-40 - number)} for number in range(12)]
     with pytest.raises(SourceError, match="x: 6 of 12 numbers are not zero, but are zero in float32"):
@@ -276,6 +346,22 @@ def test_a_record_longer_than_the_context_is_refused_or_split(prepare):
     assert [name for name in found if name.startswith("data.jsonl:2#")] == list(found)[1:]
     assert [step for name, value in found.items() if "#" in name for step in value["data"]] == values[1]["data"]
     assert store.about.coverage["notes"] == {"records longer than the context, split": 1}
+
+
+def test_the_pieces_of_one_record_share_a_split(prepare):
+    # They repeat all but the list that was cut: who has trained on one knows half of the others.
+    values = [{"name": f"r{number}", "data": [float(number + step) for step in range(40)]} for number in range(40)]
+    store = prepare(values, "context=30", "longer_than_context=split", "hold_out={data: [20, 20]}")
+    pieces = {}
+    for split in ("train", "validation", "test"):
+        for name in store.row_ids(store.rows(split)):
+            pieces.setdefault(name.split("#")[0], []).append(split)
+    assert len(pieces) == 40
+    assert all(len(splits) > 1 and len(set(splits)) == 1 for splits in pieces.values())
+    assert {splits[0] for splits in pieces.values()} == {"train", "validation", "test"}
+    held = {name.split("#")[0] for name in store.row_ids(np.flatnonzero(store.held_out()[:, 0]))}
+    assert held == {f"data.jsonl:{line}" for line in range(1, 22)}
+    assert all(pieces[name][0] == "test" for name in held)
 
 
 def test_a_record_that_does_not_come_back_fails_the_prepare(prepare, monkeypatch, tmp_path):

@@ -85,6 +85,14 @@ def test_decades_have_the_median_of_relative_errors(examined, scores):
         mine = np.floor(np.log10(examined.truth)) == entry["decade"]
         assert entry["numbers"] == mine.sum()
         assert entry["median_relative_error"]["model"] == pytest.approx(np.median(relative[mine]))
+    medians = [entry["median_relative_error"]["model"] for entry in scores["decades"]]
+    assert scores["decade_ratio"] == max(medians) / min(medians) > 1
+
+
+def test_one_decade_has_no_worst_and_best(examined):
+    assert scores_of(examined.select(examined.key == 2), [], BOOTSTRAP)["decade_ratio"] is not None
+    alone = examined.select((examined.truth >= 1) & (examined.truth < 10))
+    assert scores_of(alone, [], BOOTSTRAP)["decade_ratio"] is None
 
 
 def test_hold_outs_compare_what_was_held_out_with_what_was_not(examined, scores):
