@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polycli.astroclip.answers import head_answers
+from polycli.astroclip.head_scores import HEAD, score_head
 from polycli.astroclip.model import AstroClip
+from polycli.astroclip.reconstruction import Panel, fitting, score_reconstruction
 from polycli.astroclip.report import Illustration, write_report
 from polycli.astroclip.score_tables import overview
 from polycli.astroclip.scoring import (
@@ -26,8 +29,10 @@ from polycli.astroclip.scoring import (
 )
 from polycli.astroclip.second_look import another_image, another_spectrum
 from polycli.astroclip.settings import EvalSettings
+from polycli.astroclip.specformer import token_count
 from polycli.astroclip.store import ObjectStore, open_objects
 from polycli.astroclip.subject import Subject, load_subject
+from polycli.astroclip.training_recipe import MaskingSection
 from polycli.astroclip.vectors import Encoder, Modality, common_modalities
 from polycli.astroclip.weights import load_model
 from polycli.console import note, progress, rank, result, say, warn
@@ -196,6 +201,7 @@ def score(
     test = _side(subject, before, subset, settings, subset.test, again=True)
     aligned = len(subset.modalities) == 2 and subject.model.section.heads is not None
     found, guesses = score_properties(subset.store, reference, test, settings, bootstrap)
+    encoder = Encoder(subject.model, subset.store, precision=settings.precision, batch_size=settings.batch_size)
     candidates = _first(test, settings.candidates)
     document: JsonDocument = {
         "objects": len(subset.test),
@@ -205,9 +211,36 @@ def score(
         "retrieval": score_retrieval(candidates, aligned=aligned, bootstrap=bootstrap),
         "geometry": score_geometry(test, aligned=aligned),
     }
+    head = subject.model.properties
+    if head is not None and set(head.section.modalities) <= set(subset.modalities):
+        with progress(len(subset.test), f"{subset.store.name}: the head's answers") as bar:
+            answers = head_answers(encoder, subset.test, advance=bar.advance)
+        document["head"], drawn = score_head(subset.store, subset.test, answers, head.section, bootstrap)
+        for name, (truth, predicted) in drawn.items():
+            guesses.truth[name] = truth
+            guesses.predicted.setdefault(name, {})[HEAD] = predicted
+    elif head is not None:
+        sees = " and ".join(head.section.modalities)
+        warn(f"{subset.store.name}: lacks what the model's head sees, {sees}: not scored")
     shown = _first(test, _SHOWN)
+    panels: list[Panel] = []
+    if (masking := masking_of(subject, settings)) is not None:
+        with progress(len(shown.rows), f"{subset.store.name}: hidden stretches") as bar:
+            document["reconstruction"], panels = score_reconstruction(
+                encoder, shown.rows, masking, bootstrap, advance=bar.advance
+            )
     vectors: dict[str, NDArray[np.float32]] = {name: shown.inputs[name] for name in subset.modalities}
-    return document, Illustration(shown.rows, vectors, guesses, aligned=aligned, seed=settings.seed)
+    return document, Illustration(shown.rows, vectors, guesses, panels, aligned=aligned, seed=settings.seed)
+
+
+def masking_of(subject: Subject, settings: EvalSettings) -> MaskingSection | None:
+    """What the training hid of spectra; None for models that reconstruct nothing, or no longer: they were aligned."""
+    model = subject.model.section
+    if model.spectrum is None or subject.spectrum is None or model.heads is not None or model.properties is not None:
+        return None
+    said = {} if subject.run is None else read_document(subject.run / "recipe.yaml").data.get("masking")
+    masking = settings.masking or MaskingSection.model_validate(said or {})
+    return fitting(masking, token_count(model.spectrum, subject.spectrum.pixels))
 
 
 def _side(

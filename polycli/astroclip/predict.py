@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from polycli.astroclip.answers import head_answers
 from polycli.astroclip.neighbours import Neighbours
 from polycli.astroclip.retrieval import unit
 from polycli.astroclip.settings import PredictSettings
@@ -44,7 +44,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
     subject = load_subject(request.checkpoint)
     paths = find_stores(expand_paths(request.data), family="astroclip")
     stores = [open_objects(path, verify="auto") for path in paths]
-    rows = [store.rows(request.split)[: request.limit] for store in stores]
+    rows = [_rows(store, request) for store in stores]
     if subject.model.properties is not None:
         tables = [_by_head(subject, store, some, settings) for store, some in zip(stores, rows, strict=True)]
         how = "the model's head"
@@ -100,6 +100,16 @@ def write_catalogue(target: Path, table: pa.Table, document: JsonDocument) -> No
         remove(unfinished)
 
 
+def _rows(store: ObjectStore, request: PredictRequest) -> NDArray[np.int64]:
+    rows = store.rows(request.split)[: request.limit]
+    if len(rows) == 0:
+        raise StoreError(
+            f"{store.path}: no object is in the split {request.split}; there are {dict(store.manifest.splits)}",
+            hint="choose another --split",
+        )
+    return rows
+
+
 def _by_head(subject: Subject, store: ObjectStore, rows: NDArray[np.int64], settings: PredictSettings) -> Columns:
     """What the property head of a finetuned model says."""
     model = subject.model
@@ -110,31 +120,16 @@ def _by_head(subject: Subject, store: ObjectStore, rows: NDArray[np.int64], sett
     if missing := [name for name in head.section.modalities if name not in there]:
         raise StoreError(f"{store.path}: has no {missing[0]}, by which the model predicts")
     encoder = Encoder(model, store, precision=settings.precision, batch_size=settings.batch_size)
-    parts: list[Columns] = []
     with progress(len(rows), f"{store.name}: predicting") as bar:
-        for batch in encoder.batches(rows):
-            parts.append(_head_columns(encoder, batch, head.section.modalities))
-            bar.advance(len(batch))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
-
-
-def _head_columns(encoder: Encoder, batch: NDArray[np.int64], modalities: Sequence[Modality]) -> Columns:
-    model, store = encoder.model, encoder.store
-    inputs: dict[str, Any] = {}
-    if "image" in modalities:
-        inputs["rgb"] = encoder.image_input(store.read_images(batch))
-    if "spectrum" in modalities:
-        inputs["flux"], inputs["ivar"], inputs["mask"] = encoder.spectrum_input(store.read_spectra(batch))
-    with torch.no_grad(), torch.autocast(encoder.device.type, torch.bfloat16, enabled=encoder.half):
-        found = {name: values.float().cpu().numpy() for name, values in model.predict_properties(**inputs).items()}
-    section = model.properties.section if model.properties is not None else None
+        found = head_answers(encoder, rows, advance=bar.advance)
+    section = head.section
     columns: Columns = {}
     for name, values in found.items():
-        if section is not None and name in section.classification:
+        if name in section.classification:
             classes = section.classification[name]
             columns[name] = np.array(classes, dtype=object)[values.argmax(axis=1)]
             columns |= {f"{name}_p_{label}": values[:, place] for place, label in enumerate(classes)}
-        elif section is not None and section.quantiles:
+        elif section.quantiles:
             columns |= {quantile_name(name, q): values[:, place] for place, q in enumerate(section.quantiles)}
         else:
             columns[name] = values[:, 0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from polycli.astroclip.figures import against_truth, gallery, maps
+from polycli.astroclip.figures import against_truth, gallery, maps, reconstructions
+from polycli.astroclip.head_scores import HEAD
+from polycli.astroclip.reconstruction import Panel
 from polycli.astroclip.retrieval import unit
 from polycli.astroclip.rgb import to_rgb
 from polycli.astroclip.score_tables import INPUTS, overview
@@ -26,7 +28,8 @@ DEFINITIONS = (
     "layers of 64; trees: gradient boosting. 'Learnt from spectra': the neighbours of an image are spectra of training "
     "objects. 'Before alignment': features of the encoders that the alignment began from. Photometry is magnitudes and "
     "colours; 'measured by hand' adds concentrations, size, axis ratio and asymmetry. A second look is the same object "
-    "with as much noise again, images also turned by 180 degrees. Intervals are 95 % bootstrap intervals over objects."
+    "with as much noise again, images also turned by 180 degrees. Hidden stretches are as in the training; the first "
+    "token, mean and deviation, does not count. Intervals are 95 % bootstrap intervals over objects."
 )
 _QUERIES, _FOUND = 4, 6
 _PLURAL = {"image": "images", "spectrum": "spectra"}
@@ -40,6 +43,8 @@ class Illustration:
     #: By modality: (n, d).
     vectors: Mapping[str, NDArray[np.float32]]
     guesses: Guesses
+    #: Spectra with hidden stretches; none where the model reconstructs nothing.
+    panels: Sequence[Panel]
     aligned: bool
     seed: int
 
@@ -58,6 +63,7 @@ def write_report(
     for name, picture in pictures.items():
         blocks.append(Heading(name))
         blocks += _against_truth(name, picture, stores[name], folder / "figures")
+        blocks += _reconstructions(name, picture, stores[name], folder / "figures")
         blocks += _maps(name, picture, stores[name], folder / "figures")
         blocks += _galleries(name, picture, stores[name], folder / "figures")
     blocks += [Heading("Provenance"), _provenance(scores)]
@@ -87,12 +93,29 @@ def _against_truth(name: str, picture: Illustration, store: ObjectStore, figures
     for column, truth in picture.guesses.truth.items():
         predicted = picture.guesses.predicted[column]
         shown = [
-            (INPUTS[source], predicted[source]) for source in ("image", "spectrum", "photometry") if source in predicted
+            (text, predicted[source])
+            for source, text in (
+                (HEAD, "the model's own head"),
+                *((source, f"{INPUTS[source]}, k-NN") for source in ("image", "spectrum", "photometry")),
+            )
+            if source in predicted
         ]
+        if not shown:
+            continue
         file = figures / f"{name}.{column}.png"
-        against_truth(file, title=f"{column} by k-NN", unit=store.unit(column), truth=truth, predicted=shown)
-        blocks.append(Figure(file, f"{column}: predicted by k-NN against true, and the difference."))
+        against_truth(file, title=column, unit=store.unit(column), truth=truth, predicted=shown)
+        blocks.append(Figure(file, f"{column}: predicted against true, and the difference."))
     return blocks
+
+
+def _reconstructions(name: str, picture: Illustration, store: ObjectStore, figures: Path) -> list[Block]:
+    if not picture.panels:
+        return []
+    file = figures / f"{name}.reconstructions.png"
+    ids = store.id_texts(np.array([panel.row for panel in picture.panels]))
+    shown = [(text, panel.truth, panel.guess, panel.hidden) for text, panel in zip(ids, picture.panels, strict=True)]
+    reconstructions(file, title="Hidden stretches of spectra", panels=shown)
+    return [Figure(file, "Spectra, and what the model makes of the stretches that it does not see (shaded).")]
 
 
 def _maps(name: str, picture: Illustration, store: ObjectStore, figures: Path) -> list[Block]:

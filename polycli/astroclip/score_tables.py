@@ -26,6 +26,13 @@ DIRECTIONS = {
     "image_to_image": "image to its second look",
     "spectrum_to_spectrum": "spectrum to its second look",
 }
+RECONSTRUCTED = {
+    "model": "the model",
+    "line": "a straight line between both sides",
+    "neighbours": "the mean of both sides",
+    "mean": "the mean of the spectrum",
+    "noise": "the noise that a perfect answer would have",
+}
 
 
 def overview(datasets: Mapping[str, Any]) -> list[Table]:
@@ -33,11 +40,13 @@ def overview(datasets: Mapping[str, Any]) -> list[Table]:
     tables = []
     for name, found in datasets.items():
         tables += [
+            head_table(name, found),
             property_table(name, found),
             redshift_table(name, found),
             label_table(name, found),
             retrieval_table(name, found),
             geometry_table(name, found),
+            reconstruction_table(name, found),
         ]
     return [table for table in tables if table.rows]
 
@@ -61,6 +70,25 @@ def property_table(name: str, found: Mapping[str, Any]) -> Table:
         caption=f"{found['objects']} objects, learnt from {found['reference_objects']}.",
         labels=2,
         ruled=frozenset(ruled),
+    )
+
+
+def head_table(name: str, found: Mapping[str, Any]) -> Table:
+    """What the model's own head says: R2 or accuracy of every column."""
+    head = found.get("head", {"properties": {}, "labels": {}, "modalities": []})
+    rows = []
+    for column, scores in head["properties"].items():
+        below = ", ".join(f"{quantile}: {number(share)}" for quantile, share in scores["below"].items())
+        rows.append([column, "R2", number(scores["r2"]), interval(scores["interval"]), below or NOTHING])
+    for column, scores in head["labels"].items():
+        score = f"{number(scores['accuracy'])} (most frequent class: {number(scores['majority'])})"
+        rows.append([column, "accuracy", score, interval(scores["interval"]), NOTHING])
+    return Table(
+        f"{name}: the model's own head",
+        ["column", "score", "value", "95 % interval", "truth below quantile"],
+        rows,
+        caption=f"From {' and '.join(head['modalities'])}.",
+        labels=2,
     )
 
 
@@ -141,4 +169,19 @@ def geometry_table(name: str, found: Mapping[str, Any]) -> Table:
         ["", "value"],
         rows,
         caption="Mean squared distance, 0 to 4; log of the mean of exp(-2 d^2) over pairs: lower is more even.",
+    )
+
+
+def reconstruction_table(name: str, found: Mapping[str, Any]) -> Table:
+    """Errors of what was hidden of spectra."""
+    reconstruction = found.get("reconstruction", {"error": {}, "interval": {}})
+    rows = [
+        [RECONSTRUCTED[kind], number(error), interval(reconstruction["interval"].get(kind))]
+        for kind, error in reconstruction["error"].items()
+    ]
+    return Table(
+        f"{name}: hidden stretches of spectra",
+        ["from", "mean squared error", "95 % interval"],
+        rows,
+        caption="In units of each spectrum's variance.",
     )

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
+from polycli.astroclip.training_recipe import MaskingSection
 from polycli.sections import Section
 
 
@@ -38,6 +39,9 @@ class EvalSettings(EncodingSettings):
     reference_objects: PositiveInt = Field(20000, description="training objects that probes learn from, at most")
     candidates: PositiveInt = Field(10000, description="objects among which one is searched, at most")
     unaligned: UnalignedSection = UnalignedSection()
+    masking: MaskingSection | None = Field(
+        None, description="what is hidden of spectra, for models of stage spectrum; as in the training if absent"
+    )
     report: bool = Field(True, description="write report.html and figures; scores.json is written in any case")
     bootstrap_samples: PositiveInt = Field(1000, description="resamples of the objects behind each interval")
     seed: NonNegativeInt = Field(0, description="of the bootstrap, of probes and of second looks")

@@ -229,6 +229,12 @@ def image_model(make_model):
 
 
 @pytest.fixture(scope="session")
+def spectrum_model(make_model):
+    """Of the spectrum stage: one encoder, no head."""
+    return make_model("spectrum", image=None, heads=None)
+
+
+@pytest.fixture(scope="session")
 def head_model(make_model):
     """Finetuned: quantiles of the redshift and two classes, from images."""
     from polycli.astroclip.sections import PropertySection

@@ -7,14 +7,16 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+import torch
 from matplotlib import image
 from sklearn.metrics import r2_score
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.preprocessing import StandardScaler
 
 from polycli.__main__ import run as command_line
-from polycli.astroclip import embed, open_objects
+from polycli.astroclip import embed, load_model, open_objects
 from polycli.astroclip import eval as evaluation
+from polycli.astroclip.rgb import model_input
 from polycli.errors import CheckpointError, StoreError
 from polycli.requests import EmbedRequest, EvalRequest
 
@@ -62,6 +64,36 @@ def test_encoders_before_their_alignment_stand_beside(tmp_path, tiny_model, imag
     # The backbone's features of an image model without a head are its vectors.
     assert scores["image_unaligned"]["knn"] == alone["datasets"]["mock"]["properties"]["redshift"]["image"]["knn"]
     assert "image_to_spectrum" not in alone["datasets"]["mock"]["retrieval"]
+
+
+def test_the_answers_of_a_finetuned_head_are_scored_on_the_test_objects(tmp_path, head_model, mock_store):
+    found = evaluate(head_model, mock_store, tmp_path / "out", "report=false")["datasets"]["mock"]["head"]
+    store, model = open_objects(mock_store), load_model(head_model)
+    rows = store.rows("test")
+    truth = store.column("redshift", rows)
+    with torch.no_grad():
+        rgb = model_input(torch.from_numpy(store.read_images(rows)), model.section.image.size)
+        low, high = model.predict_properties(rgb=rgb)["redshift"].T.double().numpy()
+    # Of the quantiles 0.1 and 0.9, equally far from the median, the first is taken.
+    assert found["properties"]["redshift"]["r2"] == pytest.approx(r2_score(truth, low), rel=1e-5)
+    assert found["properties"]["redshift"]["below"] == {"0.1": (truth < low).mean(), "0.9": (truth < high).mean()}
+    assert found["redshift"]["bias"] == pytest.approx(((low - truth) / (1 + truth)).mean(), rel=1e-5)
+    # The head knows none of the store's classes.
+    assert found["labels"]["morphology"]["accuracy"] == 0
+
+
+def test_a_spectrum_encoder_is_asked_for_what_was_hidden_through_the_command_line(
+    tmp_path, spectrum_model, mock_store, capsys
+):
+    words = ["eval", "astroclip", "--checkpoint", str(spectrum_model), "--data", str(mock_store), "--json"]
+    words += ["--output", str(tmp_path / "out"), "--set", "masking.chunks=4"]
+    assert command_line([*words, *(word for setting in QUICK for word in ("--set", setting))]) == 0
+    found = json.loads(capsys.readouterr().out)["datasets"]["mock"]
+    assert found["modalities"] == ["spectrum"]
+    assert list(found["retrieval"]) == ["spectrum_to_spectrum"]
+    assert found["reconstruction"]["masking"] == {"chunks": 4, "chunk_length": 50}
+    assert 0 < found["reconstruction"]["error"]["noise"] < found["reconstruction"]["error"]["line"]
+    assert (tmp_path / "out" / "figures" / "mock.reconstructions.png").is_file()
 
 
 def test_the_report_holds_every_figure_and_needs_nothing_else(tmp_path, tiny_model, mock_store, capsys):
