@@ -181,18 +181,35 @@ def decade_ratio(decades: Sequence[JsonDocument]) -> float | None:
 
 
 def hold_out_scores(found: Examined, place: int, rule: HoldOutRule, bootstrap: Bootstrap) -> JsonDocument:
-    """Errors for numbers of the rule's key paths inside its interval, and outside in records that no rule held out."""
+    """Errors for numbers of the rule's key paths inside its interval, and outside in records that no rule held out.
+
+    `given`: errors for the other numbers, in records in which the model is shown a number inside the interval, and in
+    records that no rule held out.
+    """
     expression = pattern_of(rule.pattern)
     mine = np.array([expression.fullmatch(path) is not None for path in found.key_paths], dtype=np.bool_)
     of_rule = mine[found.key] if len(mine) else np.empty(0, dtype=np.bool_)
     within = (found.truth >= rule.low) & (found.truth <= rule.high)
     ordinary = ~np.asarray(found.held_out.any(axis=1))[found.record]
-    parts = {
-        "inside": of_rule & within & found.held_out[found.record, place],
-        "outside": of_rule & ~within & ordinary,
+    held = found.held_out[found.record, place]
+    answered = _compared(found, of_rule & within & held, of_rule & ~within & ordinary, bootstrap)
+    given = _compared(found, ~of_rule & held, ~of_rule & ordinary, bootstrap)
+    return {
+        "rule": rule.name,
+        "pattern": rule.pattern,
+        "low": rule.low,
+        "high": rule.high,
+        **answered,
+        "given": given,
     }
-    entry: JsonDocument = {"rule": rule.name, "pattern": rule.pattern, "low": rule.low, "high": rule.high}
-    for name, chosen in parts.items():
+
+
+def _compared(
+    found: Examined, inside: NDArray[np.bool_], outside: NDArray[np.bool_], bootstrap: Bootstrap
+) -> JsonDocument:
+    """Errors of two sets of numbers, and their ratio."""
+    entry: JsonDocument = {}
+    for name, chosen in (("inside", inside), ("outside", outside)):
         part = found.select(chosen)
         errors = part.errors()
         entry[name] = {
@@ -202,8 +219,8 @@ def hold_out_scores(found: Examined, place: int, rule: HoldOutRule, bootstrap: B
             "median_absolute_error": float(np.median(errors["model"])) if len(part.truth) else None,
         }
     both = entry["inside"]["numbers"] and entry["outside"]["numbers"]
-    inside, outside = entry["inside"]["mae"], entry["outside"]["mae"]
-    entry["ratio"] = inside["model"] / outside["model"] if both and outside["model"] else None
+    base = entry["outside"]["mae"]["model"] if both else 0.0
+    entry["ratio"] = entry["inside"]["mae"]["model"] / base if base else None
     return entry
 
 

@@ -77,27 +77,32 @@ def key_table(name: str, found: Mapping[str, Any]) -> Table:
 
 
 def hold_out_table(name: str, found: Mapping[str, Any]) -> Table:
-    """Inside and outside of each rule's interval."""
+    """Inside and outside of each rule's interval: of the numbers themselves, and of others in their records."""
     rows = []
     for entry in found["hold_out"]:
-        for part in ("inside", "outside"):
-            side = entry[part]
+        parts = [(part, entry, part) for part in ("inside", "outside")]
+        parts += [(part, entry["given"], f"others, {part}") for part in ("inside", "outside")]
+        for part, sides, shown in parts:
+            side = sides[part]
+            if side["numbers"] == 0:
+                continue
             errors = side["mae"] or {}
             rows.append(
                 [
                     entry["rule"],
-                    part,
+                    shown,
                     f"{side['numbers']:,}",
                     number(errors.get("model")),
                     interval(errors.get("interval")),
                     number(errors.get("key mean")),
                     number(side["median_absolute_error"]),
-                    number(entry["ratio"]) if part == "inside" else "",
+                    number(sides["ratio"]) if part == "inside" else "",
                 ]
             )
     columns = ["held out", "", "numbers", "model", "95 % interval", "key mean", "median", "inside / outside"]
     caption = (
-        "Inside: held-out numbers themselves. Outside: numbers of the same keys in records that no rule holds out."
+        "Inside: held-out numbers themselves. Outside: numbers of the same keys in records that no rule holds out. Others: "
+        "the other numbers of records that show a held-out one, and of those that do not."
     )
     return Table(f"{name}: mean absolute error inside and outside hold-outs", columns, rows, caption, 2)
 

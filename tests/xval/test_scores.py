@@ -104,6 +104,16 @@ def test_hold_outs_compare_what_was_held_out_with_what_was_not(examined, scores)
     assert entry["ratio"] == pytest.approx(entry["inside"]["mae"]["model"] / entry["outside"]["mae"]["model"])
 
 
+def test_hold_outs_also_compare_other_numbers_of_records_that_show_a_held_out_one(examined, scores):
+    given = scores["hold_out"][0]["given"]
+    others, held = examined.key == 2, examined.held_out[examined.record, 0]
+    model = np.where(np.isfinite(examined.answers["model"]), examined.answers["model"], examined.answers["key mean"])
+    errors = np.abs(model - examined.truth)
+    assert given["inside"]["mae"]["model"] == pytest.approx(errors[others & held].mean())
+    assert given["outside"]["mae"]["model"] == pytest.approx(errors[others & ~held].mean())
+    assert given["ratio"] == pytest.approx(errors[others & held].mean() / errors[others & ~held].mean())
+
+
 def test_coverage_counts_truths_between_the_outermost_quantiles(examined, scores):
     mine = examined.key == 2
     low, high = examined.quantiles[mine].T
