@@ -101,8 +101,8 @@ def hold_out_table(name: str, found: Mapping[str, Any]) -> Table:
             )
     columns = ["held out", "", "numbers", "model", "95 % interval", "key mean", "median", "inside / outside"]
     caption = (
-        "Inside: held-out numbers themselves. Outside: numbers of the same keys in records that no rule holds out. Others: "
-        "the other numbers of records that show a held-out one, and of those that do not."
+        "Inside: held-out numbers themselves. Outside: numbers of the same keys in records that no rule holds out. "
+        "Others: the other numbers of records that show a held-out one, and of those that do not."
     )
     return Table(f"{name}: mean absolute error inside and outside hold-outs", columns, rows, caption, 2)
 
