@@ -17,7 +17,7 @@ recipe=${1:?the recipe, a file or a name}
 stores=${2:?a store or a folder of stores}
 run=${3:?the folder of the run}
 
-# One thread for each processor of a rank, less those of its reader processes.
+# The GPU computes: one thread for CPU arithmetic is enough, and data.workers read in threads of their own.
 export OMP_NUM_THREADS=1
 
 code=0

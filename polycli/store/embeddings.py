@@ -1,6 +1,6 @@
 """Writes embeddings: vectors in the rows of the catalogue that they belong to, as Parquet or zarr.
 
-    EMBEDDINGS/            MANIFEST.json and part-00000.parquet, ..., one for each process that wrote
+    EMBEDDINGS/            _MANIFEST.json and part-00000.parquet, ..., one for each process that wrote
     EMBEDDINGS.parquet     one file; the manifest is in its metadata, under `polycli`
     EMBEDDINGS.zarr        a group with one array per column; the manifest is in its attributes, under `polycli`
 
@@ -19,16 +19,17 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.errors import UserError
+from polycli.errors import PolycliError, UserError
 from polycli.paths import refuse_unwritable, remove, replace
 from polycli.requests import JsonDocument
 from polycli.store.hashing import file_hash
-from polycli.store.staging import sync_folder, sync_tree, write_error, write_text
+from polycli.store.staging import sync_folder, sync_tree, write_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MANIFEST_NAME = "MANIFEST.json"
+#: With the underscore, readers of folders of Parquet files pass over it.
+MANIFEST_NAME = "_MANIFEST.json"
 #: Under this name the manifest lies in a Parquet file's metadata and in a zarr group's attributes.
 METADATA_KEY = "polycli"
 _ZARR_ROWS = 4096
@@ -91,10 +92,16 @@ class PartWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._writer is not None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._writer is None:
+            return
+        try:
             self._writer.close()
             _sync(self.path)
+        except OSError as error:
+            # After a write that was refused, so is the end of the file, and the first refusal is the one to tell.
+            if kind is None:
+                raise _write_error(self.path, error) from error
 
     def write(self, columns: pa.Table, vectors: Mapping[str, NDArray[Any]]) -> None:
         """Add rows: the catalogue's columns, and (rows, width) vectors by column name."""
@@ -110,7 +117,7 @@ class PartWriter:
                 self._writer = parquet.ParquetWriter(self.path, table.schema)
             self._writer.write_table(table)
         except OSError as error:
-            raise write_error(self.path, error) from error
+            raise _write_error(self.path, error) from error
 
 
 def publish(partial: Path, target: Path, header: EmbeddingsHeader) -> int:
@@ -138,10 +145,18 @@ def publish(partial: Path, target: Path, header: EmbeddingsHeader) -> int:
         replace(whole, target)
         sync_folder(target.parent)
     except OSError as error:
-        raise write_error(target, error) from error
+        raise _write_error(target, error) from error
     finally:
         remove(partial)
     return rows
+
+
+def _write_error(path: Path, error: OSError) -> PolycliError:
+    """What to say when the system refuses a write: nothing is kept of embeddings that are not whole."""
+    return PolycliError(
+        f"{path}: cannot be written ({error.strerror or error})",
+        hint="nothing was published; make room, or choose another --output, and run the same line again",
+    )
 
 
 def _sync(file: Path) -> None:

@@ -1,6 +1,7 @@
 """Embeddings: rows and vectors come back as they were given, in every format, whole or not at all."""
 
 import json
+import resource
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +9,7 @@ import pyarrow.parquet as parquet
 import pytest
 import zarr
 
-from polycli.errors import UserError
+from polycli.errors import PolycliError, UserError
 from polycli.store.embeddings import EmbeddingsHeader, PartWriter, partial_folder, publish, refuse_target
 
 HEADER = EmbeddingsHeader("toy", {"vector": (3, "float16")}, {"model_hash": "m"}, {"store": "s"})
@@ -93,3 +94,27 @@ def test_an_output_of_another_format_or_that_exists_is_refused(tmp_path):
     with pytest.raises(UserError, match="exists already"):
         refuse_target(tmp_path / "out.parquet", overwrite=False)
     refuse_target(tmp_path / "out.parquet", overwrite=True)
+
+
+@pytest.fixture
+def file_limit():
+    """Let this process write no file beyond a size, as a disk that is full would."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("refused", ["rows", "the end of the file"])
+def test_a_disk_that_refuses_a_write_is_named(tmp_path, vectors, file_limit, refused):
+    partial = partial_folder(tmp_path / "out.parquet")
+
+    def write_all():
+        with PartWriter(partial, 0) as writer:
+            if refused == "rows":
+                file_limit(64)
+            writer.write(columns(0, 5), {"vector": vectors})
+            file_limit(writer.path.stat().st_size)
+
+    with pytest.raises(PolycliError, match=r"part-00000.parquet: cannot be written .*large"):
+        write_all()
+    assert not (tmp_path / "out.parquet").exists()
