@@ -1,14 +1,17 @@
 """The recipes that train say what the paper says, and fit the machines that they are meant for."""
 
+import json
+
 import pytest
 
+from polycli.__main__ import run as command_line
 from polycli.engine.plan import check_division
 from polycli.recipes import load_recipe
 from polycli.xval.model import parameter_count
 from polycli.xval.recipe import FinetuneRecipe, PretrainRecipe
 
 
-@pytest.mark.parametrize("name", ["xval_planets", "xval_arithmetic", "xval_temperature"])
+@pytest.mark.parametrize("name", ["xval_planets", "xval_arithmetic", "xval_trees", "xval_temperature"])
 def test_the_paper_s_network_and_optimizer(name):
     recipe = load_recipe(name, family="xval", verb="pretrain", schema=PretrainRecipe)
     model, optim = recipe.model, recipe.optim
@@ -37,3 +40,25 @@ def test_small_recipes_share_out_their_batch():
     ):
         for processes in (1, 2):
             check_division(recipe.train.global_batch_size, 1, processes, [recipe.train.micro_batch_size])
+
+
+@pytest.mark.parametrize(
+    ("source", "data", "model"),
+    [
+        ("planets", "xval_planets_data", "xval_planets"),
+        ("planets", "xval_demo_data", "xval_demo"),
+        ("arithmetic", "xval_arithmetic_data", "xval_arithmetic"),
+        ("arithmetic", "xval_trees_data", "xval_trees"),
+        ("arithmetic", "xval_study_products", "xval_study_model"),
+        ("temperature", "xval_temperature_data", "xval_temperature"),
+    ],
+)
+def test_the_data_of_a_recipe_fit_the_model_of_its_name(tmp_path, capsys, source, data, model):
+    store = tmp_path / "s.zarr"
+    prepare = ["prepare", "xval", "--source", source, "--recipe", data, "--limit", "12", "--workers", "1"]
+    assert command_line([*prepare, "--output", str(store), "--json"]) == 0
+    longest = json.loads(capsys.readouterr().out)["coverage"]["longest"]
+    pretrain = ["pretrain", "xval", "--recipe", model, "--data", str(store), "--output", str(tmp_path / "run")]
+    assert command_line([*pretrain, "--dry-run", "--json"]) == 0
+    recipe = load_recipe(model, family="xval", verb="pretrain", schema=PretrainRecipe)
+    assert longest <= recipe.model.context
