@@ -7,6 +7,7 @@ one process or several, a machine needs no compiler to train.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import logging
 import os
@@ -50,6 +51,10 @@ def load_deepspeed() -> Any:  # noqa: ANN401  # DeepSpeed has no types.
     # Nothing is compatible, so nothing is compiled, and the compiler is not run to find out what might be.
     deepspeed.ops.__compatible_ops__ = {}
     _import_muon_uncompiled()
+    accelerator = deepspeed.get_accelerator()
+    if "device_count" not in vars(accelerator):
+        # ZeRO 3 asks in every backward pass, and on CPUs each answer starts `numactl`.
+        accelerator.device_count = functools.cache(accelerator.device_count)
     return deepspeed
 
 

@@ -1,4 +1,4 @@
-"""Run by two ranks: runs that are stopped, resumed and fed bad numbers; writes what each of them left behind."""
+"""Two forked ranks: runs that are stopped, resumed and fed bad numbers; writes what each of them left behind."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import torch
+from forked import import_everything, in_a_world
 from toy import ToyTask, train_toy
 
-from polycli.engine import agreement, config
+from polycli.engine import agreement
 from polycli.engine.run import Run
 from polycli.errors import PolycliError, PreemptedError, StoreError, TrainingError
-from polycli.launch import World, join_process_group
+from polycli.launch import World
 
 VARYING = ((4,), (2, 2), (1, 3))
 STAGES = (0, 1, 2, 3)
@@ -126,10 +126,7 @@ def stopped_for_another_world(folder: Path, world: World) -> None:
     train_toy(folder / "whole", ToyTask(), world, train__steps=8)
 
 
-def main(folder: Path) -> None:
-    world = join_process_group()
-    torch.set_num_threads(1)
-    config.WHOLE_ELEMENTS = 64
+def run_all(folder: Path, world: World) -> None:
     report: dict[str, Any] = {}
     for name in RESUMES:
         report[f"resume-{name}"] = stop_and_resume(folder / f"resume-{name}", world, name)
@@ -139,6 +136,11 @@ def main(folder: Path) -> None:
     stopped_for_another_world(folder / "world", world)
     if world.rank == 0:
         (folder / "report.json").write_text(json.dumps(report))
+
+
+def main(folder: Path) -> None:
+    import_everything()
+    sys.exit(not in_a_world(2, lambda world: run_all(folder, world)))
 
 
 if __name__ == "__main__":

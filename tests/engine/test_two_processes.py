@@ -36,14 +36,14 @@ def launch(tmp_path_factory):
 @pytest.fixture(scope="module")
 def parity(launch, tmp_path_factory) -> list[dict[str, Any]]:
     output = tmp_path_factory.mktemp("parity") / "results.json"
-    assert launch("parity_ranks.py", str(output)) == 0
+    assert launch("parity_ranks.py", str(output), count=1) == 0
     return json.loads(output.read_text())
 
 
 @pytest.fixture(scope="module")
 def scenarios(launch, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("scenarios")
-    assert launch("scenario_ranks.py", str(folder)) == 0
+    assert launch("scenario_ranks.py", str(folder), count=1) == 0
     return folder
 
 

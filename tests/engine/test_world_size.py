@@ -32,25 +32,12 @@ def script(toy):
 
 @pytest.fixture(scope="module")
 def runs(script, tmp_path_factory) -> Path:
-    """The whole table: two ranks begin, this process goes on alone, two ranks end."""
+    """The whole table, in one launch."""
     folder = tmp_path_factory.mktemp("runs")
-
-    def two_ranks(part: str) -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
-                patch.delenv(name, raising=False)
-            command = [sys.executable, str(HERE / "world_size_ranks.py"), str(folder), part]
-            assert start_ranks(2, command) == 0
-
-    two_ranks("begin")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("polycli.engine.config.WHOLE_ELEMENTS", 64)
         for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
             patch.delenv(name, raising=False)
-        world = script.join_process_group()
-        for name in script.RUNS:
-            script.go_on(folder / name / "cut", world, name, 1, script.SECOND)
-    two_ranks("end")
+        assert start_ranks(1, [sys.executable, script.__file__, str(folder)]) == 0
     return folder
 
 

@@ -1,7 +1,4 @@
-"""Run by two ranks, and imported by a test that is one: runs that go on with another number of processes or ZeRO stage.
-
-Every run is stopped after some steps and resumed; one launch works on all of them.
-"""
+"""Runs that two processes begin, one goes on with and two end, some at another ZeRO stage; all are forked processes."""
 
 from __future__ import annotations
 
@@ -16,12 +13,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import torch
+from forked import import_everything, in_a_world
 from toy import ToyBatch, ToyTask, train_toy
 
-from polycli.engine import agreement, config
+from polycli.engine import agreement
 from polycli.errors import PreemptedError
-from polycli.launch import World, join_process_group
+from polycli.launch import World
 
 STEPS = 12
 #: Where the two ranks, then the one process, stop.
@@ -74,18 +71,27 @@ def go_on(path: Path, world: World, name: str, start: int, stop_after: int = -1)
     agreement.wait_for_all(world)
 
 
-def main(folder: Path, part: str) -> None:
-    world = join_process_group()
-    torch.set_num_threads(1)
-    # So that the toy's parameters are sharded at ZeRO 3 as well.
-    config.WHOLE_ELEMENTS = 64
+def begin(folder: Path, world: World) -> None:
     for name in RUNS:
-        if part == "begin":
-            go_on(folder / name / "whole", world, name, 0)
-            go_on(folder / name / "cut", world, name, 0, FIRST)
-        else:
-            go_on(folder / name / "cut", world, name, 2)
+        go_on(folder / name / "whole", world, name, 0)
+        go_on(folder / name / "cut", world, name, 0, FIRST)
+
+
+def go_on_alone(folder: Path, world: World) -> None:
+    for name in RUNS:
+        go_on(folder / name / "cut", world, name, 1, SECOND)
+
+
+def end(folder: Path, world: World) -> None:
+    for name in RUNS:
+        go_on(folder / name / "cut", world, name, 2)
+
+
+def main(folder: Path) -> None:
+    import_everything()
+    starts = ((2, begin), (1, go_on_alone), (2, end))
+    sys.exit(not all(in_a_world(size, lambda world, do=do: do(folder, world)) for size, do in starts))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]))

@@ -1,16 +1,13 @@
-"""Runs on one, two and four gloo ranks, all of them forked processes: what is imported before is imported once.
+"""Runs on one, two and four gloo ranks, all of them forked processes.
 
-Each group of ranks writes into a folder of its own; `test_worlds.py` compares. The parent never joins a process group.
+Each group of ranks writes into a folder of its own; `test_worlds.py` compares.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
-import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +16,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import torch
+from forked import import_everything, in_a_world
 from toy import ToyBatch, ToyTask, send_signal_in_step, train_toy
 
-from polycli.engine import config
-from polycli.engine.backend import load_deepspeed
 from polycli.errors import PolycliError
-from polycli.launch import LOCAL_RANKS_VARIABLE, World, free_port, join_process_group
+from polycli.launch import World
 
 STAGES = (0, 1, 2, 3)
 DECAY = 0.8
@@ -159,48 +155,16 @@ def how_it_ends(action: Callable[[], object]) -> str:
     return "nothing"
 
 
-def in_a_world(size: int, action: Callable[[Path, World], None], folder: Path) -> bool:
-    """Do something on `size` forked ranks; whether all of them ended well. After a failure the others are ended."""
-    folder.mkdir(parents=True)
-    port, ranks = free_port(), []
-    for rank in range(size):
-        child = os.fork()
-        if child == 0:
-            os.environ.update(
-                RANK=str(rank),
-                LOCAL_RANK=str(rank),
-                WORLD_SIZE=str(size),
-                MASTER_ADDR="127.0.0.1",
-                MASTER_PORT=str(port),
-            )
-            try:
-                action(folder, join_process_group())
-            except BaseException:  # noqa: BLE001  # A forked child must never go on as its parent.
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-        ranks.append(child)
-    well = True
-    while ranks:
-        ended, status = os.wait()
-        ranks.remove(ended)
-        if status and well:
-            well = False
-            for rank in ranks:
-                os.kill(rank, signal.SIGKILL)
-    return well
-
-
 def main(folder: Path) -> None:
-    # The ranks' parent is this process, not the one that has started it.
-    os.environ.pop(LOCAL_RANKS_VARIABLE, None)
-    torch.set_num_threads(1)
-    config.WHOLE_ELEMENTS = 64  # so that ZeRO 3 shards the weights of a small network too
-    load_deepspeed()
-    importlib.import_module("torch._dynamo")  # every start would import it otherwise, with its first optimizer
-    report = {f"same_batches/{size}": in_a_world(size, same_batches, folder / f"batches/{size}") for size in (1, 2, 4)}
+    import_everything()
+
+    def done(size: int, action: Callable[[Path, World], None], place: Path) -> bool:
+        place.mkdir(parents=True)
+        return in_a_world(size, lambda world: action(place, world))
+
+    report = {f"same_batches/{size}": done(size, same_batches, folder / f"batches/{size}") for size in (1, 2, 4)}
     for action in (averages, rehearsals, spikes, different_metrics, uneven_parts, tiny):
-        report[action.__name__] = in_a_world(2, action, folder / action.__name__)
+        report[action.__name__] = done(2, action, folder / action.__name__)
     (folder / "report.json").write_text(json.dumps(report))
 
 
