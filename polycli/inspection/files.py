@@ -13,6 +13,7 @@ from typing import Any
 
 from polycli.console import counted
 from polycli.errors import CheckpointError, PolycliError, SourceError
+from polycli.inspection.embeddings import METADATA_KEY, are_embeddings, describe_embeddings
 from polycli.inspection.finding import FORECAST, Finding, byte_size, describe, shortened
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -247,11 +248,17 @@ def _parquet(path: Path) -> Finding:
         file = ParquetFile(path)
     except (ArrowInvalid, OSError) as error:
         raise SourceError(f"{path}: a Parquet file that cannot be opened: {error}") from error
-    facts = {
-        "size": _size(path),
-        "rows": file.metadata.num_rows,
-        "columns": [f"{column.name} {column.type}" for column in file.schema_arrow],
-    }
+    columns = [f"{column.name} {column.type}" for column in file.schema_arrow]
+    metadata = (file.schema_arrow.metadata or {}).get(METADATA_KEY.encode())
+    try:
+        about = json.loads(metadata) if metadata is not None else {}
+    except ValueError:
+        about = {}
+    if are_embeddings(about):
+        return describe_embeddings(path, about, columns=columns, size=_size(path))
+    facts = {"size": _size(path), "rows": file.metadata.num_rows, "columns": columns}
+    if isinstance(about, dict) and "checkpoint" in about:
+        facts |= {"checkpoint": about["checkpoint"], "by": about.get("by")}
     return describe(path, "a Parquet file", facts)
 
 

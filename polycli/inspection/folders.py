@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from polycli.console import counted
 from polycli.errors import UserError
+from polycli.inspection.embeddings import MANIFEST_NAME, METADATA_KEY, are_embeddings, describe_embeddings
 from polycli.inspection.finding import FORECAST, SHOWN, Finding, byte_size, describe, shortened
 
 _MANIFEST = "MANIFEST.json"
@@ -22,6 +24,8 @@ def inspect_folder(path: Path, *, verify: bool) -> Finding:
     manifest = _read_json(path / _MANIFEST)
     if manifest.get("format") == "polycli-checkpoint":
         return _checkpoint(path, verify=verify)
+    if are_embeddings(embeddings := _read_json(path / MANIFEST_NAME)):
+        return describe_embeddings(path, embeddings, verify=verify)
     if (path / _MANIFEST).exists():
         return _store(path, verify=verify)
     if (path / "status.json").is_file() or any((path / "checkpoints").glob("step-*")):
@@ -141,6 +145,8 @@ def _foreign_zarr(path: Path) -> Finding:
             f"{name} {' x '.join(map(str, array.shape))} {array.dtype}" for name, array in sorted(arrays.items())
         ]
     }
+    if are_embeddings(about := node.attrs.get(METADATA_KEY, dict(node.attrs))):
+        return describe_embeddings(path, cast("Mapping[str, Any]", about), columns=facts["arrays"])
     groups = [] if isinstance(node, zarr.Array) else [node, *(group for _, group in node.groups())]
     forecasts = [group.attrs for group in groups if group.attrs.get("format") == FORECAST]
     if forecasts:
