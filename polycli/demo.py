@@ -1,4 +1,4 @@
-"""`polycli demo FAMILY`: a whole example in four commands, each printed before it runs, so that it can be repeated."""
+"""`polycli demo FAMILY`: a whole example in a few commands, each printed before it runs, so that it can be repeated."""
 
 from __future__ import annotations
 
@@ -54,6 +54,17 @@ def demo_lines(family: str, folder: Path) -> tuple[Sequence[str], ...]:
             ["prepare", "xval", "--source", "planets", "--recipe", "xval_demo_data", "--output", store],
             ["pretrain", "xval", "--recipe", "xval_demo", "--data", store, "--output", run, *_ranks()],
             ["eval", "xval", "--checkpoint", run, "--data", store, "--output", report, *fair, *sweep],
+        )
+    if family == "astroclip":
+        store, spectrum, image = (str(folder / name) for name in ("mock.zarr", "spectrum", "image"))
+        began = ["--set", f"init.image={image}", "--set", f"init.spectrum={spectrum}"]
+        data = ["--data", store]
+        return (
+            ["prepare", "astroclip", "--source", "mock", "--recipe", "astroclip_demo_data", "--output", store],
+            ["pretrain", "astroclip", "--recipe", "astroclip_demo_spectrum", *data, "--output", spectrum, *_ranks()],
+            ["pretrain", "astroclip", "--recipe", "astroclip_demo_image", *data, "--output", image, *_ranks()],
+            ["pretrain", "astroclip", "--recipe", "astroclip_demo_align", *data, "--output", run, *began, *_ranks()],
+            ["eval", "astroclip", "--checkpoint", run, *data, "--output", report],
         )
     if family != "mpp":
         return ()

@@ -3,6 +3,7 @@
 import shlex
 import subprocess
 import sys
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -25,11 +26,11 @@ def commands(monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize("family", ["mpp", "xval"])
-def test_every_line_is_shown_before_it_runs_and_the_report_is_named(commands, capsys, tmp_path, family):
+@pytest.mark.parametrize(("family", "count"), [("mpp", 3), ("xval", 3), ("astroclip", 5)])
+def test_every_line_is_shown_before_it_runs_and_the_report_is_named(commands, capsys, tmp_path, family, count):
     assert entry.run(["demo", family, "--output", str(tmp_path / "demo")]) == 0
     captured = capsys.readouterr()
-    assert [line[:3] for line in commands.lines] == [[sys.executable, "-m", "polycli"]] * 3
+    assert [line[:3] for line in commands.lines] == [[sys.executable, "-m", "polycli"]] * count
     for line in commands.lines:
         assert f"$ polycli {shlex.join(line[3:])}" in captured.err
     assert str(tmp_path / "demo" / "report" / "report.html") in captured.err
@@ -43,8 +44,15 @@ def test_a_command_that_fails_ends_the_demo_with_its_exit_code(commands, capsys,
     assert "pretrain mpp" in capsys.readouterr().err.splitlines()[-1]
 
 
-@pytest.mark.parametrize("family", ["mpp", "xval"])
+@pytest.mark.parametrize("family", ["mpp", "xval", "astroclip"])
 def test_the_lines_are_right_and_their_recipes_exist(tmp_path, family):
     for words in demo.demo_lines(family, tmp_path):
         if "--recipe" in words:
-            load_recipe(words[words.index("--recipe") + 1], family=words[1], verb=words[0])
+            settings = [after for word, after in pairwise(words) if word == "--set"]
+            load_recipe(words[words.index("--recipe") + 1], family=words[1], verb=words[0], overrides=settings)
+
+
+def test_the_alignment_begins_from_the_runs_that_the_lines_before_it_make(tmp_path):
+    _, spectrum, image, align, _ = demo.demo_lines("astroclip", tmp_path)
+    assert f"init.spectrum={spectrum[spectrum.index('--output') + 1]}" in align
+    assert f"init.image={image[image.index('--output') + 1]}" in align

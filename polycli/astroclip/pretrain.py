@@ -10,7 +10,7 @@ from polycli.astroclip.sections import ImageSection, ModelSection, SpectrumSecti
 from polycli.astroclip.subject import Subject, load_subject
 from polycli.astroclip.tasks import TASKS, AlignPretraining, PretrainTask
 from polycli.astroclip.training import open_stores, output_of, run_task, with_command_line
-from polycli.astroclip.training_recipe import PretrainRecipe
+from polycli.astroclip.training_recipe import InitSection, PretrainRecipe
 from polycli.engine.agreement import together
 from polycli.errors import CheckpointError, RecipeError, problems_of
 from polycli.launch import World, join_process_group
@@ -53,6 +53,9 @@ def read_recipe(request: TrainRequest) -> PretrainRecipe:
     recipe = load_recipe(
         request.recipe, family="astroclip", verb="pretrain", overrides=request.overrides, schema=PretrainRecipe
     )
+    # Whole paths, so that the run says where it began wherever it is read.
+    began = {name: str(Path(path).expanduser().resolve()) for name, path in recipe.init if path is not None}
+    recipe = recipe.model_copy(update={"init": InitSection(**began)})
     return with_command_line(recipe, request)
 
 
