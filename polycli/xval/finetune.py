@@ -35,7 +35,7 @@ from polycli.xval.recipe import FinetuneRecipe
 from polycli.xval.scaling import make_scaling
 from polycli.xval.sections import HeadSection
 from polycli.xval.store import RecordStore
-from polycli.xval.tokenization import describe_tokenization, merged_statistics, read_tokenization
+from polycli.xval.tokenization import describe_tokenization, merged_statistics, read_tokenization, refuse_uncovered
 from polycli.xval.weights import model_from, read_xval_description
 
 #: Tensors with one row for every token.
@@ -134,7 +134,11 @@ def finetuning(
 
 
 def extended(recipe: FinetuneRecipe, known: Tokenization, stores: Sequence[RecordStore]) -> Tokenization:
-    """The checkpoint's tokenization with the keys and key paths of the data behind its own."""
+    """The checkpoint's tokenization with the keys and key paths of the data behind its own.
+
+    Raises:
+        StoreError: the data has keys that are new, and the recipe refuses them; or numbers that cannot be written.
+    """
     languages = [language_of(store) for store in sorted(stores, key=lambda store: store.name)]
     if recipe.new_keys == "refuse":
         for language in languages:
@@ -148,6 +152,10 @@ def extended(recipe: FinetuneRecipe, known: Tokenization, stores: Sequence[Recor
     scaling = known.scaling
     if paths:
         scaling = scaling.extended(make_scaling(recipe.scaling, paths, merged_statistics(stores)))
+    hint = (
+        "start from a checkpoint of wider model.exponents, or of the encoding xval or multiscale, which has no bounds"
+    )
+    refuse_uncovered(known.encoding, scaling, stores, hint=hint)
     return replace(known, language=language, scaling=scaling)
 
 

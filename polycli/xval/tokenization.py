@@ -68,11 +68,44 @@ def read_tokenization(document: Mapping[str, Any], model: ModelSection, *, sourc
 
 
 def encoding_for(model: ModelSection, scaling: Scaling, stores: Sequence[RecordStore]) -> Encoding:
-    """The encoding that a recipe names; where it gives no exponents, with those of all numbers in the stores."""
-    if model.continuous or model.exponents is not None:
-        return make_encoding(model.encoding, model.exponents)
-    covered = [covering_exponents(scaled) for scaled in _scaled_numbers(scaling, stores)]
-    return make_encoding(model.encoding, (min(low for low, _ in covered), max(high for _, high in covered)))
+    """The encoding that a recipe names; where it gives no exponents, with those of all numbers in the stores.
+
+    Raises:
+        StoreError: the exponents that it gives do not cover the numbers.
+    """
+    if model.continuous:
+        return make_encoding(model.encoding)
+    if model.exponents is None:
+        return make_encoding(model.encoding, _covering(scaling, stores))
+    encoding = make_encoding(model.encoding, model.exponents)
+    refuse_uncovered(encoding, scaling, stores, hint="leave model.exponents out, which then cover the data")
+    return encoding
+
+
+def refuse_uncovered(encoding: Encoding, scaling: Scaling, stores: Sequence[RecordStore], *, hint: str) -> None:
+    """Return if the encoding can write all numbers of all stores: better before training than in the middle of it.
+
+    Raises:
+        StoreError: a number is larger or smaller than it can write.
+    """
+    if encoding.exponents is None:
+        return
+    low, high = encoding.exponents
+    for store in stores:
+        needed = _covering(scaling, [store])
+        if needed is not None and not low <= needed[0] <= needed[1] <= high:
+            raise StoreError(
+                f"{store.path}: its scaled numbers reach from 1e{needed[0]} to 1e{needed[1]}, "
+                f"{encoding.name} writes 1e{low} to 1e{high}",
+                hint=hint,
+            )
+
+
+def _covering(scaling: Scaling, stores: Sequence[RecordStore]) -> tuple[int, int] | None:
+    """The powers of ten of all numbers; None where there is none but zeros."""
+    # A block of zeros alone says nothing.
+    covered = [covering_exponents(scaled) for scaled in _scaled_numbers(scaling, stores) if scaled.any()]
+    return (min(low for low, _ in covered), max(high for _, high in covered)) if covered else None
 
 
 def merged_statistics(stores: Sequence[RecordStore]) -> dict[str, NumberStatistics]:

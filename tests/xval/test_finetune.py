@@ -180,6 +180,16 @@ def test_new_keys_can_be_refused(base, stars, finetune_recipe, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_numbers_that_the_checkpoint_s_text_form_cannot_write_are_refused_before_training(
+    base, records_store, finetune_recipe, tmp_path
+):
+    # Its exponents are those of planets; under a key that it knows, numbers keep their scale.
+    large = records_store([{"description": {"planet0": {"a": 1e6 * (1 + n)}}} for n in range(20)], "large")
+    with pytest.raises(StoreError, match=r"large.zarr: its scaled numbers reach from 1e6 to 1e7, p10 writes"):
+        tune(finetune_recipe, base["p10"], large, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_vocabulary_of_another_checkpoint_is_refused(base, stars, finetune_recipe, tmp_path):
     folder = tmp_path / "mixed"
     folder.mkdir()

@@ -119,6 +119,10 @@ def test_text_forms_cover_the_numbers_of_all_splits(pretrain_recipe, records_sto
     described = json.loads((tmp_path / "run" / "checkpoints" / "step-00000001" / "model.json").read_text())
     assert described["encoding"]["exponents"] == [-11, 11]
 
+    with pytest.raises(StoreError, match=r"reach from 1e-11 to 1e11, p1000 writes 1e-9 to 1e12"):
+        train(pretrain_recipe, store, tmp_path / "no", "model.encoding=p1000", "model.exponents=[-9, 12]")
+    assert not (tmp_path / "no").exists()
+
 
 def test_bfloat16_and_quantiles_and_causal_models_train(pretrain_recipe, planets, tmp_path):
     overrides = ("model.causal=true", "engine.precision=bfloat16", "model.quantiles=[0.25,0.75]", "train.steps=4")
