@@ -53,7 +53,7 @@ class NamedRows(StagedRows):
 
     def __init__(self, rows: StagedRows, names: Names) -> None:
         # The same rows, seen through names: nothing is read again.
-        vars(self).update(vars(rows))
+        super().__init__(rows._parts, rows.ids, rows.hashes, rows.duplicates)  # noqa: SLF001  # of the class above
         self._names = names
 
     def blocks(self, *names: str) -> Iterator[dict[str, Column]]:

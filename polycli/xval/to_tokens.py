@@ -8,18 +8,17 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
-from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polycli.xval import structure
+from polycli.xval.grids import grid_of, grid_text
 from polycli.xval.keypaths import TOP, KeyPatterns, child_path, printable
 from polycli.xval.number_text import find_numbers
+from polycli.xval.places import NO_RULES, Place, TokenRules
 from polycli.xval.records import Records
 from polycli.xval.structure import (
     CLOSE_LIST,
@@ -49,41 +48,13 @@ IDENTIFIERS = "numbers of text_keys, as text"
 RESPELLED = "numbers in free text whose value is kept, but not their spelling, such as 1.50"
 
 
-@dataclass(frozen=True)
-class TokenRules:
-    """What the walk decides by key path."""
-
-    #: Numbers here are identifiers: they stay text.
-    text_keys: tuple[str, ...] = ()
-    #: Keys here are spelled in bytes instead of getting a token.
-    spell_keys: tuple[str, ...] = ()
-    #: Nulls here become a [NUM] whose value is NaN: to be filled in.
-    nulls: tuple[str, ...] = ()
-
-
-class _Place:
-    """One key path: its token, its number in the table of key paths, and where its keys lead."""
-
-    __slots__ = ("children", "fill", "is_text", "number", "path", "texts", "token")
-
-    def __init__(self, path: str, token: str, *, is_text: bool, fill: bool) -> None:
-        self.path = path
-        self.token = token
-        self.is_text = is_text
-        self.fill = fill
-        self.number = -1
-        #: How many texts stand here, besides numbers perhaps.
-        self.texts = 0
-        self.children: dict[str, _Place] = {}
-
-
 class RecordEncoder:
     """Walks values; what it has met stays in `tokens`, `numbers` and so on until `records` makes arrays of it.
 
     With a vocabulary, keys that it lacks are spelled; without one every key that is met gets the next token.
     """
 
-    def __init__(self, vocabulary: Vocabulary | None = None, rules: TokenRules = TokenRules()) -> None:
+    def __init__(self, vocabulary: Vocabulary | None = None, rules: TokenRules = NO_RULES) -> None:
         self._closed = vocabulary is not None
         self._key_tokens = {} if vocabulary is None else {key: chr(i) for key, i in vocabulary.key_ids.items()}
         self._text = KeyPatterns(rules.text_keys)
@@ -187,10 +158,10 @@ class RecordEncoder:
         spans = np.array(self._spans, dtype=np.int64).reshape(-1, 2)
         return np.repeat(spans[:, 0], spans[:, 1]).astype(np.int32)
 
-    def _place(self, path: str, token: str) -> _Place:
-        return _Place(path, token, is_text=self._text.match(path), fill=self._nulls.match(path))
+    def _place(self, path: str, token: str) -> Place:
+        return Place(path, token, is_text=self._text.match(path), fill=self._nulls.match(path))
 
-    def _child(self, place: _Place, key: object) -> _Place:
+    def _child(self, place: Place, key: object) -> Place:
         if not isinstance(key, str):
             raise RecordError(f"has the key {key!r}, which is no text")
         path = child_path(place.path, key)
@@ -206,7 +177,7 @@ class RecordEncoder:
         found = place.children[key] = self._place(path, token)
         return found
 
-    def _value(self, value: Any, place: _Place) -> None:  # noqa: ANN401, C901, PLR0912  # one branch for each kind
+    def _value(self, value: Any, place: Place) -> None:  # noqa: ANN401, C901, PLR0912  # one branch for each kind
         kind = type(value)
         if kind is float:
             self._float(value, place)
@@ -244,19 +215,19 @@ class RecordEncoder:
         else:
             raise RecordError(f"has a {kind.__name__} at {place.path}, which JSON does not have")
 
-    def _one_number(self, value: float, place: _Place) -> None:
+    def _one_number(self, value: float, place: Place) -> None:
         self._numbers.append(value)
         self._span(place, 1)
         self._pieces.append(NUM_CHAR)
 
-    def _span(self, place: _Place, count: int) -> None:
+    def _span(self, place: Place, count: int) -> None:
         """Note that the last `count` numbers stand at this place."""
         if place.number < 0:
             place.number = len(self.key_paths)
             self.key_paths.append(place.path)
         self._spans.append((place.number, count))
 
-    def _float(self, value: float, place: _Place) -> None:
+    def _float(self, value: float, place: Place) -> None:
         if not math.isfinite(value):
             self.notes[MISSING] += 1
             self._value(None, place)
@@ -266,7 +237,7 @@ class RecordEncoder:
         else:
             self._one_number(value, place)
 
-    def _integer(self, value: int, place: _Place) -> None:
+    def _integer(self, value: int, place: Place) -> None:
         if place.is_text:
             self._literal(str(value))
             self.notes[IDENTIFIERS] += 1
@@ -280,7 +251,7 @@ class RecordEncoder:
     def _literal(self, text: str) -> None:
         self._pieces.append(f"{LITERAL}{spelled(text)}{LITERAL}")
 
-    def _list(self, values: Sequence[Any], place: _Place) -> None:
+    def _list(self, values: Sequence[Any], place: Place) -> None:
         if values and not place.is_text and self._grid(values, place):
             return
         self._descend()
@@ -299,28 +270,20 @@ class RecordEncoder:
         pieces.append(CLOSE_LIST)
         self._depth -= 1
 
-    def _grid(self, values: Sequence[Any], place: _Place) -> bool:
+    def _grid(self, values: Sequence[Any], place: Place) -> bool:
         """Walk lists in lists of equal length that hold numbers alone, at once; False where it is no such grid."""
-        shape = [len(values)]
-        flat = values
-        while type(flat[0]) is list:
-            lengths = set(map(len, flat)) if set(map(type, flat)) == _LISTS else set()
-            if len(lengths) != 1 or 0 in lengths or len(shape) == _GRID_AXES:
-                return False
-            flat = list(chain.from_iterable(flat))
-            shape.append(lengths.pop())
-        kinds = set(map(type, flat))
-        if not kinds <= _NUMBERS or not _all_plain(flat):
+        grid = grid_of(values)
+        if grid is None:
             return False
-        if kinds != _FLOATS:
+        if not grid.all_floats:
             start = len(self._numbers)
-            self._integers.extend(start + place for place, value in enumerate(flat) if type(value) is int)
-        self._numbers.extend(flat)
-        self._span(place, len(flat))
-        self._pieces.append(_grid_text(tuple(shape)))
+            self._integers.extend(start + place for place, value in enumerate(grid.flat) if type(value) is int)
+        self._numbers.extend(grid.flat)
+        self._span(place, len(grid.flat))
+        self._pieces.append(grid_text(grid.shape))
         return True
 
-    def _object(self, values: Mapping[str, Any], place: _Place) -> None:
+    def _object(self, values: Mapping[str, Any], place: Place) -> None:
         self._descend()
         pieces = self._pieces
         pieces.append(OPEN_OBJECT)
@@ -340,7 +303,7 @@ class RecordEncoder:
         if self._depth > MOST_LEVELS:
             raise RecordError(TOO_DEEP)
 
-    def _free_text(self, text: str, place: _Place) -> None:
+    def _free_text(self, text: str, place: Place) -> None:
         self._pieces.append(TEXT)
         end = 0
         for span in [] if place.is_text else find_numbers(text):
@@ -353,30 +316,6 @@ class RecordEncoder:
                 self.notes[RESPELLED] += 1
         self._pieces.append(spelled(text[end:]))
         self._pieces.append(TEXT)
-
-
-#: Deeper grids are walked list by list; a look ahead from each of many levels would take the square of their number.
-_GRID_AXES = 6
-_FLOATS, _LISTS, _NUMBERS = {float}, {list}, {float, int}
-
-
-def _all_plain(values: Sequence[float]) -> bool:
-    """Whether no number is NaN or infinite, nor an integer that float64 rounds; may be False for very large ones."""
-    # A NaN or an infinity makes the sum one; an integer beyond 2^53 makes it 2^53 at least, however it is rounded.
-    try:
-        return sum(map(abs, values)) < _EXACT
-    except OverflowError:
-        return False
-
-
-@lru_cache(maxsize=4096)
-def _grid_text(shape: tuple[int, ...]) -> str:
-    """The tokens of lists in lists of this shape, filled with numbers."""
-    inner = NUM_CHAR if len(shape) == 1 else _grid_text(shape[1:])
-    between = "" if len(shape) == 1 else COMMA
-    return structure.merge_brackets(
-        f"{OPEN_LIST}{between.join([structure.split_brackets(inner)] * shape[0])}{CLOSE_LIST}"
-    )
 
 
 def _is_exact(value: int) -> bool:

@@ -23,12 +23,13 @@ from polycli.xval.equality import alike
 from polycli.xval.from_tokens import UndecodableError, decode_record
 from polycli.xval.keypaths import printable
 from polycli.xval.lookup import text_at
+from polycli.xval.places import TokenRules
 from polycli.xval.recipe import PrepareRecipe
 from polycli.xval.records import Records
 from polycli.xval.sources.base import Block
 from polycli.xval.splitting import pieces_of
 from polycli.xval.structure import FIRST_KEY
-from polycli.xval.to_tokens import RecordEncoder, TokenRules
+from polycli.xval.to_tokens import RecordEncoder
 from polycli.xval.values import Value
 from polycli.xval.vocabulary import Vocabulary
 

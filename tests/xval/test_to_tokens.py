@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from polycli.xval.equality import alike
 from polycli.xval.from_tokens import UndecodableError, decode_record, decode_records
+from polycli.xval.places import TokenRules
 from polycli.xval.structure import END, MASK, NUM, PAD, STRUCTURE
-from polycli.xval.to_tokens import AS_TEXT, IDENTIFIERS, MISSING, RESPELLED, RecordEncoder, TokenRules, encode_records
+from polycli.xval.to_tokens import AS_TEXT, IDENTIFIERS, MISSING, RESPELLED, RecordEncoder, encode_records
 from polycli.xval.values import FreeText, NumberLiteral, Record, RecordError
 from polycli.xval.vocabulary import Vocabulary
 
