@@ -1,5 +1,7 @@
 """What the engine's tests share: the toy task, one process group of one process, and metrics without times."""
 
+import gc
+import importlib
 import importlib.util
 import json
 import sys
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from polycli.engine.backend import load_deepspeed
 from polycli.launch import World, join_process_group
 
 
@@ -25,8 +28,17 @@ def toy() -> ModuleType:
     return module
 
 
+@pytest.fixture(scope="session")
+def imported() -> None:
+    """Libraries are there, and the collections of garbage that each start at ZeRO 3 asks for pass over them."""
+    load_deepspeed()
+    importlib.import_module("torch._dynamo")  # the first optimizer would import it
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
-def world() -> World:
+def world(imported: None) -> World:
     """One process alone. Joined anew for every test, because each starts without a rank's variables."""
     return join_process_group()
 
