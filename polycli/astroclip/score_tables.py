@@ -95,8 +95,8 @@ def head_table(name: str, found: Mapping[str, Any]) -> Table:
 def redshift_table(name: str, found: Mapping[str, Any]) -> Table:
     """Bias, scatter and outliers of redshifts, by input and probe."""
     rows = []
-    for key, scores in found["redshift"].items():
-        source, probe = key.split("/")
+    answers = [(source, *answer) for source, answers in found["redshift"].items() for answer in answers.items()]
+    for source, probe, scores in answers:
         rows.append(
             [
                 INPUTS[source],

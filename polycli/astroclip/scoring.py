@@ -135,13 +135,14 @@ def score_properties(
                 scores["properties"][name][source][probe] = r2_score(known_test[judge], found, bootstrap)
                 guesses.predicted[name].setdefault(source, found)
                 if name == "redshift":
-                    scores["redshift"][f"{source}/{probe}"] = redshift_scores(known_test[judge], found, bootstrap)
+                    answers = scores["redshift"].setdefault(source, {})
+                    answers[probe] = redshift_scores(known_test[judge], found, bootstrap)
             if name == "redshift" and magnitudes is not None:
                 # r, the band in which spectroscopic targets are chosen.
                 bins = binned_redshift_scores(
                     known_test[judge], guesses.predicted[name][source], magnitudes[judge, 1], bootstrap
                 )
-                scores["redshift"][f"{source}/{PROBES[source][0]}"]["by_magnitude"] = bins
+                scores["redshift"][source][PROBES[source][0]]["by_magnitude"] = bins
     for name in label_names(store, settings.labels):
         scores["labels"][name] = _label_scores(store, name, reference, test, probes=probes, bootstrap=bootstrap)
     return scores, guesses

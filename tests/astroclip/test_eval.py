@@ -46,6 +46,9 @@ def test_scores_are_those_of_scikit_learn_on_the_embeddings_that_embed_writes(tm
         regressor = KNeighborsRegressor(5, weights="distance").fit(scaler.transform(vectors[train]), redshift[train])
         expected = r2_score(redshift[test], regressor.predict(scaler.transform(vectors[test])))
         assert found["properties"]["redshift"][kind]["knn"]["r2"] == pytest.approx(expected, abs=1e-3)
+        predicted = regressor.predict(scaler.transform(vectors[test]))
+        bias = ((predicted - redshift[test]) / (1 + redshift[test])).mean()
+        assert found["redshift"][kind]["knn"]["bias"] == pytest.approx(bias, abs=1e-4)
     image_, spectrum = group["image_embedding"][:][test], group["spectrum_embedding"][:][test]
     image_, spectrum = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (image_, spectrum))
     similarity = image_ @ spectrum.T
