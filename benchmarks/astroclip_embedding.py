@@ -23,6 +23,7 @@ from polycli.astroclip.prepare import run
 from polycli.astroclip.sections import ImageSection, ModelSection, SpectrumSection
 from polycli.astroclip.store import ObjectStore, open_objects
 from polycli.astroclip.vectors import Encoder, Modality
+from polycli.nn.products import CPU_MULTIPLIES_BFLOAT16
 from polycli.requests import PrepareRequest
 
 #: Widths, depths and heads of the ViTs of DINOv2's paper.
@@ -52,8 +53,7 @@ def compare(store: ObjectStore, options: argparse.Namespace) -> None:
     if torch.cuda.is_available():
         machine = torch.cuda.get_device_name()
     else:
-        # torch has no public way to ask.
-        has = "with" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "without"  # noqa: SLF001
+        has = "with" if CPU_MULTIPLIES_BFLOAT16 else "without"
         machine = f"{os.cpu_count()} processors {has} bfloat16 instructions, load {os.getloadavg()[0]:.1f}"
     print(f"{machine}; ViT {options.size}, SpecFormer of width {options.spectrum_width}, batches of {options.batch}")
     rows = np.arange(min(len(store), options.objects))

@@ -1,6 +1,7 @@
 """`polycli eval astroclip` on a tiny store and tiny untrained models."""
 
 import base64
+import dataclasses
 import json
 import re
 from io import BytesIO
@@ -17,6 +18,8 @@ from polycli.__main__ import run as command_line
 from polycli.astroclip import embed, load_model, open_objects
 from polycli.astroclip import eval as evaluation
 from polycli.astroclip.rgb import model_input
+from polycli.astroclip.settings import EvalSettings
+from polycli.astroclip.subject import load_subject
 from polycli.errors import CheckpointError, StoreError
 from polycli.requests import EmbedRequest, EvalRequest
 
@@ -67,6 +70,15 @@ def test_encoders_before_their_alignment_stand_beside(tmp_path, tiny_model, imag
     # The backbone's features of an image model without a head are its vectors.
     assert scores["image_unaligned"]["knn"] == alone["datasets"]["mock"]["properties"]["redshift"]["image"]["knn"]
     assert "image_to_spectrum" not in alone["datasets"]["mock"]["retrieval"]
+
+
+def test_the_encoders_that_a_run_began_from_are_found_by_its_recipe(tmp_path, tiny_model, image_model, capsys):
+    recipe = {"init": {"image": str(image_model), "spectrum": str(tmp_path / "gone")}}
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+    subject = dataclasses.replace(load_subject(tiny_model, quiet=True), run=tmp_path)
+    found = evaluation.unaligned_models(subject, EvalSettings(family="astroclip", verb="eval"))
+    assert {name: path for name, (path, _) in found.items()} == {"image": image_model}
+    assert "gone: the run began from this spectrum encoder, which is not there" in capsys.readouterr().err
 
 
 def test_the_answers_of_a_finetuned_head_are_scored_on_the_test_objects(tmp_path, head_model, mock_store):
