@@ -15,7 +15,8 @@ from polycli.xval.records import Records
 from polycli.xval.scaling import Scaling
 from polycli.xval.structure import END, MASK, NUM, PAD
 
-#: Rows are padded to a multiple of this: kernels are quicker, and fewer shapes occur.
+#: Rows are padded to a multiple of this: kernels are quicker, and fewer shapes occur. Shorter rows to less, so that
+#: padding stays below an eighth.
 ALIGNMENT = 8
 
 
@@ -88,7 +89,9 @@ def padded(values: NDArray[np.generic], offsets: NDArray[np.int64], width: int, 
 
 def width_of(lengths: NDArray[np.int64], context: int) -> int:
     """The width of a batch of rows so long."""
-    return min(-(-int(lengths.max(initial=1)) // ALIGNMENT) * ALIGNMENT, context)
+    longest = int(lengths.max(initial=1))
+    step = min(ALIGNMENT, 1 << max(0, longest.bit_length() - 4))
+    return min(-(-longest // step) * step, context)
 
 
 def collate_masked(

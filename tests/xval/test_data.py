@@ -8,6 +8,7 @@ import torch
 
 from polycli.engine.task import World
 from polycli.errors import RecipeError, StoreError
+from polycli.xval.collate import width_of
 from polycli.xval.data import fill_in_batches
 from polycli.xval.model import Numformer
 from polycli.xval.objective import FillIn
@@ -241,3 +242,13 @@ def test_the_costliest_batch_has_the_longest_records(stores):
     found = [batches.training.pool.lengths[part.numbers] for (part,) in parts]
     assert sorted(np.concatenate(found).tolist(), reverse=True) == longest[:8].tolist()
     assert parts[1][0].load()["token_ids"].shape[0] == 4
+
+
+@pytest.mark.parametrize("longest", [1, 2, 7, 9, 10, 31, 33, 100, 955])
+def test_rounding_up_pads_less_than_an_eighth_and_never_beyond_the_context(longest):
+    lengths = np.array([1, longest], np.int64)
+    width = width_of(lengths, 1024)
+    assert longest <= width < longest * 9 / 8 + 1e-9 or width == longest
+    assert width_of(lengths, longest) == longest
+    if longest >= 64:
+        assert width % 8 == 0
