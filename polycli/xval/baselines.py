@@ -36,6 +36,8 @@ def simple_answers(records: Records, passes: Rows, statistics: Mapping[str, Numb
     by_path = np.array([np.nan if entry is None else entry.mean for entry in known])
     counts = np.array([0 if entry is None else entry.count for entry in known], dtype=np.float64)
     mean = float(np.nansum(by_path * counts) / counts.sum()) if counts.sum() else np.nan
+    # Of a key path that the training split does not have, nothing nearer is known than the mean of all.
+    by_path = np.where(np.isnan(by_path), mean, by_path)
     key_mean = by_path[records.number_keys] if known else np.empty(0)
     found = {"mean": np.where(passes >= 0, mean, np.nan), "key mean": np.where(passes >= 0, key_mean, np.nan)}
     last = persistence(records, passes)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.errors import RecipeError
+from polycli.errors import RecipeError, UserError
 from polycli.requests import JsonDocument
 from polycli.xval.filling import Filler
 from polycli.xval.keypaths import KeyPatterns, refuse_unknown
@@ -83,7 +83,8 @@ def run_sweep(
     """Sweep the first records that have both numbers; None where no record has.
 
     Raises:
-        RecipeError: a key path does not exist, or is a pattern where one number is to be varied.
+        RecipeError: a key path does not exist, or is a pattern where one number is to be varied; or the encoding of the
+            model cannot write a number of the sweep.
     """
     if section.vary is None:
         return None
@@ -109,7 +110,13 @@ def run_sweep(
         own, asked = np.flatnonzero(varied[place]), np.flatnonzero(wanted[place])
         if len(own) != 1 or not len(asked):
             continue
-        answers = _answers(filler, records.select([row]), int(own[0]), wanted[place], values)
+        try:
+            answers = _answers(filler, records.select([row]), int(own[0]), wanted[place], values)
+        except UserError as error:
+            raise RecipeError(
+                f"sweep.vary: {error.message}",
+                hint="say where the sweep begins and ends: --set sweep.low=X --set sweep.high=Y",
+            ) from error
         for number in asked[: 4 if len(asked) > 4 else None]:
             path = records.key_paths[records.number_keys[place.start + number]]
             spread = statistics[path].std if path in statistics else float(np.nanstd(answers[:, number]))

@@ -196,3 +196,14 @@ def test_the_command_leaves_scores_figures_and_a_report(tmp_path, planets, capsy
     assert "description.planet*.a" in text
     assert "http" not in text.replace("http-equiv", "")
     assert "mean absolute error by key" in capsys.readouterr().out
+
+
+def test_numbers_of_a_key_that_no_training_record_has_are_scored_too(tmp_path, records_store):
+    values = [{"a": float(n), **({"rare": 5.0 + n} if n >= 90 else {})} for n in range(100)]
+    store = records_store(values, "rare", "hold_out={a: [90, 99]}")
+    save_model(tmp_path / "model", store)
+    scores = evaluate(tmp_path, store)["datasets"]["rare"]
+    training = open_records(store).read(open_records(store).rows("train")).numbers
+    assert scores["keys"]["rare"]["numbers"] == 10
+    expected = np.abs(training.mean() - (5.0 + np.arange(90, 100))).mean()
+    assert scores["keys"]["rare"]["mae"]["key mean"] == pytest.approx(expected)

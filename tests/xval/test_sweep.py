@@ -27,8 +27,13 @@ STATISTICS = {path: NumberStatistics(10, 0.0, 1.0, -2.0, 3.0, 0.1, 3.0, 0) for p
 
 @pytest.fixture
 def filler():
-    section = ModelSection(embed_dim=16, num_heads=2, blocks=1, feed_forward=32, context=64, dropout=0.0)
-    tokenization = Tokenization(Language(Vocabulary("abc"), tuple("abc")), make_encoding("xval"), Scaling({}), 64)
+    return make_filler("xval")
+
+
+def make_filler(name, exponents=None):
+    section = ModelSection(encoding=name, embed_dim=16, num_heads=2, blocks=1, feed_forward=32, context=64, dropout=0.0)
+    encoding = make_encoding(name, exponents)
+    tokenization = Tokenization(Language(Vocabulary("abc"), tuple("abc")), encoding, Scaling({}), 64)
     torch.manual_seed(0)
     return Filler(Numformer(section, tokenization.tokens).eval(), tokenization)
 
@@ -67,3 +72,12 @@ def test_what_cannot_be_swept_is_refused_or_nothing(filler):
     assert run_sweep(filler, only, SweepSection(vary="a", predict=("b",)), STATISTICS) is None
     with pytest.raises(RecipeError, match="no key path of the data fits 'z'"):
         run_sweep(filler, records(), SweepSection(vary="z", predict=("b",)), STATISTICS)
+
+
+def test_a_sweep_over_numbers_that_a_text_form_cannot_write_says_how_to_narrow_it():
+    filler, section = make_filler("p10", (-1, 0)), SweepSection(vary="a", predict=("b",), points=50)
+    with pytest.raises(RecipeError, match=r"sweep.vary: r0, a: the scaled number .* is smaller than 1e-1") as refused:
+        run_sweep(filler, records(), section, STATISTICS)
+    assert "sweep.low" in refused.value.hint
+    narrow = section.model_copy(update={"low": 0.5, "high": 3.0})
+    assert len(run_sweep(filler, records(), narrow, STATISTICS).curves) == 2

@@ -61,7 +61,7 @@ def expand(records: Records, encoding: Encoding, scaling: Scaling, vocabulary: V
         except NumberRangeError as error:
             raise UserError(
                 f"{_place(records, error.position)}: the scaled number {error}",
-                hint="give a wider range of model.exponents, or leave it out: it then covers the data",
+                hint="the range is the checkpoint's: leave this record out, or train with wider model.exponents",
             ) from error
         token_ids[slots[:, None] + np.arange(width)] = ids + len(vocabulary)
     return Expanded(token_ids, starts[records.token_offsets], numbers, source, slots, scaled)
@@ -79,7 +79,7 @@ def _refuse_overflow(records: Records, scaled: NDArray[np.float64]) -> None:
         raise UserError(
             f"{_place(records, position)}: {float(records.numbers[position])!r}, scaled {float(scaled[position])!r}, "
             "is beyond float32, in which the model computes",
-            hint="scale this key path: scaling.keys takes affine and asinh",
+            hint="scale this key path in training: scaling.keys takes affine and asinh",
         )
 
 
