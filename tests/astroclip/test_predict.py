@@ -77,6 +77,8 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(tmp_path, tiny_mode
         predict.run(request(tiny_model, mock_store, tmp_path / "p.parquet", reference, "properties=[redshif]"))
     with pytest.raises(StoreError, match="share image, spectrum was needed"):
         predict.run(request(image_model, mock_store, tmp_path / "p.parquet", reference, "modality=spectrum"))
+    with pytest.raises(StoreError, match="no object is in the split test"):
+        predict.run(request(tiny_model, mock_store, tmp_path / "p.parquet", reference, split="test", limit=0))
     with pytest.raises(UserError, match=r"\.parquet or \.fits"):
         predict.run(request(tiny_model, mock_store, tmp_path / "p.csv", reference))
     assert list(tmp_path.iterdir()) == []

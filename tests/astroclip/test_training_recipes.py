@@ -3,9 +3,11 @@
 import pytest
 
 from polycli.astroclip.model import parameter_count
+from polycli.astroclip.pretrain import read_recipe
 from polycli.astroclip.training_recipe import FinetuneRecipe, PretrainRecipe
 from polycli.engine.plan import check_division
 from polycli.recipes import load_recipe
+from polycli.requests import TrainRequest
 
 STAGES = {
     "astroclip_spectrum": ("spectrum", 4),
@@ -61,3 +63,11 @@ def test_finetuning_predicts_rising_quantiles():
 
     assert recipe.model.properties.regression == ("redshift",)
     assert 0.5 in recipe.model.properties.quantiles
+
+
+def test_a_run_says_where_it_began_by_whole_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = read_recipe(TrainRequest(recipe="astroclip_demo_align", overrides=("init.image=here/image",)))
+
+    assert recipe.init.image == str(tmp_path / "here/image")
+    assert recipe.init.spectrum == str(tmp_path / "runs/astroclip_demo_spectrum")
