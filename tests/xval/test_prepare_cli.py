@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+from polycli.__main__ import run as command_line
 from polycli.xval.from_tokens import decode_records
 from polycli.xval.store import open_records
 
@@ -39,7 +40,8 @@ def test_prepare_by_the_command_line_makes_a_store_with_two_processes_and_prints
     assert inspected["rejected"] == []
 
 
-def test_wrong_input_ends_with_exit_2_one_sentence_and_nothing_written(tmp_path):
+def test_wrong_input_ends_with_exit_2_one_sentence_and_nothing_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "good.jsonl").write_text('{"a": 1.5}\n{"a": 2.5}\n')
     (tmp_path / "bad.jsonl").write_text('{"a": 1.5}\n{"a" 2.5}\n')
     (tmp_path / "empty.jsonl").write_text("")
@@ -53,9 +55,10 @@ def test_wrong_input_ends_with_exit_2_one_sentence_and_nothing_written(tmp_path)
         ((), "--source json reads files, and there is no --input"),
         (("--input", "good.jsonl", "--set", "hold_out={a: [2, 1]}"), "an interval [low, high] was expected"),
     ):
-        ended = polycli(*line, *arguments, folder=tmp_path)
-        assert ended.returncode == 2, (arguments, ended.stderr)
-        assert sentence in ended.stderr
-        assert "Traceback" not in ended.stderr
-        assert ended.stdout == ""
+        code = command_line([str(word) for word in (*line, *arguments)])
+        said = capsys.readouterr()
+        assert code == 2, (arguments, said.err)
+        assert sentence in said.err
+        assert "Traceback" not in said.err
+        assert said.out == ""
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.jsonl", "empty.jsonl", "good.jsonl"]
