@@ -93,9 +93,9 @@ def test_a_verb_that_a_family_does_not_have_says_so(polycli, family, verb_name):
         (["eval", "mpp", "--checkpoint", "x", "--set", "data.wibble=2"], "there are history, time_stride"),
         (["recipes", "check", "."], "a folder, a recipe is a file"),
         (["search", "vectors", "--k", "5"], "not in this version"),
-        (["demo", "xval"], "no demo"),
+        (["demo", "xvall"], "did you mean xval?"),
         (["inspect", "nowhere"], "no such file or folder"),
-        (["recipes", "schema", "xval", "pretrain"], "no recipes"),
+        (["recipes", "schema", "mpp", "finetune"], "no recipes"),
     ],
 )
 def test_wrong_input_ends_with_two_and_leaves_stdout_empty(polycli, arguments, said, tmp_path):
