@@ -31,6 +31,7 @@ def batch(start=0, count=4, place=(0, 1)):
     return {"image": images, "keys": keys_of(0, torch.arange(start, start + count)), "place": torch.tensor(place)}
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_two_ranks_leave_the_queue_and_the_weights_that_one_leaves(tmp_path):
     images = 0.1 * torch.randn(8, 3, 30, 30, generator=torch.Generator().manual_seed(0))

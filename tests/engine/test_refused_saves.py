@@ -164,6 +164,7 @@ def test_a_folder_that_cannot_be_written_leaves_the_run_going(toy, world, tmp_pa
     assert "step 5 could not be saved (Permission denied" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_a_limit_on_one_rank_alone_is_agreed_on_by_all(tmp_path, metrics_of):
     with pytest.MonkeyPatch.context() as patch:

@@ -202,6 +202,7 @@ def test_predicting_the_change_adds_to_the_last_frame_in_units_of_the_changes_se
     assert torch.equal(model(x, labels, CLOSED), x[:, -1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "labels", "autocast"),
     [
@@ -225,6 +226,7 @@ def test_the_model_is_one_graph_whatever_labels_and_boundaries_hold(changes, lab
     assert len(graphs) == 1
 
 
+@pytest.mark.slow
 def test_compiled_blocks_give_the_gradients_of_uncompiled_ones_under_autocast():
     gradients = []
     for compiled in (False, True):

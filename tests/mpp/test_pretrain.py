@@ -147,6 +147,7 @@ def test_a_run_that_a_signal_stopped_and_the_same_line_resumed_equals_one_never_
     assert metrics_of(tmp_path / "cut") == metrics_of(tmp_path / "whole")
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_two_processes_under_zero_2_resume_exactly_and_learn_as_one_does(recipe, stores, tmp_path):
     script = Path(__file__).with_name("pretrain_ranks.py")
@@ -162,6 +163,7 @@ def test_two_processes_under_zero_2_resume_exactly_and_learn_as_one_does(recipe,
         assert two == {key: pytest.approx(value, rel=2e-3) for key, value in one.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_processes_that_cannot_share_the_batch_write_nothing(recipe, stores, tmp_path):
     done = polycli("pretrain", "mpp", "--recipe", recipe, "--data", stores, "--output", tmp_path / "run", "--nproc", 3)

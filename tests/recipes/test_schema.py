@@ -7,6 +7,7 @@ import yaml
 from polycli.errors import RecipeError
 from polycli.recipes import json_schema, recipe_schema, recipes_folder
 from polycli.recipes.documents import read_document
+from polycli.recipes.loading import read_with_bases
 from polycli.recipes.schema import nearest_keys
 
 
@@ -36,11 +37,15 @@ def test_unknown_and_ill_typed_keys_are_refused_in_both(validator, extends):
     assert "7 is not one of" in found
 
 
-def test_every_shipped_pretraining_recipe_fits_the_schema(validator):
-    for path in recipes_folder().glob("*.yaml"):
-        data = read_document(path).data
-        if data.get("verb") == "pretrain":
-            assert list(validator.iter_errors(data)) == []
+@pytest.mark.parametrize("path", sorted(recipes_folder().glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_recipe_fits_the_schema_of_its_family_and_verb(path):
+    whole = read_with_bases(path).data
+    validator = jsonschema.Draft202012Validator(json_schema(whole["family"], whole["verb"]))
+    # As it stands in the file, and with all that it extends.
+    assert (
+        list(validator.iter_errors(read_document(path).data | {"family": whole["family"], "verb": whole["verb"]})) == []
+    )
+    assert list(validator.iter_errors(whole)) == []
 
 
 def test_a_verb_or_family_without_recipes_is_named():

@@ -179,6 +179,7 @@ def test_a_recipe_that_names_what_is_not_there_is_refused(tmp_path, polycli, cha
     assert polycli.lines == []
 
 
+@pytest.mark.slow
 def test_a_study_through_the_command_line(tmp_path):
     simulation = {"system": "shallow_water", "trajectories": 6, "frames": 6, "grid": 16}
     data = tmp_path / "data.yaml"

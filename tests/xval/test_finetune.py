@@ -105,6 +105,7 @@ def test_what_the_checkpoint_knows_it_says_as_before(base, planets, stars, finet
     torch.testing.assert_close(found[..., : before.tokens], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_the_command_line_finetunes_on_two_processes_and_goes_on(base, stars, finetune_recipe, tmp_path):
     line = ["finetune", "xval", "--recipe", finetune_recipe, "--checkpoint", base["xval"], "--data", stars]

@@ -40,6 +40,7 @@ def python(*arguments: object) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_the_command_line_trains_on_two_processes_and_goes_on(pretrain_recipe, planets, tmp_path):
     line = ["-m", "polycli", "pretrain", "xval", "--recipe", pretrain_recipe, "--data", planets]
