@@ -193,6 +193,7 @@ def test_two_processes_write_the_same_bytes_as_one(tmp_path, pdebench, monkeypat
     assert one == two
 
 
+@pytest.mark.slow
 def test_simulations_are_prepared_alike_by_one_process_and_two(tmp_path):
     overrides = ("simulate.swe_16={system: shallow_water, trajectories: 20, frames: 3, grid: 16}",)
     request = {"source": "simulate", "inputs": (), "overrides": overrides}

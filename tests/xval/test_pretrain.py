@@ -84,6 +84,7 @@ def test_a_checkpoint_says_all_that_reading_records_needs(pretrain_recipe, plane
     assert torch.isfinite(output.numbers).all()
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_two_processes_resume_exactly_and_learn_as_one_does(pretrain_recipe, planets, tmp_path):
     script = Path(__file__).with_name("pretrain_ranks.py")
