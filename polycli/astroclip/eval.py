@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,22 +28,21 @@ from polycli.astroclip.scoring import (
 from polycli.astroclip.second_look import another_image, another_spectrum
 from polycli.astroclip.settings import EvalSettings
 from polycli.astroclip.specformer import token_count
-from polycli.astroclip.store import ObjectStore, open_objects
+from polycli.astroclip.store import ObjectStore
 from polycli.astroclip.subject import Subject, load_subject
 from polycli.astroclip.training_recipe import MaskingSection
 from polycli.astroclip.vectors import Encoder, Modality, common_modalities
 from polycli.astroclip.weights import load_model
 from polycli.console import note, progress, rank, result, say, warn
 from polycli.errors import StoreError
-from polycli.paths import expand_paths, refuse_unwritable
 from polycli.recipes import default_recipe
 from polycli.recipes.documents import read_document
 from polycli.report.bootstrap import Bootstrap
+from polycli.report.evaluation import evaluated_stores, output_folder
 from polycli.report.folder import evaluation_folder, finite_json, write_scores
 from polycli.report.table import as_text
 from polycli.requests import EvalRequest, JsonDocument
 from polycli.store.overlap import overlap
-from polycli.store.reader import find_stores
 
 #: Objects that figures show as points.
 _SHOWN = 2000
@@ -72,10 +69,12 @@ def run(request: EvalRequest) -> JsonDocument | None:
     if rank() > 0:
         return None  # Scores are made by one process.
     subject = load_subject(request.checkpoint)
-    subsets = [_subset(store, subject, request, settings) for store in open_stores(request.data, subject)]
+    opened = evaluated_stores(request.data, family="astroclip", model_file=subject.model_file, run=subject.run)
+    stores = [ObjectStore(store) for store in opened]
+    subsets = [_subset(store, subject, request, settings) for store in stores]
     seen = check_overlap(subsets, subject, allow=request.allow_overlap)
     before = unaligned_models(subject, settings)
-    output = output_folder(request, subject)
+    output = output_folder(request, subject.run)
     scores: JsonDocument = {
         "split": request.split,
         **subject.provenance(),
@@ -100,30 +99,6 @@ def run(request: EvalRequest) -> JsonDocument | None:
     if not request.json:
         result("\n\n".join(as_text(table) for table in overview(scores["datasets"])))
     return scores
-
-
-def open_stores(data: Sequence[Path], subject: Subject) -> list[ObjectStore]:
-    """The stores of `--data` or, where there is none, those that the run was trained on.
-
-    Raises:
-        StoreError: none is named or found, or two have one name.
-    """
-    known: dict[str, Any] = {}
-    if subject.run is not None and (subject.run / "data.json").is_file():
-        known = json.loads((subject.run / "data.json").read_text(encoding="utf-8"))
-    if not data:
-        if not known:
-            raise StoreError(
-                f"there is no data to evaluate on, and {subject.model_file} lies in no run that names its stores",
-                hint="give --data STORE",
-            )
-        say(f"data: the run's own stores, {', '.join(known)}")
-    paths = find_stores(expand_paths(data or [entry["path"] for entry in known.values()]), family="astroclip")
-    stores = sorted((open_objects(path, verify="auto") for path in paths), key=lambda store: store.name)
-    for first, second in pairwise(stores):
-        if first.name == second.name:
-            raise StoreError(f"two stores have the name {first.name}: {first.path} and {second.path}")
-    return stores
 
 
 def check_overlap(subsets: Sequence[Subset], subject: Subject, *, allow: bool) -> JsonDocument:
@@ -176,20 +151,6 @@ def unaligned_models(subject: Subject, settings: EvalSettings) -> dict[Modality,
             continue
         found[name] = Path(path), load_model(path)
     return found
-
-
-def output_folder(request: EvalRequest, subject: Subject) -> Path:
-    """Where to write: `--output`, else RUN/eval/SPLIT, else ./eval.
-
-    Raises:
-        UserError: nothing can be written there.
-    """
-    if request.output is None:
-        folder = Path.cwd() / "eval" if subject.run is None else subject.run / "eval" / request.split
-    else:
-        folder = request.output.resolve()
-    refuse_unwritable(folder, what="scores")
-    return folder
 
 
 def score(

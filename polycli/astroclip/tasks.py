@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -29,7 +30,7 @@ from polycli.errors import RecipeError
 Stage = Literal["spectrum", "image", "align"]
 
 
-class PretrainTask:
+class PretrainTask(ABC):
     """What the stages have in common."""
 
     family = "astroclip"
@@ -59,9 +60,9 @@ class PretrainTask:
         """Scores over the validation objects, with `validation/loss`; empty where there are none."""
         return self.scores(forward, world) if self._count else {}
 
+    @abstractmethod
     def scores(self, forward: nn.Module, world: World) -> dict[str, float]:
         """What `validate` gives where there is anything to validate on."""
-        raise NotImplementedError
 
     def exported(self) -> nn.Module:
         """The network without its loss."""

@@ -91,13 +91,7 @@ def run_task(task: ObjectTask, recipe: Recipe, request: TrainRequest, world: Wor
         world=world,
         workers=recipe.data.workers,
     )
-    return {
-        "run": str(output),
-        "step": outcome.step,
-        "checkpoint": str(outcome.checkpoint),
-        "validation": dict(outcome.validation),
-        "bad_steps": outcome.bad_steps,
-    }
+    return outcome.document(output)
 
 
 def with_earlier(trained_on: dict[str, Any], earlier: Mapping[str, Mapping[str, TrainedOn]]) -> dict[str, Any]:

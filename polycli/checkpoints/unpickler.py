@@ -80,7 +80,8 @@ def load_with_stubs(path: Path, stubs: Sequence[str]) -> Any:  # noqa: ANN401  #
     def load(file: Any, **options: Any) -> Any:  # noqa: ANN401
         return Unpickler(file, **options).load()
 
-    # torch derives its own unpickler, which finds storages, from the one that it is given.
+    # torch derives its own unpickler, which finds storages, from the one that it is given. With `weights_only` it takes
+    # none: what may be named is decided by `find_class` above, which knows the names of tensors alone.
     module = SimpleNamespace(Unpickler=Unpickler, load=load, __name__="polycli.checkpoints.unpickler")
     reader = cast("Callable[..., Any]", torch.load)
     return reader(path, map_location="cpu", weights_only=False, pickle_module=module)

@@ -48,6 +48,7 @@ from polycli.engine.task import Task, tokens_per_step
 from polycli.engine.trackers import Trackers
 from polycli.errors import BadNumbersError, PolycliError, PreemptedError, SaveError, TrainingError, UserError
 from polycli.launch import GRACE_SECONDS, LOCAL_RANKS_VARIABLE, World
+from polycli.requests import JsonDocument
 from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, TrainSection
 
 #: What the best checkpoint is chosen by; the lowest wins.
@@ -64,6 +65,16 @@ class TrainOutcome:
     #: The last validation's scores; empty where the run had been complete before.
     validation: Mapping[str, float]
     bad_steps: int
+
+    def document(self, run: Path) -> JsonDocument:
+        """What `--json` prints."""
+        return {
+            "run": str(run),
+            "step": self.step,
+            "checkpoint": str(self.checkpoint),
+            "validation": dict(self.validation),
+            "bad_steps": self.bad_steps,
+        }
 
 
 def train(

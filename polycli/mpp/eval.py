@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,13 +19,13 @@ from polycli.mpp.scoring import Illustration, Subset, score_one_step, score_roll
 from polycli.mpp.settings import EvalSettings
 from polycli.mpp.subject import Subject, load_subject
 from polycli.mpp.tables import overview
-from polycli.paths import expand_paths, refuse_unwritable
 from polycli.recipes import default_recipe
 from polycli.report.bootstrap import Bootstrap
+from polycli.report.evaluation import evaluated_stores, output_folder
 from polycli.report.folder import evaluation_folder, finite_json, write_scores
 from polycli.report.table import as_text
 from polycli.requests import EvalRequest, JsonDocument, Split
-from polycli.store.reader import Store, find_stores, open_store
+from polycli.store.reader import Store
 
 
 def run(request: EvalRequest) -> JsonDocument | None:
@@ -42,10 +39,11 @@ def run(request: EvalRequest) -> JsonDocument | None:
     if rank() > 0:
         return None  # Scores are made by one process: no trajectory waits for another.
     subject = load_subject(request.checkpoint, settings.data)
-    subsets = [_subset(store, subject, request.split, request.limit) for store in open_stores(request.data, subject)]
+    stores = evaluated_stores(request.data, family="mpp", model_file=subject.model_file, run=subject.run)
+    subsets = [_subset(store, subject, request.split, request.limit) for store in stores]
     overlap = check_overlap(subsets, subject, allow=request.allow_overlap)
     say_shared_validation(subsets, subject, request.split)
-    output = output_folder(request, subject)
+    output = output_folder(request, subject.run)
     scores: JsonDocument = {
         "split": request.split,
         **subject.provenance(),
@@ -71,39 +69,6 @@ def run(request: EvalRequest) -> JsonDocument | None:
     if not request.json:
         result("\n\n".join(as_text(table) for table in overview(scores["datasets"])))
     return scores
-
-
-def open_stores(data: Sequence[Path], subject: Subject) -> list[Store]:
-    """The stores of `--data` or, where there is none, those that the run was trained on.
-
-    Raises:
-        StoreError: none is named or found, or two have one name.
-    """
-    known: dict[str, Any] = {}
-    if subject.run is not None and (subject.run / "data.json").is_file():
-        known = json.loads((subject.run / "data.json").read_text(encoding="utf-8"))
-    if not data:
-        if not known:
-            raise StoreError(
-                f"there is no data to evaluate on, and {subject.model_file} lies in no run that names its stores",
-                hint="give --data STORE",
-            )
-        gone = [entry["path"] for entry in known.values() if not Path(entry["path"]).exists()]
-        if gone:
-            raise StoreError(
-                f"{gone[0]}: the run was trained on this store, which is not there", hint="give --data STORE"
-            )
-        say(f"data: the run's own stores, {', '.join(known)}")
-    paths = find_stores(expand_paths(data or [entry["path"] for entry in known.values()]), family="mpp")
-    stores = sorted((open_store(path, family="mpp", verify="auto") for path in paths), key=lambda store: store.name)
-    for first, second in pairwise(stores):
-        if first.name == second.name:
-            raise StoreError(f"two stores have the name {first.name}: {first.path} and {second.path}")
-    for store in stores:
-        trained = known.get(store.name, {}).get("store_hash")
-        if trained is not None and trained != store.manifest.store_hash:
-            warn(f"{store.path}: not the store that the run was trained on, though it has the same name")
-    return stores
 
 
 def check_overlap(subsets: Sequence[Subset], subject: Subject, *, allow: bool) -> JsonDocument:
@@ -148,20 +113,6 @@ def say_shared_validation(subsets: Sequence[Subset], subject: Subject, split: Sp
                 f"{manifest.name}: so small that its test trajectories also validated the training, and may "
                 "have chosen the checkpoint"
             )
-
-
-def output_folder(request: EvalRequest, subject: Subject) -> Path:
-    """Where to write: `--output`, else RUN/eval/SPLIT, else ./eval.
-
-    Raises:
-        UserError: nothing can be written there.
-    """
-    if request.output is None:
-        folder = Path.cwd() / "eval" if subject.run is None else subject.run / "eval" / request.split
-    else:
-        folder = request.output.resolve()
-    refuse_unwritable(folder, what="scores")
-    return folder
 
 
 def score(subject: Subject, subset: Subset, settings: EvalSettings, folder: Path) -> tuple[JsonDocument, Illustration]:

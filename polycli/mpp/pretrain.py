@@ -67,13 +67,7 @@ def run(request: TrainRequest) -> JsonDocument | None:
         world=world,
         workers=recipe.data.workers,
     )
-    return {
-        "run": str(output),
-        "step": outcome.step,
-        "checkpoint": str(outcome.checkpoint),
-        "validation": dict(outcome.validation),
-        "bad_steps": outcome.bad_steps,
-    }
+    return outcome.document(output)
 
 
 def read_recipe(request: TrainRequest) -> PretrainRecipe:

@@ -84,13 +84,7 @@ def fit(
         world=world,
         workers=recipe.data.workers,
     )
-    return {
-        "run": str(output),
-        "step": outcome.step,
-        "checkpoint": str(outcome.checkpoint),
-        "validation": dict(outcome.validation),
-        "bad_steps": outcome.bad_steps,
-    }
+    return outcome.document(output)
 
 
 def read_recipe(request: TrainRequest) -> PretrainRecipe:

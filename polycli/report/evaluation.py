@@ -1,0 +1,62 @@
+"""What an evaluation of any family works on and where it writes: the run's own stores, or others, and the folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from polycli.console import say, warn
+from polycli.errors import StoreError
+from polycli.paths import expand_paths, refuse_unwritable
+from polycli.requests import EvalRequest
+from polycli.store.reader import Store, find_stores, open_store
+
+
+def evaluated_stores(data: Sequence[Path], *, family: str, model_file: Path, run: Path | None) -> list[Store]:
+    """The stores of `--data` or, where there is none, those that the run of `model_file` was trained on; by name.
+
+    Raises:
+        StoreError: none is named or found, one is gone, or two have one name.
+    """
+    known: dict[str, Any] = {}
+    if run is not None and (run / "data.json").is_file():
+        known = json.loads((run / "data.json").read_text(encoding="utf-8"))
+    if not data:
+        if not known:
+            raise StoreError(
+                f"there is no data to evaluate on, and {model_file} lies in no run that names its stores",
+                hint="give --data STORE",
+            )
+        gone = [entry["path"] for entry in known.values() if not Path(entry["path"]).exists()]
+        if gone:
+            raise StoreError(
+                f"{gone[0]}: the run was trained on this store, which is not there", hint="give --data STORE"
+            )
+        say(f"data: the run's own stores, {', '.join(known)}")
+    paths = find_stores(expand_paths(data or [entry["path"] for entry in known.values()]), family=family)
+    stores = sorted((open_store(path, family=family, verify="auto") for path in paths), key=lambda store: store.name)
+    for first, second in pairwise(stores):
+        if first.name == second.name:
+            raise StoreError(f"two stores have the name {first.name}: {first.path} and {second.path}")
+    for store in stores:
+        trained = known.get(store.name, {}).get("store_hash")
+        if trained is not None and trained != store.manifest.store_hash:
+            warn(f"{store.path}: not the store that the run was trained on, though it has the same name")
+    return stores
+
+
+def output_folder(request: EvalRequest, run: Path | None) -> Path:
+    """Where to write: `--output`, else RUN/eval/SPLIT, else ./eval.
+
+    Raises:
+        UserError: nothing can be written there.
+    """
+    if request.output is not None:
+        folder = request.output.resolve()
+    else:
+        folder = Path.cwd() / "eval" if run is None else run / "eval" / request.split
+    refuse_unwritable(folder, what="scores")
+    return folder
