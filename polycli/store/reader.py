@@ -25,6 +25,8 @@ Verify = Literal["auto", "full", "sizes"]
 AUTO_VERIFY_BYTES = 8 * 2**30
 #: Windows are drawn at random from far more data than memory holds, so a cache would only cost.
 CONTEXT: dict[str, Any] = {"cache_pool": {"total_bytes_limit": 0}}
+#: Ragged arrays up to this size are read once and kept by each process.
+KEPT_BYTES = 64 * 2**20
 _SHARD_IN_MESSAGE = re.compile(r'local file "([^"]+)"')
 
 
@@ -120,7 +122,8 @@ class Store:
     def read_ragged(self, array: str, rows: Sequence[int] | NDArray[np.int64] | None = None) -> Ragged:
         """Rows of different length, all or some in the order asked for, all read at once; errors as `read_rows`.
 
-        The offsets of the array are read once and kept: 8 bytes a row.
+        The offsets of the array are read once and kept: 8 bytes a row. So is all of a small array, as short rows in a
+        random order cost far more to find on disk than to copy.
         """
         offsets = self._keep(f"{array}_offsets")
         if rows is None:
@@ -128,8 +131,12 @@ class Store:
         numbers = np.asarray(rows, dtype=np.int64).reshape(-1)
         if numbers.size and not 0 <= numbers.min() <= numbers.max() < len(offsets) - 1:
             raise ValueError(f"{self.path}: array {array!r} has rows 0 to {len(offsets) - 2}, {rows} were asked for")
-        found = offsets_of(offsets[numbers + 1] - offsets[numbers])
+        lengths = offsets[numbers + 1] - offsets[numbers]
+        found = offsets_of(lengths)
         opened = self._open(array)
+        if opened.size * opened.dtype.numpy_dtype.itemsize <= KEPT_BYTES:
+            source = np.repeat(offsets[numbers] - found[:-1], lengths) + np.arange(found[-1])
+            return Ragged(self._keep(array)[source], found)
         values = np.empty((int(found[-1]), *opened.shape[1:]), dtype=opened.dtype.numpy_dtype)
         # Rows that follow each other in the store are one read.
         breaks = np.flatnonzero(np.diff(numbers) != 1) + 1

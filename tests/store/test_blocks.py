@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from polycli.errors import StoreError
+from polycli.store import reader
 from polycli.store.blocks import BlockBuilder, ColumnSpec, Ragged
 from polycli.store.hashing import hex_of
 from polycli.store.manifest import LeftOut
@@ -82,13 +83,20 @@ def test_every_kind_of_column_comes_back_bit_for_bit_in_the_order_of_the_keys(bu
         assert store.read_rows(name, [14, 0, 7]).tobytes() == expected[[14, 0, 7]].tobytes()
     tokens = [row.tolist() for columns in blocks for row in columns["tokens"]]
     assert [row.tolist() for row in store.read_ragged("tokens")] == tokens
-    for rows in ([14, 0, 7], [3, 4, 5, 9], [], [2, 2]):
-        assert [row.tolist() for row in store.read_ragged("tokens", rows)] == [tokens[row] for row in rows]
     surveys = [text for columns in blocks for text in columns["survey"].strings()]
     assert store.read_strings("survey") == surveys
     assert store.read_strings("survey", [9, 1]) == [surveys[9], surveys[1]]
     assert store.row_ids() == [f"{number}-{row}" for number in range(3) for row in range(5)]
     assert store.row_ids([6]) == ["1-1"]
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 2**20], ids=["from disk", "kept"])
+def test_ragged_rows_are_the_same_from_disk_and_from_memory(builder, monkeypatch, kept_bytes):
+    monkeypatch.setattr(reader, "KEPT_BYTES", kept_bytes)
+    store = open_store(publish(builder, builder.rows(["0", "1", "2"])), family="astroclip")
+    tokens = [row.tolist() for number in range(3) for row in block(number)["tokens"]]
+    for rows in ([14, 0, 7], [3, 4, 5, 9], [], [2, 2]):
+        assert [row.tolist() for row in store.read_ragged("tokens", rows)] == [tokens[row] for row in rows]
 
 
 def test_the_manifest_counts_and_the_arrays_carry_what_is_said_of_rows(builder):
