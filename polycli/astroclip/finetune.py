@@ -23,9 +23,10 @@ from polycli.astroclip.sections import ModelSection, PropertySection
 from polycli.astroclip.store import ObjectStore
 from polycli.astroclip.subject import Subject, load_subject
 from polycli.astroclip.tasks import check_image_size, needs_of
-from polycli.astroclip.training import open_stores, output_of, run_task, with_command_line, with_earlier
+from polycli.astroclip.training import open_stores, output_of, run_task, with_command_line
 from polycli.astroclip.training_recipe import FinetuneRecipe
 from polycli.astroclip.validation import coefficient_of_determination, run_over
+from polycli.checkpoints.exported import with_earlier
 from polycli.console import note, say, warn
 from polycli.engine.agreement import gather, together
 from polycli.engine.backend import device_of

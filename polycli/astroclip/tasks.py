@@ -18,10 +18,9 @@ from polycli.astroclip.sections import ModelSection
 from polycli.astroclip.specformer import token_count
 from polycli.astroclip.store import ObjectStore
 from polycli.astroclip.subject import Subject
-from polycli.astroclip.training import with_earlier
 from polycli.astroclip.training_recipe import PretrainRecipe
 from polycli.astroclip.validation import partner_scores, run_over
-from polycli.checkpoints.exported import TrainedOn
+from polycli.checkpoints.exported import TrainedOn, with_earlier
 from polycli.console import warn
 from polycli.engine.config import check_sections
 from polycli.engine.task import World

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from polycli.astroclip.data import ObjectBatches
 from polycli.astroclip.store import ObjectStore, open_objects
 from polycli.astroclip.training_recipe import DataSection, FinetuneRecipe, PretrainRecipe
-from polycli.checkpoints.exported import TrainedOn
 from polycli.console import warn
 from polycli.engine.run import Run
 from polycli.engine.task import Task, World
@@ -92,18 +91,6 @@ def run_task(task: ObjectTask, recipe: Recipe, request: TrainRequest, world: Wor
         workers=recipe.data.workers,
     )
     return outcome.document(output)
-
-
-def with_earlier(trained_on: dict[str, Any], earlier: Mapping[str, Mapping[str, TrainedOn]]) -> dict[str, Any]:
-    """`trained_on` of model.json, with what the checkpoints that a training began from had seen.
-
-    `earlier` is by where a checkpoint was named; so are its datasets here, beside those of the same name.
-    """
-    found = dict(trained_on)
-    for place, datasets in earlier.items():
-        for name, entry in datasets.items():
-            found[f"{name} ({place})"] = entry.model_dump(mode="json")
-    return found
 
 
 def _with_hint(look: Callable[[], Result]) -> Result:

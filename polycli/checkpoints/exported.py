@@ -42,6 +42,18 @@ class ModelDescription(BaseModel):
     metric: CheckpointMetric | None = None
 
 
+def with_earlier(trained_on: dict[str, Any], earlier: Mapping[str, Mapping[str, TrainedOn]]) -> dict[str, Any]:
+    """`trained_on` of model.json, with what the checkpoints that a training began from had seen.
+
+    `earlier` is by where a checkpoint was named; so are its datasets here, beside those of the same name.
+    """
+    found = dict(trained_on)
+    for place, datasets in earlier.items():
+        for name, entry in datasets.items():
+            found[f"{name} ({place})"] = entry.model_dump(mode="json")
+    return found
+
+
 def write_model(directory: Path, state_dict: Mapping[str, Tensor], description: ModelDescription) -> None:
     """Write both files into an existing directory: floating tensors as float32, each with memory of its own."""
     tensors = {

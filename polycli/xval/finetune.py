@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from polycli.checkpoints.exported import TrainedOn, with_earlier
 from polycli.checkpoints.resolve import resolve_checkpoint
 from polycli.console import note, say, warn
 from polycli.engine.agreement import gather, together
@@ -49,7 +50,12 @@ class Start:
     network: Numformer
     tokenization: Tokenization
     #: What model.json said of its training data.
-    trained_on: dict[str, Any]
+    trained_on: dict[str, TrainedOn]
+
+    @property
+    def earlier(self) -> dict[str, dict[str, TrainedOn]]:
+        """What it had seen, by where it was named."""
+        return {"--checkpoint": self.trained_on}
 
 
 def run(request: TrainRequest) -> JsonDocument | None:
@@ -103,7 +109,7 @@ def load_start(path: Path) -> Start:
     extra = description.model_extra or {}
     tokenization = read_tokenization(extra, network.section, source=str(resolved.description_file))
     say(f"from {resolved.model_file} ({resolved.how}), step {description.step}")
-    return Start(network, tokenization, {name: entry.model_dump() for name, entry in description.trained_on.items()})
+    return Start(network, tokenization, description.trained_on)
 
 
 def finetuning(
@@ -125,12 +131,12 @@ def finetuning(
         )
         network = Numformer(section, tokenization.tokens, start.network.special)
         network.load_state_dict(tensors)
-        return FillInTask("finetune", network, batches, recipe.objective, world, trained_on=start.trained_on)
+        return FillInTask("finetune", network, batches, recipe.objective, world, earlier=start.earlier)
     check_target(stores, recipe.head.target)
     batches, head = labelled_batches(recipe, stores, tokenization)
     model = RecordModel(section, tokenization.tokens, head, start.network.special, dropout=recipe.head.dropout)
     model.load_state_dict(tensors, strict=False)
-    return RecordTask(recipe.head, model, batches, world, trained_on=start.trained_on)
+    return RecordTask(recipe.head, model, batches, world, earlier=start.earlier)
 
 
 def extended(recipe: FinetuneRecipe, known: Tokenization, stores: Sequence[RecordStore]) -> Tokenization:
@@ -202,9 +208,9 @@ class RecordTask:
         batches: RecordBatches,
         world: World,
         *,
-        trained_on: Mapping[str, Any],
+        earlier: Mapping[str, Mapping[str, TrainedOn]],
     ) -> None:
-        self.batches, self._network, self._trained_on = batches, network, trained_on
+        self.batches, self._network, self._earlier = batches, network, earlier
         batches.check_division(world.size)
         self._validation = batches.validation(world)
         if not self._validation.batches:
@@ -252,7 +258,7 @@ class RecordTask:
             "model": self._network.section.model_dump(mode="json"),
             "head": self._network.head.to_json(),
             **describe_tokenization(self.batches.tokenization),
-            "trained_on": {**self._trained_on, **trained_on(self.batches)},
+            "trained_on": with_earlier(trained_on(self.batches), self._earlier),
         }
 
     def tokens_per_step(self) -> float:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import nn
 
+from polycli.checkpoints.exported import TrainedOn, with_earlier
 from polycli.console import warn
 from polycli.engine.agreement import together
 from polycli.engine.config import check_sections
@@ -138,9 +139,9 @@ class FillInTask:
         objective: ObjectiveSection,
         world: World,
         *,
-        trained_on: Mapping[str, Any] | None = None,
+        earlier: Mapping[str, Mapping[str, TrainedOn]] | None = None,
     ) -> None:
-        self.verb, self._trained_before = verb, dict(trained_on or {})
+        self.verb, self._earlier = verb, earlier or {}
         self.batches, self.objective, self.tokenization = batches, objective, batches.tokenization
         batches.check_division(world.size)
         self._validation = batches.validation(world)
@@ -178,7 +179,7 @@ class FillInTask:
             "model": self._network.section.model_dump(mode="json"),
             "objective": self.objective.model_dump(mode="json"),
             **describe_tokenization(self.tokenization),
-            "trained_on": {**self._trained_before, **trained_on(self.batches)},
+            "trained_on": with_earlier(trained_on(self.batches), self._earlier),
         }
 
     def tokens_per_step(self) -> float:

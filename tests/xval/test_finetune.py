@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from polycli.checkpoints.exported import read_description
+from polycli.checkpoints.resolve import resolve_checkpoint
 from polycli.errors import CheckpointError, RecipeError, StoreError, UserError
 from polycli.requests import TrainRequest
 from polycli.xval import finetune, load_model, pretrain
@@ -105,6 +106,17 @@ def test_what_the_checkpoint_knows_it_says_as_before(base, planets, stars, finet
     torch.testing.assert_close(found[..., : before.tokens], expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_store_of_the_same_name_hides_nothing_that_the_checkpoint_had_seen(
+    base, records_store, finetune_recipe, tmp_path
+):
+    namesake = records_store([{"description": {"planet0": {"m": float(m)}}} for m in range(40)], "planets")
+    tune(finetune_recipe, base["xval"], namesake, tmp_path / "run", "train.steps=1")
+    described = read_description(resolve_checkpoint(tmp_path / "run").description_file)
+    earlier = read_description(resolve_checkpoint(base["xval"]).description_file)
+    assert described.trained_on["planets (--checkpoint)"] == earlier.trained_on["planets"]
+    assert described.trained_on["planets"].store_hash == open_records(namesake).store.manifest.store_hash
+
+
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_the_command_line_finetunes_on_two_processes_and_goes_on(base, stars, finetune_recipe, tmp_path):
@@ -123,7 +135,7 @@ def test_the_command_line_finetunes_on_two_processes_and_goes_on(base, stars, fi
     assert json.loads(done.stdout)["step"] == 8
     described = read_description(tmp_path / "run" / "checkpoints" / "step-00000008" / "model.json")
     assert described.verb == "finetune"
-    assert set(described.trained_on) == {"planets", "stars"}
+    assert set(described.trained_on) == {"planets (--checkpoint)", "stars"}
 
 
 @pytest.mark.parametrize("freeze", [False, True])
