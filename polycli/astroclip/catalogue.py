@@ -41,7 +41,10 @@ def join_catalogue(
             for names, given in ((RA_NAMES, section.ra_column), (DEC_NAMES, section.dec_column))
         )
         places = np.full(len(ids), -1, np.int64)
-        found = match_sky(ra, dec, right.values.astype(np.float64), up.values.astype(np.float64), section.radius_arcsec)
+        theirs, height = as_numbers(right, path), as_numbers(up, path)
+        # Catalogues mark what is unknown by numbers such as -999.
+        height[np.abs(height) > 90] = np.nan
+        found = match_sky(ra, dec, theirs, height, section.radius_arcsec)
         places[found.first] = found.second
         used = {right.name, up.name}
         if found.contested:

@@ -98,10 +98,12 @@ def column_of(name: str, values: Any, *, unit: str = "", source: str = "") -> Co
 
 
 def as_text(values: NDArray[Any]) -> NDArray[np.object_]:
-    """Bytes as UTF-8, padding dropped; text as it is."""
-    texts = [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values.tolist()]
-    result = np.empty(len(texts), dtype=object)
-    result[:] = [text.rstrip("\0 ") for text in texts]
+    """Bytes as UTF-8, the padding of fixed widths dropped; text as it is."""
+    result = np.empty(len(values), dtype=object)
+    result[:] = [
+        value.decode("utf-8", "replace").rstrip("\0 ") if isinstance(value, bytes) else str(value)
+        for value in values.tolist()
+    ]
     return result
 
 

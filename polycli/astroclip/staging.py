@@ -108,10 +108,11 @@ def stage(task: BlockTask) -> None:
 def _read(survey: Survey) -> Payload:
     """What the readers of all listings bring, as one."""
     parts = [listing.reader.read(listing.file, listing.row) for listing in survey.listings]
-    image = next((part.image for part in parts if part.image is not None), None)
-    measured = next((part for part in parts if part.spectrum is not None), Payload())
     if len(parts) == 1:
         return parts[0]
+    from_each = list(zip(survey.listings, parts, strict=True))
+    image = next((part.image for listing, part in from_each if listing.image is not None), None)
+    measured = next((part for listing, part in from_each if listing.spectrum is not None), Payload())
     return Payload(
         image=image,
         spectrum=measured.spectrum,

@@ -17,6 +17,7 @@ from polycli.astroclip.pairing import pair
 from polycli.astroclip.recipe import PrepareRecipe
 from polycli.astroclip.resampling import target_grid
 from polycli.astroclip.sources.base import Listing, Source
+from polycli.console import warn
 from polycli.errors import SourceError
 from polycli.store.manifest import LeftOut
 
@@ -56,8 +57,11 @@ def gather(name: str, listings: Sequence[Listing], recipe: PrepareRecipe, limit:
     """Pair two listings, or take one as it is; leave out repeated ids; join the recipe's catalogues.
 
     Raises:
-        SourceError: nothing pairs, nothing is left, a band or a column is not there, or grids do not fit.
+        SourceError: nothing pairs, nothing is left, a band or a column is not there, a position is impossible, or
+            grids do not fit.
     """
+    for listing in listings:
+        _refuse_impossible_positions(listing)
     cleaned = [_without_repeated_ids(listing) for listing in listings]
     first = cleaned[0]
     pairing = None
@@ -65,7 +69,11 @@ def gather(name: str, listings: Sequence[Listing], recipe: PrepareRecipe, limit:
         images, spectra = _images_and_spectra(cleaned)
         found = pair(images, spectra, recipe.pair)
         pairing = found.description
-        cleaned = [images.take(found.images), spectra.take(found.spectra)]
+        # Of a source that holds both, as the original's joint file does, one half is wanted.
+        cleaned = [
+            replace(images.take(found.images), spectrum=None, wavelength=None),
+            replace(spectra.take(found.spectra), image=None),
+        ]
         first = _merged(*cleaned, by=recipe.pair.by)
     if limit is not None and limit < len(first):
         places = np.arange(limit)
@@ -101,9 +109,39 @@ def gather(name: str, listings: Sequence[Listing], recipe: PrepareRecipe, limit:
         added = joined(known, columns, suffix="_catalogue")[len(known) :]
         survey = replace(survey, columns=(*survey.columns, *added))
         if redshift is not None:
-            filled = np.where(np.isfinite(redshift), redshift, survey.redshift)
-            survey = replace(survey, redshift=filled)
-    return survey
+            survey = _with_redshift(survey, redshift)
+    return _without_impossible_redshifts(survey)
+
+
+def _with_redshift(survey: Survey, redshift: NDArray[np.float64]) -> Survey:
+    """A catalogue's redshifts, which count as good, where it has them."""
+    known = np.isfinite(redshift)
+    good = None if survey.good_redshift is None else survey.good_redshift | known
+    return replace(survey, redshift=np.where(known, redshift, survey.redshift), good_redshift=good)
+
+
+def _without_impossible_redshifts(survey: Survey) -> Survey:
+    """Wavelengths are 1 + z times as long: -99 and the like mark what is unknown."""
+    impossible = np.isfinite(survey.redshift) & (survey.redshift <= -1)
+    if not impossible.any():
+        return survey
+    first = int(np.flatnonzero(impossible)[0])
+    warn(
+        f"{survey.name}: {int(impossible.sum())} redshifts are -1 or less, such as {survey.redshift[first]:g} of "
+        f"{survey.ids[first]}: taken for unknown"
+    )
+    return replace(survey, redshift=np.where(impossible, np.nan, survey.redshift))
+
+
+def _refuse_impossible_positions(listing: Listing) -> None:
+    wrong = np.flatnonzero(np.isfinite(listing.dec) & (np.abs(listing.dec) > 90))
+    if wrong.size:
+        first = int(wrong[0])
+        raise SourceError(
+            f"{listing.file_name(first)}: dec is {listing.dec[first]:g} for {listing.ids[first]} and out of range for "
+            f"{wrong.size - 1} others; -90 to 90 degrees were expected",
+            hint="write NaN where a position is unknown, and look whether ra and dec are swapped",
+        )
 
 
 def _without_repeated_ids(listing: Listing) -> Listing:
@@ -141,10 +179,12 @@ def _merged(images: Listing, spectra: Listing, *, by: str) -> Listing:
     columns: list[Column] = []
     if by == "sky":
         columns.append(Column("image_id", images.ids, "", images.source))
-    redshift = np.where(np.isfinite(spectra.redshift), spectra.redshift, images.redshift)
+    known = np.isfinite(spectra.redshift)
+    good = spectra.good_redshift
     return replace(
         spectra,
-        redshift=redshift,
+        redshift=np.where(known, spectra.redshift, images.redshift),
+        good_redshift=None if good is None else np.where(known, good, np.isfinite(images.redshift)),
         ra=np.where(np.isfinite(spectra.ra), spectra.ra, images.ra),
         dec=np.where(np.isfinite(spectra.dec), spectra.dec, images.dec),
         columns=tuple(joined([*columns, *spectra.columns], images.columns, suffix="_image")),

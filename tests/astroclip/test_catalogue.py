@@ -103,6 +103,19 @@ def test_a_catalogue_joins_by_position_across_right_ascension_zero(tmp_path):
     np.testing.assert_array_equal(columns[0].values, [1.0, np.nan, np.nan, 2.0])
 
 
+def test_rows_whose_position_is_a_mark_for_unknown_join_nothing(tmp_path):
+    # sin and cos of -999 degrees are those of 81 degrees.
+    _csv(tmp_path / "a.csv", {"ra": [10.0, 30.0], "dec": [-999.0, 89.9], "x": [1.0, 2.0]})
+
+    columns, _ = join_catalogue(
+        CatalogueSection(path=str(tmp_path / "a.csv"), by="sky"),
+        IDS[:2],
+        np.array([10.0, 30.0]),
+        np.array([81.0, 89.9]),
+    )
+    np.testing.assert_array_equal(columns[0].values, [np.nan, 2.0])
+
+
 def test_the_recipe_names_columns_a_redshift_and_a_prefix(tmp_path):
     _fits(tmp_path / "c.fits", ROWS)
     columns, redshift = _joined(tmp_path / "c.fits", columns=("LABEL",), redshift="LOGMSTAR", prefix="gz_")

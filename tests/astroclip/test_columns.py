@@ -42,6 +42,11 @@ def test_ids_are_never_taken_from_floats():
         as_ids(np.ma.masked_array([1, 2], [False, True]), what="x")
 
 
+def test_text_ids_stay_as_they_are_and_bytes_lose_the_padding_of_their_width_alone():
+    assert as_ids(np.array(["a ", " b"]), what="x").tolist() == ["a ", " b"]
+    assert as_ids(np.array([b"a  ", b" bc"]), what="x").tolist() == ["a", " bc"]
+
+
 def test_files_with_different_columns_are_put_together_with_gaps():
     first = [Column("a", np.array([BIG], np.int64)), Column("t", np.array(["x"], dtype=object))]
     second = [Column("a", np.array([1, 2], np.int64)), Column("f", np.array([0.5, 1.5], np.float32))]

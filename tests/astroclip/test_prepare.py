@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from polycli.astroclip.objects import QUALITY_BITS
 from polycli.astroclip.store import open_objects
 from polycli.errors import SourceError, StoreError, UserError
 from polycli.store.manifest import read_manifest
@@ -156,6 +157,21 @@ def test_cutouts_and_spectra_pair_by_id(tmp_path, prepare, survey_files):
     assert "image_id" not in store.columns
 
 
+def test_of_a_source_with_both_halves_a_pair_takes_the_images_and_the_other_source_the_spectra(
+    tmp_path, prepare, survey_files
+):
+    (group,) = survey_files.joint(tmp_path / "joint.h5", groups=(3,))
+    arrays = survey_files.coadd(tmp_path / "coadd-x.fits", ids=group["targetids"][[2, 0]])
+    inputs = [tmp_path / "joint.h5", tmp_path / "coadd-x.fits"]
+    prepare("astroclip+desi", tmp_path / "s.zarr", "pair.by=id", inputs=inputs)
+    store = open_objects(tmp_path / "s.zarr")
+
+    assert store.about.spectrum.ivar == "measured"
+    assert np.array_equal(store.read_images([0, 1]), group["images"][[2, 0]].transpose(0, 3, 2, 1))
+    # Before the first overlap of two cameras, pixels are as they are in the file.
+    np.testing.assert_allclose(store.read_spectra([0, 1]).flux[:, :2000], arrays["B_FLUX"][:, :2000], rtol=1e-6)
+
+
 def test_an_empty_pairing_is_refused_and_nothing_is_written(tmp_path, prepare, survey_files):
     survey_files.legacysurvey(tmp_path / "a.h5", count=2)
     survey_files.coadd(tmp_path / "b.fits", ids=survey_files.desi_ids(2), ra=np.array([100.0, 101.0]))
@@ -238,6 +254,35 @@ def test_repeated_ids_and_repeated_content_are_kept_once_and_listed(tmp_path, pr
         ("39633297352951413", "duplicated id: first in a.npz, row 1"),
         ("39633297352951417", "duplicate of a.npz 39633297352951412: equal content"),
     ]
+
+
+def test_an_impossible_position_is_refused_and_an_impossible_redshift_is_unknown(tmp_path, prepare, capsys):
+    _arrays(tmp_path / "a.npz", ra=np.full(6, 10.0), dec=np.array([0, 0, -999.0, 0, 120.0, np.nan]))
+    with pytest.raises(SourceError, match=r"a\.npz: dec is -999 for 39633297352951414 and out of range for 1 others"):
+        prepare("arrays", tmp_path / "s.zarr", inputs=[tmp_path / "a.npz"])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+    _arrays(tmp_path / "a.npz", redshift=np.array([0.1, -99.0, np.nan, -0.001, -1.0, np.inf]))
+    prepare("arrays", tmp_path / "s.zarr", inputs=[tmp_path / "a.npz"])
+    assert "2 redshifts are -1 or less, such as -99 of 39633297352951413: taken for unknown" in capsys.readouterr().err
+    store = open_objects(tmp_path / "s.zarr")
+    np.testing.assert_array_equal(store.column("redshift"), [0.1, np.nan, np.nan, -0.001, np.nan, np.nan])
+    flagged = (store.column("quality") & QUALITY_BITS["no_redshift"]) > 0
+    assert flagged.tolist() == [False, True, True, False, True, True]
+
+
+def test_a_redshift_from_a_catalogue_is_good_where_redrock_has_none_or_doubts(tmp_path, prepare, survey_files):
+    ids = survey_files.desi_ids(3)
+    survey_files.coadd(tmp_path / "coadd-x.fits", ids=ids)
+    survey_files.redrock(tmp_path / "redrock-x.fits", ids=ids[:2], redshift=[0.1, 0.2], warning=[0, 4])
+    (tmp_path / "z.csv").write_text(f"TARGETID,Z\n{ids[2]},0.3\n")
+    catalogues = json.dumps([{"path": str(tmp_path / "z.csv"), "redshift": "Z"}])
+    options = ("select.good_redshifts=true", f"catalogues={catalogues}")
+    prepare("desi", tmp_path / "s.zarr", *options, inputs=[tmp_path / "coadd-x.fits"])
+    store = open_objects(tmp_path / "s.zarr")
+
+    assert dict(zip(store.ids().tolist(), store.column("redshift").tolist(), strict=True)) == {ids[0]: 0.1, ids[2]: 0.3}
+    assert not (store.column("quality") & QUALITY_BITS["no_good_redshift"]).any()
 
 
 def test_a_recipe_may_ask_for_good_redshifts_alone(tmp_path, prepare, survey_files):
