@@ -21,6 +21,9 @@ _ZERO_LED = re.compile(r"[+-]?0\d")
 _GROUPED = re.compile(r"[+-]?\d{1,3},\d{3}")
 #: `mass (kg)`, `mass [kg]`
 _HEADER = re.compile(r"(?P<key>.*\S)\s*(?:\[(?P<square>[^\[\]]+)\]|(?<=\s)\((?P<round>[^()]+)\))\s*")
+#: Digits behind a letter are no power of a unit but minutes: `12h30`.
+_CLOCK = re.compile(r"[^\W\d_]\d\d")
+_PLAIN = re.compile(r"[\d.,\s]+")
 #: Units that tables use and astropy writes otherwise.
 _OTHER_UNITS = {"°C", "degC", "°F", "degF", "µm", "μm", "1", "dex", "counts", "ppm", "ppb"}
 
@@ -46,7 +49,8 @@ class Cell:
 def read_cell(text: str) -> Cell | None:
     """What the cell says; None for text."""
     match = _CELL.fullmatch(text)
-    if match is None or (match["unit"] is not None and not is_unit(match["unit"])):
+    unit = None if match is None else match["unit"]
+    if match is None or (unit is not None and (_CLOCK.search(unit) or not is_unit(unit))):
         return None
     return Cell(match["number"], match["limit"], match["error"], match["unit"])
 
@@ -77,6 +81,8 @@ def is_unit(text: str) -> bool:
     """Whether it is a physical unit, as astropy knows them, or one of a few more."""
     if text in _OTHER_UNITS:
         return True
+    if _PLAIN.fullmatch(text):
+        return False  # `a (2)`: astropy would take it for a factor.
     from astropy import units
 
     try:
@@ -84,3 +90,15 @@ def is_unit(text: str) -> bool:
     except (ValueError, TypeError):
         return False
     return True
+
+
+def same_unit(one: str, other: str) -> bool:
+    """Whether two units are one, however they are written: `m/s` and `m s-1`."""
+    if one == other:
+        return True
+    from astropy import units
+
+    try:
+        return bool(units.Unit(one) == units.Unit(other))
+    except (ValueError, TypeError):
+        return False

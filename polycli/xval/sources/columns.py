@@ -6,12 +6,16 @@ decides it: nothing is guessed.
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from polycli.xval.sources.cells import Cell, mark_of, read_cell, split_header
+import yaml
+
+from polycli.xval.sources.cells import Cell, mark_of, read_cell, same_unit, split_header
 from polycli.xval.sources.json_text import number_of
 from polycli.xval.sources.settings import TableSection
 from polycli.xval.values import Value
@@ -81,6 +85,11 @@ class Column:
             found[f"{self.key}_limit"] = cell.limit if cell and cell.limit else None
         return found
 
+    @property
+    def number_keys(self) -> tuple[str, ...]:
+        """Keys of a record at which its numbers stand."""
+        return (self.key, f"{self.key}_error") if self.errors else (self.key,)
+
     def _numeric(self, text: str) -> Cell | None:
         """The cell, where everything in it is something that this column takes for a number."""
         cell = read_cell(text)
@@ -107,6 +116,10 @@ def decide(tallies: Mapping[str, Tally], section: TableSection) -> tuple[list[Co
         in_cells = None
         if decimal is not None and section.units and len(tally.units) == 1 and not tally.text:
             in_cells = next(iter(tally.units))
+        conflict = None
+        if unit is not None and in_cells is not None and not same_unit(unit, in_cells):
+            # `mass (kg)` over cells of `5 g`: neither is to be believed alone.
+            conflict, in_cells = f"the header says {unit}, the cells say {in_cells}", None
         column = Column(
             header=header,
             key=key,
@@ -117,7 +130,7 @@ def decide(tallies: Mapping[str, Tally], section: TableSection) -> tuple[list[Co
             errors=section.uncertainties == "value" and tally.errors > 0 and decimal is not None,
         )
         found.append(column)
-        reports += [f"column {header!r}: {text}" for text in (reason, *_remarks(column, tally)) if text]
+        reports += [f"column {header!r}: {text}" for text in (reason, conflict, *_remarks(column, tally)) if text]
     return found, reports
 
 
@@ -143,13 +156,18 @@ def _decimal(
     if section.decimal != "auto":
         wrong = marks["comma"] + marks["grouped"] if section.decimal == "." else marks["dot"]
         return section.decimal, f"{wrong} cells have another decimal mark and stay text" if wrong else None
-    setting = f"--set 'table.columns={{{header}: decimal-comma}}', or number, says what it is"
+    setting = f"--set {_column_setting(header)}, or number, says what it is"
     rules = (
         (not marks, None, None),
         (marks["zeros"], None, "numbers with leading zeros, as identifiers have: the column stays text"),
         (marks["comma"] and marks["dot"], None, f"decimal points and commas: the column stays text; {setting}"),
         (marks["comma"], ",", f"decimal comma in {marks['comma'] + marks['grouped']} cells"),
-        (marks["grouped"], None, f"`1,500` may be 1.5 or 1500: the column stays text; {setting}"),
+        (
+            marks["grouped"],
+            None,
+            f"`1,500` may be 1.5 or 1500: the column stays text; {setting}"
+            + ("; --set 'table.decimal=\",\"' says it of all columns" if others_use_commas else ""),
+        ),
         (
             marks["dot"] and others_use_commas,
             None,
@@ -159,15 +177,28 @@ def _decimal(
     return next(((mark, reason) for applies, mark, reason in rules if applies), (".", None))
 
 
+def _column_setting(header: str) -> str:
+    """What `--set` takes to say how one column is read, quoted for YAML and for a shell."""
+    value = f"{{{header}: decimal-comma}}"
+    try:
+        plain = yaml.safe_load(value) == {header: "decimal-comma"}
+    except yaml.YAMLError:
+        plain = False
+    if not plain:
+        value = f"{{{json.dumps(header, ensure_ascii=False)}: decimal-comma}}"
+    return shlex.quote(f"table.columns={value}")
+
+
 def _remarks(column: Column, tally: Tally) -> list[str]:
     if column.decimal is None:
         return []
     remarks = []
     units = {unit: count for unit, count in tally.units.items() if unit is not None}
     if column.unit_in_cells:
-        remarks.append(f"the unit {column.unit} was taken off {sum(units.values())} cells")
+        remarks.append(f"the unit {next(iter(units))} was taken off {sum(units.values())} cells")
     elif units:
-        remarks.append(f"{sum(units.values())} cells with units ({', '.join(units)}), others without: they stay text")
+        others = ", others without" if None in tally.units or tally.text else ""
+        remarks.append(f"{sum(units.values())} cells with units ({', '.join(units)}){others}: they stay text")
     if tally.limits:
         remarks.append(f"{tally.limits} limits such as <0.05 " + ("are numbers" if column.limits else "stay text"))
     if tally.errors:

@@ -194,7 +194,8 @@ def described(columns: Sequence[Column], reports: Sequence[str]) -> dict[str, An
     """For the manifest."""
     return {
         "columns": {column.header: column.described() for column in columns},
-        "units": {column.key: column.unit for column in columns if column.unit is not None},
+        # An uncertainty is in the unit of its value.
+        "units": {key: column.unit for column in columns if column.unit is not None for key in column.number_keys},
         "reports": list(reports),
     }
 

@@ -3,12 +3,15 @@
 import datetime as dt
 import decimal
 import re
+import shlex
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from polycli.errors import SourceError
+from polycli.recipes import default_recipe
+from polycli.xval.recipe import PrepareRecipe
 from polycli.xval.sources import table as module
 from polycli.xval.sources.table import TableSource
 from polycli.xval.values import NumberLiteral
@@ -103,7 +106,38 @@ def test_what_stands_in_brackets_is_a_unit_only_if_it_is_one(parse):
     assert about["units"] == {"v": "m/s", "T": "°C", "m (kg)": "kg", "m (g)": "g"}
 
 
-@pytest.mark.parametrize("cells", [["007", "12"], ["2023-10-04", "2023-10-05"], ["12:30", "1:00"], ["1e", "--3"]])
+def test_a_number_in_brackets_is_no_unit(parse):
+    records, about, _ = parse("x (2),y [10]\n1,2\n")
+    assert list(records.values()) == [{"x (2)": 1, "y [10]": 2}]
+    assert about["units"] == {}
+
+
+def test_a_header_and_cells_of_different_units_are_not_guessed(parse):
+    records, about, _ = parse("mass (kg),speed (m/s)\n5 g,3 m s-1\n6 g,4 m s-1\n")
+    assert list(records.values()) == [{"mass": "5 g", "speed": 3}, {"mass": "6 g", "speed": 4}]
+    assert "column 'mass (kg)': the header says kg, the cells say g" in about["reports"]
+    assert about["units"]["speed"] == "m/s"
+
+
+def test_an_uncertainty_has_the_unit_of_its_value(parse):
+    _, about, _ = parse("x (kg)\n1.2±0.1\n")
+    assert about["units"] == {"x": "kg", "x_error": "kg"}
+
+
+@pytest.mark.parametrize("header", ["x", "len [m]", "it's", "no", "a, b: c", "2020"])
+def test_the_setting_that_decides_a_column_can_be_typed_as_it_is_reported(parse, header):
+    _, about, _ = parse(f'"{header}";y\n1,500;a\n2,250;b\n')
+    (report,) = (report for report in about["reports"] if "may be 1.5 or 1500" in report)
+    typed = shlex.split(report[report.index("--set") : report.rindex(", or number")])[1]
+    section = default_recipe("xval", "prepare", [typed], schema=PrepareRecipe).table
+    records, _, _ = parse(f'"{header}";y\n1,500;a\n2,250;b\n', **section.model_dump())
+    assert [next(iter(record.values())) for record in records.values()] == [1.5, 2.25]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [["007", "12"], ["2023-10-04", "2023-10-05"], ["12:30", "1:00"], ["1e", "--3"], ["12h30", "13h30"]],
+)
 def test_identifiers_and_dates_stay_text(parse, cells):
     values, _ = column(parse, cells)
     assert values == cells
