@@ -18,8 +18,10 @@ from polycli.astroclip.report import Illustration, write_report
 from polycli.astroclip.score_tables import overview
 from polycli.astroclip.scoring import (
     Side,
+    has_photometry,
     label_names,
     property_names,
+    r_magnitudes,
     score_geometry,
     score_properties,
     score_retrieval,
@@ -32,9 +34,8 @@ from polycli.astroclip.store import ObjectStore
 from polycli.astroclip.subject import Subject, load_subject
 from polycli.astroclip.training_recipe import MaskingSection
 from polycli.astroclip.vectors import Encoder, Modality, common_modalities
-from polycli.astroclip.weights import load_model
 from polycli.console import note, progress, rank, result, say, warn
-from polycli.errors import StoreError
+from polycli.errors import CheckpointError, StoreError
 from polycli.recipes import default_recipe
 from polycli.recipes.documents import read_document
 from polycli.report.bootstrap import Bootstrap
@@ -73,14 +74,16 @@ def run(request: EvalRequest) -> JsonDocument | None:
     stores = [ObjectStore(store) for store in opened]
     subsets = [_subset(store, subject, request, settings) for store in stores]
     seen = check_overlap(subsets, subject, allow=request.allow_overlap)
-    before = unaligned_models(subject, settings)
+    before = unaligned_encoders(subject, settings)
+    for store, earlier in ((store, earlier) for store in stores for earlier in before.values()):
+        earlier.check(store.about, f"{store.path}, beside {earlier.model_file}")
     output = output_folder(request, subject.run)
     scores: JsonDocument = {
         "split": request.split,
         **subject.provenance(),
         "store_hash": {subset.store.name: subset.store.manifest.store_hash for subset in subsets},
         "overlap": seen,
-        "unaligned": {name: str(path) for name, (path, _) in before.items()},
+        "unaligned": {name: str(earlier.model_file) for name, earlier in before.items()},
         "settings": settings.model_dump(mode="json", exclude={"family", "verb"}),
         "datasets": {},
     }
@@ -132,13 +135,17 @@ def check_overlap(subsets: Sequence[Subset], subject: Subject, *, allow: bool) -
     return {"checked": True, "objects": count, "allowed": allow}
 
 
-def unaligned_models(subject: Subject, settings: EvalSettings) -> dict[Modality, tuple[Path, AstroClip]]:
-    """The encoders before their alignment, by modality: those of the settings, else those that the run began from."""
+def unaligned_encoders(subject: Subject, settings: EvalSettings) -> dict[Modality, Subject]:
+    """The encoders before their alignment, by modality: those of the settings, else those that the run began from.
+
+    Raises:
+        CheckpointError: one cannot be read, or has no encoder of that modality.
+    """
     given = settings.unaligned.model_dump()
     began: dict[str, Any] = {}
     if subject.run is not None:
         began = read_document(subject.run / "recipe.yaml").data.get("init") or {}
-    found: dict[Modality, tuple[Path, AstroClip]] = {}
+    found: dict[Modality, Subject] = {}
     sees: tuple[tuple[Modality, object], ...] = (("image", subject.image), ("spectrum", subject.spectrum))
     for name, reads in sees:
         if reads is None:
@@ -149,17 +156,23 @@ def unaligned_models(subject: Subject, settings: EvalSettings) -> dict[Modality,
         if given[name] is None and not Path(path).exists():
             note(f"{path}: the run began from this {name} encoder, which is not there: not compared")
             continue
-        found[name] = Path(path), load_model(path)
+        found[name] = load_subject(Path(path), quiet=True)
+        if getattr(found[name], name) is None:
+            raise CheckpointError(
+                f"unaligned.{name}: {found[name].model_file} has no {name} encoder",
+                hint=f"give a checkpoint of stage {name}",
+            )
     return found
 
 
 def score(
-    subject: Subject, before: Mapping[Modality, tuple[Path, AstroClip]], subset: Subset, settings: EvalSettings
+    subject: Subject, before: Mapping[Modality, Subject], subset: Subset, settings: EvalSettings
 ) -> tuple[JsonDocument, Illustration]:
     """All scores of one dataset, and what the report draws."""
     bootstrap = Bootstrap(samples=settings.bootstrap_samples, seed=settings.seed)
-    reference = _side(subject, before, subset, settings, subset.reference)
-    test = _side(subject, before, subset, settings, subset.test, again=True)
+    catalogue = has_photometry(subset.store, np.concatenate([subset.reference, subset.test]))
+    reference = _side(subject, before, subset, settings, subset.reference, catalogue=catalogue)
+    test = _side(subject, before, subset, settings, subset.test, catalogue=catalogue, again=True)
     aligned = len(subset.modalities) == 2 and subject.model.section.heads is not None
     found, guesses = score_properties(subset.store, reference, test, settings, bootstrap)
     encoder = Encoder(subject.model, subset.store, precision=settings.precision, batch_size=settings.batch_size)
@@ -176,7 +189,14 @@ def score(
     if head is not None and set(head.section.modalities) <= set(subset.modalities):
         with progress(len(subset.test), f"{subset.store.name}: the head's answers") as bar:
             answers = head_answers(encoder, subset.test, advance=bar.advance)
-        document["head"], drawn = score_head(subset.store, subset.test, answers, head.section, bootstrap)
+        document["head"], drawn = score_head(
+            subset.store,
+            subset.test,
+            answers,
+            head.section,
+            bootstrap,
+            brightness=r_magnitudes(subset.store, test),
+        )
         for name, (truth, predicted) in drawn.items():
             guesses.truth[name] = truth
             guesses.predicted.setdefault(name, {})[HEAD] = predicted
@@ -185,11 +205,16 @@ def score(
         warn(f"{subset.store.name}: lacks what the model's head sees, {sees}: not scored")
     shown = _first(test, _SHOWN)
     panels: list[Panel] = []
-    if (masking := masking_of(subject, settings)) is not None:
+    for kind, reconstructing in (("the model", subject), ("the encoder before alignment", before.get("spectrum"))):
+        masking = None if reconstructing is None else masking_of(reconstructing, settings)
+        if reconstructing is None or masking is None or "spectrum" not in subset.modalities or panels:
+            continue
+        asked = Encoder(
+            reconstructing.model, subset.store, precision=settings.precision, batch_size=settings.batch_size
+        )
         with progress(len(shown.rows), f"{subset.store.name}: hidden stretches") as bar:
-            document["reconstruction"], panels = score_reconstruction(
-                encoder, shown.rows, masking, bootstrap, advance=bar.advance
-            )
+            found, panels = score_reconstruction(asked, shown.rows, masking, bootstrap, advance=bar.advance)
+        document["reconstruction"] = {"by": kind, **found}
     vectors: dict[str, NDArray[np.float32]] = {name: shown.inputs[name] for name in subset.modalities}
     return document, Illustration(shown.rows, vectors, guesses, panels, aligned=aligned, seed=settings.seed)
 
@@ -206,11 +231,12 @@ def masking_of(subject: Subject, settings: EvalSettings) -> MaskingSection | Non
 
 def _side(
     subject: Subject,
-    before: Mapping[Modality, tuple[Path, AstroClip]],
+    before: Mapping[Modality, Subject],
     subset: Subset,
     settings: EvalSettings,
     rows: NDArray[np.int64],
     *,
+    catalogue: bool,
     again: bool = False,
 ) -> Side:
     """Vectors and simple inputs of some rows."""
@@ -227,7 +253,7 @@ def _side(
         for name in subset.modalities:
             inputs[name] = encoder(subject.model).vectors(name, rows, advance=bar.advance)
             if name in before:
-                inputs[f"{name}_unaligned"] = encoder(before[name][1]).vectors(
+                inputs[f"{name}_unaligned"] = encoder(before[name].model).vectors(
                     name, rows, source="backbone", advance=bar.advance
                 )
             if again and name == "image":
@@ -238,7 +264,7 @@ def _side(
                 seen_again[name] = encoder(subject.model).vectors(
                     name, rows, look=lambda values, some: another_spectrum(values, some, seed), advance=bar.advance
                 )
-    inputs |= simple_inputs(store, rows, encoder(subject.model).batches(rows))
+    inputs |= simple_inputs(store, rows, encoder(subject.model).batches(rows), catalogue=catalogue)
     return Side(rows, inputs, seen_again)
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.answers import Answers, middle
 from polycli.astroclip.probes import Floats, accuracy_score, r2_score
-from polycli.astroclip.redshift_scores import redshift_scores
+from polycli.astroclip.redshift_scores import binned_redshift_scores, redshift_scores
 from polycli.astroclip.sections import PropertySection
 from polycli.astroclip.store import ObjectStore
 from polycli.console import warn
@@ -19,12 +19,19 @@ HEAD = "head"
 
 
 def score_head(
-    store: ObjectStore, rows: NDArray[np.int64], answers: Answers, section: PropertySection, bootstrap: Bootstrap
+    store: ObjectStore,
+    rows: NDArray[np.int64],
+    answers: Answers,
+    section: PropertySection,
+    bootstrap: Bootstrap,
+    *,
+    brightness: Floats | None = None,
 ) -> tuple[JsonDocument, dict[str, tuple[Floats, Floats]]]:
     """Scores by column, and by column of numbers its true and predicted values.
 
     `below` of a quantile is the fraction of objects whose true value lies below it: as large as the quantile, where
-    the head knows how much it does not know. Columns that the store has not are left out.
+    the head knows how much it does not know. Columns that the store has not are left out. `brightness` are the objects'
+    magnitudes, by which redshifts are scored in bins too.
     """
     scores: JsonDocument = {"modalities": list(section.modalities), "properties": {}, "redshift": None, "labels": {}}
     drawn: dict[str, tuple[Floats, Floats]] = {}
@@ -49,6 +56,9 @@ def score_head(
         drawn[name] = truth[known], best
         if name == "redshift":
             scores["redshift"] = redshift_scores(truth[known], best, bootstrap)
+            if brightness is not None:
+                bins = binned_redshift_scores(truth[known], best, brightness[known], bootstrap)
+                scores["redshift"]["by_magnitude"] = bins
     for name in (column for column in section.classification if column in store.columns):
         classes = section.classification[name]
         codes, names = store.labels(name, rows)

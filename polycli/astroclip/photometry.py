@@ -22,8 +22,17 @@ def photometry(images: NDArray[np.float32]) -> Floats:
     Args:
         images: (n, bands, H, W) in nanomaggies.
     """
-    magnitudes = _magnitudes(_apertures(images)[-1])
+    return with_colours(asinh_magnitudes(_apertures(images)[-1]))
+
+
+def with_colours(magnitudes: Floats) -> Floats:
+    """(n, bands) magnitudes, and behind them their differences from band to band."""
     return np.concatenate([magnitudes, magnitudes[:, :-1] - magnitudes[:, 1:]], axis=1)
+
+
+def asinh_magnitudes(flux: Floats) -> Floats:
+    """Of nanomaggies; those of a flux that is zero or negative too."""
+    return np.asarray(22.5 - 2.5 / np.log(10) * (np.arcsinh(flux / (2 * SOFTENING)) + np.log(SOFTENING)))
 
 
 def image_features(images: NDArray[np.float32]) -> Floats:
@@ -32,7 +41,7 @@ def image_features(images: NDArray[np.float32]) -> Floats:
     Args:
         images: (n, bands, H, W) in nanomaggies.
     """
-    fluxes = [_magnitudes(flux) for flux in _apertures(images)]
+    fluxes = [asinh_magnitudes(flux) for flux in _apertures(images)]
     concentration = np.concatenate([fluxes[0] - fluxes[1], fluxes[1] - fluxes[2]], axis=1)
     return np.concatenate([photometry(images), concentration, _shape(images.sum(axis=1).astype(np.float64))], axis=1)
 
@@ -41,10 +50,6 @@ def _apertures(images: NDArray[np.float32]) -> list[Floats]:
     """Flux within each aperture: three of (n, bands)."""
     distance = np.hypot(*_axes(images.shape[-2:]))
     return [images[..., distance <= radius].sum(axis=-1, dtype=np.float64) for radius in APERTURES]
-
-
-def _magnitudes(flux: Floats) -> Floats:
-    return np.asarray(22.5 - 2.5 / np.log(10) * (np.arcsinh(flux / (2 * SOFTENING)) + np.log(SOFTENING)))
 
 
 def _shape(image: Floats) -> Floats:

@@ -17,7 +17,7 @@ from polycli.astroclip.head_scores import HEAD
 from polycli.astroclip.reconstruction import Panel
 from polycli.astroclip.retrieval import unit
 from polycli.astroclip.rgb import to_rgb
-from polycli.astroclip.score_tables import INPUTS, overview
+from polycli.astroclip.score_tables import INPUTS, OWN_HEAD, overview
 from polycli.astroclip.scoring import Guesses
 from polycli.astroclip.store import ObjectStore
 from polycli.report.html import Block, Facts, Figure, Heading, Paragraph, page
@@ -63,7 +63,8 @@ def write_report(
     for name, picture in pictures.items():
         blocks.append(Heading(name))
         blocks += _against_truth(name, picture, stores[name], folder / "figures")
-        blocks += _reconstructions(name, picture, stores[name], folder / "figures")
+        by = datasets[name].get("reconstruction", {}).get("by", "")
+        blocks += _reconstructions(name, picture, stores[name], folder / "figures", by=by)
         blocks += _maps(name, picture, stores[name], folder / "figures")
         blocks += _galleries(name, picture, stores[name], folder / "figures")
     blocks += [Heading("Provenance"), _provenance(scores)]
@@ -95,7 +96,7 @@ def _against_truth(name: str, picture: Illustration, store: ObjectStore, figures
         shown = [
             (text, predicted[source])
             for source, text in (
-                (HEAD, "the model's own head"),
+                (HEAD, OWN_HEAD),
                 *((source, f"{INPUTS[source]}, k-NN") for source in ("image", "spectrum", "photometry")),
             )
             if source in predicted
@@ -108,14 +109,14 @@ def _against_truth(name: str, picture: Illustration, store: ObjectStore, figures
     return blocks
 
 
-def _reconstructions(name: str, picture: Illustration, store: ObjectStore, figures: Path) -> list[Block]:
+def _reconstructions(name: str, picture: Illustration, store: ObjectStore, figures: Path, *, by: str) -> list[Block]:
     if not picture.panels:
         return []
     file = figures / f"{name}.reconstructions.png"
     ids = store.id_texts(np.array([panel.row for panel in picture.panels]))
     shown = [(text, panel.truth, panel.guess, panel.hidden) for text, panel in zip(ids, picture.panels, strict=True)]
     reconstructions(file, title="Hidden stretches of spectra", panels=shown)
-    return [Figure(file, "Spectra, and what the model makes of the stretches that it does not see (shaded).")]
+    return [Figure(file, f"Spectra, and what {by} makes of the stretches that it does not see (shaded).")]
 
 
 def _maps(name: str, picture: Illustration, store: ObjectStore, figures: Path) -> list[Block]:
@@ -136,12 +137,13 @@ def _flattened(vectors: NDArray[np.float32], seed: int) -> tuple[NDArray[np.floa
     if find_spec("umap") is not None:
         import umap
 
-        return np.asarray(umap.UMAP(metric="cosine", random_state=seed).fit_transform(vectors), np.float64), "UMAP"
+        flattening = umap.UMAP(metric="cosine", random_state=seed, n_jobs=1)
+        return np.asarray(flattening.fit_transform(vectors), np.float64), "UMAP"
     from sklearn.manifold import TSNE
 
     perplexity = min(30.0, (len(vectors) - 1) / 3)
     flat = TSNE(metric="cosine", init="random", perplexity=perplexity, random_state=seed).fit_transform(vectors)
-    return np.asarray(flat, np.float64), "t-SNE, because umap-learn is not installed"
+    return np.asarray(flat, np.float64), "t-SNE; pip install 'polycli[umap]' for UMAP"
 
 
 def _galleries(name: str, picture: Illustration, store: ObjectStore, figures: Path) -> list[Block]:

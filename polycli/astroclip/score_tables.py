@@ -20,6 +20,7 @@ INPUTS = {
     "visible_truth": "noiseless magnitudes and shapes",
 }
 PROBES = {"knn": "k-NN", "mlp": "MLP", "boosting": "trees"}
+OWN_HEAD = "the model's own head"
 DIRECTIONS = {
     "image_to_spectrum": "image to spectrum",
     "spectrum_to_image": "spectrum to image",
@@ -27,7 +28,6 @@ DIRECTIONS = {
     "spectrum_to_spectrum": "spectrum to its second look",
 }
 RECONSTRUCTED = {
-    "model": "the model",
     "line": "a straight line between both sides",
     "neighbours": "the mean of both sides",
     "mean": "the mean of the spectrum",
@@ -43,6 +43,7 @@ def overview(datasets: Mapping[str, Any]) -> list[Table]:
             head_table(name, found),
             property_table(name, found),
             redshift_table(name, found),
+            magnitude_table(name, found),
             label_table(name, found),
             retrieval_table(name, found),
             geometry_table(name, found),
@@ -95,12 +96,11 @@ def head_table(name: str, found: Mapping[str, Any]) -> Table:
 def redshift_table(name: str, found: Mapping[str, Any]) -> Table:
     """Bias, scatter and outliers of redshifts, by input and probe."""
     rows = []
-    answers = [(source, *answer) for source, answers in found["redshift"].items() for answer in answers.items()]
-    for source, probe, scores in answers:
+    for source, probe, scores in _redshift_answers(found):
         rows.append(
             [
-                INPUTS[source],
-                PROBES[probe],
+                source,
+                probe,
                 number(scores["bias"]),
                 interval(scores["bias_interval"]),
                 number(scores["sigma_nmad"]),
@@ -112,6 +112,41 @@ def redshift_table(name: str, found: Mapping[str, Any]) -> Table:
     return Table(
         f"{name}: redshift", columns, rows, caption="Of (z - z_true) / (1 + z_true); outliers beyond 0.15.", labels=2
     )
+
+
+def magnitude_table(name: str, found: Mapping[str, Any]) -> Table:
+    """Redshifts in bins of magnitude, of the first probe of what a model sees, beside photometry."""
+    rows, ruled = [], set()
+    compared = {INPUTS[source] for source in ("image", "spectrum", "photometry")} | {OWN_HEAD}
+    for source, probe, scores in _redshift_answers(found):
+        if source not in compared or "by_magnitude" not in scores:
+            continue
+        for part in scores["by_magnitude"]:
+            low, high = part["magnitude"]
+            rows.append(
+                [
+                    source,
+                    probe,
+                    f"{low:.2f} to {high:.2f}",
+                    str(part["objects"]),
+                    number(part["bias"]),
+                    number(part["sigma_nmad"]),
+                    number(part["outlier_fraction"]),
+                    interval(part["outlier_interval"]),
+                ]
+            )
+        ruled.add(len(rows) - 1)
+    columns = ["from", "by", "r [mag AB]", "objects", "bias", "sigma_NMAD", "outliers", "95 % interval"]
+    return Table(f"{name}: redshift by magnitude", columns, rows, labels=2, ruled=frozenset(ruled))
+
+
+def _redshift_answers(found: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """What answered, by what, and its scores; the model's own head first."""
+    head = (found.get("head") or {}).get("redshift")
+    answers = [(OWN_HEAD, NOTHING, head)] if head else []
+    for source, probes in found["redshift"].items():
+        answers += [(INPUTS[source], PROBES[probe], scores) for probe, scores in probes.items()]
+    return answers
 
 
 def label_table(name: str, found: Mapping[str, Any]) -> Table:
@@ -176,7 +211,11 @@ def reconstruction_table(name: str, found: Mapping[str, Any]) -> Table:
     """Errors of what was hidden of spectra."""
     reconstruction = found.get("reconstruction", {"error": {}, "interval": {}})
     rows = [
-        [RECONSTRUCTED[kind], number(error), interval(reconstruction["interval"].get(kind))]
+        [
+            reconstruction["by"] if kind == "model" else RECONSTRUCTED[kind],
+            number(error),
+            interval(reconstruction["interval"].get(kind)),
+        ]
         for kind, error in reconstruction["error"].items()
     ]
     return Table(

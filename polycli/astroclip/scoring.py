@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.astroclip.photometry import image_features, photometry
+from polycli.astroclip.photometry import image_features, photometry, with_colours
 from polycli.astroclip.probes import (
     Floats,
     Probe,
@@ -67,14 +67,29 @@ class Guesses:
     predicted: dict[str, dict[str, Floats]] = field(default_factory=dict)
 
 
-def simple_inputs(
-    store: ObjectStore, rows: NDArray[np.int64], batches: Sequence[NDArray[np.int64]]
-) -> dict[str, Floats]:
-    """The baselines' inputs: catalogue photometry, measurements on the cutouts, and what a simulation knows."""
-    found: dict[str, Floats] = {}
+def has_photometry(store: ObjectStore, rows: NDArray[np.int64]) -> bool:
+    """Whether the catalogue has the magnitudes of all of these objects; says so where it has those of some."""
     magnitudes = store.magnitudes(rows)
-    if magnitudes is not None and np.isfinite(magnitudes).all():
-        found["photometry"] = np.concatenate([magnitudes, magnitudes[:, :-1] - magnitudes[:, 1:]], axis=1)
+    if magnitudes is None:
+        return False
+    unknown = int((~np.isfinite(magnitudes)).any(axis=1).sum())
+    if unknown:
+        instead = "measured on the cutouts" if store.has_images else "left out"
+        warn(f"{store.name}: {unknown} of {len(rows)} objects lack a magnitude: photometry is {instead}")
+    return unknown == 0
+
+
+def simple_inputs(
+    store: ObjectStore, rows: NDArray[np.int64], batches: Sequence[NDArray[np.int64]], *, catalogue: bool
+) -> dict[str, Floats]:
+    """The baselines' inputs: photometry, measurements on the cutouts, and what a simulation knows.
+
+    `catalogue`: photometry is the catalogue's. It must be the same for what probes learn from and what they are asked.
+    """
+    found: dict[str, Floats] = {}
+    magnitudes = store.magnitudes(rows) if catalogue else None
+    if magnitudes is not None:
+        found["photometry"] = with_colours(magnitudes)
     if store.has_images:
         parts = [store.read_images(batch) for batch in batches]
         found["image_by_hand"] = np.concatenate([image_features(part) for part in parts])
@@ -119,7 +134,7 @@ def score_properties(
     probes = ProbeSettings(settings.neighbours, settings.seed)
     scores: JsonDocument = {"properties": {}, "redshift": {}, "labels": {}}
     guesses = Guesses()
-    magnitudes = store.magnitudes(test.rows)
+    brightness = r_magnitudes(store, test)
     for name in property_names(store, settings.properties):
         known_train = store.target(name, reference.rows)
         known_test = store.target(name, test.rows)
@@ -137,15 +152,25 @@ def score_properties(
                 if name == "redshift":
                     answers = scores["redshift"].setdefault(source, {})
                     answers[probe] = redshift_scores(known_test[judge], found, bootstrap)
-            if name == "redshift" and magnitudes is not None:
-                # r, the band in which spectroscopic targets are chosen.
+            if name == "redshift" and brightness is not None:
                 bins = binned_redshift_scores(
-                    known_test[judge], guesses.predicted[name][source], magnitudes[judge, 1], bootstrap
+                    known_test[judge], guesses.predicted[name][source], brightness[judge], bootstrap
                 )
                 scores["redshift"][source][PROBES[source][0]]["by_magnitude"] = bins
     for name in label_names(store, settings.labels):
         scores["labels"][name] = _label_scores(store, name, reference, test, probes=probes, bootstrap=bootstrap)
     return scores, guesses
+
+
+def r_magnitudes(store: ObjectStore, side: Side) -> Floats | None:
+    """(n,) in r, by which spectroscopic targets are chosen: the catalogue's, else as measured on the cutouts."""
+    magnitudes = store.magnitudes(side.rows)
+    if magnitudes is not None:
+        return magnitudes[:, 1]
+    if "r" not in store.bands or "photometry" not in side.inputs:
+        return None
+    measured: Floats = side.inputs["photometry"][:, store.bands.index("r")]
+    return measured
 
 
 def score_retrieval(test: Side, *, aligned: bool, bootstrap: Bootstrap) -> JsonDocument:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from polycli.astroclip.objects import NULL_SUFFIX, PropertyDescription, SurveyDescription
+from polycli.astroclip.photometry import asinh_magnitudes
 from polycli.astroclip.tables import nearest_names
 from polycli.errors import StoreError, problems_of
 from polycli.requests import Split
@@ -205,16 +206,16 @@ class ObjectStore:
         return codes if rows is None else codes[_numbers(rows)], tuple(str(value) for value in classes)
 
     def magnitudes(self, rows: Rows | None = None) -> NDArray[np.float64] | None:
-        """(n, 3) AB magnitudes in g, r, z from the columns mag_* or flux_* (nanomaggies); None where there are none."""
+        """(n, 3) AB magnitudes in g, r, z from the columns mag_* or flux_* (nanomaggies); None where there are none.
+
+        Fluxes become asinh magnitudes, so that what is fainter than the noise has one too. NaN where a value is absent.
+        """
         by_name = {name.lower(): name for name in self._properties}
         if all(f"mag_{band}" in by_name for band in "grz"):
             return np.stack([self.target(by_name[f"mag_{band}"], rows) for band in "grz"], axis=1)
         if not all(f"flux_{band}" in by_name for band in "grz"):
             return None
-        flux = np.stack([self.target(by_name[f"flux_{band}"], rows) for band in "grz"], axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            magnitudes = 22.5 - 2.5 * np.log10(flux)
-        return np.where(flux > 0, magnitudes, np.nan)
+        return asinh_magnitudes(np.stack([self.target(by_name[f"flux_{band}"], rows) for band in "grz"], axis=1))
 
     def table(self, rows: Rows | None = None) -> pa.Table:
         """All columns as Arrow: ids exactly, gaps as nulls."""

@@ -76,8 +76,8 @@ def test_the_encoders_that_a_run_began_from_are_found_by_its_recipe(tmp_path, ti
     recipe = {"init": {"image": str(image_model), "spectrum": str(tmp_path / "gone")}}
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
     subject = dataclasses.replace(load_subject(tiny_model, quiet=True), run=tmp_path)
-    found = evaluation.unaligned_models(subject, EvalSettings(family="astroclip", verb="eval"))
-    assert {name: path for name, (path, _) in found.items()} == {"image": image_model}
+    found = evaluation.unaligned_encoders(subject, EvalSettings(family="astroclip", verb="eval"))
+    assert {name: earlier.model_file for name, earlier in found.items()} == {"image": image_model}
     assert "gone: the run began from this spectrum encoder, which is not there" in capsys.readouterr().err
 
 
@@ -95,6 +95,70 @@ def test_the_answers_of_a_finetuned_head_are_scored_on_the_test_objects(tmp_path
     assert found["redshift"]["bias"] == pytest.approx(((low - truth) / (1 + truth)).mean(), rel=1e-5)
     # The head knows none of the store's classes.
     assert found["labels"]["morphology"]["accuracy"] == 0
+
+
+def test_an_aligned_model_shows_what_its_spectrum_encoder_made_of_hidden_stretches(
+    tmp_path, tiny_model, spectrum_model, mock_store
+):
+    before = f"unaligned.spectrum={spectrum_model}"
+    beside = evaluate(tiny_model, mock_store, tmp_path / "beside", before)["datasets"]["mock"]["reconstruction"]
+    alone = evaluate(spectrum_model, mock_store, tmp_path / "alone", "report=false")["datasets"]["mock"]
+    assert beside == {**alone["reconstruction"], "by": "the encoder before alignment"}
+    assert (tmp_path / "beside" / "figures" / "mock.reconstructions.png").is_file()
+    assert "what the encoder before alignment makes of" in (tmp_path / "beside" / "report.html").read_text()
+
+
+def test_redshifts_are_scored_by_magnitude_in_scores_and_report(tmp_path, head_model, mock_store):
+    scores = evaluate(head_model, mock_store, tmp_path / "out")["datasets"]["mock"]
+    store = open_objects(mock_store)
+    magnitude = np.sort(store.target("mag_r", store.rows("test")))
+    for answer in (scores["head"]["redshift"], scores["redshift"]["image"]["knn"]):
+        bins = answer["by_magnitude"]
+        assert sum(part["objects"] for part in bins) == len(magnitude)
+        assert bins[0]["magnitude"][0] == pytest.approx(magnitude[0])
+        assert bins[-1]["magnitude"][1] == pytest.approx(magnitude[-1])
+    report = (tmp_path / "out" / "report.html").read_text()
+    table = re.search(r"mock: redshift by magnitude.*?</table>", report, re.DOTALL)[0]
+    assert f"{magnitude[0]:.2f} to " in table
+    assert "the model&#x27;s own head" in table
+
+
+def _survey(path, prepare, flux, *, images):
+    """Twenty-four objects with fluxes in g, r, z as columns."""
+    generator = np.random.default_rng(0)
+    arrays = {f"flux_{band}": flux[:, place] for place, band in enumerate("grz")}
+    arrays |= {"redshift": generator.uniform(0, 0.5, 24), "wavelength": 3600 + 0.8 * np.arange(7781)}
+    arrays["spectrum"] = generator.standard_normal((24, 7781)).astype(np.float32)
+    if images:
+        arrays["image"] = generator.standard_normal((24, 3, 48, 48)).astype(np.float32)
+    np.savez(path.with_suffix(".npz"), **arrays)
+    prepare("arrays", path, "split.test=0.3", inputs=[path.with_suffix(".npz")])
+    return path
+
+
+def test_photometry_is_of_one_kind_for_what_probes_learn_from_and_what_they_are_asked(
+    tmp_path, prepare, tiny_model, capsys
+):
+    flux = np.random.default_rng(1).uniform(1, 5, (24, 3))
+    whole = _survey(tmp_path / "whole.zarr", prepare, flux, images=False)
+    train = open_objects(whole).rows("train")
+    faint, lacking = flux.copy(), flux.copy()
+    faint[train[0], 0], lacking[train, 0] = -0.1, np.nan
+
+    def scores(name, flux, *, images):
+        store = _survey(tmp_path / f"{name}.zarr", prepare, flux, images=images)
+        found = evaluate(tiny_model, store, tmp_path / name, "report=false", "properties=[redshift]")["datasets"][name]
+        return found["properties"]["redshift"]
+
+    # A flux below the noise has a magnitude; one that is absent has none, and the catalogue is used for nobody.
+    assert "photometry" in scores("faint", faint, images=False)
+    assert "photometry" not in scores("lacking", lacking, images=False)
+    assert f"{len(train)} of " in (said := capsys.readouterr().err)
+    assert "objects lack a magnitude: photometry is left out" in said
+    measured = scores("measured", lacking, images=True)["photometry"]
+    assert "objects lack a magnitude: photometry is measured on the cutouts" in capsys.readouterr().err
+    none = scores("none", np.full_like(flux, np.nan), images=True)["photometry"]
+    assert measured == none
 
 
 def test_a_spectrum_encoder_is_asked_for_what_was_hidden_through_the_command_line(
@@ -137,11 +201,13 @@ def test_objects_that_were_trained_on_are_refused(tmp_path, make_model, mock_sto
     assert allowed["overlap"] == {"checked": True, "objects": 1, "allowed": True}
 
 
-def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, tiny_model, mock_store):
+def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, tiny_model, spectrum_model, mock_store):
     with pytest.raises(StoreError, match="has no property 'logn'"):
         evaluate(tiny_model, mock_store, tmp_path / "out", "properties=[logn]")
     with pytest.raises(StoreError, match="column morphology is text"):
         evaluate(tiny_model, mock_store, tmp_path / "out", "properties=[morphology]")
     with pytest.raises(CheckpointError):
         evaluate(tmp_path / "none", mock_store, tmp_path / "out")
+    with pytest.raises(CheckpointError, match=r"unaligned\.image: .* has no image encoder"):
+        evaluate(tiny_model, mock_store, tmp_path / "out", f"unaligned.image={spectrum_model}")
     assert not (tmp_path / "out").exists()
