@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polycli.astroclip.retrieval import unit
 from polycli.astroclip.settings import EmbedSettings
-from polycli.astroclip.store import ObjectStore, open_objects
+from polycli.astroclip.store import ObjectStore, common_columns, open_objects, with_columns
 from polycli.astroclip.subject import Subject, load_subject
 from polycli.astroclip.vectors import Encoder, Modality, common_modalities
 from polycli.console import counted, progress, result, say
@@ -23,6 +25,9 @@ from polycli.recipes import default_recipe
 from polycli.requests import EmbedRequest, JsonDocument
 from polycli.store.embeddings import EmbeddingsHeader, PartWriter, partial_folder, publish, refuse_target
 from polycli.store.reader import find_stores
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SUFFIX = "_embedding"
 
@@ -38,6 +43,7 @@ def run(request: EmbedRequest) -> JsonDocument | None:
     subject = load_subject(request.checkpoint)
     stores = [open_objects(path, verify="auto") for path in find_stores(expand_paths(request.data), family="astroclip")]
     kinds = wanted_vectors(subject, stores, settings)
+    schema = common_columns(stores)
     world = join_process_group() if int(environment(os.environ)["WORLD_SIZE"]) > 1 else World()
     rows = [_rows(store, request) for store in stores]
     header = EmbeddingsHeader(
@@ -51,11 +57,15 @@ def run(request: EmbedRequest) -> JsonDocument | None:
         options={"normalise": settings.normalise, "precision": settings.precision, "split": request.split},
     )
     partial = Path(on_rank_zero(world, lambda: str(partial_folder(request.output))))
-    with PartWriter(partial, world.rank) as writer:
-        for store, numbers in zip(stores, rows, strict=True):
-            mine = np.array_split(numbers, world.size)[world.rank]
-            write_store(subject, store, mine, kinds=kinds, settings=settings, writer=writer)
-    wait_for_all(world)
+    try:
+        with PartWriter(partial, world.rank) as writer:
+            for store, numbers in zip(stores, rows, strict=True):
+                mine = np.array_split(numbers, world.size)[world.rank]
+                write_store(subject, store, mine, kinds=kinds, schema=schema, settings=settings, writer=writer)
+        wait_for_all(world)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     count = on_rank_zero(world, lambda: publish(partial, request.output, header))
     if world.rank > 0:
         return None
@@ -101,10 +111,11 @@ def write_store(
     rows: NDArray[np.int64],
     *,
     kinds: Sequence[str],
+    schema: pa.Schema,
     settings: EmbedSettings,
     writer: PartWriter,
 ) -> None:
-    """Embed some rows of a store, in parts that fit into memory, in order."""
+    """Embed some rows of a store, in parts that fit into memory, in order; `schema` has the columns of all stores."""
     encoder = Encoder(subject.model, store, precision=settings.precision, batch_size=settings.batch_size)
     modalities: tuple[Modality, ...] = ("image", "spectrum")
     needed = [name for name in modalities if name in kinds or "fused" in kinds]
@@ -119,7 +130,7 @@ def write_store(
             if "fused" in kinds:
                 made["fused"] = (unit(made["image"]) + unit(made["spectrum"])) / np.float32(2)
             vectors = {kind: unit(made[kind]) if settings.normalise else made[kind] for kind in kinds}
-            columns = store.table(part)
+            columns = with_columns(store.table(part), schema)
             columns = columns.append_column("split", [_splits(store, part)])
             writer.write(
                 columns, {f"{kind}{SUFFIX}": values.astype(settings.dtype) for kind, values in vectors.items()}

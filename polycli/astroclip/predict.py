@@ -15,10 +15,10 @@ from polycli.astroclip.answers import head_answers
 from polycli.astroclip.neighbours import Neighbours
 from polycli.astroclip.retrieval import unit
 from polycli.astroclip.settings import PredictSettings
-from polycli.astroclip.store import ObjectStore, open_objects
+from polycli.astroclip.store import ObjectStore, common_columns, open_objects
 from polycli.astroclip.subject import Subject, load_subject
 from polycli.astroclip.vectors import Encoder, Modality, common_modalities
-from polycli.console import counted, progress, rank, result, say
+from polycli.console import counted, note, progress, rank, result, say
 from polycli.errors import StoreError, UserError
 from polycli.paths import expand_paths, refuse_unwritable, remove, replace
 from polycli.recipes import default_recipe
@@ -44,6 +44,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
     subject = load_subject(request.checkpoint)
     paths = find_stores(expand_paths(request.data), family="astroclip")
     stores = [open_objects(path, verify="auto") for path in paths]
+    common_columns(stores, ["object_id"])
     rows = [_rows(store, request) for store in stores]
     if subject.model.properties is not None:
         tables = [_by_head(subject, store, some, settings) for store, some in zip(stores, rows, strict=True)]
@@ -156,6 +157,7 @@ def _by_neighbours(
 
         labelled = np.concatenate([vectors(store, some) for store, some in zip(references, known, strict=True)])
         asked = [vectors(store, some) for store, some in zip(stores, rows, strict=True)]
+    _note_labelled(references, known, stores, rows)
     tables: list[Columns] = [{} for _ in stores]
     for name, values in targets.items():
         there = np.isfinite(values)
@@ -169,6 +171,22 @@ def _by_neighbours(
             table["similarity"] = answer.similarity
     names = ", ".join(store.name for store in references)
     return tables, f"{settings.neighbours} neighbours by {' and '.join(modalities)} in {names}"
+
+
+def _note_labelled(
+    references: Sequence[ObjectStore],
+    known: Sequence[NDArray[np.int64]],
+    stores: Sequence[ObjectStore],
+    rows: Sequence[NDArray[np.int64]],
+) -> None:
+    """Say where objects are among those that answer: their own values come back, which says nothing of others."""
+    labelled = {name for store, some in zip(references, known, strict=True) for name in store.hashes(some)}
+    themselves = sum(name in labelled for store, some in zip(stores, rows, strict=True) for name in store.hashes(some))
+    if themselves:
+        note(
+            f"{themselves:,} of {sum(map(len, rows)):,} objects are among the labelled ones, and get back what they "
+            "have; --split test leaves them out"
+        )
 
 
 def _references(subject: Subject, settings: PredictSettings) -> list[ObjectStore]:
@@ -219,10 +237,20 @@ def _write_fits(path: Path, table: pa.Table, document: JsonDocument) -> None:
     columns = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         values = column.to_numpy()
-        columns[name] = values.astype(str) if values.dtype == object else values
+        texts = values.astype(str) if values.dtype == object else None
+        for text in (name, *(() if texts is None else texts.tolist())):
+            if not text.isascii():
+                raise UserError(
+                    f"{text!r} of column {name} cannot be written to FITS, which holds ASCII alone",
+                    hint="write .parquet",
+                )
+        columns[name] = values if texts is None else texts
     found = Table(columns)
-    found.meta["CHECKPT"] = Path(document["checkpoint"]).name
-    found.meta["MODEL"] = document["model_hash"]
-    found.meta["VERSION"] = document["version"]
-    found.meta["BY"] = document["by"]
+    for key, value in {
+        "CHECKPT": Path(document["checkpoint"]).name,
+        "MODEL": document["model_hash"],
+        "VERSION": document["version"],
+        "BY": document["by"],
+    }.items():
+        found.meta[key] = value.encode("ascii", "backslashreplace").decode("ascii")
     found.write(path, format="fits", overwrite=True)

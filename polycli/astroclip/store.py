@@ -260,6 +260,41 @@ def open_objects(path: Path, *, verify: Verify = "sizes") -> ObjectStore:
     return ObjectStore(open_store(Path(path), family="astroclip", verify=verify))
 
 
+def common_columns(stores: Sequence[ObjectStore], names: Sequence[str] | None = None) -> pa.Schema:
+    """The columns of all stores' tables together, for one table of them all; those of `names`, where it is given.
+
+    Raises:
+        StoreError: a column, such as the id, is text in one store and numbers in another, or integers and floats.
+    """
+    import pyarrow as pa
+
+    fields: dict[str, pa.Field] = {}
+    for store in stores:
+        for field in store.table([]).schema:
+            before = fields.get(field.name)
+            if before is None or (pa.types.is_floating(before.type) and pa.types.is_floating(field.type)):
+                wider = before is None or field.type.bit_width > before.type.bit_width
+                fields[field.name] = field if wider else before
+            elif before.type != field.type and (names is None or field.name in names):
+                raise StoreError(
+                    f"{store.path}: column {field.name} is {field.type}, and {before.type} in {stores[0].path} or "
+                    "others: they make no table together",
+                    hint="take the stores one by one",
+                )
+    return pa.schema([field for field in fields.values() if names is None or field.name in names])
+
+
+def with_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with all columns of the schema, nulls where it has none."""
+    import pyarrow as pa
+
+    found = {
+        field.name: table[field.name] if field.name in table.column_names else pa.nulls(len(table), field.type)
+        for field in schema
+    }
+    return pa.table(found).cast(schema)
+
+
 def _numbers(rows: Rows) -> list[int]:
     numbers: list[int] = np.asarray(rows, np.int64).tolist()
     return numbers

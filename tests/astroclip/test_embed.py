@@ -61,6 +61,53 @@ def test_two_processes_write_every_object_once_through_the_command_line(tmp_path
     )
 
 
+def test_stores_of_different_columns_make_one_table_with_gaps(tmp_path, prepare, tiny_model, mock_store):
+    generator = np.random.default_rng(0)
+    ids = 39633297352951412 + np.arange(5)
+
+    def other(name, **changes):
+        arrays = {
+            "image": generator.standard_normal((5, 3, 48, 48)).astype(np.float32),
+            "spectrum": generator.standard_normal((5, 7781)).astype(np.float32),
+            "wavelength": 3600 + 0.8 * np.arange(7781),
+            "object_id": ids,
+            "brick": ids + 7,
+            "snr": np.arange(5.0),
+            **changes,
+        }
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+        prepare("arrays", tmp_path / f"{name}.zarr", inputs=[tmp_path / f"{name}.npz"])
+        return tmp_path / f"{name}.zarr"
+
+    data = (mock_store, other("more"))
+    embed.run(EmbedRequest(checkpoint=tiny_model, data=data, output=tmp_path / "e.parquet"))
+    table = parquet.read_table(tmp_path / "e.parquet")
+    count = len(open_objects(mock_store))
+    assert table["object_id"].to_pylist() == [*open_objects(mock_store).ids().tolist(), *ids.tolist()]
+    assert table["brick"].to_pylist() == [None] * count + (ids + 7).tolist()
+    assert table["logm"].null_count == 5
+    assert table["snr"].to_pylist()[count:] == [0, 1, 2, 3, 4]
+
+    before = set(tmp_path.iterdir())
+    for name, changes in (("text", {"object_id": ids.astype(str)}), ("whole", {"snr": ids})):
+        column = next(iter(changes))
+        data = (mock_store, other(name, **changes))
+        with pytest.raises(StoreError, match=f"column {column} is .* they make no table together"):
+            embed.run(EmbedRequest(checkpoint=tiny_model, data=data, output=tmp_path / "refused"))
+        before |= {tmp_path / f"{name}.npz", tmp_path / f"{name}.zarr"}
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_an_embedding_that_fails_leaves_nothing_behind(tmp_path, tiny_model, mock_store, monkeypatch):
+    def failing(*_, **__):
+        raise StoreError("a chunk is damaged")
+
+    monkeypatch.setattr(embed, "write_store", failing)
+    with pytest.raises(StoreError, match="a chunk is damaged"):
+        embed.run(request(tiny_model, mock_store, tmp_path / "e"))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_unit_vectors_on_request(tmp_path, tiny_model, mock_store):
     embed.run(request(tiny_model, mock_store, tmp_path / "e.parquet", "normalise=true", "vectors=[image]", limit=3))
     table = parquet.read_table(tmp_path / "e.parquet")

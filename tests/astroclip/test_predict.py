@@ -11,6 +11,7 @@ from astropy.table import Table
 from polycli.__main__ import run as command_line
 from polycli.astroclip import load_model, open_objects, predict
 from polycli.astroclip.rgb import model_input
+from polycli.astroclip.sections import PropertySection
 from polycli.errors import StoreError, UserError
 from polycli.requests import PredictRequest
 
@@ -19,7 +20,7 @@ def request(model, store, output, *overrides, **options):
     return PredictRequest(checkpoint=model, data=(store,), output=output, overrides=overrides, **options)
 
 
-def test_an_object_that_is_its_own_nearest_neighbour_gets_its_own_redshift(tmp_path, tiny_model, mock_store):
+def test_an_object_that_is_its_own_nearest_neighbour_gets_its_own_redshift(tmp_path, tiny_model, mock_store, capsys):
     reference = f"reference=[{mock_store}]"
     document = predict.run(request(tiny_model, mock_store, tmp_path / "p.parquet", reference, split="train"))
     table = parquet.read_table(tmp_path / "p.parquet")
@@ -31,6 +32,9 @@ def test_an_object_that_is_its_own_nearest_neighbour_gets_its_own_redshift(tmp_p
     low, middle, high = (table[f"redshift_q{name}"].to_numpy() for name in (16, 50, 84))
     assert (low <= middle).all()
     assert (middle <= high).all()
+    assert f"{len(rows)} of {len(rows)} objects are among the labelled ones" in capsys.readouterr().err
+    predict.run(request(tiny_model, mock_store, tmp_path / "test.parquet", reference, split="test"))
+    assert "among the labelled ones" not in capsys.readouterr().err
 
 
 def document_columns(document):
@@ -67,6 +71,26 @@ def test_a_finetuned_model_predicts_by_its_head_with_its_quantiles_and_classes(t
     np.testing.assert_allclose(table["morphology_p_long"].to_numpy(), expected["morphology"][:, 1].numpy(), rtol=1e-4)
     names = np.array(["round", "long"])[expected["morphology"].argmax(dim=1).numpy()]
     assert table["morphology"].to_pylist() == names.tolist()
+
+
+def test_what_is_not_ascii_is_refused_for_fits_by_name_and_written_to_parquet(tmp_path, make_model, mock_store):
+    section = PropertySection(modalities=("image",), classification={"morphology": ("spiral", "elliptique ou \u00e9")})
+    model = make_model("accents", properties=section)
+    with pytest.raises(UserError, match="column morphology_p_elliptique ou \u00e9 cannot be written to FITS"):
+        predict.run(request(model, mock_store, tmp_path / "p.fits"))
+    assert list(tmp_path.iterdir()) == []
+    predict.run(request(model, mock_store, tmp_path / "p.parquet"))
+    assert "morphology_p_elliptique ou \u00e9" in parquet.read_schema(tmp_path / "p.parquet").names
+
+
+def test_stores_with_ids_of_text_and_of_numbers_make_no_catalogue(tmp_path, prepare, head_model, mock_store):
+    images = np.random.default_rng(0).standard_normal((5, 3, 48, 48)).astype(np.float32)
+    np.savez(tmp_path / "a.npz", image=images, object_id=[f"id {row}" for row in range(5)])
+    prepare("arrays", tmp_path / "a.zarr", inputs=[tmp_path / "a.npz"])
+    data = (mock_store, tmp_path / "a.zarr")
+    with pytest.raises(StoreError, match="column object_id is string, and int64 in"):
+        predict.run(PredictRequest(checkpoint=head_model, data=data, output=tmp_path / "p.parquet"))
+    assert not (tmp_path / "p.parquet").exists()
 
 
 def test_what_does_not_fit_is_refused_and_nothing_is_written(tmp_path, tiny_model, image_model, mock_store):
