@@ -176,6 +176,13 @@ def judge(subject: Subject, subset: Subset, settings: EvalSettings) -> JsonDocum
     store = subset.store
     scored = _questions(asked, subset, subset.rows)
     learned = _questions(asked, subset, store.rows("train")[: settings.baseline_rows])
+    learned = [question for question in learned if asked.learned(question.known)]
+    if asked.head.kind == "regression":
+        # A class that never trained can be answered wrongly; text in place of a number cannot be answered at all.
+        count = len(scored)
+        scored = [question for question in scored if asked.learned(question.known)]
+        if len(scored) < count:
+            warn(f"{store.name}: {asked.head.target} is no number in {count - len(scored)} records, which are left out")
     if not scored or not learned:
         raise StoreError(f"{store.path}: no record has a value at {asked.head.target}, which the model answers for")
     columns = None

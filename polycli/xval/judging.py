@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from polycli.xval.filling import Filler
 from polycli.xval.heads import HeadDescription, RecordModel
 from polycli.xval.keypaths import TOP, child_path
-from polycli.xval.labels import take
+from polycli.xval.labels import is_class, is_measured, take
 from polycli.xval.reading import encode
 from polycli.xval.values import Record, Value
 from polycli.xval.vectors import vectors_of
@@ -46,6 +46,10 @@ class Judge:
         rest, known = take(record.value, self.head.target)
         plain = isinstance(known, bool | int | float | str)
         return Question(Record(record.id, rest, record.group), known if plain else None)
+
+    def learned(self, value: Value) -> bool:
+        """Whether it is a value that the model could have learned from: a number, or a class that it knows."""
+        return is_measured(value) if self.head.kind == "regression" else is_class(value, self.head.classes)
 
     def outputs(self, questions: Sequence[Question]) -> Floats:
         """(records, outputs): values in their own units, or probabilities of the classes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -53,6 +54,15 @@ class LabelledPool:
 
     def __len__(self) -> int:
         return len(self.row_of)
+
+    def leave_out(self, wrong: Sequence[bool]) -> None:
+        """Forget some records."""
+        kept = ~np.array(wrong, dtype=np.bool_)
+        self.values = [value for value, good in zip(self.values, kept, strict=True) if good]
+        self.store_of, self.row_of = self.store_of[kept], self.row_of[kept]
+        self.lengths, self.number_lengths = self.lengths[kept], self.number_lengths[kept]
+        if self.records is not None:
+            self.records = self.records.select(kept)
 
     def read(self, numbers: Rows) -> Records:
         """Records by their numbers in the pool, in that order."""
@@ -129,8 +139,7 @@ def describe_head(pool: LabelledPool, kind: str, target: str) -> HeadDescription
     if pool.missing:
         warn(f"{where}: {pool.missing} training records have no value at {target!r}; they are left out")
     if kind == "regression":
-        if wrong := next((value for value in pool.values if not _is_number(value)), None):
-            raise StoreError(f"{where}: {target!r} is {wrong!r} in a record, a number was expected for regression")
+        refuse_text(pool, target)
         values = np.array(pool.values, dtype=np.float64)
         return HeadDescription("regression", target, (), float(values.mean()), float(values.std()) or 1.0)
     found = {_class_of(value, where, target) for value in pool.values}
@@ -145,17 +154,36 @@ def describe_head(pool: LabelledPool, kind: str, target: str) -> HeadDescription
     return HeadDescription("classification", target, tuple(classes))
 
 
-def labels_of(pool: LabelledPool, head: HeadDescription) -> NDArray[np.float64]:
-    """Class numbers, or scaled values; NaN, and so refused by the loss, never occurs.
+def refuse_text(pool: LabelledPool, target: str) -> None:
+    """Return if all values are numbers.
 
     Raises:
-        StoreError: a class that did not train.
+        StoreError: one is text, true or false, a list, or beyond float64.
+    """
+    for value in pool.values:
+        if not is_measured(value):
+            where = ", ".join(store.name for store in pool.stores)
+            raise StoreError(f"{where}: {target!r} is {value!r} in a record, a number was expected for regression")
+
+
+def labels_of(pool: LabelledPool, head: HeadDescription) -> NDArray[np.float64]:
+    """Class numbers, or scaled values. Records of classes that did not train are left out of the pool, with a warning.
+
+    Raises:
+        StoreError: a value is no number, and a number is asked for.
     """
     if head.kind == "regression":
+        refuse_text(pool, head.target)
         return (np.array(pool.values, dtype=np.float64) - head.shift) / head.scale
+    unknown = [not is_class(value, head.classes) for value in pool.values]
+    if any(unknown):
+        example = pool.values[unknown.index(True)]
+        warn(
+            f"{head.target!r} is {example!r} in a validation record, and in no training record: {sum(unknown)} such "
+            "records do not validate"
+        )
+        pool.leave_out(unknown)
     places = {value: place for place, value in enumerate(head.classes)}
-    if unknown := [value for value in pool.values if value not in places]:
-        raise StoreError(f"{head.target!r} is {unknown[0]!r} in a validation record, and in no training record")
     return np.array([places[value] for value in pool.values], dtype=np.float64)
 
 
@@ -176,8 +204,19 @@ def _class_of(value: Any, where: str, target: str) -> str | int | bool:  # noqa:
     raise StoreError(f"{where}: {target!r} is {value!r} in a record, a text, an integer or true or false was expected")
 
 
-def _is_number(value: Any) -> bool:  # noqa: ANN401
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def is_measured(value: Any) -> bool:  # noqa: ANN401  # whatever JSON has
+    """Whether it is a number that float64 holds."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False
+
+
+def is_class(value: Any, classes: Sequence[Any]) -> bool:  # noqa: ANN401  # whatever JSON has
+    """Whether it is one of the classes."""
+    return isinstance(value, str | int | float) and value in classes
 
 
 def _with_paths(records: Records, paths: tuple[str, ...]) -> Records:

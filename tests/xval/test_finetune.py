@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +16,14 @@ from polycli.checkpoints.resolve import resolve_checkpoint
 from polycli.errors import CheckpointError, RecipeError, StoreError, UserError
 from polycli.requests import TrainRequest
 from polycli.xval import finetune, load_model, pretrain
+from polycli.xval.data import open_pool
 from polycli.xval.encodings import token_names
 from polycli.xval.finetune import extended, extended_tensors, load_start
+from polycli.xval.labels import LabelledPool, describe_head, labels_of
 from polycli.xval.recipe import FinetuneRecipe
+from polycli.xval.sections import DataSection, ModelSection
 from polycli.xval.store import open_records
+from polycli.xval.tokenization import tokenization_for
 from polycli.xval.weights import record_model_from
 
 RECIPE = FinetuneRecipe(
@@ -236,6 +241,40 @@ def test_targets_that_cannot_be_are_refused(base, stars, finetune_recipe, tmp_pa
     with pytest.raises(error, match=reason):
         tune(finetune_recipe, base["xval"], stars, tmp_path / "run", *overrides)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("odd", ["", False, "n/a", [], 10**400])
+def test_a_value_that_is_no_number_is_named(base, records_store, finetune_recipe, tmp_path, odd):
+    values = [{"m": float(place), "age": odd if place % 2 else 1.5 * place} for place in range(60)]
+    store = records_store(values, "odd")
+    with pytest.raises(StoreError, match=re.escape(f"'age' is {odd!r} in a record, a number was expected")):
+        tune(finetune_recipe, base["xval"], store, tmp_path / "run", "head.kind=regression", "head.target=age")
+
+
+def labelled(store, target, split):
+    records = open_records(store)
+    tokenization = tokenization_for(ModelSection(embed_dim=24, num_heads=2), None, [records])
+    return LabelledPool(open_pool([records], split, tokenization, DataSection()), target)
+
+
+def test_a_class_that_only_validates_is_left_out_and_said(stars, capsys):
+    head = describe_head(labelled(stars, "kind", "train"), "classification", "kind")
+    pool = labelled(stars, "kind", "validation")
+    kept = [int(row) for row in pool.row_of[1:]]
+    expected = [head.classes.index(value) for value in pool.values[1:]]
+    pool.values[0] = "comet"
+    assert labels_of(pool, head).tolist() == expected
+    assert (pool.row_of.tolist(), len(pool.values), len(pool)) == (kept, len(kept), len(kept))
+    assert pool.read(np.arange(len(kept))).token_lengths.tolist() == pool.lengths.tolist()
+    assert "'kind' is 'comet' in a validation record" in capsys.readouterr().err
+
+
+def test_text_among_the_numbers_that_validate_is_refused(stars):
+    head = describe_head(labelled(stars, "age", "train"), "regression", "age")
+    pool = labelled(stars, "age", "validation")
+    pool.values[0] = "old"
+    with pytest.raises(StoreError, match="'age' is 'old' in a record, a number was expected"):
+        labels_of(pool, head)
 
 
 def test_a_plan_writes_nothing(base, stars, finetune_recipe, tmp_path):

@@ -12,6 +12,7 @@ from polycli.report.bootstrap import Bootstrap
 from polycli.requests import EvalRequest, PredictRequest
 from polycli.xval import eval as evaluation
 from polycli.xval import predict
+from polycli.xval.from_tokens import decode_records
 from polycli.xval.head_scores import columns_of, head_scores
 from polycli.xval.heads import HeadDescription, RecordModel
 from polycli.xval.sections import ModelSection
@@ -141,6 +142,34 @@ def test_a_class_that_never_trained_is_always_wrong():
     assert found["measures"]["accuracy"]["model"] == pytest.approx(2 / 3)
     assert found["measures"]["accuracy"]["baseline"] == pytest.approx(1 / 3)
     assert found["better_baselines"] == []
+
+
+def test_data_with_classes_that_the_model_does_not_know_are_scored(tmp_path, model, records_store):
+    model(HeadDescription("classification", "kind", ("dwarf", "giant")))
+    kinds = ("dwarf", "giant", "comet")
+    values = [{"mass": 0.5 + place, "kind": kinds[place % 3], "radius": 1.0} for place in range(90)]
+    store = records_store(values, "stars")
+    found = evaluate(tmp_path, store)
+    records = open_records(store)
+    assert found["records"] == len(records.rows("test"))
+    # Learners and the commonest class know no more than the model does: comets are always wrong.
+    values = decode_records(records.read(records.rows("test")), records.vocabulary)
+    comets = np.mean([value["kind"] == "comet" for value in values])
+    accuracy = found["measures"]["accuracy"]
+    assert all(accuracy[method] <= 1 - comets for method in ("model", "baseline", "k-NN", "gradient boosting"))
+
+
+def test_text_where_a_number_is_asked_for_is_left_out_and_said(tmp_path, model, records_store, capsys):
+    model(HeadDescription("regression", "radius", (), 2.5, 1.0))
+    values = [{"mass": 0.5 + place, "radius": "unknown" if place % 2 else 1.0 + place} for place in range(90)]
+    store = records_store(values, "stars")
+    records = open_records(store)
+    found = evaluate(tmp_path, store)
+    tested = decode_records(records.read(records.rows("test")), records.vocabulary)
+    texts = sum(value["radius"] == "unknown" for value in tested)
+    assert 0 < texts < len(tested)
+    assert found["records"] == len(tested) - texts
+    assert f"radius is no number in {texts} records" in capsys.readouterr().err
 
 
 def test_columns_are_the_numbers_that_both_have():
