@@ -22,6 +22,8 @@ _CHUNKED = re.compile(r"^(.*\bblocks)\.\d+\.(\d+)\.(.*)$")
 _WRAPPED = "_fsdp_wrapped_module."
 #: Published numbers of heads, which tensors do not tell; ViTs of all sizes have 64 numbers per head.
 PUBLISHED_SPECTRUM_HEADS, PUBLISHED_HEAD_HEADS, VIT_HEAD_WIDTH = 6, 4, 64
+#: Pixels to which Stein et al. and AstroCLIP's workshop version crop cutouts for the ResNet-50.
+PUBLISHED_RESNET_SIZE = 96
 
 
 def our_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -72,7 +74,7 @@ def _flat(name: str, names: Mapping[str, Tensor]) -> str:
 
 def _image_section(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     if IMAGE + RESNET_LANDMARK in tensors:
-        return {"name": "resnet50"}
+        return {"name": "resnet50", "size": PUBLISHED_RESNET_SIZE}
     width, _, patch_size, _ = tensors[IMAGE + VIT_LANDMARK].shape
     patches = tensors[IMAGE + "pos_embed"].shape[1] - 1
     return {

@@ -81,6 +81,8 @@ def test_a_moco_of_stein_becomes_its_query_encoder(tmp_path):
 
     image = torch.rand(2, 3, 32, 32)
     assert read.section.heads.image == "mlp"
+    assert read.section.image.size == 96
+    assert load_model(tmp_path / "stein.ckpt", image={"size": 144}).section.image.size == 144
     assert torch.equal(read.embed_image(image), model.embed_image(image))
     assert read.image_features(image).shape == (2, 2048)
 
