@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -13,7 +13,7 @@ from typing import Any, Protocol, TextIO
 from polycli.errors import UserError
 from polycli.paths import refuse_unwritable
 from polycli.requests import JsonDocument
-from polycli.xval.keypaths import TOP, KeyPatterns, child_path, pattern_of
+from polycli.xval.keypaths import TOP, KeyPatterns, child_path, pattern_of, printable
 from polycli.xval.values import FreeText, NumberLiteral, Value
 
 SUFFIXES = (".jsonl", ".json", ".csv")
@@ -123,10 +123,32 @@ def refuse_target(target: Path, *, overwrite: bool) -> None:
     refuse_unwritable(target.parent, what="records")
 
 
-def writer_for(suffix: str, file: TextIO, units: Mapping[str, str]) -> FilledWriter:
+@dataclass(frozen=True)
+class Extras:
+    """What stands in a table beside the value of a column that can be filled in."""
+
+    patterns: KeyPatterns
+    #: Ends of the names of the columns, such as `mass_low`.
+    sides: tuple[str, ...]
+
+    @classmethod
+    def of(cls, patterns: KeyPatterns, *, interval: bool, probability: bool) -> Extras:
+        """For a model that gives intervals, probabilities, or neither."""
+        return cls(patterns, ("low", "high") * interval + ("probability",) * probability)
+
+    def cells(self, item: Filled | None) -> list[str]:
+        """Of one column in one row."""
+        found: dict[str, float | None] = {}
+        if item is not None:
+            low, high = item.interval or (None, None)
+            found = {"low": low, "high": high, "probability": item.probability}
+        return [_cell(found.get(side)) for side in self.sides]
+
+
+def writer_for(suffix: str, file: TextIO, units: Mapping[str, str], extras: Extras) -> FilledWriter:
     """What writes the format that a suffix names."""
     if suffix == ".csv":
-        return CsvWriter(file, units)
+        return CsvWriter(file, units, extras)
     return JsonWriter(file, lines=suffix == ".jsonl")
 
 
@@ -144,6 +166,9 @@ class JsonWriter:
         else:
             document = {"id": record.id, "record": record.value, FILLED_KEY: filled}
         text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+        if printable(text) != text:
+            # Half a character, which JSON can write as an escape alone.
+            text = json.dumps(document, allow_nan=False)
         before = "" if self._lines else ",\n" if self._count else "[\n"
         self._file.write(f"{before}{text}{chr(10) if self._lines else ''}")
         self._count += 1
@@ -157,14 +182,16 @@ class JsonWriter:
 class CsvWriter:
     """One row for each record, which must be flat; units in the header, as they came.
 
-    Behind the columns of the first record stand those of intervals, `x_low` and `x_high`, and `_filled`, which names
-    the columns that were filled in. All records must have the columns of the first.
+    Behind the columns of the first record stand those of intervals, `x_low` and `x_high`, or of the probability of a
+    class, for columns that can be filled in, and `_filled`, which names those that were. All records must have the
+    columns of the first.
     """
 
-    def __init__(self, file: TextIO, units: Mapping[str, str]) -> None:
+    def __init__(self, file: TextIO, units: Mapping[str, str], extras: Extras) -> None:
         self._writer = csv.writer(file, lineterminator="\n")
-        self._units = units
+        self._units, self._extras = units, extras
         self._columns: list[str] | None = None
+        #: Key paths of the columns that can be filled in.
         self._paths: list[str] = []
 
     def write(self, record: FilledRecord) -> None:
@@ -185,28 +212,40 @@ class CsvWriter:
                 f"{record.id}: its keys are not those of the first record, {', '.join(strange[:3])} differ",
                 hint="--output FILE.jsonl",
             )
-        bounds = {item.key_path: item.interval or ("", "") for item in record.filled}
+        filled = {item.key_path: item for item in record.filled}
         cells = [_cell(item) for item in value.values()]
         for path in self._paths:
-            cells += [*map(_cell, bounds.get(path, ("", "")))]
-        self._writer.writerow([record.id, *cells, ";".join(bounds)])
+            cells += self._extras.cells(filled.get(path))
+        self._writer.writerow([printable(record.id), *cells, ";".join(filled)])
 
     def close(self) -> None:
         """Nothing is left to write."""
 
     def _begin(self, columns: list[str]) -> None:
         self._columns = columns
-        self._paths = [child_path(TOP, column) for column in columns]
-        units = [unit_of(path, self._units) for path in self._paths]
+        paths = {column: child_path(TOP, column) for column in columns}
+        units = [unit_of(path, self._units) for path in paths.values()]
         named = [column if unit is None else f"{column} ({unit})" for column, unit in zip(columns, units, strict=True)]
-        bounds = [f"{column}_{side}" for column in columns for side in ("low", "high")]
-        self._writer.writerow(["_record", *named, *bounds, "_filled"])
+        fillable = [column for column, path in paths.items() if self._extras.patterns.match(path)]
+        self._paths = [paths[column] for column in fillable]
+        named = [printable(name) for name in named]
+        # A file that was filled in before has columns of the names that are added here.
+        header = [_unused("_record", named), *named]
+        for name in (*(f"{column}_{side}" for column in fillable for side in self._extras.sides), "_filled"):
+            header.append(_unused(printable(name), header))
+        self._writer.writerow(header)
+
+
+def _unused(name: str, used: Collection[str]) -> str:
+    while name in used:
+        name = f"_{name}"
+    return name
 
 
 def _cell(value: Any) -> str:  # noqa: ANN401  # A plain JSON value.
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value)
+    return printable(value) if isinstance(value, str) else json.dumps(value)
 
 
 def _escaped(key: str) -> str:

@@ -17,7 +17,7 @@ from polycli.errors import SourceError
 from polycli.paths import expand_paths, remove
 from polycli.recipes import default_recipe
 from polycli.requests import JsonDocument, PredictRequest
-from polycli.xval.filled import Answer, FilledRecord, fill_in, refuse_target, writer_for
+from polycli.xval.filled import Answer, Extras, FilledRecord, fill_in, refuse_target, writer_for
 from polycli.xval.filling import Answers, Filler
 from polycli.xval.judging import Judge
 from polycli.xval.keypaths import KeyPatterns, refuse_unknown
@@ -70,7 +70,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
     unfinished = request.output.with_name(f".{request.output.name}.partial-{os.getpid()}")
     try:
         with unfinished.open("w", encoding="utf-8", newline="") as file, counting(data.count, "filling in") as advance:
-            writer = writer_for(request.output.suffix, file, units)
+            writer = writer_for(request.output.suffix, file, units, _extras(subject, blanks))
             for batch in data.batches:
                 for done in _judged(judge, batch, units) if judge else _answered(filler, batch, blanks, units):
                     writer.write(done)
@@ -135,6 +135,14 @@ def _judged(judge: Judge, batch: Sequence[Record], units: Mapping[str, str]) -> 
         )
 
 
+def _extras(subject: Subject, blanks: Blanks) -> Extras:
+    """What a table says beside the values that are filled in."""
+    if subject.judge is None:
+        return Extras.of(blanks.matches, interval=interval_level(subject) is not None, probability=False)
+    head = subject.judge.head
+    return Extras.of(KeyPatterns([head.target]), interval=False, probability=head.kind == "classification")
+
+
 def interval_level(subject: Subject) -> float | None:
     """What share of true values the intervals are to hold."""
     levels = subject.model.section.quantiles
@@ -175,5 +183,7 @@ def _sequential(filler: Filler, records: Records, missing: NDArray[np.bool_]) ->
 
 def _answer(answers: Answers, number: int) -> Answer:
     quantiles = answers.quantiles[number]
-    interval = (float(quantiles[0]), float(quantiles[-1])) if len(quantiles) > 1 else None
+    # Beyond float64 after scaling back: no bound that JSON could write.
+    bounded = len(quantiles) > 1 and np.isfinite(quantiles[[0, -1]]).all()
+    interval = (float(quantiles[0]), float(quantiles[-1])) if bounded else None
     return Answer(float(answers.values[number]), interval)

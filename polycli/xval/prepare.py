@@ -151,12 +151,14 @@ def _described(plan: Plan, *, new: bool) -> JsonDocument:
         console.say(f"held out of training: {console.counted(count, 'record', 'records')} with {rule}")
     for what, count in coverage["notes"].items():
         console.say(f"{what}: {count}")
-    for path, entry in coverage["keys"].items():
-        if entry["saturated"]:
-            console.warn(
-                f"{path}: {entry['saturated']:.2%} of the numbers are beyond {coverage['saturation_limit']:g} after "
-                f"scaling ({entry['scaler']}), where plain xVal hardly tells numbers apart"
-            )
+    saturated = {path: entry for path, entry in coverage["keys"].items() if entry["saturated"]}
+    for path, entry in saturated.items():
+        console.warn(
+            f"{path}: {entry['saturated']:.2%} of the numbers are beyond {coverage['saturation_limit']:g} after "
+            f"scaling ({entry['scaler']}), where plain xVal hardly tells numbers apart"
+        )
+    if any(entry["scaler"] == "none" for entry in saturated.values()):
+        console.note("--set scaling.default=affine scales numbers; asinh is for those of many decades")
     return {
         "path": str(plan.target),
         "name": manifest.name,

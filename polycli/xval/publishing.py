@@ -91,7 +91,7 @@ def publish(plan: Plan) -> Path:
             raise SourceError("the input holds no records")
         reasons = "; ".join(dict.fromkeys(left.reason for left in rejected[:_SHOWN]))
         raise SourceError(f"there are no records to publish: {len(rejected)} were rejected: {reasons}")
-    names = _names(notes, plan.recipe)
+    names = _names(notes, plan.recipe, plan.opened.options.get("id_key"))
     rows = NamedRows(staged, names)
     marks, groups = _marks(rows, names, plan.recipe), _groups(rows)
     splits, rule = _splits(rows, marks, groups, plan.recipe)
@@ -150,7 +150,7 @@ def summarise(left_out: Sequence[LeftOut]) -> None:
         warn(f"left out {len(members)} records ({kind}): {shown}{more}")
 
 
-def _names(notes: Iterable[JsonDocument], recipe: PrepareRecipe) -> Names:
+def _names(notes: Iterable[JsonDocument], recipe: PrepareRecipe, id_key: str | None) -> Names:
     """All keys and key paths in the order in which blocks met them, after a look at what the recipe says of them."""
     keys: dict[str, None] = {}
     number_paths: dict[str, None] = {}
@@ -161,6 +161,8 @@ def _names(notes: Iterable[JsonDocument], recipe: PrepareRecipe) -> Names:
         all_paths.update(dict.fromkeys(note["all_paths"]))
     refuse_unknown(recipe.text_keys, list(all_paths), where="text_keys")
     refuse_unknown(recipe.vocabulary.spell_keys, list(all_paths), where="vocabulary.spell_keys")
+    # Of the sources that read it; to others the recipe's section means nothing.
+    refuse_unknown([id_key] if id_key else [], list(all_paths), where="json_lines.id_key")
     refuse_unknown([recipe.group_by] if recipe.group_by else [], list(all_paths), where="group_by")
     refuse_unknown(recipe.hold_out, list(number_paths), where="hold_out")
     refuse_unknown(recipe.scaling.keys, list(number_paths), where="scaling.keys")

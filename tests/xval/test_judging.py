@@ -1,5 +1,6 @@
 """Models with a head: their answers in predict, and their scores in eval, beside simple learners."""
 
+import csv
 import json
 
 import numpy as np
@@ -102,6 +103,19 @@ def test_a_class_comes_with_its_probability(tmp_path, model):
     probabilities = by_hand(network, tokenization, {"mass": 1.5, "kind": None, "radius": 3.0}).softmax(dim=0)
     assert line["kind"] == ("dwarf", "giant")[int(probabilities.argmax())]
     assert line["_filled"]["/kind"]["probability"] == pytest.approx(float(probabilities.max()), abs=1e-5)
+
+
+def test_a_table_says_how_likely_a_class_is(tmp_path, model):
+    network, tokenization = model(HeadDescription("classification", "kind", ("dwarf", "giant")))
+    (tmp_path / "in.csv").write_text("mass,kind,radius\n1.5,,3.25\n1.0,dwarf,2.5\n")
+    checkpoint, output = tmp_path / "model" / "model.safetensors", tmp_path / "out.csv"
+    predict.run(PredictRequest(checkpoint=checkpoint, data=(tmp_path / "in.csv",), output=output, json=True))
+    with output.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    expected = by_hand(network, tokenization, {"mass": 1.5, "kind": None, "radius": 3.25}).softmax(dim=0).max()
+    assert float(rows[0]["kind_probability"]) == pytest.approx(float(expected), abs=1e-5)
+    assert list(rows[0]) == ["_record", "mass", "kind", "radius", "kind_probability", "_filled"]
+    assert (rows[1]["kind"], rows[1]["kind_probability"], rows[1]["_filled"]) == ("dwarf", "", "")
 
 
 def test_regression_is_scored_beside_the_mean_and_learners(tmp_path, model, stars):

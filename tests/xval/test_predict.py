@@ -13,7 +13,7 @@ from polycli.errors import RecipeError, SourceError, UserError
 from polycli.requests import PredictRequest
 from polycli.xval import predict
 from polycli.xval.filled import Answer, fill_in
-from polycli.xval.filling import Filler
+from polycli.xval.filling import Answers, Filler
 from polycli.xval.keypaths import KeyPatterns
 from polycli.xval.model import Numformer
 from polycli.xval.sections import ModelSection
@@ -126,6 +126,42 @@ def test_csv_in_and_csv_out(tmp_path, model):
     assert [row["_filled"] for row in rows] == ["mass", ""]
 
 
+def test_only_columns_that_can_be_filled_have_bounds_and_a_second_round_keeps_the_first(tmp_path, model):
+    model(context=192)
+    (tmp_path / "in.csv").write_text("name,mass (kg)\nSun,\nSirius,2.5\n")
+    run(tmp_path, tmp_path / "in.csv", "out.csv")
+    run(tmp_path, tmp_path / "out.csv", "again.csv")
+    with (tmp_path / "out.csv").open(newline="") as file:
+        first = list(csv.DictReader(file))
+    with (tmp_path / "again.csv").open(newline="") as file:
+        second = list(csv.DictReader(file))
+    assert list(first[0]) == ["_record", "name", "mass (kg)", "mass_low", "mass_high", "_filled"]
+    assert [row["mass_low"] for row in first][1] == ""
+    assert all(
+        {key: row[key] for key in ("name", "mass (kg)", "mass_low")}
+        == {key: old[key] for key in ("name", "mass (kg)", "mass_low")}
+        for row, old in zip(second, first, strict=True)
+    )
+    assert len(set(second[0])) == len(second[0])
+
+
+def test_models_without_intervals_write_no_columns_for_them(tmp_path, model):
+    model(quantiles=())
+    (tmp_path / "in.csv").write_text("name,mass (kg)\nSun,\nSirius,2.5\n")
+    run(tmp_path, tmp_path / "in.csv", "out.csv")
+    assert (tmp_path / "out.csv").read_text().splitlines()[0] == "_record,name,mass (kg),_filled"
+
+
+def test_half_characters_come_back_as_the_escapes_that_they_were(tmp_path, model):
+    model()
+    line = '{"name": "\\ud800x \u00e9", "mass": null}'
+    (tmp_path / "in.jsonl").write_text(line + "\n", encoding="utf-8")
+    run(tmp_path, tmp_path / "in.jsonl")
+    assert json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8"))["name"] == json.loads(line)["name"]
+    run(tmp_path, tmp_path / "in.jsonl", "out.csv")
+    assert "\\ud800x \u00e9" in (tmp_path / "out.csv").read_text(encoding="utf-8")
+
+
 def test_an_array_of_json_is_one(tmp_path, model):
     model()
     run(tmp_path, write_lines(tmp_path / "in.jsonl", RECORDS), "out.json")
@@ -211,3 +247,8 @@ def test_answers_are_put_in_the_order_of_the_walk():
     assert found.value == {"a~b": [1.0, {"x/y": 2.0}], "t": "m = 5", "n": "1e400", "z": 3.0, "k": None}
     assert [item.pointer for item in found.filled] == ["/a~0b/0", "/a~0b/1/x~1y", "/z"]
     assert [item.unit for item in found.filled] == ["kg", None, None]
+
+
+def test_a_bound_beyond_float64_is_none_at_all():
+    answers = Answers(np.array([1.0, 1.0]), np.array([[0.5, 1.0, 2.0], [0.5, 1.0, np.inf]]))
+    assert [predict._answer(answers, number).interval for number in (0, 1)] == [(0.5, 2.0), None]

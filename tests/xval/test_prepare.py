@@ -296,11 +296,12 @@ def test_numbers_that_vanish_in_float32_are_refused_or_counted(prepare):
     assert store.about.coverage["keys"]["x"]["underflow"] == 6
 
 
-def test_saturation_is_counted_and_refused_where_the_recipe_says_so(prepare):
+def test_saturation_is_counted_and_refused_where_the_recipe_says_so(prepare, capsys):
     values = [{"x": float(number)} for number in range(20)]
     store = prepare(values, name="a.zarr")
     # 6 to 19 are beyond 5.
     assert store.about.coverage["keys"]["x"]["saturated"] == pytest.approx(14 / 20)
+    assert "--set scaling.default=affine scales numbers" in capsys.readouterr().err
     with pytest.raises(SourceError, match=r"x: 70.00% of 20 numbers are beyond 5 after scaling"):
         prepare(values, "coverage.max_saturated=0.5", name="b.zarr")
     prepare(values, "coverage.max_saturated=0.01", "scaling.default=affine", name="c.zarr")

@@ -63,7 +63,9 @@ class JsonLinesBlock:
             except DuplicateKeyError as error:
                 writer.reject(id=name, reason=str(error))
             except json.JSONDecodeError as error:
-                raise malformed(self.source, number, error.colno, error.msg) from error
+                raise malformed(
+                    self.source, number, error.colno, error.msg, hint=_other_form(self.source, line)
+                ) from error
             except RecursionError:
                 writer.reject(id=name, reason=TOO_DEEP)
             else:
@@ -125,6 +127,13 @@ class JsonFilesBlock:
         if not value:
             writer.count("files with an empty array")
         return [(f"{name}:{place}", member) for place, member in enumerate(value, start=1)]
+
+
+def _other_form(name: str, line: str) -> str | None:
+    """What a file whose lines are no records may be instead."""
+    if Path(name).suffix.lower() in (".csv", ".tsv"):
+        return "tables are read with --source table"
+    return "one record, or an array of them, over many lines? name the file .json" if line.strip() in "[{" else None
 
 
 class JsonSource:

@@ -87,6 +87,21 @@ def test_malformed_lines_are_named_with_file_line_and_column(tmp_path, kept, con
     assert problem in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "hint"),
+    [
+        ("x.jsonl", '[\n{"a": 1},\n{"a": 2}\n]\n', "name the file .json"),
+        ("x.jsonl", '{\n"a": 1\n}\n', "name the file .json"),
+        ("x.csv", "a,b\n1,2\n", "--source table"),
+    ],
+)
+def test_what_is_not_one_record_a_line_gets_a_hint(tmp_path, kept, name, content, hint):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(SourceError) as caught:
+        load(kept, tmp_path / name)
+    assert hint in caught.value.hint
+
+
 def test_malformed_files_are_named_likewise_and_lines_in_a_json_file_get_a_hint(tmp_path, kept):
     (tmp_path / "x.json").write_text('{"a": 1,\n "b" 2}')
     with pytest.raises(SourceError, match=r"x.json, line 2, column 6: malformed JSON: Expecting ':' delimiter"):
