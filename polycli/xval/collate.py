@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -30,6 +31,8 @@ class Tokenization:
     context: int
     #: Whether records end with [END], which generation needs.
     ends: bool = False
+    #: By pattern of key paths, where the data that trained said so.
+    units: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def tokens(self) -> int:

@@ -13,6 +13,7 @@ from polycli.xval.keypaths import refuse_unknown
 from polycli.xval.reading import counting, encode, open_inputs
 from polycli.xval.settings import EmbedSettings
 from polycli.xval.subject import load_subject
+from polycli.xval.units import known_units, refuse_other_units
 from polycli.xval.vectors import vectors_of
 
 
@@ -35,6 +36,8 @@ def run(request: EmbedRequest) -> JsonDocument | None:
         limit=request.limit,
         batch_records=settings.batch_records,
     )
+    learned = known_units(subject.tokenization.units, subject.run)
+    refuse_other_units(data.units, learned, source=str(request.data[0]))
     filler = Filler(subject.model, subject.tokenization, settings.batch_tokens)
     dimension = subject.model.section.embed_dim
     origin = {**subject.provenance(), "data": [str(path) for path in request.data], "pooling": "mean over tokens"}

@@ -34,6 +34,7 @@ from polycli.xval.store import RecordStore
 from polycli.xval.subject import Subject, load_subject
 from polycli.xval.sweep import run_sweep
 from polycli.xval.tables import overview
+from polycli.xval.units import known_units, refuse_other_units
 from polycli.xval.values import Record
 
 
@@ -60,6 +61,9 @@ def run(request: EvalRequest) -> JsonDocument | None:
     subject = load_subject(request.checkpoint)
     opened = evaluated_stores(request.data, family="xval", model_file=subject.model_file, run=subject.run)
     stores = [RecordStore(store) for store in opened]
+    learned = known_units(subject.tokenization.units, subject.run)
+    for store in stores:
+        refuse_other_units(store.units, learned, source=str(store.path))
     subsets = [_subset(store, subject, request.split, request.limit, settings) for store in stores]
     found = check_overlap(subsets, subject, allow=request.allow_overlap)
     say_shared_validation(subsets, subject, request.split)
@@ -159,7 +163,7 @@ def score(subject: Subject, subset: Subset, settings: EvalSettings) -> tuple[Jso
         "records_available": subset.available,
         "tokens_per_number": subject.tokenization.encoding.tokens_per_number,
         "hidden_share": share,
-        "units": store.about.source.get("units", {}),
+        "units": store.units,
         "sweep": None if sweep is None else sweep.document(),
     }
     return document, Illustration(examined, sweep)

@@ -13,7 +13,8 @@ from typing import Any, Protocol, TextIO
 from polycli.errors import UserError
 from polycli.paths import refuse_unwritable
 from polycli.requests import JsonDocument
-from polycli.xval.keypaths import TOP, KeyPatterns, child_path, pattern_of, printable
+from polycli.xval.keypaths import TOP, KeyPatterns, child_path, printable
+from polycli.xval.units import unit_of
 from polycli.xval.values import FreeText, NumberLiteral, Value
 
 SUFFIXES = (".jsonl", ".json", ".csv")
@@ -92,11 +93,6 @@ def fill_in(
         return item
 
     return FilledRecord(name, walk(value, TOP, ""), tuple(filled))
-
-
-def unit_of(path: str, units: Mapping[str, str]) -> str | None:
-    """The unit of a key path, from patterns of them."""
-    return next((unit for pattern, unit in units.items() if pattern_of(pattern).fullmatch(path)), None)
 
 
 class FilledWriter(Protocol):

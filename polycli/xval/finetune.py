@@ -37,6 +37,7 @@ from polycli.xval.scaling import make_scaling
 from polycli.xval.sections import HeadSection
 from polycli.xval.store import RecordStore
 from polycli.xval.tokenization import describe_tokenization, merged_statistics, read_tokenization, refuse_uncovered
+from polycli.xval.units import joined_units
 from polycli.xval.weights import model_from, read_xval_description
 
 #: Tensors with one row for every token.
@@ -143,7 +144,8 @@ def extended(recipe: FinetuneRecipe, known: Tokenization, stores: Sequence[Recor
     """The checkpoint's tokenization with the keys and key paths of the data behind its own.
 
     Raises:
-        StoreError: the data has keys that are new, and the recipe refuses them; or numbers that cannot be written.
+        StoreError: the data has keys that are new, and the recipe refuses them; or numbers that cannot be written, or
+            that are in other units than the checkpoint's.
     """
     languages = [language_of(store) for store in sorted(stores, key=lambda store: store.name)]
     if recipe.new_keys == "refuse":
@@ -162,7 +164,9 @@ def extended(recipe: FinetuneRecipe, known: Tokenization, stores: Sequence[Recor
         "start from a checkpoint of wider model.exponents, or of the encoding xval or multiscale, which has no bounds"
     )
     refuse_uncovered(known.encoding, scaling, stores, hint=hint)
-    return replace(known, language=language, scaling=scaling)
+    named = sorted(stores, key=lambda store: store.name)
+    units = joined_units([("the checkpoint", known.units), *((str(store.path), store.units) for store in named)])
+    return replace(known, language=language, scaling=scaling, units=units)
 
 
 def extended_tensors(start: Start, tokenization: Tokenization) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ from polycli.xval.reading import counting, encode, open_inputs
 from polycli.xval.records import Records
 from polycli.xval.settings import PredictSettings
 from polycli.xval.subject import Subject, load_subject
-from polycli.xval.units import known_units
+from polycli.xval.units import known_units, refuse_other_units
 from polycli.xval.values import Record
 
 
@@ -60,7 +60,9 @@ def run(request: PredictRequest) -> JsonDocument | None:
         limit=request.limit,
         batch_records=settings.batch_records,
     )
-    units = {**known_units(subject), **data.units}
+    learned = known_units(subject.tokenization.units, subject.run)
+    refuse_other_units(data.units, learned, source=str(request.data[0]))
+    units = {**learned, **data.units}
     filler = Filler(subject.model, subject.tokenization, settings.batch_tokens, "valid")
     judge = None if subject.judge is None else Judge(subject.judge, filler)
     if judge is not None:

@@ -77,7 +77,7 @@ def open_inputs(
             raise SourceError(f"{len(paths)} inputs, of which {stores[0]} is a store: one store alone, or files")
         store = open_records(stores[0])
         rows = store.rows(split)[:limit]
-        return Input(_store_batches(store, rows, batch_records), store.about.source.get("units", {}), len(rows))
+        return Input(_store_batches(store, rows, batch_records), store.units, len(rows))
     if split is not None:
         raise SourceError(
             f"--split {split}: {paths[0]} is no store, and files have no splits", hint="leave --split out"

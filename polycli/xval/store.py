@@ -66,6 +66,11 @@ class RecordStore:
         """The scaling that prepare was told to recommend."""
         return self.about.scaling
 
+    @property
+    def units(self) -> dict[str, str]:
+        """By pattern of key paths, where the source stated them."""
+        return {str(path): str(unit) for path, unit in self.about.source.get("units", {}).items()}
+
     @cached_property
     def statistics(self) -> dict[str, NumberStatistics]:
         """By key path, of the raw numbers of the training split."""

@@ -18,6 +18,7 @@ from polycli.xval.sections import ModelSection
 from polycli.xval.statistics import NumberStatistics
 from polycli.xval.store import RecordStore
 from polycli.xval.structure import END, MASK, NUM, PAD
+from polycli.xval.units import joined_units
 from polycli.xval.vocabulary import Vocabulary
 
 _ROWS_AT_A_TIME = 4096
@@ -29,14 +30,17 @@ def tokenization_for(
     """The tokenization of a model that starts from nothing.
 
     Raises:
-        StoreError: the stores recommend different scalings, and the recipe none.
+        StoreError: the stores recommend different scalings, and the recipe none; or state different units.
         RecipeError: the encoding would have too many tokens for this data, or a pattern of the scaling fits no key.
     """
     first, *others = sorted(stores, key=lambda store: store.name)
     language = language_of(first).joined(language_of(store) for store in others)
     section = scaling if scaling is not None else _recommended(stores)
     scaler = make_scaling(section, language.key_paths, merged_statistics(stores))
-    return Tokenization(language, encoding_for(model, scaler, stores), scaler, model.context, ends=model.causal)
+    units = joined_units((str(store.path), store.units) for store in (first, *others))
+    return Tokenization(
+        language, encoding_for(model, scaler, stores), scaler, model.context, ends=model.causal, units=units
+    )
 
 
 def describe_tokenization(tokenization: Tokenization) -> dict[str, Any]:
@@ -46,6 +50,7 @@ def describe_tokenization(tokenization: Tokenization) -> dict[str, Any]:
         "key_paths": list(tokenization.language.key_paths),
         "encoding": tokenization.encoding.to_json(),
         "scaling": tokenization.scaling.to_json(),
+        "units": dict(tokenization.units),
         "special": {"end": END, "mask": MASK, "pad": PAD, "num": NUM},
     }
 
@@ -59,12 +64,13 @@ def read_tokenization(document: Mapping[str, Any], model: ModelSection, *, sourc
     try:
         language = Language(Vocabulary.from_json(document["vocabulary"]), tuple(map(str, document["key_paths"])))
         encoding, scaling = encoding_from_json(document["encoding"]), Scaling.from_json(document["scaling"])
-    except (KeyError, TypeError, ValueError) as error:
+        units = {str(path): str(unit) for path, unit in document.get("units", {}).items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"{source}: it does not say how the model reads records ({error} is missing or unsound)",
             hint="a run of polycli, or an export of one, was expected",
         ) from error
-    return Tokenization(language, encoding, scaling, model.context, ends=model.causal)
+    return Tokenization(language, encoding, scaling, model.context, ends=model.causal, units=units)
 
 
 def encoding_for(model: ModelSection, scaling: Scaling, stores: Sequence[RecordStore]) -> Encoding:

@@ -1,20 +1,64 @@
-"""Units of numbers by key path, as far as the stores that a run was trained on state them and are still there."""
+"""Units of numbers by key path: those of the data that a model learned from, and whether other data have the same."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from polycli.errors import StoreError
+from polycli.errors import SourceError, StoreError
 from polycli.store.manifest import read_manifest
-from polycli.xval.subject import Subject
+from polycli.xval.keypaths import pattern_of
+from polycli.xval.sources.cells import same_unit
 
 
-def known_units(subject: Subject) -> dict[str, str]:
-    """By pattern of key paths; empty where nothing is known."""
-    listing = None if subject.run is None else subject.run / "data.json"
-    if listing is None or not listing.is_file():
-        return {}
+def unit_of(path: str, units: Mapping[str, str]) -> str | None:
+    """The unit of a key path, from patterns of them."""
+    return next((unit for pattern, unit in units.items() if pattern_of(pattern).fullmatch(path)), None)
+
+
+def joined_units(sources: Iterable[tuple[str, Mapping[str, str]]]) -> dict[str, str]:
+    """The units of several data sets, each with its name; the first one that states a unit counts.
+
+    Raises:
+        StoreError: two state different units for one key path, whose numbers would be mixed up.
+    """
+    found: dict[str, str] = {}
+    said_by: dict[str, str] = {}
+    for name, units in sources:
+        for path, unit in units.items():
+            known = unit_of(path, found)
+            if known is None:
+                found[path], said_by[path] = unit, name
+            elif not same_unit(known, unit):
+                first = next(said_by[pattern] for pattern in found if pattern_of(pattern).fullmatch(path))
+                raise StoreError(
+                    f"{name}: {path} is in {unit}, in {first} it is in {known}",
+                    hint="convert the values of one of them, and name the unit in its header",
+                )
+    return found
+
+
+def refuse_other_units(units: Mapping[str, str], known: Mapping[str, str], *, source: str) -> None:
+    """Return if no key path of the data is in another unit than the model learned it in.
+
+    Raises:
+        SourceError: one is; its numbers would be read as what they are not.
+    """
+    for path, unit in units.items():
+        learned = unit_of(path, known)
+        if learned is not None and not same_unit(learned, unit):
+            raise SourceError(
+                f"{source}: {path} is in {unit}, the model learned it in {learned}",
+                hint=f"convert the values to {learned}, and say so in the header",
+            )
+
+
+def known_units(learned: Mapping[str, str], run: Path | None) -> dict[str, str]:
+    """By pattern of key paths: what the checkpoint says, else the stores of its run, as far as they are still there."""
+    listing = None if run is None else run / "data.json"
+    if learned or listing is None or not listing.is_file():
+        return dict(learned)
     found: dict[str, str] = {}
     for entry in json.loads(listing.read_text(encoding="utf-8")).values():
         try:

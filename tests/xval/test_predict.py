@@ -9,17 +9,22 @@ import torch
 
 from polycli.__main__ import run as command_line
 from polycli.checkpoints.exported import ModelDescription, write_model
-from polycli.errors import RecipeError, SourceError, UserError
-from polycli.requests import PredictRequest
-from polycli.xval import predict
+from polycli.errors import RecipeError, SourceError, StoreError, UserError
+from polycli.requests import EmbedRequest, EvalRequest, PredictRequest
+from polycli.xval import embed, predict
+from polycli.xval import eval as evaluation
 from polycli.xval.filled import Answer, fill_in
 from polycli.xval.filling import Answers, Filler
+from polycli.xval.finetune import extended, load_start
 from polycli.xval.keypaths import KeyPatterns
 from polycli.xval.model import Numformer
+from polycli.xval.recipe import FinetuneRecipe
 from polycli.xval.sections import ModelSection
 from polycli.xval.store import open_records
 from polycli.xval.tokenization import describe_tokenization, tokenization_for
 from polycli.xval.values import FreeText, NumberLiteral
+
+from .conftest import prepare
 
 SIZES = {"embed_dim": 16, "num_heads": 2, "blocks": 1, "feed_forward": 32, "context": 64, "dropout": 0.0}
 
@@ -34,11 +39,19 @@ def stars(records_store):
     return records_store(values, "stars", "text_keys=[year]", "scaling.default=affine")
 
 
+@pytest.fixture(scope="session")
+def kilograms(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("units")
+    rows = "".join(f"{place + 0.5},{place * 2 + 0.5}\n" for place in range(30))
+    (folder / "kilograms.csv").write_text(f"mass (kg),radius (m)\n{rows}")
+    return prepare("table", folder / "kilograms.zarr", inputs=[folder / "kilograms.csv"])
+
+
 @pytest.fixture
 def model(tmp_path, stars):
-    def save(**section):
+    def save(store=None, **section):
         section = ModelSection(**{**SIZES, "quantiles": (0.1, 0.5, 0.9), **section})
-        tokenization = tokenization_for(section, None, [open_records(stars)])
+        tokenization = tokenization_for(section, None, [open_records(store or stars)])
         torch.manual_seed(0)
         network = Numformer(section, tokenization.tokens).eval()
         description = ModelDescription(
@@ -124,6 +137,30 @@ def test_csv_in_and_csv_out(tmp_path, model):
     assert np.isfinite(float(rows[0]["mass (kg)"]))
     assert rows[1]["mass (kg)"] == "2.5"
     assert [row["_filled"] for row in rows] == ["mass", ""]
+
+
+def test_numbers_in_another_unit_than_the_model_s_are_refused(tmp_path, model, kilograms):
+    model(kilograms)
+    (tmp_path / "grams.csv").write_text("mass (g),radius (m)\n,1.5\n2.5,3.5\n7.5,9.5\n")
+    with pytest.raises(SourceError, match=r"grams.csv: mass is in g, the model learned it in kg"):
+        run(tmp_path, tmp_path / "grams.csv")
+    store = prepare("table", tmp_path / "grams.zarr", inputs=[tmp_path / "grams.csv"])
+    checkpoint = tmp_path / "model" / "model.safetensors"
+    with pytest.raises(SourceError, match=r"grams.zarr: mass is in g"):
+        evaluation.run(EvalRequest(checkpoint=checkpoint, data=(store,), split="train", output=tmp_path / "eval"))
+    data = (tmp_path / "grams.csv",)
+    with pytest.raises(SourceError, match=r"grams.csv: mass is in g"):
+        embed.run(EmbedRequest(checkpoint=checkpoint, data=data, output=tmp_path / "vectors.parquet"))
+    start = load_start(tmp_path / "model" / "model.safetensors")
+    recipe = FinetuneRecipe(
+        family="xval", verb="finetune", train={"steps": 1, "global_batch_size": 2, "micro_batch_size": 2}
+    )
+    with pytest.raises(StoreError, match=r"grams.zarr: mass is in g, in the checkpoint it is in kg"):
+        extended(recipe, start.tokenization, [open_records(store)])
+    # However a unit is written it is one; without one in the header the model's is meant, and said.
+    (tmp_path / "same.csv").write_text("mass,radius (1000 mm)\n,1.5\n")
+    run(tmp_path, tmp_path / "same.csv", "out.jsonl")
+    assert json.loads((tmp_path / "out.jsonl").read_text())["_filled"]["/mass"]["unit"] == "kg"
 
 
 def test_only_columns_that_can_be_filled_have_bounds_and_a_second_round_keeps_the_first(tmp_path, model):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from polycli.errors import SourceError
+from polycli.xval.keypaths import TOP, child_path
 from polycli.xval.sources.base import Block, RecordWriter
 from polycli.xval.sources.cells import split_header
 from polycli.xval.sources.settings import TableSection
@@ -125,7 +126,9 @@ def _keys(headers: Sequence[str], section: TableSection) -> tuple[tuple[tuple[st
     split = {header: split_header(header) if section.units else (header, None) for header in headers}
     used = [key for key, _ in split.values()]
     keys = {header: key if used.count(key) == 1 else header for header, (key, _) in split.items()}
-    return tuple(keys.items()), {keys[header]: unit for header, (_, unit) in split.items() if unit is not None}
+    return tuple(keys.items()), {
+        child_path(TOP, keys[header]): unit for header, (_, unit) in split.items() if unit is not None
+    }
 
 
 def _batches(path: Path, groups: list[int] | None) -> Any:  # noqa: ANN401  # Lists of rows, each a dict.

@@ -9,6 +9,7 @@ from typing import Any
 
 from polycli.console import note
 from polycli.errors import SourceError
+from polycli.xval.keypaths import TOP, child_path
 from polycli.xval.recipe import PrepareRecipe
 from polycli.xval.sources.base import Block, Opened, RecordWriter
 from polycli.xval.sources.columns import Column, Tally, decide
@@ -195,7 +196,12 @@ def described(columns: Sequence[Column], reports: Sequence[str]) -> dict[str, An
     return {
         "columns": {column.header: column.described() for column in columns},
         # An uncertainty is in the unit of its value.
-        "units": {key: column.unit for column in columns if column.unit is not None for key in column.number_keys},
+        "units": {
+            child_path(TOP, key): column.unit
+            for column in columns
+            if column.unit is not None
+            for key in column.number_keys
+        },
         "reports": list(reports),
     }
 
