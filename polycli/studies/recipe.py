@@ -72,6 +72,7 @@ class ClaimSection(Section):
     of: str = Field(description="an entry under `evaluations` or `runs`")
     value: str = Field(description="the place of a value, as in a table")
     over: str | None = Field(None, description="the place of what it is divided by")
+    minus: str | None = Field(None, description="the place of what is taken off it")
     where: dict[str, Scalar] = Field({}, description="grid values of the row that the claim is about")
     at_most: float | None = None
     at_least: float | None = None
@@ -82,6 +83,8 @@ class ClaimSection(Section):
     def _one_comparison(self) -> ClaimSection:
         if sum(test is not None for test in (self.at_most, self.at_least, self.below)) != 1:
             raise ValueError("a claim has one of `at_most`, `at_least` and `below`")
+        if self.over is not None and self.minus is not None:
+            raise ValueError("a claim has `over` or `minus`, not both")
         return self
 
 

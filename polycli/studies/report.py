@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -63,9 +64,10 @@ def write_report(recipe: StudyRecipe, documents: Documents, layout: Layout) -> J
 def judge(recipe: StudyRecipe, claim: ClaimSection, documents: Documents) -> Verdict:
     """Compare medians over seeds as the claim says."""
     values = _by_row(recipe, claim.of, claim.value, documents)
-    if claim.over is not None:
-        below = _by_row(recipe, claim.of, claim.over, documents)
-        values = {row: [a / b for a, b in zip(values[row], below[row], strict=True)] for row in values}
+    if (place := claim.over or claim.minus) is not None:
+        others_of = _by_row(recipe, claim.of, place, documents)
+        combine = operator.truediv if claim.over is not None else operator.sub
+        values = {row: list(map(combine, values[row], others_of[row])) for row in values}
     medians = {row: statistics.median(found) for row, found in values.items() if found}
     own = _only(claim, [row for row in medians if set(claim.where.items()) <= set(row)])
     found = f"{_named(own)}: {_spread(values[own])}"

@@ -165,12 +165,25 @@ def test_an_evaluation_may_have_the_name_of_its_run(tmp_path, polycli):
     assert all(set(result) == {"run"} for result in found["results"]["time"].values())
 
 
+def test_a_claim_can_be_about_a_difference(tmp_path, polycli):
+    claims = [
+        {**ERROR, "text": str(most), "minus": "scores/scale", "where": {"predicts": "change"}, "at_most": most}
+        for most in (-1.4, -1.5)
+    ]
+    document = study(tmp_path, {"claims": claims})
+    assert [claim["holds"] for claim in document["claims"]] == [True, False], "0.5 and a little, less 2"
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
         ({"evaluations": {"test": {"run": "stepz", "stores": ["waves"]}}}, "names 'stepz', and there are steps, time"),
         ({"evaluations": {"time": {"run": "steps", "stores": ["waves"]}}}, "there is another run named 'time'"),
         ({"claims": [{"text": "x", "of": "test", "value": "a"}]}, "one of `at_most`, `at_least` and `below`"),
+        (
+            {"claims": [{"text": "x", "of": "test", "value": "a", "over": "b", "minus": "c", "at_most": 1}]},
+            "`over` or `minus`, not both",
+        ),
     ],
 )
 def test_a_recipe_that_names_what_is_not_there_is_refused(tmp_path, polycli, changes, sentence):
