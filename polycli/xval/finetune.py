@@ -36,7 +36,13 @@ from polycli.xval.recipe import FinetuneRecipe
 from polycli.xval.scaling import make_scaling
 from polycli.xval.sections import HeadSection
 from polycli.xval.store import RecordStore
-from polycli.xval.tokenization import describe_tokenization, merged_statistics, read_tokenization, refuse_uncovered
+from polycli.xval.tokenization import (
+    describe_tokenization,
+    merged_statistics,
+    read_tokenization,
+    refuse_overflow,
+    refuse_uncovered,
+)
 from polycli.xval.units import joined_units
 from polycli.xval.weights import model_from, read_xval_description
 
@@ -160,6 +166,7 @@ def extended(recipe: FinetuneRecipe, known: Tokenization, stores: Sequence[Recor
     scaling = known.scaling
     if paths:
         scaling = scaling.extended(make_scaling(recipe.scaling, paths, merged_statistics(stores)))
+    refuse_overflow(scaling, stores)
     hint = (
         "start from a checkpoint of wider model.exponents, or of the encoding xval or multiscale, which has no bounds"
     )

@@ -30,13 +30,15 @@ def tokenization_for(
     """The tokenization of a model that starts from nothing.
 
     Raises:
-        StoreError: the stores recommend different scalings, and the recipe none; or state different units.
+        StoreError: the stores recommend different scalings, and the recipe none; or state different units; or have
+            numbers that are beyond float32 as they are scaled.
         RecipeError: the encoding would have too many tokens for this data, or a pattern of the scaling fits no key.
     """
     first, *others = sorted(stores, key=lambda store: store.name)
     language = language_of(first).joined(language_of(store) for store in others)
     section = scaling if scaling is not None else _recommended(stores)
     scaler = make_scaling(section, language.key_paths, merged_statistics(stores))
+    refuse_overflow(scaler, stores)
     units = joined_units((str(store.path), store.units) for store in (first, *others))
     return Tokenization(
         language, encoding_for(model, scaler, stores), scaler, model.context, ends=model.causal, units=units
@@ -105,6 +107,26 @@ def refuse_uncovered(encoding: Encoding, scaling: Scaling, stores: Sequence[Reco
                 f"{encoding.name} writes 1e{low} to 1e{high}",
                 hint=hint,
             )
+
+
+def refuse_overflow(scaling: Scaling, stores: Sequence[RecordStore]) -> None:
+    """Return if all numbers are within float32 as they are scaled, which need not be as prepare was told to scale them.
+
+    Raises:
+        StoreError: a key path has larger ones; the model could not compute with them.
+    """
+    for store in stores:
+        for path, known in store.about.coverage.get("keys", {}).items():
+            # Scalers rise, so the smallest and the largest number tell of all.
+            ends = np.array([known["min"], known["max"]], dtype=np.float64)
+            scaled = scaling.apply(ends, np.zeros(2, dtype=np.int32), (path,))
+            beyond = np.abs(scaled) > np.finfo(np.float32).max
+            if beyond.any():
+                raise StoreError(
+                    f"{store.path}: {path} has {float(ends[beyond][0])!r}, which is beyond float32 when it is scaled "
+                    f"({scaling.of(path).kind})",
+                    hint="another scaling of this key path: scaling.keys takes affine and asinh",
+                )
 
 
 def _covering(scaling: Scaling, stores: Sequence[RecordStore]) -> tuple[int, int] | None:

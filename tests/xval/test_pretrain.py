@@ -126,6 +126,17 @@ def test_text_forms_cover_the_numbers_of_all_splits(pretrain_recipe, records_sto
     assert not (tmp_path / "no").exists()
 
 
+def test_numbers_beyond_float32_as_the_recipe_scales_them_write_nothing(pretrain_recipe, records_store, tmp_path):
+    values = [{"flux": 1e39 * (place + 1), "x": float(place)} for place in range(30)]
+    store = records_store(values, "wide", "scaling.default=asinh")
+    request = TrainRequest(
+        recipe=pretrain_recipe, data=(store,), output=tmp_path / "run", overrides=("scaling={default: none}",)
+    )
+    with pytest.raises(StoreError, match=r"wide.zarr: flux has [0-9.e+]+, which is beyond float32"):
+        pretrain.run(request)
+    assert not (tmp_path / "run").exists()
+
+
 def test_bfloat16_and_quantiles_and_causal_models_train(pretrain_recipe, planets, tmp_path):
     overrides = ("model.causal=true", "engine.precision=bfloat16", "model.quantiles=[0.25,0.75]", "train.steps=4")
     done = train(pretrain_recipe, planets, tmp_path / "run", *overrides)
