@@ -1,7 +1,8 @@
-"""What may change in a cutout without changing the galaxy: its orientation, place, seeing and noise.
+"""What may change in an observation without changing the galaxy.
 
-On nanomaggies, batched, on their device. Seeing and noise vary as in DECaLS DR9: log-normal fits by Stein et al. 2021,
-used by AstroDINO (Parker et al. 2024). Every object draws from its own key, see `polycli.astroclip.draws`.
+In a cutout its orientation, place, seeing and noise; in a spectrum its noise, and the share of the light in the fibre.
+Images on nanomaggies, batched, on their device. Seeing and noise vary as in DECaLS DR9: log-normal fits by Stein et al.
+2021, used by AstroDINO (Parker et al. 2024). Every object draws from its own key, see `polycli.astroclip.draws`.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ NOISE = {
 #: Half the length of blurring kernels, in pixels; four deviations of what is added in one case of a thousand.
 KERNEL_RADIUS = 12
 _STREAMS_PER_VIEW = 16
+#: The last two of the first view, which no image draws from.
+_SPECTRUM_NOISE_STREAM, _SPECTRUM_SCALE_STREAM = 14, 15
 
 
 def augmented_view(
@@ -78,6 +81,35 @@ def augmented_view(
         deviations = _added(NOISE, bands, keys, stream + 7) * happens(keys, stream + 8, noise)[:, None]
         flux = flux + normal(keys, stream + 9, flux[0].numel()).view_as(flux) * deviations[:, :, None, None]
     return to_rgb(flux, bands)
+
+
+def augmented_spectrum(
+    flux: Float[Tensor, "b l"],
+    ivar: Float[Tensor, "b l"] | None,
+    keys: Int[Tensor, " b"],
+    section: AugmentationSection,
+) -> tuple[Float[Tensor, "b l"], Float[Tensor, "b l"] | None]:
+    """Flux and inverse variance of spectra as another observation would have them; noise needs the inverse variance."""
+    if section.spectrum_noise > 0:
+        if ivar is None:
+            raise ValueError("how noisy a spectrum is says its inverse variance, and there is none")
+        flux, ivar = noisier_spectra(flux, ivar, keys, section.spectrum_noise)
+    if section.spectrum_scale > 0:
+        factor = 10 ** (section.spectrum_scale * normal(keys, _SPECTRUM_SCALE_STREAM))
+        flux, ivar = flux * factor, None if ivar is None else ivar / factor**2
+    return flux, ivar
+
+
+def noisier_spectra(
+    flux: Float[Tensor, "b l"], ivar: Float[Tensor, "b l"], keys: Int[Tensor, " b"], amount: float
+) -> tuple[Float[Tensor, "b l"], Float[Tensor, "b l"]]:
+    """Spectra with noise of `amount` times their own deviation added, and the inverse variance that they then have.
+
+    Pixels whose inverse variance is zero stay as they are: how uncertain they are is not known.
+    """
+    deviation = torch.where(ivar > 0, ivar.clamp(min=torch.finfo(ivar.dtype).tiny).rsqrt(), 0.0)
+    noise = normal(keys, _SPECTRUM_NOISE_STREAM, flux.shape[1]) * deviation
+    return flux + amount * noise, ivar / (1 + amount**2)
 
 
 def oriented(

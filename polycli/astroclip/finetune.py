@@ -113,7 +113,7 @@ class PropertyFinetuning:
         self.recipe, self._subject, self._properties = recipe, subject, _properties(recipe)
         for store in stores:
             subject.check(store.about, str(store.path))
-        self.batches = ObjectBatches(stores, recipe.data, recipe.train, needs_of(recipe.model))
+        self.batches = ObjectBatches(stores, recipe.data, recipe.train, needs_of(recipe))
         self.batches.check_division(world.size)
         check_image_size(recipe.model, self.batches)
         self._read_labels()

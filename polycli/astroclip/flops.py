@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from polycli.astroclip.sections import ImageSection, SpectrumSection
+from polycli.astroclip.sections import PIECE_STEP, ImageSection, SpectrumSection
 from polycli.astroclip.specformer import token_count
+from polycli.astroclip.stems import patch_layers, piece_layers
 
 #: Multiplications and additions of ResNet-50 at 224 x 224 pixels, without the classifier (He et al. 2015, table 1).
 RESNET50_AT_224 = 2 * 4.09e9
@@ -14,15 +15,39 @@ def image_flops(section: ImageSection) -> float:
     if section.name == "resnet50":
         return RESNET50_AT_224 * (section.size / 224) ** 2
     tokens = (section.size // section.patch_size) ** 2 + 1
-    stem = tokens * 3 * section.patch_size**2 * section.embed_dim
-    return 2.0 * (stem + section.depth * _block(tokens, section.embed_dim))
+    return 2.0 * (_image_stem(section) + section.depth * _block(tokens, section.embed_dim))
 
 
 def spectrum_flops(section: SpectrumSection, pixels: int) -> float:
     """Operations of one forward pass of one spectrum."""
     tokens = token_count(section, pixels)
-    stem = tokens * section.token_features * section.embed_dim
-    return 2.0 * (stem + section.depth * _block(tokens, section.embed_dim))
+    return 2.0 * (tokens * _token_stem(section) + section.depth * _block(tokens, section.embed_dim))
+
+
+def _image_stem(section: ImageSection) -> float:
+    """Multiplications that make patches of an image tokens; the token of the whole image is there already."""
+    side, width = section.size, section.embed_dim
+    patches = (side // section.patch_size) ** 2
+    if section.stem == "linear":
+        return float(patches * 3 * section.patch_size**2 * width)
+    total = patches * width**2
+    for layer in patch_layers(section.patch_size, width):
+        side //= layer.step
+        total += side**2 * layer.kernel**2 * layer.inputs * layer.outputs
+    return float(total)
+
+
+def _token_stem(section: SpectrumSection) -> float:
+    """Multiplications that make a token of a piece of a spectrum."""
+    places, width, inputs = section.section_length, section.embed_dim, len(section.inputs)
+    if section.stem == "linear":
+        return float((section.token_features + inputs * places) * width)
+    layers = piece_layers(width, inputs)
+    total = (2 + layers[-1].outputs * (places // PIECE_STEP)) * width
+    for layer in layers:
+        places //= layer.step
+        total += places * layer.kernel * layer.inputs * layer.outputs
+    return float(total)
 
 
 def _block(tokens: int, width: int) -> float:

@@ -34,13 +34,19 @@ def hide(tokens: Float[Tensor, "b t f"], hidden: Bool[Tensor, "b t"]) -> Float[T
 
 
 def masked_error(
-    reconstruction: Float[Tensor, "b t f"], target: Float[Tensor, "b t f"], masked: Float[Tensor, "b t f"]
+    reconstruction: Float[Tensor, "b t f"],
+    target: Float[Tensor, "b t f"],
+    masked: Float[Tensor, "b t f"],
+    weight: Float[Tensor, "b t f"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Mean squared error over all numbers of the batch that `masked` changed.
+    """Mean squared error over all numbers of the batch that `masked` changed, each with its `weight`.
 
     As published, a number counts where it differs between `masked` and `target`: one that is exactly zero never does,
     which leaves out the padding of every token.
     """
-    changed = masked != target
-    squares = (reconstruction.float() - target).square() * changed
-    return squares.sum() / changed.sum().clamp(min=1)
+    counts: Tensor = masked != target
+    if weight is not None:
+        counts = counts * weight
+    squares = (reconstruction.float() - target).square() * counts
+    # Weights may add up to less than one; where nothing counts, the error is zero.
+    return squares.sum() / counts.sum().clamp(min=torch.finfo(squares.dtype).tiny)

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from polycli.astroclip.augmentations import augmented_view
+from polycli.astroclip.augmentations import augmented_spectrum, augmented_view
 from polycli.astroclip.contrastive import info_nce
 from polycli.astroclip.masking import chunk_mask, hide, masked_error
 from polycli.astroclip.model import AstroClip
 from polycli.astroclip.rgb import model_input
 from polycli.astroclip.sections import AugmentationSection
+from polycli.astroclip.stems import signal_share
 from polycli.astroclip.training_recipe import AlignSection, MaskingSection
 from polycli.astroclip.vision_transformer import VisionTransformer
 from polycli.engine.task import Batch
@@ -69,7 +70,11 @@ class MaskedModelling(Objective):
         )
         masked = hide(tokens, hidden)
         reconstruction = backbone.reconstruct(backbone.encode(masked, context))
-        return masked_error(reconstruction, tokens, masked), {}
+        weight = None
+        if self.section.weight == "ivar":
+            # No pixels stand for the first two numbers of a token, nor for the first token: they do not count.
+            weight = functional.pad(signal_share(context["ivar"]), (2, 0))
+        return masked_error(reconstruction, tokens, masked, weight), {}
 
 
 class Alignment(Objective):
@@ -129,8 +134,7 @@ class Alignment(Objective):
     def _embed(self, objects: Batch) -> tuple[Float[Tensor, "b e"], Float[Tensor, "b e"]]:
         augmentation = self.augmentation if self.training else None
         rgb = input_view(self.network, objects["image"], objects["keys"], augmentation, bands=self.bands)
-        spectra = self.network.embed_spectrum(objects["flux"], objects.get("ivar"), objects.get("mask"))
-        return self.network.embed_image(rgb), spectra
+        return self.network.embed_image(rgb), self.network.embed_spectrum(*spectrum_view(objects, augmentation))
 
     def _frozen_backbones(self) -> list[nn.Module]:
         encoders = {"image": self.network.image_encoder, "spectrum": self.network.spectrum_encoder}
@@ -150,10 +154,11 @@ class PropertyFit(Objective):
         vectors = batch.get("vectors")
         if vectors is None:
             rgb = None
+            augmentation = self.augmentation if self.training else None
             if "image" in batch:
-                augmentation = self.augmentation if self.training else None
                 rgb = input_view(self.network, batch["image"], batch["keys"], augmentation, bands=self.bands)
-            vectors = self.network.property_input(rgb, batch.get("flux"), batch.get("ivar"), batch.get("mask"))
+            spectrum = (None, None, None) if "flux" not in batch else spectrum_view(batch, augmentation)
+            vectors = self.network.property_input(rgb, *spectrum)
         numbers, scores = head(vectors)
         losses = [self._number_loss(numbers, batch["numbers"])] if numbers.shape[1] else []
         losses += [
@@ -223,3 +228,14 @@ def input_view(
         if augmentation is None:
             return model_input(image, section.size, bands)
         return augmented_view(image, keys, augmentation, view=view, size=section.size, bands=bands)
+
+
+def spectrum_view(
+    objects: Batch, augmentation: AugmentationSection | None
+) -> tuple[Float[Tensor, "b l"], Float[Tensor, "b l"] | None, Tensor | None]:
+    """Flux, inverse variance and mask as the network takes them, augmented unless that is None."""
+    flux, ivar, mask = objects["flux"], objects.get("ivar"), objects.get("mask")
+    if augmentation is None:
+        return flux, ivar, mask
+    with torch.autocast(flux.device.type, enabled=False):
+        return *augmented_spectrum(flux, ivar, objects["keys"], augmentation), mask

@@ -39,7 +39,7 @@ def plan(
     check_division(size, 1, processes, [micro])
     pixels, data = ASSUMED_PIXELS, {}
     if stores:
-        batches = ObjectBatches(stores, recipe.data, recipe.train, needs_of(recipe.model))
+        batches = ObjectBatches(stores, recipe.data, recipe.train, needs_of(recipe))
         pixels = pixels if batches.spectrum is None else batches.spectrum.pixels
         data = batches.summary()
     parameters = parameter_count(recipe.model)

@@ -1,7 +1,8 @@
 """What a spectrum encoder makes of hidden stretches of test spectra, beside what their neighbourhood alone tells.
 
 The masking is that of the training, the error that of its loss (`polycli.astroclip.masking`), of which the first
-token, mean and deviation, is left out. All numbers are in deviations of each spectrum.
+token, mean and deviation, is left out; where `masking.weight` weighs pixels, it does so for all answers alike. All
+numbers are in deviations of each spectrum.
 
 Pieces overlap, so the ends of a hidden stretch are still seen in the pieces beside it, by the model and by the two
 simple answers alike: a straight line between the means of the nearest piece on either side, and the mean of both.
@@ -72,7 +73,12 @@ def score_reconstruction(
         flux = torch.from_numpy(spectra.flux)
         pixels, deviation = standardised(flux)
         unseen = ~seen_pixels(~hidden, section, flux.shape[1])
-        changed = hidden[:, 1:, None] & (tokens[:, 1:, 2:] != 0)
+        ivar = torch.from_numpy(spectra.ivar)
+        noise = torch.where(ivar > 0, 1 / (ivar.clamp(min=1e-30) * deviation.square()), 0.0)
+        weight = (hidden[:, 1:, None] & (tokens[:, 1:, 2:] != 0)).float()
+        if masking.weight == "ivar":
+            # The share of a pixel's variance that is not noise, as in `polycli.astroclip.stems.signal_share`.
+            weight = weight * _pieces((ivar > 0) / (1 + noise), section)
         answers = {
             "model": guess[:, 1:, 2:],
             "line": _pieces(filled(pixels, unseen, section.section_length, straight=True), section),
@@ -80,11 +86,9 @@ def score_reconstruction(
             "mean": torch.zeros(()),
         }
         for name, answer in answers.items():
-            squares[name].append(((answer - tokens[:, 1:, 2:]).square() * changed).double().sum(dim=(1, 2)))
-        ivar = torch.from_numpy(spectra.ivar)
-        noise = torch.where(ivar > 0, 1 / (ivar.clamp(min=1e-30) * deviation.square()), 0.0)
-        squares["noise"].append((_pieces(noise, section) * changed).double().sum(dim=(1, 2)))
-        counts.append(changed.double().sum(dim=(1, 2)))
+            squares[name].append(((answer - tokens[:, 1:, 2:]).square() * weight).double().sum(dim=(1, 2)))
+        squares["noise"].append((_pieces(noise, section) * weight).double().sum(dim=(1, 2)))
+        counts.append(weight.double().sum(dim=(1, 2)))
         shares.append(hidden.double().mean(dim=1))
         for place in range(min(len(batch), _SHOWN - len(panels))):
             end = section.section_step * (tokens.shape[1] - 2) + section.section_length

@@ -210,6 +210,7 @@ def geometry_table(name: str, found: Mapping[str, Any]) -> Table:
 def reconstruction_table(name: str, found: Mapping[str, Any]) -> Table:
     """Errors of what was hidden of spectra."""
     reconstruction = found.get("reconstruction", {"error": {}, "interval": {}})
+    weighed = reconstruction.get("masking", {}).get("weight") == "ivar"
     rows = [
         [
             reconstruction["by"] if kind == "model" else RECONSTRUCTED[kind],
@@ -222,5 +223,6 @@ def reconstruction_table(name: str, found: Mapping[str, Any]) -> Table:
         f"{name}: hidden stretches of spectra",
         ["from", "mean squared error", "95 % interval"],
         rows,
-        caption="In units of each spectrum's variance.",
+        caption="In units of each spectrum's variance"
+        + (", pixels weighed by the share of their variance that is not noise." if weighed else "."),
     )

@@ -10,6 +10,8 @@ from polycli.sections import Section
 
 #: Bands of the model's input in the order in which stores have them; `to_rgb` turns them round.
 BANDS = ("g", "r", "z")
+#: Pixels of a spectrum to each place of the convolutions' last map.
+PIECE_STEP = 8
 
 
 class ImageSection(Section):
@@ -30,6 +32,11 @@ class ImageSection(Section):
         description="what stands for the whole image before the heads: the class token, as published, or the mean of "
         "the patches, which tells images apart sooner in short trainings",
     )
+    stem: Literal["linear", "convolution"] = Field(
+        "linear",
+        description="what makes tokens of pixels: one linear map, as published, or a few convolutions (Xiao et al. "
+        "2021), which learn from fewer objects",
+    )
 
     @model_validator(mode="after")
     def _divisible(self) -> ImageSection:
@@ -37,6 +44,8 @@ class ImageSection(Section):
             raise ValueError(f"embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}")
         if self.name == "vit" and self.size % self.patch_size:
             raise ValueError(f"size {self.size} is not divisible by patch_size {self.patch_size}")
+        if self.name == "vit" and self.stem == "convolution" and self.patch_size == 1:
+            raise ValueError("patch_size 1: convolutions need at least 2")
         return self
 
     @property
@@ -56,9 +65,14 @@ class SpectrumSection(Section):
     max_length: PositiveInt = Field(800, description="most tokens that there are positions for")
     dropout: NonNegativeFloat = Field(0.0, lt=1)
     inputs: tuple[Literal["ivar", "mask"], ...] = Field(
-        (), description="what the tokens see besides the flux; the added weights start at zero, so that training starts"
-        " from the published model"
+        (), description="what the tokens see besides the flux; the added weights of a linear stem start at zero, so"
+        " that training starts from the published model"
     )  # fmt: skip
+    stem: Literal["linear", "convolution"] = Field(
+        "linear",
+        description="what makes tokens of pixels: one linear map, as published, or a few convolutions (Xiao et al. "
+        "2021), which learn from fewer objects",
+    )
 
     @model_validator(mode="after")
     def _sound(self) -> SpectrumSection:
@@ -68,6 +82,8 @@ class SpectrumSection(Section):
             raise ValueError(f"section_step {self.section_step} is longer than section_length {self.section_length}")
         if len(set(self.inputs)) != len(self.inputs):
             raise ValueError("inputs names one input twice")
+        if self.stem == "convolution" and self.section_length % PIECE_STEP:
+            raise ValueError(f"section_length {self.section_length}: convolutions need a multiple of {PIECE_STEP}")
         return self
 
     @property
@@ -133,9 +149,10 @@ class PropertySection(Section):
 
 
 class AugmentationSection(Section):
-    """What changes between two views of a cutout. Probabilities are those that the papers state.
+    """What changes between two views of a cutout, and in the spectra of stage `align` and of `finetune`.
 
-    The published AstroDINO code takes one minus them, so that its first view is never blurred or made noisier.
+    Probabilities are those that the papers state. The published AstroDINO code takes one minus them, so that its first
+    view is never blurred or made noisier.
     """
 
     flip: float = Field(0.5, ge=0, le=1, description="probability of mirroring, for each axis by itself")
@@ -145,6 +162,15 @@ class AugmentationSection(Section):
     crop: Literal["random", "centre"] = "random"
     blur: tuple[float, ...] = Field((1.0, 0.1), min_length=1, description="probability of worse seeing, by view")
     noise: tuple[float, ...] = Field((1.0, 0.1), min_length=1, description="probability of more noise, by view")
+    spectrum_noise: NonNegativeFloat = Field(
+        0.0,
+        description="noise added to spectra, in deviations of what they have: 1 doubles the variance; published: none",
+    )
+    spectrum_scale: NonNegativeFloat = Field(
+        0.0,
+        description="deviation, in dex, of a factor on every spectrum; how bright an object is, which image and "
+        "spectrum share, then tells less of which belong together; published: none",
+    )
 
     @model_validator(mode="after")
     def _probabilities(self) -> AugmentationSection:

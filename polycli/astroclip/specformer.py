@@ -15,6 +15,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from polycli.astroclip.sections import SpectrumSection
+from polycli.astroclip.stems import PieceConvolutions
 from polycli.errors import UserError
 
 #: A spectrum that varies less than this (in 1e-17 erg/s/cm2/A) is not blown up to unit deviation.
@@ -34,13 +35,19 @@ class SpecFormer(nn.Module):
         self.section = section
         self.activation_checkpointing = False
         width, features = section.embed_dim, section.token_features
-        self.data_embed = nn.Linear(features, width)
+        self.data_embed: nn.Linear | PieceConvolutions
+        if section.stem == "convolution":
+            self.data_embed = PieceConvolutions(section.section_length, width, len(section.inputs))
+        else:
+            self.data_embed = nn.Linear(features, width)
+        # Convolutions take what there is besides the flux as channels; a linear map has another one beside it for each.
+        self._added = section.inputs if section.stem == "linear" else ()
         self.position_embed = nn.Embedding(section.max_length, width)
         self.dropout = nn.Dropout(section.dropout)
         self.blocks = nn.ModuleList(_Block(section) for _ in range(section.depth))
         self.final_layernorm = nn.LayerNorm(width)
         self.head = nn.Linear(width, features)
-        for name in section.inputs:
+        for name in self._added:
             self.add_module(f"{name}_embed", nn.Linear(section.section_length, width, bias=False))
         self._initialise()
 
@@ -102,9 +109,12 @@ class SpecFormer(nn.Module):
                 f"the spectrum has {count} tokens, the model has positions for {self.section.max_length}",
                 hint="shorten the spectrum, or train with model.spectrum.max_length of at least that",
             )
-        embedded = self.data_embed(tokens)
-        for name, pieces in (context or {}).items():
-            embedded = embedded + self.get_submodule(f"{name}_embed")(pieces)
+        if isinstance(self.data_embed, PieceConvolutions):
+            embedded = self.data_embed(tokens, context or {})
+        else:
+            embedded = self.data_embed(tokens)
+            for name, pieces in (context or {}).items():
+                embedded = embedded + self.get_submodule(f"{name}_embed")(pieces)
         embedded = self.dropout(embedded + self.position_embed(torch.arange(count, device=tokens.device)))
         for block in self.blocks:
             if self.activation_checkpointing and self.training and torch.is_grad_enabled():
@@ -132,14 +142,15 @@ class SpecFormer(nn.Module):
 
     def _initialise(self) -> None:
         """Truncated normal weights, narrower the deeper the network."""
-        for layer in (self.data_embed, self.position_embed):
+        linear = self.data_embed if isinstance(self.data_embed, nn.Linear) else self.data_embed.proj
+        for layer in (linear, self.position_embed):
             _fill(layer.weight, 1 / math.sqrt(self.section.embed_dim))
         for layer in (module for module in self.blocks.modules() if isinstance(module, nn.Linear)):
             _fill(layer.weight, 1 / math.sqrt(2 * layer.in_features * self.section.depth))
             nn.init.zeros_(layer.bias)
         _fill(self.head.weight, 1 / math.sqrt(self.head.in_features))
         nn.init.zeros_(self.head.bias)
-        for name in self.section.inputs:
+        for name in self._added:
             nn.init.zeros_(self.get_submodule(f"{name}_embed").weight)  # type: ignore[arg-type]
 
 

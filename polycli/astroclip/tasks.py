@@ -18,7 +18,7 @@ from polycli.astroclip.sections import ModelSection
 from polycli.astroclip.specformer import token_count
 from polycli.astroclip.store import ObjectStore
 from polycli.astroclip.subject import Subject
-from polycli.astroclip.training_recipe import PretrainRecipe
+from polycli.astroclip.training_recipe import FinetuneRecipe, PretrainRecipe
 from polycli.astroclip.validation import partner_scores, run_over
 from polycli.checkpoints.exported import TrainedOn, with_earlier
 from polycli.console import warn
@@ -43,7 +43,7 @@ class PretrainTask(ABC):
         check_sections(recipe.optim, recipe.engine)
         self.recipe = recipe
         aligns = recipe.stage == "align"
-        self.batches = ObjectBatches(stores, recipe.data, recipe.train, needs_of(recipe.model), whole_share=aligns)
+        self.batches = ObjectBatches(stores, recipe.data, recipe.train, needs_of(recipe), whole_share=aligns)
         self.batches.check_division(world.size)
         self._validation, self._count = self.batches.validation(world)
         if not self._count:
@@ -176,13 +176,17 @@ TASKS: dict[str, type[PretrainTask]] = {
 }
 
 
-def needs_of(model: ModelSection) -> Needs:
-    """What a model has to see of each object."""
+def needs_of(recipe: PretrainRecipe | FinetuneRecipe) -> Needs:
+    """What the model, and what is done to its input, has to see of each object."""
+    model = recipe.model
     inputs = () if model.spectrum is None else model.spectrum.inputs
+    # Masked modelling changes no spectrum, nor does a head on vectors that were made once.
+    changes = recipe.stage == "align" if isinstance(recipe, PretrainRecipe) else not recipe.freeze
+    noisier = model.spectrum is not None and changes and recipe.augmentation.spectrum_noise > 0
     return Needs(
         image=model.image is not None,
         spectrum=model.spectrum is not None,
-        ivar="ivar" in inputs,
+        ivar="ivar" in inputs or noisier,
         mask="mask" in inputs,
     )
 

@@ -33,6 +33,11 @@ class MaskingSection(Section):
 
     chunks: PositiveInt = Field(6, description="stretches that are hidden, one in each of as many equal regions")
     chunk_length: PositiveInt = Field(50, description="tokens of one stretch")
+    weight: Literal["none", "ivar"] = Field(
+        "none",
+        description="every pixel counts alike, as published, or by the share of its variance that is not noise; the "
+        "encoder must see the inverse variance for that",
+    )
 
 
 class MocoSection(Section):
@@ -95,6 +100,9 @@ class PretrainRecipe(Section):
         if getattr(self.model, other) is not None or self.model.heads is not None:
             extra = other if getattr(self.model, other) is not None else "heads"
             raise ValueError(f"stage {self.stage} does not train model.{extra}; the align stage does")
+        seen = () if self.model.spectrum is None else self.model.spectrum.inputs
+        if self.stage == "spectrum" and self.masking.weight == "ivar" and "ivar" not in seen:
+            raise ValueError("masking.weight ivar needs model.spectrum.inputs to name ivar")
         return self
 
     def _check_alignment(self) -> None:

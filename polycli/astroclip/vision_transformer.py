@@ -5,6 +5,8 @@ The names in the state dict are DINOv2's with flat block numbers; `polycli.astro
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -12,6 +14,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from polycli.astroclip.sections import ImageSection
+from polycli.astroclip.stems import PatchConvolutions
 from polycli.errors import UserError
 
 EPSILON = 1e-6
@@ -34,7 +37,7 @@ class VisionTransformer(nn.Module):
         self.activation_checkpointing = False
         width = section.embed_dim
         self.patches = section.size // section.patch_size
-        self.patch_embed = _PatchEmbed(section.patch_size, width)
+        self.patch_embed = _PatchEmbed(section)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.patches**2, width))
         # Part of DINOv2's checkpoints; only its own masked objective, which is not ours, reads it.
@@ -96,17 +99,26 @@ class VisionTransformer(nn.Module):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
                 nn.init.zeros_(layer.bias)
         with torch.no_grad():
-            first = self.patch_embed.proj
+            first = self.patch_embed.first
             first.weight /= INPUT_DEVIATION
             if first.bias is not None:
                 first.bias -= INPUT_MEAN * first.weight.sum(dim=(1, 2, 3))
 
 
 class _PatchEmbed(nn.Module):
-    def __init__(self, patch_size: int, width: int) -> None:
+    def __init__(self, section: ImageSection) -> None:
         super().__init__()
-        self.patch_size = patch_size
-        self.proj = nn.Conv2d(3, width, kernel_size=patch_size, stride=patch_size)
+        self.patch_size = section.patch_size
+        self.proj: nn.Conv2d | PatchConvolutions = (
+            PatchConvolutions(section.patch_size, section.embed_dim)
+            if section.stem == "convolution"
+            else nn.Conv2d(3, section.embed_dim, kernel_size=section.patch_size, stride=section.patch_size)
+        )
+
+    @property
+    def first(self) -> nn.Conv2d:
+        """The layer that sees the pixels."""
+        return self.proj if isinstance(self.proj, nn.Conv2d) else cast("nn.Conv2d", self.proj.layers[0])
 
     def forward(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b n d"]:
         if rgb.ndim != 4 or rgb.shape[1] != 3 or any(side % self.patch_size for side in rgb.shape[2:]):

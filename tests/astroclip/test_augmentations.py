@@ -11,8 +11,10 @@ from polycli.astroclip.augmentations import (
     NOISE,
     SEEING,
     _added,
+    augmented_spectrum,
     augmented_view,
     blurred,
+    noisier_spectra,
     oriented,
     random_crop,
     rotated,
@@ -126,3 +128,70 @@ def test_the_first_view_is_always_blurred_and_the_second_seldom_as_the_paper_say
     some_band = 1 - 0.5**3
     assert changed[0].float().mean() == pytest.approx(some_band, abs=0.03)
     assert changed[1].float().mean() == pytest.approx(0.1 * some_band, abs=0.02)
+
+
+@pytest.fixture
+def spectra():
+    """Flux and inverse variance of 40 spectra of 2,000 pixels; one pixel of ten has no inverse variance."""
+    generator = torch.Generator().manual_seed(0)
+    ivar = 0.1 + 10 * torch.rand(40, 2000, generator=generator)
+    ivar[:, ::10] = 0
+    return torch.randn(40, 2000, generator=generator) + 5, ivar
+
+
+def test_as_published_spectra_stay_as_they_are(spectra):
+    flux, ivar = augmented_spectrum(*spectra, keys_of(0, torch.arange(40)), AugmentationSection())
+
+    assert torch.equal(flux, spectra[0])
+    assert torch.equal(ivar, spectra[1])
+
+
+@pytest.mark.parametrize("amount", [0.5, 1.0, 2.0])
+def test_noise_of_spectra_has_the_variance_by_which_the_inverse_variance_falls(spectra, amount):
+    (flux, ivar), keys = spectra, keys_of(0, torch.arange(40))
+
+    found, weight = noisier_spectra(flux, ivar, keys, amount)
+
+    known = ivar > 0
+    added = 1 / weight[known].double() - 1 / ivar[known].double()
+    squares = (found - flux)[known].double().square() / added
+    # The mean of n squares of normal numbers is 1, with a deviation of the root of 2 / n; five of them.
+    assert float(squares.mean()) == pytest.approx(1, abs=5 * math.sqrt(2 / len(squares)))
+    assert stats.kstest(((found - flux)[known].double() / added.sqrt()).numpy(), "norm").pvalue > 1e-3
+    torch.testing.assert_close(added, amount**2 / ivar[known].double(), rtol=1e-4, atol=0)
+    assert torch.equal(found[~known], flux[~known])
+    assert not weight[~known].any()
+
+
+def test_noise_and_scale_belong_to_the_object_whatever_else_is_in_the_batch(spectra):
+    (flux, ivar), keys = spectra, keys_of(0, torch.arange(40))
+    section = AugmentationSection(spectrum_noise=1.0, spectrum_scale=0.3)
+
+    whole = augmented_spectrum(flux, ivar, keys, section)
+    part = augmented_spectrum(flux[7:9], ivar[7:9], keys[7:9], section)
+    other = augmented_spectrum(flux, ivar, keys_of(1, torch.arange(40)), section)
+
+    assert all(torch.equal(all_[7:9], some) for all_, some in zip(whole, part, strict=True))
+    assert not torch.isclose(whole[0], other[0]).all(dim=1).any()
+
+
+def test_a_scale_leaves_the_signal_to_noise_and_has_the_deviation_in_dex():
+    flux = torch.rand(20_000, 3, generator=torch.Generator().manual_seed(0)) + 1
+    ivar, section = flux + 2, AugmentationSection(spectrum_scale=0.2)
+
+    found, weight = augmented_spectrum(flux, ivar, keys_of(0, torch.arange(20_000)), section)
+    alone, nothing = augmented_spectrum(flux, None, keys_of(0, torch.arange(20_000)), section)
+
+    torch.testing.assert_close(found * weight.sqrt(), flux * ivar.sqrt())
+    dex = (found / flux).double().log10()
+    torch.testing.assert_close(dex, dex[:, :1].expand(-1, 3), atol=1e-6, rtol=0)
+    # Of n normal numbers: the mean has a deviation of 0.2 / root n, the deviation one of 0.2 / root 2 n; five of them.
+    assert float(dex[:, 0].mean()) == pytest.approx(0, abs=5 * 0.2 / math.sqrt(20_000))
+    assert float(dex[:, 0].std()) == pytest.approx(0.2, abs=5 * 0.2 / math.sqrt(40_000))
+    assert nothing is None
+    assert torch.equal(alone, found)
+
+
+def test_noise_without_an_inverse_variance_is_refused():
+    with pytest.raises(ValueError, match="inverse variance, and there is none"):
+        augmented_spectrum(torch.ones(1, 9), None, torch.zeros(1).long(), AugmentationSection(spectrum_noise=1.0))

@@ -170,7 +170,7 @@ def test_a_spectrum_encoder_is_asked_for_what_was_hidden_through_the_command_lin
     found = json.loads(capsys.readouterr().out)["datasets"]["mock"]
     assert found["modalities"] == ["spectrum"]
     assert list(found["retrieval"]) == ["spectrum_to_spectrum"]
-    assert found["reconstruction"]["masking"] == {"chunks": 4, "chunk_length": 50}
+    assert found["reconstruction"]["masking"] == {"chunks": 4, "chunk_length": 50, "weight": "none"}
     assert 0 < found["reconstruction"]["error"]["noise"] < found["reconstruction"]["error"]["line"]
     assert (tmp_path / "out" / "figures" / "mock.reconstructions.png").is_file()
 

@@ -59,6 +59,18 @@ def test_numbers_that_are_zero_anyway_do_not_count():
     assert masked_error(target, target, target) == 0.0
 
 
+def test_the_error_is_the_weighted_mean_of_what_was_hidden():
+    target = torch.tensor([[[2.0, 1.0, 4.0], [1.0, 1.0, 1.0]]])
+    masked = hide(target, torch.tensor([[True, False]]))
+    weight = torch.tensor([[[0.25, 0.0, 0.5], [1.0, 1.0, 1.0]]])
+
+    loss = masked_error(torch.tensor([[[5.0, 99.0, 5.0], [9.0, 9.0, 9.0]]]), target, masked, weight)
+
+    # Weights add up to 0.75, less than one pixel: (0.25 * 9 + 0.5 * 1) / 0.75.
+    assert float(loss) == pytest.approx(2.75 / 0.75)
+    assert masked_error(target, target, masked, torch.zeros(1, 2, 3)) == 0.0
+
+
 def test_stretches_as_long_as_their_regions_are_refused():
     with pytest.raises(ValueError, match="no 6 regions longer than 50"):
         chunk_mask(torch.zeros(1, dtype=torch.long), 305, chunks=6, chunk_length=50)

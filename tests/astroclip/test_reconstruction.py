@@ -17,6 +17,7 @@ from polycli.astroclip.vectors import Encoder
 from polycli.report.bootstrap import Bootstrap
 
 SECTION = SpectrumSection(embed_dim=12, depth=1, num_heads=2)
+SEEING = SECTION.model_copy(update={"inputs": ("ivar",)})
 
 
 @pytest.fixture
@@ -40,6 +41,25 @@ def test_the_error_is_the_loss_of_the_training_where_the_first_token_is_seen(enc
     assert document["hidden"] == pytest.approx(6 * 50 / tokens)
     assert document["spectra"] == len(rows)
     assert [panel.row for panel in panels] == rows[:3].tolist()
+
+
+def test_weighed_errors_are_those_of_a_training_that_weighs(make_model, mock_store):
+    model = load_subject(make_model("seeing", image=None, heads=None, spectrum=SEEING), quiet=True).model
+    encoder = Encoder(model, open_objects(mock_store), precision="float32", batch_size=5)
+    rows, masking = np.arange(12), MaskingSection(weight="ivar")
+
+    weighed, _ = score_reconstruction(encoder, rows, masking, Bootstrap(50, seed=3))
+    plain, _ = score_reconstruction(encoder, rows, MaskingSection(), Bootstrap(50, seed=3))
+
+    spectra = encoder.store.read_spectra(rows)
+    flux, ivar = torch.from_numpy(spectra.flux), torch.from_numpy(spectra.ivar)
+    batch = {"flux": flux, "ivar": ivar, "keys": keys_of(3, torch.from_numpy(rows))}
+    with torch.no_grad():
+        loss, _ = MaskedModelling(model, masking).eval()(batch)
+    assert weighed["error"]["model"] == pytest.approx(float(loss), rel=1e-4)
+    assert weighed["masking"]["weight"] == "ivar"
+    # Whoever knows the noiseless spectrum errs most where the noise is most, which now counts less.
+    assert weighed["error"]["noise"] < plain["error"]["noise"]
 
 
 def test_the_noise_is_the_inverse_of_the_weights_in_deviations_of_the_spectrum(encoder):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from polycli.__main__ import run as command_line
 from polycli.astroclip.model import parameter_count
 from polycli.astroclip.pretrain import read_recipe
 from polycli.astroclip.training_recipe import FinetuneRecipe, PretrainRecipe
@@ -71,3 +72,11 @@ def test_a_run_says_where_it_began_by_whole_paths(tmp_path, monkeypatch):
 
     assert recipe.init.image == str(tmp_path / "here/image")
     assert recipe.init.spectrum == str(tmp_path / "runs/astroclip_demo_spectrum")
+
+
+def test_weights_by_the_inverse_variance_need_an_encoder_that_sees_it(capsys):
+    words = ["pretrain", "astroclip", "--recipe", "astroclip_spectrum", "--dry-run", "--set", "masking.weight=ivar"]
+
+    assert command_line(words) == 2
+    assert "masking.weight ivar needs model.spectrum.inputs to name ivar" in capsys.readouterr().err
+    assert command_line([*words, "--set", "model.spectrum.inputs=[ivar]"]) == 0
