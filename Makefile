@@ -37,7 +37,7 @@ stress: $(COMPLETE)  ## kill and stop runs at random instants, some 40 times; up
 	$(BIN)/pytest -m stress -o faulthandler_timeout=900 tests/stress
 
 reproduce-xval: $(RUNNABLE)  ## the xVal study: encodings compared on small data, into reproductions/xval
-	$(BIN)/polycli study xval --recipe xval_study --output reproductions/xval
+	$(BIN)/polycli study xval --recipe xval_study --output reproductions/xval --jobs 2
 
 reproduce-astroclip: $(RUNNABLE)  ## the AstroCLIP study: a simulated survey through all stages, into reproductions/astroclip
 	$(BIN)/polycli study astroclip --recipe astroclip_study --output reproductions/astroclip

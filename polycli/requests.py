@@ -107,5 +107,7 @@ class StudyRequest:
     output: Path
     overrides: tuple[str, ...] = ()
     limit: int | None = None
+    #: How many commands run at the same time.
+    jobs: int = 1
     dry_run: bool = False
     json: bool = False

@@ -309,6 +309,9 @@ def study(
     output: Annotated[Path, typer.Option("--output", metavar="DIR", help="where the runs and the table go")],
     overrides: Overrides = None,
     limit: Limit = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", metavar="N", min=1, help="run N commands at a time, on the cores divided by N")
+    ] = 1,
     nproc: Nproc = None,
     print_command: PrintCommand = False,
     dry_run: DryRun = False,
@@ -323,6 +326,7 @@ def study(
         output=output.expanduser(),
         overrides=tuple(overrides or ()),
         limit=limit,
+        jobs=jobs,
         dry_run=dry_run,
         json=json,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +96,35 @@ def evaluate_line(
         line += ["--data", _store(recipe, store, experiment, layout)]
     settings = tuple(_filled(setting, recipe, experiment, layout) for setting in evaluation.set)
     return [*line, *_limit(limit), *_settings(settings)]
+
+
+def matched_runs(recipe: StudyRecipe, experiment: Experiment) -> tuple[Experiment, Experiment] | None:
+    """The runs that the steps of one matched in time are computed from: of its own kind, and the reference."""
+    match = recipe.runs[experiment.entry].match_time
+    if match is None:
+        return None
+    own = _sibling(recipe, match.steps_of, experiment)
+    return own, Experiment(own.entry, {key: match.reference.get(key, value) for key, value in own.values.items()})
+
+
+def read_by_training(recipe: StudyRecipe, experiment: Experiment, layout: Layout) -> frozenset[Path]:
+    """Folders that must be complete before `train_line` can run: all stores, runs that it names or is matched with."""
+    run = recipe.runs[experiment.entry]
+    others = [*_named(recipe, (*run.stores, *run.set), experiment), *(matched_runs(recipe, experiment) or ())]
+    if run.checkpoint is not None:
+        others.append(_sibling(recipe, run.checkpoint, experiment))
+    return frozenset([*map(layout.store, recipe.stores), *map(layout.run, others)])
+
+
+def read_by_evaluation(recipe: StudyRecipe, name: str, experiment: Experiment, layout: Layout) -> frozenset[Path]:
+    """Folders that must be complete before `evaluate_line` can run: all stores, its run, and runs that it names."""
+    evaluation = recipe.evaluations[name]
+    runs = [experiment, *_named(recipe, (*evaluation.stores, *evaluation.set), experiment)]
+    return frozenset([*map(layout.store, recipe.stores), *map(layout.run, runs)])
+
+
+def _named(recipe: StudyRecipe, texts: Iterable[str], experiment: Experiment) -> list[Experiment]:
+    return [_sibling(recipe, entry, experiment) for text in texts for entry in _RUN_FOLDER.findall(text)]
 
 
 def _settings(settings: tuple[str, ...]) -> list[str]:

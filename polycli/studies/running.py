@@ -1,25 +1,36 @@
 """Runs a study: every command line as its own process, so that a study does what a user would type, and can go on.
 
 A store, run or evaluation that is complete is found so and left alone. Commands run one after the other, because their
-times are results.
+times are results, or as many at a time as `--jobs` says.
 """
 
 from __future__ import annotations
 
 import json
 import shlex
-import subprocess
-import sys
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
 from polycli import console
 from polycli.errors import PolycliError
 from polycli.recipes import load_recipe
 from polycli.requests import JsonDocument, StudyRequest
-from polycli.studies.plan import Experiment, Layout, evaluate_line, experiments, prepare_line, train_line
+from polycli.studies.plan import (
+    Experiment,
+    Layout,
+    evaluate_line,
+    experiments,
+    matched_runs,
+    prepare_line,
+    read_by_evaluation,
+    read_by_training,
+    train_line,
+)
 from polycli.studies.recipe import StudyRecipe
 from polycli.studies.report import write_report
 from polycli.studies.results import run_document
+from polycli.studies.schedule import Processes, Task, run_tasks
 
 
 def run_study(request: StudyRequest, family: str) -> JsonDocument:
@@ -27,44 +38,69 @@ def run_study(request: StudyRequest, family: str) -> JsonDocument:
 
     Raises:
         RecipeError: the recipe is wrong, or names values that the results do not have.
-        PolycliError: a command failed; it carries that command's exit code.
+        PolycliError: a command failed; it carries that command's exit code. With more than one job, a signal too.
     """
     recipe = load_recipe(request.recipe, family=family, verb="study", overrides=request.overrides, schema=StudyRecipe)
     layout = Layout(request.output)
     if request.dry_run:
         return _dry_run(recipe, layout, request)
-    for name in recipe.stores:
-        _polycli(prepare_line(recipe, name, layout, request.limit))
-    runs: dict[str, dict[str, JsonDocument]] = {}
-    for entry in recipe.runs:
-        runs[entry] = {}
-        for experiment in experiments(entry, recipe.runs[entry]):
-            _polycli(train_line(recipe, experiment, layout, _matched_steps(recipe, experiment, layout)))
-            runs[entry][experiment.name] = {"run": run_document(layout.run(experiment))}
+    processes = Processes(request.jobs)
+    results: dict[Path, JsonDocument] = {}
+    run_tasks(_tasks(recipe, layout, request.limit, processes, results), processes)
     # An evaluation of the same name as its run has all that the run has, and stands in its place.
-    documents = dict(runs)
+    documents: dict[str, dict[str, JsonDocument]] = {}
+    for entry, run in recipe.runs.items():
+        documents[entry] = {
+            experiment.name: {"run": results[layout.run(experiment)]} for experiment in experiments(entry, run)
+        }
     for name, evaluation in recipe.evaluations.items():
-        documents[name] = {}
-        for experiment in experiments(evaluation.run, recipe.runs[evaluation.run]):
-            folder = layout.evaluation(name, experiment)
-            if not (folder / "scores.json").is_file():
-                _polycli(evaluate_line(recipe, name, experiment, layout, request.limit))
-            scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-            documents[name][experiment.name] = {**runs[evaluation.run][experiment.name], "scores": scores}
+        documents[name] = {
+            experiment.name: {
+                "run": results[layout.run(experiment)],
+                "scores": results[layout.evaluation(name, experiment)],
+            }
+            for experiment in experiments(evaluation.run, recipe.runs[evaluation.run])
+        }
     return write_report(recipe, documents, layout)
+
+
+def _tasks(
+    recipe: StudyRecipe, layout: Layout, limit: int | None, processes: Processes, results: dict[Path, JsonDocument]
+) -> list[Task]:
+    """Every command of the study, in the order of the recipe; what runs and evaluations say goes into `results`."""
+
+    def prepare(name: str) -> None:
+        _polycli(prepare_line(recipe, name, layout, limit), processes)
+
+    def train(experiment: Experiment) -> None:
+        _polycli(train_line(recipe, experiment, layout, _matched_steps(recipe, experiment, layout)), processes)
+        results[layout.run(experiment)] = run_document(layout.run(experiment))
+
+    def evaluate(name: str, experiment: Experiment) -> None:
+        folder = layout.evaluation(name, experiment)
+        if not (folder / "scores.json").is_file():
+            _polycli(evaluate_line(recipe, name, experiment, layout, limit), processes)
+        results[folder] = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+
+    tasks = [Task(layout.store(name), frozenset(), partial(prepare, name)) for name in recipe.stores]
+    for entry, run in recipe.runs.items():
+        for experiment in experiments(entry, run):
+            reads = read_by_training(recipe, experiment, layout)
+            tasks.append(Task(layout.run(experiment), reads, partial(train, experiment)))
+    for name, evaluation in recipe.evaluations.items():
+        for experiment in experiments(evaluation.run, recipe.runs[evaluation.run]):
+            reads = read_by_evaluation(recipe, name, experiment, layout)
+            tasks.append(Task(layout.evaluation(name, experiment), reads, partial(evaluate, name, experiment)))
+    return tasks
 
 
 def _matched_steps(recipe: StudyRecipe, experiment: Experiment, layout: Layout) -> int | None:
     """As many steps as fit into the reference run's time, by what a step of this kind took in the other entry."""
-    match = recipe.runs[experiment.entry].match_time
-    if match is None:
+    matched = matched_runs(recipe, experiment)
+    if matched is None:
         return None
-    entry = match.steps_of
-    keys = recipe.runs[entry].grid
-    own = Experiment(entry, {key: experiment.values[key] for key in keys})
-    reference = Experiment(entry, {key: match.reference.get(key, experiment.values[key]) for key in keys})
-    budget = float(run_document(layout.run(reference))["seconds"])
-    return max(1, round(budget / float(run_document(layout.run(own))["step_seconds"])))
+    own, reference = (run_document(layout.run(run)) for run in matched)
+    return max(1, round(float(reference["seconds"]) / float(own["step_seconds"])))
 
 
 def _dry_run(recipe: StudyRecipe, layout: Layout, request: StudyRequest) -> JsonDocument:
@@ -81,14 +117,12 @@ def _dry_run(recipe: StudyRecipe, layout: Layout, request: StudyRequest) -> Json
     return {"dry_run": True, "commands": commands}
 
 
-def _polycli(words: Sequence[str]) -> None:
-    line = shlex.join(words)
-    console.say(f"$ polycli {line}")
-    # stdout belongs to the study's own result.
-    code = subprocess.run([sys.executable, "-m", "polycli", *words], check=False, stdout=subprocess.DEVNULL).returncode
+def _polycli(words: Sequence[str], processes: Processes) -> None:
+    code = processes.run(words)
     if code:
         problem = PolycliError(
-            f"the study stopped: `polycli {line}` ended with exit code {code}", hint="run the same line again to go on"
+            f"the study stopped: `polycli {shlex.join(words)}` ended with exit code {code}",
+            hint="run the same line again to go on",
         )
         problem.exit_code = code if code > 0 else 128 - code
         raise problem

@@ -4,6 +4,8 @@ import itertools
 import json
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -87,6 +89,22 @@ def polycli(monkeypatch):
         (output / "recipe.yaml").write_text(yaml.safe_dump({"train": {"seed": 0}}))
         save_file({"a": np.zeros((2, 3), np.float32), "b": np.zeros(5, np.float32)}, output / "model.safetensors")
 
+    class Process:
+        """A command that runs beside others: `during` is what happens while it runs."""
+
+        def __init__(self, words, **_):
+            self.line, self.terminated = words[3:], False
+            processes.append(self)
+
+        def wait(self):
+            code = during[0](self)
+            return code or run([None, None, None, *self.line]).returncode
+
+        def terminate(self):
+            self.terminated = True
+
+    processes, during = [], [lambda process: 0]
+    monkeypatch.setattr(subprocess, "Popen", Process)
     monkeypatch.setattr(subprocess, "run", run)
     found = SimpleNamespace(model_file=None)
     monkeypatch.setattr(
@@ -94,12 +112,13 @@ def polycli(monkeypatch):
         "resolve_checkpoint",
         lambda path: SimpleNamespace(**{**vars(found), "model_file": path / "model.safetensors"}),
     )
-    return SimpleNamespace(lines=lines, codes=codes)
+    return SimpleNamespace(lines=lines, codes=codes, processes=processes, during=during)
 
 
 def study(tmp_path, changes=None, **options):
     path = tmp_path / "study.yaml"
-    path.write_text(yaml.safe_dump({**STUDY, **(changes or {})}))
+    # JSON, because YAML would write what stands in two places as an alias, which recipes may not have.
+    path.write_text(json.dumps({**STUDY, **(changes or {})}))
     return run_study(StudyRequest(recipe=str(path), output=tmp_path / "out", **options), "mpp")
 
 
@@ -190,6 +209,107 @@ def test_a_recipe_that_names_what_is_not_there_is_refused(tmp_path, polycli, cha
     with pytest.raises(RecipeError, match=sentence):
         study(tmp_path, changes)
     assert polycli.lines == []
+
+
+#: Four runs that need nothing of each other.
+SEEDS = {
+    "runs": {"steps": {**STUDY["runs"]["steps"], "grid": {"predicts": ["state"], "seed": [0, 1, 2, 3]}}},
+    "evaluations": {},
+    "tables": [{"title": "Speed", "of": "steps", "columns": {"step": "run/step_seconds"}}],
+    "claims": [],
+}
+
+
+def test_with_two_jobs_two_commands_run_at_the_same_time(tmp_path, polycli, capsys):
+    both = threading.Barrier(2)
+
+    def during(process):
+        if process.line[0] == "pretrain":
+            both.wait(timeout=10)  # Raises unless another command is here too.
+        return 0
+
+    polycli.during[:] = [during]
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump({**STUDY, **SEEDS}))
+    line = ["study", "mpp", "--recipe", str(path), "--output", str(tmp_path / "out"), "--json"]
+    assert entry.run([*line, "--jobs", "2"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["results"]["steps"]) == {f"steps-state-{seed}" for seed in range(4)}
+
+
+def test_a_command_waits_for_what_it_reads_wherever_that_stands_in_the_recipe(tmp_path, polycli):
+    ended = set()
+    early = []
+
+    def during(process):
+        output = process.line[process.line.index("--output") + 1]
+        words = {part for word in process.line for part in word.replace("=", " ").split()} - {output}
+        reads = {word for word in words if word.startswith(str(tmp_path / "out"))}
+        if output.endswith(("time-state-0", "time-change-0")):
+            reads |= {str(tmp_path / "out" / "runs" / f"steps-{kind}-0") for kind in ("state", output.split("-")[-2])}
+        early.extend((output, read) for read in reads - ended)
+        time.sleep(0.3 if output.endswith("0") else 0.1)
+        ended.add(output)
+        return 0
+
+    polycli.during[:] = [during]
+    steps = STUDY["runs"]["steps"]
+    settings = [*steps["set"], "init.map={run:tuned}"]
+    runs = {
+        "time": STUDY["runs"]["time"],
+        "mapped": {**steps, "set": settings},
+        "again": {**steps, "checkpoint": "tuned"},
+        "tuned": {**steps, "checkpoint": "steps"},
+        "steps": steps,
+    }
+    evaluations = {
+        "plain": {"run": "steps", "stores": ["waves"]},
+        "by_store": {"run": "steps", "stores": ["waves", "{run:mapped}"]},
+        "by_setting": {"run": "steps", "stores": ["waves"], "set": ["beside={run:again}"]},
+    }
+    tables = [{"title": "Errors", "of": "plain", "columns": {"error": "scores/error"}}]
+    changes = {"runs": runs, "evaluations": evaluations, "tables": tables, "claims": []}
+    document = study(tmp_path, changes, jobs=64)  # So many that all begins that may.
+    assert early == []
+    assert len(ended) == 1 + 2 + 4 * 6 + 3 * 6
+    names = [f"steps-{kind}-{seed}" for kind in ("state", "change") for seed in (0, 1, 2)]
+    assert list(document["results"]["steps"]) == names, "in the order of the recipe, not of the clock"
+    matched = {line[-1] for line in polycli.lines if any("runs/time" in word for word in line)}
+    assert matched == {"train.steps=8", "train.steps=2"}
+
+
+def test_once_a_command_has_failed_no_other_starts_and_those_under_way_finish(tmp_path, polycli):
+    both = threading.Barrier(2)
+
+    def during(process):
+        if process.line[0] == "prepare":
+            return 0
+        both.wait(timeout=10)
+        if "train.seed=0" in process.line:
+            return 3
+        time.sleep(0.5)  # Time in which a third one would start.
+        return 0
+
+    polycli.during[:] = [during]
+    with pytest.raises(PolycliError, match=r"steps-state-0 .* ended with exit code 3") as caught:
+        study(tmp_path, SEEDS, jobs=2)
+    assert caught.value.exit_code == 3
+    assert len(polycli.processes) == 1 + 2
+    assert polycli.lines[-1][-3] == "train.seed=1", "the other one was let finish"
+    assert not any(process.terminated for process in polycli.processes)
+    assert not (tmp_path / "out" / "study.json").exists()
+
+
+def test_runs_that_wait_for_each_other_are_refused(tmp_path, polycli):
+    steps = STUDY["runs"]["steps"]
+    runs = {"steps": {**steps, "checkpoint": "other"}, "other": {**steps, "checkpoint": "steps"}}
+    with pytest.raises(RecipeError, match=r"wait for each other: .*(steps|other)-state-0"):
+        study(tmp_path, {"runs": runs}, jobs=2)
+    assert polycli.processes == []
+
+
+def test_there_is_one_job_at_least(capsys):
+    assert entry.run(["study", "mpp", "--recipe", "mpp_demo", "--output", "x", "--jobs", "0"]) == 2
+    assert "--jobs" in capsys.readouterr().err
 
 
 @pytest.mark.slow
