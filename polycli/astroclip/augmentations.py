@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from polycli.astroclip.draws import happens, normal, uniform
-from polycli.astroclip.rgb import to_rgb
-from polycli.astroclip.sections import BANDS, AugmentationSection
+from polycli.astroclip.rgb import as_seen
+from polycli.astroclip.sections import BANDS, AugmentationSection, ImageInput
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,9 @@ def augmented_view(
     view: int,
     size: int,
     bands: Sequence[str] = BANDS,
+    kind: ImageInput = "rgb",
 ) -> Float[Tensor, "b 3 s s"]:
-    """One view of each cutout as model input: turned, cropped, blurred, made noisier, then coloured.
+    """One view of each cutout as model input: turned, cropped, blurred, made noisier, then what the encoder sees of it.
 
     Args:
         flux: nanomaggies, planes in the order of `bands`.
@@ -66,6 +67,7 @@ def augmented_view(
         view: its number; views of one key differ.
         size: pixels along one side.
         bands: of the planes.
+        kind: what the encoder sees of nanomaggies.
     """
     stream = view * _STREAMS_PER_VIEW
     blur, noise = (values[min(view, len(values) - 1)] for values in (section.blur, section.noise))
@@ -80,7 +82,7 @@ def augmented_view(
     if noise > 0:
         deviations = _added(NOISE, bands, keys, stream + 7) * happens(keys, stream + 8, noise)[:, None]
         flux = flux + normal(keys, stream + 9, flux[0].numel()).view_as(flux) * deviations[:, :, None, None]
-    return to_rgb(flux, bands)
+    return as_seen(flux, kind, bands)
 
 
 def augmented_spectrum(

@@ -6,6 +6,7 @@ model of one modality has the names of that half.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NoReturn
 
 import torch
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 
 from polycli.astroclip.heads import CrossAttention, MlpHead, PropertyHead, last_layers
 from polycli.astroclip.resnet import ResNet50
-from polycli.astroclip.sections import HeadSection, ImageSection, ModelSection, SpectrumSection
+from polycli.astroclip.rgb import model_input
+from polycli.astroclip.sections import BANDS, HeadSection, ImageSection, ModelSection, SpectrumSection
 from polycli.astroclip.specformer import SpecFormer
 from polycli.astroclip.vision_transformer import VisionTransformer
 from polycli.errors import CheckpointError
@@ -117,11 +119,21 @@ class AstroClip(nn.Module):
             inputs = sum(self.width(name, section.properties.source) for name in section.properties.modalities)
             self.properties = PropertyHead(section.properties, inputs)
 
+    def image_input(self, flux: Float[Tensor, "b c h w"], bands: Sequence[str] = BANDS) -> Float[Tensor, "b 3 s s"]:
+        """What the image encoder sees of cutouts in nanomaggies: their middles, in the colours that it was trained on.
+
+        Raises:
+            CheckpointError: the model has no image encoder.
+            UserError: the planes are not `bands`, or the cutouts are smaller than the input.
+        """
+        section = self._image().backbone.section
+        return model_input(flux, section.size, bands, section.input)
+
     def embed_image(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b e"]:
         """Vectors of images, not normalised.
 
         Args:
-            rgb: model input; `polycli.astroclip.rgb.model_input` makes it from nanomaggies.
+            rgb: model input; `image_input` makes it from nanomaggies.
 
         Raises:
             CheckpointError: the model has no image encoder.

@@ -25,6 +25,8 @@ _WRAPPED = "_fsdp_wrapped_module."
 PUBLISHED_SPECTRUM_HEADS, PUBLISHED_HEAD_HEADS, VIT_HEAD_WIDTH = 6, 4, 64
 #: Pixels to which Stein et al. and AstroCLIP's workshop version crop cutouts for the ResNet-50.
 PUBLISHED_RESNET_SIZE = 96
+#: What a ResNet-50 was trained to see: Stein et al.'s alone, and the workshop version's beside a spectrum encoder.
+PUBLISHED_RESNET_INPUT, WORKSHOP_INPUT = "stein", "flux"
 
 
 def our_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -79,7 +81,9 @@ def _flat(name: str, names: Mapping[str, Tensor]) -> str:
 
 def _image_section(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     if IMAGE + RESNET_LANDMARK in tensors:
-        return {"name": "resnet50", "size": PUBLISHED_RESNET_SIZE}
+        beside_spectra = any(name.startswith(SPECTRUM) for name in tensors)
+        seen = WORKSHOP_INPUT if beside_spectra else PUBLISHED_RESNET_INPUT
+        return {"name": "resnet50", "size": PUBLISHED_RESNET_SIZE, "input": seen}
     width, _, patch_size, _ = tensors[IMAGE + VIT_LANDMARK].shape
     patches = tensors[IMAGE + "pos_embed"].shape[1] - 1
     return {

@@ -19,7 +19,6 @@ from polycli.astroclip.augmentations import augmented_spectrum, augmented_view
 from polycli.astroclip.contrastive import info_nce
 from polycli.astroclip.masking import chunk_mask, hide, masked_error
 from polycli.astroclip.model import AstroClip
-from polycli.astroclip.rgb import model_input
 from polycli.astroclip.sections import AugmentationSection
 from polycli.astroclip.stems import signal_share
 from polycli.astroclip.training_recipe import AlignSection, MaskingSection
@@ -226,8 +225,8 @@ def input_view(
         raise TypeError("there is no image encoder, so there is no input for it")
     with torch.autocast(image.device.type, enabled=False):
         if augmentation is None:
-            return model_input(image, section.size, bands)
-        return augmented_view(image, keys, augmentation, view=view, size=section.size, bands=bands)
+            return network.image_input(image, bands)
+        return augmented_view(image, keys, augmentation, view=view, size=section.size, bands=bands, kind=section.input)
 
 
 def spectrum_view(

@@ -11,14 +11,15 @@ from polycli.astroclip.subject import Subject, load_subject
 from polycli.astroclip.tasks import TASKS, AlignPretraining, PretrainTask
 from polycli.astroclip.training import open_stores, output_of, run_task, with_command_line
 from polycli.astroclip.training_recipe import InitSection, PretrainRecipe
+from polycli.console import note
 from polycli.engine.agreement import together
 from polycli.errors import CheckpointError, RecipeError, problems_of
 from polycli.launch import World, join_process_group
 from polycli.recipes import load_recipe
 from polycli.requests import JsonDocument, TrainRequest
 
-#: What a recipe may say of an encoder that a checkpoint brings, besides what the checkpoint says of it.
-_ONLY_IN_TRAINING = {"drop_path", "dropout", "layer_scale"}
+#: What a recipe may say of an encoder that a checkpoint brings, whatever the checkpoint says of it.
+_MAY_DIFFER = {"drop_path", "dropout", "layer_scale", "input", "inputs"}
 
 
 def run(request: TrainRequest) -> JsonDocument | None:
@@ -96,13 +97,15 @@ def with_initial(recipe: PretrainRecipe, initial: dict[str, Subject]) -> Pretrai
         if asked is None:
             parts[modality] = has
             continue
-        for name in sorted(asked.model_fields_set - _ONLY_IN_TRAINING):
-            if name != "inputs" and getattr(asked, name) != getattr(has, name):
+        for name in sorted(asked.model_fields_set - _MAY_DIFFER):
+            if getattr(asked, name) != getattr(has, name):
                 raise RecipeError(
                     f"model.{modality}.{name} is {getattr(asked, name)}, the checkpoint of {place} has "
                     f"{getattr(has, name)}",
                     hint=f"leave model.{modality} out of the recipe, or name another checkpoint",
                 )
+        if "input" in asked.model_fields_set and asked.input != has.input:
+            note(f"{place}: was trained on the input {has.input}, and sees {asked.input} here, as the recipe says")
         parts[modality] = has.model_copy(update={name: getattr(asked, name) for name in asked.model_fields_set})
     try:
         model = ModelSection.model_validate(

@@ -177,7 +177,7 @@ def _caption(place: int, itself: bool) -> str:  # noqa: FBT001
 
 
 def _look(store: ObjectStore, row: int) -> tuple[Any, Any]:
-    """Colours (H, W, 3) and the spectrum of an object; None for what the store has not."""
+    """Colours (H, W, 3) for people, whatever the encoder sees, and the spectrum; None for what the store has not."""
     image = None
     if store.has_images:
         rgb = to_rgb(torch.from_numpy(store.read_images([row])), store.bands)[0]

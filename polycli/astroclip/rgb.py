@@ -1,18 +1,22 @@
-"""From nanomaggies to what the image encoder sees: an asinh stretch that keeps colours, and a crop to the middle.
+"""From nanomaggies to what the image encoder sees, and a crop to the middle: `model.image.input` says which of three.
 
-Lupton et al. 2004, with the constants of the Legacy Surveys' viewer that AstroCLIP uses (Parker et al. 2024, 4.1).
+- `rgb`: an asinh stretch that keeps colours, Lupton et al. 2004 with the constants of the Legacy Surveys' viewer, as
+  AstroCLIP and AstroDINO use it (Parker et al. 2024, 4.1);
+- `stein`: the same, but for one pair of brackets, as Stein et al. 2021 trained their ResNet-50: its weights expect it;
+- `flux`: nanomaggies as they are, as the image encoder of the workshop version saw them (Lanusse et al. 2023).
+
 Batched, on the device that the cutouts are on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from polycli.astroclip.sections import BANDS
+from polycli.astroclip.sections import BANDS, ImageInput
 from polycli.errors import UserError
 
 #: By band: place among (red, green, blue) of the output, and factor on the flux.
@@ -21,7 +25,7 @@ PLANES = {"z": (0, 2.2), "r": (1, 3.4), "g": (2, 6.0)}
 OFFSET = 0.03
 #: How soon the stretch turns from linear to logarithmic.
 STRETCH = 20.0
-#: Images that are stretched at a time on a CPU.
+#: Images that are made at a time on a CPU.
 IMAGES_IN_CACHE = 4
 
 
@@ -33,12 +37,24 @@ def to_rgb(flux: Float[Tensor, "*b c h w"], bands: Sequence[str] = BANDS) -> Flo
     Raises:
         UserError: `flux` is not (..., C, H, W) with one plane per band, or a band has no colour here.
     """
+    return as_seen(flux, "rgb", bands)
+
+
+def as_seen(
+    flux: Float[Tensor, "*b c h w"], kind: ImageInput, bands: Sequence[str] = BANDS
+) -> Float[Tensor, "*b 3 h w"]:
+    """Cutouts in nanomaggies, whose planes are `bands`, as an image encoder of that kind sees them.
+
+    Raises:
+        UserError: `flux` is not (..., C, H, W) with one plane per band, or a band is not among those that are seen.
+    """
     check_bands(bands)
     _check_shape(flux, bands)
+    make = _MAKERS[kind]
     if flux.device.type == "cpu" and flux.ndim == 4 and len(flux) > IMAGES_IN_CACHE:
         # A few images at a time stay in the processor's cache from one operation to the next.
-        return torch.cat([_stretched(part, bands) for part in torch.split(flux, IMAGES_IN_CACHE)])
-    return _stretched(flux, bands)
+        return torch.cat([make(part, bands) for part in torch.split(flux, IMAGES_IN_CACHE)])
+    return make(flux, bands)
 
 
 def centre_crop(images: Float[Tensor, "*b c h w"], size: int) -> Float[Tensor, "*b c s s"]:
@@ -54,22 +70,53 @@ def centre_crop(images: Float[Tensor, "*b c h w"], size: int) -> Float[Tensor, "
     return images[..., top : top + size, left : left + size]
 
 
-def model_input(flux: Float[Tensor, "b c h w"], size: int, bands: Sequence[str] = BANDS) -> Float[Tensor, "b 3 s s"]:
+def model_input(
+    flux: Float[Tensor, "b c h w"], size: int, bands: Sequence[str] = BANDS, kind: ImageInput = "rgb"
+) -> Float[Tensor, "b 3 s s"]:
     """Cutouts in nanomaggies to the image encoder's input: the crop first, since it leaves less to stretch."""
-    return to_rgb(centre_crop(flux, size), bands)
+    return as_seen(centre_crop(flux, size), kind, bands)
 
 
 def _stretched(flux: Float[Tensor, "*b c h w"], bands: Sequence[str]) -> Float[Tensor, "*b 3 h w"]:
-    order = sorted(range(len(bands)), key=lambda place: PLANES[bands[place]][0])
-    planes = torch.stack([flux[..., place, :, :].float() * PLANES[bands[place]][1] for place in order], dim=-3)
+    planes = torch.stack([plane * PLANES[band][1] for band, plane in _colours(flux, bands)], dim=-3)
     planes = planes.add_(OFFSET)
+    return planes.mul_(_gain(planes)).clamp_(0, 1)
+
+
+def _stretched_by_stein(flux: Float[Tensor, "*b c h w"], bands: Sequence[str]) -> Float[Tensor, "*b 3 h w"]:
+    """`image * (scales + m * fI / I)`, where `(image * scales + m) * fI / I` was meant: linear, and cut off at 1."""
+    colours = _colours(flux, bands)
+    gain = OFFSET * _gain(torch.stack([plane * PLANES[band][1] + OFFSET for band, plane in colours], dim=-3))
+    seen = [plane * (PLANES[band][1] + gain[..., 0, :, :]) for band, plane in colours]
+    return torch.stack(seen, dim=-3).clamp_(0, 1)
+
+
+def _plain(flux: Float[Tensor, "*b c h w"], bands: Sequence[str]) -> Float[Tensor, "*b 3 h w"]:
+    return torch.stack([flux[..., bands.index(band), :, :].float() for band in BANDS], dim=-3)
+
+
+_MAKERS: dict[ImageInput, Callable[[Tensor, Sequence[str]], Tensor]] = {
+    "rgb": _stretched,
+    "stein": _stretched_by_stein,
+    "flux": _plain,
+}
+
+
+def _colours(flux: Float[Tensor, "*b c h w"], bands: Sequence[str]) -> list[tuple[str, Float[Tensor, "*b h w"]]]:
+    """Bands and their planes, from red to blue."""
+    order = sorted(range(len(bands)), key=lambda place: PLANES[bands[place]][0])
+    return [(bands[place], flux[..., place, :, :].float()) for place in order]
+
+
+def _gain(planes: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 1 h w"]:
+    """By how much the stretch multiplies each pixel of scaled planes."""
     intensity = planes.clamp(min=0).mean(dim=-3, keepdim=True)
     scaled = STRETCH * intensity
     # The inverse hyperbolic sine of what is not negative; torch's own is eight times slower on CPUs.
     square = scaled * scaled
     stretched = torch.log1p(square.div_(square.add(1).sqrt_().add_(1)).add_(scaled)).div_(STRETCH**0.5)
     # Where nothing is above zero the stretch is zero too; the published code divides by this number there.
-    return planes.mul_(stretched.div_(intensity.masked_fill_(intensity == 0, 1e-6))).clamp_(0, 1)
+    return stretched.div_(intensity.masked_fill_(intensity == 0, 1e-6))
 
 
 def check_bands(bands: Sequence[str]) -> None:

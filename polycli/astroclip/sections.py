@@ -8,8 +8,10 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from polycli.sections import Section
 
-#: Bands of the model's input in the order in which stores have them; `to_rgb` turns them round.
+#: Bands in the order in which stores have them; colours are made of them the other way round.
 BANDS = ("g", "r", "z")
+#: What an image encoder can see of a cutout, see `polycli.astroclip.rgb`.
+ImageInput = Literal["rgb", "stein", "flux"]
 #: Pixels of a spectrum to each place of the convolutions' last map.
 PIECE_STEP = 8
 
@@ -19,6 +21,11 @@ class ImageSection(Section):
 
     name: Literal["vit", "resnet50"] = Field("vit", description="resnet50 has no sizes but those of its name")
     size: PositiveInt = Field(144, description="pixels along one side of the model's input; cutouts are cropped to it")
+    input: ImageInput = Field(
+        "rgb",
+        description="what is seen of nanomaggies: the colours of AstroCLIP and AstroDINO (rgb), those that the "
+        "published ResNet-50 of Stein et al. 2021 was trained on (stein), or g, r, z as they are (flux)",
+    )
     patch_size: PositiveInt = Field(12, description="pixels per token and axis")
     embed_dim: PositiveInt = Field(1024, description="width; 192, 384, 768, 1024 for tiny, small, base, large")
     depth: PositiveInt = Field(24, description="blocks; 12, 12, 12, 24 for tiny, small, base, large")

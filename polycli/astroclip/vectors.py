@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polycli.astroclip.model import AstroClip
-from polycli.astroclip.rgb import model_input
 from polycli.astroclip.store import ObjectStore, Spectra
 from polycli.astroclip.subject import Subject
 from polycli.errors import StoreError
@@ -99,10 +98,7 @@ class Encoder:
 
     def image_input(self, images: NDArray[np.float32]) -> Tensor:
         """What the image encoder sees of (n, bands, H, W) nanomaggies."""
-        section = self.model.section.image
-        if section is None:
-            raise ValueError("the model has no image encoder")
-        return model_input(torch.from_numpy(images).to(self.device), section.size, self.store.bands)
+        return self.model.image_input(torch.from_numpy(images).to(self.device), self.store.bands)
 
     def spectrum_input(self, spectra: Spectra) -> tuple[Tensor, Tensor, Tensor]:
         """Flux, inverse variance and mask on the device."""

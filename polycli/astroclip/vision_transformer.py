@@ -13,14 +13,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from polycli.astroclip.sections import ImageSection
+from polycli.astroclip.sections import ImageInput, ImageSection
 from polycli.astroclip.stems import PatchConvolutions
 from polycli.errors import UserError
 
 EPSILON = 1e-6
-#: Mean and standard deviation of model input: the sky of a stretched cutout, and its noise. Random weights start so
-#: that the first layer sees this as 0 and 1; otherwise all images start as one and the same vector.
-INPUT_MEAN, INPUT_DEVIATION = 0.14, 0.10
+#: Mean and standard deviation of the pixels of each kind of model input, measured on simulated cutouts of 144 pixels.
+#: Random weights start so that the first layer sees this as 0 and 1; otherwise all images start as one and the same
+#: vector.
+INPUT_MEAN: dict[ImageInput, float] = {"rgb": 0.14, "stein": 0.017, "flux": 0.003}
+INPUT_DEVIATION: dict[ImageInput, float] = {"rgb": 0.10, "stein": 0.064, "flux": 0.034}
 
 
 class VisionTransformer(nn.Module):
@@ -100,9 +102,9 @@ class VisionTransformer(nn.Module):
                 nn.init.zeros_(layer.bias)
         with torch.no_grad():
             first = self.patch_embed.first
-            first.weight /= INPUT_DEVIATION
+            first.weight /= INPUT_DEVIATION[self.section.input]
             if first.bias is not None:
-                first.bias -= INPUT_MEAN * first.weight.sum(dim=(1, 2, 3))
+                first.bias -= INPUT_MEAN[self.section.input] * first.weight.sum(dim=(1, 2, 3))
 
 
 class _PatchEmbed(nn.Module):

@@ -35,6 +35,13 @@ def test_with_everything_off_a_view_is_the_plain_input(flux):
     assert torch.equal(augmented_view(flux, keys_of(0, torch.arange(6)), OFF, view=0, size=32), model_input(flux, 32))
 
 
+@pytest.mark.parametrize("kind", ["stein", "flux"])
+def test_a_view_ends_in_what_the_encoder_sees(flux, kind):
+    view = augmented_view(flux, keys_of(0, torch.arange(6)), OFF, view=0, size=32, kind=kind)
+
+    assert torch.equal(view, model_input(flux, 32, kind=kind))
+
+
 def test_a_view_belongs_to_its_object_whatever_else_is_in_the_batch(flux):
     keys, section = keys_of(0, torch.arange(6)), AugmentationSection()
 

@@ -42,6 +42,20 @@ def test_every_object_alone_has_the_vector_that_it_has_in_a_batch(tmp_path, tiny
         np.testing.assert_allclose(embeddings(table, "fused_embedding")[row], fused, rtol=1e-4, atol=1e-5)
 
 
+def test_vectors_are_of_what_the_encoder_was_trained_to_see(tmp_path, make_model, mock_store):
+    section = {"size": 48, "embed_dim": 12, "depth": 1, "num_heads": 2, "layer_scale": 0.5, "input": "flux"}
+    path = make_model("flux", image=section, spectrum=None, heads=None)
+    embed.run(request(path, mock_store, tmp_path / "e.parquet", limit=5))
+    store, model = open_objects(mock_store), load_model(path)
+
+    with torch.no_grad():
+        # The middle 48 of 64 pixels, in nanomaggies as the store has them.
+        expected = model.embed_image(torch.from_numpy(store.read_images(range(5)))[:, :, 8:56, 8:56]).numpy()
+
+    found = embeddings(parquet.read_table(tmp_path / "e.parquet"), "image_embedding")
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_two_processes_write_every_object_once_through_the_command_line(tmp_path, tiny_model, mock_store):
     words = ["embed", "astroclip", "--checkpoint", str(tiny_model), "--data", str(mock_store), "--limit", "5"]
     words += ["--output", str(tmp_path / "e"), "--nproc", "2", "--set", "dtype=float16", "--json"]

@@ -1,11 +1,16 @@
 """The pair of encoders against the original's reference values, and where ours is right and the original is not."""
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from polycli.astroclip.model import AstroClip, parameter_count
+from polycli.astroclip.recipe import MockSection
+from polycli.astroclip.rgb import model_input
 from polycli.astroclip.sections import HeadSection, ImageSection, ModelSection, PropertySection, SpectrumSection
+from polycli.astroclip.sources.mock.source import MockReader
+from polycli.astroclip.vision_transformer import INPUT_DEVIATION, INPUT_MEAN
 from polycli.astroclip.weights import load_model
 from polycli.errors import CheckpointError
 
@@ -145,6 +150,24 @@ def test_the_first_layer_sees_sky_as_zero_and_its_noise_as_one():
         # A convolution with weights uniform within one over the root of its inputs has a gain of one over root three.
         assert seen.std().item() == pytest.approx(3**-0.5, rel=0.05)
         assert torch.allclose(first(torch.full((1, 3, 12, 12), 0.14)).std(), torch.tensor(0.0), atol=0.05)
+
+
+@pytest.mark.parametrize("kind", INPUT_MEAN)
+def test_the_first_layer_starts_from_the_mean_and_deviation_of_the_input_that_it_sees(kind):
+    numbers = np.arange(40)
+    cutouts = MockReader(MockSection()).read(np.zeros(40, np.int32), numbers).image
+    seen = model_input(torch.from_numpy(cutouts), 144, kind=kind)
+    torch.manual_seed(0)
+    section = ImageSection(size=144, embed_dim=8, depth=1, num_heads=2, input=kind)
+    first = AstroClip(ModelSection(image=section)).image_encoder.backbone.patch_embed.proj
+    torch.manual_seed(0)
+    plain = AstroClip(ModelSection(image=section.model_copy(update={"input": "rgb"}))).image_encoder.backbone
+
+    # Forty galaxies have a bright one more or less: pixels of fluxes are far from normal.
+    assert float(seen.mean()) == pytest.approx(INPUT_MEAN[kind], abs=0.2 * INPUT_DEVIATION[kind])
+    assert 0.5 < float(seen.std()) / INPUT_DEVIATION[kind] < 2
+    ratio = INPUT_DEVIATION["rgb"] / INPUT_DEVIATION[kind]
+    torch.testing.assert_close(first.weight, plain.patch_embed.proj.weight * ratio)
 
 
 def test_images_are_pooled_by_the_class_token_or_the_mean_of_the_patches():

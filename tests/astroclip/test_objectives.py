@@ -7,7 +7,8 @@ from polycli.astroclip.augmentations import augmented_spectrum
 from polycli.astroclip.draws import keys_of
 from polycli.astroclip.masking import chunk_mask
 from polycli.astroclip.model import AstroClip
-from polycli.astroclip.objectives import Alignment, MaskedModelling, PropertyFit
+from polycli.astroclip.objectives import Alignment, MaskedModelling, PropertyFit, input_view
+from polycli.astroclip.rgb import as_seen
 from polycli.astroclip.sections import (
     AugmentationSection,
     HeadSection,
@@ -45,6 +46,16 @@ def batch():
 def network(**sections):
     torch.manual_seed(0)
     return AstroClip(ModelSection(spectrum=SEEING, **sections))
+
+
+@pytest.mark.parametrize("kind", ["rgb", "stein", "flux"])
+def test_training_and_validation_show_the_network_what_its_section_names(batch, kind):
+    model = network(image=IMAGE.model_copy(update={"input": kind}))
+    expected = as_seen(batch["image"], kind)
+
+    for augmentation in (STILL, None):
+        found = input_view(model, batch["image"], batch["keys"], augmentation, bands=("g", "r", "z"))
+        assert torch.equal(found, expected)
 
 
 def test_each_hidden_pixel_counts_by_the_share_of_its_variance_that_is_not_noise(batch):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from polycli.astroclip.rgb import centre_crop, model_input, to_rgb
+from polycli.astroclip.rgb import as_seen, centre_crop, model_input, to_rgb
 from polycli.errors import UserError
 
 
@@ -42,6 +42,43 @@ def test_any_flux_follows_the_formula(seed, exponent):
     found = to_rgb(torch.from_numpy(flux)).permute(1, 2, 0).numpy()
 
     np.testing.assert_allclose(found, published(flux), atol=3e-6)
+
+
+def published_by_stein(image: np.ndarray) -> np.ndarray:
+    """As `published`, in the order of operations of Stein et al.'s ToRGB: scales + m * fI / I comes first."""
+    planes = image[[2, 1, 0]].astype(float)
+    scales = np.array([2.2, 3.4, 6.0])[:, None, None]
+    intensity = np.maximum(planes * scales + 0.03, 0).sum(axis=0) / 3
+    stretched = np.arcsinh(20 * intensity) / np.sqrt(20)
+    safe = np.where(intensity == 0, 1e-6, intensity)
+    return np.clip(planes * (scales + 0.03 * stretched / safe), 0, 1)
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(-3, 2))
+def test_any_flux_follows_the_order_of_operations_that_stein_trained_with(seed, exponent):
+    flux = (np.random.default_rng(seed).standard_normal((3, 5, 4)) * 10**exponent).astype(np.float32)
+
+    found = as_seen(torch.from_numpy(flux), "stein").numpy()
+
+    np.testing.assert_allclose(found, published_by_stein(flux), atol=3e-6)
+
+
+def test_a_bright_pixel_keeps_its_colour_as_published_and_saturates_with_stein():
+    flux = torch.tensor([0.20, 0.36, 0.55])[None, :, None, None]
+
+    colours, saturated = (as_seen(flux, kind).flatten() for kind in ("rgb", "stein"))
+
+    scaled = torch.tensor([0.55 * 2.2, 0.36 * 3.4, 0.20 * 6.0]) + 0.03
+    torch.testing.assert_close(colours / colours[0], scaled / scaled[0])
+    assert torch.equal(saturated, torch.ones(3))
+
+
+def test_an_encoder_of_fluxes_sees_nanomaggies_in_g_r_z_however_they_lie():
+    flux = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+    assert torch.equal(model_input(flux, 8, kind="flux"), flux)
+    assert torch.equal(model_input(flux[:, [2, 0, 1]], 4, ("z", "g", "r"), "flux"), flux[:, :, 2:6, 2:6])
+    assert torch.equal(as_seen(flux, "stein"), as_seen(flux[:, [2, 0, 1]], "stein", ("z", "g", "r")))
 
 
 def test_a_pixel_without_light_is_black_not_nan():

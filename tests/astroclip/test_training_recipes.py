@@ -1,10 +1,13 @@
 """The shipped recipes of training: the papers' sizes and settings, and batches that can be shared out."""
 
 import pytest
+import torch
 
 from polycli.__main__ import run as command_line
-from polycli.astroclip.model import parameter_count
-from polycli.astroclip.pretrain import read_recipe
+from polycli.astroclip.model import AstroClip, parameter_count
+from polycli.astroclip.pretrain import read_recipe, with_initial
+from polycli.astroclip.sections import HeadSection, ImageSection, ModelSection
+from polycli.astroclip.subject import load_subject
 from polycli.astroclip.training_recipe import FinetuneRecipe, PretrainRecipe
 from polycli.engine.plan import check_division
 from polycli.recipes import load_recipe
@@ -57,6 +60,25 @@ def test_the_workshop_version_inherits_what_it_does_not_change():
     assert recipe.model.heads.embed_dim == 128
     assert recipe.align.scale == 15.5
     assert recipe.schedule.final_fraction * recipe.optim.learning_rate == pytest.approx(5e-6)
+
+
+def test_the_workshop_version_shows_fluxes_to_a_network_that_was_trained_on_steins_colours(tmp_path, capsys):
+    moco = AstroClip(ModelSection(image=ImageSection(name="resnet50"), heads=HeadSection(embed_dim=128, image="mlp")))
+    names = {"image_encoder.backbone.": "encoder_q.", "image_encoder.mlp.": "encoder_q.fc."}
+    tensors = {
+        names[before] + name.removeprefix(before): value
+        for name, value in moco.state_dict().items()
+        for before in names
+        if name.startswith(before)
+    }
+    torch.save({"state_dict": tensors}, tmp_path / "resnet50.ckpt")
+    subject = load_subject(tmp_path / "resnet50.ckpt", quiet=True)
+
+    section = with_initial(recipe_of("astroclip_workshop"), {"init.image": subject}).model.image
+
+    assert subject.model.section.image.input == "stein"
+    assert (section.name, section.size, section.input) == ("resnet50", 96, "flux")
+    assert "init.image: was trained on the input stein, and sees flux here" in capsys.readouterr().err
 
 
 def test_finetuning_predicts_rising_quantiles():

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from polycli.astroclip import load_model
 from polycli.astroclip.model import AstroClip
+from polycli.astroclip.rgb import as_seen
 from polycli.astroclip.sections import HeadSection, ImageSection, ModelSection, SpectrumSection
 from polycli.errors import CheckpointError
 
@@ -82,6 +83,9 @@ def test_a_moco_of_stein_becomes_its_query_encoder(tmp_path):
     image = torch.rand(2, 3, 32, 32)
     assert read.section.heads.image == "mlp"
     assert read.section.image.size == 96
+    cutouts = 0.1 * torch.randn(2, 3, 152, 152)
+    assert torch.equal(read.image_input(cutouts), as_seen(cutouts[:, :, 28:124, 28:124], "stein"))
+    assert load_model(tmp_path / "stein.ckpt", image={"input": "rgb"}).section.image.input == "rgb"
     assert load_model(tmp_path / "stein.ckpt", image={"size": 144}).section.image.size == 144
     assert torch.equal(read.embed_image(image), model.embed_image(image))
     assert read.image_features(image).shape == (2, 2048)
