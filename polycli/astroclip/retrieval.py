@@ -7,6 +7,7 @@ are all equal rank in the middle and not first.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,20 @@ def unit(vectors: Floats) -> Floats:
 
 def ranks(queries: Floats, candidates: Floats) -> NDArray[np.float64]:
     """Rank of candidate i for query i by cosine similarity, both (n, d)."""
-    queries, candidates = unit(queries), unit(candidates)
+    return _ranks_by_product(unit(queries), unit(candidates))
+
+
+def ranks_by_distance(queries: NDArray[np.float64], candidates: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rank of candidate i for query i by distance, both (n, d)."""
+    middle = candidates.mean(axis=0)
+    queries, candidates = queries - middle, candidates - middle
+    # Of -|q - c|^2 the part that differs from candidate to candidate: 2 q c - |c|^2.
+    squares = (candidates**2).sum(axis=1, keepdims=True)
+    ones = np.ones((len(queries), 1))
+    return _ranks_by_product(np.hstack([2 * queries, ones]), np.hstack([candidates, -squares]))
+
+
+def _ranks_by_product(queries: NDArray[np.floating[Any]], candidates: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     found = np.empty(len(queries))
     for start in range(0, len(queries), _BLOCK):
         block = queries[start : start + _BLOCK]

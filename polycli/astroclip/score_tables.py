@@ -24,6 +24,7 @@ OWN_HEAD = "the model's own head"
 DIRECTIONS = {
     "image_to_spectrum": "image to spectrum",
     "spectrum_to_image": "spectrum to image",
+    "shared_truth": "true redshift, mass, sSFR and fibre magnitude",
     "image_to_image": "image to its second look",
     "spectrum_to_spectrum": "spectrum to its second look",
 }

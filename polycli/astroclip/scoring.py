@@ -20,7 +20,7 @@ from polycli.astroclip.probes import (
     r2_score,
 )
 from polycli.astroclip.redshift_scores import binned_redshift_scores, redshift_scores
-from polycli.astroclip.retrieval import alignment, ranks, retrieval_scores, uniformity
+from polycli.astroclip.retrieval import alignment, ranks, ranks_by_distance, retrieval_scores, uniformity
 from polycli.astroclip.settings import EvalSettings
 from polycli.astroclip.store import ObjectStore
 from polycli.console import warn
@@ -44,6 +44,8 @@ RECALL_AT = (1, 5, 10, 100)
 _NUISANCE = ("mag_", "flux_", "fiberflux_", "fibermag_", "fibertotflux_", "psf", "noise_", "snr", "ebv", "redshift_")
 #: What a perfect image without noise would show, where a simulated survey has it.
 _VISIBLE = ("mag_g", "mag_r", "mag_z", "b_over_t", "axis_ratio")
+#: What image and spectrum of a simulated galaxy both tell, and by which error queries are off, about that of an image.
+_SHARED = {"redshift": 0.03, "logm": 0.1, "ssfr": 0.25, "fibermag_r": 0.02}
 _MOST_CLASSES = 20
 
 
@@ -96,6 +98,8 @@ def simple_inputs(
         found.setdefault("photometry", np.concatenate([photometry(part) for part in parts]))
     if set(_VISIBLE) <= set(store.columns):
         found["visible_truth"] = np.stack([store.target(name, rows) for name in _VISIBLE], axis=1)
+        if set(_SHARED) <= set(store.columns):
+            found["shared_truth"] = np.stack([store.target(name, rows) / _SHARED[name] for name in _SHARED], axis=1)
     return found
 
 
@@ -174,17 +178,25 @@ def r_magnitudes(store: ObjectStore, side: Side) -> Floats | None:
 
 
 def score_retrieval(test: Side, *, aligned: bool, bootstrap: Bootstrap) -> JsonDocument:
-    """Recall and ranks: across modalities where they are aligned, and of the same object seen again."""
+    """Recall and ranks: across modalities where they are aligned, and of the same object seen again.
+
+    Of a simulation, what is known of the truth stands beside the former: `shared_truth`, in units of its errors.
+    """
     directions: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
     if aligned:
         directions["image_to_spectrum"] = (test.inputs["image"], test.inputs["spectrum"])
         directions["spectrum_to_image"] = (test.inputs["spectrum"], test.inputs["image"])
     for name, vectors in test.again.items():
         directions[f"{name}_to_{name}"] = (vectors, test.inputs[name])
-    return {
+    found = {
         name: retrieval_scores(ranks(queries, candidates), RECALL_AT, bootstrap)
         for name, (queries, candidates) in directions.items()
     }
+    truth = test.inputs.get("shared_truth")
+    if aligned and truth is not None and np.isfinite(truth).all():
+        errors = np.random.default_rng(bootstrap.seed).standard_normal(truth.shape)
+        found["shared_truth"] = retrieval_scores(ranks_by_distance(truth + errors, truth), RECALL_AT, bootstrap)
+    return found
 
 
 def score_geometry(test: Side, *, aligned: bool) -> JsonDocument:

@@ -57,6 +57,9 @@ def test_scores_are_those_of_scikit_learn_on_the_embeddings_that_embed_writes(tm
     similarity = image_ @ spectrum.T
     rank = 1 + (similarity > np.diag(similarity)[:, None]).sum(axis=1)
     assert found["retrieval"]["image_to_spectrum"]["median_rank"] == pytest.approx(np.median(rank))
+    # Of a simulation, what the true properties would reach stands beside.
+    assert found["retrieval"]["shared_truth"]["candidates"] == test.sum()
+    assert found["retrieval"]["shared_truth"]["median_rank"] < (test.sum() + 1) / 2
     assert found["geometry"]["alignment"] == pytest.approx(((image_ - spectrum) ** 2).sum(axis=1).mean(), rel=1e-4)
     assert json.loads((tmp_path / "out" / "scores.json").read_text()) == scores
 

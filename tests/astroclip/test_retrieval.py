@@ -1,9 +1,12 @@
 """Ranks, recall, alignment and uniformity against numbers worked out by hand."""
 
+import math
+
 import numpy as np
 import pytest
 
-from polycli.astroclip.retrieval import alignment, ranks, retrieval_scores, uniformity, unit
+from polycli.astroclip.retrieval import alignment, ranks, ranks_by_distance, retrieval_scores, uniformity, unit
+from polycli.astroclip.scoring import Side, score_retrieval
 from polycli.report.bootstrap import Bootstrap
 
 
@@ -30,6 +33,27 @@ def test_blocks_of_queries_change_nothing():
     expected = 1 + (similarity > np.diag(similarity)[:, None]).sum(axis=1)
     assert np.abs(ranks(one, other) - expected).max() <= 1  # Near ties, in float32.
     assert (ranks(one, other) == expected).mean() > 0.99
+
+
+def test_a_rank_by_distance_counts_the_candidates_that_are_nearer():
+    queries, candidates = np.array([[1.0, 0], [0, 3], [1e4, 1]]), np.array([[1.2, 0], [0, 0], [1e4, 2]])
+    # Query 1: the candidate at (1.2, 0) is 3.2 away, its own 3, the last 10,000. Query 2: its own is 1 away.
+    assert ranks_by_distance(queries, candidates).tolist() == [1, 1, 1]
+    assert ranks_by_distance(queries[[1, 0, 2]], candidates).tolist() == [2, 2, 1]
+    assert ranks_by_distance(np.zeros((5, 2)), np.ones((5, 2))).tolist() == [3] * 5
+
+
+@pytest.mark.parametrize("density", [0.2, 1.0])
+def test_truth_known_to_an_error_is_found_as_often_as_a_poisson_process_says(density):
+    truth = np.random.default_rng(1).uniform(0, 4000 / density, (4000, 1))
+    side = Side(np.arange(4000), {"shared_truth": truth, "image": truth, "spectrum": truth})
+
+    found = score_retrieval(side, aligned=True, bootstrap=Bootstrap(samples=10))["shared_truth"]["recall_at"]["1"]
+
+    # The query is n away, n normal, and no other of 2 n times the density nearer: the mean of exp(-2 n density).
+    expected = math.exp(2 * density**2) * math.erfc(math.sqrt(2) * density)
+    assert found["recall"] == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / 4000))
+    assert "shared_truth" not in score_retrieval(side, aligned=False, bootstrap=Bootstrap(samples=10))
 
 
 def test_recall_stands_beside_chance():
