@@ -77,6 +77,9 @@ class ResampleSection(Section):
         return self
 
 
+WavelengthUnit = Literal["Angstrom", "nanometre", "micrometre"]
+
+
 class ArraysSection(Section):
     """What lies in the files of --source arrays: npy, npz or HDF5. Names are keys, or file names without `.npy`."""
 
@@ -91,7 +94,10 @@ class ArraysSection(Section):
     flux_unit: PositiveFloat = Field(1e-17, description="erg/s/cm2/A that a flux of 1 stands for")
     ivar: str | None = "ivar"
     mask: str | None = Field("mask", description="True or not 0 where a pixel is bad")
-    wavelength: str = Field("wavelength", description="(wavelength,) in Angstrom")
+    wavelength: str = Field("wavelength", description="(wavelength,)")
+    wavelength_unit: WavelengthUnit | None = Field(
+        None, description="Angstrom where absent, and refused where that cannot be"
+    )
     medium: Literal["vacuum", "air"] = "vacuum"
     frame: Literal["observed", "rest"] = "observed"
     object_id: str = "object_id"

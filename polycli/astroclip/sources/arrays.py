@@ -21,14 +21,15 @@ from polycli.astroclip.recipe import ArraysSection, PrepareRecipe
 from polycli.astroclip.resampling import describe_grid, recipe_grid, refuse_without_overlap, resample_spectra
 from polycli.astroclip.sources.base import Listing, Payload, find_files
 from polycli.astroclip.sources.hdf5_files import check_images, opened, read_rows, same_length
+from polycli.astroclip.sources.plausible import ANGSTROM, refuse_other_units, warn_of_band_order
 from polycli.astroclip.tables import HDF5_SUFFIXES, nearest_names
-from polycli.console import note, warn
+from polycli.console import note
 from polycli.errors import SourceError
 
 SUFFIXES = (".npy", ".npz", *HDF5_SUFFIXES)
 _FLUX_UNIT = 1e-17
-#: Angstrom below which a whole spectrum is more likely in nanometres or microns.
-_SHORT = 1500.0
+#: Images of each set that are looked at for the order of their bands.
+_SAMPLED = 32
 
 
 @dataclass(frozen=True)
@@ -304,7 +305,17 @@ def _described_image(source: ArraySet, section: ArraysSection) -> ImageDescripti
         what=f"{source.name}: {section.image}",
         hint=f"set arrays.order={'band_first' if band_last else 'band_last'} if they are, and arrays.bands in order",
     )
+    _look_at_bands(source, section.image, section)
     return ImageDescription(bands=section.bands, size=size, pixel_scale_arcsec=section.pixel_scale_arcsec)
+
+
+def _look_at_bands(source: ArraySet, array: str, section: ArraysSection) -> None:
+    count = source.shape(array)[0]
+    if not count:
+        return
+    some = source.rows(array, np.linspace(0, count - 1, min(count, _SAMPLED)).astype(np.int64))
+    some = some.transpose(0, 3, 1, 2) if section.order == "band_last" else some
+    warn_of_band_order(some, section.bands, what=f"{source.name}: {array}")
 
 
 def _described_spectrum(source: ArraySet, section: ArraysSection) -> tuple[SpectrumDescription, NDArray[np.float64]]:
@@ -313,8 +324,10 @@ def _described_spectrum(source: ArraySet, section: ArraysSection) -> tuple[Spect
             f"{source.name}: has spectra and no array {section.wavelength}",
             hint=nearest_names(section.wavelength, list(source.members)),
         )
-    wavelength = source.whole(section.wavelength).astype(np.float64)
-    about = describe_grid(wavelength, what=f"{source.name}: {section.wavelength}")
+    what = f"{source.name}: {section.wavelength}"
+    unit = section.wavelength_unit or "Angstrom"
+    wavelength = source.whole(section.wavelength).astype(np.float64) * ANGSTROM[unit]
+    about = describe_grid(wavelength, what=what)
     shape = source.shape(str(section.spectrum))
     for name in (section.spectrum, section.ivar, section.mask):
         if name in source.members and source.shape(str(name)) != (shape[0], wavelength.size):
@@ -322,8 +335,8 @@ def _described_spectrum(source: ArraySet, section: ArraysSection) -> tuple[Spect
                 f"{source.name}: {name} is {source.shape(str(name))}, {(shape[0], wavelength.size)} was expected from "
                 f"{section.wavelength} with {wavelength.size} pixels"
             )
-    if wavelength[-1] < _SHORT:
-        warn(f"{source.name}: wavelengths end at {wavelength[-1]:g}; Angstrom were expected, are these?")
+    if section.wavelength_unit is None:
+        refuse_other_units(wavelength, what=what)
     return about.model_copy(
         update={
             "medium": section.medium,

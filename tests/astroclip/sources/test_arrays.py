@@ -123,6 +123,66 @@ def test_arrays_that_do_not_fit_are_named(tmp_path, change, sentence):
         _listing(_write(tmp_path / "mine", arrays, "npz"))
 
 
+@pytest.mark.parametrize(("unit", "factor"), [("nanometre", 0.1), ("micrometre", 1e-4)])
+def test_wavelengths_that_look_like_another_unit_are_refused_and_read_when_declared(tmp_path, unit, factor):
+    arrays = _arrays()
+    wanted = arrays["wavelength"]
+    path = _write(tmp_path / "mine", {**arrays, "wavelength": wanted * factor}, "npz")
+
+    with pytest.raises(SourceError, match=rf"wavelengths are .*no visible light: are they in {unit}s\?") as refusal:
+        _listing(path)
+    assert f"--set arrays.wavelength_unit={unit}" in refusal.value.hint
+    listing = _listing(path, arrays={"wavelength_unit": unit})
+    np.testing.assert_allclose(listing.wavelength, wanted)
+    assert listing.spectrum.step == pytest.approx(2.0)
+
+
+def test_the_far_ultraviolet_is_read_when_it_is_said_to_be_in_angstrom(tmp_path):
+    path = _write(tmp_path / "mine", _arrays(first=1150.0), "npz")
+
+    assert _listing(path, arrays={"wavelength_unit": "Angstrom"}).wavelength[0] == 1150
+
+
+def _galaxies(order: str, *, count: int = 40) -> np.ndarray:
+    """Cutouts with more light in r than in g, and in z than in r, of most; their bands lie in `order`."""
+    generator = np.random.default_rng(0)
+    light = {"g": 1.0, "r": 1.5, "z": 2.0}
+    image = 0.02 * generator.standard_normal((count, 3, 16, 16))
+    image[:, :, 7:9, 7:9] += np.array([light[band] for band in order])[:, None, None] * generator.uniform(
+        0.5, 2, (count, 1, 1, 1)
+    )
+    return image.astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("lie", "declared", "said"),
+    [("grz", "grz", False), ("zrg", "zrg", False), ("zrg", "grz", True), ("grz", "zrg", True), ("zr", "rz", True)],
+)
+def test_bands_in_another_order_than_declared_are_warned_of(tmp_path, capsys, lie, declared, said):
+    arrays = {**_arrays(40), "image": _galaxies(f"{lie}g" if len(lie) == 2 else lie)[:, : len(lie)]}
+    blue, red = min(declared), max(declared)
+
+    _listing(_write(tmp_path / "mine", arrays, "npz"), arrays={"bands": list(declared)})
+
+    sentence = f"32 of 32 objects are fainter in {red} than in {blue}, as galaxies are not"
+    assert (sentence in capsys.readouterr().err) == said
+
+
+def test_three_objects_are_enough_for_a_warning(tmp_path, capsys):
+    _listing(_write(tmp_path / "mine", {**_arrays(), "image": _galaxies("zrg", count=3)}, "npy"))
+
+    assert "3 of 3 objects are fainter in z than in g" in capsys.readouterr().err
+
+
+def test_noise_alone_and_bands_last_say_nothing_wrong_of_the_order(tmp_path, capsys):
+    noise = np.random.default_rng(5).standard_normal((40, 3, 16, 16)).astype(np.float32)
+    _listing(_write(tmp_path / "noise", {**_arrays(40), "image": noise}, "npz"))
+    last = _galaxies("grz").transpose(0, 2, 3, 1)
+    _listing(_write(tmp_path / "last", {**_arrays(40), "image": last}, "h5"), arrays={"order": "band_last"})
+
+    assert "fainter" not in capsys.readouterr().err
+
+
 def test_sets_on_different_wavelengths_are_refused_or_resampled(tmp_path):
     one = _write(tmp_path / "one", _arrays(), "npz")
     two = _write(tmp_path / "two", _arrays(2, first=4010.0, start=10), "npz")
