@@ -48,6 +48,20 @@ def test_embeddings_are_those_of_the_original(original):
     assert relative_error(model.image_features(reference["input.image"]), reference["output.dino_cls"]) < 1e-5
 
 
+def test_the_published_form_is_the_default(original):
+    section = original[0].section
+
+    for part, names in {
+        "image": ("input", "pool", "stem", "name"),
+        "spectrum": ("inputs", "stem"),
+        "heads": ("image", "image_tokens", "image_residual"),
+    }.items():
+        for name in names:
+            found = getattr(section, part)
+            assert getattr(found, name) == type(found).model_fields[name].default
+    assert (section.heads.image_tokens, section.heads.image_residual, section.image.input) == ("patches", False, "rgb")
+
+
 def test_a_batch_of_one_is_embedded_as_it_is_among_others(original):
     model, reference = original
 
