@@ -62,7 +62,9 @@ def gather(name: str, listings: Sequence[Listing], recipe: PrepareRecipe, limit:
     """
     for listing in listings:
         _refuse_impossible_positions(listing)
-    cleaned = [_without_repeated_ids(listing) for listing in listings]
+    # Before anything is put together, so that what marks an unknown redshift stands in no other's place.
+    possible = [replace(each, redshift=_possible(each.redshift, each.ids, each.source)) for each in listings]
+    cleaned = [_without_repeated_ids(listing) for listing in possible]
     first = cleaned[0]
     pairing = None
     if len(cleaned) == 2:
@@ -109,8 +111,8 @@ def gather(name: str, listings: Sequence[Listing], recipe: PrepareRecipe, limit:
         added = joined(known, columns, suffix="_catalogue")[len(known) :]
         survey = replace(survey, columns=(*survey.columns, *added))
         if redshift is not None:
-            survey = _with_redshift(survey, redshift)
-    return _without_impossible_redshifts(survey)
+            survey = _with_redshift(survey, _possible(redshift, survey.ids, section.path))
+    return survey
 
 
 def _with_redshift(survey: Survey, redshift: NDArray[np.float64]) -> Survey:
@@ -120,17 +122,16 @@ def _with_redshift(survey: Survey, redshift: NDArray[np.float64]) -> Survey:
     return replace(survey, redshift=np.where(known, redshift, survey.redshift), good_redshift=good)
 
 
-def _without_impossible_redshifts(survey: Survey) -> Survey:
-    """Wavelengths are 1 + z times as long: -99 and the like mark what is unknown."""
-    impossible = np.isfinite(survey.redshift) & (survey.redshift <= -1)
-    if not impossible.any():
-        return survey
-    first = int(np.flatnonzero(impossible)[0])
-    warn(
-        f"{survey.name}: {int(impossible.sum())} redshifts are -1 or less, such as {survey.redshift[first]:g} of "
-        f"{survey.ids[first]}: taken for unknown"
-    )
-    return replace(survey, redshift=np.where(impossible, np.nan, survey.redshift))
+def _possible(redshift: NDArray[np.float64], ids: NDArray[Any], name: str) -> NDArray[np.float64]:
+    """Redshifts, NaN for -99 and the like, which mark what is unknown: wavelengths are 1 + z times as long."""
+    impossible = np.isfinite(redshift) & (redshift <= -1)
+    if impossible.any():
+        first = int(np.flatnonzero(impossible)[0])
+        warn(
+            f"{name}: {int(impossible.sum())} redshifts are -1 or less, such as {redshift[first]:g} of {ids[first]}: "
+            "taken for unknown"
+        )
+    return np.where(impossible, np.nan, redshift)
 
 
 def _refuse_impossible_positions(listing: Listing) -> None:

@@ -285,6 +285,25 @@ def test_a_redshift_from_a_catalogue_is_good_where_redrock_has_none_or_doubts(tm
     assert not (store.column("quality") & QUALITY_BITS["no_good_redshift"]).any()
 
 
+def test_a_mark_for_an_unknown_redshift_takes_no_known_one_away(tmp_path, prepare, survey_files, capsys):
+    (group,) = survey_files.joint(tmp_path / "joint.h5", groups=(3,))
+    ids, known = group["targetids"], group["redshifts"]
+    survey_files.coadd(tmp_path / "coadd-x.fits", ids=ids)
+    survey_files.redrock(tmp_path / "redrock-x.fits", ids=ids, redshift=[-99.0, 0.5, 0.25])
+    (tmp_path / "z.csv").write_text(f"TARGETID,Z\n{ids[1]},-1\n{ids[2]},0.75\n")
+    catalogues = json.dumps([{"path": str(tmp_path / "z.csv"), "redshift": "Z"}])
+    inputs = [tmp_path / "joint.h5", tmp_path / "coadd-x.fits"]
+    prepare("astroclip+desi", tmp_path / "s.zarr", "pair.by=id", f"catalogues={catalogues}", inputs=inputs)
+    store = open_objects(tmp_path / "s.zarr")
+
+    assert store.ids().tolist() == ids.tolist()
+    np.testing.assert_array_equal(store.column("redshift"), [known[0], 0.5, 0.75])
+    assert not (store.column("quality") & QUALITY_BITS["no_good_redshift"]).any()
+    said = capsys.readouterr().err
+    assert f"1 redshifts are -1 or less, such as -99 of {ids[0]}: taken for unknown" in said
+    assert f"z.csv: 1 redshifts are -1 or less, such as -1 of {ids[1]}: taken for unknown" in said
+
+
 def test_a_recipe_may_ask_for_good_redshifts_alone(tmp_path, prepare, survey_files):
     ids = survey_files.desi_ids(4)
     survey_files.coadd(tmp_path / "coadd-x.fits", ids=ids)
