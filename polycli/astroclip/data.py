@@ -103,6 +103,8 @@ class Needs:
     spectrum: bool = False
     ivar: bool = False
     mask: bool = False
+    #: Whether inverse variances must be measured ones: some sources have none, and 1 stands in their place.
+    noise: bool = False
 
 
 @dataclass
@@ -237,7 +239,8 @@ def descriptions(
     """What images and spectra are, which all stores must agree on; None for what is not needed.
 
     Raises:
-        StoreError: a store lacks a modality, or two differ in bands, pixel scale, wavelengths or units.
+        StoreError: a store lacks a modality, or two differ in bands, pixel scale, wavelengths or units; or the noise of
+            spectra is needed, and unknown.
     """
     image, spectrum = (stores[0].about.image, stores[0].about.spectrum) if stores else (None, None)
     for store in stores:
@@ -252,6 +255,13 @@ def descriptions(
                     f"{store.path}: has no {kind}, which this training needs", hint="prepare a source that has them"
                 )
             refuse_mismatch(expected, found, what=str(store.path))
+            if needs.noise and isinstance(found, SpectrumDescription) and found.ivar == "unknown":
+                raise StoreError(
+                    f"{store.path}: how noisy its spectra are is unknown, and this training adds noise to them, or "
+                    "weighs pixels, by that",
+                    hint="--set augmentation.spectrum_noise=0 --set masking.weight=none, or prepare a source with "
+                    "inverse variances",
+                )
             if (
                 isinstance(found, ImageDescription)
                 and isinstance(expected, ImageDescription)

@@ -19,7 +19,7 @@ from polycli.recipes import load_recipe
 from polycli.requests import JsonDocument, TrainRequest
 
 #: What a recipe may say of an encoder that a checkpoint brings, whatever the checkpoint says of it.
-_MAY_DIFFER = {"drop_path", "dropout", "layer_scale", "input", "inputs"}
+_MAY_DIFFER = {"drop_path", "dropout", "layer_scale", "input"}
 
 
 def run(request: TrainRequest) -> JsonDocument | None:
@@ -97,7 +97,8 @@ def with_initial(recipe: PretrainRecipe, initial: dict[str, Subject]) -> Pretrai
         if asked is None:
             parts[modality] = has
             continue
-        for name in sorted(asked.model_fields_set - _MAY_DIFFER):
+        may_differ = _MAY_DIFFER | ({"inputs"} if _can_see_more(has, asked) else set())
+        for name in sorted(asked.model_fields_set - may_differ):
             if getattr(asked, name) != getattr(has, name):
                 raise RecipeError(
                     f"model.{modality}.{name} is {getattr(asked, name)}, the checkpoint of {place} has "
@@ -114,6 +115,13 @@ def with_initial(recipe: PretrainRecipe, initial: dict[str, Subject]) -> Pretrai
     except ValidationError as error:
         raise RecipeError(f"the model does not fit its checkpoints: {problems_of(error)}") from error
     return recipe.model_copy(update={"model": model})
+
+
+def _can_see_more(has: ImageSection | SpectrumSection, asked: ImageSection | SpectrumSection) -> bool:
+    """Whether an encoder can be given the inputs that are asked for: added weights of a linear stem begin at zero."""
+    if not isinstance(has, SpectrumSection) or not isinstance(asked, SpectrumSection):
+        return False
+    return has.stem == "linear" and set(has.inputs) <= set(asked.inputs)
 
 
 def _dry_run(recipe: PretrainRecipe, request: TrainRequest) -> JsonDocument:

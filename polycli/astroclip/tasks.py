@@ -183,11 +183,13 @@ def needs_of(recipe: PretrainRecipe | FinetuneRecipe) -> Needs:
     # Masked modelling changes no spectrum, nor does a head on vectors that were made once.
     changes = recipe.stage == "align" if isinstance(recipe, PretrainRecipe) else not recipe.freeze
     noisier = model.spectrum is not None and changes and recipe.augmentation.spectrum_noise > 0
+    weighs = isinstance(recipe, PretrainRecipe) and recipe.stage == "spectrum" and recipe.masking.weight == "ivar"
     return Needs(
         image=model.image is not None,
         spectrum=model.spectrum is not None,
         ivar="ivar" in inputs or noisier,
         mask="mask" in inputs,
+        noise=noisier or weighs,
     )
 
 

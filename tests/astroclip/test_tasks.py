@@ -1,7 +1,10 @@
 """What a training reads of each object."""
 
+from types import SimpleNamespace
+
 import pytest
 
+from polycli.astroclip.data import descriptions
 from polycli.astroclip.sections import (
     AugmentationSection,
     HeadSection,
@@ -10,8 +13,10 @@ from polycli.astroclip.sections import (
     PropertySection,
     SpectrumSection,
 )
+from polycli.astroclip.store import open_objects
 from polycli.astroclip.tasks import needs_of
-from polycli.astroclip.training_recipe import FinetuneRecipe, PretrainRecipe
+from polycli.astroclip.training_recipe import FinetuneRecipe, MaskingSection, PretrainRecipe
+from polycli.errors import StoreError
 from polycli.sections import TrainSection
 
 TRAIN = TrainSection(steps=1, global_batch_size=1, micro_batch_size=1)
@@ -62,6 +67,23 @@ BOTH = {"image": IMAGE, "spectrum": SPECTRUM, "heads": HeadSection()}
 )
 def test_inverse_variances_are_read_where_the_encoder_sees_them_or_noise_is_added(recipe, ivar):
     assert needs_of(recipe).ivar == ivar
+
+
+def test_spectra_of_unknown_noise_are_refused_where_it_matters_and_nowhere_else(mock_store):
+    spectrum = open_objects(mock_store).about.spectrum.model_copy(update={"ivar": "unknown"})
+    store = SimpleNamespace(path="published.zarr", about=SimpleNamespace(image=None, spectrum=spectrum))
+    weighing = pretraining("spectrum", AugmentationSection(), spectrum=SEEING)
+    weighing = weighing.model_copy(update={"masking": MaskingSection(weight="ivar")})
+
+    for recipe in (finetuning(freeze=False, augmentation=NOISIER), weighing):
+        with pytest.raises(StoreError, match=r"published\.zarr: how noisy its spectra are is unknown"):
+            descriptions([store], needs_of(recipe))
+    for recipe in (
+        finetuning(freeze=True, augmentation=NOISIER),
+        finetuning(freeze=False, augmentation=SCALED),
+        pretraining("spectrum", NOISIER, spectrum=SEEING),
+    ):
+        assert descriptions([store], needs_of(recipe)) == (None, spectrum)
 
 
 def test_what_there_is_an_encoder_for_is_read():

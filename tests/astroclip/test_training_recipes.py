@@ -6,10 +6,12 @@ import torch
 from polycli.__main__ import run as command_line
 from polycli.astroclip.model import AstroClip, parameter_count
 from polycli.astroclip.pretrain import read_recipe, with_initial
-from polycli.astroclip.sections import HeadSection, ImageSection, ModelSection
+from polycli.astroclip.sections import HeadSection, ImageSection, ModelSection, SpectrumSection
 from polycli.astroclip.subject import load_subject
+from polycli.astroclip.tasks import copy_encoder
 from polycli.astroclip.training_recipe import FinetuneRecipe, PretrainRecipe
 from polycli.engine.plan import check_division
+from polycli.errors import RecipeError
 from polycli.recipes import load_recipe
 from polycli.requests import TrainRequest
 
@@ -79,6 +81,38 @@ def test_the_workshop_version_shows_fluxes_to_a_network_that_was_trained_on_stei
     assert subject.model.section.image.input == "stein"
     assert (section.name, section.size, section.input) == ("resnet50", 96, "flux")
     assert "init.image: was trained on the input stein, and sees flux here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("stem", "has", "asked", "fits"),
+    [
+        ("linear", (), ("ivar",), True),
+        ("linear", ("ivar",), ("mask", "ivar"), True),
+        ("linear", ("ivar",), ("mask",), False),
+        ("convolution", ("ivar",), ("ivar",), True),
+        ("convolution", ("ivar",), ("ivar", "mask"), False),
+        ("convolution", ("ivar", "mask"), ("mask", "ivar"), False),
+    ],
+)
+def test_an_alignment_lets_an_encoder_see_more_only_where_weights_can_be_added(make_model, stem, has, asked, fits):
+    trained = SpectrumSection(
+        embed_dim=12, depth=1, num_heads=2, section_length=24, section_step=12, stem=stem, inputs=has
+    )
+    subject = load_subject(make_model("before", image=None, heads=None, spectrum=trained), quiet=True)
+    recipe = recipe_of("astroclip_align").model_copy(
+        update={"model": ModelSection(spectrum=SpectrumSection(inputs=asked), heads=HeadSection())}
+    )
+
+    if not fits:
+        with pytest.raises(RecipeError, match=r"model\.spectrum\.inputs is .*, the checkpoint of init\.spectrum has"):
+            with_initial(recipe, {"init.spectrum": subject})
+        return
+    model = with_initial(recipe, {"init.spectrum": subject}).model
+    network = AstroClip(model.model_copy(update={"heads": None}))
+    copy_encoder(subject.model, network, "spectrum")
+    flux, ivar, mask = torch.rand(2, 200), torch.rand(2, 200), torch.rand(2, 200) < 0.5
+    # What is added changes nothing yet.
+    torch.testing.assert_close(network.embed_spectrum(flux, ivar, mask), subject.model.embed_spectrum(flux, ivar, mask))
 
 
 def test_finetuning_predicts_rising_quantiles():
