@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import operator
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from polycli import __version__, console
@@ -63,11 +63,10 @@ def write_report(recipe: StudyRecipe, documents: Documents, layout: Layout) -> J
 
 def judge(recipe: StudyRecipe, claim: ClaimSection, documents: Documents) -> Verdict:
     """Compare medians over seeds as the claim says."""
-    values = _by_row(recipe, claim.of, claim.value, documents)
-    if (place := claim.over or claim.minus) is not None:
-        others_of = _by_row(recipe, claim.of, place, documents)
-        combine = operator.truediv if claim.over is not None else operator.sub
-        values = {row: list(map(combine, values[row], others_of[row])) for row in values}
+    other = claim.over or claim.minus
+    places = [claim.value] if other is None else [claim.value, other]
+    combine = operator.truediv if claim.over is not None else operator.sub
+    values = _by_row(recipe, claim.of, places, documents, float if other is None else combine)
     medians = {row: statistics.median(found) for row, found in values.items() if found}
     own = _only(claim, [row for row in medians if set(claim.where.items()) <= set(row)])
     found = f"{_named(own)}: {_spread(values[own])}"
@@ -88,7 +87,7 @@ def judge(recipe: StudyRecipe, claim: ClaimSection, documents: Documents) -> Ver
 
 
 def _table(recipe: StudyRecipe, section: TableSection, documents: Documents) -> Table:
-    columns = {heading: _by_row(recipe, section.of, place, documents) for heading, place in section.columns.items()}
+    columns = {heading: _by_row(recipe, section.of, [place], documents) for heading, place in section.columns.items()}
     first = next(iter(columns.values()))
     body = [
         [
@@ -105,15 +104,18 @@ def _table(recipe: StudyRecipe, section: TableSection, documents: Documents) -> 
     return Table(section.title, [*labels, "seeds", *columns], body, caption=caption, labels=max(1, len(labels)))
 
 
-def _by_row(recipe: StudyRecipe, of: str, place: str, documents: Documents) -> dict[Row, list[float]]:
-    """The values at `place` of all runs, by row; those that are null are left out."""
+def _by_row(
+    recipe: StudyRecipe, of: str, places: Sequence[str], documents: Documents, combine: Callable[..., float] = float
+) -> dict[Row, list[float]]:
+    """The values at `places`, made one by `combine`, of all runs, by row; runs of which one is null are left out."""
     entry = of if of in recipe.runs else recipe.evaluations[of].run
     rows: dict[Row, list[float]] = {}
     for experiment in experiments(entry, recipe.runs[entry]):
-        value = value_at(documents[of][experiment.name], place, where=_where(of, experiment))
+        where = _where(of, experiment)
+        found = [value_at(documents[of][experiment.name], place, where=where) for place in places]
         rows.setdefault(experiment.row, [])
-        if value is not None:
-            rows[experiment.row].append(value)
+        if None not in found:
+            rows[experiment.row].append(combine(*found))
     return rows
 
 

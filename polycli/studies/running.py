@@ -38,7 +38,8 @@ def run_study(request: StudyRequest, family: str) -> JsonDocument:
 
     Raises:
         RecipeError: the recipe is wrong, or names values that the results do not have.
-        PolycliError: a command failed; it carries that command's exit code. With more than one job, a signal too.
+        PolycliError: a command failed; it carries that command's exit code.
+        PreemptedError: a signal came; the commands were asked to save and end, and have ended.
     """
     recipe = load_recipe(request.recipe, family=family, verb="study", overrides=request.overrides, schema=StudyRecipe)
     layout = Layout(request.output)

@@ -1,7 +1,7 @@
 """Runs the commands of a study, several at a time: each as soon as what it reads is there and a place is free.
 
-A thread waits for each command, which is a process of its own. With one command at a time there are no threads, and the
-order is that of the recipe.
+A thread waits for each command, which is a process of its own. With one command at a time the order is that of the
+recipe, but for what stands before what it reads.
 """
 
 from __future__ import annotations
@@ -51,14 +51,10 @@ class Processes:
     def run(self, words: Sequence[str]) -> int:
         """Run `polycli WORDS` and return its exit code. stdout belongs to the study's own result."""
         command = [sys.executable, "-m", "polycli", *words]
-        announcement = f"$ polycli {shlex.join(words)}"
-        if self.jobs == 1:
-            console.say(announcement)
-            return subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode
         with self._lock:
             if self._stopped:
                 return PreemptedError.exit_code
-            console.say(announcement)
+            console.say(f"$ polycli {shlex.join(words)}")
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=self._environment(command))
             self._running.add(process)
         code = process.wait()
@@ -78,7 +74,10 @@ class Processes:
                     process.terminate()
             self._stopped = True
 
-    def _environment(self, command: Sequence[str]) -> dict[str, str]:
+    def _environment(self, command: Sequence[str]) -> dict[str, str] | None:
+        """What a command is told besides its words; None, and so what the study was told, where it runs alone."""
+        if self.jobs == 1:
+            return None
         # Bars of several commands on one screen would overwrite each other; this asks for plain lines. And under srun
         # all commands would take the same port.
         variables = {**os.environ, "TERM": "dumb", "MASTER_PORT": str(free_port())}
@@ -97,10 +96,6 @@ def run_tasks(tasks: Sequence[Task], processes: Processes) -> None:
         RecipeError: tasks wait for each other.
         PreemptedError: a signal came; the commands were asked to save and end, and have ended.
     """
-    if processes.jobs == 1:
-        for task in tasks:
-            task.do()
-        return
     order = _order(tasks)
     ready: list[int] = []
     running: dict[Future[None], int] = {}

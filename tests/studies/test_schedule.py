@@ -1,4 +1,4 @@
-"""Several commands of a study at a time: what they are given of the machine, and how a signal ends them."""
+"""The commands of a study, one or several at a time: what they are given of the machine, and how a signal ends them."""
 
 import os
 import signal
@@ -42,19 +42,20 @@ def independent(processes):
     return [Task(Path(name), frozenset(), partial(processes.run, ["pretrain", name])) for name in "abcd"]
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
-def test_a_signal_ends_all_commands_that_run_once_each_and_starts_no_other(commands, number):
-    both = threading.Barrier(2)
+def test_a_signal_ends_all_commands_that_run_once_each_and_starts_no_other(commands, number, jobs):
+    all_ = threading.Barrier(jobs)
 
     def during(process):
-        if both.wait(timeout=10) == 0:
+        if all_.wait(timeout=10) == 0:
             os.kill(os.getpid(), number)
         process.terminated.wait(timeout=10)
         time.sleep(0.3)  # Saving takes a while.
         return 75
 
     commands.during = during
-    processes = Processes(2)
+    processes = Processes(jobs)
     # A study that does not listen must fail this test, not end all of them.
     before = signal.signal(number, lambda *_: None)
     try:
@@ -64,7 +65,7 @@ def test_a_signal_ends_all_commands_that_run_once_each_and_starts_no_other(comma
         signal.signal(number, before)
     assert caught.value.exit_code == 75
     # A second signal would end a run before it has saved.
-    assert [process.times_terminated for process in commands.started] == [1, 1]
+    assert [process.times_terminated for process in commands.started] == [1] * jobs
 
 
 def test_after_a_stop_no_command_starts(commands):
@@ -85,6 +86,11 @@ def test_commands_share_the_cores_unless_the_user_says_how_many_threads(commands
     processes.run(["pretrain", "mpp", "--nproc", "2"])
     found = [process.options["env"].get("OMP_NUM_THREADS") for process in commands.started]
     assert found == [threads, given], "ranks have one thread each, by --nproc"
+
+
+def test_a_command_that_runs_alone_is_told_what_the_study_was_told(commands):
+    Processes(1).run(["pretrain", "mpp"])
+    assert [process.options["env"] for process in commands.started] == [None]
 
 
 def test_commands_that_run_beside_others_leave_stdout_alone_and_meet_at_no_port(commands, monkeypatch):

@@ -18,6 +18,8 @@ from polycli import __main__ as entry
 from polycli.errors import PolycliError, RecipeError
 from polycli.requests import StudyRequest
 from polycli.studies import results
+from polycli.studies.recipe import ClaimSection, StudyRecipe
+from polycli.studies.report import judge
 from polycli.studies.running import run_study
 
 ERROR = {"of": "test", "value": "scores/error"}
@@ -66,8 +68,7 @@ def polycli(monkeypatch):
     lines, codes = [], {}
     errors = itertools.count(1)
 
-    def run(words, **_):
-        line = words[3:]
+    def run(line):
         lines.append(line)
         verb = line[0]
         output = Path(line[line.index("--output") + 1])
@@ -78,7 +79,7 @@ def polycli(monkeypatch):
             kind = "change" if "change" in output.name else "state"
             scores = {"error": {"state": 5.0, "change": 0.5}[kind] + next(errors) / 100, "scale": 2.0}
             (output / "scores.json").write_text(json.dumps(scores))
-        return SimpleNamespace(returncode=codes.get(verb, 0))
+        return codes.get(verb, 0)
 
     def write_run(output, settings):
         output.mkdir(parents=True, exist_ok=True)
@@ -90,22 +91,20 @@ def polycli(monkeypatch):
         save_file({"a": np.zeros((2, 3), np.float32), "b": np.zeros(5, np.float32)}, output / "model.safetensors")
 
     class Process:
-        """A command that runs beside others: `during` is what happens while it runs."""
+        """A command: `during` is what happens while it runs."""
 
         def __init__(self, words, **_):
             self.line, self.terminated = words[3:], False
             processes.append(self)
 
         def wait(self):
-            code = during[0](self)
-            return code or run([None, None, None, *self.line]).returncode
+            return during[0](self) or run(self.line)
 
         def terminate(self):
             self.terminated = True
 
     processes, during = [], [lambda process: 0]
     monkeypatch.setattr(subprocess, "Popen", Process)
-    monkeypatch.setattr(subprocess, "run", run)
     found = SimpleNamespace(model_file=None)
     monkeypatch.setattr(
         results,
@@ -191,6 +190,19 @@ def test_a_claim_can_be_about_a_difference(tmp_path, polycli):
     ]
     document = study(tmp_path, {"claims": claims})
     assert [claim["holds"] for claim in document["claims"]] == [True, False], "0.5 and a little, less 2"
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("minus", 4.0), ("over", 3.0)])
+def test_both_values_of_a_claim_are_of_one_run(kind, expected):
+    recipe = StudyRecipe.model_validate({**STUDY, "claims": []})
+    claim = ClaimSection(text="x", of="test", value="a", where={"predicts": "state"}, at_most=expected, **{kind: "b"})
+    # The first lacks one value, the second the other: neither may be paired with a value of the next.
+    values = [{"a": None, "b": 5.0}, {"a": 100.0, "b": None}, {"a": 6.0, "b": 2.0}]
+    documents = {
+        "test": {f"steps-{predicts}-{seed}": values[seed] for predicts in ("state", "change") for seed in range(3)}
+    }
+    assert judge(recipe, claim, documents).holds
+    assert not judge(recipe, claim.model_copy(update={"at_most": expected - 0.01}), documents).holds
 
 
 @pytest.mark.parametrize(
