@@ -3,6 +3,7 @@
 import pytest
 
 from polycli.errors import SourceError, StoreError
+from polycli.xval.sources.cells import is_unit, same_unit
 from polycli.xval.units import joined_units, refuse_other_units
 
 
@@ -23,3 +24,12 @@ def test_data_in_units_of_their_own_are_refused_where_the_model_knows_others():
     refuse_other_units({"mass": "kg", "new": "g"}, {"mass": "kg"}, source="x.csv")
     with pytest.raises(SourceError, match=r"x\.csv: mass is in g, the model learned it in kg"):
         refuse_other_units({"mass": "g"}, {"mass": "kg"}, source="x.csv")
+
+
+@pytest.mark.parametrize(
+    "spellings", [("°C", "degC", "deg_C"), ("°F", "degF"), ("µm", "μm", "um", "micron"), ("counts", "count"), ("1",)]
+)
+def test_units_that_tables_write_in_several_ways_are_one(spellings):
+    assert all(is_unit(unit) for unit in spellings)
+    assert all(same_unit(one, other) for one in spellings for other in spellings)
+    assert not any(same_unit(unit, "kg") for unit in spellings)

@@ -26,6 +26,8 @@ _CLOCK = re.compile(r"[^\W\d_]\d\d")
 _PLAIN = re.compile(r"[\d.,\s]+")
 #: Units that tables use and astropy writes otherwise.
 _OTHER_UNITS = {"°C", "degC", "°F", "degF", "µm", "μm", "1", "dex", "counts", "ppm", "ppb"}
+#: Of these, two ways to write one unit.
+_SPELLINGS = {"degC": "°C", "degF": "°F", "counts": "count"}
 
 #: How the numbers of a cell are written: `1`, `1.5`, `1,5`, `1,500`, `007`.
 Mark = Literal["whole", "dot", "comma", "grouped", "zeros"]
@@ -94,6 +96,7 @@ def is_unit(text: str) -> bool:
 
 def same_unit(one: str, other: str) -> bool:
     """Whether two units are one, however they are written: `m/s` and `m s-1`."""
+    one, other = (_SPELLINGS.get(unit, unit) for unit in (one, other))
     if one == other:
         return True
     from astropy import units
