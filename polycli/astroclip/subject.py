@@ -62,7 +62,10 @@ class Subject:
         if self.image is not None and about.image is not None:
             refuse_mismatch(self.image, about.image, what=what, hint=DATA_HINT)
         if self.spectrum is not None and about.spectrum is not None:
-            refuse_mismatch(_grid(self.spectrum), _grid(about.spectrum), what=what, hint=DATA_HINT)
+            section = self.model.section.spectrum
+            sees_noise = section is not None and "ivar" in section.inputs
+            ours, theirs = (found if sees_noise else _grid(found) for found in (self.spectrum, about.spectrum))
+            refuse_mismatch(ours, theirs, what=what, hint=DATA_HINT)
 
 
 def load_subject(path: Path, *, quiet: bool = False, **sizes: Any) -> Subject:  # noqa: ANN401  # as `load_model`
@@ -128,5 +131,5 @@ def _data(
 
 
 def _grid(spectrum: SpectrumDescription) -> SpectrumDescription:
-    """Without what does not decide whether a model can read it."""
+    """Without what does not decide whether a model that sees no inverse variances can read it."""
     return spectrum.model_copy(update={"ivar": "measured"})

@@ -3,6 +3,7 @@
 import pytest
 
 from polycli.astroclip.objects import SurveyDescription
+from polycli.astroclip.sections import SpectrumSection
 from polycli.astroclip.subject import PUBLISHED_IMAGES, PUBLISHED_SPECTRA, load_subject
 from polycli.errors import CheckpointError, StoreError
 
@@ -38,6 +39,19 @@ def test_sizes_and_unmeasured_variances_do_not_matter(published):
     spectra = PUBLISHED_SPECTRA.model_copy(update={"ivar": "unknown"})
 
     published.check(survey(image=large, spectrum=spectra), "survey.zarr")
+
+
+@pytest.mark.parametrize("stem", ["linear", "convolution"])
+def test_unmeasured_variances_are_refused_by_an_encoder_that_sees_them(make_model, stem):
+    section = SpectrumSection(
+        embed_dim=12, depth=1, num_heads=2, section_length=24, section_step=12, stem=stem, inputs=("ivar",)
+    )
+    subject = load_subject(make_model("seeing", image=None, heads=None, spectrum=section), quiet=True)
+    unknown = PUBLISHED_SPECTRA.model_copy(update={"ivar": "unknown"})
+
+    subject.check(survey(), "survey.zarr")
+    with pytest.raises(StoreError, match=r"survey\.zarr: spectra with ivar unknown, measured was expected"):
+        subject.check(survey(spectrum=unknown), "survey.zarr")
 
 
 @pytest.mark.parametrize(
