@@ -14,6 +14,7 @@ from polycli.xval.keypaths import TOP, child_path
 from polycli.xval.sources.base import Block, RecordWriter
 from polycli.xval.sources.cells import split_header
 from polycli.xval.sources.settings import TableSection
+from polycli.xval.units import joined_units
 from polycli.xval.values import NumberLiteral, Value
 
 #: Rows that are converted at once.
@@ -88,11 +89,12 @@ def open_parquet(
 
     Raises:
         SourceError: a file is damaged or has no rows, or a column that the recipe names does not exist.
+        StoreError: two files state different units of one column.
     """
     import pyarrow.parquet
 
     blocks: list[Block] = []
-    units: dict[str, str] = {}
+    stated: list[tuple[str, dict[str, str]]] = []
     left = limit
     for path, name in named:
         try:
@@ -104,8 +106,8 @@ def open_parquet(
             raise SourceError(f"{name}: there is no column {section.id_column!r}", hint=f"it has {', '.join(headers)}")
         if metadata.num_rows == 0:
             raise SourceError(f"{name}: there are no rows")
-        keys, found = _keys([header for header in headers if header != section.id_column], section)
-        units |= found
+        keys, units = _keys([header for header in headers if header != section.id_column], section)
+        stated.append((name, units))
         if section.record == "file":
             blocks.append(ParquetWhole(path, name, metadata.num_rows, keys))
             left = None if left is None else left - 1
@@ -119,7 +121,7 @@ def open_parquet(
             left = None if left is None else left - size
         if left == 0:
             break
-    return tuple(blocks), {"units": units}
+    return tuple(blocks), {"units": joined_units(stated)}
 
 
 def _keys(headers: Sequence[str], section: TableSection) -> tuple[tuple[tuple[str, str], ...], dict[str, str]]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from polycli.errors import SourceError
+from polycli.errors import SourceError, StoreError
 from polycli.recipes import default_recipe
 from polycli.xval.recipe import PrepareRecipe
 from polycli.xval.sources import table as module
@@ -210,6 +210,15 @@ def test_bytes_of_another_encoding_are_refused_with_the_setting_that_helps(tmp_p
 def test_an_unknown_column_is_refused_with_those_that_there_are(parse):
     with pytest.raises(SourceError, match="there is no column 'z'"):
         parse("a,b\n1,2\n", id_column="z")
+
+
+def test_parquet_files_of_different_units_are_not_mixed(tmp_path, read):
+    for name, header in (("a", "mass (kg)"), ("b", "mass (kilogram)"), ("c", "mass (g)")):
+        pq.write_table(pa.table({header: [1.5]}), tmp_path / f"{name}.parquet")
+    _, opened = read(TableSource(), tmp_path / "a.parquet", tmp_path / "b.parquet")
+    assert opened.about["units"] == {"mass": "kg"}
+    with pytest.raises(StoreError, match=r"c\.parquet: mass is in g, in a\.parquet it is in kg"):
+        read(TableSource(), tmp_path / "a.parquet", tmp_path / "c.parquet")
 
 
 def test_parquet_keeps_its_types(tmp_path, read):
