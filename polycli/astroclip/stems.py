@@ -101,7 +101,8 @@ def piece_layers(width: int, contexts: int) -> list[Layer]:
 
 def signal_share(log_ratio: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """S^2 / (1 + S^2) of log(1 + S), where S is a spectrum's deviation in units of a pixel's noise."""
-    square = torch.expm1(log_ratio).square()
+    # The square of more than that would be no number; its share is one long before.
+    square = torch.expm1(log_ratio.clamp(max=20)).square()
     return square / (1 + square)
 
 

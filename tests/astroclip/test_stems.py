@@ -83,10 +83,10 @@ def test_pixels_without_an_inverse_variance_change_nothing(spectra):
 
 
 def test_a_pixel_counts_by_the_share_of_its_variance_that_is_not_noise():
-    # Signal to noise of 0, 1, 3 and very much: 0 of 1, 1 of 2, 9 of 10, all.
-    ratio = torch.tensor([0.0, 1.0, 3.0, 1e6])
+    # Signal to noise of 0, 1, 3, very much, and more than has a square in float32: 0 of 1, 1 of 2, 9 of 10, all, all.
+    ratio = torch.tensor([0.0, 1.0, 3.0, 1e6, 1e30])
 
-    torch.testing.assert_close(signal_share(ratio.log1p()), torch.tensor([0.0, 0.5, 0.9, 1.0]))
+    torch.testing.assert_close(signal_share(ratio.log1p()), torch.tensor([0.0, 0.5, 0.9, 1.0, 1.0]))
 
 
 def test_a_hidden_stretch_tells_the_encoder_nothing_of_its_pixels(spectra):
