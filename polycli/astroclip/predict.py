@@ -237,14 +237,15 @@ def _write_fits(path: Path, table: pa.Table, document: JsonDocument) -> None:
     columns = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         values = column.to_numpy()
-        texts = values.astype(str) if values.dtype == object else None
-        for text in (name, *(() if texts is None else texts.tolist())):
-            if not text.isascii():
-                raise UserError(
-                    f"{text!r} of column {name} cannot be written to FITS, which holds ASCII alone",
-                    hint="write .parquet",
-                )
-        columns[name] = values if texts is None else texts
+        columns[name] = values.astype(str) if values.dtype == object else values
+    # Names before what stands under them: which class is predicted must not change what is said.
+    texts = [(name, name) for name in columns]
+    texts += [(name, text) for name, values in columns.items() if values.dtype.kind == "U" for text in values.tolist()]
+    for name, text in texts:
+        if not text.isascii():
+            raise UserError(
+                f"{text!r} of column {name} cannot be written to FITS, which holds ASCII alone", hint="write .parquet"
+            )
     found = Table(columns)
     for key, value in {
         "CHECKPT": Path(document["checkpoint"]).name,
