@@ -44,8 +44,10 @@ NOISE = {
 #: Half the length of blurring kernels, in pixels; four deviations of what is added in one case of a thousand.
 KERNEL_RADIUS = 12
 _STREAMS_PER_VIEW = 16
-#: The last two of the first view, which no image draws from.
-_SPECTRUM_NOISE_STREAM, _SPECTRUM_SCALE_STREAM = 14, 15
+#: The last three of each view, which no image draws from.
+_SPECTRUM_GAP_STREAM, _SPECTRUM_NOISE_STREAM, _SPECTRUM_SCALE_STREAM = 13, 14, 15
+#: Stretches of a spectrum that can be missing.
+GAPS = 24
 
 
 def augmented_view(
@@ -88,29 +90,46 @@ def augmented_view(
 def augmented_spectrum(
     flux: Float[Tensor, "b l"],
     ivar: Float[Tensor, "b l"] | None,
+    mask: Bool[Tensor, "b l"] | None,
     keys: Int[Tensor, " b"],
     section: AugmentationSection,
-) -> tuple[Float[Tensor, "b l"], Float[Tensor, "b l"] | None]:
-    """Flux and inverse variance of spectra as another observation would have them; noise needs the inverse variance."""
+    *,
+    view: int = 0,
+) -> tuple[Float[Tensor, "b l"], Float[Tensor, "b l"] | None, Bool[Tensor, "b l"] | None]:
+    """Flux, inverse variance and mask of spectra as another observation would have them.
+
+    Noise needs the inverse variance. Gaps are in views after the first alone.
+    """
+    stream = view * _STREAMS_PER_VIEW
     if section.spectrum_noise > 0:
         if ivar is None:
             raise ValueError("how noisy a spectrum is says its inverse variance, and there is none")
-        flux, ivar = noisier_spectra(flux, ivar, keys, section.spectrum_noise)
+        flux, ivar = noisier_spectra(flux, ivar, keys, section.spectrum_noise, stream + _SPECTRUM_NOISE_STREAM)
     if section.spectrum_scale > 0:
-        factor = 10 ** (section.spectrum_scale * normal(keys, _SPECTRUM_SCALE_STREAM))
+        factor = 10 ** (section.spectrum_scale * normal(keys, stream + _SPECTRUM_SCALE_STREAM))
         flux, ivar = flux * factor, None if ivar is None else ivar / factor**2
-    return flux, ivar
+    if view > 0 and section.spectrum_gaps > 0:
+        missing = uniform(keys, stream + _SPECTRUM_GAP_STREAM, GAPS) < section.spectrum_gaps
+        gaps = missing[:, torch.arange(flux.shape[1], device=flux.device) * GAPS // flux.shape[1]]
+        seen = (flux * ~gaps).sum(dim=1, keepdim=True) / (~gaps).sum(dim=1, keepdim=True).clamp(min=1)
+        flux = torch.where(gaps, seen, flux)
+        ivar, mask = None if ivar is None else ivar * ~gaps, None if mask is None else mask | gaps
+    return flux, ivar, mask
 
 
 def noisier_spectra(
-    flux: Float[Tensor, "b l"], ivar: Float[Tensor, "b l"], keys: Int[Tensor, " b"], amount: float
+    flux: Float[Tensor, "b l"],
+    ivar: Float[Tensor, "b l"],
+    keys: Int[Tensor, " b"],
+    amount: float,
+    stream: int = _SPECTRUM_NOISE_STREAM,
 ) -> tuple[Float[Tensor, "b l"], Float[Tensor, "b l"]]:
     """Spectra with noise of `amount` times their own deviation added, and the inverse variance that they then have.
 
     Pixels whose inverse variance is zero stay as they are: how uncertain they are is not known.
     """
     deviation = torch.where(ivar > 0, ivar.clamp(min=torch.finfo(ivar.dtype).tiny).rsqrt(), 0.0)
-    noise = normal(keys, _SPECTRUM_NOISE_STREAM, flux.shape[1]) * deviation
+    noise = normal(keys, stream, flux.shape[1]) * deviation
     return flux + amount * noise, ivar / (1 + amount**2)
 
 

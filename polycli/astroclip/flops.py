@@ -21,7 +21,9 @@ def image_flops(section: ImageSection) -> float:
 def spectrum_flops(section: SpectrumSection, pixels: int) -> float:
     """Operations of one forward pass of one spectrum."""
     tokens = token_count(section, pixels)
-    return 2.0 * (tokens * _token_stem(section) + section.depth * _block(tokens, section.embed_dim))
+    # Templates are Fourier transforms, but for products too small to count.
+    blocks = section.depth * _block(tokens + section.added_tokens, section.embed_dim)
+    return 2.0 * (tokens * _token_stem(section) + blocks)
 
 
 def _image_stem(section: ImageSection) -> float:

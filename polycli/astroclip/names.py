@@ -15,7 +15,8 @@ from torch import Tensor
 IMAGE, SPECTRUM = "image_encoder.backbone.", "spectrum_encoder.backbone."
 #: What tells a backbone from anything else, whatever its sizes.
 VIT_LANDMARK, SPECFORMER_LANDMARK, RESNET_LANDMARK = "patch_embed.proj.weight", "data_embed.weight", "conv1.weight"
-_CONVOLUTIONS = (f"{IMAGE}patch_embed.proj.layers.", f"{SPECTRUM}data_embed.layers.")
+#: Of stems of convolutions and of templates, which no published model has.
+_OURS = (f"{IMAGE}patch_embed.proj.layers.", f"{SPECTRUM}data_embed.layers.", f"{SPECTRUM}templates.")
 _QUERIES = "encoder_q."
 #: Of files of the original projects: what is no part of the model, and is left out on purpose.
 _TRAINING_ONLY = re.compile(r"(encoder_k\.|dino_head\.|ibot_head\.|(val_)?queue(_ptr)?$)")
@@ -50,11 +51,11 @@ def infer_section(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
     Raises:
         KeyError: a tensor that every such model has is missing.
-        ValueError: the tensors are those of a stem that they do not tell enough of.
+        ValueError: the tensors are those of convolutions or templates, of which they do not tell enough.
     """
-    if any(name.startswith(_CONVOLUTIONS) for name in tensors):
-        # A tensor does not say what the second channel is, inverse variance or mask.
-        raise ValueError("encoders whose stem is convolutions are read with their model.json alone")
+    if any(name.startswith(_OURS) for name in tensors):
+        # A tensor does not say what the second channel is, inverse variance or mask, nor which redshifts there are.
+        raise ValueError("encoders with convolutions or templates are read with their model.json alone")
     section: dict[str, Any] = {}
     if any(name.startswith(IMAGE) for name in tensors):
         section["image"] = _image_section(tensors)

@@ -57,7 +57,7 @@ class MaskedModelling(Objective):
         self.section = section
 
     def forward(self, batch: Batch) -> Outcome:
-        """The mean squared error over everything that was hidden."""
+        """The mean squared error over all that was hidden; with templates, what they say of it counts as well."""
         if self.network.spectrum_encoder is None:
             raise TypeError("masked modelling needs a spectrum encoder")
         backbone = self.network.spectrum_encoder.backbone
@@ -68,19 +68,25 @@ class MaskedModelling(Objective):
             batch["keys"], tokens.shape[1], chunks=self.section.chunks, chunk_length=self.section.chunk_length
         )
         masked = hide(tokens, hidden)
-        reconstruction = backbone.reconstruct(backbone.encode(masked, context))
+        reconstruction = backbone.reconstruct(backbone.encode(masked, context, hidden))
         weight = None
         if self.section.weight == "ivar":
             # No pixels stand for the first two numbers of a token, nor for the first token: they do not count.
             weight = functional.pad(signal_share(context["ivar"]), (2, 0))
-        return masked_error(reconstruction, tokens, masked, weight), {}
+        error = masked_error(reconstruction, tokens, masked, weight)
+        if backbone.templates is None:
+            return error, {}
+        by_templates = backbone.template_error(tokens, context, hidden)
+        metrics = {"pieces": error.detach(), "templates": by_templates.detach()} if self.training else {}
+        return error + by_templates, metrics
 
 
 class Alignment(Objective):
     """Stage `align`: find the spectrum of an image, and the image of a spectrum, among those of all ranks.
 
     Objects are embedded `chunk_size` at a time and, where that is not all at once, again in the backward pass. The
-    gradient is that of the whole batch (Gao et al. 2021), the memory that of one chunk.
+    gradient is that of the whole batch (Gao et al. 2021), the memory that of one chunk. With weights `within_*`, a
+    second view of an image finds its first one likewise, and a spectrum's its own (Mu et al. 2022).
     """
 
     def __init__(
@@ -95,6 +101,8 @@ class Alignment(Objective):
         super().__init__(network)
         self.augmentation, self.bands, self.chunk_size = augmentation, tuple(bands), chunk_size
         self.frozen = tuple(section.freeze)
+        weights = {"image": section.within_image, "spectrum": section.within_spectrum}
+        self.within = {name: weight for name, weight in weights.items() if weight > 0}
         for backbone in self._frozen_backbones():
             backbone.requires_grad_(requires_grad=False)
         freeze_what_heads_do_not_see(network)
@@ -113,27 +121,48 @@ class Alignment(Objective):
         objects = {name: values for name, values in batch.items() if name != "place"}
         count = len(batch["image"])
         if not self.training or count <= self.chunk_size:
-            images, spectra = self._embed(objects)
+            vectors = self._embed(objects)
         else:
             parts = []
             for start in range(0, count, self.chunk_size):
                 chunk = {name: values[start : start + self.chunk_size] for name, values in objects.items()}
                 parts.append(checkpoint(self._embed, chunk, use_reentrant=False))
-            images, spectra = (torch.cat(vectors) for vectors in zip(*parts, strict=True))
+            vectors = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        images, spectra = vectors["image"], vectors["spectrum"]
         if not self.training:
             return images.new_zeros(()), {"one": images.float(), "other": spectra.float()}
         scale = self.log_scale.exp()
-        losses = info_nce(images, spectra, scale)
-        return losses.mean(), {"scale": scale.detach()} if self.log_scale.requires_grad else {}
+        metrics = {"scale": scale.detach()} if self.log_scale.requires_grad else {}
+        loss = info_nce(images, spectra, scale).mean()
+        if self.within:
+            metrics["across"] = loss.detach()
+        for name, weight in self.within.items():
+            alone = info_nce(vectors[name], vectors[f"second_{name}"], scale).mean()
+            loss = loss + weight * alone
+            metrics[f"within_{name}"] = alone.detach()
+        return loss, metrics
 
     def scale(self) -> float:
         """The factor on cosines, as it is now."""
         return float(self.log_scale.detach().exp())
 
-    def _embed(self, objects: Batch) -> tuple[Float[Tensor, "b e"], Float[Tensor, "b e"]]:
+    def _embed(self, objects: Batch) -> dict[str, Float[Tensor, "b e"]]:
+        """Vectors of images and spectra, and in training those of the second views that are compared with them."""
         augmentation = self.augmentation if self.training else None
-        rgb = input_view(self.network, objects["image"], objects["keys"], augmentation, bands=self.bands)
-        return self.network.embed_image(rgb), self.network.embed_spectrum(*spectrum_view(objects, augmentation))
+        found: dict[str, Tensor] = {}
+        for view, prefix in enumerate(("", "second_")):
+            for name in ("image", "spectrum"):
+                if view == 0 or (self.training and name in self.within):
+                    found[prefix + name] = self._vectors(name, objects, augmentation, view)
+        return found
+
+    def _vectors(
+        self, modality: str, objects: Batch, augmentation: AugmentationSection | None, view: int
+    ) -> Float[Tensor, "b e"]:
+        if modality == "spectrum":
+            return self.network.embed_spectrum(*spectrum_view(objects, augmentation, view=view))
+        rgb = input_view(self.network, objects["image"], objects["keys"], augmentation, bands=self.bands, view=view)
+        return self.network.embed_image(rgb)
 
     def _frozen_backbones(self) -> list[nn.Module]:
         encoders = {"image": self.network.image_encoder, "spectrum": self.network.spectrum_encoder}
@@ -230,11 +259,11 @@ def input_view(
 
 
 def spectrum_view(
-    objects: Batch, augmentation: AugmentationSection | None
+    objects: Batch, augmentation: AugmentationSection | None, *, view: int = 0
 ) -> tuple[Float[Tensor, "b l"], Float[Tensor, "b l"] | None, Tensor | None]:
     """Flux, inverse variance and mask as the network takes them, augmented unless that is None."""
     flux, ivar, mask = objects["flux"], objects.get("ivar"), objects.get("mask")
     if augmentation is None:
         return flux, ivar, mask
     with torch.autocast(flux.device.type, enabled=False):
-        return *augmented_spectrum(flux, ivar, objects["keys"], augmentation), mask
+        return augmented_spectrum(flux, ivar, mask, objects["keys"], augmentation, view=view)

@@ -167,7 +167,7 @@ def _reconstructed(
         tokens, context = backbone.tokens(inputs[0]), backbone.context(*inputs)
         hidden = chunk_mask(keys, tokens.shape[1], chunks=masking.chunks, chunk_length=masking.chunk_length)
         with torch.autocast(encoder.device.type, torch.bfloat16, enabled=encoder.half):
-            guess = backbone.reconstruct(backbone.encode(hide(tokens, hidden), context))
+            guess = backbone.reconstruct(backbone.encode(hide(tokens, hidden), context, hidden))
     return tokens.cpu(), hidden.cpu(), guess.float().cpu()
 
 

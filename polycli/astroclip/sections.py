@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
@@ -61,6 +62,33 @@ class ImageSection(Section):
         return self.embed_dim if self.name == "vit" else 2048
 
 
+class TemplateSection(Section):
+    """Learned templates that are shifted along a spectrum until they fit, see `polycli.astroclip.templates`."""
+
+    count: PositiveInt = Field(16, description="templates")
+    highest_redshift: PositiveFloat = Field(0.65, description="the range of redshifts is from 0 to so much")
+    log_step: PositiveFloat = Field(1e-3, lt=0.1, description="pixels in the logarithm of the wavelength; 300 km/s")
+    first: PositiveFloat = Field(3600.0, description="wavelength of the stores' first pixel, Angstrom")
+    last: PositiveFloat = Field(9824.0, description="likewise of the last")
+    step: PositiveFloat = Field(0.8, description="from pixel to pixel, Angstrom")
+
+    @model_validator(mode="after")
+    def _rising(self) -> TemplateSection:
+        if self.last <= self.first:
+            raise ValueError(f"templates: last {self.last:g} is not above first {self.first:g}")
+        return self
+
+    @property
+    def bins(self) -> int:
+        """Logarithmic pixels of a spectrum."""
+        return math.ceil(math.log((self.last + self.step) / self.first) / self.log_step)
+
+    @property
+    def shifts(self) -> int:
+        """Logarithmic pixels by which templates are shifted at most."""
+        return math.ceil(math.log1p(self.highest_redshift) / self.log_step)
+
+
 class SpectrumSection(Section):
     """The spectrum encoder, SpecFormer (Parker et al. 2024, section 4.2)."""
 
@@ -80,6 +108,11 @@ class SpectrumSection(Section):
         description="what makes tokens of pixels: one linear map, as published, or a few convolutions (Xiao et al. "
         "2021), which learn from fewer objects",
     )
+    templates: TemplateSection | None = Field(
+        None,
+        description="one more token, from learned templates that are shifted until they fit (Tonry & Davis 1979); "
+        "masked modelling trains them, and finds redshifts with them in a few thousand spectra; published: none",
+    )
 
     @model_validator(mode="after")
     def _sound(self) -> SpectrumSection:
@@ -91,7 +124,14 @@ class SpectrumSection(Section):
             raise ValueError("inputs names one input twice")
         if self.stem == "convolution" and self.section_length % PIECE_STEP:
             raise ValueError(f"section_length {self.section_length}: convolutions need a multiple of {PIECE_STEP}")
+        if self.templates is not None and "ivar" not in self.inputs:
+            raise ValueError("templates weigh pixels by their inverse variance: inputs must name ivar")
         return self
+
+    @property
+    def added_tokens(self) -> int:
+        """Tokens behind those of mean and deviation and of the pieces."""
+        return 0 if self.templates is None else 1
 
     @property
     def token_features(self) -> int:
@@ -177,6 +217,14 @@ class AugmentationSection(Section):
         0.0,
         description="deviation, in dex, of a factor on every spectrum; how bright an object is, which image and "
         "spectrum share, then tells less of which belong together; published: none",
+    )
+
+    spectrum_gaps: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="probability of each of 24 stretches of a spectrum to be missing from its second view, which "
+        "align.within_spectrum makes",
     )
 
     @model_validator(mode="after")

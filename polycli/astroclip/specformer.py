@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from polycli.astroclip.sections import SpectrumSection
 from polycli.astroclip.stems import PieceConvolutions
+from polycli.astroclip.templates import Templates
 from polycli.errors import UserError
 
 #: A spectrum that varies less than this (in 1e-17 erg/s/cm2/A) is not blown up to unit deviation.
@@ -49,6 +50,7 @@ class SpecFormer(nn.Module):
         self.head = nn.Linear(width, features)
         for name in self._added:
             self.add_module(f"{name}_embed", nn.Linear(section.section_length, width, bias=False))
+        self.templates = None if section.templates is None else Templates(section.templates, width)
         self._initialise()
 
     def forward(
@@ -57,7 +59,7 @@ class SpecFormer(nn.Module):
         ivar: Float[Tensor, "b l"] | None = None,
         mask: Bool[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "b t d"]:
-        """Embeddings of all tokens, of which the first is for mean and deviation.
+        """Embeddings of all tokens, of which the first is for mean and deviation, and the templates' comes last.
 
         Args:
             flux: in 1e-17 erg/s/cm2/A.
@@ -100,9 +102,18 @@ class SpecFormer(nn.Module):
         return pieces
 
     def encode(
-        self, tokens: Float[Tensor, "b t f"], context: dict[str, Float[Tensor, "b t p"]] | None = None
-    ) -> Float[Tensor, "b t d"]:
-        """Embeddings of tokens, masked or not."""
+        self,
+        tokens: Float[Tensor, "b t f"],
+        context: dict[str, Float[Tensor, "b t p"]] | None = None,
+        hidden: Bool[Tensor, "b t"] | None = None,
+    ) -> Float[Tensor, "b t2 d"]:
+        """Embeddings of tokens, masked or not, and of the templates' token where there is one.
+
+        Args:
+            tokens: of `tokens`, zero where hidden.
+            context: of `context`.
+            hidden: which tokens are, for the templates; none by default.
+        """
         count = tokens.shape[1]
         if count > self.section.max_length:
             raise UserError(
@@ -115,7 +126,10 @@ class SpecFormer(nn.Module):
             embedded = self.data_embed(tokens)
             for name, pieces in (context or {}).items():
                 embedded = embedded + self.get_submodule(f"{name}_embed")(pieces)
-        embedded = self.dropout(embedded + self.position_embed(torch.arange(count, device=tokens.device)))
+        embedded = embedded + self.position_embed(torch.arange(count, device=tokens.device))
+        if self.templates is not None:
+            embedded = torch.cat([embedded, self.templates(*self._pixels(tokens, context or {}, hidden))], dim=1)
+        embedded = self.dropout(embedded)
         for block in self.blocks:
             if self.activation_checkpointing and self.training and torch.is_grad_enabled():
                 embedded = checkpoint(block, embedded, use_reentrant=False)
@@ -123,9 +137,18 @@ class SpecFormer(nn.Module):
                 embedded = block(embedded)
         return self.final_layernorm(embedded)  # type: ignore[no-any-return]
 
-    def reconstruct(self, embedding: Float[Tensor, "b t d"]) -> Float[Tensor, "b t f"]:
+    def reconstruct(self, embedding: Float[Tensor, "b t2 d"]) -> Float[Tensor, "b t f"]:
         """Tokens from their embeddings: the last layer of masked modelling."""
-        return self.head(embedding)  # type: ignore[no-any-return]
+        return self.head(embedding[:, : embedding.shape[1] - self.section.added_tokens])  # type: ignore[no-any-return]
+
+    def template_error(
+        self, tokens: Float[Tensor, "b t f"], context: dict[str, Float[Tensor, "b t p"]], hidden: Bool[Tensor, "b t"]
+    ) -> Float[Tensor, ""]:
+        """How wrong templates are about the lines in hidden pieces, seeing the others; `tokens` hide nothing."""
+        if self.templates is None:
+            raise TypeError("this encoder has no templates")
+        flux, weight = self._pixels(tokens, context, None)
+        return self.templates.error(flux, weight, self._pixels(tokens, context, hidden)[1])
 
     def compile_blocks(self) -> None:
         """Compile block by block, in place: alike blocks share their code."""
@@ -139,6 +162,21 @@ class SpecFormer(nn.Module):
         if count < 1:
             raise UserError(f"a spectrum of {pixels} pixels is too short for pieces of {length}")
         return values.unfold(1, length, step)[:, :count]
+
+    def _pixels(
+        self, tokens: Float[Tensor, "b t f"], context: dict[str, Tensor], hidden: Bool[Tensor, "b t"] | None
+    ) -> tuple[Float[Tensor, "b l"], Float[Tensor, "b l"]]:
+        """Pixels out of their pieces, and their inverse variances, 0 where masked or hidden: what templates see.
+
+        A pixel counts as hidden with the last piece that begins at or before it, though another may still show it.
+        """
+        step = self.section.section_step
+        weight = torch.expm1(context["ivar"][:, 1:, :step].clamp(max=20)).square()
+        if "mask" in context:
+            weight = weight * (context["mask"][:, 1:, :step] == 0)
+        if hidden is not None:
+            weight = weight * ~hidden[:, 1:, None]
+        return tokens[:, 1:, 2 : 2 + step].flatten(1), weight.flatten(1)
 
     def _initialise(self) -> None:
         """Truncated normal weights, narrower the deeper the network."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -48,6 +49,7 @@ class PretrainTask(ABC):
         self._validation, self._count = self.batches.validation(world)
         if not self._count:
             warn("no object is held back for validation, so nothing is validated")
+        check_templates(recipe.model, self.batches)
         torch.manual_seed(recipe.train.seed)  # the same weights on every rank
         self.network = AstroClip(recipe.model)
 
@@ -90,7 +92,7 @@ class PretrainTask(ABC):
         if model.image is not None and model.image.name == "vit":
             tokens += (model.image.size // model.image.patch_size) ** 2
         if model.spectrum is not None:
-            tokens += token_count(model.spectrum, self._pixels())
+            tokens += token_count(model.spectrum, self._pixels()) + model.spectrum.added_tokens
         return float(tokens * self.recipe.train.global_batch_size)
 
     def _pixels(self) -> int:
@@ -207,6 +209,25 @@ def check_image_size(model: ModelSection, batches: ObjectBatches) -> None:
         )
 
 
+def check_templates(model: ModelSection, batches: ObjectBatches) -> None:
+    """`RecipeError` where templates are for other wavelengths than the spectra have."""
+    section, grid = None if model.spectrum is None else model.spectrum.templates, batches.spectrum
+    if section is None or grid is None:
+        return
+    if grid.step is None:
+        raise RecipeError(
+            "model.spectrum.templates: the wavelengths of these stores do not rise in even steps, as templates need",
+            hint="prepare the stores with resample.first, resample.last and resample.step in the recipe",
+        )
+    for name in ("first", "last", "step"):
+        found, expected = getattr(grid, name), getattr(section, name)
+        if not math.isclose(found, expected, rel_tol=1e-4):
+            raise RecipeError(
+                f"model.spectrum.templates.{name} is {expected:g} A, the spectra have {found:g} A",
+                hint=f"--set model.spectrum.templates.{name}={found:g}",
+            )
+
+
 def copy_encoder(source: AstroClip, target: AstroClip, modality: str) -> None:
     """Give `target` one encoder of `source`: the backbone, and the head where both have alike ones."""
     prefix = f"{modality}_encoder."
@@ -228,4 +249,7 @@ def training_flops(recipe: PretrainRecipe, pixels: int) -> float:
     times = {
         name: 1 if recipe.stage == "align" and name in recipe.align.freeze else 3 for name in ("image", "spectrum")
     }
+    if recipe.stage == "align":
+        views = {"image": recipe.align.within_image, "spectrum": recipe.align.within_spectrum}
+        times = {name: number * (2 if views[name] > 0 else 1) for name, number in times.items()}
     return times["image"] * image + times["spectrum"] * spectrum

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from polycli.astroclip.sections import AugmentationSection, ModelSection
 from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, Section, TrainSection
@@ -59,6 +59,12 @@ class AlignSection(Section):
     scale: PositiveFloat = Field(15.5, description="factor on cosines, one over the temperature; as published")
     learn_scale: bool = Field(False, description="train the factor, from `scale` on")
     freeze: tuple[Modality, ...] = Field((), description="backbones that stay as they are; heads always train")
+    within_image: NonNegativeFloat = Field(
+        0.0,
+        description="weight of InfoNCE between two views of each image (Mu et al. 2022), by which vectors keep what "
+        "images alone tell; published: none",
+    )
+    within_spectrum: NonNegativeFloat = Field(0.0, description="likewise of spectra")
 
 
 class InitSection(Section):

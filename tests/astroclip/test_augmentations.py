@@ -8,6 +8,7 @@ import torch
 from scipy import ndimage, stats
 
 from polycli.astroclip.augmentations import (
+    GAPS,
     NOISE,
     SEEING,
     _added,
@@ -147,10 +148,11 @@ def spectra():
 
 
 def test_as_published_spectra_stay_as_they_are(spectra):
-    flux, ivar = augmented_spectrum(*spectra, keys_of(0, torch.arange(40)), AugmentationSection())
+    flux, ivar, mask = augmented_spectrum(*spectra, None, keys_of(0, torch.arange(40)), AugmentationSection())
 
     assert torch.equal(flux, spectra[0])
     assert torch.equal(ivar, spectra[1])
+    assert mask is None
 
 
 @pytest.mark.parametrize("amount", [0.5, 1.0, 2.0])
@@ -172,11 +174,12 @@ def test_noise_of_spectra_has_the_variance_by_which_the_inverse_variance_falls(s
 
 def test_noise_and_scale_belong_to_the_object_whatever_else_is_in_the_batch(spectra):
     (flux, ivar), keys = spectra, keys_of(0, torch.arange(40))
-    section = AugmentationSection(spectrum_noise=1.0, spectrum_scale=0.3)
+    section = AugmentationSection(spectrum_noise=1.0, spectrum_scale=0.3, spectrum_gaps=0.3)
+    mask = torch.zeros(40, 2000, dtype=torch.bool)
 
-    whole = augmented_spectrum(flux, ivar, keys, section)
-    part = augmented_spectrum(flux[7:9], ivar[7:9], keys[7:9], section)
-    other = augmented_spectrum(flux, ivar, keys_of(1, torch.arange(40)), section)
+    whole = augmented_spectrum(flux, ivar, mask, keys, section, view=1)
+    part = augmented_spectrum(flux[7:9], ivar[7:9], mask[7:9], keys[7:9], section, view=1)
+    other = augmented_spectrum(flux, ivar, mask, keys_of(1, torch.arange(40)), section, view=1)
 
     assert all(torch.equal(all_[7:9], some) for all_, some in zip(whole, part, strict=True))
     assert not torch.isclose(whole[0], other[0]).all(dim=1).any()
@@ -186,8 +189,8 @@ def test_a_scale_leaves_the_signal_to_noise_and_has_the_deviation_in_dex():
     flux = torch.rand(20_000, 3, generator=torch.Generator().manual_seed(0)) + 1
     ivar, section = flux + 2, AugmentationSection(spectrum_scale=0.2)
 
-    found, weight = augmented_spectrum(flux, ivar, keys_of(0, torch.arange(20_000)), section)
-    alone, nothing = augmented_spectrum(flux, None, keys_of(0, torch.arange(20_000)), section)
+    found, weight, _ = augmented_spectrum(flux, ivar, None, keys_of(0, torch.arange(20_000)), section)
+    alone, nothing, _ = augmented_spectrum(flux, None, None, keys_of(0, torch.arange(20_000)), section)
 
     torch.testing.assert_close(found * weight.sqrt(), flux * ivar.sqrt())
     dex = (found / flux).double().log10()
@@ -201,4 +204,29 @@ def test_a_scale_leaves_the_signal_to_noise_and_has_the_deviation_in_dex():
 
 def test_noise_without_an_inverse_variance_is_refused():
     with pytest.raises(ValueError, match="inverse variance, and there is none"):
-        augmented_spectrum(torch.ones(1, 9), None, torch.zeros(1).long(), AugmentationSection(spectrum_noise=1.0))
+        augmented_spectrum(torch.ones(1, 9), None, None, torch.zeros(1).long(), AugmentationSection(spectrum_noise=1.0))
+
+
+def test_gaps_are_stretches_of_second_views_that_are_not_seen(spectra):
+    (flux, ivar), keys = spectra, keys_of(0, torch.arange(40))
+    mask = torch.zeros(40, 2000, dtype=torch.bool)
+    mask[:, 5] = True
+    section = AugmentationSection(spectrum_gaps=0.25)
+
+    first = augmented_spectrum(flux, ivar, mask, keys, section)
+    found, weight, unseen = augmented_spectrum(flux, ivar, mask, keys, section, view=1)
+
+    assert all(torch.equal(one, other) for one, other in zip(first, (flux, ivar, mask), strict=True))
+    assert unseen[:, 5].all()
+    gaps = unseen.clone()
+    gaps[:, 5] = gaps[:, 6]
+    assert not weight[gaps].any()
+    assert torch.equal(found[~gaps], flux[~gaps])
+    assert torch.equal(weight[~gaps], ivar[~gaps])
+    # What stands in a gap is the mean of what is seen: it changes neither the mean nor is it a line.
+    expected = [row[~gap].mean() for row, gap in zip(flux, gaps, strict=True)]
+    torch.testing.assert_close(found.mean(dim=1), torch.stack(expected))
+    count = GAPS * len(flux)
+    whole = gaps[:, torch.arange(GAPS) * 2000 // GAPS + 40]
+    assert int(gaps.sum()) == pytest.approx(int(whole.sum()) * 2000 / GAPS, rel=0.02)
+    assert float(whole.float().mean()) == pytest.approx(0.25, abs=5 * math.sqrt(0.25 * 0.75 / count))

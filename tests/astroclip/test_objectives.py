@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from polycli.astroclip.augmentations import augmented_spectrum
+from polycli.astroclip.contrastive import info_nce
 from polycli.astroclip.draws import keys_of
 from polycli.astroclip.masking import chunk_mask
 from polycli.astroclip.model import AstroClip
-from polycli.astroclip.objectives import Alignment, MaskedModelling, PropertyFit, input_view
+from polycli.astroclip.objectives import Alignment, MaskedModelling, PropertyFit, input_view, spectrum_view
 from polycli.astroclip.rgb import as_seen
 from polycli.astroclip.sections import (
     AugmentationSection,
@@ -85,7 +86,7 @@ def test_spectra_are_aligned_as_another_observation_has_them_and_validated_as_th
     changed, still = (
         Alignment(model, AlignSection(), augmentation, bands="grz", chunk_size=3) for augmentation in (CHANGED, STILL)
     )
-    flux, ivar = augmented_spectrum(batch["flux"], batch["ivar"], batch["keys"], CHANGED)
+    flux, ivar, _ = augmented_spectrum(batch["flux"], batch["ivar"], None, batch["keys"], CHANGED)
 
     loss = changed.train()(batch)[0]
 
@@ -93,6 +94,28 @@ def test_spectra_are_aligned_as_another_observation_has_them_and_validated_as_th
     assert not torch.allclose(loss, still(batch)[0])
     seen = [objective.eval()(batch)[1]["other"] for objective in (changed, still)]
     assert torch.equal(*seen)
+
+
+def test_views_of_one_modality_are_compared_by_their_weights(batch):
+    heads = HeadSection(embed_dim=8, num_heads=2, dropout=0)
+    model = network(image=IMAGE, heads=heads)
+
+    def loss(chunk_size=3, **weights):
+        objective = Alignment(model, AlignSection(**weights), CHANGED, bands="grz", chunk_size=chunk_size).train()
+        return objective(batch)
+
+    alone, nothing = loss()
+    both, metrics = loss(within_image=0.5, within_spectrum=2.0)
+    chunked = loss(chunk_size=2, within_image=0.5, within_spectrum=2.0)[0]
+
+    assert nothing == {}
+    torch.testing.assert_close(metrics["across"], alone.detach())
+    torch.testing.assert_close(both, alone + 0.5 * metrics["within_image"] + 2 * metrics["within_spectrum"])
+    torch.testing.assert_close(chunked, both)
+    with torch.no_grad():
+        views = [spectrum_view(batch, CHANGED, view=view) for view in (0, 1)]
+        expected = info_nce(*(model.embed_spectrum(*view) for view in views), AlignSection().scale).mean()
+    torch.testing.assert_close(metrics["within_spectrum"], expected)
 
 
 def test_finetuned_encoders_see_other_observations_in_training_alone(batch):

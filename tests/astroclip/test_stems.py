@@ -17,7 +17,7 @@ from polycli.astroclip.flops import image_flops, spectrum_flops
 from polycli.astroclip.masking import chunk_mask, hide
 from polycli.astroclip.model import AstroClip
 from polycli.astroclip.reconstruction import seen_pixels
-from polycli.astroclip.sections import ImageSection, ModelSection, SpectrumSection
+from polycli.astroclip.sections import ImageSection, ModelSection, SpectrumSection, TemplateSection
 from polycli.astroclip.specformer import SpecFormer
 from polycli.astroclip.stems import patch_layers, prime_factors, signal_share
 from polycli.astroclip.vision_transformer import VisionTransformer
@@ -26,6 +26,7 @@ from polycli.errors import CheckpointError
 IMAGE = {"embed_dim": 16, "depth": 1, "num_heads": 2, "stem": "convolution"}
 SPECTRUM = {"embed_dim": 16, "depth": 1, "num_heads": 2, "section_length": 24, "section_step": 12}
 BOTH = ("ivar", "mask")
+TEMPLATES = TemplateSection(count=4, highest_redshift=0.2, log_step=4e-3)
 
 
 def specformer(**changes):
@@ -171,7 +172,7 @@ def test_operations_of_an_image_are_those_of_a_counting_mode(stem, patch_size):
 @pytest.mark.parametrize("stem", ["linear", "convolution"])
 @pytest.mark.parametrize("inputs", [(), BOTH])
 def test_operations_of_a_spectrum_are_those_of_a_counting_mode(stem, inputs):
-    section = SpectrumSection(**SPECTRUM, stem=stem, inputs=inputs)
+    section = SpectrumSection(**SPECTRUM, stem=stem, inputs=inputs, templates=TEMPLATES if inputs else None)
 
     assert spectrum_flops(section, 400) == pytest.approx(counted(SpecFormer(section), None), rel=1e-6)
 
@@ -187,11 +188,11 @@ def counted(model, size):
 
 @pytest.fixture(scope="module")
 def convolved(make_model):
-    """An exported pair whose stems are convolutions; the spectrum's sees inverse variances and masks."""
+    """An exported pair whose stems are convolutions; the spectrum's has templates too, and sees what there is."""
     return make_model(
         "convolved",
         image=ImageSection(size=48, **IMAGE),
-        spectrum=SpectrumSection(**SPECTRUM, stem="convolution", inputs=BOTH),
+        spectrum=SpectrumSection(**SPECTRUM, stem="convolution", inputs=BOTH, templates=TEMPLATES),
     )
 
 

@@ -12,11 +12,12 @@ from polycli.astroclip.sections import (
     ModelSection,
     PropertySection,
     SpectrumSection,
+    TemplateSection,
 )
 from polycli.astroclip.store import open_objects
-from polycli.astroclip.tasks import needs_of
+from polycli.astroclip.tasks import check_templates, needs_of
 from polycli.astroclip.training_recipe import FinetuneRecipe, MaskingSection, PretrainRecipe
-from polycli.errors import StoreError
+from polycli.errors import RecipeError, StoreError
 from polycli.sections import TrainSection
 
 TRAIN = TrainSection(steps=1, global_batch_size=1, micro_batch_size=1)
@@ -93,3 +94,19 @@ def test_what_there_is_an_encoder_for_is_read():
     assert (needs.image, needs.spectrum, needs.mask) == (True, True, True)
     alone = needs_of(finetuning(freeze=False, augmentation=NOISIER, modality="image"))
     assert (alone.image, alone.spectrum, alone.mask) == (True, False, False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"first": 3800.0}, r"templates\.first is 3600 A, the spectra have 3800 A"),
+        ({"step": 1.0}, r"templates\.step is 0\.8 A, the spectra have 1 A"),
+        ({"step": None}, "do not rise in even steps"),
+    ],
+)
+def test_templates_for_other_wavelengths_are_refused(mock_store, changes, words):
+    grid = open_objects(mock_store).about.spectrum
+    model = ModelSection(spectrum=SpectrumSection(inputs=("ivar",), templates=TemplateSection()))
+    check_templates(model, SimpleNamespace(spectrum=grid))
+    with pytest.raises(RecipeError, match=words):
+        check_templates(model, SimpleNamespace(spectrum=grid.model_copy(update=changes)))
