@@ -259,8 +259,8 @@ def descriptions(
                 raise StoreError(
                     f"{store.path}: how noisy its spectra are is unknown, and this training adds noise to them, or "
                     "weighs pixels, by that",
-                    hint="--set augmentation.spectrum_noise=0 --set masking.weight=none, or prepare a source with "
-                    "inverse variances",
+                    hint="prepare a source with inverse variances, or --set augmentation.spectrum_noise=0 --set "
+                    "masking.weight=none, and no model.spectrum.templates",
                 )
             if (
                 isinstance(found, ImageDescription)

@@ -139,7 +139,7 @@ def unaligned_encoders(subject: Subject, settings: EvalSettings) -> dict[Modalit
     """The encoders before their alignment, by modality: those of the settings, else those that the run began from.
 
     Raises:
-        CheckpointError: one cannot be read, or has no encoder of that modality.
+        CheckpointError: one cannot be read, or has no encoder of that modality, or the model itself has none.
     """
     given = settings.unaligned.model_dump()
     began: dict[str, Any] = {}
@@ -148,6 +148,11 @@ def unaligned_encoders(subject: Subject, settings: EvalSettings) -> dict[Modalit
     found: dict[Modality, Subject] = {}
     sees: tuple[tuple[Modality, object], ...] = (("image", subject.image), ("spectrum", subject.spectrum))
     for name, reads in sees:
+        if reads is None and given[name] is not None:
+            raise CheckpointError(
+                f"unaligned.{name}: {subject.model_file} has no {name} encoder for {given[name]} to be compared with",
+                hint=f"leave unaligned.{name} out",
+            )
         if reads is None:
             continue
         path = given[name] or began.get(name)

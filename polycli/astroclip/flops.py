@@ -5,6 +5,7 @@ from __future__ import annotations
 from polycli.astroclip.sections import PIECE_STEP, ImageSection, SpectrumSection
 from polycli.astroclip.specformer import token_count
 from polycli.astroclip.stems import patch_layers, piece_layers
+from polycli.astroclip.templates import HIDDEN_WIDTH, PERIODS
 
 #: Multiplications and additions of ResNet-50 at 224 x 224 pixels, without the classifier (He et al. 2015, table 1).
 RESNET50_AT_224 = 2 * 4.09e9
@@ -21,9 +22,8 @@ def image_flops(section: ImageSection) -> float:
 def spectrum_flops(section: SpectrumSection, pixels: int) -> float:
     """Operations of one forward pass of one spectrum."""
     tokens = token_count(section, pixels)
-    # Templates are Fourier transforms, but for products too small to count.
     blocks = section.depth * _block(tokens + section.added_tokens, section.embed_dim)
-    return 2.0 * (tokens * _token_stem(section) + blocks)
+    return 2.0 * (tokens * _token_stem(section) + _templates(section) + blocks)
 
 
 def _image_stem(section: ImageSection) -> float:
@@ -50,6 +50,15 @@ def _token_stem(section: SpectrumSection) -> float:
         places //= layer.step
         total += places * layer.kernel * layer.inputs * layer.outputs
     return float(total)
+
+
+def _templates(section: SpectrumSection) -> float:
+    """Multiplications of the networks behind the filters; Fourier transforms are not counted."""
+    if section.templates is None:
+        return 0.0
+    count, waves = section.templates.count, 2 * len(PERIODS)
+    by_shift = HIDDEN_WIDTH * (count + 1) + waves
+    return float(section.templates.shifts * by_shift + 2 * HIDDEN_WIDTH * count + (waves + count) * section.embed_dim)
 
 
 def _block(tokens: int, width: int) -> float:

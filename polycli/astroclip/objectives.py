@@ -226,11 +226,14 @@ class PropertyFit(Objective):
 def freeze_what_heads_do_not_see(network: AstroClip) -> None:
     """Turn off gradients of parameters that no vector depends on: weight decay would wear them away.
 
-    These are the layer that reconstructs spectra and, where the image head sees patches alone, the token of the whole
-    image and the positions.
+    These are what reconstructs spectra, a layer and the templates' patterns, and, where the image head sees patches
+    alone, the token of the whole image and the positions.
     """
     if network.spectrum_encoder is not None:
-        network.spectrum_encoder.backbone.head.requires_grad_(requires_grad=False)
+        backbone = network.spectrum_encoder.backbone
+        backbone.head.requires_grad_(requires_grad=False)
+        if backbone.templates is not None:
+            backbone.templates.patterns.requires_grad = False
     heads, encoder = network.section.heads, network.image_encoder
     if encoder is None or heads is None or not isinstance(encoder.backbone, VisionTransformer):
         return

@@ -11,7 +11,7 @@ from polycli.astroclip.data import ObjectBatches
 from polycli.astroclip.flops import image_flops, spectrum_flops
 from polycli.astroclip.model import parameter_count
 from polycli.astroclip.store import ObjectStore
-from polycli.astroclip.tasks import needs_of, training_flops
+from polycli.astroclip.tasks import check_templates, needs_of, training_flops
 from polycli.astroclip.training_recipe import FinetuneRecipe, PretrainRecipe
 from polycli.console import result
 from polycli.engine.config import check_sections
@@ -40,6 +40,7 @@ def plan(
     pixels, data = ASSUMED_PIXELS, {}
     if stores:
         batches = ObjectBatches(stores, recipe.data, recipe.train, needs_of(recipe))
+        check_templates(recipe.model, batches)
         pixels = pixels if batches.spectrum is None else batches.spectrum.pixels
         data = batches.summary()
     parameters = parameter_count(recipe.model)

@@ -17,6 +17,7 @@ from polycli.errors import CheckpointError, RecipeError, problems_of
 from polycli.launch import World, join_process_group
 from polycli.recipes import load_recipe
 from polycli.requests import JsonDocument, TrainRequest
+from polycli.sections import Section
 
 #: What a recipe may say of an encoder that a checkpoint brings, whatever the checkpoint says of it.
 _MAY_DIFFER = {"drop_path", "dropout", "layer_scale", "input"}
@@ -98,16 +99,17 @@ def with_initial(recipe: PretrainRecipe, initial: dict[str, Subject]) -> Pretrai
             parts[modality] = has
             continue
         may_differ = _MAY_DIFFER | ({"inputs"} if _can_see_more(has, asked) else set())
-        for name in sorted(asked.model_fields_set - may_differ):
-            if getattr(asked, name) != getattr(has, name):
+        for name, wanted, found in _differences(asked, has, may_differ):
+            if wanted != found:
                 raise RecipeError(
-                    f"model.{modality}.{name} is {getattr(asked, name)}, the checkpoint of {place} has "
-                    f"{getattr(has, name)}",
+                    f"model.{modality}.{name} is {wanted}, the checkpoint of {place} has {found}",
                     hint=f"leave model.{modality} out of the recipe, or name another checkpoint",
                 )
         if "input" in asked.model_fields_set and asked.input != has.input:
             note(f"{place}: was trained on the input {has.input}, and sees {asked.input} here, as the recipe says")
-        parts[modality] = has.model_copy(update={name: getattr(asked, name) for name in asked.model_fields_set})
+        # Templates are the checkpoint's, of which the recipe may name some values.
+        said = asked.model_fields_set - {"templates"}
+        parts[modality] = has.model_copy(update={name: getattr(asked, name) for name in said})
     try:
         model = ModelSection.model_validate(
             {**recipe.model.model_dump(), **{k: v.model_dump() for k, v in parts.items()}}
@@ -115,6 +117,21 @@ def with_initial(recipe: PretrainRecipe, initial: dict[str, Subject]) -> Pretrai
     except ValidationError as error:
         raise RecipeError(f"the model does not fit its checkpoints: {problems_of(error)}") from error
     return recipe.model_copy(update={"model": model})
+
+
+def _differences(asked: Section, has: Section, may_differ: set[str]) -> list[tuple[str, object, object]]:
+    """Of each value that a recipe names: what it is called, what it is, and what the checkpoint has."""
+    found: list[tuple[str, object, object]] = []
+    for name in sorted(asked.model_fields_set - may_differ):
+        wanted, there = getattr(asked, name), getattr(has, name)
+        if isinstance(wanted, Section) and isinstance(there, Section):
+            found += [(f"{name}.{inner}", one, other) for inner, one, other in _differences(wanted, there, set())]
+        elif isinstance(wanted, Section) or isinstance(there, Section):
+            # Their values, which are many, are not what is wrong.
+            found.append((name, "absent" if wanted is None else "there", "absent" if there is None else "there"))
+        else:
+            found.append((name, wanted, there))
+    return found
 
 
 def _can_see_more(has: ImageSection | SpectrumSection, asked: ImageSection | SpectrumSection) -> bool:

@@ -7,8 +7,11 @@ noise as strong as its inverse variance says. Both are a function of the seed an
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from polycli.astroclip.augmentations import noisier_spectra
+from polycli.astroclip.draws import keys_of
 from polycli.astroclip.store import Spectra
 
 #: Pixels along each border from which the noise of a cutout is measured.
@@ -25,13 +28,10 @@ def another_image(images: NDArray[np.float32], rows: NDArray[np.int64], seed: in
 
 
 def another_spectrum(spectra: Spectra, rows: NDArray[np.int64], seed: int) -> Spectra:
-    """Flux with more noise; the inverse variance says so too."""
-    deviation = np.where(spectra.ivar > 0, 1 / np.sqrt(np.where(spectra.ivar > 0, spectra.ivar, 1)), 0)
-    flux = spectra.flux.copy()
-    for place, row in enumerate(rows.tolist()):
-        noise = np.random.default_rng([seed, row]).standard_normal(flux.shape[1], dtype=np.float32)
-        flux[place] += noise * deviation[place]
-    return Spectra(flux, spectra.ivar / np.float32(2), spectra.mask)
+    """Flux with as much noise again; the inverse variance says so too."""
+    keys = keys_of(seed, torch.from_numpy(rows))
+    flux, ivar = noisier_spectra(torch.from_numpy(spectra.flux), torch.from_numpy(spectra.ivar), keys, 1.0)
+    return Spectra(flux.numpy(), ivar.numpy(), spectra.mask)
 
 
 def _noise(image: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -66,17 +66,30 @@ class TemplateSection(Section):
     """Learned templates that are shifted along a spectrum until they fit, see `polycli.astroclip.templates`."""
 
     count: PositiveInt = Field(16, description="templates")
-    highest_redshift: PositiveFloat = Field(0.65, description="the range of redshifts is from 0 to so much")
-    log_step: PositiveFloat = Field(1e-3, lt=0.1, description="pixels in the logarithm of the wavelength; 300 km/s")
+    highest_redshift: PositiveFloat = Field(
+        0.65, le=20, description="redshifts from 0 to so much are told apart; a constant in all of them is free"
+    )
+    log_step: PositiveFloat = Field(
+        1e-3, le=5e-3, description="size of a pixel in the logarithm of the wavelength; 0.001 is 300 km/s"
+    )
     first: PositiveFloat = Field(3600.0, description="wavelength of the stores' first pixel, Angstrom")
-    last: PositiveFloat = Field(9824.0, description="likewise of the last")
+    last: PositiveFloat = Field(9824.0, allow_inf_nan=False, description="likewise of the last")
     step: PositiveFloat = Field(0.8, description="from pixel to pixel, Angstrom")
 
     @model_validator(mode="after")
-    def _rising(self) -> TemplateSection:
-        if self.last <= self.first:
-            raise ValueError(f"templates: last {self.last:g} is not above first {self.first:g}")
+    def _sound(self) -> TemplateSection:
+        if self.last - self.first < self.step:
+            raise ValueError(f"templates: from first {self.first:g} to last {self.last:g} is less than a step")
+        if self.log_step < self.step / self.first:
+            raise ValueError(
+                f"templates: log_step {self.log_step:g} is finer than the first pixel, {self.step / self.first:.2g}"
+            )
         return self
+
+    @property
+    def pixels(self) -> int:
+        """Of a spectrum."""
+        return round((self.last - self.first) / self.step) + 1
 
     @property
     def bins(self) -> int:
@@ -218,7 +231,6 @@ class AugmentationSection(Section):
         description="deviation, in dex, of a factor on every spectrum; how bright an object is, which image and "
         "spectrum share, then tells less of which belong together; published: none",
     )
-
     spectrum_gaps: float = Field(
         0.0,
         ge=0,

@@ -75,6 +75,9 @@ class SpecFormer(nn.Module):
         then zeros. As published, the piece that would end with the spectrum is left out, whether it is whole or not.
         """
         flux = _flat(flux)
+        templates = self.section.templates
+        if templates is not None and flux.shape[1] != templates.pixels:
+            raise UserError(f"spectra have {flux.shape[1]} pixels, the templates are for {templates.pixels}")
         deviation, mean = torch.std_mean(flux, dim=1, keepdim=True)
         deviation = deviation.clamp(min=SMALLEST_DEVIATION)
         pieces = functional.pad(self._pieces((flux - mean) / deviation), (2, 0, 1, 0))

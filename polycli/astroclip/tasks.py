@@ -121,7 +121,7 @@ class SpectrumPretraining(PretrainTask):
         self.model = MaskedModelling(self.network, recipe.masking)
 
     def scores(self, forward: nn.Module, world: World) -> dict[str, float]:
-        """The mean over micro-batches of the error of what was hidden, always the same."""
+        """The mean over micro-batches of the loss, which includes the templates' where there are some."""
         losses, _ = run_over(forward, self._validation, self._count, world)
         return {"validation/loss": float(losses.double().mean())}
 
@@ -186,12 +186,13 @@ def needs_of(recipe: PretrainRecipe | FinetuneRecipe) -> Needs:
     changes = recipe.stage == "align" if isinstance(recipe, PretrainRecipe) else not recipe.freeze
     noisier = model.spectrum is not None and changes and recipe.augmentation.spectrum_noise > 0
     weighs = isinstance(recipe, PretrainRecipe) and recipe.stage == "spectrum" and recipe.masking.weight == "ivar"
+    fits = model.spectrum is not None and model.spectrum.templates is not None
     return Needs(
         image=model.image is not None,
         spectrum=model.spectrum is not None,
         ivar="ivar" in inputs or noisier,
         mask="mask" in inputs,
-        noise=noisier or weighs,
+        noise=noisier or weighs or fits,
     )
 
 

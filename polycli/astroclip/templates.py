@@ -1,6 +1,6 @@
 """Learned templates, shifted along a spectrum until they fit: redshifts without labels (Tonry and Davis 1979).
 
-On a logarithmic axis of wavelengths a redshift is a shift. Filters as long as the spectrum that move along this axis
+On a logarithmic axis of wavelengths a redshift is a shift. Filters longer than the spectrum that it moves along
 know a pattern of lines at any redshift once they have learnt it at some; attention over pieces of a spectrum has to
 learn where each line lies at each redshift, for which a few thousand spectra are too few. In masked modelling the
 patterns that belong to the filters, at the shifts where these fit, say what lines lie in the hidden stretches: that
@@ -22,11 +22,14 @@ from polycli.astroclip.sections import TemplateSection
 _CONTINUUM = 0.02
 #: A spectrum is taken to vary by at least so much of its deviation beyond its noise.
 _SMALLEST_SIGNAL = 0.1
+#: Values beyond so many deviations, cosmic rays most likely, are cut off there.
 _BRIGHTEST = 30.0
 #: Factor on the scores of shifts: nearly one shift alone must be left, or a blend of many explains each spectrum.
 _SHARPNESS = 20.0
 #: The shift enters the token as sines and cosines of so many periods over all shifts.
-_PERIODS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+PERIODS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+#: Of the two networks that turn what filters give into scores of shifts, and into strengths.
+HIDDEN_WIDTH = 32
 
 
 class Lines(NamedTuple):
@@ -45,11 +48,11 @@ class Fit(NamedTuple):
     """How templates fit spectra.
 
     Attributes:
-        places: how probable each shift is; redshifts rise along this axis.
+        shifts: how probable each shift is; redshifts rise along this axis.
         strengths: how much of each pattern there is.
     """
 
-    places: Float[Tensor, "b s"]
+    shifts: Float[Tensor, "b s"]
     strengths: Float[Tensor, "b k"]
 
 
@@ -59,16 +62,18 @@ class Templates(nn.Module):
     def __init__(self, section: TemplateSection, width: int) -> None:
         super().__init__()
         self.section = section
-        count, hidden, length = section.count, 32, section.bins + section.shifts
-        # What the filters give is normalised; their scale only says how fast they change.
-        self.filters = nn.Parameter(0.01 * torch.randn(count, length))
+        count, hidden, length = section.count, HIDDEN_WIDTH, section.bins + section.shifts
+        # What the filters give is normalised; their scale says how fast they change.
+        self.filters = nn.Parameter(torch.empty(count, length))
+        nn.init.normal_(self.filters, std=0.01)
         self.norm = nn.GroupNorm(1, count)
         self.score = nn.Sequential(
             nn.Conv1d(count, hidden, kernel_size=1), nn.GELU(), nn.Conv1d(hidden, 1, kernel_size=1)
         )
         self.strength = nn.Sequential(nn.Linear(count, hidden), nn.GELU(), nn.Linear(hidden, count))
-        self.patterns = nn.Parameter(0.02 * torch.randn(count, length))
-        self.token = nn.Linear(2 * len(_PERIODS) + count, width)
+        self.patterns = nn.Parameter(torch.empty(count, length))
+        nn.init.normal_(self.patterns, std=0.02)
+        self.token = nn.Linear(2 * len(PERIODS) + count, width)
 
     def forward(self, flux: Float[Tensor, "b l"], weight: Float[Tensor, "b l"]) -> Float[Tensor, "b 1 d"]:
         """The token of each spectrum.
@@ -80,10 +85,10 @@ class Templates(nn.Module):
         with torch.autocast(flux.device.type, enabled=False):
             fit = self.fit(self.lines(flux.float(), weight.float()))
             along = torch.linspace(0, 2 * math.pi, self.section.shifts, device=flux.device)
-            angles = along[:, None] * along.new_tensor(_PERIODS)
+            angles = along[:, None] * along.new_tensor(PERIODS)
             waves = torch.cat([angles.sin(), angles.cos()], dim=1)
             # The mean over shifts: what is not certain fades, the finest waves first.
-            return self.token(torch.cat([fit.places @ waves, fit.strengths], dim=1))[:, None]  # type: ignore[no-any-return]
+            return self.token(torch.cat([fit.shifts @ waves, fit.strengths], dim=1))[:, None]  # type: ignore[no-any-return]
 
     def error(
         self,
@@ -91,12 +96,12 @@ class Templates(nn.Module):
         weight: Float[Tensor, "b l"],
         seen: Float[Tensor, "b l"],
     ) -> Float[Tensor, ""]:
-        """Mean squared error of the lines that patterns put where nothing was seen; weighed by the share of signal.
+        """Mean squared error of the lines that patterns put where nothing was seen, weighed by the share squared.
 
         Args:
             flux: as in `forward`.
             weight: likewise.
-            seen: `weight`, and 0 for pixels that are hidden.
+            seen: `weight`, with 0 for the pixels that are hidden.
         """
         with torch.autocast(flux.device.type, enabled=False):
             truth, visible = self.lines(flux.float(), weight.float()), self.lines(flux.float(), seen.float())
@@ -108,22 +113,22 @@ class Templates(nn.Module):
     def fit(self, lines: Lines) -> Fit:
         """Where templates fit, and how strong each is there."""
         maps = self.norm(self.correlation(lines.values * lines.share))
-        places = (_SHARPNESS * self.score(maps)[:, 0]).softmax(dim=1)
-        return Fit(places, self.strength((places[:, None] * maps).sum(dim=2)))
+        shifts = (_SHARPNESS * self.score(maps)[:, 0]).softmax(dim=1)
+        return Fit(shifts, self.strength((shifts[:, None] * maps).sum(dim=2)))
 
     def reconstruction(self, fit: Fit) -> Float[Tensor, "b n"]:
         """Lines on logarithmic wavelengths: the patterns at the shifts at which the filters fit."""
-        shifts = torch.cat([fit.places.new_zeros(len(fit.places), 1), fit.places.flip(1)], dim=1)
+        shifts = torch.cat([fit.shifts.new_zeros(len(fit.shifts), 1), fit.shifts.flip(1)], dim=1)
         mixed = torch.fft.rfft(fit.strengths @ self.patterns.float(), self._period)
         lines: Tensor = torch.fft.irfft(mixed * torch.fft.rfft(shifts, self._period).conj(), self._period)
         return lines[:, : self.section.bins]
 
     def lines(self, flux: Float[Tensor, "b l"], weight: Float[Tensor, "b l"]) -> Lines:
         """The spectrum without its continuum; arguments as in `forward`."""
-        places = self._bins(flux.shape[1], flux.device)
+        bins = self._bins(flux.shape[1], flux.device)
         empty = flux.new_zeros(len(flux), self.section.bins)
-        total = empty.index_add(1, places, flux * weight)
-        precision = empty.index_add(1, places, weight)
+        total = empty.index_add(1, bins, flux * weight)
+        precision = empty.index_add(1, bins, weight)
         mean = total / precision.clamp(min=torch.finfo(flux.dtype).tiny)
         summed = precision.sum(dim=1, keepdim=True).clamp(min=torch.finfo(flux.dtype).tiny)
         centred = mean - (mean * precision).sum(dim=1, keepdim=True) / summed
@@ -140,23 +145,23 @@ class Templates(nn.Module):
         spectrum = torch.fft.rfft(lines, self._period)
         template = torch.fft.rfft(self.filters.float(), self._period)
         products: Tensor = torch.fft.irfft(spectrum[:, None] * template.conj()[None], self._period)
-        # Place j of a template meets place j - shift of the spectrum, for shifts of `section.shifts` down to 1.
+        # Bin j of a filter meets bin j - shift of the spectrum, for shifts of `section.shifts` down to 1.
         return products[:, :, -self.section.shifts :]
 
     @property
     def _period(self) -> int:
-        """Of Fourier transforms: no shift that counts reaches round the end of so many places."""
+        """Of Fourier transforms: no shift that counts reaches round the end of so many bins."""
         return 256 * math.ceil((self.section.bins + self.section.shifts + 1) / 256)
 
     def _bins(self, pixels: int, device: torch.device) -> Int[Tensor, " l"]:
         """The logarithmic bin of each pixel."""
-        places = torch.arange(pixels, device=device, dtype=torch.float64)
-        logs = torch.log1p(places * (self.section.step / self.section.first))
+        steps = torch.arange(pixels, device=device, dtype=torch.float64)
+        logs = torch.log1p(steps * (self.section.step / self.section.first))
         return (logs / self.section.log_step).long().clamp(max=self.section.bins - 1)
 
 
 def _smooth(values: Float[Tensor, "b n"], weight: Float[Tensor, "b n"], deviation: float) -> Float[Tensor, "b n"]:
-    """The weighted mean about each place, by a Gaussian of so many places."""
+    """The weighted mean about each bin, by a Gaussian of a deviation of so many bins."""
     count = values.shape[1]
     period = 2 * count
     frequency = torch.fft.rfftfreq(period, device=values.device)

@@ -119,6 +119,15 @@ class PretrainRecipe(Section):
                 raise ValueError(f"stage align needs init.{name} (a checkpoint) or model.{name} (sizes)")
             if name in self.align.freeze and getattr(self.init, name) is None:
                 raise ValueError(f"align.freeze names {name}, whose weights are random without init.{name}")
+        changes = self.augmentation
+        differ = changes.spectrum_gaps or changes.spectrum_noise or changes.spectrum_scale
+        if self.align.within_spectrum and not differ:
+            raise ValueError(
+                "align.within_spectrum compares two views of a spectrum, and nothing makes them differ: "
+                "augmentation.spectrum_gaps, spectrum_noise and spectrum_scale are 0"
+            )
+        if changes.spectrum_gaps and not self.align.within_spectrum:
+            raise ValueError("augmentation.spectrum_gaps is for the views of align.within_spectrum, which is 0")
 
 
 class FinetuneRecipe(Section):
@@ -144,6 +153,8 @@ class FinetuneRecipe(Section):
     def _properties(self) -> FinetuneRecipe:
         if self.model.properties is None:
             raise ValueError("model.properties says what to predict, and is absent")
+        if self.augmentation.spectrum_gaps:
+            raise ValueError("augmentation.spectrum_gaps is for stage align of pretrain")
         return self
 
 

@@ -213,4 +213,6 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, tiny_
         evaluate(tmp_path / "none", mock_store, tmp_path / "out")
     with pytest.raises(CheckpointError, match=r"unaligned\.image: .* has no image encoder"):
         evaluate(tiny_model, mock_store, tmp_path / "out", f"unaligned.image={spectrum_model}")
+    with pytest.raises(CheckpointError, match=r"unaligned\.image: .* has no image encoder for .* to be compared with"):
+        evaluate(spectrum_model, mock_store, tmp_path / "out", f"unaligned.image={spectrum_model}")
     assert not (tmp_path / "out").exists()

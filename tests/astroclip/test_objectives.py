@@ -25,6 +25,7 @@ IMAGE = ImageSection(size=24, embed_dim=8, depth=1, num_heads=2)
 CHANGED = AugmentationSection(
     flip=0, rotation="none", crop="centre", blur=(0,), noise=(0,), spectrum_noise=1.0, spectrum_scale=0.3
 )
+TURNED = CHANGED.model_copy(update={"flip": 0.5, "noise": (1.0,), "spectrum_gaps": 0.3})
 STILL = CHANGED.model_copy(update={"spectrum_noise": 0.0, "spectrum_scale": 0.0})
 
 
@@ -101,7 +102,7 @@ def test_views_of_one_modality_are_compared_by_their_weights(batch):
     model = network(image=IMAGE, heads=heads)
 
     def loss(chunk_size=3, **weights):
-        objective = Alignment(model, AlignSection(**weights), CHANGED, bands="grz", chunk_size=chunk_size).train()
+        objective = Alignment(model, AlignSection(**weights), TURNED, bands="grz", chunk_size=chunk_size).train()
         return objective(batch)
 
     alone, nothing = loss()
@@ -113,9 +114,13 @@ def test_views_of_one_modality_are_compared_by_their_weights(batch):
     torch.testing.assert_close(both, alone + 0.5 * metrics["within_image"] + 2 * metrics["within_spectrum"])
     torch.testing.assert_close(chunked, both)
     with torch.no_grad():
-        views = [spectrum_view(batch, CHANGED, view=view) for view in (0, 1)]
+        views = [spectrum_view(batch, TURNED, view=view) for view in (0, 1)]
         expected = info_nce(*(model.embed_spectrum(*view) for view in views), AlignSection().scale).mean()
+        views = [input_view(model, batch["image"], batch["keys"], TURNED, bands="grz", view=view) for view in (0, 1)]
+        turned = info_nce(*(model.embed_image(view) for view in views), AlignSection().scale).mean()
     torch.testing.assert_close(metrics["within_spectrum"], expected)
+    torch.testing.assert_close(metrics["within_image"], turned)
+    assert not torch.equal(*views)
 
 
 def test_finetuned_encoders_see_other_observations_in_training_alone(batch):

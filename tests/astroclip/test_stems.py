@@ -172,7 +172,8 @@ def test_operations_of_an_image_are_those_of_a_counting_mode(stem, patch_size):
 @pytest.mark.parametrize("stem", ["linear", "convolution"])
 @pytest.mark.parametrize("inputs", [(), BOTH])
 def test_operations_of_a_spectrum_are_those_of_a_counting_mode(stem, inputs):
-    section = SpectrumSection(**SPECTRUM, stem=stem, inputs=inputs, templates=TEMPLATES if inputs else None)
+    templates = TEMPLATES.model_copy(update={"last": 3600 + 399 * 0.8}) if inputs else None
+    section = SpectrumSection(**SPECTRUM, stem=stem, inputs=inputs, templates=templates)
 
     assert spectrum_flops(section, 400) == pytest.approx(counted(SpecFormer(section), None), rel=1e-6)
 
@@ -196,7 +197,7 @@ def convolved(make_model):
     )
 
 
-def test_a_checkpoint_is_read_back_as_it_was(convolved, tmp_path, spectra):
+def test_a_checkpoint_is_read_back_as_it_was(convolved, tmp_path):
     model = load_model(convolved)
     torch.manual_seed(0)
     written = AstroClip(ModelSection.model_validate(json.loads((convolved.parent / "model.json").read_text())["model"]))
@@ -205,11 +206,20 @@ def test_a_checkpoint_is_read_back_as_it_was(convolved, tmp_path, spectra):
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in written.state_dict().items())
     images = torch.rand(2, 3, 48, 48)
     assert torch.equal(model.embed_image(images), written.eval().embed_image(images))
+    spectra = torch.rand(2, 7781), torch.rand(2, 7781), torch.rand(2, 7781) < 0.1
     assert torch.equal(model.embed_spectrum(*spectra), written.embed_spectrum(*spectra))
 
     alone = tmp_path / "alone.safetensors"
     alone.write_bytes(convolved.read_bytes())
     with pytest.raises(CheckpointError, match=r"are read with their model\.json alone"):
+        load_model(alone)
+
+
+def test_templates_alone_are_told_from_a_published_encoder(make_model, tmp_path):
+    path = make_model("linear-templates", spectrum=SpectrumSection(**SPECTRUM, inputs=BOTH, templates=TEMPLATES))
+    alone = tmp_path / "alone.safetensors"
+    alone.write_bytes(path.read_bytes())
+    with pytest.raises(CheckpointError, match=r"templates are read with their model\.json alone"):
         load_model(alone)
 
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from polycli.astroclip.data import descriptions
+from polycli.astroclip.flops import image_flops, spectrum_flops
 from polycli.astroclip.sections import (
     AugmentationSection,
     HeadSection,
@@ -15,14 +16,15 @@ from polycli.astroclip.sections import (
     TemplateSection,
 )
 from polycli.astroclip.store import open_objects
-from polycli.astroclip.tasks import check_templates, needs_of
-from polycli.astroclip.training_recipe import FinetuneRecipe, MaskingSection, PretrainRecipe
+from polycli.astroclip.tasks import check_templates, needs_of, training_flops
+from polycli.astroclip.training_recipe import AlignSection, FinetuneRecipe, MaskingSection, PretrainRecipe
 from polycli.errors import RecipeError, StoreError
 from polycli.sections import TrainSection
 
 TRAIN = TrainSection(steps=1, global_batch_size=1, micro_batch_size=1)
 IMAGE, SPECTRUM = ImageSection(), SpectrumSection()
 SEEING = SpectrumSection(inputs=("ivar", "mask"))
+FITTING = SpectrumSection(inputs=("ivar",), templates=TemplateSection())
 NOISIER = AugmentationSection(spectrum_noise=1.0)
 SCALED = AugmentationSection(spectrum_scale=0.3)
 
@@ -75,8 +77,9 @@ def test_spectra_of_unknown_noise_are_refused_where_it_matters_and_nowhere_else(
     store = SimpleNamespace(path="published.zarr", about=SimpleNamespace(image=None, spectrum=spectrum))
     weighing = pretraining("spectrum", AugmentationSection(), spectrum=SEEING)
     weighing = weighing.model_copy(update={"masking": MaskingSection(weight="ivar")})
+    fitting = pretraining("spectrum", AugmentationSection(), spectrum=FITTING)
 
-    for recipe in (finetuning(freeze=False, augmentation=NOISIER), weighing):
+    for recipe in (finetuning(freeze=False, augmentation=NOISIER), weighing, fitting):
         with pytest.raises(StoreError, match=r"published\.zarr: how noisy its spectra are is unknown"):
             descriptions([store], needs_of(recipe))
     for recipe in (
@@ -110,3 +113,12 @@ def test_templates_for_other_wavelengths_are_refused(mock_store, changes, words)
     check_templates(model, SimpleNamespace(spectrum=grid))
     with pytest.raises(RecipeError, match=words):
         check_templates(model, SimpleNamespace(spectrum=grid.model_copy(update=changes)))
+
+
+def test_second_views_cost_as_much_as_first_ones():
+    plain = pretraining("align", AugmentationSection(), **BOTH)
+    spectra = plain.model_copy(update={"align": AlignSection(within_spectrum=1.0)})
+    images = plain.model_copy(update={"align": AlignSection(within_image=1.0)})
+    flops = [training_flops(recipe, 7781) for recipe in (plain, spectra, images)]
+    assert flops[1] - flops[0] == 3 * spectrum_flops(SPECTRUM, 7781)
+    assert flops[2] - flops[0] == 3 * image_flops(IMAGE)

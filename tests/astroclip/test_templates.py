@@ -1,13 +1,22 @@
 """Templates: what they compute, what they must not see, and that they tell redshifts apart."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 
-from polycli.astroclip.sections import SpectrumSection, TemplateSection
+from polycli.astroclip.draws import keys_of
+from polycli.astroclip.masking import chunk_mask, masked_error
+from polycli.astroclip.model import AstroClip
+from polycli.astroclip.objectives import MaskedModelling, freeze_what_heads_do_not_see
+from polycli.astroclip.sections import ModelSection, SpectrumSection, TemplateSection
 from polycli.astroclip.specformer import SpecFormer
 from polycli.astroclip.templates import Fit, Templates
+from polycli.astroclip.training_recipe import MaskingSection
+from polycli.errors import UserError
 
 SECTION = TemplateSection(count=3, highest_redshift=0.3, log_step=2e-3, first=4000.0, last=6000.0, step=4.0)
 PIXELS = 501
@@ -91,7 +100,7 @@ def test_masked_modelling_finds_redshifts_without_labels():
         errors.append(error.item())
 
     with torch.no_grad():
-        places = templates.fit(templates.lines(flux, ivar)).places.argmax(dim=1) * SECTION.log_step
+        places = templates.fit(templates.lines(flux, ivar)).shifts.argmax(dim=1) * SECTION.log_step
     expected = redshifts.log1p()
     offset = (places - expected).median()
     assert errors[-1] < 0.5 * errors[0]
@@ -186,13 +195,65 @@ def test_masked_pixels_are_hidden_from_templates():
     torch.testing.assert_close(found[0], found[1])
 
 
+def test_other_pixels_than_the_recipe_names_are_refused():
+    with pytest.raises(UserError, match="spectra have 502 pixels, the templates are for 501"):
+        specformer()(torch.rand(1, 502), torch.ones(1, 502), torch.zeros(1, 502, dtype=torch.bool))
+
+
+def test_masked_modelling_adds_what_templates_say_of_hidden_lines():
+    torch.manual_seed(0)
+    sizes = {"embed_dim": 16, "depth": 1, "num_heads": 2, "section_length": 24, "section_step": 16}
+    section = SpectrumSection(**sizes, stem="convolution", inputs=("ivar",), templates=SECTION)
+    network = AstroClip(ModelSection(spectrum=section))
+    objective = MaskedModelling(network, MaskingSection(chunks=3, chunk_length=3)).train()
+    flux = torch.stack([galaxy(0.1), galaxy(0.2)]) + 0.1 * torch.randn(2, PIXELS)
+    batch = {"flux": flux, "ivar": torch.full((2, PIXELS), 50.0), "keys": keys_of(0, torch.arange(2))}
+
+    loss, metrics = objective(batch)
+    loss.backward()
+
+    backbone = network.spectrum_encoder.backbone
+    tokens, context = backbone.tokens(flux), backbone.context(flux, batch["ivar"], None)
+    hidden = chunk_mask(batch["keys"], tokens.shape[1], chunks=3, chunk_length=3)
+    seen = tokens * ~hidden[:, :, None]
+    torch.testing.assert_close(loss, metrics["pieces"] + metrics["templates"])
+    torch.testing.assert_close(metrics["templates"], backbone.template_error(tokens, context, hidden).detach())
+    guess = backbone.reconstruct(backbone.encode(seen, context, hidden))
+    torch.testing.assert_close(metrics["pieces"], masked_error(guess, tokens, seen).detach())
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    assert objective.eval()(batch)[1] == {}
+
+
+def test_patterns_rest_where_no_vector_depends_on_them():
+    section = SpectrumSection(embed_dim=16, depth=1, num_heads=2, inputs=("ivar",), templates=SECTION)
+    network = AstroClip(ModelSection(spectrum=section))
+    freeze_what_heads_do_not_see(network)
+    backbone = network.spectrum_encoder.backbone
+    resting = {name for name, parameter in backbone.named_parameters() if not parameter.requires_grad}
+    assert resting == {"head.weight", "head.bias", "templates.patterns"}
+
+
+def test_counting_parameters_does_not_import_dynamo():
+    code = (
+        "import sys; from polycli.astroclip.model import parameter_count; from polycli.astroclip.sections import *\n"
+        "parameter_count(ModelSection(spectrum=SpectrumSection(inputs=('ivar',), templates=TemplateSection())))\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"inputs": ("mask",)}, "inputs must name ivar"),
-        ({"inputs": ("ivar",), "templates": {"first": 5000, "last": 4000}}, "is not above first"),
+        ({"templates": {"first": 5000, "last": 4000}}, "is less than a step"),
+        ({"templates": {"log_step": 1e-4}}, "finer than the first pixel"),
+        ({"templates": {"log_step": 0.02}}, "less than or equal to 0.005"),
+        ({"templates": {"highest_redshift": float("inf")}}, "less than or equal to 20"),
+        ({"templates": {"last": float("inf")}}, "finite number"),
+        ({"templates": {"step": float("inf")}}, "is less than a step"),
     ],
 )
 def test_unsound_templates_are_refused(changes, words):
     with pytest.raises(ValidationError, match=words):
-        SpectrumSection(**{"templates": TemplateSection()} | changes)
+        SpectrumSection(**{"templates": {}, "inputs": ("ivar",)} | changes)

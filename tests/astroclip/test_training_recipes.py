@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from polycli.__main__ import run as command_line
 from polycli.astroclip.model import AstroClip, parameter_count
 from polycli.astroclip.pretrain import read_recipe, with_initial
-from polycli.astroclip.sections import HeadSection, ImageSection, ModelSection, SpectrumSection
+from polycli.astroclip.sections import HeadSection, ImageSection, ModelSection, SpectrumSection, TemplateSection
 from polycli.astroclip.subject import load_subject
 from polycli.astroclip.tasks import copy_encoder
 from polycli.astroclip.training_recipe import FinetuneRecipe, PretrainRecipe
@@ -136,3 +137,49 @@ def test_weights_by_the_inverse_variance_need_an_encoder_that_sees_it(capsys):
     assert command_line(words) == 2
     assert "masking.weight ivar needs model.spectrum.inputs to name ivar" in capsys.readouterr().err
     assert command_line([*words, "--set", "model.spectrum.inputs=[ivar]"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"count": 4}, None),
+        ({"count": 5}, r"model\.spectrum\.templates\.count is 5, the checkpoint of init\.spectrum has 4"),
+        (None, r"model\.spectrum\.templates is there, the checkpoint of init\.spectrum has absent"),
+    ],
+)
+def test_an_alignment_has_the_templates_of_its_checkpoint(make_model, asked, words):
+    sizes = {"embed_dim": 16, "depth": 1, "num_heads": 2, "inputs": ("ivar",)}
+    templates = None if asked is None else TemplateSection(count=4, highest_redshift=1.0)
+    path = make_model(
+        f"templates-{asked}", image=None, heads=None, spectrum=SpectrumSection(**sizes, templates=templates)
+    )
+    model = ModelSection.model_validate(
+        {
+            "spectrum": {"inputs": ["ivar"], "templates": asked or {"count": 4}},
+            "heads": {"embed_dim": 8, "num_heads": 2},
+        }
+    )
+    recipe = recipe_of("astroclip_align").model_copy(update={"model": model})
+    initial = {"init.spectrum": load_subject(path)}
+
+    if words is None:
+        assert with_initial(recipe, initial).model.spectrum.templates == templates
+        return
+    with pytest.raises(RecipeError, match=words):
+        with_initial(recipe, initial)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "words"),
+    [
+        ("astroclip_align", {"align": {"within_spectrum": 1}}, "nothing makes them differ"),
+        ("astroclip_align", {"augmentation": {"spectrum_gaps": 0.3}}, r"align\.within_spectrum, which is 0"),
+        ("astroclip_finetune", {"augmentation": {"spectrum_gaps": 0.3}}, "is for stage align of pretrain"),
+    ],
+)
+def test_views_that_nobody_compares_or_that_are_alike_are_refused(recipe, changes, words):
+    schema = FinetuneRecipe if "finetune" in recipe else PretrainRecipe
+    verb = "finetune" if "finetune" in recipe else "pretrain"
+    document = load_recipe(recipe, family="astroclip", verb=verb, schema=schema).model_dump(exclude_unset=True)
+    with pytest.raises(ValidationError, match=words):
+        schema.model_validate(document | changes)
