@@ -120,6 +120,12 @@ class PretrainRecipe(Section):
             if name in self.align.freeze and getattr(self.init, name) is None:
                 raise ValueError(f"align.freeze names {name}, whose weights are random without init.{name}")
         changes = self.augmentation
+        turned = 0 < changes.flip < 1 or changes.rotation != "none" or changes.crop == "random"
+        if self.align.within_image and not (turned or any((*changes.blur, *changes.noise))):
+            raise ValueError(
+                "align.within_image compares two views of an image, and nothing makes them differ: "
+                "augmentation has no flip, rotation, random crop, blur or noise"
+            )
         differ = changes.spectrum_gaps or changes.spectrum_noise or changes.spectrum_scale
         if self.align.within_spectrum and not differ:
             raise ValueError(

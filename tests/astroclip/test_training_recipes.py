@@ -27,6 +27,9 @@ STAGES = {
 }
 
 
+STILL = {"flip": 0, "rotation": "none", "crop": "centre", "blur": [0], "noise": [0]}
+
+
 def recipe_of(name: str) -> PretrainRecipe:
     return load_recipe(name, family="astroclip", verb="pretrain", schema=PretrainRecipe)
 
@@ -173,6 +176,11 @@ def test_an_alignment_has_the_templates_of_its_checkpoint(make_model, asked, wor
     ("recipe", "changes", "words"),
     [
         ("astroclip_align", {"align": {"within_spectrum": 1}}, "nothing makes them differ"),
+        (
+            "astroclip_align",
+            {"align": {"within_image": 1}, "augmentation": STILL},
+            "of an image, and nothing makes them",
+        ),
         ("astroclip_align", {"augmentation": {"spectrum_gaps": 0.3}}, r"align\.within_spectrum, which is 0"),
         ("astroclip_finetune", {"augmentation": {"spectrum_gaps": 0.3}}, "is for stage align of pretrain"),
     ],
