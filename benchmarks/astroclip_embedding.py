@@ -18,11 +18,11 @@ from typing import Literal
 import numpy as np
 import torch
 
-from polycli.astroclip.model import AstroClip
+from polycli.astroclip.data.store import ObjectStore, open_objects
+from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.prepare import run
-from polycli.astroclip.sections import ImageSection, ModelSection, SpectrumSection
-from polycli.astroclip.store import ObjectStore, open_objects
-from polycli.astroclip.vectors import Encoder, Modality
+from polycli.astroclip.recipe.model import ImageSection, ModelSection, SpectrumSection
+from polycli.astroclip.scoring.encode import Encoder, Modality
 from polycli.nn.products import CPU_MULTIPLIES_BFLOAT16
 from polycli.requests import PrepareRequest
 

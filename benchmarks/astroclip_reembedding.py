@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pyarrow import parquet
 
-from polycli.astroclip.retrieval import unit
-from polycli.astroclip.store import ObjectStore, open_objects
-from polycli.astroclip.subject import load_subject
-from polycli.astroclip.vectors import Encoder
+from polycli.astroclip.data.store import ObjectStore, open_objects
+from polycli.astroclip.model.loaded import load_subject
+from polycli.astroclip.scoring.encode import Encoder
+from polycli.astroclip.scoring.retrieval import unit
 from polycli.store.embeddings import MANIFEST_NAME, METADATA_KEY
 
 

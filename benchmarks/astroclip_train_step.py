@@ -16,11 +16,11 @@ import time
 
 import torch
 
-from polycli.astroclip.draws import keys_of
-from polycli.astroclip.model import AstroClip
-from polycli.astroclip.objectives import Alignment
-from polycli.astroclip.sections import AugmentationSection, HeadSection, ImageSection, ModelSection, SpectrumSection
-from polycli.astroclip.training_recipe import AlignSection
+from polycli.astroclip.data.randomness import keys_of
+from polycli.astroclip.model.astroclip import AstroClip
+from polycli.astroclip.recipe.model import AugmentationSection, HeadSection, ImageSection, ModelSection, SpectrumSection
+from polycli.astroclip.recipe.training import AlignSection
+from polycli.astroclip.training.objectives import Alignment
 
 MODELS = {
     "small": ModelSection(

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from polycli.checkpoints.manifest import write_manifest
-from polycli.engine.backend import start_engine
-from polycli.engine.checkpointing import Checkpointer, TrainerState
+from polycli.engine.checkpoints.checkpointing import Checkpointer, TrainerState
+from polycli.engine.deepspeed.backend import start_engine
 from polycli.engine.run import Run
 from polycli.launch import World, join_process_group
 from polycli.sections import EngineSection, OptimSection, TrainSection

@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from polycli.astroclip.recipe import MockSection
+from polycli.astroclip.recipe.preparing import MockSection
 from polycli.astroclip.sources.mock.population import BLOCK, block_of_galaxies
 from polycli.astroclip.sources.mock.source import MockReader
 

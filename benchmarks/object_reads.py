@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polycli.astroclip.data.store import open_objects
 from polycli.astroclip.prepare import run
-from polycli.astroclip.store import open_objects
 from polycli.requests import PrepareRequest
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from polycli.astroclip.rgb import model_input
+from polycli.astroclip.data.rgb import model_input
 
 SCALES = {"g": (2, 6.0), "r": (1, 3.4), "z": (0, 2.2)}
 #: How many times faster it is meant to be.

@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from polycli.engine.run import METRICS_NAME, Run
 from polycli.engine.train import train
 from polycli.launch import World, free_port, join_process_group
-from polycli.mpp.model import AViT, flops_per_sample
-from polycli.mpp.objective import NextFrame
-from polycli.mpp.recipe import ModelSection
+from polycli.mpp.model.avit import AViT, flops_per_sample
+from polycli.mpp.recipe.training import ModelSection
+from polycli.mpp.training.objective import NextFrame
 from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, TrainSection
 
 HISTORY, FIELDS, GRID, GLOBAL_BATCH, MICRO_BATCH = 4, 3, 64, 8, 2

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from polycli.mpp.metrics import mean_square, mean_square_error
-from polycli.mpp.model import AViT
-from polycli.mpp.recipe import ModelSection
+from polycli.mpp.model.avit import AViT
+from polycli.mpp.recipe.training import ModelSection
+from polycli.mpp.scoring.metrics import mean_square, mean_square_error
 
 HISTORY, FIELDS, GRID = 16, 4, 128
 TINY = ModelSection(embed_dim=192, num_heads=3, blocks=12, drop_path=0.0)

@@ -16,21 +16,21 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from polycli.xval.collate import Tokenization
-from polycli.xval.encodings import make_encoding
-from polycli.xval.filling import Filler
-from polycli.xval.masking import record_seeds
-from polycli.xval.model import Numformer
-from polycli.xval.passes import passes_of
-from polycli.xval.pool import Language
-from polycli.xval.records import Records
-from polycli.xval.scaling import Scaling
-from polycli.xval.sections import ModelSection
+from polycli.xval.data.collate import Tokenization
+from polycli.xval.data.pool import Language
+from polycli.xval.model.numformer import Numformer
+from polycli.xval.numbers import make_encoding
+from polycli.xval.numbers.scaling import Scaling
+from polycli.xval.recipe.model import ModelSection
+from polycli.xval.recipe.sources import PlanetsSection
+from polycli.xval.records.encode import RecordEncoder
+from polycli.xval.records.records import Records
+from polycli.xval.records.structure import MASK, NUM
+from polycli.xval.records.vocabulary import Vocabulary
+from polycli.xval.scoring.fill import Filler
+from polycli.xval.scoring.turns import passes_of
 from polycli.xval.sources import planetary
-from polycli.xval.sources.settings import PlanetsSection
-from polycli.xval.structure import MASK, NUM
-from polycli.xval.to_tokens import RecordEncoder
-from polycli.xval.vocabulary import Vocabulary
+from polycli.xval.training.masking import record_seeds
 
 
 def main() -> None:

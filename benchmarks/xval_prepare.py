@@ -22,12 +22,12 @@ import numpy as np
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import BPE
 
-from polycli.xval.recipe import PrepareRecipe
+from polycli.xval.data.staging import BlockWriter, StageTask, stage
+from polycli.xval.recipe.sources import PlanetsSection
+from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.sources.json import JsonSource
 from polycli.xval.sources.planetary import records as planetary_records
 from polycli.xval.sources.python_lines import PythonLinesSource
-from polycli.xval.sources.settings import PlanetsSection
-from polycli.xval.writing import BlockWriter, StageTask, stage
 
 RECIPE = PrepareRecipe(family="xval", verb="prepare")
 NUMBER = re.compile(r"(?<!\')-?\d+(\.\d+)?([eE][-+]?\d+)?(?!\'|\d)")

@@ -27,14 +27,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from polycli.engine.task import Batch, World
 from polycli.requests import PrepareRequest
-from polycli.xval.data import RecordBatches, fill_in_batches
-from polycli.xval.model import Numformer
-from polycli.xval.objective import FillIn
-from polycli.xval.recipe import PretrainRecipe
-from polycli.xval.sections import ModelSection
-from polycli.xval.store import open_records
-from polycli.xval.structure import NUM, PAD
-from polycli.xval.tokenization import tokenization_for
+from polycli.xval.data.store import open_records
+from polycli.xval.data.tokenization import tokenization_for
+from polycli.xval.model.numformer import Numformer
+from polycli.xval.recipe.model import ModelSection
+from polycli.xval.recipe.training import PretrainRecipe
+from polycli.xval.records.structure import NUM, PAD
+from polycli.xval.training.batches import RecordBatches, fill_in_batches
+from polycli.xval.training.objective import FillIn
 
 SIZES = {
     "paper": {"embed_dim": 768, "num_heads": 6, "blocks": 6, "feed_forward": 3072},

@@ -135,7 +135,7 @@ def _cores() -> int:
 
 
 def _compiler() -> Finding:
-    from polycli.engine.compiler import find_compiler
+    from polycli.engine.deepspeed.compiler import find_compiler
 
     path = find_compiler()
     if path is None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from polycli.engine.plan import check_division
-from polycli.mpp.model import parameter_count
-from polycli.mpp.recipe import PrepareRecipe, PretrainRecipe
+from polycli.engine.batch_plan import check_division
+from polycli.mpp.model.avit import parameter_count
+from polycli.mpp.recipe.training import PrepareRecipe, PretrainRecipe
 from polycli.recipes import load_any_recipe, load_recipe, recipes_folder, shipped_names, shipped_recipes
 
 PUBLISHED = {"mpp_ti": 7.29, "mpp_s": 28.98, "mpp_b": 115.61, "mpp_l": 407.06}  # million parameters

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.astroclip.retrieval import unit
-from polycli.astroclip.settings import EmbedSettings
-from polycli.astroclip.store import ObjectStore, common_columns, open_objects, with_columns
-from polycli.astroclip.subject import Subject, load_subject
-from polycli.astroclip.vectors import Encoder, Modality, common_modalities
+from polycli.astroclip.data.store import ObjectStore, common_columns, open_objects, with_columns
+from polycli.astroclip.model.loaded import Subject, load_subject
+from polycli.astroclip.recipe.settings import EmbedSettings
+from polycli.astroclip.scoring.encode import Encoder, Modality, common_modalities
+from polycli.astroclip.scoring.retrieval import unit
 from polycli.console import counted, progress, result, say
-from polycli.engine.agreement import on_rank_zero, wait_for_all
+from polycli.engine.ranks import on_rank_zero, wait_for_all
 from polycli.errors import CheckpointError, StoreError
 from polycli.launch import World, environment, join_process_group
 from polycli.paths import expand_paths

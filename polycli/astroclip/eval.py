@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.astroclip.answers import head_answers
-from polycli.astroclip.head_scores import HEAD, score_head
-from polycli.astroclip.model import AstroClip
-from polycli.astroclip.reconstruction import Panel, fitting, score_reconstruction
-from polycli.astroclip.report import Illustration, write_report
-from polycli.astroclip.score_tables import overview
-from polycli.astroclip.scoring import (
+from polycli.astroclip.data.store import ObjectStore
+from polycli.astroclip.model.astroclip import AstroClip
+from polycli.astroclip.model.loaded import Subject, load_subject
+from polycli.astroclip.model.specformer import token_count
+from polycli.astroclip.recipe.settings import EvalSettings
+from polycli.astroclip.recipe.training import MaskingSection
+from polycli.astroclip.scoring.answers import head_answers
+from polycli.astroclip.scoring.encode import Encoder, Modality, common_modalities
+from polycli.astroclip.scoring.head_scores import HEAD, score_head
+from polycli.astroclip.scoring.measure import (
     Side,
     has_photometry,
     label_names,
@@ -27,23 +30,20 @@ from polycli.astroclip.scoring import (
     score_retrieval,
     simple_inputs,
 )
-from polycli.astroclip.second_look import another_image, another_spectrum
-from polycli.astroclip.settings import EvalSettings
-from polycli.astroclip.specformer import token_count
-from polycli.astroclip.store import ObjectStore
-from polycli.astroclip.subject import Subject, load_subject
-from polycli.astroclip.training_recipe import MaskingSection
-from polycli.astroclip.vectors import Encoder, Modality, common_modalities
+from polycli.astroclip.scoring.reconstruction import Panel, fitting, score_reconstruction
+from polycli.astroclip.scoring.report import Illustration, write_report
+from polycli.astroclip.scoring.second_look import another_image, another_spectrum
+from polycli.astroclip.scoring.tables import overview
 from polycli.console import note, progress, rank, result, say, warn
 from polycli.errors import CheckpointError, StoreError
 from polycli.recipes import default_recipe
 from polycli.recipes.documents import read_document
 from polycli.report.bootstrap import Bootstrap
-from polycli.report.evaluation import evaluated_stores, output_folder
 from polycli.report.folder import evaluation_folder, finite_json, write_scores
 from polycli.report.table import as_text
 from polycli.requests import EvalRequest, JsonDocument
 from polycli.store.overlap import overlap
+from polycli.workflow.evaluated_stores import evaluated_stores, output_folder
 
 #: Objects that figures show as points.
 _SHOWN = 2000

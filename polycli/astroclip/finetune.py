@@ -15,22 +15,22 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from polycli.astroclip.data import ObjectBatch, ObjectBatches, ObjectPool, Rows
-from polycli.astroclip.flops import image_flops, spectrum_flops
-from polycli.astroclip.model import AstroClip
-from polycli.astroclip.objectives import PropertyFit, input_view
-from polycli.astroclip.sections import ModelSection, PropertySection
-from polycli.astroclip.store import ObjectStore
-from polycli.astroclip.subject import Subject, load_subject
-from polycli.astroclip.tasks import check_image_size, needs_of
-from polycli.astroclip.training import open_stores, output_of, run_task, with_command_line
-from polycli.astroclip.training_recipe import FinetuneRecipe
-from polycli.astroclip.validation import coefficient_of_determination, run_over
+from polycli.astroclip.data.store import ObjectStore
+from polycli.astroclip.model.astroclip import AstroClip
+from polycli.astroclip.model.flops import image_flops, spectrum_flops
+from polycli.astroclip.model.loaded import Subject, load_subject
+from polycli.astroclip.recipe.model import ModelSection, PropertySection
+from polycli.astroclip.recipe.training import FinetuneRecipe
+from polycli.astroclip.training.batches import ObjectBatch, ObjectBatches, ObjectPool, Rows
+from polycli.astroclip.training.objectives import PropertyFit, input_view
+from polycli.astroclip.training.shared_with_finetune import open_stores, output_of, run_task, with_command_line
+from polycli.astroclip.training.stages import check_image_size, needs_of
+from polycli.astroclip.training.validation import coefficient_of_determination, run_over
 from polycli.checkpoints.exported import with_earlier
 from polycli.console import note, say, warn
-from polycli.engine.agreement import gather, together
-from polycli.engine.backend import device_of
-from polycli.engine.config import check_sections
+from polycli.engine.deepspeed.backend import device_of
+from polycli.engine.deepspeed.config import check_sections
+from polycli.engine.ranks import gather, together
 from polycli.engine.task import World
 from polycli.errors import CheckpointError, RecipeError, StoreError, UserError, problems_of
 from polycli.launch import join_process_group
@@ -307,12 +307,12 @@ def _standardise(head: nn.Module, vectors: Float[Tensor, "n d"]) -> None:
 
 
 def _dry_run(recipe: FinetuneRecipe, request: TrainRequest, checkpoint: Path) -> JsonDocument:
-    from polycli.astroclip import plan
+    from polycli.astroclip.training import dry_run
 
     stores = open_stores(recipe.data, verify=False)
     complete = with_checkpoint(recipe, load_subject(checkpoint, quiet=True), stores)
-    processes = request.nproc or plan.processes_of_environment()
-    document = plan.plan(complete, stores, output=output_of(request), processes=processes)
+    processes = request.nproc or dry_run.processes_of_environment()
+    document = dry_run.plan(complete, stores, output=output_of(request), processes=processes)
     if not request.json:
-        plan.say(document, complete)
+        dry_run.say(document, complete)
     return document

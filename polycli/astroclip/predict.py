@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.astroclip.answers import head_answers
-from polycli.astroclip.neighbours import Neighbours
-from polycli.astroclip.retrieval import unit
-from polycli.astroclip.settings import PredictSettings
-from polycli.astroclip.store import ObjectStore, common_columns, open_objects
-from polycli.astroclip.subject import Subject, load_subject
-from polycli.astroclip.vectors import Encoder, Modality, common_modalities
+from polycli.astroclip.data.store import ObjectStore, common_columns, open_objects
+from polycli.astroclip.model.loaded import Subject, load_subject
+from polycli.astroclip.recipe.settings import PredictSettings
+from polycli.astroclip.scoring.answers import head_answers
+from polycli.astroclip.scoring.encode import Encoder, Modality, common_modalities
+from polycli.astroclip.scoring.neighbours import Neighbours
+from polycli.astroclip.scoring.retrieval import unit
 from polycli.console import counted, note, progress, rank, result, say
 from polycli.errors import StoreError, UserError
 from polycli.paths import expand_paths, refuse_unwritable, remove, replace

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import cast
 
 from polycli import console
-from polycli.astroclip.publishing import Plan, publish, summarise
-from polycli.astroclip.recipe import PrepareRecipe
-from polycli.astroclip.sources.base import Listing, Source
-from polycli.astroclip.staging import BLOCK, stage
-from polycli.astroclip.survey import Survey, gather, inputs_of
+from polycli.astroclip.data.publishing import Plan, publish, summarise
+from polycli.astroclip.data.source import Listing, Source
+from polycli.astroclip.data.staging import BLOCK, stage
+from polycli.astroclip.data.survey import Survey, gather, inputs_of
+from polycli.astroclip.recipe.preparing import PrepareRecipe
 from polycli.errors import UserError
 from polycli.paths import expand_paths, refuse_unwritable
 from polycli.recipes import default_recipe, load_recipe

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from polycli.astroclip.sections import ImageSection, ModelSection, SpectrumSection
-from polycli.astroclip.subject import Subject, load_subject
-from polycli.astroclip.tasks import TASKS, AlignPretraining, PretrainTask
-from polycli.astroclip.training import open_stores, output_of, run_task, with_command_line
-from polycli.astroclip.training_recipe import InitSection, PretrainRecipe
+from polycli.astroclip.model.loaded import Subject, load_subject
+from polycli.astroclip.recipe.model import ImageSection, ModelSection, SpectrumSection
+from polycli.astroclip.recipe.training import InitSection, PretrainRecipe
+from polycli.astroclip.training.shared_with_finetune import open_stores, output_of, run_task, with_command_line
+from polycli.astroclip.training.stages import TASKS, AlignPretraining, PretrainTask
 from polycli.console import note
-from polycli.engine.agreement import together
+from polycli.engine.ranks import together
 from polycli.errors import CheckpointError, RecipeError, problems_of
 from polycli.launch import World, join_process_group
 from polycli.recipes import load_recipe
@@ -142,12 +142,12 @@ def _can_see_more(has: ImageSection | SpectrumSection, asked: ImageSection | Spe
 
 
 def _dry_run(recipe: PretrainRecipe, request: TrainRequest) -> JsonDocument:
-    from polycli.astroclip import plan
+    from polycli.astroclip.training import dry_run
 
     stores = open_stores(recipe.data, verify=False) if recipe.data.stores else []
     complete = with_initial(recipe, read_initial(recipe, quiet=True))
-    world = World(size=request.nproc or plan.processes_of_environment())
-    document = plan.plan(complete, stores, output=output_of(request), processes=world.size)
+    world = World(size=request.nproc or dry_run.processes_of_environment())
+    document = dry_run.plan(complete, stores, output=output_of(request), processes=world.size)
     if not request.json:
-        plan.say(document, complete)
+        dry_run.say(document, complete)
     return document

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from polycli.requests import JsonDocument, StudyRequest
-from polycli.studies.running import run_study
+from polycli.workflow.study.running import run_study
 
 
 def run(request: StudyRequest) -> JsonDocument:

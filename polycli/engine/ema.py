@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polycli.engine.export import exported_weights
+from polycli.engine.checkpoints.export import exported_weights
 from polycli.launch import World
 
 

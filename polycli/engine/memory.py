@@ -7,8 +7,8 @@ from typing import Any, Protocol, cast
 
 import torch
 
-from polycli.engine.agreement import gather
-from polycli.engine.optimizers import STATES
+from polycli.engine.deepspeed.optimizers import STATES
+from polycli.engine.ranks import gather
 from polycli.engine.stepper import Stepper
 from polycli.engine.task import Batch, MicroBatch, Task
 from polycli.errors import TrainingError

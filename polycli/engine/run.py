@@ -16,7 +16,7 @@ import yaml
 
 from polycli import console
 from polycli.checkpoints.manifest import CHECKPOINTS_FOLDER, Checkpoint, list_checkpoints
-from polycli.engine.agreement import on_rank_zero
+from polycli.engine.ranks import on_rank_zero
 from polycli.errors import RunError
 from polycli.launch import World
 from polycli.requests import JsonDocument, ResumePolicy

@@ -17,15 +17,25 @@ from pathlib import Path
 
 from polycli import console
 from polycli.checkpoints.manifest import Checkpoint
-from polycli.engine import agreement
-from polycli.engine.backend import EvaluationForward, device_of, start_engine
-from polycli.engine.checkpointing import Checkpointer, TrainerState, averaged_weights
-from polycli.engine.config import check_sections
+from polycli.engine import ranks
+from polycli.engine.checkpoints.checkpointing import Checkpointer, TrainerState, averaged_weights
+from polycli.engine.checkpoints.export import restore_weights
+from polycli.engine.checkpoints.retention import choose
+from polycli.engine.deepspeed.backend import EvaluationForward, device_of, start_engine
+from polycli.engine.deepspeed.config import check_sections
 from polycli.engine.ema import AveragedWeights
-from polycli.engine.export import restore_weights
 from polycli.engine.memory import is_out_of_memory, out_of_memory, rehearse, wants_check
-from polycli.engine.metrics import MetricsFile, SpeedMeter, peak_memory
-from polycli.engine.numerics import (
+from polycli.engine.monitor.metrics import MetricsFile, SpeedMeter, peak_memory
+from polycli.engine.monitor.peaks import peak_of
+from polycli.engine.monitor.profiling import StepProfiler
+from polycli.engine.monitor.spikes import find_spike, remember
+from polycli.engine.monitor.trackers import Trackers
+from polycli.engine.prefetch import Prefetcher
+from polycli.engine.randomness import seed_step
+from polycli.engine.run import METRICS_NAME, Run, State
+from polycli.engine.schedule import learning_rate_factor, warmup_steps
+from polycli.engine.signals import StopRequest
+from polycli.engine.step_report import (
     StepAgreement,
     StepReport,
     agree,
@@ -34,18 +44,8 @@ from polycli.engine.numerics import (
     samples_of_step,
     some_of,
 )
-from polycli.engine.peaks import peak_of
-from polycli.engine.prefetch import Prefetcher
-from polycli.engine.profiling import StepProfiler
-from polycli.engine.randomness import seed_step
-from polycli.engine.retention import choose
-from polycli.engine.run import METRICS_NAME, Run, State
-from polycli.engine.schedule import learning_rate_factor, warmup_steps
-from polycli.engine.signals import StopRequest
-from polycli.engine.spikes import find_spike, remember
 from polycli.engine.stepper import Stepper, StepResult
 from polycli.engine.task import Task, tokens_per_step
-from polycli.engine.trackers import Trackers
 from polycli.errors import BadNumbersError, PolycliError, PreemptedError, SaveError, TrainingError, UserError
 from polycli.launch import GRACE_SECONDS, LOCAL_RANKS_VARIABLE, World
 from polycli.requests import JsonDocument
@@ -249,7 +249,7 @@ class _Loop:
     def _log(self, result: StepResult, feed: Prefetcher, progress: console.ProgressReport) -> None:
         report: StepReport = report_of_step(self.world, result)
         # The slowest reader and the fullest device set the pace and the limit for all.
-        costs = agreement.everyone(self.world, [peak_memory(self.device), feed.wait_seconds])
+        costs = ranks.everyone(self.world, [peak_memory(self.device), feed.wait_seconds])
         memory, wait_seconds = (max(values) for values in zip(*costs, strict=True))
         speed = self.meter.read(wait_seconds, int(memory))
         values = {
@@ -312,7 +312,7 @@ class _Loop:
             name = signal.Signals(stop).name
             self._status("preempted", f"stopped by {name}")
             # A launcher ends the other ranks soon after the first one is gone: not before rank 0 has written this.
-            agreement.wait_for_all(self.world)
+            ranks.wait_for_all(self.world)
             raise PreemptedError(
                 f"stopped by {name} after step {step} of {self.steps}; everything is saved in {self.run.path}",
                 hint="run the same line again to go on",

@@ -183,7 +183,7 @@ def _pickle_facts(path: Path, kind: str, program: bytes, *, tensors: bool = Fals
 def _tensors(path: Path) -> dict[str, object]:
     """The tensors of a PyTorch file that imports nothing but tensors, and the MPP model that they make, if they do."""
     from polycli.checkpoints.tensors import read_state_dict
-    from polycli.mpp.weights import LANDMARKS, infer_section
+    from polycli.mpp.model.weights import LANDMARKS, infer_section
 
     try:
         tensors = read_state_dict(path)

@@ -10,22 +10,22 @@ import numpy as np
 
 from polycli.console import note, progress, rank, result, say, warn
 from polycli.errors import StoreError
-from polycli.mpp.forecasts import ForecastHeader, writing
-from polycli.mpp.physics import PdeDescription
-from polycli.mpp.report import write_report
-from polycli.mpp.rollout import conditions
-from polycli.mpp.scores import one_step_scores, rollout_scores
-from polycli.mpp.scoring import Illustration, Subset, score_one_step, score_rollouts
-from polycli.mpp.settings import EvalSettings
-from polycli.mpp.subject import Subject, load_subject
-from polycli.mpp.tables import overview
+from polycli.mpp.model.loaded import Subject, load_subject
+from polycli.mpp.predicting.files import ForecastHeader, writing
+from polycli.mpp.recipe.physics import PdeDescription
+from polycli.mpp.recipe.settings import EvalSettings
+from polycli.mpp.scoring.measure import Illustration, Subset, score_one_step, score_rollouts
+from polycli.mpp.scoring.report import write_report
+from polycli.mpp.scoring.rollout import conditions
+from polycli.mpp.scoring.summarise import one_step_scores, rollout_scores
+from polycli.mpp.scoring.tables import overview
 from polycli.recipes import default_recipe
 from polycli.report.bootstrap import Bootstrap
-from polycli.report.evaluation import evaluated_stores, output_folder
 from polycli.report.folder import evaluation_folder, finite_json, write_scores
 from polycli.report.table import as_text
 from polycli.requests import EvalRequest, JsonDocument, Split
 from polycli.store.reader import Store
+from polycli.workflow.evaluated_stores import evaluated_stores, output_folder
 
 
 def run(request: EvalRequest) -> JsonDocument | None:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from polycli.console import counted, progress, rank, result, say, warn
 from polycli.errors import SourceError, StoreError
-from polycli.mpp.contexts import ContextSource, Reach, open_contexts
-from polycli.mpp.forecasts import ForecastArray, ForecastHeader, refuse_target, writing
-from polycli.mpp.rollout import Conditions, conditions, rollout
-from polycli.mpp.settings import PredictSettings
-from polycli.mpp.subject import Subject, load_subject
+from polycli.mpp.model.loaded import Subject, load_subject
+from polycli.mpp.predicting.files import ForecastArray, ForecastHeader, refuse_target, writing
+from polycli.mpp.predicting.inputs import ContextSource, Reach, open_contexts
+from polycli.mpp.recipe.settings import PredictSettings
+from polycli.mpp.scoring.rollout import Conditions, conditions, rollout
 from polycli.paths import expand_paths
 from polycli.recipes import default_recipe
 from polycli.requests import JsonDocument, PredictRequest

@@ -13,10 +13,10 @@ from typing import cast
 
 from polycli import console
 from polycli.errors import SourceError, UserError
-from polycli.mpp.publishing import Plan, publish, summarise
-from polycli.mpp.recipe import PrepareRecipe
-from polycli.mpp.sources.base import Dataset, Source
-from polycli.mpp.staging import is_staged, stage
+from polycli.mpp.data.publishing import Plan, publish, summarise
+from polycli.mpp.data.source import Dataset, Source
+from polycli.mpp.data.staging import is_staged, stage
+from polycli.mpp.recipe.training import PrepareRecipe
 from polycli.paths import expand_paths, refuse_unwritable
 from polycli.recipes import default_recipe, load_recipe
 from polycli.requests import JsonDocument, PrepareRequest

@@ -11,19 +11,19 @@ import torch
 from torch import nn
 
 from polycli.console import warn
-from polycli.engine.agreement import together
-from polycli.engine.config import check_sections
+from polycli.engine.deepspeed.config import check_sections
+from polycli.engine.ranks import together
 from polycli.engine.run import Run
 from polycli.engine.task import World
 from polycli.engine.train import train
 from polycli.errors import UserError
 from polycli.launch import join_process_group
-from polycli.mpp.data import MixtureBatches
-from polycli.mpp.model import AViT, flops_per_sample
-from polycli.mpp.objective import NextFrame
-from polycli.mpp.recipe import PretrainRecipe
-from polycli.mpp.validation import validate
-from polycli.mpp.windows import WindowBatch
+from polycli.mpp.data.windows import WindowBatch
+from polycli.mpp.model.avit import AViT, flops_per_sample
+from polycli.mpp.recipe.training import PretrainRecipe
+from polycli.mpp.training.batches import MixtureBatches
+from polycli.mpp.training.objective import NextFrame
+from polycli.mpp.training.validation import validate
 from polycli.paths import expand_paths
 from polycli.recipes import dump_recipe, load_recipe
 from polycli.requests import JsonDocument, TrainRequest
@@ -171,12 +171,14 @@ def step_flops(recipe: PretrainRecipe, mixture: Iterable[tuple[float, int, tuple
 
 
 def _dry_run(recipe: PretrainRecipe, request: TrainRequest, output: Path) -> JsonDocument:
-    from polycli.mpp import plan
+    from polycli.mpp.training import dry_run
 
     stores = open_stores(recipe, verify=False) if recipe.data.stores else []
-    document = plan.plan(recipe, stores, output=output, processes=request.nproc or plan.processes_of_environment())
+    document = dry_run.plan(
+        recipe, stores, output=output, processes=request.nproc or dry_run.processes_of_environment()
+    )
     if not request.json:
-        plan.say(document, recipe)
+        dry_run.say(document, recipe)
     return document
 
 

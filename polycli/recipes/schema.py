@@ -23,11 +23,7 @@ EXTENDS = "extends"
 def recipe_schemas(family: str) -> dict[str, type[Section]]:
     """By verb: the schemas of `family`, empty where it has none yet."""
     check_family(family)
-    name = f"polycli.{family}.recipe"
-    if find_spec(name) is None:
-        return {}
-    schemas: dict[str, type[Section]] = importlib.import_module(name).SCHEMAS
-    return schemas
+    return _schemas(f"polycli.{family}.recipe.training")
 
 
 def recipe_schema(family: str, verb: str) -> type[Section]:
@@ -50,11 +46,12 @@ def recipe_schema(family: str, verb: str) -> type[Section]:
 def settings_schema(family: str, verb: str) -> type[Section] | None:
     """What `--set` may say to a verb that takes no recipe; None where it takes no settings."""
     check_family(family)
-    name = f"polycli.{family}.settings"
-    if find_spec(name) is None:
-        return None
-    schemas: dict[str, type[Section]] = importlib.import_module(name).SCHEMAS
-    return schemas.get(verb)
+    return _schemas(f"polycli.{family}.recipe.settings").get(verb)
+
+
+def _schemas(module: str) -> dict[str, type[Section]]:
+    schemas: dict[str, type[Section]] = importlib.import_module(module).SCHEMAS if find_spec(module) else {}
+    return schemas
 
 
 def sections_in(annotation: Any) -> tuple[type[BaseModel], ...]:  # noqa: ANN401  # Annotations are anything.

@@ -7,14 +7,14 @@ from polycli.errors import SourceError
 from polycli.paths import expand_paths
 from polycli.recipes import default_recipe
 from polycli.requests import EmbedRequest, JsonDocument
-from polycli.xval.embedding_files import refuse_target, writing
-from polycli.xval.filling import Filler
-from polycli.xval.keypaths import refuse_unknown
-from polycli.xval.reading import counting, encode, open_inputs
-from polycli.xval.settings import EmbedSettings
-from polycli.xval.subject import load_subject
-from polycli.xval.units import known_units, refuse_other_units
-from polycli.xval.vectors import vectors_of
+from polycli.xval.model.loaded import load_subject
+from polycli.xval.predicting.inputs import counting, encode, open_inputs
+from polycli.xval.recipe.settings import EmbedSettings
+from polycli.xval.records.keypaths import refuse_unknown
+from polycli.xval.records.units import known_units, refuse_other_units
+from polycli.xval.scoring.embedding_files import refuse_target, writing
+from polycli.xval.scoring.fill import Filler
+from polycli.xval.scoring.pooling import vectors_of
 
 
 def run(request: EmbedRequest) -> JsonDocument | None:

@@ -12,30 +12,30 @@ from polycli.console import note, progress, rank, result, say, warn
 from polycli.errors import StoreError
 from polycli.recipes import default_recipe
 from polycli.report.bootstrap import Bootstrap
-from polycli.report.evaluation import evaluated_stores, output_folder
 from polycli.report.folder import evaluation_folder, finite_json, write_scores
 from polycli.report.table import as_text
 from polycli.requests import EvalRequest, JsonDocument, Split
 from polycli.store.overlap import overlap
-from polycli.xval.baselines import is_table, simple_answers, table_answers
-from polycli.xval.filling import Filler
-from polycli.xval.from_tokens import decode_records
-from polycli.xval.head_scores import columns_of, head_scores
-from polycli.xval.judging import Judge, Question, plain_numbers
-from polycli.xval.masking import record_seeds
-from polycli.xval.passes import passes_of
-from polycli.xval.pool import language_of
-from polycli.xval.records import Records
-from polycli.xval.report import Illustration, write_report
-from polycli.xval.scores import Examined, scores_of
-from polycli.xval.sections import ObjectiveSection
-from polycli.xval.settings import EvalSettings
-from polycli.xval.store import RecordStore
-from polycli.xval.subject import Subject, load_subject
-from polycli.xval.sweep import run_sweep
-from polycli.xval.tables import overview
-from polycli.xval.units import known_units, refuse_other_units
-from polycli.xval.values import Record
+from polycli.workflow.evaluated_stores import evaluated_stores, output_folder
+from polycli.xval.data.pool import language_of
+from polycli.xval.data.store import RecordStore
+from polycli.xval.model.loaded import Subject, load_subject
+from polycli.xval.recipe.model import ObjectiveSection
+from polycli.xval.recipe.settings import EvalSettings
+from polycli.xval.records.decode import decode_records
+from polycli.xval.records.records import Records
+from polycli.xval.records.units import known_units, refuse_other_units
+from polycli.xval.records.values import Record
+from polycli.xval.scoring.baselines import is_table, simple_answers, table_answers
+from polycli.xval.scoring.fill import Filler
+from polycli.xval.scoring.head_scores import columns_of, head_scores
+from polycli.xval.scoring.record_answers import Judge, Question, plain_numbers
+from polycli.xval.scoring.report import Illustration, write_report
+from polycli.xval.scoring.summarise import Examined, scores_of
+from polycli.xval.scoring.sweep import run_sweep
+from polycli.xval.scoring.tables import overview
+from polycli.xval.scoring.turns import passes_of
+from polycli.xval.training.masking import record_seeds
 
 
 @dataclass(frozen=True)

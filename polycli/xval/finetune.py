@@ -17,34 +17,34 @@ from torch import Tensor, nn
 from polycli.checkpoints.exported import TrainedOn, with_earlier
 from polycli.checkpoints.resolve import resolve_checkpoint
 from polycli.console import note, say, warn
-from polycli.engine.agreement import gather, together
-from polycli.engine.config import check_sections
+from polycli.engine.deepspeed.config import check_sections
+from polycli.engine.ranks import gather, together
 from polycli.engine.task import World
 from polycli.errors import CheckpointError, UserError
 from polycli.launch import join_process_group
 from polycli.recipes import load_recipe
 from polycli.requests import JsonDocument, TrainRequest
-from polycli.xval.collate import Tokenization
-from polycli.xval.data import SPLITS_USED, RecordBatch, RecordBatches, fill_in_batches, open_pool
-from polycli.xval.encodings import token_names
-from polycli.xval.heads import HEAD_PREFIX, HeadDescription, RecordLoss, RecordModel
-from polycli.xval.labels import LabelledPool, LabelledReader, check_target, describe_head, labels_of
-from polycli.xval.model import Numformer, flops_per_record
-from polycli.xval.pool import Language, language_of
-from polycli.xval.pretrain import FillInTask, fit, given_data, open_stores, trained_on
-from polycli.xval.recipe import FinetuneRecipe
-from polycli.xval.scaling import make_scaling
-from polycli.xval.sections import HeadSection
-from polycli.xval.store import RecordStore
-from polycli.xval.tokenization import (
+from polycli.xval.data.collate import Tokenization
+from polycli.xval.data.pool import Language, language_of
+from polycli.xval.data.store import RecordStore
+from polycli.xval.data.tokenization import (
     describe_tokenization,
     merged_statistics,
     read_tokenization,
     refuse_overflow,
     refuse_uncovered,
 )
-from polycli.xval.units import joined_units
-from polycli.xval.weights import model_from, read_xval_description
+from polycli.xval.model.heads import HEAD_PREFIX, HeadDescription, RecordLoss, RecordModel
+from polycli.xval.model.numformer import Numformer, flops_per_record
+from polycli.xval.model.weights import model_from, read_xval_description
+from polycli.xval.numbers import token_names
+from polycli.xval.numbers.scaling import make_scaling
+from polycli.xval.pretrain import FillInTask, fit, given_data, open_stores, trained_on
+from polycli.xval.recipe.model import HeadSection
+from polycli.xval.recipe.training import FinetuneRecipe
+from polycli.xval.records.units import joined_units
+from polycli.xval.training.batches import SPLITS_USED, RecordBatch, RecordBatches, fill_in_batches, open_pool
+from polycli.xval.training.labels import LabelledPool, LabelledReader, check_target, describe_head, labels_of
 
 #: Tensors with one row for every token.
 _BY_TOKEN = ("token_embed.weight", "lm_head.2.weight")
@@ -289,13 +289,13 @@ def _hits(found: Mapping[str, Tensor]) -> Tensor:
 
 
 def _dry_run(recipe: FinetuneRecipe, request: TrainRequest, output: Path) -> JsonDocument:
-    from polycli.xval import plan
+    from polycli.xval.training import dry_run
 
     start = load_start(Path(str(recipe.checkpoint)))
     stores = open_stores(recipe.data, verify=False)
-    processes = request.nproc or plan.processes_of_environment()
+    processes = request.nproc or dry_run.processes_of_environment()
     task = finetuning(recipe, start, stores, World(rank=0, local_rank=0, size=processes))
-    document = plan.plan_of(recipe, start.network.section, task.batches, output=output, processes=processes)
+    document = dry_run.plan_of(recipe, start.network.section, task.batches, output=output, processes=processes)
     if not request.json:
-        plan.say(document, recipe)
+        dry_run.say(document, recipe)
     return document

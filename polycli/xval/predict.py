@@ -17,16 +17,16 @@ from polycli.errors import SourceError
 from polycli.paths import expand_paths, remove
 from polycli.recipes import default_recipe
 from polycli.requests import JsonDocument, PredictRequest
-from polycli.xval.filled import Answer, Extras, FilledRecord, fill_in, refuse_target, writer_for
-from polycli.xval.filling import Answers, Filler
-from polycli.xval.judging import Judge
-from polycli.xval.keypaths import KeyPatterns, refuse_unknown
-from polycli.xval.reading import counting, encode, open_inputs
-from polycli.xval.records import Records
-from polycli.xval.settings import PredictSettings
-from polycli.xval.subject import Subject, load_subject
-from polycli.xval.units import known_units, refuse_other_units
-from polycli.xval.values import Record
+from polycli.xval.model.loaded import Subject, load_subject
+from polycli.xval.predicting.files import Answer, Extras, FilledRecord, fill_in, refuse_target, writer_for
+from polycli.xval.predicting.inputs import counting, encode, open_inputs
+from polycli.xval.recipe.settings import PredictSettings
+from polycli.xval.records.keypaths import KeyPatterns, refuse_unknown
+from polycli.xval.records.records import Records
+from polycli.xval.records.units import known_units, refuse_other_units
+from polycli.xval.records.values import Record
+from polycli.xval.scoring.fill import Answers, Filler
+from polycli.xval.scoring.record_answers import Judge
 
 
 @dataclass(frozen=True)

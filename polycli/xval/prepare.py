@@ -19,12 +19,12 @@ from polycli.store.manifest import SourceFile, read_manifest
 from polycli.store.parts import mine, note_part, refuse_missing
 from polycli.store.processes import Workers, processor_count
 from polycli.store.source_hashes import NOTES_NAME, hash_sources
-from polycli.xval.about import RecordsAbout
-from polycli.xval.preview import preview
-from polycli.xval.publishing import Plan, publish
-from polycli.xval.recipe import PrepareRecipe
-from polycli.xval.sources.base import Opened, Source
-from polycli.xval.writing import StageTask, stage
+from polycli.xval.data.description import RecordsAbout
+from polycli.xval.data.preview import preview
+from polycli.xval.data.publishing import Plan, publish
+from polycli.xval.data.source import Opened, Source
+from polycli.xval.data.staging import StageTask, stage
+from polycli.xval.recipe.training import PrepareRecipe
 
 #: By the name that --source takes: where the class is; imported when it is asked for.
 SOURCES = {

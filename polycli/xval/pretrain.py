@@ -12,8 +12,8 @@ from torch import nn
 
 from polycli.checkpoints.exported import TrainedOn, with_earlier
 from polycli.console import warn
-from polycli.engine.agreement import together
-from polycli.engine.config import check_sections
+from polycli.engine.deepspeed.config import check_sections
+from polycli.engine.ranks import together
 from polycli.engine.run import Run
 from polycli.engine.task import Task, World
 from polycli.engine.train import train
@@ -24,14 +24,14 @@ from polycli.recipes import dump_recipe, load_recipe
 from polycli.requests import JsonDocument, TrainRequest
 from polycli.store.overlap import pack_hashes
 from polycli.store.reader import find_stores
-from polycli.xval.data import RecordBatch, RecordBatches, fill_in_batches
-from polycli.xval.model import Numformer, flops_per_record
-from polycli.xval.objective import FillIn
-from polycli.xval.recipe import FinetuneRecipe, PretrainRecipe
-from polycli.xval.sections import DataSection, ModelSection, ObjectiveSection
-from polycli.xval.store import RecordStore, open_records
-from polycli.xval.tokenization import describe_tokenization, tokenization_for
-from polycli.xval.validation import validate
+from polycli.xval.data.store import RecordStore, open_records
+from polycli.xval.data.tokenization import describe_tokenization, tokenization_for
+from polycli.xval.model.numformer import Numformer, flops_per_record
+from polycli.xval.recipe.model import DataSection, ModelSection, ObjectiveSection
+from polycli.xval.recipe.training import FinetuneRecipe, PretrainRecipe
+from polycli.xval.training.batches import RecordBatch, RecordBatches, fill_in_batches
+from polycli.xval.training.objective import FillIn
+from polycli.xval.training.validation import validate
 
 Result = TypeVar("Result")
 #: What a run says about its data.
@@ -228,12 +228,14 @@ def step_flops(
 
 
 def _dry_run(recipe: PretrainRecipe, request: TrainRequest, output: Path) -> JsonDocument:
-    from polycli.xval import plan
+    from polycli.xval.training import dry_run
 
     stores = open_stores(recipe.data, verify=False) if recipe.data.stores else []
-    document = plan.plan(recipe, stores, output=output, processes=request.nproc or plan.processes_of_environment())
+    document = dry_run.plan(
+        recipe, stores, output=output, processes=request.nproc or dry_run.processes_of_environment()
+    )
     if not request.json:
-        plan.say(document, recipe)
+        dry_run.say(document, recipe)
     return document
 
 

@@ -189,8 +189,8 @@ def make_model(tmp_path_factory):
     """`make_model(name, trained_on=..., **sections)` writes a tiny untrained model; returns its file."""
     import torch
 
-    from polycli.astroclip.model import AstroClip
-    from polycli.astroclip.sections import HeadSection, ImageSection, ModelSection, SpectrumSection
+    from polycli.astroclip.model.astroclip import AstroClip
+    from polycli.astroclip.recipe.model import HeadSection, ImageSection, ModelSection, SpectrumSection
     from polycli.checkpoints.exported import ModelDescription, write_model
 
     image = ImageSection(size=48, embed_dim=12, depth=1, num_heads=2, layer_scale=0.5)
@@ -237,7 +237,7 @@ def spectrum_model(make_model):
 @pytest.fixture(scope="session")
 def head_model(make_model):
     """Finetuned: quantiles of the redshift and two classes, from images."""
-    from polycli.astroclip.sections import PropertySection
+    from polycli.astroclip.recipe.model import PropertySection
 
     section = PropertySection(
         modalities=("image",),

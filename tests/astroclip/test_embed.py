@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from polycli.astroclip import embed, load_model, open_objects
-from polycli.astroclip.rgb import model_input
+from polycli.astroclip.data.rgb import model_input
 from polycli.errors import CheckpointError, StoreError, UserError
 from polycli.requests import EmbedRequest
 

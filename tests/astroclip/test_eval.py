@@ -17,9 +17,9 @@ from sklearn.preprocessing import StandardScaler
 from polycli.__main__ import run as command_line
 from polycli.astroclip import embed, load_model, open_objects
 from polycli.astroclip import eval as evaluation
-from polycli.astroclip.rgb import model_input
-from polycli.astroclip.settings import EvalSettings
-from polycli.astroclip.subject import load_subject
+from polycli.astroclip.data.rgb import model_input
+from polycli.astroclip.model.loaded import load_subject
+from polycli.astroclip.recipe.settings import EvalSettings
 from polycli.errors import CheckpointError, StoreError
 from polycli.requests import EmbedRequest, EvalRequest
 

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from polycli.astroclip import finetune, load_model
-from polycli.astroclip.model import AstroClip
-from polycli.astroclip.objectives import PropertyFit
-from polycli.astroclip.sections import (
+from polycli.astroclip.model.astroclip import AstroClip
+from polycli.astroclip.recipe.model import (
     AugmentationSection,
     HeadSection,
     ImageSection,
@@ -16,6 +15,7 @@ from polycli.astroclip.sections import (
     PropertySection,
     SpectrumSection,
 )
+from polycli.astroclip.training.objectives import PropertyFit
 from polycli.checkpoints.exported import ModelDescription, write_model
 from polycli.errors import CheckpointError, RecipeError, StoreError, UserError
 from polycli.requests import TrainRequest

@@ -10,8 +10,8 @@ from astropy.table import Table
 
 from polycli.__main__ import run as command_line
 from polycli.astroclip import load_model, open_objects, predict
-from polycli.astroclip.rgb import model_input
-from polycli.astroclip.sections import PropertySection
+from polycli.astroclip.data.rgb import model_input
+from polycli.astroclip.recipe.model import PropertySection
 from polycli.errors import StoreError, UserError
 from polycli.requests import PredictRequest
 

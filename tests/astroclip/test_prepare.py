@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from polycli.astroclip.objects import QUALITY_BITS
-from polycli.astroclip.store import open_objects
+from polycli.astroclip.data.description import QUALITY_BITS
+from polycli.astroclip.data.store import open_objects
 from polycli.errors import SourceError, StoreError, UserError
 from polycli.store.manifest import read_manifest
 
@@ -58,8 +58,8 @@ def test_statistics_are_of_the_training_rows_alone(mock_store):
 
 @pytest.mark.parametrize("parts", [1, 3])
 def test_parts_workers_and_one_command_give_the_same_bytes(tmp_path, prepare, parts, monkeypatch):
-    monkeypatch.setattr("polycli.astroclip.staging.BLOCK", 8)
-    monkeypatch.setattr("polycli.astroclip.publishing.BLOCK", 8)
+    monkeypatch.setattr("polycli.astroclip.data.staging.BLOCK", 8)
+    monkeypatch.setattr("polycli.astroclip.data.publishing.BLOCK", 8)
     line = ("mock.objects=20", "mock.size=32")
     prepare("mock", tmp_path / "one" / "s.zarr", *line)
     output = tmp_path / "parts" / "s.zarr"
@@ -72,8 +72,8 @@ def test_parts_workers_and_one_command_give_the_same_bytes(tmp_path, prepare, pa
 
 
 def test_a_part_that_is_missing_is_named_and_can_be_repeated(tmp_path, prepare, monkeypatch):
-    monkeypatch.setattr("polycli.astroclip.staging.BLOCK", 8)
-    monkeypatch.setattr("polycli.astroclip.publishing.BLOCK", 8)
+    monkeypatch.setattr("polycli.astroclip.data.staging.BLOCK", 8)
+    monkeypatch.setattr("polycli.astroclip.data.publishing.BLOCK", 8)
     line = ("mock.objects=20", "mock.size=32")
     for part in (0, 2, 2):
         prepare("mock", tmp_path / "s.zarr", *line, part=(part, 3))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from polycli.astroclip.store import open_objects
+from polycli.astroclip.data.store import open_objects
 
 
 def polycli(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from polycli.astroclip import finetune, load_model, pretrain
-from polycli.astroclip.data import ObjectBatches
+from polycli.astroclip.training.batches import ObjectBatches
 from polycli.errors import CheckpointError, PreemptedError, RecipeError, StoreError, UserError
 from polycli.recipes import load_recipe
 from polycli.requests import TrainRequest
@@ -294,7 +294,7 @@ def test_a_dry_run_counts_and_writes_nothing(recipes, mock_store, tmp_path):
 
 
 def load_model_of(recipes):
-    from polycli.astroclip.model import AstroClip
+    from polycli.astroclip.model.astroclip import AstroClip
 
     recipe = load_recipe(str(recipes / "spectrum.yaml"), family="astroclip", verb="pretrain")
     return AstroClip(recipe.model)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from polycli.engine.backend import load_deepspeed
+from polycli.engine.deepspeed.backend import load_deepspeed
 from polycli.launch import World, join_process_group
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import torch
 
-from polycli.engine import config
-from polycli.engine.backend import load_deepspeed
+from polycli.engine.deepspeed import config
+from polycli.engine.deepspeed.backend import load_deepspeed
 from polycli.launch import LOCAL_RANKS_VARIABLE, World, free_port, join_process_group
 
 

@@ -15,7 +15,7 @@ from polycli.launch import join_process_group
 def main(folder: Path, *, kill: bool) -> None:
     world = join_process_group()
     if kill and world.rank == 1:
-        killed_in_place_of("polycli.engine.checkpointing.exported_weights", call=2)
+        killed_in_place_of("polycli.engine.checkpoints.checkpointing.exported_weights", call=2)
     train_nine_steps(folder / "cut")
     if not kill:
         train_nine_steps(folder / "whole")

@@ -19,18 +19,18 @@ sys.path.insert(0, str(Path(__file__).parent))
 from toy import ToyTask, train_toy
 
 from polycli.checkpoints.manifest import verify
-from polycli.engine.backend import load_deepspeed
+from polycli.engine.deepspeed.backend import load_deepspeed
 from polycli.launch import LOCAL_RANKS_VARIABLE, join_process_group
 
 #: Where the process dies: in place of this call of a function, which is one in the save of step 6, the second one.
 POINTS = {
-    "polycli.engine.checkpointing.exported_weights": 2,
-    "polycli.engine.checkpointing.Writer": 2,
+    "polycli.engine.checkpoints.checkpointing.exported_weights": 2,
+    "polycli.engine.checkpoints.checkpointing.Writer": 2,
     # Every save has two files of tensors, written by a thread of their own.
-    "polycli.engine.saving.write_tensors": 4,
-    "polycli.engine.checkpointing.write_manifest": 2,
-    "polycli.engine.checkpointing.publish": 2,
-    "polycli.engine.checkpointing.prune": 2,
+    "polycli.engine.checkpoints.saving.write_tensors": 4,
+    "polycli.engine.checkpoints.checkpointing.write_manifest": 2,
+    "polycli.engine.checkpoints.checkpointing.publish": 2,
+    "polycli.engine.checkpoints.checkpointing.prune": 2,
     # The first checkpoint without a validation is pruned when the second one is whole.
     "shutil.rmtree": 1,
 }

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from toy import ToyTask, train_toy
 
-from polycli.engine import agreement
+from polycli.engine import ranks
 from polycli.errors import PolycliError
 from polycli.launch import World, join_process_group
 
@@ -51,7 +51,7 @@ def main(folder: Path) -> None:
             except PolycliError as error:
                 message = f"{type(error).__name__}, exit {error.exit_code}: {error}"
                 raise
-        report[name] = agreement.gather(world, message)
+        report[name] = ranks.gather(world, message)
     if world.rank == 0:
         (folder / "report.json").write_text(json.dumps(report))
 

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from forked import import_everything, in_a_world
 from toy import ToyTask, train_toy
 
-from polycli.engine import agreement
+from polycli.engine import ranks
 from polycli.engine.run import Run
 from polycli.errors import PolycliError, PreemptedError, StoreError, TrainingError
 from polycli.launch import World
@@ -69,7 +69,7 @@ def stop_and_resume(folder: Path, world: World, name: str) -> dict[str, Any]:
     except PreemptedError as error:
         code = error.exit_code
     status = json.loads((folder / "cut/status.json").read_text())
-    agreement.wait_for_all(world)
+    ranks.wait_for_all(world)
     train_toy(folder / "cut", task(), world, **settings(), workers=2)
     return {"code": code, "status": status}
 
@@ -90,7 +90,7 @@ def bad_numbers(folder: Path, world: World, stage: int) -> dict[str, Any]:
         )
     except TrainingError as error:
         message = str(error)
-    return {"messages": agreement.gather(world, message)}
+    return {"messages": ranks.gather(world, message)}
 
 
 def how_it_ends(action: Callable[[], object]) -> str:
@@ -112,8 +112,8 @@ def errors(folder: Path, world: World) -> dict[str, list[str]]:
         if world.rank == 1:
             raise StoreError("rank 1 sees a damaged store")
 
-    found = [how_it_ends(missing), how_it_ends(lambda: agreement.together(world, damaged))]
-    on_rank_zero, on_rank_one = zip(*agreement.gather(world, found), strict=True)
+    found = [how_it_ends(missing), how_it_ends(lambda: ranks.together(world, damaged))]
+    on_rank_zero, on_rank_one = zip(*ranks.gather(world, found), strict=True)
     return {"on_rank_zero": list(on_rank_zero), "on_rank_one": list(on_rank_one)}
 
 
@@ -122,7 +122,7 @@ def stopped_for_another_world(folder: Path, world: World) -> None:
     task = StoppedTask()
     task.stop_after = 4
     how_it_ends(lambda: train_toy(folder / "cut", task, world, train__steps=8))
-    agreement.wait_for_all(world)
+    ranks.wait_for_all(world)
     train_toy(folder / "whole", ToyTask(), world, train__steps=8)
 
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from polycli.engine import config
+from polycli.engine.deepspeed import config
 from polycli.errors import PreemptedError
 
 DECAY = 0.8

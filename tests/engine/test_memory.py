@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from polycli.engine import config
+from polycli.engine.deepspeed import config
 from polycli.engine.memory import out_of_memory, rehearse, wants_check
 from polycli.errors import PreemptedError, TrainingError
 from polycli.launch import World

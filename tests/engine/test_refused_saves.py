@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from polycli.checkpoints.manifest import verify
-from polycli.engine import checkpointing, saving
+from polycli.engine.checkpoints import checkpointing, saving
 from polycli.errors import SaveError
 from polycli.launch import start_ranks
 

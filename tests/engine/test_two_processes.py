@@ -142,12 +142,12 @@ def test_at_stage_0_one_process_goes_on_with_the_run_of_two(scenarios, toy, worl
 @pytest.mark.parametrize(
     ("point", "left"),
     [
-        ("polycli.engine.checkpointing.exported_weights", ["step-00000003"]),
-        ("polycli.engine.checkpointing.Writer", ["step-00000003"]),
-        ("polycli.engine.saving.write_tensors", ["step-00000003"]),
-        ("polycli.engine.checkpointing.write_manifest", ["step-00000003"]),
-        ("polycli.engine.checkpointing.publish", ["step-00000003"]),
-        ("polycli.engine.checkpointing.prune", ["step-00000003", "step-00000006"]),
+        ("polycli.engine.checkpoints.checkpointing.exported_weights", ["step-00000003"]),
+        ("polycli.engine.checkpoints.checkpointing.Writer", ["step-00000003"]),
+        ("polycli.engine.checkpoints.saving.write_tensors", ["step-00000003"]),
+        ("polycli.engine.checkpoints.checkpointing.write_manifest", ["step-00000003"]),
+        ("polycli.engine.checkpoints.checkpointing.publish", ["step-00000003"]),
+        ("polycli.engine.checkpoints.checkpointing.prune", ["step-00000003", "step-00000006"]),
         ("shutil.rmtree", ["step-00000006"]),
     ],
 )

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from forked import import_everything, in_a_world
 from toy import ToyBatch, ToyTask, train_toy
 
-from polycli.engine import agreement
+from polycli.engine import ranks
 from polycli.errors import PreemptedError
 from polycli.launch import World
 
@@ -68,7 +68,7 @@ def go_on(path: Path, world: World, name: str, start: int, stop_after: int = -1)
     }
     with contextlib.suppress(PreemptedError):
         train_toy(path, task, world, **settings)
-    agreement.wait_for_all(world)
+    ranks.wait_for_all(world)
 
 
 def begin(folder: Path, world: World) -> None:

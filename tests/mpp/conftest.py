@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from polycli.mpp.physics import PdeDescription
+from polycli.mpp.recipe.physics import PdeDescription
 from polycli.store.builder import ArrayLayout, StoreBuilder
 from polycli.store.manifest import Split
 from polycli.store.statistics import RunningStatistics

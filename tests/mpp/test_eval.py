@@ -15,8 +15,8 @@ from polycli.checkpoints.exported import ModelDescription, write_model
 from polycli.checkpoints.manifest import write_manifest
 from polycli.errors import CheckpointError, RecipeError, StoreError, UserError
 from polycli.mpp import eval as evaluation
-from polycli.mpp.model import AViT
-from polycli.mpp.recipe import ModelSection
+from polycli.mpp.model.avit import AViT
+from polycli.mpp.recipe.training import ModelSection
 from polycli.requests import EvalRequest
 from polycli.store.reader import Window, open_store
 

@@ -11,10 +11,11 @@ import zarr
 from polycli.__main__ import run as command_line
 from polycli.checkpoints.exported import ModelDescription, write_model
 from polycli.errors import SourceError, UserError
-from polycli.mpp import contexts, predict
 from polycli.mpp import eval as evaluation
-from polycli.mpp.model import AViT
-from polycli.mpp.recipe import ModelSection
+from polycli.mpp import predict
+from polycli.mpp.model.avit import AViT
+from polycli.mpp.predicting import inputs
+from polycli.mpp.recipe.training import ModelSection
 from polycli.requests import EvalRequest, PredictRequest
 from polycli.store.reader import Window, open_store
 
@@ -177,14 +178,14 @@ def test_trajectories_are_read_one_after_another_as_their_forecasts_are_written(
 ):
     path = store_factory("swe", splits=("train", *("test",) * 5))
     order = []
-    read, roll = contexts.StoreContexts.contexts, predict.rollout
+    read, roll = inputs.StoreContexts.contexts, predict.rollout
 
     def reading(self, reach):
         for context in read(self, reach):
             order.append("read")
             yield context
 
-    monkeypatch.setattr(contexts.StoreContexts, "contexts", reading)
+    monkeypatch.setattr(inputs.StoreContexts, "contexts", reading)
     monkeypatch.setattr(predict, "rollout", lambda *a: order.append("roll") or roll(*a))
     forecast(tmp_path, path, overrides=("steps=1", "rollout_batch_size=2"))
     assert order == ["read", "read", "roll"] * 3

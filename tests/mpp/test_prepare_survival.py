@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from polycli.errors import PolycliError, SourceError
-from polycli.mpp import prepare, publishing
+from polycli.mpp import prepare
+from polycli.mpp.data import publishing
 from polycli.mpp.prepare import run
 from polycli.requests import PrepareRequest
 from polycli.store.builder import StoreBuilder
@@ -84,7 +85,6 @@ def test_a_full_disk_leaves_no_target_and_the_next_run_goes_on(tmp_path, pdebenc
 SLOW_PREPARE = """
     import sys, time
     from pathlib import Path
-    from polycli.mpp import staging
     from polycli.requests import PrepareRequest
 
     import polycli.mpp.sources.pdebench as source

@@ -12,7 +12,7 @@ import torch
 
 from polycli.errors import PreemptedError, StoreError, UserError
 from polycli.mpp import pretrain
-from polycli.mpp.data import MixtureBatches
+from polycli.mpp.training.batches import MixtureBatches
 from polycli.recipes import load_recipe
 from polycli.requests import TrainRequest
 

@@ -6,8 +6,8 @@ import sys
 import torch
 from torch import nn
 
-from polycli.mpp.model import AViT
-from polycli.mpp.recipe import ModelSection
+from polycli.mpp.model.avit import AViT
+from polycli.mpp.recipe.training import ModelSection
 from polycli.nn.skeleton import skeleton
 
 SIZES = {"embed_dim": 32, "num_heads": 2, "blocks": 2}
@@ -34,7 +34,7 @@ def test_modules_made_afterwards_are_initialised_again():
 
 def test_loading_a_model_does_not_import_dynamo():
     code = (
-        "import sys; from polycli.mpp.model import AViT; from polycli.mpp.recipe import ModelSection\n"
+        "import sys; from polycli.mpp.model.avit import AViT; from polycli.mpp.recipe.training import ModelSection\n"
         "from polycli.nn.skeleton import skeleton\n"
         f"with skeleton(): AViT(ModelSection(**{SIZES!r}))\n"
         "sys.exit('torch._dynamo' in sys.modules)"

@@ -3,7 +3,7 @@
 import pytest
 
 from polycli.errors import RecipeError
-from polycli.mpp.recipe import PretrainRecipe
+from polycli.mpp.recipe.training import PretrainRecipe
 from polycli.recipes import (
     default_recipe,
     dump_recipe,

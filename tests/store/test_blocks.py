@@ -19,7 +19,7 @@ from polycli.store.blocks import BlockBuilder, ColumnSpec, Ragged
 from polycli.store.hashing import hex_of
 from polycli.store.manifest import LeftOut
 from polycli.store.reader import open_store
-from polycli.store.splitting import group_hashes, split_rows
+from polycli.store.splits import group_hashes, split_rows
 
 FINGERPRINT = "f" * 64
 SPECS = {

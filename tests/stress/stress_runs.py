@@ -25,7 +25,7 @@ import numpy as np
 from toy import ToyTask, train_toy
 
 from polycli.checkpoints.manifest import verify
-from polycli.engine.backend import load_deepspeed
+from polycli.engine.deepspeed.backend import load_deepspeed
 from polycli.errors import PreemptedError
 from polycli.launch import World, free_port, join_process_group
 

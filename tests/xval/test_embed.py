@@ -14,11 +14,11 @@ from polycli.checkpoints.exported import ModelDescription, write_model
 from polycli.errors import UserError
 from polycli.requests import EmbedRequest
 from polycli.xval import embed
-from polycli.xval.model import Numformer
-from polycli.xval.sections import ModelSection
-from polycli.xval.store import open_records
-from polycli.xval.structure import NUM
-from polycli.xval.tokenization import describe_tokenization, tokenization_for
+from polycli.xval.data.store import open_records
+from polycli.xval.data.tokenization import describe_tokenization, tokenization_for
+from polycli.xval.model.numformer import Numformer
+from polycli.xval.recipe.model import ModelSection
+from polycli.xval.records.structure import NUM
 
 
 @pytest.fixture

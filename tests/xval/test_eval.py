@@ -12,11 +12,11 @@ from polycli.errors import CheckpointError, RecipeError, StoreError
 from polycli.requests import EvalRequest
 from polycli.store.overlap import pack_hashes
 from polycli.xval import eval as evaluation
-from polycli.xval.model import Numformer
-from polycli.xval.sections import ModelSection
-from polycli.xval.store import open_records
-from polycli.xval.structure import MASK, NUM
-from polycli.xval.tokenization import describe_tokenization, tokenization_for
+from polycli.xval.data.store import open_records
+from polycli.xval.data.tokenization import describe_tokenization, tokenization_for
+from polycli.xval.model.numformer import Numformer
+from polycli.xval.recipe.model import ModelSection
+from polycli.xval.records.structure import MASK, NUM
 
 QUICK = ("bootstrap_samples=50", "report=false")
 SIZES = {"embed_dim": 16, "num_heads": 2, "blocks": 1, "feed_forward": 32, "context": 256, "dropout": 0.0}

@@ -16,15 +16,15 @@ from polycli.checkpoints.resolve import resolve_checkpoint
 from polycli.errors import CheckpointError, RecipeError, StoreError, UserError
 from polycli.requests import TrainRequest
 from polycli.xval import finetune, load_model, pretrain
-from polycli.xval.data import open_pool
-from polycli.xval.encodings import token_names
+from polycli.xval.data.store import open_records
+from polycli.xval.data.tokenization import tokenization_for
 from polycli.xval.finetune import extended, extended_tensors, load_start
-from polycli.xval.labels import LabelledPool, describe_head, labels_of
-from polycli.xval.recipe import FinetuneRecipe
-from polycli.xval.sections import DataSection, ModelSection
-from polycli.xval.store import open_records
-from polycli.xval.tokenization import tokenization_for
-from polycli.xval.weights import record_model_from
+from polycli.xval.model.weights import record_model_from
+from polycli.xval.numbers import token_names
+from polycli.xval.recipe.model import DataSection, ModelSection
+from polycli.xval.recipe.training import FinetuneRecipe
+from polycli.xval.training.batches import open_pool
+from polycli.xval.training.labels import LabelledPool, describe_head, labels_of
 
 RECIPE = FinetuneRecipe(
     family="xval", verb="finetune", train={"steps": 1, "global_batch_size": 8, "micro_batch_size": 2}

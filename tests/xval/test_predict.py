@@ -13,16 +13,16 @@ from polycli.errors import RecipeError, SourceError, StoreError, UserError
 from polycli.requests import EmbedRequest, EvalRequest, PredictRequest
 from polycli.xval import embed, predict
 from polycli.xval import eval as evaluation
-from polycli.xval.filled import Answer, fill_in
-from polycli.xval.filling import Answers, Filler
+from polycli.xval.data.store import open_records
+from polycli.xval.data.tokenization import describe_tokenization, tokenization_for
 from polycli.xval.finetune import extended, load_start
-from polycli.xval.keypaths import KeyPatterns
-from polycli.xval.model import Numformer
-from polycli.xval.recipe import FinetuneRecipe
-from polycli.xval.sections import ModelSection
-from polycli.xval.store import open_records
-from polycli.xval.tokenization import describe_tokenization, tokenization_for
-from polycli.xval.values import FreeText, NumberLiteral
+from polycli.xval.model.numformer import Numformer
+from polycli.xval.predicting.files import Answer, fill_in
+from polycli.xval.recipe.model import ModelSection
+from polycli.xval.recipe.training import FinetuneRecipe
+from polycli.xval.records.keypaths import KeyPatterns
+from polycli.xval.records.values import FreeText, NumberLiteral
+from polycli.xval.scoring.fill import Answers, Filler
 
 from .conftest import prepare
 

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from polycli.errors import PolycliError, RecipeError, SourceError, StoreError
 from polycli.requests import PrepareRequest
-from polycli.xval import writing
-from polycli.xval.equality import alike
-from polycli.xval.from_tokens import decode_records
+from polycli.xval.data import staging
+from polycli.xval.data.store import open_records
 from polycli.xval.prepare import run
+from polycli.xval.recipe.sources import PlanetsSection
+from polycli.xval.records.decode import decode_records
+from polycli.xval.records.equality import alike
 from polycli.xval.sources import lines as lines_module
 from polycli.xval.sources.planetary import records
 from polycli.xval.sources.python_literals import WRAPPED
-from polycli.xval.sources.settings import PlanetsSection
-from polycli.xval.store import open_records
 
 
 @pytest.fixture
@@ -366,7 +366,7 @@ def test_the_pieces_of_one_record_share_a_split(prepare):
 
 
 def test_a_record_that_does_not_come_back_fails_the_prepare(prepare, monkeypatch, tmp_path):
-    monkeypatch.setattr(writing, "decode_record", lambda *_: {"id": 0})
+    monkeypatch.setattr(staging, "decode_record", lambda *_: {"id": 0})
     with pytest.raises(PolycliError, match=r"record data.jsonl:1 does not come back from its tokens"):
         prepare(systems(5))
     assert not (tmp_path / "s.zarr").exists()

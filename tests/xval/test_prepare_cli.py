@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 from polycli.__main__ import run as command_line
-from polycli.xval.from_tokens import decode_records
-from polycli.xval.store import open_records
+from polycli.xval.data.store import open_records
+from polycli.xval.records.decode import decode_records
 
 
 def polycli(*arguments, folder):

@@ -15,7 +15,7 @@ from polycli.recipes import load_recipe
 from polycli.requests import TrainRequest
 from polycli.store.overlap import overlap
 from polycli.xval import load_model, pretrain
-from polycli.xval.store import open_records
+from polycli.xval.data.store import open_records
 
 
 def metrics_of(run: Path) -> list[dict]:

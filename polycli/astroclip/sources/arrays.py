@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.astroclip.columns import Column, as_ids, column_of, stacked
-from polycli.astroclip.objects import ZERO_POINT, ImageDescription, SpectrumDescription
-from polycli.astroclip.recipe import ArraysSection, PrepareRecipe
-from polycli.astroclip.resampling import describe_grid, recipe_grid, refuse_without_overlap, resample_spectra
-from polycli.astroclip.sources.base import Listing, Payload, find_files
+from polycli.astroclip.data.columns import Column, as_ids, column_of, stacked
+from polycli.astroclip.data.description import ZERO_POINT, ImageDescription, SpectrumDescription
+from polycli.astroclip.data.resampling import describe_grid, recipe_grid, refuse_without_overlap, resample_spectra
+from polycli.astroclip.data.source import Listing, Payload, find_files
+from polycli.astroclip.data.table_files import HDF5_SUFFIXES, nearest_names
+from polycli.astroclip.recipe.preparing import ArraysSection, PrepareRecipe
 from polycli.astroclip.sources.hdf5_files import check_images, opened, read_rows, same_length
 from polycli.astroclip.sources.plausible import ANGSTROM, refuse_other_units, warn_of_band_order
-from polycli.astroclip.tables import HDF5_SUFFIXES, nearest_names
 from polycli.console import note
 from polycli.errors import SourceError
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.astroclip.columns import as_ids
-from polycli.astroclip.objects import ImageDescription
-from polycli.astroclip.recipe import PrepareRecipe
-from polycli.astroclip.resampling import describe_grid
-from polycli.astroclip.sources.base import Listing, Payload, find_files
+from polycli.astroclip.data.columns import as_ids
+from polycli.astroclip.data.description import ImageDescription
+from polycli.astroclip.data.resampling import describe_grid
+from polycli.astroclip.data.source import Listing, Payload, find_files
+from polycli.astroclip.recipe.preparing import PrepareRecipe
 from polycli.astroclip.sources.desi_files import GRID
 from polycli.astroclip.sources.hdf5_files import check_images, dataset, holds, opened, read_rows, same_length
 from polycli.errors import SourceError

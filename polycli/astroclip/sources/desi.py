@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.astroclip.columns import Column, stacked
-from polycli.astroclip.recipe import PrepareRecipe
-from polycli.astroclip.resampling import describe_grid
-from polycli.astroclip.sources.base import Listing, Payload, find_files
+from polycli.astroclip.data.columns import Column, stacked
+from polycli.astroclip.data.resampling import describe_grid
+from polycli.astroclip.data.source import Listing, Payload, find_files
+from polycli.astroclip.recipe.preparing import PrepareRecipe
 from polycli.astroclip.sources.desi_files import (
     GRID,
     FileKind,

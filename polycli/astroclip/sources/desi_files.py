@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.astroclip.columns import Column, column_of
+from polycli.astroclip.data.columns import Column, column_of
 from polycli.errors import SourceError
 
 #: Angstrom, vacuum: the union of the three cameras.

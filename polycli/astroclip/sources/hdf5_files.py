@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.astroclip.tables import nearest_names
+from polycli.astroclip.data.table_files import nearest_names
 from polycli.errors import SourceError
 
 #: Rows that lie within so many times their number are read as one piece: faster than one by one.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.astroclip.recipe import WavelengthUnit
+from polycli.astroclip.recipe.preparing import WavelengthUnit
 from polycli.console import warn
 from polycli.errors import SourceError
 

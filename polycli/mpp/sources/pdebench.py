@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from polycli.console import warn
 from polycli.errors import SourceError
-from polycli.mpp.physics import PUBLISHED_FIELDS, Boundary, PdeDescription
-from polycli.mpp.recipe import PrepareRecipe, SelectionSection
-from polycli.mpp.sources.base import Dataset
+from polycli.mpp.data.source import Dataset
+from polycli.mpp.recipe.physics import PUBLISHED_FIELDS, Boundary, PdeDescription
+from polycli.mpp.recipe.training import PrepareRecipe, SelectionSection
 from polycli.mpp.sources.pdebench_layouts import PARAMETERS, Member, NotPdebenchError, Survey, survey_file
 from polycli.mpp.sources.pdebench_read import Frames, PdebenchJob
 from polycli.store.manifest import LeftOut

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.errors import SourceError
-from polycli.mpp.sources.base import Trajectory
+from polycli.mpp.data.source import Trajectory
 
 #: `grouped`: an HDF5 group per trajectory; the others: an array per quantity, trajectories along its first axis.
 Layout = Literal["grouped", "compressible", "incompressible"]

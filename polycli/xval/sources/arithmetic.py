@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from polycli.xval.recipe import PrepareRecipe
+from polycli.xval.data.source import Opened, RecordWriter
+from polycli.xval.recipe.sources import ArithmeticSection
+from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.sources.arithmetic_tasks import problem
-from polycli.xval.sources.base import Opened, RecordWriter
 from polycli.xval.sources.planets import refuse_inputs
-from polycli.xval.sources.settings import ArithmeticSection
 
 BLOCK = 4096
 _RECORDS_PER_SECOND = 30_000.0

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from polycli.requests import JsonDocument
-from polycli.xval.sources.settings import ArithmeticSection
+from polycli.xval.recipe.sources import ArithmeticSection
 
 OPERATIONS = ("+", "-", "*")
 #: What the task `decades` does with two numbers; none of them leaves the range of its operands by much.

@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml
 
-from polycli.xval.sources.cells import Cell, mark_of, read_cell, same_unit, split_header
+from polycli.xval.recipe.sources import TableSection
+from polycli.xval.records.cells import Cell, mark_of, read_cell, same_unit, split_header
+from polycli.xval.records.values import Value
 from polycli.xval.sources.json_text import number_of
-from polycli.xval.sources.settings import TableSection
-from polycli.xval.values import Value
 
 #: Examples of cells that a report shows.
 _EXAMPLES = 3

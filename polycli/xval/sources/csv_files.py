@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polycli.errors import SourceError
-from polycli.xval.sources.settings import TableSection
+from polycli.xval.recipe.sources import TableSection
 
 DELIMITERS = (",", ";", "\t", "|")
 #: Rows that are looked at to find the delimiter.

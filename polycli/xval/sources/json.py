@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from polycli.errors import SourceError
-from polycli.xval.lookup import text_at
-from polycli.xval.recipe import PrepareRecipe
-from polycli.xval.sources.base import Block, Opened, RecordWriter
+from polycli.xval.data.source import Block, Opened, RecordWriter
+from polycli.xval.recipe.training import PrepareRecipe
+from polycli.xval.records.lookup import text_at
+from polycli.xval.records.values import TOO_DEEP, RecordError, Value
 from polycli.xval.sources.json_text import DuplicateKeyError, decoder, may_exceed_float64
 from polycli.xval.sources.lines import BLOCK_BYTES, LineRange, cut_lines, find_files
-from polycli.xval.values import TOO_DEEP, RecordError, Value
 
 _LINES = (".jsonl", ".ndjson")
 _WHOLE = (".json",)

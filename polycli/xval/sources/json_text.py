@@ -7,7 +7,7 @@ import math
 import re
 from typing import Any
 
-from polycli.xval.values import NumberLiteral, Value
+from polycli.xval.records.values import NumberLiteral, Value
 
 #: All digits as one, so that what looks like a number beyond float64 is found by searching for one text.
 _DIGITS = bytes.maketrans(b"123456789E", b"000000000e")

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from polycli.errors import SourceError
-from polycli.xval.keypaths import TOP, child_path
-from polycli.xval.sources.base import Block, RecordWriter
-from polycli.xval.sources.cells import split_header
-from polycli.xval.sources.settings import TableSection
-from polycli.xval.units import joined_units
-from polycli.xval.values import NumberLiteral, Value
+from polycli.xval.data.source import Block, RecordWriter
+from polycli.xval.recipe.sources import TableSection
+from polycli.xval.records.cells import split_header
+from polycli.xval.records.keypaths import TOP, child_path
+from polycli.xval.records.units import joined_units
+from polycli.xval.records.values import NumberLiteral, Value
 
 #: Rows that are converted at once.
 _BATCH = 4096

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.requests import JsonDocument
+from polycli.xval.recipe.sources import PlanetsSection
 from polycli.xval.sources.orbits import Planet, bodies
-from polycli.xval.sources.settings import PlanetsSection
 from polycli.xval.sources.symplectic import Systems, energy, trajectory
 
 Floats = NDArray[np.float64]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polycli.errors import SourceError
-from polycli.xval.recipe import PrepareRecipe
-from polycli.xval.sources.base import Opened, RecordWriter
+from polycli.xval.data.source import Opened, RecordWriter
+from polycli.xval.recipe.sources import PlanetsSection
+from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.sources.planetary import records
-from polycli.xval.sources.settings import PlanetsSection
 
 #: Systems that advance together: enough to hide what a call of an operation costs.
 BLOCK = 1024

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polycli.errors import SourceError
-from polycli.xval.recipe import PrepareRecipe
-from polycli.xval.sources.base import Opened, RecordWriter
+from polycli.xval.data.source import Opened, RecordWriter
+from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.sources.json import write
 from polycli.xval.sources.json_text import DuplicateKeyError
 from polycli.xval.sources.lines import LineRange, cut_lines, find_files

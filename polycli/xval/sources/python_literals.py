@@ -11,8 +11,8 @@ import math
 import re
 from collections import Counter
 
+from polycli.xval.records.values import NumberLiteral, Value
 from polycli.xval.sources.json_text import DuplicateKeyError, decoder, may_exceed_float64, number_of
-from polycli.xval.values import NumberLiteral, Value
 
 WRAPPED = "np.float64(...) and the like, read as the number inside"
 TUPLES = "tuples, read as lists"

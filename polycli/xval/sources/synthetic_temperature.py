@@ -14,8 +14,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from polycli.xval.recipe.sources import TemperatureSection
 from polycli.xval.sources.gridded import Field
-from polycli.xval.sources.settings import TemperatureSection
 
 Floats = NDArray[np.float64]
 INTERVAL_HOURS = 6

@@ -9,14 +9,14 @@ from typing import Any
 
 from polycli.console import note
 from polycli.errors import SourceError
-from polycli.xval.keypaths import TOP, child_path
-from polycli.xval.recipe import PrepareRecipe
-from polycli.xval.sources.base import Block, Opened, RecordWriter
+from polycli.xval.data.source import Block, Opened, RecordWriter
+from polycli.xval.recipe.sources import TableSection
+from polycli.xval.recipe.training import PrepareRecipe
+from polycli.xval.records.keypaths import TOP, child_path
+from polycli.xval.records.values import Value
 from polycli.xval.sources.columns import Column, Tally, decide
 from polycli.xval.sources.csv_files import CsvFile, Place, names_of, open_csv, rows
 from polycli.xval.sources.parquet_files import is_parquet, open_parquet
-from polycli.xval.sources.settings import TableSection
-from polycli.xval.values import Value
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
 BLOCK_ROWS = 8192

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from polycli.errors import SourceError
 from polycli.requests import JsonDocument
-from polycli.xval.recipe import PrepareRecipe
-from polycli.xval.sources.base import Opened, RecordWriter
+from polycli.xval.data.source import Opened, RecordWriter
+from polycli.xval.recipe.sources import TemperatureSection
+from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.sources.gridded import Field, open_field
-from polycli.xval.sources.settings import TemperatureSection
 from polycli.xval.sources.synthetic_temperature import synthetic_field
 
 Floats = NDArray[np.float64]

@@ -8,11 +8,11 @@ from itertools import islice
 from pathlib import Path
 
 from polycli.errors import SourceError
-from polycli.xval.recipe import PrepareRecipe
-from polycli.xval.sources.base import Block, Opened, RecordWriter
+from polycli.xval.data.source import Block, Opened, RecordWriter
+from polycli.xval.recipe.sources import TextSection
+from polycli.xval.recipe.training import PrepareRecipe
+from polycli.xval.records.values import FreeText
 from polycli.xval.sources.csv_files import names_of
-from polycli.xval.sources.settings import TextSection
-from polycli.xval.values import FreeText
 
 SUFFIXES = (".txt", ".md", ".text")
 BLOCK_BYTES = 2**20

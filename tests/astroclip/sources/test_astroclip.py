@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from polycli.astroclip.recipe import PrepareRecipe
+from polycli.astroclip.recipe.preparing import PrepareRecipe
 from polycli.astroclip.sources.astroclip import AstroclipSource
 from polycli.errors import SourceError
 

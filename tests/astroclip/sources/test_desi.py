@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from polycli.astroclip.recipe import PrepareRecipe
+from polycli.astroclip.recipe.preparing import PrepareRecipe
 from polycli.astroclip.sources.desi import DesiSource
 from polycli.astroclip.sources.desi_spectra import read_spectra
 from polycli.errors import SourceError

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from polycli.astroclip.recipe import PrepareRecipe
+from polycli.astroclip.recipe.preparing import PrepareRecipe
 from polycli.astroclip.sources.legacysurvey import LegacySurveySource
 from polycli.errors import SourceError
 

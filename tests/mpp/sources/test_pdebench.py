@@ -8,8 +8,8 @@ import pytest
 
 import polycli.mpp.sources.pdebench_read as pdebench_read
 from polycli.errors import SourceError
-from polycli.mpp.recipe import PrepareRecipe
-from polycli.mpp.sources.base import Dataset
+from polycli.mpp.data.source import Dataset
+from polycli.mpp.recipe.training import PrepareRecipe
 from polycli.mpp.sources.pdebench import PdebenchSource
 
 SHARED = Path(__file__).resolve().parents[3] / ".." / "shared"

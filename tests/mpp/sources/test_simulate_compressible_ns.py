@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from polycli.mpp.recipe import SimulationSection
+from polycli.mpp.recipe.training import SimulationSection
 from polycli.mpp.sources.simulate.compressible_ns import (
     FLOOR,
     GAMMA,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from polycli.mpp.recipe import SimulationSection
+from polycli.mpp.recipe.training import SimulationSection
 from polycli.mpp.sources.simulate import incompressible_ns
 from polycli.mpp.sources.simulate.incompressible_ns import IncompressibleNs, IncompressibleSolver
 from polycli.mpp.sources.simulate.random_fields import generator, waves

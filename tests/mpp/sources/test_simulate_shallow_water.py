@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.optimize import brentq
 
-from polycli.mpp.recipe import SimulationSection
+from polycli.mpp.recipe.training import SimulationSection
 from polycli.mpp.sources.simulate.finite_volume import turned
 from polycli.mpp.sources.simulate.random_fields import generator
 from polycli.mpp.sources.simulate.shallow_water import ShallowWater, ShallowWaterSolver

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from polycli.errors import SourceError
-from polycli.mpp.physics import PUBLISHED_FIELDS
-from polycli.mpp.recipe import PrepareRecipe, SelectionSection, SimulationSection
-from polycli.mpp.sources.base import Dataset
+from polycli.mpp.data.source import Dataset
+from polycli.mpp.recipe.physics import PUBLISHED_FIELDS
+from polycli.mpp.recipe.training import PrepareRecipe, SelectionSection, SimulationSection
 from polycli.mpp.sources.simulate import SimulateSource
 from polycli.mpp.sources.simulate.random_fields import generator, waves
 from polycli.mpp.sources.simulate.source import block_size, build

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from polycli.xval.recipe import PrepareRecipe
+from polycli.xval.recipe.training import PrepareRecipe
 
 
 class Kept:

@@ -6,8 +6,8 @@ from fractions import Fraction
 import pytest
 from pydantic import ValidationError
 
+from polycli.xval.recipe.sources import ArithmeticSection
 from polycli.xval.sources.arithmetic import ArithmeticSource
-from polycli.xval.sources.settings import ArithmeticSection
 
 
 def exact(tree, decimals):

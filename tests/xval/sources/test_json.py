@@ -6,10 +6,10 @@ import math
 import pytest
 
 from polycli.errors import SourceError
-from polycli.xval.recipe import PrepareRecipe
+from polycli.xval.recipe.training import PrepareRecipe
+from polycli.xval.records.values import NumberLiteral
 from polycli.xval.sources import lines as lines_module
 from polycli.xval.sources.json import JsonSource
-from polycli.xval.values import NumberLiteral
 
 RECIPE = PrepareRecipe(family="xval", verb="prepare")
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from polycli.errors import SourceError
+from polycli.xval.recipe.sources import PlanetsSection
 from polycli.xval.sources import planetary
 from polycli.xval.sources.orbits import Planet, bodies
 from polycli.xval.sources.planets import PlanetsSource
-from polycli.xval.sources.settings import PlanetsSection
 
 
 def test_a_system_depends_on_seed_and_number_alone(read):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from polycli.errors import SourceError
-from polycli.xval.recipe import PrepareRecipe
+from polycli.xval.recipe.training import PrepareRecipe
+from polycli.xval.records.values import NumberLiteral
 from polycli.xval.sources.python_lines import PythonLinesSource
 from polycli.xval.sources.python_literals import TUPLES, WRAPPED
-from polycli.xval.values import NumberLiteral
 
 RECIPE = PrepareRecipe(family="xval", verb="prepare")
 

@@ -11,10 +11,10 @@ import pytest
 
 from polycli.errors import SourceError, StoreError
 from polycli.recipes import default_recipe
-from polycli.xval.recipe import PrepareRecipe
+from polycli.xval.recipe.training import PrepareRecipe
+from polycli.xval.records.values import NumberLiteral
 from polycli.xval.sources import table as module
 from polycli.xval.sources.table import TableSource
-from polycli.xval.values import NumberLiteral
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 import zarr
 
 from polycli.errors import SourceError
+from polycli.xval.recipe.sources import TemperatureSection
 from polycli.xval.sources.gridded import open_field
-from polycli.xval.sources.settings import TemperatureSection
 from polycli.xval.sources.synthetic_temperature import climate, synthetic_field, weather
 from polycli.xval.sources.temperature import TemperatureSource
 

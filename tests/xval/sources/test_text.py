@@ -3,9 +3,9 @@
 import pytest
 
 from polycli.errors import SourceError
+from polycli.xval.records.values import FreeText
 from polycli.xval.sources import text as module
 from polycli.xval.sources.text import TextSource
-from polycli.xval.values import FreeText
 
 LINES = ["m = 1.31 kg", "", "  a -2.0e-3 at 12:30", "é is two bytes: 5", "x" * 40, "last"]
 

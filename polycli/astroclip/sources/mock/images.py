@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.astroclip.objects import PIXEL_SCALE
+from polycli.astroclip.data.description import PIXEL_SCALE
 from polycli.astroclip.sources.mock.cosmology import kpc_per_arcsec
 from polycli.astroclip.sources.mock.population import Galaxies
 from polycli.astroclip.sources.mock.profiles import DE_VAUCOULEURS, EXPONENTIAL, GAUSSIAN, Canvas, add_points

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.astroclip.columns import Column
-from polycli.astroclip.objects import PIXEL_SCALE, ImageDescription, SpectrumDescription
-from polycli.astroclip.recipe import MockSection, PrepareRecipe
-from polycli.astroclip.sources.base import Listing, Payload
+from polycli.astroclip.data.columns import Column
+from polycli.astroclip.data.description import PIXEL_SCALE, ImageDescription, SpectrumDescription
+from polycli.astroclip.data.source import Listing, Payload
+from polycli.astroclip.recipe.preparing import MockSection, PrepareRecipe
 from polycli.astroclip.sources.mock import images, spectra
 from polycli.astroclip.sources.mock.continuum import BANDS
 from polycli.astroclip.sources.mock.population import BLOCK, Galaxies, block_of_galaxies

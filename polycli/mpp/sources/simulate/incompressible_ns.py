@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from polycli.mpp.physics import PdeDescription
-from polycli.mpp.recipe import SimulationSection
+from polycli.mpp.recipe.physics import PdeDescription
+from polycli.mpp.recipe.training import SimulationSection
 from polycli.mpp.sources.simulate.random_fields import centres, waves
 from polycli.mpp.sources.simulate.system import Work, choice, settings
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polycli.mpp.recipe import SimulationSection
+from polycli.mpp.recipe.training import SimulationSection
 
 
 def generator(section: SimulationSection, index: int) -> np.random.Generator:

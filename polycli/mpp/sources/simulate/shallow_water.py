@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from polycli.mpp.physics import Boundary, PdeDescription
-from polycli.mpp.recipe import SimulationSection
+from polycli.mpp.recipe.physics import Boundary, PdeDescription
+from polycli.mpp.recipe.training import SimulationSection
 from polycli.mpp.sources.simulate import finite_volume
 from polycli.mpp.sources.simulate.random_fields import centres
 from polycli.mpp.sources.simulate.system import Work, choice, require_positive, settings

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polycli.errors import SourceError
-from polycli.mpp.recipe import PrepareRecipe, SelectionSection, SimulationSection
-from polycli.mpp.sources.base import Dataset, Trajectory
+from polycli.mpp.data.source import Dataset, Trajectory
+from polycli.mpp.recipe.training import PrepareRecipe, SelectionSection, SimulationSection
 from polycli.mpp.sources.simulate.compressible_ns import CompressibleNs
 from polycli.mpp.sources.simulate.diffusion_reaction import DiffusionReaction
 from polycli.mpp.sources.simulate.incompressible_ns import IncompressibleNs

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polycli.errors import SourceError
-from polycli.mpp.physics import PdeDescription
-from polycli.mpp.recipe import SimulationSection
+from polycli.mpp.recipe.physics import PdeDescription
+from polycli.mpp.recipe.training import SimulationSection
 
 #: Fewer cells along an axis than this cannot hold the waves of the initial conditions.
 SMALLEST_GRID = 16

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from polycli.astroclip.objects import PIXEL_SCALE
-from polycli.astroclip.recipe import PrepareRecipe
+from polycli.astroclip.data.description import PIXEL_SCALE
+from polycli.astroclip.recipe.preparing import PrepareRecipe
 from polycli.astroclip.sources.mock import MockSource, continuum, images, population, spectra
 from polycli.errors import SourceError
 

@@ -1,0 +1,1 @@
+"""Objects in stores: images, spectra and catalogue columns, to read and to write."""

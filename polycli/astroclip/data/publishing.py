@@ -1,0 +1,212 @@
+"""Turns staged blocks into a store: what is rejected and why, splits, statistics of the training rows, the manifest."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.astroclip.data.columns import Column, array_names
+from polycli.astroclip.data.description import SurveyDescription
+from polycli.astroclip.data.staging import BLOCK, MOMENTS, BlockTask, block_task
+from polycli.astroclip.data.survey import Survey
+from polycli.astroclip.recipe.preparing import PrepareRecipe
+from polycli.console import warn
+from polycli.errors import SourceError
+from polycli.store.blocks import BlockBuilder, ColumnSpec, StagedRows
+from polycli.store.hashing import canonical_hash
+from polycli.store.manifest import LeftOut, SourceFile
+from polycli.store.splits import describe_split, split_rows
+
+#: One spectrum to a chunk: rows are read at random.
+_SPECTRUM_CHUNK = 32 * 2**10
+#: Ids that a summary on stderr names; the manifest has them all.
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A survey on its way to `target`. The fingerprint is of everything that decides the store's content."""
+
+    survey: Survey
+    target: Path
+    recipe: PrepareRecipe
+    sources: tuple[SourceFile, ...]
+    options: dict[str, Any]
+    fingerprint: str
+
+    @classmethod
+    def of(
+        cls,
+        survey: Survey,
+        target: Path,
+        recipe: PrepareRecipe,
+        sources: Sequence[SourceFile],
+        options: Mapping[str, Any],
+    ) -> Plan:
+        """The plan for a survey; equal sources and options give an equal fingerprint, wherever files lie."""
+        fingerprint = canonical_hash(
+            {
+                "layout": 2,
+                "name": survey.name,
+                "about": about(survey).model_dump(mode="json"),
+                "objects": len(survey),
+                "ids": canonical_hash([str(value) for value in survey.ids.tolist()]),
+                "sources": [source.model_dump(mode="json") for source in sources],
+                "options": dict(options),
+            }
+        )
+        return cls(survey, target, recipe, tuple(sources), dict(options), fingerprint)
+
+    @property
+    def keys(self) -> list[str]:
+        """One for each block."""
+        return [f"{number:08d}" for number in range(-(-len(self.survey) // BLOCK))]
+
+    def task(self, key: str) -> BlockTask:
+        """The work of one block."""
+        whole = BlockTask(
+            target=self.target,
+            fingerprint=self.fingerprint,
+            key="",
+            survey=self.survey,
+            limits=self.recipe.quality,
+            good_redshifts=self.recipe.select.good_redshifts,
+        )
+        return block_task(self.survey, int(key), whole)
+
+
+def about(survey: Survey) -> SurveyDescription:
+    """What the manifest says of a survey."""
+    properties: list[Column] = [*survey.columns, *survey.promised]
+    return SurveyDescription(
+        image=survey.image,
+        spectrum=survey.spectrum,
+        object_id="text" if survey.ids.dtype == object else "int64",
+        id_name=survey.id_name,
+        properties=tuple(
+            column.describe(array) for array, column in zip(array_names(properties), properties, strict=True)
+        ),
+        pairing=survey.pairing,
+    )
+
+
+def publish(plan: Plan) -> Path:
+    """Make the store of a plan whose blocks are all staged.
+
+    Raises:
+        SourceError: every object was rejected.
+    """
+    survey = plan.survey
+    builder = BlockBuilder(plan.target, fingerprint=plan.fingerprint)
+    rows = builder.rows(plan.keys)
+    rejected = [*survey.rejected, *_rejected_blocks(builder, plan.keys), *rows.duplicates]
+    summarise(survey.name, rejected)
+    if not len(rows):
+        shutil.rmtree(builder.work, ignore_errors=True)
+        reasons = "; ".join(dict.fromkeys(left.reason for left in rejected[:_SHOWN]))
+        raise SourceError(f"{survey.name}: all {len(survey)} objects were rejected: {reasons}")
+    splits = split_rows(rows.hex_hashes(), validation=plan.recipe.split.validation, test=plan.recipe.split.test)
+    if len(rows) == 1:
+        warn(f"{survey.name}: a single object; it trains, and nothing is left to validate or test on")
+    train = rows.where(np.array([split == "train" for split in splits]))
+    return builder.publish(
+        rows,
+        _specs(rows),
+        family="astroclip",
+        name=survey.name,
+        splits=splits,
+        split_rule=describe_split(splits, validation=plan.recipe.split.validation, test=plan.recipe.split.test),
+        statistics=_statistics(train, survey),
+        row_axis="object",
+        arrays={} if survey.wavelength is None else {"wavelength": survey.wavelength},
+        dims={} if survey.wavelength is None else {"wavelength": ("wavelength",)},
+        sources=plan.sources,
+        rejected=tuple(rejected),
+        about=about(survey).model_dump(mode="json"),
+        options=plan.options,
+    )
+
+
+def _rejected_blocks(builder: BlockBuilder, keys: Sequence[str]) -> list[LeftOut]:
+    return [
+        LeftOut(source=source, id=name, reason=reason)
+        for key in keys
+        for source, name, reason in (builder.record(key) or {}).get("rejected", [])
+    ]
+
+
+def _specs(rows: StagedRows) -> dict[str, ColumnSpec]:
+    """How each staged column lies in the store; the sums are not published."""
+    known = {
+        "image": ColumnSpec(("band", "y", "x")),
+        "spectrum": ColumnSpec(("wavelength",), chunk_bytes=_SPECTRUM_CHUNK),
+        "ivar": ColumnSpec(("wavelength",), chunk_bytes=_SPECTRUM_CHUNK),
+        "mask": ColumnSpec(("wavelength",), chunk_bytes=_SPECTRUM_CHUNK // 4),
+    }
+    return {name: known.get(name, ColumnSpec()) for name in rows.names if name != MOMENTS}
+
+
+def _statistics(train: StagedRows, survey: Survey) -> dict[str, dict[str, dict[str, float]]]:
+    """Of pixels by band, of fluxes, and of the columns of floats; of the training rows, in float64."""
+    moments = train.column(MOMENTS)
+    assert isinstance(moments, np.ndarray)  # noqa: S101  # staging wrote it so
+    names = list(survey.image.bands) if survey.image is not None else []
+    statistics: dict[str, dict[str, dict[str, float]]] = {}
+    if names:
+        statistics["image"] = {band: _joined(moments[:, place]) for place, band in enumerate(names)}
+    if survey.spectrum is not None:
+        statistics["spectrum"] = {"flux": _joined(moments[:, -1])}
+    columns = {}
+    described = [("redshift", "redshift")]
+    described += [(found.name, found.array) for found in about(survey).properties if found.kind == "float"]
+    for name, array in described:
+        values = np.asarray(train.column(array), np.float64)
+        known = values[np.isfinite(values)]
+        if known.size:
+            columns[name] = _summary(known)
+    return {**statistics, "columns": columns}
+
+
+def _joined(sums: NDArray[np.float64]) -> dict[str, float]:
+    """Statistics of all rows together, from (rows, 5) sums of each (Chan, Golub, LeVeque 1979)."""
+    count, mean, deviation, low, high = sums[sums[:, 0] > 0].T
+    total = float(count.sum())
+    if not total:
+        return {"count": 0.0}
+    middle = float((count * mean).sum() / total)
+    spread = float(deviation.sum() + (count * np.square(mean - middle)).sum()) / total
+    return {
+        "mean": middle,
+        "std": float(np.sqrt(spread)),
+        "rms": float(np.sqrt(spread + middle**2)),
+        "min": float(low.min()),
+        "max": float(high.max()),
+        "count": total,
+    }
+
+
+def _summary(values: NDArray[np.float64]) -> dict[str, float]:
+    return {
+        "mean": float(values.mean()),
+        "std": float(values.std()),
+        "min": float(values.min()),
+        "max": float(values.max()),
+        "count": float(values.size),
+    }
+
+
+def summarise(name: str, entries: Sequence[LeftOut]) -> None:
+    """One line on stderr for each kind of reason, with the first few ids."""
+    kinds: dict[str, list[LeftOut]] = {}
+    for entry in entries:
+        kinds.setdefault(entry.reason.split(":")[0].split(" of ")[0], []).append(entry)
+    for kind, members in kinds.items():
+        shown = ", ".join(f"{entry.id} in {entry.source} ({entry.reason})" for entry in members[:_SHOWN])
+        more = f" and {len(members) - _SHOWN} more" if len(members) > _SHOWN else ""
+        warn(f"{name}: rejected {len(members)} ({kind}): {shown}{more}")

@@ -1,0 +1,240 @@
+"""One or two listings, paired, with catalogues joined on: all objects of a store to be, before any data is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.astroclip.data.catalogue import join_catalogue
+from polycli.astroclip.data.columns import Column, joined
+from polycli.astroclip.data.description import ImageDescription, PairingDescription, SpectrumDescription
+from polycli.astroclip.data.pairing import pair
+from polycli.astroclip.data.resampling import target_grid
+from polycli.astroclip.data.source import Listing, Source
+from polycli.astroclip.recipe.preparing import PrepareRecipe
+from polycli.console import warn
+from polycli.errors import SourceError
+from polycli.store.manifest import LeftOut
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Aligned listings: object i is row i of each of them."""
+
+    name: str
+    listings: tuple[Listing, ...]
+    ids: NDArray[Any]
+    id_name: str
+    ra: NDArray[np.float64]
+    dec: NDArray[np.float64]
+    redshift: NDArray[np.float64]
+    good_redshift: NDArray[np.bool_] | None
+    columns: tuple[Column, ...]
+    #: What the payloads will bring.
+    promised: tuple[Column, ...]
+    image: ImageDescription | None
+    spectrum: SpectrumDescription | None
+    wavelength: NDArray[np.float64] | None
+    #: Which of the images' bands are kept, in the order in which they are kept.
+    bands: tuple[int, ...]
+    rejected: tuple[LeftOut, ...]
+    pairing: PairingDescription | None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def source_of(self, place: int) -> str:
+        """The file that an object is listed under."""
+        return self.listings[-1].file_name(place)
+
+
+def gather(name: str, listings: Sequence[Listing], recipe: PrepareRecipe, limit: int | None) -> Survey:
+    """Pair two listings, or take one as it is; leave out repeated ids; join the recipe's catalogues.
+
+    Raises:
+        SourceError: nothing pairs, nothing is left, a band or a column is not there, a position is impossible, or
+            grids do not fit.
+    """
+    for listing in listings:
+        _refuse_impossible_positions(listing)
+    # Before anything is put together, so that what marks an unknown redshift stands in no other's place.
+    possible = [replace(each, redshift=_possible(each.redshift, each.ids, each.source)) for each in listings]
+    cleaned = [_without_repeated_ids(listing) for listing in possible]
+    first = cleaned[0]
+    pairing = None
+    if len(cleaned) == 2:
+        images, spectra = _images_and_spectra(cleaned)
+        found = pair(images, spectra, recipe.pair)
+        pairing = found.description
+        # Of a source that holds both, as the original's joint file does, one half is wanted.
+        cleaned = [
+            replace(images.take(found.images), spectrum=None, wavelength=None),
+            replace(spectra.take(found.spectra), image=None),
+        ]
+        first = _merged(*cleaned, by=recipe.pair.by)
+    if limit is not None and limit < len(first):
+        places = np.arange(limit)
+        cleaned, first = [listing.take(places) for listing in cleaned], first.take(places)
+    rejected = tuple(left for listing in cleaned for left in listing.rejected)
+    if not len(first):
+        reasons = "; ".join(dict.fromkeys(left.reason for left in rejected[:3])) or "the inputs hold no objects"
+        raise SourceError(f"{name}: no object is left: {reasons}")
+    image = next((listing.image for listing in cleaned if listing.image is not None), None)
+    chosen, image = _chosen_bands(name, image, recipe)
+    spectrum, wavelength = target_grid(cleaned, recipe.resample)
+    survey = Survey(
+        name=name,
+        listings=tuple(cleaned),
+        ids=first.ids,
+        id_name=first.id_name,
+        ra=first.ra,
+        dec=first.dec,
+        redshift=first.redshift,
+        good_redshift=first.good_redshift,
+        columns=first.columns,
+        promised=first.promised,
+        image=image,
+        spectrum=spectrum,
+        wavelength=wavelength,
+        bands=chosen,
+        rejected=rejected,
+        pairing=pairing,
+    )
+    for section in recipe.catalogues:
+        columns, redshift = join_catalogue(section, survey.ids, survey.ra, survey.dec)
+        known = [*survey.columns, *survey.promised]
+        added = joined(known, columns, suffix="_catalogue")[len(known) :]
+        survey = replace(survey, columns=(*survey.columns, *added))
+        if redshift is not None:
+            survey = _with_redshift(survey, _possible(redshift, survey.ids, section.path))
+    return survey
+
+
+def _with_redshift(survey: Survey, redshift: NDArray[np.float64]) -> Survey:
+    """A catalogue's redshifts, which count as good, where it has them."""
+    known = np.isfinite(redshift)
+    good = None if survey.good_redshift is None else survey.good_redshift | known
+    return replace(survey, redshift=np.where(known, redshift, survey.redshift), good_redshift=good)
+
+
+def _possible(redshift: NDArray[np.float64], ids: NDArray[Any], name: str) -> NDArray[np.float64]:
+    """Redshifts, NaN for -99 and the like, which mark what is unknown: wavelengths are 1 + z times as long."""
+    impossible = np.isfinite(redshift) & (redshift <= -1)
+    if impossible.any():
+        first = int(np.flatnonzero(impossible)[0])
+        warn(
+            f"{name}: {int(impossible.sum())} redshifts are -1 or less, such as {redshift[first]:g} of {ids[first]}: "
+            "taken for unknown"
+        )
+    return np.where(impossible, np.nan, redshift)
+
+
+def _refuse_impossible_positions(listing: Listing) -> None:
+    wrong = np.flatnonzero(np.isfinite(listing.dec) & (np.abs(listing.dec) > 90))
+    if wrong.size:
+        first = int(wrong[0])
+        raise SourceError(
+            f"{listing.file_name(first)}: dec is {listing.dec[first]:g} for {listing.ids[first]} and out of range for "
+            f"{wrong.size - 1} others; -90 to 90 degrees were expected",
+            hint="write NaN where a position is unknown, and look whether ra and dec are swapped",
+        )
+
+
+def _without_repeated_ids(listing: Listing) -> Listing:
+    """Of objects with one id the first is kept, the others are listed."""
+    _, first = np.unique(listing.ids.astype(str) if listing.ids.dtype == object else listing.ids, return_index=True)
+    if len(first) == len(listing):
+        return listing
+    kept = np.sort(first)
+    where = {listing.ids[place]: int(place) for place in kept.tolist()}
+    again = np.setdiff1d(np.arange(len(listing)), kept).tolist()
+    repeated = [
+        LeftOut(
+            source=listing.file_name(place),
+            id=str(listing.ids[place]),
+            reason=f"duplicated id: first in {listing.file_name(where[listing.ids[place]])}, "
+            f"row {int(listing.row[where[listing.ids[place]]])}",
+        )
+        for place in again
+    ]
+    return replace(listing.take(kept), rejected=(*listing.rejected, *repeated))
+
+
+def _images_and_spectra(listings: Sequence[Listing]) -> tuple[Listing, Listing]:
+    one, other = listings
+    if one.image is not None and other.spectrum is not None:
+        return one, other
+    if other.image is not None and one.spectrum is not None:
+        return other, one
+    kind = "images" if one.spectrum is None and other.spectrum is None else "spectra"
+    raise SourceError(f"{one.source} and {other.source} both hold {kind} alone: one of each was expected to pair")
+
+
+def _merged(images: Listing, spectra: Listing, *, by: str) -> Listing:
+    """The spectra's listing, with what only the images' one knows."""
+    columns: list[Column] = []
+    if by == "sky":
+        columns.append(Column("image_id", images.ids, "", images.source))
+    known = np.isfinite(spectra.redshift)
+    good = spectra.good_redshift
+    return replace(
+        spectra,
+        redshift=np.where(known, spectra.redshift, images.redshift),
+        good_redshift=None if good is None else np.where(known, good, np.isfinite(images.redshift)),
+        ra=np.where(np.isfinite(spectra.ra), spectra.ra, images.ra),
+        dec=np.where(np.isfinite(spectra.dec), spectra.dec, images.dec),
+        columns=tuple(joined([*columns, *spectra.columns], images.columns, suffix="_image")),
+        promised=tuple(joined(spectra.promised, images.promised, suffix="_image")),
+    )
+
+
+def _chosen_bands(
+    name: str, image: ImageDescription | None, recipe: PrepareRecipe
+) -> tuple[tuple[int, ...], ImageDescription | None]:
+    wanted = recipe.select.bands
+    if image is None:
+        if wanted:
+            raise SourceError(f"{name}: select.bands is {', '.join(wanted)}, but there are no images")
+        return (), None
+    missing = [band for band in wanted if band not in image.bands]
+    if missing:
+        raise SourceError(
+            f"{name}: there is no band {missing[0]}: the images have {', '.join(image.bands)}",
+            hint="name bands as the source has them in select.bands",
+        )
+    chosen = tuple(image.bands.index(band) for band in wanted or image.bands)
+    scale = recipe.resample.pixel_scale_arcsec
+    size = image.size
+    if scale is not None and scale != image.pixel_scale_arcsec:
+        factor = image.pixel_scale_arcsec / scale
+        size = (max(1, int(size[0] * factor)), max(1, int(size[1] * factor)))
+        image = image.model_copy(update={"pixel_scale_arcsec": scale, "size": size})
+    return chosen, image.model_copy(update={"bands": tuple(image.bands[place] for place in chosen)})
+
+
+def inputs_of(sources: Sequence[Source], names: Sequence[str], inputs: Sequence[Path]) -> list[list[Path]]:
+    """Which inputs each source reads: all of them for one source, else by what each accepts.
+
+    Raises:
+        SourceError: none of the sources reads an input.
+    """
+    if len(sources) == 1:
+        return [list(inputs)]
+    shares: dict[str, list[Path]] = {name: [] for name in names}
+    for path in inputs:
+        members = [path] if not path.is_dir() else sorted(entry for entry in path.rglob("*") if entry.is_file())
+        found = False
+        for member in members:
+            takers = [name for name, source in zip(names, sources, strict=True) if source.accepts(member)]
+            # Arrays of one's own are whatever nothing else knows.
+            for name in [name for name in takers if name != "arrays"] or takers:
+                shares[name].append(member)
+                found = True
+        if not found:
+            raise SourceError(f"{path}: neither {' nor '.join(names)} reads this")
+    return list(shares.values())

@@ -1,0 +1,1 @@
+"""Image and spectrum encoders, their projections and heads, and their weights."""

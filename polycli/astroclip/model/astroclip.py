@@ -1,0 +1,278 @@
+"""The network: an image encoder and a spectrum encoder, each with a head into one common space where they are aligned.
+
+It says nothing about how it is trained. The names in its state dict are those of the published AstroCLIP checkpoint; a
+model of one modality has the names of that half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from polycli.astroclip.data.rgb import model_input
+from polycli.astroclip.model.heads import CrossAttention, MlpHead, PropertyHead, last_layers
+from polycli.astroclip.model.resnet import ResNet50
+from polycli.astroclip.model.specformer import SpecFormer
+from polycli.astroclip.model.vision_transformer import VisionTransformer
+from polycli.astroclip.recipe.model import BANDS, HeadSection, ImageSection, ModelSection, SpectrumSection
+from polycli.errors import CheckpointError
+
+
+class ImageEncoder(nn.Module):
+    """Model input to one vector."""
+
+    def __init__(self, section: ImageSection, heads: HeadSection | None) -> None:
+        super().__init__()
+        self.heads = heads
+        self.backbone: VisionTransformer | ResNet50 = (
+            VisionTransformer(section) if section.name == "vit" else ResNet50(section)
+        )
+        self.cross_attention: CrossAttention | None = None
+        self.mlp: nn.Module | None = None
+        if heads is not None and heads.image == "mlp":
+            self.mlp = MlpHead(section.features, heads.embed_dim)
+        elif heads is not None:
+            self.cross_attention, self.mlp = CrossAttention(heads, section.features), last_layers(heads)
+
+    def forward(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b e"]:
+        """The head's vector; the backbone's features where there is no head."""
+        if self.heads is None or self.mlp is None:
+            return self.features(rgb)
+        if self.cross_attention is None:
+            return self.mlp(self.backbone.pooled(rgb))  # type: ignore[no-any-return]
+        gathered = self.cross_attention(self.tokens(rgb))
+        # As published, the image's last layers are not added to their input, and the spectrum's are.
+        return gathered + self.mlp(gathered) if self.heads.image_residual else self.mlp(gathered)  # type: ignore[no-any-return]
+
+    def features(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        """The backbone's pooled features: a ViT's class token, a ResNet's mean."""
+        return self.backbone.pooled(rgb)
+
+    def tokens(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b t d"]:
+        """What the cross-attention sees."""
+        if isinstance(self.backbone, ResNet50) or self.heads is None or self.heads.image_tokens == "all":
+            return self.backbone(rgb)  # type: ignore[no-any-return]
+        return self.backbone(rgb, whole=False, positions=False)  # type: ignore[no-any-return]
+
+    def attention(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b h t"]:
+        """The query's weights on the tokens of each image; only with a cross-attention head."""
+        if self.cross_attention is None:
+            raise CheckpointError("this image encoder has no cross-attention, so there are no attention weights")
+        return self.cross_attention.attention(self.tokens(rgb))
+
+
+class SpectrumEncoder(nn.Module):
+    """A spectrum to one vector."""
+
+    def __init__(self, section: SpectrumSection, heads: HeadSection | None) -> None:
+        super().__init__()
+        self.backbone = SpecFormer(section)
+        self.cross_attention: CrossAttention | None = None
+        self.mlp: nn.Module | None = None
+        if heads is not None:
+            self.cross_attention, self.mlp = CrossAttention(heads, section.embed_dim), last_layers(heads)
+
+    def forward(
+        self, flux: Float[Tensor, "b l"], ivar: Tensor | None = None, mask: Tensor | None = None
+    ) -> Float[Tensor, "b e"]:
+        """The head's vector; the backbone's features where there is no head."""
+        if self.cross_attention is None or self.mlp is None:
+            return self.features(flux, ivar, mask)
+        gathered = self.cross_attention(self.backbone(flux, ivar, mask))
+        return gathered + self.mlp(gathered)  # type: ignore[no-any-return]
+
+    def features(
+        self, flux: Float[Tensor, "b l"], ivar: Tensor | None = None, mask: Tensor | None = None
+    ) -> Float[Tensor, "b d"]:
+        """The backbone's features: the mean over all tokens, as the papers' baseline has it."""
+        return self.backbone(flux, ivar, mask).mean(dim=1)  # type: ignore[no-any-return]
+
+    def attention(
+        self, flux: Float[Tensor, "b l"], ivar: Tensor | None = None, mask: Tensor | None = None
+    ) -> Float[Tensor, "b h t"]:
+        """The query's weights on the tokens of each spectrum; only with a head."""
+        if self.cross_attention is None:
+            raise CheckpointError("this spectrum encoder has no cross-attention, so there are no attention weights")
+        return self.cross_attention.attention(self.backbone(flux, ivar, mask))
+
+
+class AstroClip(nn.Module):
+    """Galaxies as vectors, from their images, from their spectra, or from either.
+
+    Attributes:
+        section: the recipe section that it was built from.
+        image_encoder, spectrum_encoder: None where the model has none.
+        properties: predicts properties from the vectors; None where the model was not finetuned.
+    """
+
+    def __init__(self, section: ModelSection) -> None:
+        super().__init__()
+        self.section = section
+        self.image_encoder = None if section.image is None else ImageEncoder(section.image, section.heads)
+        self.spectrum_encoder = None if section.spectrum is None else SpectrumEncoder(section.spectrum, section.heads)
+        self.properties = None
+        if section.properties is not None:
+            inputs = sum(self.width(name, section.properties.source) for name in section.properties.modalities)
+            self.properties = PropertyHead(section.properties, inputs)
+
+    def image_input(self, flux: Float[Tensor, "b c h w"], bands: Sequence[str] = BANDS) -> Float[Tensor, "b 3 s s"]:
+        """What the image encoder sees of cutouts in nanomaggies: their middles, in the colours that it was trained on.
+
+        Raises:
+            CheckpointError: the model has no image encoder.
+            UserError: the planes are not `bands`, or the cutouts are smaller than the input.
+        """
+        section = self._image().backbone.section
+        return model_input(flux, section.size, bands, section.input)
+
+    def embed_image(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b e"]:
+        """Vectors of images, not normalised.
+
+        Args:
+            rgb: model input; `image_input` makes it from nanomaggies.
+
+        Raises:
+            CheckpointError: the model has no image encoder.
+        """
+        return self._image()(rgb)  # type: ignore[no-any-return]
+
+    def embed_spectrum(
+        self,
+        flux: Float[Tensor, "b l"],
+        ivar: Float[Tensor, "b l"] | None = None,
+        mask: Bool[Tensor, "b l"] | None = None,
+    ) -> Float[Tensor, "b e"]:
+        """Vectors of spectra, not normalised.
+
+        Args:
+            flux: 1e-17 erg/s/cm2/A on the wavelengths that the model was trained on.
+            ivar: its inverse variance, for models that see it.
+            mask: True where a pixel is not to be used, for models that see it.
+
+        Raises:
+            CheckpointError: the model has no spectrum encoder.
+        """
+        return self._spectrum()(flux, ivar, mask)  # type: ignore[no-any-return]
+
+    def image_features(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        """The image backbone's pooled features, before the head."""
+        return self._image().features(rgb)
+
+    def spectrum_features(
+        self, flux: Float[Tensor, "b l"], ivar: Tensor | None = None, mask: Tensor | None = None
+    ) -> Float[Tensor, "b d"]:
+        """The spectrum backbone's mean token, before the head."""
+        return self._spectrum().features(flux, ivar, mask)
+
+    def image_attention(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b h t"]:
+        """How much each head of the query takes from each token of each image."""
+        return self._image().attention(rgb)
+
+    def spectrum_attention(
+        self, flux: Float[Tensor, "b l"], ivar: Tensor | None = None, mask: Tensor | None = None
+    ) -> Float[Tensor, "b h t"]:
+        """How much each head of the query takes from each token of each spectrum."""
+        return self._spectrum().attention(flux, ivar, mask)
+
+    def property_head(self) -> PropertyHead:
+        """What predicts properties from vectors; `CheckpointError` where there is none."""
+        if self.properties is None:
+            raise CheckpointError(
+                "this model embeds and predicts no properties", hint="polycli finetune astroclip adds a head to it"
+            )
+        return self.properties
+
+    def property_input(
+        self,
+        rgb: Float[Tensor, "b 3 h w"] | None = None,
+        flux: Float[Tensor, "b l"] | None = None,
+        ivar: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Float[Tensor, "b d"]:
+        """What the property head sees: the vectors of its modalities, one behind the other."""
+        section = self.property_head().section
+        plain = section.source == "backbone"
+        parts = []
+        for name in section.modalities:
+            if (rgb if name == "image" else flux) is None:
+                raise CheckpointError(f"this model predicts properties from its {name} encoder too: no {name} given")
+            if name == "image":
+                parts.append(self.image_features(rgb) if plain else self.embed_image(rgb))  # type: ignore[arg-type]
+            else:
+                embed = self.spectrum_features if plain else self.embed_spectrum
+                parts.append(embed(flux, ivar, mask))  # type: ignore[arg-type]
+        return torch.cat(parts, dim=1)
+
+    def predict_properties(
+        self,
+        rgb: Float[Tensor, "b 3 h w"] | None = None,
+        flux: Float[Tensor, "b l"] | None = None,
+        ivar: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> dict[str, Float[Tensor, "b q"]]:
+        """By column: its value, or one per quantile, in its own unit; for classes their probabilities.
+
+        Raises:
+            CheckpointError: the model was not finetuned, or what it looks at is missing.
+        """
+        head = self.property_head()
+        numbers, scores = head(self.property_input(rgb, flux, ivar, mask))
+        numbers = head.in_units(numbers)
+        found = {name: numbers[:, place] for place, name in enumerate(head.section.regression)}
+        classes = zip(head.section.classification, scores, strict=True)
+        return found | {name: score.softmax(dim=1) for name, score in classes}
+
+    @property
+    def activation_checkpointing(self) -> bool:
+        """Whether the backbones recompute their blocks in the backward pass; the engine sets it."""
+        return any(encoder.backbone.activation_checkpointing for encoder in self._encoders())
+
+    @activation_checkpointing.setter
+    def activation_checkpointing(self, value: bool) -> None:
+        for encoder in self._encoders():
+            encoder.backbone.activation_checkpointing = value
+
+    def compile_blocks(self) -> None:
+        """Compile the backbones, in place."""
+        for encoder in self._encoders():
+            encoder.backbone.compile_blocks()
+
+    def width(self, modality: str, source: str = "embedding") -> int:
+        """Length of a modality's vectors (`embedding`), or of its features before the head (`backbone`)."""
+        if source == "embedding" and self.section.heads is not None:
+            return self.section.heads.embed_dim
+        if modality == "image":
+            return 0 if self.section.image is None else self.section.image.features
+        return 0 if self.section.spectrum is None else self.section.spectrum.embed_dim
+
+    def _encoders(self) -> list[ImageEncoder | SpectrumEncoder]:
+        return [encoder for encoder in (self.image_encoder, self.spectrum_encoder) if encoder is not None]
+
+    def _image(self) -> ImageEncoder:
+        if self.image_encoder is None:
+            _refuse("spectra", "image")
+        return self.image_encoder
+
+    def _spectrum(self) -> SpectrumEncoder:
+        if self.spectrum_encoder is None:
+            _refuse("images", "spectrum")
+        return self.spectrum_encoder
+
+
+def _refuse(has: str, wanted: str) -> NoReturn:
+    raise CheckpointError(
+        f"this is a checkpoint for {has} alone: it has no {wanted} encoder",
+        hint=f"give a checkpoint of the {wanted} stage, or one of the align stage, which has both",
+    )
+
+
+def parameter_count(section: ModelSection) -> int:
+    """Parameters, counted without allocating them."""
+    from polycli.nn.skeleton import skeleton
+
+    with skeleton():
+        return sum(parameter.numel() for parameter in AstroClip(section).parameters())

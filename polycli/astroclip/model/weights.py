@@ -1,0 +1,131 @@
+"""Models from checkpoints: our own, and the published ones, whose sizes are read off their tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from polycli.astroclip.model.astroclip import AstroClip
+from polycli.astroclip.model.published_names import infer_section, our_names
+from polycli.astroclip.recipe.model import ModelSection
+from polycli.checkpoints.exported import read_description
+from polycli.checkpoints.resolve import resolve_checkpoint
+from polycli.checkpoints.tensors import read_packed
+from polycli.errors import CheckpointError, problems_of
+from polycli.nn.skeleton import skeleton
+
+#: Packages whose objects the public files pickle beside the weights.
+STUBS = ("astroclip.", "dinov2.", "torch.nn.")
+#: What `load_model` takes besides sections: sizes that tensors do not tell, by their place in the model section.
+SIZES = {
+    "vit_heads": ("image", "num_heads"),
+    "spectrum_heads": ("spectrum", "num_heads"),
+    "n_head": ("heads", "num_heads"),
+    "section_step": ("spectrum", "section_step"),
+    "image_tokens": ("heads", "image_tokens"),
+    "image_residual": ("heads", "image_residual"),
+}
+_PARTS = ("image", "spectrum", "heads")
+
+
+def load_model(path: str | Path, **sizes: Any) -> AstroClip:  # noqa: ANN401  # numbers, or the keys of a section
+    """A model in eval mode, float32, on the CPU, from anything that CHECKPOINT may be.
+
+    Args:
+        path: a run, a checkpoint in it, a safetensors file with or without its model.json, or a file of the original
+            projects (AstroCLIP, AstroDINO, SpecFormer, Stein et al.'s MoCo), whose sizes are inferred from its tensors.
+        sizes: what shall hold instead of what the checkpoint says or implies: `vit_heads`, `spectrum_heads` and
+            `n_head` (of the cross-attention), which tensors do not tell; `num_heads` for a file of one encoder; others
+            of `SIZES`; or `image`, `spectrum`, `heads` with keys of those sections as a mapping.
+
+    Returns:
+        The model; `.section` says what it is. A published file of one modality has that encoder alone.
+
+    Raises:
+        CheckpointError: the file is absent, truncated, dangerous, of another family, or no checkpoint at all; or a
+            tensor is missing, unknown, of another shape or not finite.
+        TypeError: `sizes` has a key that there is not.
+    """
+    known = {*SIZES, *_PARTS, "num_heads"}
+    if unknown := sorted(set(sizes) - known):
+        raise TypeError(f"load_model has no size {unknown[0]!r}; there are {', '.join(sorted(known))}")
+    resolved = resolve_checkpoint(Path(path))
+    described: dict[str, Any] | None = None
+    if resolved.description_file is not None:
+        description = read_description(resolved.description_file)
+        if description.family != "astroclip":
+            raise CheckpointError(
+                f"{resolved.model_file}: a checkpoint of the family {description.family}, astroclip was expected"
+            )
+        described = description.model
+    packed = read_packed(resolved.model_file, stubs=STUBS)
+    tensors = our_names(packed.tensors)
+    said = {} if described is not None else _said(packed.settings)
+    section = _section(resolved.model_file, tensors, described, {**said, **sizes})
+    with skeleton():
+        model = AstroClip(section)
+    _assign(resolved.model_file, model, tensors)
+    return model.eval()
+
+
+def _said(settings: Mapping[str, int | float | str]) -> dict[str, int]:
+    """Sizes among the settings that a public file brings along."""
+    names = ("num_heads", "vit_heads", "spectrum_heads", "n_head")
+    return {name: int(settings[name]) for name in names if str(settings.get(name, "")).isdigit()}
+
+
+def _section(
+    file: Path, tensors: Mapping[str, Tensor], described: dict[str, Any] | None, sizes: Mapping[str, Any]
+) -> ModelSection:
+    try:
+        section = dict(described) if described is not None else infer_section(tensors)
+        if not any(section.get(name) for name in ("image", "spectrum")):
+            raise CheckpointError(
+                f"{file}: not an AstroCLIP model, nor SpecFormer, a DINOv2 ViT or a MoCo ResNet-50; its {len(tensors)} "
+                f"tensors include {min(tensors)}"
+            )
+        return ModelSection.model_validate(_with_sizes(section, sizes))
+    except (ValidationError, KeyError, ValueError, IndexError, ZeroDivisionError) as error:
+        reason = problems_of(error) if isinstance(error, ValidationError) else error
+        raise CheckpointError(f"{file}: its sizes are not those of an AstroCLIP model ({reason})") from error
+
+
+def _with_sizes(section: Mapping[str, Any], sizes: Mapping[str, Any]) -> dict[str, Any]:
+    changed: dict[str, Any] = {name: dict(part) if part else part for name, part in section.items()}
+    given: list[tuple[str, str, Any]] = [(*SIZES[name], value) for name, value in sizes.items() if name in SIZES]
+    if "num_heads" in sizes:
+        alone = [name for name in ("image", "spectrum") if changed.get(name)]
+        given += [(name, "num_heads", sizes["num_heads"]) for name in alone if len(alone) == 1]
+    given += [(part, key, value) for part in _PARTS for key, value in dict(sizes.get(part) or {}).items()]
+    for part, key, value in given:
+        if changed.get(part):
+            changed[part][key] = value
+    return changed
+
+
+def _assign(file: Path, model: AstroClip, tensors: dict[str, Tensor]) -> None:
+    """Give the model its tensors, after a look at every name, shape and value."""
+    expected = model.state_dict()
+    for name, value in expected.items():
+        # Nothing of ours reads a mask token, and the counter of BatchNorm is no weight: conversions may lack them.
+        if name not in tensors and name.endswith((".mask_token", ".num_batches_tracked")):
+            tensors[name] = torch.zeros(value.shape, dtype=value.dtype)
+    if missing := sorted(expected.keys() - tensors.keys()):
+        raise CheckpointError(f"{file}: {len(missing)} tensors are missing, {missing[0]} among them")
+    if unknown := sorted(tensors.keys() - expected.keys()):
+        raise CheckpointError(f"{file}: {len(unknown)} tensors are unknown, {unknown[0]} among them")
+    for name, value in tensors.items():
+        if value.shape != expected[name].shape:
+            raise CheckpointError(
+                f"{file}: {name} is {tuple(value.shape)}, {tuple(expected[name].shape)} was expected from the sizes"
+            )
+        if expected[name].is_floating_point() and not (value.is_floating_point() and torch.isfinite(value).all()):
+            raise CheckpointError(f"{file}: {name} holds values that are not finite numbers")
+    model.load_state_dict(
+        {name: value.to(expected[name].dtype, copy=True) for name, value in tensors.items()}, assign=True
+    )

@@ -1,0 +1,264 @@
+"""What a recipe may say about the networks: image encoder, spectrum encoder, heads. Pure pydantic, no torch."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from polycli.sections import Section
+
+#: Bands in the order in which stores have them; colours are made of them the other way round.
+BANDS = ("g", "r", "z")
+#: What an image encoder can see of a cutout, see `polycli.astroclip.data.rgb`.
+ImageInput = Literal["rgb", "stein", "flux"]
+#: Pixels of a spectrum to each place of the convolutions' last map.
+PIECE_STEP = 8
+
+
+class ImageSection(Section):
+    """The image encoder: a vision transformer as DINOv2 has it (Oquab et al. 2023), or a ResNet-50."""
+
+    name: Literal["vit", "resnet50"] = Field("vit", description="resnet50 has no sizes but those of its name")
+    size: PositiveInt = Field(144, description="pixels along one side of the model's input; cutouts are cropped to it")
+    input: ImageInput = Field(
+        "rgb",
+        description="what is seen of nanomaggies: the colours of AstroCLIP and AstroDINO (rgb), those that the "
+        "published ResNet-50 of Stein et al. 2021 was trained on (stein), or g, r, z as they are (flux)",
+    )
+    patch_size: PositiveInt = Field(12, description="pixels per token and axis")
+    embed_dim: PositiveInt = Field(1024, description="width; 192, 384, 768, 1024 for tiny, small, base, large")
+    depth: PositiveInt = Field(24, description="blocks; 12, 12, 12, 24 for tiny, small, base, large")
+    num_heads: PositiveInt = Field(16, description="attention heads; 3, 6, 12, 16 for tiny, small, base, large")
+    layer_scale: PositiveFloat = Field(
+        1e-5, description="initial factor on every residual branch, as published; short runs learn faster from 0.1"
+    )
+    drop_path: NonNegativeFloat = Field(0.0, lt=1, description="stochastic depth of the last block; rises from 0")
+    pool: Literal["class", "patches"] = Field(
+        "class",
+        description="what stands for the whole image before the heads: the class token, as published, or the mean of "
+        "the patches, which tells images apart sooner in short trainings",
+    )
+    stem: Literal["linear", "convolution"] = Field(
+        "linear",
+        description="what makes tokens of pixels: one linear map, as published, or a few convolutions (Xiao et al. "
+        "2021), which learn from fewer objects",
+    )
+
+    @model_validator(mode="after")
+    def _divisible(self) -> ImageSection:
+        if self.name == "vit" and self.embed_dim % self.num_heads:
+            raise ValueError(f"embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}")
+        if self.name == "vit" and self.size % self.patch_size:
+            raise ValueError(f"size {self.size} is not divisible by patch_size {self.patch_size}")
+        if self.name == "vit" and self.stem == "convolution" and self.patch_size == 1:
+            raise ValueError("patch_size 1: convolutions need at least 2")
+        return self
+
+    @property
+    def features(self) -> int:
+        """Length of the pooled feature vector."""
+        return self.embed_dim if self.name == "vit" else 2048
+
+
+class TemplateSection(Section):
+    """Learned templates that are shifted along a spectrum until they fit, see `polycli.astroclip.model.templates`."""
+
+    count: PositiveInt = Field(16, description="templates")
+    highest_redshift: PositiveFloat = Field(
+        0.65, le=20, description="redshifts from 0 to so much are told apart; a constant in all of them is free"
+    )
+    log_step: PositiveFloat = Field(
+        1e-3, le=5e-3, description="size of a pixel in the logarithm of the wavelength; 0.001 is 300 km/s"
+    )
+    first: PositiveFloat = Field(3600.0, description="wavelength of the stores' first pixel, Angstrom")
+    last: PositiveFloat = Field(9824.0, allow_inf_nan=False, description="likewise of the last")
+    step: PositiveFloat = Field(0.8, description="from pixel to pixel, Angstrom")
+
+    @model_validator(mode="after")
+    def _sound(self) -> TemplateSection:
+        if self.last - self.first < self.step:
+            raise ValueError(f"templates: from first {self.first:g} to last {self.last:g} is less than a step")
+        if self.log_step < self.step / self.first:
+            raise ValueError(
+                f"templates: log_step {self.log_step:g} is finer than the first pixel, {self.step / self.first:.2g}"
+            )
+        return self
+
+    @property
+    def pixels(self) -> int:
+        """Of a spectrum."""
+        return round((self.last - self.first) / self.step) + 1
+
+    @property
+    def bins(self) -> int:
+        """Logarithmic pixels of a spectrum."""
+        return math.ceil(math.log((self.last + self.step) / self.first) / self.log_step)
+
+    @property
+    def shifts(self) -> int:
+        """Logarithmic pixels by which templates are shifted at most."""
+        return math.ceil(math.log1p(self.highest_redshift) / self.log_step)
+
+
+class SpectrumSection(Section):
+    """The spectrum encoder, SpecFormer (Parker et al. 2024, section 4.2)."""
+
+    embed_dim: PositiveInt = Field(768, description="width")
+    depth: PositiveInt = Field(6, description="blocks")
+    num_heads: PositiveInt = Field(6, description="attention heads")
+    section_length: PositiveInt = Field(20, description="pixels per token")
+    section_step: PositiveInt = Field(10, description="pixels from the start of one token to that of the next")
+    max_length: PositiveInt = Field(800, description="most tokens that there are positions for")
+    dropout: NonNegativeFloat = Field(0.0, lt=1)
+    inputs: tuple[Literal["ivar", "mask"], ...] = Field(
+        (), description="what the tokens see besides the flux; the added weights of a linear stem start at zero, so"
+        " that training starts from the published model"
+    )  # fmt: skip
+    stem: Literal["linear", "convolution"] = Field(
+        "linear",
+        description="what makes tokens of pixels: one linear map, as published, or a few convolutions (Xiao et al. "
+        "2021), which learn from fewer objects",
+    )
+    templates: TemplateSection | None = Field(
+        None,
+        description="one more token, from learned templates that are shifted until they fit (Tonry & Davis 1979); "
+        "masked modelling trains them, and finds redshifts with them in a few thousand spectra; published: none",
+    )
+
+    @model_validator(mode="after")
+    def _sound(self) -> SpectrumSection:
+        if self.embed_dim % self.num_heads:
+            raise ValueError(f"embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}")
+        if self.section_step > self.section_length:
+            raise ValueError(f"section_step {self.section_step} is longer than section_length {self.section_length}")
+        if len(set(self.inputs)) != len(self.inputs):
+            raise ValueError("inputs names one input twice")
+        if self.stem == "convolution" and self.section_length % PIECE_STEP:
+            raise ValueError(f"section_length {self.section_length}: convolutions need a multiple of {PIECE_STEP}")
+        if self.templates is not None and "ivar" not in self.inputs:
+            raise ValueError("templates weigh pixels by their inverse variance: inputs must name ivar")
+        return self
+
+    @property
+    def added_tokens(self) -> int:
+        """Tokens behind those of mean and deviation and of the pieces."""
+        return 0 if self.templates is None else 1
+
+    @property
+    def token_features(self) -> int:
+        """Numbers per token: two for mean and deviation, then the pixels."""
+        return self.section_length + 2
+
+
+class HeadSection(Section):
+    """What takes the encoders' outputs into the common space.
+
+    MNRAS version (Parker et al. 2024): cross-attention of a learned query over the tokens, for both, 1024 numbers.
+    Workshop version (Lanusse et al. 2023): two linear layers on the image's pooled features, 128 numbers.
+    """
+
+    embed_dim: PositiveInt = Field(1024, description="length of the vectors; 1024 (MNRAS) or 128 (workshop)")
+    num_heads: PositiveInt = Field(4, description="of the cross-attention")
+    dropout: NonNegativeFloat = Field(0.1, lt=1)
+    image: Literal["cross_attention", "mlp"] = Field("cross_attention", description="mlp in the workshop version")
+    image_tokens: Literal["patches", "all"] = Field(
+        "patches",
+        description="of a ViT: patches alone and without their positions, as published, or all with positions",
+    )
+    image_residual: bool = Field(
+        False, description="add the image head's last layers to their input, as the spectrum head does; published: no"
+    )
+
+    @model_validator(mode="after")
+    def _divisible(self) -> HeadSection:
+        if self.embed_dim % self.num_heads:
+            raise ValueError(f"embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}")
+        return self
+
+
+class PropertySection(Section):
+    """A small network from embeddings to properties; what `finetune` trains."""
+
+    modalities: tuple[Literal["image", "spectrum"], ...] = Field(
+        ("image", "spectrum"), min_length=1, description="whose embeddings it sees, one behind the other"
+    )
+    hidden: tuple[PositiveInt, ...] = Field((64, 64), description="widths of its hidden layers; () is a linear head")
+    dropout: NonNegativeFloat = Field(0.1, lt=1)
+    regression: tuple[str, ...] = Field((), description="columns predicted as numbers, such as redshift and logm")
+    classification: dict[str, tuple[str, ...]] = Field(
+        {}, description="columns predicted as classes, and the classes; those of the training rows where empty"
+    )
+    quantiles: tuple[float, ...] = Field(
+        (), description="predict these quantiles (pinball loss) instead of the mean (squared error)"
+    )
+    source: Literal["embedding", "backbone"] = Field(
+        "embedding", description="what is seen: the aligned vectors, or the encoders' features before the heads"
+    )
+
+    @model_validator(mode="after")
+    def _sound(self) -> PropertySection:
+        if not self.regression and not self.classification:
+            raise ValueError("regression and classification are both empty: nothing to predict")
+        if any(not 0 < quantile < 1 for quantile in self.quantiles) or list(self.quantiles) != sorted(self.quantiles):
+            raise ValueError("quantiles lie between 0 and 1 and rise")
+        if both := sorted(set(self.regression) & set(self.classification)):
+            raise ValueError(f"{both[0]} stands under regression and under classification")
+        return self
+
+
+class AugmentationSection(Section):
+    """What changes between two views of a cutout, and in the spectra of stage `align` and of `finetune`.
+
+    Probabilities are those that the papers state. The published AstroDINO code takes one minus them, so that its first
+    view is never blurred or made noisier.
+    """
+
+    flip: float = Field(0.5, ge=0, le=1, description="probability of mirroring, for each axis by itself")
+    rotation: Literal["none", "quarter", "free"] = Field(
+        "quarter", description="by multiples of 90 degrees, or by any angle (bilinear, which smooths the noise)"
+    )
+    crop: Literal["random", "centre"] = "random"
+    blur: tuple[float, ...] = Field((1.0, 0.1), min_length=1, description="probability of worse seeing, by view")
+    noise: tuple[float, ...] = Field((1.0, 0.1), min_length=1, description="probability of more noise, by view")
+    spectrum_noise: NonNegativeFloat = Field(
+        0.0,
+        description="noise added to spectra, in deviations of what they have: 1 doubles the variance; published: none",
+    )
+    spectrum_scale: NonNegativeFloat = Field(
+        0.0,
+        description="deviation, in dex, of a factor on every spectrum; how bright an object is, which image and "
+        "spectrum share, then tells less of which belong together; published: none",
+    )
+    spectrum_gaps: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="probability of each of 24 stretches of a spectrum to be missing from its second view, which "
+        "align.within_spectrum makes",
+    )
+
+    @model_validator(mode="after")
+    def _probabilities(self) -> AugmentationSection:
+        if any(not 0 <= value <= 1 for value in (*self.blur, *self.noise)):
+            raise ValueError("blur and noise are probabilities, from 0 to 1")
+        return self
+
+
+class ModelSection(Section):
+    """An image encoder, a spectrum encoder, or both; with heads they are aligned, with properties finetuned."""
+
+    image: ImageSection | None = None
+    spectrum: SpectrumSection | None = None
+    heads: HeadSection | None = None
+    properties: PropertySection | None = None
+
+    @model_validator(mode="after")
+    def _sound(self) -> ModelSection:
+        # Both are absent where checkpoints say what they are: `init` of the align stage, and finetuning.
+        if self.properties is not None and (self.image is not None or self.spectrum is not None):
+            missing = [name for name in self.properties.modalities if getattr(self, name) is None]
+            if missing:
+                raise ValueError(f"properties.modalities names {missing[0]}, and there is no {missing[0]} encoder")
+        return self

@@ -1,0 +1,128 @@
+"""The recipe of `polycli prepare astroclip`: typed and closed. Pure pydantic, no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from polycli.sections import Section
+
+
+class SelectSection(Section):
+    """Which part of the source goes into the store."""
+
+    bands: tuple[str, ...] = Field((), description="these bands, in this order; all as the source has them if empty")
+    good_redshifts: bool = Field(
+        False, description="only objects with a redshift without warning (ZWARN 0), and galaxies where a type is given"
+    )
+
+
+class SplitSection(Section):
+    """How objects are divided, by content hash."""
+
+    validation: float = Field(0.1, gt=0, lt=1)
+    test: float = Field(0.1, gt=0, lt=1)
+
+
+class QualitySection(Section):
+    """Which rows are kept out. They are listed in the manifest, with the reason and their ids."""
+
+    max_masked_fraction: float = Field(
+        0.5, ge=0, le=1, description="a spectrum with more pixels masked than this is kept out"
+    )
+    max_blank_fraction: float = Field(
+        0.5, ge=0, le=1, description="an image with more pixels of exactly zero in one band than this lacks that band"
+    )
+
+
+class PairSection(Section):
+    """How the images of one source find the spectra of another: --source legacysurvey+desi."""
+
+    by: Literal["id", "sky"] = "sky"
+    radius_arcsec: PositiveFloat = Field(1.0, description="of two objects nearest to each other, for `by: sky`")
+
+
+class CatalogueSection(Section):
+    """A table whose columns become properties: FITS, Parquet, CSV or HDF5."""
+
+    path: str
+    by: Literal["id", "sky"] = "id"
+    id_column: str | None = Field(None, description="TARGETID, object_id or id if absent")
+    ra_column: str | None = Field(None, description="in degrees; RA, TARGET_RA or ra if absent")
+    dec_column: str | None = Field(None, description="in degrees; DEC, TARGET_DEC or dec if absent")
+    radius_arcsec: PositiveFloat = 1.0
+    columns: tuple[str, ...] = Field((), description="these; all that hold one value for each object if empty")
+    redshift: str | None = Field(None, description="the column that is the redshift")
+    prefix: str = Field("", description="put before the names of the columns")
+
+
+class ResampleSection(Section):
+    """What is brought to another grid instead of being refused. Absent: nothing."""
+
+    first: PositiveFloat | None = Field(None, description="Angstrom: spectra go to first, first + step, ... last")
+    last: PositiveFloat | None = None
+    step: PositiveFloat | None = None
+    pixel_scale_arcsec: PositiveFloat | None = Field(None, description="images go to this pixel scale")
+
+    @model_validator(mode="after")
+    def _whole_grid(self) -> ResampleSection:
+        given = [value is not None for value in (self.first, self.last, self.step)]
+        if any(given) and not all(given):
+            raise ValueError("first, last and step of the wavelength grid are given together")
+        if self.first is not None and self.last is not None and self.last <= self.first:
+            raise ValueError(f"last ({self.last:g}) is not above first ({self.first:g})")
+        return self
+
+
+WavelengthUnit = Literal["Angstrom", "nanometre", "micrometre"]
+
+
+class ArraysSection(Section):
+    """What lies in the files of --source arrays: npy, npz or HDF5. Names are keys, or file names without `.npy`."""
+
+    image: str | None = Field("image", description="(object, band, y, x)")
+    bands: tuple[str, ...] = Field(("g", "r", "z"), description="of the axis `band`, in its order")
+    order: Literal["band_first", "band_last"] = Field(
+        "band_first", description="band_last: the images are (object, y, x, band)"
+    )
+    pixel_scale_arcsec: PositiveFloat = 0.262
+    zero_point: float = Field(22.5, description="AB magnitude of a pixel value of 1; 22.5 is nanomaggies")
+    spectrum: str | None = Field("spectrum", description="(object, wavelength)")
+    flux_unit: PositiveFloat = Field(1e-17, description="erg/s/cm2/A that a flux of 1 stands for")
+    ivar: str | None = "ivar"
+    mask: str | None = Field("mask", description="True or not 0 where a pixel is bad")
+    wavelength: str = Field("wavelength", description="(wavelength,)")
+    wavelength_unit: WavelengthUnit | None = Field(
+        None, description="Angstrom where absent, and refused where that cannot be"
+    )
+    medium: Literal["vacuum", "air"] = "vacuum"
+    frame: Literal["observed", "rest"] = "observed"
+    object_id: str = "object_id"
+    ra: str = "ra"
+    dec: str = "dec"
+    redshift: str = "redshift"
+
+
+class MockSection(Section):
+    """The simulated survey of --source mock."""
+
+    objects: PositiveInt = 1200
+    seed: int = Field(0, ge=0)
+    magnitude_limit: float = Field(19.5, ge=16, le=21, description="faintest r magnitude (AB)")
+    size: PositiveInt = Field(152, ge=32, le=512, description="height and width of the images in pixels")
+
+
+class PrepareRecipe(Section):
+    """`polycli prepare astroclip`."""
+
+    family: Literal["astroclip"]
+    verb: Literal["prepare"]
+    select: SelectSection = SelectSection()
+    quality: QualitySection = QualitySection()
+    split: SplitSection = SplitSection()
+    pair: PairSection = PairSection()
+    catalogues: tuple[CatalogueSection, ...] = ()
+    resample: ResampleSection = ResampleSection()
+    arrays: ArraysSection = ArraysSection()
+    mock: MockSection = MockSection()

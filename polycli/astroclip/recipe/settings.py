@@ -1,0 +1,88 @@
+"""What `--set` may say to eval, predict and embed: typed and closed, like recipes, and in their words."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
+
+from polycli.astroclip.recipe.training import MaskingSection
+from polycli.sections import Section
+
+
+class EncodingSettings(Section):
+    """What all three share: how objects go through the encoders."""
+
+    family: Literal["astroclip"]
+    batch_size: PositiveInt = Field(32, description="objects per forward pass")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16 is faster on GPUs and on processors with its instructions"
+    )
+
+
+class UnalignedSection(Section):
+    """The encoders before their alignment, for comparison; those that the run began from where absent."""
+
+    image: str | None = None
+    spectrum: str | None = None
+
+
+class EvalSettings(EncodingSettings):
+    """`polycli eval astroclip --set KEY=VALUE`."""
+
+    verb: Literal["eval"]
+    properties: tuple[str, ...] = Field(
+        (), description="columns to predict, as numbers; if empty, redshift and all that are not brightness or nuisance"
+    )
+    labels: tuple[str, ...] = Field((), description="columns to classify; if empty, all texts of at most 20 classes")
+    neighbours: PositiveInt = Field(64, description="k of k-NN; weights are inverse distances")
+    reference_objects: PositiveInt = Field(20000, description="training objects that probes learn from, at most")
+    candidates: PositiveInt = Field(10000, description="objects among which one is searched, at most")
+    unaligned: UnalignedSection = UnalignedSection()
+    masking: MaskingSection | None = Field(
+        None, description="what is hidden of spectra, for models of stage spectrum; as in the training if absent"
+    )
+    report: bool = Field(True, description="write report.html and figures; scores.json is written in any case")
+    bootstrap_samples: PositiveInt = Field(1000, description="resamples of the objects behind each interval")
+    seed: NonNegativeInt = Field(0, description="of the bootstrap, of probes and of second looks")
+
+
+class PredictSettings(EncodingSettings):
+    """`polycli predict astroclip --set KEY=VALUE`."""
+
+    verb: Literal["predict"]
+    properties: tuple[str, ...] = Field(
+        ("redshift",), description="columns that neighbours tell, for models without head"
+    )
+    reference: tuple[str, ...] = Field(
+        (), description="stores whose training objects are the neighbours; the run's own if empty"
+    )
+    modality: Literal["image", "spectrum", "both"] | None = Field(
+        None, description="what neighbours are searched by; all that model and data have if absent"
+    )
+    neighbours: PositiveInt = 64
+    quantiles: tuple[float, ...] = Field((0.16, 0.5, 0.84), description="of the neighbours' values, weighted")
+    overwrite: bool = Field(False, description="replace the output where it exists")
+
+    @field_validator("quantiles")
+    @classmethod
+    def _rising(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0 < quantile < 1 for quantile in value) or list(value) != sorted(value):
+            raise ValueError("quantiles lie between 0 and 1 and rise")
+        return value
+
+
+class EmbedSettings(EncodingSettings):
+    """`polycli embed astroclip --set KEY=VALUE`."""
+
+    verb: Literal["embed"]
+    dtype: Literal["float32", "float16"] = Field("float32", description="of the vectors as written")
+    vectors: tuple[Literal["image", "spectrum", "fused"], ...] = Field(
+        (), description="which ones; all that model and data have if empty. fused: mean of both unit vectors"
+    )
+    normalise: bool = Field(False, description="write unit vectors; as published, vectors are not normalised")
+    overwrite: bool = Field(False, description="replace the output where it exists")
+
+
+#: By verb: what its `--set` may say.
+SCHEMAS: dict[str, type[Section]] = {"eval": EvalSettings, "predict": PredictSettings, "embed": EmbedSettings}

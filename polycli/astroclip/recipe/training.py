@@ -1,0 +1,175 @@
+"""What a recipe of pretrain and finetune may say: typed and closed. Pure pydantic, no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from polycli.astroclip.recipe.model import AugmentationSection, ModelSection
+from polycli.astroclip.recipe.preparing import PrepareRecipe
+from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, Section, TrainSection
+from polycli.workflow.study.recipe import StudyRecipe
+
+Modality = Literal["image", "spectrum"]
+
+
+class DataSection(Section):
+    """Which stores, and how many of their objects."""
+
+    stores: tuple[str, ...] = Field((), description="stores, folders of stores or globs; --data overrides")
+    limit: PositiveInt | None = Field(
+        None,
+        description="train on so many objects of each store, a random choice by train.seed of which smaller ones are "
+        "part; --limit overrides",
+    )
+    validation_objects: PositiveInt = Field(1024, description="objects of each validation")
+    workers: int = Field(2, ge=0, description="threads that read ahead; 0 reads in step")
+    verify: Literal["auto", "full", "sizes"] = Field(
+        "auto", description="before training: hash every shard (full), or look at sizes; auto is full up to 8 GiB"
+    )
+
+
+class MaskingSection(Section):
+    """Stage `spectrum`: what is hidden of a spectrum (Parker et al. 2024, section 4.2)."""
+
+    chunks: PositiveInt = Field(6, description="stretches that are hidden, one in each of as many equal regions")
+    chunk_length: PositiveInt = Field(50, description="tokens of one stretch")
+    weight: Literal["none", "ivar"] = Field(
+        "none",
+        description="every pixel counts alike, as published, or by the share of its variance that is not noise; the "
+        "encoder must see the inverse variance for that",
+    )
+
+
+class MocoSection(Section):
+    """Stage `image`: momentum contrast, version 2 (Chen et al. 2020), as Stein et al. 2021 train it."""
+
+    momentum: float = Field(0.996, ge=0, lt=1, description="of the encoder that makes the keys, per optimizer step")
+    temperature: PositiveFloat = 0.2
+    queue_size: PositiveInt = Field(65536, description="keys of earlier steps to tell an image from")
+    projection: PositiveInt = Field(128, description="length of the vectors that are compared")
+
+
+class AlignSection(Section):
+    """Stage `align`: InfoNCE between the two vectors of an object.
+
+    Negatives are all other objects of the global batch, on whatever rank they are and however small the micro-batches:
+    `train.micro_batch_size` objects are embedded at a time, and again in the backward pass.
+    """
+
+    scale: PositiveFloat = Field(15.5, description="factor on cosines, one over the temperature; as published")
+    learn_scale: bool = Field(False, description="train the factor, from `scale` on")
+    freeze: tuple[Modality, ...] = Field((), description="backbones that stay as they are; heads always train")
+    within_image: NonNegativeFloat = Field(
+        0.0,
+        description="weight of InfoNCE between two views of each image (Mu et al. 2022), by which vectors keep what "
+        "images alone tell; published: none",
+    )
+    within_spectrum: NonNegativeFloat = Field(0.0, description="likewise of spectra")
+
+
+class InitSection(Section):
+    """Where the encoders of stage `align` come from; from random weights where absent."""
+
+    image: str | None = Field(None, description="checkpoint: a run, an export or a published file")
+    spectrum: str | None = Field(None, description="likewise")
+
+
+class PretrainRecipe(Section):
+    """`polycli pretrain astroclip`."""
+
+    family: Literal["astroclip"]
+    verb: Literal["pretrain"]
+    stage: Literal["spectrum", "image", "align"]
+    model: ModelSection = ModelSection()
+    init: InitSection = InitSection()
+    masking: MaskingSection = MaskingSection()
+    moco: MocoSection = MocoSection()
+    align: AlignSection = AlignSection()
+    augmentation: AugmentationSection = AugmentationSection()
+    data: DataSection = DataSection()
+    optim: OptimSection = OptimSection()
+    schedule: ScheduleSection = ScheduleSection()
+    train: TrainSection
+    engine: EngineSection = EngineSection()
+    log: LogSection = LogSection()
+
+    @model_validator(mode="after")
+    def _parts_of_the_stage(self) -> PretrainRecipe:
+        if self.model.properties is not None:
+            raise ValueError("model.properties: properties are for `polycli finetune`")
+        if self.stage == "align":
+            self._check_alignment()
+            return self
+        other = "image" if self.stage == "spectrum" else "spectrum"
+        if getattr(self.model, self.stage) is None:
+            raise ValueError(f"stage {self.stage} trains model.{self.stage}, which is absent")
+        if getattr(self.model, other) is not None or self.model.heads is not None:
+            extra = other if getattr(self.model, other) is not None else "heads"
+            raise ValueError(f"stage {self.stage} does not train model.{extra}; the align stage does")
+        seen = () if self.model.spectrum is None else self.model.spectrum.inputs
+        if self.stage == "spectrum" and self.masking.weight == "ivar" and "ivar" not in seen:
+            raise ValueError("masking.weight ivar needs model.spectrum.inputs to name ivar")
+        return self
+
+    def _check_alignment(self) -> None:
+        if self.model.heads is None:
+            raise ValueError("stage align trains model.heads, which are absent")
+        for name in ("image", "spectrum"):
+            if getattr(self.model, name) is None and getattr(self.init, name) is None:
+                raise ValueError(f"stage align needs init.{name} (a checkpoint) or model.{name} (sizes)")
+            if name in self.align.freeze and getattr(self.init, name) is None:
+                raise ValueError(f"align.freeze names {name}, whose weights are random without init.{name}")
+        changes = self.augmentation
+        turned = 0 < changes.flip < 1 or changes.rotation != "none" or changes.crop == "random"
+        if self.align.within_image and not (turned or any((*changes.blur, *changes.noise))):
+            raise ValueError(
+                "align.within_image compares two views of an image, and nothing makes them differ: "
+                "augmentation has no flip, rotation, random crop, blur or noise"
+            )
+        differ = changes.spectrum_gaps or changes.spectrum_noise or changes.spectrum_scale
+        if self.align.within_spectrum and not differ:
+            raise ValueError(
+                "align.within_spectrum compares two views of a spectrum, and nothing makes them differ: "
+                "augmentation.spectrum_gaps, spectrum_noise and spectrum_scale are 0"
+            )
+        if changes.spectrum_gaps and not self.align.within_spectrum:
+            raise ValueError("augmentation.spectrum_gaps is for the views of align.within_spectrum, which is 0")
+
+
+class FinetuneRecipe(Section):
+    """`polycli finetune astroclip`: properties from a checkpoint's embeddings."""
+
+    family: Literal["astroclip"]
+    verb: Literal["finetune"]
+    model: ModelSection = Field(description="`properties` alone; the encoders are those of --checkpoint")
+    freeze: bool = Field(
+        True, description="leave the encoders as they are; every object is then embedded once, before training"
+    )
+    augmentation: AugmentationSection = Field(
+        AugmentationSection(crop="centre", blur=(0.0,), noise=(0.0,)), description="only where encoders train too"
+    )
+    data: DataSection = DataSection()
+    optim: OptimSection = OptimSection()
+    schedule: ScheduleSection = ScheduleSection()
+    train: TrainSection
+    engine: EngineSection = EngineSection()
+    log: LogSection = LogSection()
+
+    @model_validator(mode="after")
+    def _properties(self) -> FinetuneRecipe:
+        if self.model.properties is None:
+            raise ValueError("model.properties says what to predict, and is absent")
+        if self.augmentation.spectrum_gaps:
+            raise ValueError("augmentation.spectrum_gaps is for stage align of pretrain")
+        return self
+
+
+#: By verb: the schema of a recipe file of this family.
+SCHEMAS: dict[str, type[Section]] = {
+    "prepare": PrepareRecipe,
+    "pretrain": PretrainRecipe,
+    "finetune": FinetuneRecipe,
+    "study": StudyRecipe,
+}

@@ -1,0 +1,1 @@
+"""Scores of embeddings: probes, retrieval, reconstruction, tables and the report."""

@@ -1,0 +1,45 @@
+"""What the property head of a finetuned model says of the objects of a store; shared by predict and eval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from polycli.astroclip.recipe.model import PropertySection
+from polycli.astroclip.scoring.encode import Encoder
+
+#: By column: (n, quantiles) in its own unit, (n, 1) where a mean is predicted, (n, classes) of probabilities.
+Answers = dict[str, NDArray[np.float32]]
+
+
+def head_answers(
+    encoder: Encoder, rows: NDArray[np.int64], *, advance: Callable[[int], None] = lambda _: None
+) -> Answers:
+    """Ask the head about objects, batch by batch; none at all give nothing.
+
+    Raises:
+        CheckpointError: the model has no property head.
+    """
+    section = encoder.model.property_head().section
+    parts: list[Answers] = []
+    for batch in encoder.batches(rows):
+        inputs: dict[str, Any] = {}
+        if "image" in section.modalities:
+            inputs["rgb"] = encoder.image_input(encoder.store.read_images(batch))
+        if "spectrum" in section.modalities:
+            inputs["flux"], inputs["ivar"], inputs["mask"] = encoder.spectrum_input(encoder.store.read_spectra(batch))
+        with torch.no_grad(), torch.autocast(encoder.device.type, torch.bfloat16, enabled=encoder.half):
+            found = encoder.model.predict_properties(**inputs)
+        parts.append({name: values.float().cpu().numpy() for name, values in found.items()})
+        advance(len(batch))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+
+def middle(section: PropertySection) -> int:
+    """Which of the numbers of a column is its best value: the quantile nearest to the median, or the mean."""
+    places = range(len(section.quantiles))
+    return min(places, key=lambda place: abs(section.quantiles[place] - 0.5)) if section.quantiles else 0

@@ -1,0 +1,124 @@
+"""Objects of a store to vectors, batch by batch.
+
+Shared by eval, predict and embed, so that equal objects give equal vectors whatever else is asked.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from polycli.astroclip.data.store import ObjectStore, Spectra
+from polycli.astroclip.model.astroclip import AstroClip
+from polycli.astroclip.model.loaded import Subject
+from polycli.errors import StoreError
+
+Modality = Literal["image", "spectrum"]
+Source = Literal["embedding", "backbone"]
+Vectors = NDArray[np.float32]
+#: Images or spectra, as read.
+Values = NDArray[np.float32] | Spectra
+#: Changes what is read before the model sees it: (values, rows) to values.
+ImageLook = Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.float32]]
+SpectrumLook = Callable[[Spectra, NDArray[np.int64]], Spectra]
+
+
+def computing_device() -> torch.device:
+    """Where vectors are made."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def common_modalities(subject: Subject, store: ObjectStore) -> tuple[Modality, ...]:
+    """What both the model and a store have, after a comparison of bands, scales, wavelengths and units.
+
+    Raises:
+        StoreError: there is none, or the store's data are not as those of the training.
+    """
+    subject.check(store.about, str(store.path))
+    known: tuple[Modality, ...] = ("image", "spectrum")
+    reads = [name for name in known if getattr(subject, name) is not None]
+    found = tuple(name for name in reads if getattr(store.about, name) is not None)
+    if not found:
+        has = "spectra" if store.has_spectra else "images"
+        raise StoreError(
+            f"{store.path}: holds {has} alone, and the checkpoint reads {reads[0]}s alone",
+            hint="give data of the checkpoint's modality, or a checkpoint of the align stage, which reads both",
+        )
+    return found
+
+
+class Encoder:
+    """A model that turns batches of one store into vectors."""
+
+    def __init__(
+        self, model: AstroClip, store: ObjectStore, *, precision: Literal["float32", "bfloat16"], batch_size: int
+    ) -> None:
+        self.device = computing_device()
+        self.model = model.requires_grad_(requires_grad=False).to(self.device)
+        self.store, self.batch_size = store, batch_size
+        self.half = precision == "bfloat16"
+
+    def batches(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Rows in parts of the batch size."""
+        return [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
+
+    def vectors(
+        self,
+        modality: Modality,
+        rows: NDArray[np.int64],
+        *,
+        source: Source = "embedding",
+        look: ImageLook | SpectrumLook | None = None,
+        advance: Callable[[int], None] = lambda _: None,
+    ) -> Vectors:
+        """(n, d) float32 vectors of `rows`, in their order; of the head, or of the backbone alone."""
+        found = []
+        for batch, values in self._read_ahead(modality, rows):
+            seen = values if look is None else look(values, batch)  # type: ignore[arg-type]
+            found.append(self.encode(seen, source=source))
+            advance(len(batch))
+        return np.concatenate(found) if found else np.empty((0, self.model.width(modality, source)), np.float32)
+
+    def encode(self, values: Values, *, source: Source = "embedding") -> Vectors:
+        """Vectors of what was read from the store."""
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            if isinstance(values, Spectra):
+                inputs = self.spectrum_input(values)
+                made = self.model.embed_spectrum if source == "embedding" else self.model.spectrum_features
+                return _numbers(made(*inputs))
+            rgb = self.image_input(values)
+            return _numbers((self.model.embed_image if source == "embedding" else self.model.image_features)(rgb))
+
+    def image_input(self, images: NDArray[np.float32]) -> Tensor:
+        """What the image encoder sees of (n, bands, H, W) nanomaggies."""
+        return self.model.image_input(torch.from_numpy(images).to(self.device), self.store.bands)
+
+    def spectrum_input(self, spectra: Spectra) -> tuple[Tensor, Tensor, Tensor]:
+        """Flux, inverse variance and mask on the device."""
+        flux, ivar, mask = (torch.from_numpy(np.ascontiguousarray(part)).to(self.device) for part in spectra)
+        return flux, ivar, mask.bool()
+
+    def _read_ahead(self, modality: Modality, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Values]]:
+        """Batches of rows with what was read of them, one batch ahead of the model."""
+        read: Callable[[NDArray[np.int64]], Values]
+        read = self.store.read_images if modality == "image" else self.store.read_spectra
+        waiting: deque[tuple[NDArray[np.int64], Future[Values]]] = deque()
+        with ThreadPoolExecutor(1) as reader:
+            for batch in self.batches(rows):
+                waiting.append((batch, reader.submit(read, batch)))
+                if len(waiting) > 1:
+                    ready, values = waiting.popleft()
+                    yield ready, values.result()
+            for ready, values in waiting:
+                yield ready, values.result()
+
+
+def _numbers(vectors: Tensor) -> Vectors:
+    return vectors.float().cpu().numpy()

@@ -1,0 +1,185 @@
+"""Scores to what people look at: tables, figures and report.html."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from polycli.astroclip.data.rgb import to_rgb
+from polycli.astroclip.data.store import ObjectStore
+from polycli.astroclip.scoring.figures import against_truth, gallery, maps, reconstructions
+from polycli.astroclip.scoring.head_scores import HEAD
+from polycli.astroclip.scoring.measure import Guesses
+from polycli.astroclip.scoring.reconstruction import Panel
+from polycli.astroclip.scoring.retrieval import unit
+from polycli.astroclip.scoring.tables import INPUTS, OWN_HEAD, overview
+from polycli.report.html import Block, Facts, Figure, Heading, Paragraph, page
+from polycli.requests import JsonDocument
+
+DEFINITIONS = (
+    "k-NN: neighbours among training objects, weighted by inverse distance, on standardised vectors; MLP: two hidden "
+    "layers of 64; trees: gradient boosting. 'Learnt from spectra': the neighbours of an image are spectra of training "
+    "objects. 'Before alignment': features of the encoders that the alignment began from. Photometry is magnitudes and "
+    "colours; 'measured by hand' adds concentrations, size, axis ratio and asymmetry. A second look is the same object "
+    "with as much noise again, images also turned by 180 degrees. Hidden stretches are as in the training; the first "
+    "token, mean and deviation, does not count. Intervals are 95 % bootstrap intervals over objects."
+)
+_QUERIES, _FOUND = 4, 6
+_PLURAL = {"image": "images", "spectrum": "spectra"}
+
+
+@dataclass(frozen=True)
+class Illustration:
+    """What the figures of one dataset show."""
+
+    rows: NDArray[np.int64]
+    #: By modality: (n, d).
+    vectors: Mapping[str, NDArray[np.float32]]
+    guesses: Guesses
+    #: Spectra with hidden stretches; none where the model reconstructs nothing.
+    panels: Sequence[Panel]
+    aligned: bool
+    seed: int
+
+
+def write_report(
+    scores: JsonDocument, stores: Mapping[str, ObjectStore], pictures: Mapping[str, Illustration], folder: Path
+) -> None:
+    """Draw `folder`/figures and write `folder`/report.html."""
+    datasets: dict[str, Any] = scores["datasets"]
+    objects = sum(found["objects"] for found in datasets.values())
+    blocks: list[Block] = [
+        Paragraph(f"Split {scores['split']}, {objects} objects."),
+        *overview(datasets),
+        Paragraph(DEFINITIONS),
+    ]
+    for name, picture in pictures.items():
+        blocks.append(Heading(name))
+        blocks += _against_truth(name, picture, stores[name], folder / "figures")
+        by = datasets[name].get("reconstruction", {}).get("by", "")
+        blocks += _reconstructions(name, picture, stores[name], folder / "figures", by=by)
+        blocks += _maps(name, picture, stores[name], folder / "figures")
+        blocks += _galleries(name, picture, stores[name], folder / "figures")
+    blocks += [Heading("Provenance"), _provenance(scores)]
+    folder.joinpath("report.html").write_text(page("AstroCLIP evaluation", blocks), encoding="utf-8")
+
+
+def _provenance(scores: JsonDocument) -> Facts:
+    overlap = scores["overlap"]
+    seen = "not known: the checkpoint does not say what it was trained on"
+    if overlap["checked"]:
+        seen = f"{overlap['objects']} of the scored objects{', allowed' if overlap['allowed'] else ''}"
+    facts = [
+        ("checkpoint", scores["checkpoint"]),
+        ("chosen as", scores["selected_by"]),
+        ("SHA-256 of the model", scores["model_hash"]),
+        *((f"{name} encoder before alignment", path) for name, path in scores["unaligned"].items()),
+        *((f"hash of store {name}", digest) for name, digest in scores["store_hash"].items()),
+        ("trained on", seen),
+        ("polycli", scores["version"]),
+        ("settings", ", ".join(f"{key} {value}" for key, value in scores["settings"].items())),
+    ]
+    return Facts("Checkpoint, data, version", facts)
+
+
+def _against_truth(name: str, picture: Illustration, store: ObjectStore, figures: Path) -> list[Block]:
+    blocks: list[Block] = []
+    for column, truth in picture.guesses.truth.items():
+        predicted = picture.guesses.predicted[column]
+        shown = [
+            (text, predicted[source])
+            for source, text in (
+                (HEAD, OWN_HEAD),
+                *((source, f"{INPUTS[source]}, k-NN") for source in ("image", "spectrum", "photometry")),
+            )
+            if source in predicted
+        ]
+        if not shown:
+            continue
+        file = figures / f"{name}.{column}.png"
+        against_truth(file, title=column, unit=store.unit(column), truth=truth, predicted=shown)
+        blocks.append(Figure(file, f"{column}: predicted against true, and the difference."))
+    return blocks
+
+
+def _reconstructions(name: str, picture: Illustration, store: ObjectStore, figures: Path, *, by: str) -> list[Block]:
+    if not picture.panels:
+        return []
+    file = figures / f"{name}.reconstructions.png"
+    ids = store.id_texts(np.array([panel.row for panel in picture.panels]))
+    shown = [(text, panel.truth, panel.guess, panel.hidden) for text, panel in zip(ids, picture.panels, strict=True)]
+    reconstructions(file, title="Hidden stretches of spectra", panels=shown)
+    return [Figure(file, f"Spectra, and what {by} makes of the stretches that it does not see (shaded).")]
+
+
+def _maps(name: str, picture: Illustration, store: ObjectStore, figures: Path) -> list[Block]:
+    if len(picture.rows) < 20:
+        return []
+    colours = [(column, store.target(column, picture.rows)) for column in picture.guesses.truth][:6]
+    blocks: list[Block] = []
+    for kind, vectors in picture.vectors.items():
+        places, how = _flattened(unit(vectors), picture.seed)
+        file = figures / f"{name}.{kind}.map.png"
+        maps(file, title=f"{kind} vectors, {how}", places=places, colours=colours)
+        blocks.append(Figure(file, f"{kind} vectors of {len(places)} objects in two dimensions ({how}), by property."))
+    return blocks
+
+
+def _flattened(vectors: NDArray[np.float32], seed: int) -> tuple[NDArray[np.float64], str]:
+    """Two dimensions by UMAP where it is installed, else by t-SNE."""
+    if find_spec("umap") is not None:
+        import umap
+
+        flattening = umap.UMAP(metric="cosine", random_state=seed, n_jobs=1)
+        return np.asarray(flattening.fit_transform(vectors), np.float64), "UMAP"
+    from sklearn.manifold import TSNE
+
+    perplexity = min(30.0, (len(vectors) - 1) / 3)
+    flat = TSNE(metric="cosine", init="random", perplexity=perplexity, random_state=seed).fit_transform(vectors)
+    return np.asarray(flat, np.float64), "t-SNE; pip install 'polycli[umap]' for UMAP"
+
+
+def _galleries(name: str, picture: Illustration, store: ObjectStore, figures: Path) -> list[Block]:
+    """What is nearest to some objects: across modalities where aligned, within each otherwise."""
+    pairs = [("image", "spectrum"), ("spectrum", "image")] if picture.aligned else []
+    pairs += [(kind, kind) for kind in picture.vectors]
+    queries = np.random.default_rng(picture.seed).permutation(len(picture.rows))[:_QUERIES]
+    blocks: list[Block] = []
+    for asked, answer in pairs:
+        similarity = unit(picture.vectors[asked])[queries] @ unit(picture.vectors[answer]).T
+        nearest = np.argsort(-similarity, axis=1)[:, :_FOUND]
+        shown = []
+        for query, found in zip(queries.tolist(), nearest.tolist(), strict=True):
+            captions = [("query", query), *((_caption(place, one == query), one) for place, one in enumerate(found, 1))]
+            shown.append([(caption, *_look(store, int(picture.rows[one]))) for caption, one in captions])
+        file = figures / f"{name}.{asked}_to_{answer}.png"
+        wavelength = store.wavelength if store.has_spectra else None
+        gallery(file, title=f"{_PLURAL[answer]} nearest to {_PLURAL[asked]}", wavelength=wavelength, pictures=shown)
+        blocks.append(
+            Figure(
+                file,
+                f"First: the object whose {asked} is the query. Then those with the nearest {answer} vectors; * is the "
+                "object itself.",
+            )
+        )
+    return blocks
+
+
+def _caption(place: int, itself: bool) -> str:  # noqa: FBT001
+    return f"{place}*" if itself else str(place)
+
+
+def _look(store: ObjectStore, row: int) -> tuple[Any, Any]:
+    """Colours (H, W, 3) for people, whatever the encoder sees, and the spectrum; None for what the store has not."""
+    image = None
+    if store.has_images:
+        rgb = to_rgb(torch.from_numpy(store.read_images([row])), store.bands)[0]
+        image = rgb.permute(1, 2, 0).numpy()
+    return image, store.read_spectra([row]) if store.has_spectra else None

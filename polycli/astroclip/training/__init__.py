@@ -1,0 +1,1 @@
+"""Stages, objectives, batches and validation of AstroCLIP trainings."""

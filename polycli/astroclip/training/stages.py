@@ -1,0 +1,256 @@
+"""The three stages of pretraining as the engine's `Task`: masked spectra, momentum contrast of images, alignment."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from polycli.astroclip.data.store import ObjectStore
+from polycli.astroclip.model.astroclip import AstroClip
+from polycli.astroclip.model.flops import image_flops, spectrum_flops
+from polycli.astroclip.model.loaded import Subject
+from polycli.astroclip.model.specformer import token_count
+from polycli.astroclip.recipe.model import ModelSection
+from polycli.astroclip.recipe.training import FinetuneRecipe, PretrainRecipe
+from polycli.astroclip.training.batches import Needs, ObjectBatch, ObjectBatches
+from polycli.astroclip.training.momentum import MomentumContrast
+from polycli.astroclip.training.objectives import Alignment, MaskedModelling
+from polycli.astroclip.training.validation import partner_scores, run_over
+from polycli.checkpoints.exported import TrainedOn, with_earlier
+from polycli.console import warn
+from polycli.engine.deepspeed.config import check_sections
+from polycli.engine.task import World
+from polycli.errors import RecipeError
+
+Stage = Literal["spectrum", "image", "align"]
+
+
+class PretrainTask(ABC):
+    """What the stages have in common."""
+
+    family = "astroclip"
+    verb = "pretrain"
+    model: nn.Module
+    #: By where a checkpoint that this began from was named: what that had been trained on.
+    earlier: Mapping[str, Mapping[str, TrainedOn]] = {}  # replaced, never changed
+
+    def __init__(self, recipe: PretrainRecipe, stores: Sequence[ObjectStore], world: World) -> None:
+        """Raise RecipeError or StoreError where recipe, stores and processes do not fit each other."""
+        check_sections(recipe.optim, recipe.engine)
+        self.recipe = recipe
+        aligns = recipe.stage == "align"
+        self.batches = ObjectBatches(stores, recipe.data, recipe.train, needs_of(recipe), whole_share=aligns)
+        self.batches.check_division(world.size)
+        self._validation, self._count = self.batches.validation(world)
+        if not self._count:
+            warn("no object is held back for validation, so nothing is validated")
+        check_templates(recipe.model, self.batches)
+        torch.manual_seed(recipe.train.seed)  # the same weights on every rank
+        self.network = AstroClip(recipe.model)
+
+    def micro_batches(self, step: int, world: World) -> list[ObjectBatch]:
+        """This rank's part of the global batch of `step`."""
+        return self.batches.micro_batches(step, world)
+
+    def validate(self, forward: nn.Module, world: World) -> dict[str, float]:
+        """Scores over the validation objects, with `validation/loss`; empty where there are none."""
+        return self.scores(forward, world) if self._count else {}
+
+    @abstractmethod
+    def scores(self, forward: nn.Module, world: World) -> dict[str, float]:
+        """What `validate` gives where there is anything to validate on."""
+
+    def exported(self) -> nn.Module:
+        """The network without its loss."""
+        return self.network
+
+    def description(self) -> dict[str, Any]:
+        """What model.json says besides: stage, sizes, what images and spectra are, the objects trained on."""
+        image, spectrum = self.batches.image, self.batches.spectrum
+        return {
+            "stage": self.recipe.stage,
+            "model": self.recipe.model.model_dump(mode="json"),
+            "data": {
+                "image": None if image is None else image.model_dump(mode="json"),
+                "spectrum": None if spectrum is None else spectrum.model_dump(mode="json"),
+            },
+            "trained_on": with_earlier(self.batches.training.trained_on(), self.earlier),
+        }
+
+    def flops_per_step(self) -> float:
+        """Of one optimizer step over all ranks, forward and backward."""
+        return self.recipe.train.global_batch_size * training_flops(self.recipe, self._pixels())
+
+    def tokens_per_step(self) -> float:
+        """Patches and pieces of spectra of one optimizer step over all ranks."""
+        model, tokens = self.recipe.model, 0
+        if model.image is not None and model.image.name == "vit":
+            tokens += (model.image.size // model.image.patch_size) ** 2
+        if model.spectrum is not None:
+            tokens += token_count(model.spectrum, self._pixels()) + model.spectrum.added_tokens
+        return float(tokens * self.recipe.train.global_batch_size)
+
+    def _pixels(self) -> int:
+        return 0 if self.batches.spectrum is None else self.batches.spectrum.pixels
+
+
+class SpectrumPretraining(PretrainTask):
+    """Reconstruct hidden stretches of spectra."""
+
+    def __init__(self, recipe: PretrainRecipe, stores: Sequence[ObjectStore], world: World) -> None:
+        super().__init__(recipe, stores, world)
+        section = self.network.section.spectrum
+        tokens = 0 if section is None else token_count(section, self._pixels())
+        region = tokens // recipe.masking.chunks
+        if region <= recipe.masking.chunk_length:
+            raise RecipeError(
+                f"masking: {tokens} tokens in {recipe.masking.chunks} regions of {region} are too short for "
+                f"stretches of {recipe.masking.chunk_length}",
+                hint=f"--set masking.chunk_length={max(region // 2, 1)}",
+            )
+        if section is not None and tokens > section.max_length:
+            raise RecipeError(
+                f"model.spectrum.max_length {section.max_length}: {self._pixels()} pixels are {tokens} tokens",
+                hint=f"--set model.spectrum.max_length={tokens}",
+            )
+        self.model = MaskedModelling(self.network, recipe.masking)
+
+    def scores(self, forward: nn.Module, world: World) -> dict[str, float]:
+        """The mean over micro-batches of the loss, which includes the templates' where there are some."""
+        losses, _ = run_over(forward, self._validation, self._count, world)
+        return {"validation/loss": float(losses.double().mean())}
+
+
+class ImagePretraining(PretrainTask):
+    """Tell views of an image from other images."""
+
+    def __init__(self, recipe: PretrainRecipe, stores: Sequence[ObjectStore], world: World) -> None:
+        super().__init__(recipe, stores, world)
+        check_image_size(recipe.model, self.batches)
+        self.model = MomentumContrast(self.network, recipe.moco, recipe.augmentation, bands=self.batches.bands)
+
+    def scores(self, forward: nn.Module, world: World) -> dict[str, float]:
+        """How well each view finds the other view of its image among those of all validation images."""
+        _, found = run_over(forward, self._validation, self._count, world)
+        scale = 1 / self.recipe.moco.temperature
+        return partner_scores(found["one"], found["other"], scale=scale, both_ways=False)
+
+
+class AlignPretraining(PretrainTask):
+    """Find the spectrum of an image and the image of a spectrum."""
+
+    def __init__(
+        self,
+        recipe: PretrainRecipe,
+        stores: Sequence[ObjectStore],
+        world: World,
+        initial: Mapping[str, Subject] | None = None,
+    ) -> None:
+        """`initial`: by `init.image` and `init.spectrum`, what to start from; of the sizes that the recipe has."""
+        super().__init__(recipe, stores, world)
+        self.earlier = {place: subject.trained_on for place, subject in (initial or {}).items()}
+        check_image_size(recipe.model, self.batches)
+        for place, subject in (initial or {}).items():
+            copy_encoder(subject.model, self.network, place.removeprefix("init."))
+        self.model: Alignment = Alignment(
+            self.network,
+            recipe.align,
+            recipe.augmentation,
+            bands=self.batches.bands,
+            chunk_size=recipe.train.micro_batch_size,
+        )
+
+    def scores(self, forward: nn.Module, world: World) -> dict[str, float]:
+        """How well images and spectra find each other among all validation objects, at the published scale."""
+        _, found = run_over(forward, self._validation, self._count, world)
+        return partner_scores(found["one"], found["other"], scale=self.recipe.align.scale)
+
+
+TASKS: dict[str, type[PretrainTask]] = {
+    "spectrum": SpectrumPretraining,
+    "image": ImagePretraining,
+    "align": AlignPretraining,
+}
+
+
+def needs_of(recipe: PretrainRecipe | FinetuneRecipe) -> Needs:
+    """What the model, and what is done to its input, has to see of each object."""
+    model = recipe.model
+    inputs = () if model.spectrum is None else model.spectrum.inputs
+    # Masked modelling changes no spectrum, nor does a head on vectors that were made once.
+    changes = recipe.stage == "align" if isinstance(recipe, PretrainRecipe) else not recipe.freeze
+    noisier = model.spectrum is not None and changes and recipe.augmentation.spectrum_noise > 0
+    weighs = isinstance(recipe, PretrainRecipe) and recipe.stage == "spectrum" and recipe.masking.weight == "ivar"
+    fits = model.spectrum is not None and model.spectrum.templates is not None
+    return Needs(
+        image=model.image is not None,
+        spectrum=model.spectrum is not None,
+        ivar="ivar" in inputs or noisier,
+        mask="mask" in inputs,
+        noise=noisier or weighs or fits,
+    )
+
+
+def check_image_size(model: ModelSection, batches: ObjectBatches) -> None:
+    """`RecipeError` where cutouts are smaller than the model's input, `UserError` where their bands make no colours."""
+    from polycli.astroclip.data.rgb import check_bands
+
+    if model.image is None or batches.image is None:
+        return
+    check_bands(batches.bands)
+    if min(batches.image.size) < model.image.size:
+        raise RecipeError(
+            f"model.image.size {model.image.size}: the cutouts are {batches.image.size[0]} x {batches.image.size[1]} "
+            "pixels, smaller than the model's input",
+        )
+
+
+def check_templates(model: ModelSection, batches: ObjectBatches) -> None:
+    """`RecipeError` where templates are for other wavelengths than the spectra have."""
+    section, grid = None if model.spectrum is None else model.spectrum.templates, batches.spectrum
+    if section is None or grid is None:
+        return
+    if grid.step is None:
+        raise RecipeError(
+            "model.spectrum.templates: the wavelengths of these stores do not rise in even steps, as templates need",
+            hint="prepare the stores with resample.first, resample.last and resample.step in the recipe",
+        )
+    for name in ("first", "last", "step"):
+        found, expected = getattr(grid, name), getattr(section, name)
+        if not math.isclose(found, expected, rel_tol=1e-4):
+            raise RecipeError(
+                f"model.spectrum.templates.{name} is {expected:g} A, the spectra have {found:g} A",
+                hint=f"--set model.spectrum.templates.{name}={found:g}",
+            )
+
+
+def copy_encoder(source: AstroClip, target: AstroClip, modality: str) -> None:
+    """Give `target` one encoder of `source`: the backbone, and the head where both have alike ones."""
+    prefix = f"{modality}_encoder."
+    ours = target.state_dict()
+    theirs = {name: value for name, value in source.state_dict().items() if name.startswith(prefix)}
+    head = {name: value.shape for name, value in ours.items() if name.startswith(prefix) and ".backbone." not in name}
+    if any(name not in theirs or theirs[name].shape != shape for name, shape in head.items()):
+        theirs = {name: value for name, value in theirs.items() if ".backbone." in name}
+    target.load_state_dict({**ours, **theirs})
+
+
+def training_flops(recipe: PretrainRecipe, pixels: int) -> float:
+    """Operations of forward and backward for one object; the backward pass makes two products for each one."""
+    model = recipe.model
+    image = 0.0 if model.image is None else image_flops(model.image)
+    spectrum = 0.0 if model.spectrum is None or not pixels else spectrum_flops(model.spectrum, pixels)
+    if recipe.stage == "image":
+        return 4 * image  # the momentum encoder sees one view, forward alone
+    times = {
+        name: 1 if recipe.stage == "align" and name in recipe.align.freeze else 3 for name in ("image", "spectrum")
+    }
+    if recipe.stage == "align":
+        views = {"image": recipe.align.within_image, "spectrum": recipe.align.within_spectrum}
+        times = {name: number * (2 if views[name] > 0 else 1) for name, number in times.items()}
+    return times["image"] * image + times["spectrum"] * spectrum

@@ -1,0 +1,1 @@
+"""Trajectories in stores: windows to read, rows to write."""

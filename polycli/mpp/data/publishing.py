@@ -1,0 +1,159 @@
+"""Turns finished rows into a store: what is rejected and why, splits, statistics of the training rows, the manifest."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from polycli.console import warn
+from polycli.errors import SourceError
+from polycli.mpp.data.source import Dataset, Job
+from polycli.mpp.data.staging import Row, StageTask
+from polycli.mpp.recipe.training import SplitSection
+from polycli.store.builder import StoreBuilder
+from polycli.store.hashing import canonical_hash
+from polycli.store.manifest import LeftOut, SourceFile
+from polycli.store.splits import describe_split, split_rows
+from polycli.store.statistics import RunningStatistics
+
+#: Ids that a summary on stderr names; the manifest has them all.
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One dataset on its way to `target`. The fingerprint is of everything that decides the store's content."""
+
+    dataset: Dataset
+    target: Path
+    sources: tuple[SourceFile, ...]
+    options: dict[str, Any]
+    split: SplitSection
+    fingerprint: str
+
+    @classmethod
+    def of(
+        cls, dataset: Dataset, output: Path, sources: Sequence[SourceFile], options: dict[str, Any], split: SplitSection
+    ) -> Plan:
+        """The plan for a dataset; equal sources, rows and options give an equal fingerprint, wherever files lie."""
+        rows = [[job.source, name] for job in dataset.jobs for name in job.ids]
+        fingerprint = canonical_hash(
+            {
+                "layout": 1,
+                "name": dataset.name,
+                "about": dataset.about.model_dump(mode="json"),
+                "time": dataset.time.tolist(),
+                "sources": [source.model_dump(mode="json") for source in sources],
+                "rows": rows,
+                "options": {key: value for key, value in options.items() if key != "limit"},
+            }
+        )
+        target = output / f"{dataset.name}.zarr"
+        return cls(dataset, target, tuple(sources), options, split, fingerprint)
+
+    def tasks(self) -> Iterator[StageTask]:
+        """The work, one piece for each job."""
+        about = self.dataset.about
+        shape = (self.dataset.time.size, len(about.fields), *about.grid)
+        place = 0
+        for job in self.dataset.jobs:
+            keys = tuple(f"{place + offset:08d}" for offset in range(len(job.ids)))
+            place += len(job.ids)
+            yield StageTask(self.target, self.fingerprint, job, keys, shape, about.fields)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    key: str
+    id: str
+    row: Row
+
+
+def publish(plan: Plan) -> Path:
+    """Make the store of a plan whose rows are all staged.
+
+    Raises:
+        SourceError: every trajectory was rejected.
+    """
+    dataset, name = plan.dataset, plan.dataset.name
+    builder = StoreBuilder(plan.target, fingerprint=plan.fingerprint)
+    kept, rejected, flagged = _sift(plan, builder)
+    summarise(name, "rejected", rejected)
+    summarise(name, "flagged", flagged)
+    if not kept:
+        shutil.rmtree(builder.work, ignore_errors=True)
+        reasons = "; ".join(dict.fromkeys(left.reason for left in rejected[:_SHOWN]))
+        raise SourceError(f"{name}: all {len(rejected)} trajectories were rejected: {reasons}")
+    hashes = [item.row["hash"] for item in kept]
+    splits = split_rows(hashes, validation=plan.split.validation, test=plan.split.test)
+    if len(kept) == 1:
+        warn(f"{name}: a single trajectory; it trains, and nothing is left to validate or test on")
+    train = [item.row["statistics"] for item, split in zip(kept, splits, strict=True) if split == "train"]
+    parameters = np.array([item.row["parameters"] for item in kept], dtype=np.float64)
+    return builder.publish(
+        [item.key for item in kept],
+        {
+            "params": parameters.reshape(len(kept), len(dataset.about.parameter_names)),
+            "time": np.asarray(dataset.time, dtype=np.float64),
+        },
+        family="mpp",
+        name=name,
+        row_ids=tuple(item.id for item in kept),
+        row_splits=tuple(splits),
+        split_rule=describe_split(splits, validation=plan.split.validation, test=plan.split.test),
+        statistics={"fields": RunningStatistics.merge(train)},
+        dims={"params": ("trajectory", "parameter"), "time": ("time",)},
+        sources=plan.sources,
+        rejected=tuple(rejected),
+        flagged=tuple(flagged),
+        about=dataset.about.model_dump(mode="json"),
+        options=plan.options,
+    )
+
+
+def _sift(plan: Plan, builder: StoreBuilder) -> tuple[list[_Kept], list[LeftOut], list[LeftOut]]:
+    """Rows in source order, less those that are rejected; of equal rows the first is kept."""
+    dataset = plan.dataset
+    rejected = list(dataset.rejected)
+    flagged = list(dataset.flagged)
+    row_ids = _row_ids(dataset.jobs)
+    first_with: dict[str, str] = {}
+    kept = []
+    for task in plan.tasks():
+        for name, key in zip(task.job.ids, task.keys, strict=True):
+            row = cast("Row", builder.record(key))
+            row_id = row_ids[task.job.source, name]
+            reason = row["rejected"]
+            if reason is None and row["hash"] in first_with:
+                reason = f"duplicate of {first_with[row['hash']]}: equal content"
+            if reason is not None:
+                rejected.append(LeftOut(source=task.job.source, id=name, reason=reason))
+                continue
+            first_with[row["hash"]] = f"{task.job.source} {name}"
+            kept.append(_Kept(key, row_id, row))
+            flagged.extend(LeftOut(source=task.job.source, id=name, reason=flag) for flag in row["flags"])
+    gone = {(left.source, left.id) for left in rejected}
+    return kept, rejected, [left for left in flagged if (left.source, left.id) not in gone]
+
+
+def _row_ids(jobs: Sequence[Job]) -> dict[tuple[str, str], str]:
+    """Plain ids where they tell all rows apart, else with their file: `ns_incom_inhom_2d_512-0.h5/0002`."""
+    names = [(job.source, name) for job in jobs for name in job.ids]
+    plain = len({name for _, name in names}) == len(names)
+    return {(source, name): name if plain else f"{source}/{name}" for source, name in names}
+
+
+def summarise(name: str, what: str, entries: Sequence[LeftOut]) -> None:
+    """One line on stderr for each kind of reason, with the first few ids."""
+    kinds: dict[str, list[LeftOut]] = {}
+    for entry in entries:
+        kinds.setdefault(entry.reason.split(":")[0].split(" in ")[0].split(" of ")[0], []).append(entry)
+    for kind, members in kinds.items():
+        shown = ", ".join(f"{entry.source} {entry.id} ({entry.reason})" for entry in members[:_SHOWN])
+        more = f" and {len(members) - _SHOWN} more" if len(members) > _SHOWN else ""
+        warn(f"{name}: {what} {len(members)} ({kind}): {shown}{more}")

@@ -1,0 +1,76 @@
+"""What a source of trajectories offers to `prepare`: datasets, made of jobs, that stream trajectories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.mpp.recipe.physics import PdeDescription
+from polycli.mpp.recipe.training import PrepareRecipe
+from polycli.store.manifest import LeftOut
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One solution over time, not yet read."""
+
+    id: str
+    #: In the order of the dataset's `parameter_names`.
+    parameters: tuple[float, ...]
+    #: Consecutive blocks of frames, each (time, field, x, y) float32; together `frames` of them, strides applied.
+    blocks: Iterator[NDArray[np.float32]]
+
+
+class Job(Protocol):
+    """A piece of work for one process: some trajectories of one dataset. Picklable, and small when pickled."""
+
+    @property
+    def source(self) -> str:
+        """Where its trajectories come from: a file name relative to the input, or the name of a simulation."""
+        ...
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of its trajectories, in the order in which `trajectories` yields them."""
+        ...
+
+    def trajectories(self, wanted: Sequence[str]) -> Iterator[Trajectory]:
+        """Those of `ids` that are wanted, in order. Memory does not grow with the size of a file."""
+        ...
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What becomes one store: equal physics, grid, time step, boundaries and constants."""
+
+    name: str
+    about: PdeDescription
+    #: Times of the frames, in the units of `about.dt`, strides applied.
+    time: NDArray[np.float64]
+    jobs: tuple[Job, ...]
+    #: Files that the jobs read; empty for a simulation.
+    files: tuple[Path, ...]
+    #: What the manifest calls those files, in the same order: names relative to the input.
+    file_names: tuple[str, ...] = ()
+    #: What the source itself found wrong before anything was read in full, and what it found strange but kept.
+    rejected: tuple[LeftOut, ...] = ()
+    flagged: tuple[LeftOut, ...] = ()
+    #: Seconds of work for one process, where the source can tell; else `prepare` estimates from bytes.
+    seconds: float | None = None
+
+
+class Source(Protocol):
+    """A kind of input: looks into files, not at their folders' names."""
+
+    def datasets(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> list[Dataset]:
+        """What the inputs hold. `limit` keeps at most that many trajectories of each dataset.
+
+        Raises:
+            SourceError: an input is missing, truncated, not HDF5, or lacks a key or has a wrong shape.
+        """
+        ...

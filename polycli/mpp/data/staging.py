@@ -1,0 +1,103 @@
+"""What prepare does in its worker processes: a job's trajectories to staged rows, with checks and statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.mpp.data.source import Job, Trajectory
+from polycli.store.builder import StoreBuilder
+from polycli.store.layout import ArrayLayout
+from polycli.store.statistics import FieldSums, RunningStatistics
+
+
+class Row(TypedDict):
+    """What is kept of a trajectory when it is done: staged if `rejected` is None."""
+
+    rejected: str | None
+    flags: list[str]
+    hash: str
+    parameters: list[float]
+    statistics: FieldSums
+
+
+@dataclass(frozen=True)
+class StageTask:
+    """One job of one dataset, and where its rows go; `keys` name the rows in the builder, in the order of the ids."""
+
+    target: Path
+    fingerprint: str
+    job: Job
+    keys: tuple[str, ...]
+    #: (time, field, x, y)
+    shape: tuple[int, int, int, int]
+    fields: tuple[str, ...]
+
+
+class _RejectedError(Exception):
+    """A trajectory cannot be kept; the text is the reason for the manifest."""
+
+
+def is_staged(task: StageTask) -> bool:
+    """Whether every trajectory of a job is done: staged or rejected."""
+    builder = StoreBuilder(task.target, fingerprint=task.fingerprint)
+    return all(builder.record(key) is not None for key in task.keys)
+
+
+def stage(task: StageTask) -> None:
+    """Stage the trajectories of a job that an earlier, killed prepare has not finished."""
+    builder = StoreBuilder(task.target, fingerprint=task.fingerprint)
+    keys = dict(zip(task.job.ids, task.keys, strict=True))
+    wanted = [name for name, key in keys.items() if builder.record(key) is None]
+    if not wanted:
+        return
+    for trajectory in task.job.trajectories(wanted):
+        key = keys[trajectory.id]
+        builder.finish(key, dict(_stage_row(builder, key, trajectory, task)))
+
+
+def _stage_row(builder: StoreBuilder, key: str, trajectory: Trajectory, task: StageTask) -> Row:
+    statistics = RunningStatistics(task.fields)
+    layout = fields_layout(task.shape)
+    parameters = [float(value) for value in trajectory.parameters]
+    try:
+        staged = builder.stage(key, layout, _checked(trajectory.blocks, statistics, task))
+    except _RejectedError as reason:
+        return Row(rejected=str(reason), flags=[], hash="", parameters=parameters, statistics={})
+    sums = statistics.as_dict()
+    flags = [
+        f"constant field: {name} is {sums[name]['values']['mean']:g} everywhere"
+        for name in task.fields
+        if sums[name]["values"]["minimum"] == sums[name]["values"]["maximum"]
+    ]
+    return Row(rejected=None, flags=flags, hash=staged.hash, parameters=parameters, statistics=sums)
+
+
+def fields_layout(shape: tuple[int, int, int, int]) -> ArrayLayout:
+    """How rows of (time, field, x, y) lie in a store."""
+    return ArrayLayout.of_trajectories("fields", ("trajectory", "time", "field", "x", "y"), shape)
+
+
+def _checked(
+    blocks: Iterable[NDArray[Any]], statistics: RunningStatistics, task: StageTask
+) -> Iterator[NDArray[np.float32]]:
+    """The blocks as they pass, counted into the statistics; stops at the first that cannot be kept."""
+    frames = 0
+    for block in blocks:
+        if block.shape[1:] != task.shape[1:]:
+            raise _RejectedError(f"wrong shape: frames are {block.shape[1:]}, {task.shape[1:]} was expected")
+        finite = np.isfinite(block)
+        if not finite.all():
+            time, field = (int(place) for place in np.argwhere(~finite)[0][:2])
+            raise _RejectedError(f"non-finite value in {task.fields[field]}, first in frame {frames + time}")
+        frames += block.shape[0]
+        if frames <= task.shape[0]:
+            statistics.update(block)
+            yield block
+    if frames != task.shape[0]:
+        raise _RejectedError(f"wrong shape: {frames} frames, {task.shape[0]} were expected")

@@ -1,0 +1,168 @@
+"""Windows of trajectories: where they lie in a store, what the model must know about them, and how a batch is read.
+
+A window is `history` frames and the one after them, `time_stride` apart. Fields meet the model's vocabulary by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from polycli.engine.task import Batch
+from polycli.errors import StoreError
+from polycli.mpp.recipe.physics import PdeDescription
+from polycli.mpp.recipe.training import PretrainRecipe
+from polycli.store.reader import Store, Window
+
+
+@dataclass
+class WindowBatch:
+    """Some windows of one dataset, not yet read: a micro-batch."""
+
+    windows: Windows
+    #: Numbers of windows within `windows`, below its length.
+    numbers: NDArray[np.int64]
+    weight: float
+    samples: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.samples = tuple(self.windows.sample(int(number)) for number in self.numbers)
+
+    def load(self) -> Batch:
+        """Read it: fields (B, history + 1, C, H, W) float32, state_labels (C,), bcs (B, 2)."""
+        windows = [self.windows.window(int(number)) for number in self.numbers]
+        fields = self.windows.store.read_windows("fields", windows)
+        return {
+            "fields": torch.from_numpy(np.ascontiguousarray(fields, dtype=np.float32)),
+            "state_labels": torch.tensor(self.windows.labels, dtype=torch.long),
+            "bcs": torch.tensor([self.windows.boundary_flags] * len(windows), dtype=torch.long),
+        }
+
+
+@dataclass(frozen=True)
+class Windows:
+    """All windows of some trajectories of one store, numbered trajectory by trajectory, then by first frame."""
+
+    store: Store
+    rows: NDArray[np.int64]
+    #: Ids of the store's fields in the model's vocabulary, in the order of the store.
+    labels: tuple[int, ...]
+    boundary_flags: tuple[int, int]
+    length: int
+    stride: int
+
+    @property
+    def starts(self) -> int:
+        """Windows of one trajectory."""
+        return self.frames - (self.length - 1) * self.stride
+
+    @property
+    def frames(self) -> int:
+        """Frames of one trajectory."""
+        return self.store.manifest.arrays["fields"].shape[1]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Grid points along (H, W)."""
+        height, width = self.store.manifest.arrays["fields"].shape[3:]
+        return height, width
+
+    def __len__(self) -> int:
+        return len(self.rows) * self.starts
+
+    def window(self, number: int) -> Window:
+        """Where window `number` lies in the store."""
+        row, start = divmod(number, self.starts)
+        return Window(row=int(self.rows[row]), start=start, length=self.length, stride=self.stride)
+
+    def sample(self, number: int) -> str:
+        """The name of window `number`: `dataset/row_id@frame`, frame being its first in the store."""
+        window = self.window(number)
+        return f"{self.store.name}/{self.store.manifest.row_ids[window.row]}@{window.start}"
+
+    def spread(self, count: int) -> NDArray[np.int64]:
+        """The numbers of at most `count` windows, evenly spread over all of them."""
+        count = min(count, len(self))
+        return (np.arange(count, dtype=np.int64) * 2 + 1) * len(self) // (2 * max(count, 1))
+
+
+def training_windows(store: Store, recipe: PretrainRecipe) -> Windows:
+    """The windows to train on.
+
+    Raises:
+        StoreError: no trajectory trains, or the recipe does not fit the store.
+    """
+    windows = _windows(store, store.rows("train")[: recipe.data.limit], recipe)
+    if len(windows.rows) == 0:
+        raise StoreError(
+            f"{store.path}: none of the {store.manifest.rows} trajectories is in the train split",
+            hint="prepare the store again from more trajectories",
+        )
+    return windows
+
+
+def validation_windows(store: Store, recipe: PretrainRecipe) -> Windows:
+    """The windows to validate on; a store too small for a validation split lends its test rows."""
+    return _windows(store, store.rows("validation")[: recipe.data.limit], recipe)
+
+
+def _windows(store: Store, rows: NDArray[np.int64], recipe: PretrainRecipe) -> Windows:
+    about = PdeDescription.model_validate(store.manifest.about)
+    windows = Windows(
+        store=store,
+        rows=rows,
+        labels=field_labels(about.fields, recipe.model.fields, store.path.name),
+        boundary_flags=about.boundary_flags,
+        length=recipe.data.history + 1,
+        stride=recipe.data.time_stride,
+    )
+    _check_frames(windows)
+    check_grid(store.path.name, windows.grid, recipe.model.patch_size)
+    return windows
+
+
+def _check_frames(windows: Windows) -> None:
+    if windows.starts >= 1:
+        return
+    most = (windows.frames - 1) // windows.stride
+    raise StoreError(
+        f"{windows.store.path.name}: trajectories have {windows.frames} frames, but data.history {windows.length - 1} "
+        f"with data.time_stride {windows.stride} needs {(windows.length - 1) * windows.stride + 1}",
+        hint=f"--set data.history={most}, or less, fits this store" if most else "prepare longer trajectories",
+    )
+
+
+def check_grid(store: str, grid: tuple[int, int], patch_size: int) -> None:
+    """Raise StoreError, naming a patch size that fits, where a model's does not divide a store's grid."""
+    if not any(points % patch_size for points in grid):
+        return
+    fitting = [size for size in (16, 8, 4) if not any(points % size for points in grid)]
+    raise StoreError(
+        f"{store}: the grid is {grid[0]} x {grid[1]}, which model.patch_size {patch_size} does not divide",
+        hint=f"--set model.patch_size={fitting[0]} fits this store"
+        if fitting
+        else "prepare the store on a grid that is a multiple of 4",
+    )
+
+
+def field_labels(fields: Iterable[str], vocabulary: Sequence[str], store: str) -> tuple[int, ...]:
+    """Ids of a store's fields in a model's vocabulary, by name.
+
+    Raises:
+        StoreError: fields that the model does not know, with the nearest names that it does know.
+    """
+    fields = tuple(fields)
+    unknown = [field for field in fields if field not in vocabulary]
+    if unknown:
+        near = {field: get_close_matches(field, vocabulary, n=2, cutoff=0.5) for field in unknown}
+        described = ", ".join(f"'{f}'" + (f" (nearest: {', '.join(near[f])})" if near[f] else "") for f in unknown)
+        raise StoreError(
+            f"{store}: the model's vocabulary has no field {described}; it has {', '.join(vocabulary)}",
+            hint=f"add {', '.join(unknown)} to model.fields in the recipe",
+        )
+    return tuple(vocabulary.index(field) for field in fields)

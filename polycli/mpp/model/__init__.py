@@ -1,0 +1,1 @@
+"""The axial vision transformer, its layers, and its weights."""

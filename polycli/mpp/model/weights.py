@@ -1,0 +1,117 @@
+"""Models from checkpoints: our own, and the published ones, whose sizes are read off their tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from polycli.checkpoints.exported import read_description
+from polycli.checkpoints.resolve import resolve_checkpoint
+from polycli.checkpoints.tensors import read_state_dict
+from polycli.errors import CheckpointError, problems_of
+from polycli.mpp.model.avit import AViT
+from polycli.mpp.recipe.physics import PUBLISHED_FIELDS
+from polycli.mpp.recipe.training import ModelSection
+from polycli.nn.skeleton import skeleton
+
+#: Present in every AViT, whatever its sizes.
+LANDMARKS = ("space_bag.weight", "embed.in_proj.6.weight", "blocks.0.temporal.input_head.weight", "debed.out_bias")
+_FIRST_BIAS = "blocks.0.temporal.rel_pos_bias."
+
+
+def load_model(path: str | Path, **sizes: Any) -> AViT:  # noqa: ANN401  # the keys of ModelSection
+    """An AViT in eval mode, float32, on the CPU, from anything that CHECKPOINT may be.
+
+    Args:
+        path: a run, a checkpoint in it, a safetensors file with or without its model.json, or a file of the original
+            project, whose sizes are inferred from its tensors.
+        sizes: keys of the recipe's model section that shall hold instead of what the checkpoint says or implies.
+
+    Returns:
+        The model; `.section` says what it is. A checkpoint of 12 states without names has the published vocabulary.
+
+    Raises:
+        CheckpointError: the file is absent, truncated, dangerous, of another family, or no checkpoint at all.
+        TypeError: `sizes` has a key that the model section has not.
+    """
+    if unknown := sorted(set(sizes) - set(ModelSection.model_fields)):
+        raise TypeError(f"load_model has no size {unknown[0]!r}; there are {', '.join(ModelSection.model_fields)}")
+    resolved = resolve_checkpoint(Path(path))
+    described: dict[str, Any] | None = None
+    if resolved.description_file is not None:
+        description = read_description(resolved.description_file)
+        if description.family != "mpp":
+            raise CheckpointError(
+                f"{resolved.model_file}: a checkpoint of the family {description.family}, mpp was expected"
+            )
+        described = description.model
+    tensors = read_state_dict(resolved.model_file)
+    section = _section(resolved.model_file, tensors, described, sizes)
+    with skeleton():
+        model = AViT(section)
+    _assign(resolved.model_file, model, tensors)
+    return model.eval()
+
+
+def infer_section(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The keys of the model section that the tensors of an AViT tell; num_heads among them, unlike in most families."""
+    width = tensors["embed.in_proj.6.weight"].shape[0]
+    states = tensors["space_bag.weight"].shape[1]
+    head_width = tensors["blocks.0.temporal.qnorm.weight"].shape[0]
+    blocks = {int(name.split(".")[1]) for name in tensors if name.startswith("blocks.")}
+    stages = ("embed.in_proj.0.weight" in tensors, "embed.in_proj.3.weight" in tensors)
+    bias = (
+        "relative"
+        if _FIRST_BIAS + "relative_attention_bias.weight" in tensors
+        else "continuous"
+        if _FIRST_BIAS + "cpb_mlp.0.weight" in tensors
+        else "none"
+    )
+    return {
+        "fields": PUBLISHED_FIELDS if states == len(PUBLISHED_FIELDS) else tuple(f"state.{i}" for i in range(states)),
+        "embed_dim": width,
+        "num_heads": width // head_width,
+        "blocks": len(blocks),
+        "patch_size": {(True, True): 16, (True, False): 8, (False, True): 4}.get(stages, 16),
+        "position_bias": bias,
+    }
+
+
+def _section(
+    file: Path, tensors: Mapping[str, Tensor], described: dict[str, Any] | None, sizes: dict[str, Any]
+) -> ModelSection:
+    if missing := [name for name in LANDMARKS if name not in tensors]:
+        raise CheckpointError(
+            f"{file}: not an MPP model: {missing[0]} is missing; its {len(tensors)} tensors include {min(tensors)}"
+        )
+    try:
+        return ModelSection.model_validate({**(described or infer_section(tensors)), **sizes})
+    except (ValidationError, KeyError, ValueError, IndexError, ZeroDivisionError) as error:
+        reason = problems_of(error) if isinstance(error, ValidationError) else error
+        raise CheckpointError(f"{file}: its sizes are not those of an MPP model ({reason})") from error
+
+
+def _assign(file: Path, model: AViT, tensors: dict[str, Tensor]) -> None:
+    """Give the model its tensors, after a look at every name, shape and value."""
+    expected = model.state_dict()
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            # Nothing reads it, so conversions of the published weights may lack it.
+            tensors.setdefault(name, torch.zeros(parameter.shape))
+    if missing := sorted(expected.keys() - tensors.keys()):
+        raise CheckpointError(f"{file}: {len(missing)} tensors are missing, {missing[0]} among them")
+    if unknown := sorted(tensors.keys() - expected.keys()):
+        raise CheckpointError(f"{file}: {len(unknown)} tensors are unknown, {unknown[0]} among them")
+    for name, value in tensors.items():
+        if value.shape != expected[name].shape:
+            raise CheckpointError(
+                f"{file}: {name} is {tuple(value.shape)}, {tuple(expected[name].shape)} was expected from the sizes"
+            )
+        if not value.is_floating_point() or not torch.isfinite(value).all():
+            raise CheckpointError(f"{file}: {name} holds values that are not finite numbers")
+    model.load_state_dict({name: value.float().clone() for name, value in tensors.items()}, assign=True)

@@ -1,0 +1,1 @@
+"""Forecasts: the frames they start from and the files they go to."""

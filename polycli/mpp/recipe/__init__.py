@@ -1,0 +1,1 @@
+"""Recipe sections of MPP and the physics that names datasets."""

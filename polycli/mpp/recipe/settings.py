@@ -1,0 +1,68 @@
+"""What `--set` may say to eval and predict: typed and closed, like recipes, and in their words."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from polycli.mpp.recipe.physics import Boundary
+from polycli.sections import Section
+
+Extent = tuple[tuple[float, float], tuple[float, float]]
+
+
+class FramesSection(Section):
+    """How frames are taken from data; what the checkpoint was trained with where absent."""
+
+    history: PositiveInt | None = Field(None, description="frames that the model sees before the one it predicts")
+    time_stride: PositiveInt | None = Field(None, description="use every n-th frame")
+
+
+class ForecastSettings(Section):
+    """What eval and predict share."""
+
+    family: Literal["mpp"]
+    data: FramesSection = FramesSection()
+    rollout_batch_size: PositiveInt = Field(
+        1, description="trajectories per forward pass; above 1, a GPU is used better and frames may round differently"
+    )
+
+
+class EvalSettings(ForecastSettings):
+    """`polycli eval mpp --set KEY=VALUE`."""
+
+    verb: Literal["eval"]
+    batch_size: PositiveInt = Field(8, description="windows per forward pass of the one-step scores")
+    max_windows: PositiveInt = Field(
+        2000, description="one-step windows per dataset; an even choice where there are more"
+    )
+    rollout_steps: PositiveInt | None = Field(None, description="steps of a rollout; to the trajectory's end if absent")
+    save_rollouts: bool = Field(False, description="write the rollouts' frames to DIR/rollouts/<dataset>.zarr")
+    report: bool = Field(True, description="write report.html and figures; scores.json is written in any case")
+    bootstrap_samples: PositiveInt = Field(2000, description="resamples of the trajectories behind each interval")
+    seed: NonNegativeInt = Field(0, description="of the bootstrap")
+
+
+class ArraySection(Section):
+    """What an array file does not say about itself."""
+
+    fields: tuple[str, ...] = Field((), description="names of the fields, in the order of the file")
+    boundary: dict[Literal["x", "y"], Boundary] = Field({}, description="boundary conditions by axis; both are needed")
+    dt: PositiveFloat = Field(1.0, description="time between frames")
+    extent: Extent = Field(((0.0, 1.0), (0.0, 1.0)), description="lowest and highest x, lowest and highest y")
+
+
+class PredictSettings(ForecastSettings, ArraySection):
+    """`polycli predict mpp --set KEY=VALUE`."""
+
+    verb: Literal["predict"]
+    steps: PositiveInt = Field(20, description="frames to predict")
+    from_frame: NonNegativeInt | None = Field(
+        None, description="first frame of the context; absent: the context is the last frames"
+    )
+    overwrite: bool = Field(False, description="replace the output where it exists")
+
+
+#: By verb: what its `--set` may say.
+SCHEMAS: dict[str, type[Section]] = {"eval": EvalSettings, "predict": PredictSettings}

@@ -1,0 +1,137 @@
+"""What a recipe of this family may say: typed and closed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from polycli.mpp.recipe.physics import PUBLISHED_FIELDS
+from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, Section, TrainSection
+from polycli.workflow.study.recipe import StudyRecipe
+
+
+class ModelSection(Section):
+    """The axial vision transformer (McCabe et al. 2024, section 4)."""
+
+    fields: tuple[str, ...] = Field(PUBLISHED_FIELDS, description="the states that the model knows, by name")
+    embed_dim: PositiveInt = Field(description="width; 192, 384, 768, 1024 for Ti, S, B, L")
+    num_heads: PositiveInt = Field(description="attention heads; 3, 6, 12, 16 for Ti, S, B, L")
+    blocks: PositiveInt = Field(description="space-time blocks; 12, 12, 12, 24 for Ti, S, B, L")
+    patch_size: Literal[4, 8, 16] = Field(16, description="pixels per token and axis")
+    position_bias: Literal["relative", "continuous", "none"] = "relative"
+    predicts: Literal["state", "change"] = Field(
+        "state", description="the next state, as published, or the change to it"
+    )
+    drop_path: NonNegativeFloat = Field(
+        0.1, lt=1, description="stochastic depth of the last block; rises linearly from 0"
+    )
+    layer_scale: PositiveFloat = Field(
+        1e-6, description="initial factor on every residual branch, as published; short runs learn faster from 0.1"
+    )
+
+    @model_validator(mode="after")
+    def _divisible(self) -> ModelSection:
+        if self.embed_dim % (4 * self.num_heads) and self.embed_dim % self.num_heads:
+            raise ValueError(f"embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}")
+        if self.embed_dim % 4:
+            raise ValueError(f"embed_dim {self.embed_dim} is not divisible by 4, which the stem needs")
+        return self
+
+
+class DataSection(Section):
+    """Which stores, and how windows are drawn from them."""
+
+    stores: tuple[str, ...] = Field((), description="stores, folders of stores or globs; --data overrides")
+    history: PositiveInt = Field(16, description="frames that the model sees before the one it predicts")
+    time_stride: PositiveInt = Field(1, description="use every n-th frame of a store")
+    weights: dict[str, PositiveFloat] = Field({}, description="by dataset name; 1 where absent")
+    draws_per_step: PositiveInt = Field(
+        1, description="how many datasets a global batch mixes; each draw is one dataset on all ranks, so no rank waits"
+    )
+    micro_batch_size: dict[str, PositiveInt] = Field(
+        {}, description="by dataset name, where train.micro_batch_size does not fit"
+    )
+    limit: PositiveInt | None = Field(
+        None, description="use at most this many trajectories of each store and split; --limit overrides"
+    )
+    validation_windows: PositiveInt = Field(64, description="windows per dataset in each validation")
+    workers: int = Field(2, ge=0, description="threads that read ahead; 0 reads in step")
+    verify: Literal["auto", "full", "sizes"] = Field(
+        "auto", description="before training: hash every shard (full), or look at sizes; auto is full up to 8 GiB"
+    )
+
+
+class ObjectiveSection(Section):
+    """What is minimised: squared error per sample and field, divided by its own scale."""
+
+    normalise_by: Literal["target", "variance", "change"] = Field(
+        "target",
+        description="mean square of the target, as published; its variance; or the mean square of the change to it",
+    )
+
+
+class PretrainRecipe(Section):
+    """`polycli pretrain mpp`."""
+
+    family: Literal["mpp"]
+    verb: Literal["pretrain"]
+    model: ModelSection
+    data: DataSection = DataSection()
+    objective: ObjectiveSection = ObjectiveSection()
+    optim: OptimSection = OptimSection()
+    schedule: ScheduleSection = ScheduleSection()
+    train: TrainSection
+    engine: EngineSection = EngineSection()
+    log: LogSection = LogSection()
+
+
+class SelectionSection(Section):
+    """Which part of the source goes into the stores."""
+
+    time_stride: PositiveInt = Field(1, description="keep every n-th frame")
+    space_stride: PositiveInt = Field(1, description="keep every n-th grid point along both axes")
+    first_frame: int = Field(0, ge=0, description="leave out the frames before this one")
+
+
+class SplitSection(Section):
+    """How trajectories are divided, by content hash."""
+
+    validation: float = Field(0.1, gt=0, lt=1)
+    test: float = Field(0.1, gt=0, lt=1)
+
+
+class SimulationSection(Section):
+    """One system for the `simulate` source; becomes one store."""
+
+    system: Literal["shallow_water", "diffusion_reaction", "incompressible_ns", "compressible_ns"]
+    trajectories: PositiveInt = 100
+    frames: PositiveInt = 32
+    grid: PositiveInt = 64
+    seed: int = 0
+    variant: str | None = Field(
+        None, description="initial condition or forcing, such as dam_break, bumps, forced, decaying"
+    )
+    boundary: Literal["periodic", "wall"] | None = Field(None, description="where the system offers a choice")
+    interval: PositiveFloat | None = Field(None, description="time between frames; the system's default if absent")
+    parameters: dict[str, float] = Field(
+        {}, description="mach, viscosity and the like; the system's defaults if absent"
+    )
+
+
+class PrepareRecipe(Section):
+    """`polycli prepare mpp`."""
+
+    family: Literal["mpp"]
+    verb: Literal["prepare"]
+    select: SelectionSection = SelectionSection()
+    split: SplitSection = SplitSection()
+    simulate: dict[str, SimulationSection] = Field({}, description="by dataset name; what --source simulate makes")
+
+
+#: By verb: the schema of a recipe file of this family.
+SCHEMAS: dict[str, type[Section]] = {
+    "pretrain": PretrainRecipe,
+    "prepare": PrepareRecipe,
+    "study": StudyRecipe,
+}

@@ -1,0 +1,1 @@
+"""Errors of forecasts: metrics, rollouts, baselines, tables and the report."""

@@ -1,0 +1,50 @@
+"""Normalised errors of predicted fields, as MPP and The Well define them.
+
+All functions take fields as (batch, field, height, width) and return one value per sample and field, so that callers
+decide what to average over. Sums are in float32 whatever the input's precision (float64 stays float64).
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from polycli.mpp.model.normalization import widen
+
+#: Both papers add it to the squared scale; a target of zeros gives a large finite number.
+EPSILON = 1e-7
+SPACE = (-2, -1)
+
+
+def mean_square_error(prediction: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c"]:
+    """Mean over space of the squared difference."""
+    return (widen(prediction) - widen(target)).square().mean(dim=SPACE)
+
+
+def mean_square(target: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c"]:
+    """Mean over space of the squared value."""
+    return widen(target).square().mean(dim=SPACE)
+
+
+def variance(target: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c"]:
+    """Unbiased variance over space, in two passes, so that a field on a large constant keeps its digits."""
+    target = widen(target)
+    centred = target - target.mean(dim=SPACE, keepdim=True)
+    return centred.square().sum(dim=SPACE) / max(target.shape[-2] * target.shape[-1] - 1, 1)
+
+
+def nrmse(prediction: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c"]:
+    """Root mean square error over the root mean square of the target (McCabe et al. 2024, section 5).
+
+    The mean is over space, and the root is taken before any average over samples or fields.
+    """
+    return (mean_square_error(prediction, target) / (mean_square(target) + EPSILON)).sqrt()
+
+
+def vrmse(prediction: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c"]:
+    """Root mean square error over the standard deviation of the target (Ohana et al. 2024, The Well).
+
+    The standard deviation is unbiased, as in The Well's code; predicting the target's mean scores 1, but for the
+    n / (n - 1) between the two estimates.
+    """
+    return (mean_square_error(prediction, target) / (variance(target) + EPSILON)).sqrt()

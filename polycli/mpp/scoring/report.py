@@ -1,0 +1,177 @@
+"""Scores to what people look at: tables, figures and report.html."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polycli.mpp.recipe.physics import PdeDescription
+from polycli.mpp.scoring.measure import Illustration
+from polycli.mpp.scoring.tables import METRICS, field_table, overview
+from polycli.report.figures import CurvePanel, Line, comparison, curves, ratios
+from polycli.report.html import Block, Facts, Figure, Heading, Paragraph, page
+from polycli.requests import JsonDocument
+
+METHODS = {"model": "model", "persistence": "persistence", "linear": "linear extrapolation"}
+DEFINITIONS = (
+    "NRMSE is the root mean square error over the root mean square of the true frame, VRMSE the same over its standard "
+    "deviation, so that predicting the mean of a field scores 1; both for each field and frame, then averaged. "
+    "Persistence says that nothing changes, linear extrapolation that everything goes on changing as between the last "
+    "two frames known. Intervals are 95 % bootstrap intervals over trajectories. Frames that the model is given are "
+    "never counted."
+)
+
+
+def write_report(
+    scores: JsonDocument, abouts: Mapping[str, PdeDescription], pictures: Mapping[str, Illustration], folder: Path
+) -> None:
+    """Draw `folder`/figures and write `folder`/report.html."""
+    datasets: dict[str, Any] = scores["datasets"]
+    figures = folder / "figures"
+    tables = overview(datasets)
+    blocks: list[Block] = [
+        Paragraph(
+            f"Split {scores['split']}, {len(datasets)} dataset{'s' if len(datasets) > 1 else ''}, "
+            f"{sum(found['trajectories'] for found in datasets.values())} trajectories; history of "
+            f"{scores['history']} frames, time stride {scores['time_stride']}."
+        ),
+        _summary(datasets, figures),
+        tables[0],
+        Paragraph(DEFINITIONS),
+        *tables[1:],
+    ]
+    for name, found in datasets.items():
+        blocks += _dataset_blocks(name, found, abouts[name], pictures[name], figures)
+    blocks += [Heading("Provenance"), provenance_block(scores)]
+    folder.joinpath("report.html").write_text(page("MPP evaluation", blocks), encoding="utf-8")
+
+
+def provenance_block(scores: JsonDocument) -> Facts:
+    """Where the numbers come from."""
+    overlap = scores["overlap"]
+    seen = "not known: the checkpoint does not say what it was trained on"
+    if overlap["checked"]:
+        seen = f"{overlap['trajectories']} of the scored trajectories{', allowed' if overlap['allowed'] else ''}"
+    facts = [
+        ("checkpoint", scores["checkpoint"]),
+        ("chosen as", scores["selected_by"]),
+        ("SHA-256 of the model", scores["model_hash"]),
+        *((f"hash of store {name}", digest) for name, digest in scores["store_hash"].items()),
+        ("trained on", seen),
+        ("polycli", scores["version"]),
+        ("settings", ", ".join(f"{key} {value}" for key, value in scores["settings"].items())),
+    ]
+    return Facts("Checkpoint, data, version", facts)
+
+
+def _summary(datasets: Mapping[str, Any], figures: Path) -> Figure:
+    file = figures / "summary.png"
+    entries = [found["one_step"]["vrmse"] for found in datasets.values()]
+    ratios(
+        file,
+        title="One step: error over that of persistence",
+        x_label="VRMSE of the model / VRMSE of persistence",
+        names=list(datasets),
+        values=_array([entry["ratio"] for entry in entries]),
+        bounds=_array([entry["ratio_interval"] for entry in entries]).T,
+    )
+    return Figure(
+        file, "One-step VRMSE over that of persistence, with 95 % intervals over trajectories. Left is better."
+    )
+
+
+def _dataset_blocks(
+    name: str, found: Mapping[str, Any], about: PdeDescription, picture: Illustration, figures: Path
+) -> list[Block]:
+    rollout = found["rollout"]
+    sides = ", ".join(f"{axis} {kind}" for axis, kind in about.boundary_conditions.items())
+    constants = "".join(f", {key} {value:g}" for key, value in about.constants.items())
+    blocks: list[Block] = [
+        Heading(name),
+        Paragraph(
+            f"{about.physics.replace('_', ' ')}: grid {about.grid[0]} x {about.grid[1]}, "
+            f"{rollout['interval']:g} between frames, boundaries {sides}{constants}. {found['trajectories']} "
+            f"trajectories; one step scored on {found['one_step']['windows_per_trajectory']} of "
+            f"{found['one_step']['windows_available']} windows of each."
+        ),
+        _growth_figure(name, rollout, figures),
+    ]
+    blocks += [
+        _field_figure(name, place, about, picture, rollout["interval"], figures=figures)
+        for place in range(len(about.fields))
+    ]
+    if rollout["conservation"]:
+        blocks.append(_conservation_figure(name, rollout, figures))
+    return [*blocks, field_table(name, found)]
+
+
+def _growth_figure(name: str, rollout: Mapping[str, Any], figures: Path) -> Figure:
+    file = figures / f"{name}.growth.png"
+    panels = []
+    for metric, shown in METRICS.items():
+        growth = rollout[metric]["growth"]
+        lines = [
+            Line(text, _array(growth[method]), _array(growth["interval"]) if method == "model" else None)
+            for method, text in METHODS.items()
+            if method in growth
+        ]
+        marks = [(1.0, "mean of the field")] if metric == "vrmse" else []
+        panels.append(
+            CurvePanel(
+                shown, "time after the last frame known", shown, _times(rollout), lines, logarithmic=True, marks=marks
+            )
+        )
+    curves(file, title=f"{name}: growth of the error", panels=panels)
+    return Figure(
+        file,
+        "Error of rollouts, averaged over fields and trajectories; the band is the 95 % interval of the model's mean. "
+        "Where the model leaves the axes or the curve ends, rollouts have diverged.",
+    )
+
+
+def _field_figure(
+    name: str, place: int, about: PdeDescription, picture: Illustration, interval: float, *, figures: Path
+) -> Figure:
+    quantity = about.fields[place].rsplit(".", maxsplit=1)[-1]
+    file = figures / f"{name}.{quantity}.png"
+    comparison(
+        file,
+        title=f"{name}: {quantity.replace('_', ' ')}, trajectory {picture.trajectory}",
+        times=[f"step {step}\n(+{step * interval:.3g})" for step in picture.steps],
+        truth=picture.truth[:, place],
+        prediction=picture.prediction[:, place],
+        extent=about.extent,
+        unit="dimensionless" if about.units[place] in {"", "1"} else about.units[place],
+    )
+    return Figure(
+        file,
+        f"{quantity.replace('_', ' ').capitalize()} in the first trajectory of the split: truth and rollout on one "
+        "scale, and their difference; in brackets the time after the last frame known.",
+    )
+
+
+def _conservation_figure(name: str, rollout: Mapping[str, Any], figures: Path) -> Figure:
+    file = figures / f"{name}.conservation.png"
+    panels = []
+    for quantity, drift in rollout["conservation"].items():
+        label = "relative size" if quantity == "divergence" else "relative drift"
+        lines = [Line(whose, _array(drift["growth"][whose])) for whose in ("model", "truth")]
+        title = quantity.replace("_", " ")
+        panels.append(
+            CurvePanel(
+                title, "time after the last frame known", label, _times(rollout), lines, logarithmic=True, depth=1e-12
+            )
+        )
+    curves(file, title=f"{name}: what the physics conserves", panels=panels)
+    return Figure(file, "Mean absolute drift of conserved quantities over a rollout, beside that of the true frames.")
+
+
+def _times(rollout: Mapping[str, Any]) -> Any:  # noqa: ANN401  # An array.
+    return np.arange(1, rollout["steps"] + 1) * rollout["interval"]
+
+
+def _array(values: Any) -> Any:  # noqa: ANN401  # Nested lists of numbers and None to an array.
+    return np.array(values, dtype=np.float64)

@@ -1,0 +1,76 @@
+"""One way to run the model forward in time, shared by eval and predict, so that equal contexts give equal frames.
+
+A rollout is a pure function of (model, context, device, batch size). Forward passes over batches of another size may
+round differently, which is why eval and predict roll one trajectory at a time unless asked otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from polycli.errors import StoreError
+from polycli.mpp.recipe.physics import PdeDescription
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the model must know besides the frames of a dataset."""
+
+    #: Ids of the fields in the model's vocabulary, in the order of the data.
+    labels: tuple[int, ...]
+    #: (along W, along H), 1 where periodic.
+    boundaries: tuple[int, int]
+
+
+def conditions(name: str, about: PdeDescription, *, known: Sequence[str], patch_size: int) -> Conditions:
+    """How a model that knows the fields `known` reads a dataset.
+
+    Raises:
+        StoreError: the model does not know a field, or its patches do not divide the grid.
+    """
+    unknown = [field for field in about.fields if field not in known]
+    if unknown:
+        raise StoreError(
+            f"{name}: the model does not know the field{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}; "
+            f"it knows {', '.join(field for field in known if not field.startswith('unused.'))}",
+            hint="use a checkpoint that was trained on these fields, or finetune this one on them",
+        )
+    if any(points % patch_size for points in about.grid):
+        raise StoreError(
+            f"{name}: the grid is {about.grid[0]} x {about.grid[1]}, the model's patches of "
+            f"{patch_size} x {patch_size} do not divide it",
+            hint=f"prepare the data on a grid of multiples of {patch_size}",
+        )
+    return Conditions(tuple(known.index(field) for field in about.fields), about.boundary_flags)
+
+
+def next_frame(model: nn.Module, context: Float[Tensor, "b t c h w"], read: Conditions) -> Float[Tensor, "b c h w"]:
+    """The frame after `context`, on the model's device; no gradients, and no choice of kernels by timing."""
+    device = next(model.parameters()).device
+    labels = torch.tensor(read.labels, dtype=torch.long, device=device)
+    boundaries = torch.tensor(read.boundaries, dtype=torch.long, device=device).expand(context.shape[0], 2)
+    deterministic = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+    with torch.inference_mode(), deterministic:
+        frame: Tensor = model(context.to(device), labels, boundaries)
+        return frame.float()
+
+
+def rollout(
+    model: nn.Module, context: Float[Tensor, "b t c h w"], read: Conditions, steps: int
+) -> Iterator[Float[Tensor, "b c h w"]]:
+    """`steps` frames after `context`, one by one, on the model's device; each is fed back, the oldest dropped."""
+    frames = context.to(next(model.parameters()).device)
+    for _ in range(steps):
+        frame = next_frame(model, frames, read)
+        frames = torch.cat([frames[:, 1:], frame[:, None]], dim=1)
+        yield frame
+
+
+def evaluation_device() -> torch.device:
+    """The first GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

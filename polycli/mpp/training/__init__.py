@@ -1,0 +1,1 @@
+"""Batches, objective and validation of MPP trainings."""

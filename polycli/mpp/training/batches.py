@@ -1,0 +1,149 @@
+"""Stores to batches: windows of several datasets, mixed in an order that is a pure function of (seed, step).
+
+A step takes `data.draws_per_step` draws. A draw is one dataset, chosen by weight, and an equal part of the global batch
+in windows of that dataset. All ranks share every draw, each its slice, so that they meet grids of equal cost at equal
+places. What is drawn never depends on the number of ranks or of readers: see `polycli.engine.order`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.engine.batch_plan import check_division
+from polycli.engine.order import DrawSchedule, shuffled
+from polycli.engine.task import World
+from polycli.errors import RecipeError, StoreError
+from polycli.mpp.data.windows import WindowBatch, training_windows, validation_windows
+from polycli.mpp.recipe.training import PretrainRecipe
+from polycli.store.reader import Store
+
+
+@dataclass(frozen=True)
+class ValidationPart:
+    """One rank's share of the validation windows of one dataset.
+
+    Chunk c of a dataset's windows goes to rank c modulo the number of ranks, the last chunks filled up with repeats, so
+    that all ranks call forward equally often. Of all ranks' chunks in turn, the first `count` windows are real.
+    """
+
+    dataset: str
+    batches: tuple[WindowBatch, ...]
+    count: int
+
+
+class MixtureBatches:
+    """The order of training, and the fixed windows of validation, over several stores."""
+
+    def __init__(self, stores: Sequence[Store], recipe: PretrainRecipe) -> None:
+        """Raise RecipeError or StoreError, naming store, found and expected, where recipe and stores do not fit."""
+        stores = sorted(stores, key=lambda store: store.name)  # the order of --data must not matter
+        self.names = tuple(store.name for store in stores)
+        _refuse_duplicates(stores)
+        _refuse_unknown("data.weights", recipe.data.weights, self.names)
+        _refuse_unknown("data.micro_batch_size", recipe.data.micro_batch_size, self.names)
+        self.data, self.train, self._vocabulary = recipe.data, recipe.train, recipe.model.fields
+        self.training = {store.name: training_windows(store, recipe) for store in stores}
+        self.held_back = {store.name: validation_windows(store, recipe) for store in stores}
+        weights = [recipe.data.weights.get(name, 1.0) for name in self.names]
+        #: The part of the draws that each dataset gets.
+        self.shares = {name: weight / sum(weights) for name, weight in zip(self.names, weights, strict=True)}
+        self._schedule = DrawSchedule(weights, recipe.train.seed)
+
+    def micro_batch_size(self, dataset: str) -> int:
+        """Windows per forward pass of one rank."""
+        return self.data.micro_batch_size.get(dataset, self.train.micro_batch_size)
+
+    def check_division(self, world_size: int) -> None:
+        """Raise RecipeError where the global batch cannot be shared out to this many ranks."""
+        sizes = [self.micro_batch_size(name) for name in self.names]
+        draws = self.data.draws_per_step
+        check_division(self.train.global_batch_size, draws, world_size, sizes, draws_key="data.draws_per_step")
+
+    def draws(self, step: int) -> list[tuple[str, NDArray[np.int64]]]:
+        """The global batch of a step: dataset and window numbers of each draw. A pure function of (seed, step)."""
+        size = self.train.global_batch_size // self.data.draws_per_step
+        draws = []
+        for draw in range(step * self.data.draws_per_step, (step + 1) * self.data.draws_per_step):
+            dataset, earlier = self._schedule[draw]
+            name = self.names[dataset]
+            # The schedule knows how many windows of this dataset were taken before, so the next ones go on from there
+            # and every window is seen once before any is seen twice, with no counter to save.
+            positions = earlier * size + np.arange(size, dtype=np.int64)
+            draws.append((name, shuffled(positions, len(self.training[name]), self.train.seed, name)))
+        return draws
+
+    def micro_batches(self, step: int, world: World) -> list[WindowBatch]:
+        """One rank's slices of the draws of a step, in micro-batches."""
+        share = self.train.global_batch_size // world.size
+        batches = []
+        for name, numbers in self.draws(step):
+            size = self.micro_batch_size(name)
+            mine = numbers.reshape(world.size, -1)[world.rank].reshape(-1, size)
+            batches += [WindowBatch(self.training[name], chunk, size / share) for chunk in mine]
+        return batches
+
+    def one_of_each(self) -> list[WindowBatch]:
+        """A micro-batch of each dataset, as large as any that training meets."""
+        return [
+            WindowBatch(windows, np.arange(self.micro_batch_size(name)) % len(windows), 1.0)
+            for name, windows in self.training.items()
+        ]
+
+    def validation(self, world: World) -> list[ValidationPart]:
+        """This rank's part of the validation windows, which never change; nothing of a store without such rows."""
+        parts = []
+        for name, windows in self.held_back.items():
+            numbers = windows.spread(self.data.validation_windows)
+            if len(numbers) == 0:
+                continue
+            size = min(self.micro_batch_size(name), len(numbers))
+            turns = math.ceil(len(numbers) / (size * world.size))
+            padded = np.resize(numbers, turns * world.size * size).reshape(turns, world.size, size)
+            batches = tuple(WindowBatch(windows, chunk, 1.0) for chunk in padded[:, world.rank])
+            parts.append(ValidationPart(name, batches, len(numbers)))
+        return parts
+
+    def summary(self) -> dict[str, Any]:
+        """Which stores these are and how much of each is used, by dataset; as data.json has it."""
+        return {
+            name: {
+                "path": str(windows.store.path.resolve()),
+                "store_hash": windows.store.manifest.store_hash,
+                "share": self.shares[name],
+                "fields": [self._vocabulary[label] for label in windows.labels],
+                "grid": list(windows.grid),
+                "training": {"trajectories": len(windows.rows), "windows": len(windows)},
+                "validation": {
+                    "split": "validation" if windows.store.manifest.splits.get("validation") else "test",
+                    "trajectories": len(self.held_back[name].rows),
+                    "windows": min(self.data.validation_windows, len(self.held_back[name])),
+                },
+            }
+            for name, windows in self.training.items()
+        }
+
+
+def _refuse_duplicates(stores: Sequence[Store]) -> None:
+    for one, other in pairwise(stores):
+        if one.name == other.name:
+            raise StoreError(
+                f"two stores have the name '{one.name}': {one.path} and {other.path}", hint="give one of them only"
+            )
+
+
+def _refuse_unknown(key: str, given: Iterable[str], names: Sequence[str]) -> None:
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        near = [match for name in unknown for match in get_close_matches(name, names, n=1)]
+        raise RecipeError(
+            f"{key} names {', '.join(repr(name) for name in unknown)}, but the datasets are {', '.join(names)}",
+            hint=f"did you mean {', '.join(near)}?" if near else None,
+        )

@@ -1,0 +1,141 @@
+"""From the documents of all runs to tables, claims and a report: medians over seeds, with the smallest and largest."""
+
+from __future__ import annotations
+
+import json
+import operator
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from polycli import __version__, console
+from polycli.errors import RecipeError
+from polycli.report.html import Block, Heading, Paragraph, page
+from polycli.report.table import Table, as_markdown, as_text, number
+from polycli.requests import JsonDocument
+from polycli.workflow.study.plan import Experiment, Layout, experiments
+from polycli.workflow.study.recipe import ClaimSection, Scalar, StudyRecipe, TableSection
+from polycli.workflow.study.results import value_at
+
+#: By entry and name of the experiment: what a run and its evaluation say.
+Documents = Mapping[str, Mapping[str, JsonDocument]]
+Row = tuple[tuple[str, Scalar], ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a claim."""
+
+    text: str
+    holds: bool
+    #: Found and expected, in numbers.
+    evidence: str
+
+
+def write_report(recipe: StudyRecipe, documents: Documents, layout: Layout) -> JsonDocument:
+    """Write DIR/{study.json,tables.md,report.html}; returns study.json."""
+    tables = [_table(recipe, table, documents) for table in recipe.tables]
+    verdicts = [judge(recipe, claim, documents) for claim in recipe.claims]
+    if verdicts:
+        rows = [(verdict.text, "holds" if verdict.holds else "does not hold", verdict.evidence) for verdict in verdicts]
+        tables.append(Table("Claims", ("claim", "result", "medians over seeds"), rows, labels=3))
+    blocks: list[Block] = [*([Paragraph(recipe.about)] if recipe.about else []), Heading("Results"), *tables]
+    document: JsonDocument = {
+        "title": recipe.title,
+        "version": __version__,
+        "results": documents,
+        "claims": [{"text": v.text, "holds": v.holds, "evidence": v.evidence} for v in verdicts],
+    }
+    texts = {
+        "tables.md": "\n\n".join(
+            [f"# {recipe.title}", *([recipe.about] if recipe.about else []), *map(as_markdown, tables)]
+        )
+        + "\n",
+        "report.html": page(recipe.title, blocks),
+        "study.json": json.dumps(document, indent=1) + "\n",
+    }
+    for name, text in texts.items():
+        (layout.folder / name).write_text(text, encoding="utf-8")
+        console.say(f"wrote {layout.folder / name}")
+    console.say("\n\n".join(as_text(table) for table in tables))
+    return document
+
+
+def judge(recipe: StudyRecipe, claim: ClaimSection, documents: Documents) -> Verdict:
+    """Compare medians over seeds as the claim says."""
+    other = claim.over or claim.minus
+    places = [claim.value] if other is None else [claim.value, other]
+    combine = operator.truediv if claim.over is not None else operator.sub
+    values = _by_row(recipe, claim.of, places, documents, float if other is None else combine)
+    medians = {row: statistics.median(found) for row, found in values.items() if found}
+    own = _only(claim, [row for row in medians if set(claim.where.items()) <= set(row)])
+    found = f"{_named(own)}: {_spread(values[own])}"
+    if claim.at_most is not None:
+        return Verdict(claim.text, medians[own] <= claim.at_most, f"{found}; at most {number(claim.at_most)}")
+    if claim.at_least is not None:
+        return Verdict(claim.text, medians[own] >= claim.at_least, f"{found}; at least {number(claim.at_least)}")
+    others = [row for row in medians if row != own]
+    if isinstance(claim.below, dict):
+        wanted = set(claim.below.items())
+        others = [row for row in others if wanted <= set(row)]
+    if not others:
+        raise RecipeError(f"claim {claim.text!r}: there is no other row to compare with")
+    holds = all(medians[own] < claim.factor * medians[row] for row in others)
+    factor = "" if claim.factor == 1 else f", times {number(claim.factor)}"
+    against = "; ".join(f"{_named(row)}: {_spread(values[row])}" for row in others)
+    return Verdict(claim.text, holds, f"{found}; against {against}{factor}")
+
+
+def _table(recipe: StudyRecipe, section: TableSection, documents: Documents) -> Table:
+    columns = {heading: _by_row(recipe, section.of, [place], documents) for heading, place in section.columns.items()}
+    first = next(iter(columns.values()))
+    body = [
+        [
+            *(str(value) for _, value in row),
+            str(len(first[row])),
+            *(_spread(column[row]) for column in columns.values()),
+        ]
+        for row in first
+    ]
+    labels = [key for key, _ in next(iter(first))]
+    caption = section.caption
+    if any(len(found) > 1 for found in first.values()):
+        caption = f"{caption} Median over seeds, with the smallest and the largest.".strip()
+    return Table(section.title, [*labels, "seeds", *columns], body, caption=caption, labels=max(1, len(labels)))
+
+
+def _by_row(
+    recipe: StudyRecipe, of: str, places: Sequence[str], documents: Documents, combine: Callable[..., float] = float
+) -> dict[Row, list[float]]:
+    """The values at `places`, made one by `combine`, of all runs, by row; runs of which one is null are left out."""
+    entry = of if of in recipe.runs else recipe.evaluations[of].run
+    rows: dict[Row, list[float]] = {}
+    for experiment in experiments(entry, recipe.runs[entry]):
+        where = _where(of, experiment)
+        found = [value_at(documents[of][experiment.name], place, where=where) for place in places]
+        rows.setdefault(experiment.row, [])
+        if None not in found:
+            rows[experiment.row].append(combine(*found))
+    return rows
+
+
+def _where(of: str, experiment: Experiment) -> str:
+    return f"{of} of {experiment.name}"
+
+
+def _only(claim: ClaimSection, rows: Sequence[Row]) -> Row:
+    if len(rows) != 1:
+        raise RecipeError(f"claim {claim.text!r}: `where` fits {len(rows)} rows, one was expected")
+    return rows[0]
+
+
+def _named(row: Row) -> str:
+    return ", ".join(str(value) for _, value in row) or "all"
+
+
+def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    if len(values) == 1:
+        return number(values[0])
+    return f"{number(statistics.median(values))} ({number(min(values))} to {number(max(values))})"

@@ -1,0 +1,1 @@
+"""Records in stores: tokenization, batches to read, rows to write."""

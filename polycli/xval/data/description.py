@@ -1,0 +1,32 @@
+"""What the manifest of a store of records says besides what every store says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from polycli.xval.recipe.training import ScalingSection
+
+
+class RecordsAbout(BaseModel):
+    """The manifest's `about`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    vocabulary: dict[str, Any]
+    #: Places where numbers stand, in the order that the array `number_keys` counts.
+    key_paths: tuple[str, ...]
+    #: The rules of the recipe's `hold_out`, in the order of the columns of the array `held_out`.
+    hold_out: tuple[dict[str, Any], ...] = ()
+    #: By rule, how many records it holds out of training.
+    held_out: dict[str, int] = {}
+    group_by: str | None = None
+    #: Key paths whose numbers are text.
+    text_keys: tuple[str, ...] = ()
+    #: What prepare was told to recommend; a training recipe may say another.
+    scaling: ScalingSection = ScalingSection()
+    #: The coverage report: see `polycli.xval.data.coverage`.
+    coverage: dict[str, Any] = {}
+    #: What the source says of its data: units by key path, constants of a simulation.
+    source: dict[str, Any] = {}

@@ -1,0 +1,260 @@
+"""Turns staged blocks into a store: vocabulary, hold-outs, splits, statistics of the training rows, coverage."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.console import warn
+from polycli.errors import RecipeError, SourceError
+from polycli.requests import JsonDocument, Split
+from polycli.store.blocks import BlockBuilder, ColumnSpec, Ragged, StagedRows
+from polycli.store.hashing import canonical_hash
+from polycli.store.manifest import LeftOut, SourceFile
+from polycli.store.splits import describe_split, group_hashes, split_rows
+from polycli.xval.data.coverage import KeyCoverage, mixed_types, refuse_immense, totals
+from polycli.xval.data.description import RecordsAbout
+from polycli.xval.data.holdout import held_out, kept_out, rules_of
+from polycli.xval.data.relabel import NamedRows, Names
+from polycli.xval.data.source import Opened
+from polycli.xval.data.staging import StageTask
+from polycli.xval.numbers.scaling import make_scaling
+from polycli.xval.numbers.statistics import NumberStatistics, NumberSums
+from polycli.xval.recipe.training import PrepareRecipe
+from polycli.xval.records.keypaths import refuse_unknown
+from polycli.xval.records.vocabulary import Vocabulary
+
+#: Ids that a line on stderr names; the manifest has them all.
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A store to be. The fingerprint is of everything that decides its content."""
+
+    target: Path
+    opened: Opened
+    recipe: PrepareRecipe
+    sources: tuple[SourceFile, ...]
+    options: dict[str, Any]
+    fingerprint: str
+
+    @classmethod
+    def of(
+        cls, target: Path, opened: Opened, recipe: PrepareRecipe, sources: Sequence[SourceFile], *, source: str
+    ) -> Plan:
+        """Equal sources, blocks and options give an equal fingerprint, wherever the files lie."""
+        decided = {"text_keys", "hold_out", "group_by", "longer_than_context", "context", "scaling", "split"}
+        options = {
+            "source": source,
+            **recipe.model_dump(mode="json", include={*decided, "vocabulary", "coverage"}),
+            "of_source": opened.options,
+        }
+        fingerprint = canonical_hash(
+            {
+                "layout": 1,
+                "name": target.stem,
+                "sources": [file.model_dump(mode="json") for file in sources],
+                "blocks": [[block.key, block.size] for block in opened.blocks],
+                "about": opened.about,
+                "options": options,
+            }
+        )
+        return cls(target, opened, recipe, tuple(sources), options, fingerprint)
+
+    def tasks(self) -> list[StageTask]:
+        """The work, block by block."""
+        return [StageTask(self.target, self.fingerprint, block, self.recipe) for block in self.opened.blocks]
+
+
+def publish(plan: Plan) -> Path:
+    """Make the store of a plan whose blocks are all staged.
+
+    Raises:
+        SourceError: no record is left, or numbers are such that the model could not compute with them.
+        RecipeError: a key that the recipe names does not exist, or there are more keys than a vocabulary should have.
+    """
+    builder = BlockBuilder(plan.target, fingerprint=plan.fingerprint)
+    keys = [block.key for block in plan.opened.blocks]
+    notes = [note for key in keys if (note := builder.record(key)) is not None]
+    staged = builder.rows(keys)
+    rejected = [LeftOut(**left) for note in notes for left in note["rejected"]]
+    summarise([*rejected, *staged.duplicates])
+    if not len(staged):
+        if not rejected:
+            raise SourceError("the input holds no records")
+        reasons = "; ".join(dict.fromkeys(left.reason for left in rejected[:_SHOWN]))
+        raise SourceError(f"there are no records to publish: {len(rejected)} were rejected: {reasons}")
+    names = _names(notes, plan.recipe, plan.opened.options.get("id_key"))
+    rows = NamedRows(staged, names)
+    marks, groups = _marks(rows, names, plan.recipe), _groups(rows)
+    splits, rule = _splits(rows, marks, groups, plan.recipe)
+    statistics, coverage = _statistics(rows, np.array(splits) == "train", names, plan.recipe)
+    mixed = mixed_types(notes, {path: entry["count"] for path, entry in coverage.items()})
+    for path, counts in mixed.items():
+        warn(f"{path}: numbers in {counts['numbers']} places, texts in {counts['texts']}; both were kept as they are")
+    rules = rules_of(plan.recipe.hold_out)
+    about = RecordsAbout(
+        vocabulary=Vocabulary(names.keys).to_json(),
+        key_paths=names.key_paths,
+        hold_out=tuple({"pattern": rule.pattern, "low": rule.low, "high": rule.high} for rule in rules),
+        held_out={rule.name: int(marks[:, column].sum()) for column, rule in enumerate(rules)},
+        group_by=plan.recipe.group_by,
+        text_keys=plan.recipe.text_keys,
+        scaling=plan.recipe.scaling,
+        coverage={
+            **totals(notes),
+            "rejected": len(rejected),
+            "duplicates": len(staged.duplicates),
+            "saturation_limit": plan.recipe.coverage.saturation_limit,
+            "mixed_types": mixed,
+            "keys": coverage,
+        },
+        source=plan.opened.about,
+    )
+    columns = {"token_ids": ColumnSpec(), "numbers": ColumnSpec(), "number_keys": ColumnSpec()}
+    if groups is not None:
+        columns["group"] = ColumnSpec()
+    return builder.publish(
+        rows,
+        columns,
+        family="xval",
+        name=plan.target.stem,
+        splits=splits,
+        split_rule=rule,
+        statistics={"numbers": {path: known.as_dict() for path, known in statistics.items()}},
+        row_axis="record",
+        arrays={"held_out": marks.astype(np.uint8)},
+        dims={"held_out": ("record", "rule")},
+        sources=plan.sources,
+        rejected=(*rejected, *staged.duplicates),
+        about=about.model_dump(mode="json"),
+        options=plan.options,
+    )
+
+
+def summarise(left_out: Sequence[LeftOut]) -> None:
+    """One line on stderr for each kind of reason, with the first few ids."""
+    kinds: dict[str, list[LeftOut]] = {}
+    for entry in left_out:
+        kinds.setdefault("duplicate" if entry.reason.startswith("duplicate of") else entry.reason, []).append(entry)
+    for kind, members in kinds.items():
+        shown = ", ".join(entry.id for entry in members[:_SHOWN])
+        more = f" and {len(members) - _SHOWN} more" if len(members) > _SHOWN else ""
+        warn(f"left out {len(members)} records ({kind}): {shown}{more}")
+
+
+def _names(notes: Iterable[JsonDocument], recipe: PrepareRecipe, id_key: str | None) -> Names:
+    """All keys and key paths in the order in which blocks met them, after a look at what the recipe says of them."""
+    keys: dict[str, None] = {}
+    number_paths: dict[str, None] = {}
+    all_paths: dict[str, None] = {}
+    for note in notes:
+        keys.update(dict.fromkeys(note["keys"]))
+        number_paths.update(dict.fromkeys(note["key_paths"]))
+        all_paths.update(dict.fromkeys(note["all_paths"]))
+    refuse_unknown(recipe.text_keys, list(all_paths), where="text_keys")
+    refuse_unknown(recipe.vocabulary.spell_keys, list(all_paths), where="vocabulary.spell_keys")
+    # Of the sources that read it; to others the recipe's section means nothing.
+    refuse_unknown([id_key] if id_key else [], list(all_paths), where="json_lines.id_key")
+    refuse_unknown([recipe.group_by] if recipe.group_by else [], list(all_paths), where="group_by")
+    refuse_unknown(recipe.hold_out, list(number_paths), where="hold_out")
+    refuse_unknown(recipe.scaling.keys, list(number_paths), where="scaling.keys")
+    if len(keys) > recipe.vocabulary.max_keys:
+        like = difflib.get_close_matches(next(reversed(keys)), list(keys)[:2000], n=3)
+        raise RecipeError(
+            f"the data has {len(keys)} different keys, such as {', '.join(map(repr, like))}; "
+            f"vocabulary.max_keys is {recipe.vocabulary.max_keys}",
+            hint="if keys are names, spell them: --set 'vocabulary.spell_keys=[PATH.*]'; else allow more",
+        )
+    return Names(list(keys), list(number_paths))
+
+
+def _marks(rows: StagedRows, names: Names, recipe: PrepareRecipe) -> NDArray[np.bool_]:
+    """(records, rules): what each rule holds out."""
+    rules = rules_of(recipe.hold_out)
+    if not rules:
+        return np.zeros((len(rows), 0), dtype=np.bool_)
+    parts = []
+    for block in rows.blocks("numbers", "number_keys"):
+        numbers, codes = block["numbers"], block["number_keys"]
+        assert isinstance(numbers, Ragged)  # noqa: S101  # staging wrote it so
+        assert isinstance(codes, Ragged)  # noqa: S101
+        parts.append(held_out(rules, names.key_paths, numbers.values, codes.values >> 1, numbers.offsets))
+    return np.concatenate(parts)
+
+
+def _groups(rows: StagedRows) -> list[str] | None:
+    """The group of every record; None where none has one."""
+    column = rows.column("group")
+    assert isinstance(column, Ragged)  # noqa: S101  # staging wrote it so
+    return column.strings() if len(column.values) else None
+
+
+def _splits(
+    rows: StagedRows, marks: NDArray[np.bool_], groups: list[str] | None, recipe: PrepareRecipe
+) -> tuple[list[Split], str]:
+    """The split of every record, and the rule in one sentence."""
+    hashes = rows.hex_hashes()
+    if groups is not None:
+        # A record without a group is one of its own.
+        hashes = [
+            of_group if name else own for name, own, of_group in zip(groups, hashes, group_hashes(groups), strict=True)
+        ]
+    out = kept_out(marks, groups)
+    free = [digest for digest, held in zip(hashes, out, strict=True) if not held]
+    if not free:
+        raise RecipeError(
+            "hold_out holds every record out, so that none is left to train on", hint="narrow its intervals"
+        )
+    section = recipe.split
+    chosen = split_rows(free, validation=section.validation, test=section.test)
+    if len(set(free)) == 1:
+        warn("all records are one group, or there is one alone: it trains, and nothing is left to validate or test on")
+    rest = iter(chosen)
+    splits: list[Split] = ["test" if held else next(rest) for held in out]
+    by = "content" if groups is None else f"group ({recipe.group_by or 'of the source'})"
+    rule = describe_split(splits, validation=section.validation, test=section.test, by=by)
+    if any(out):
+        rule += f"; {sum(out)} records that hold_out names, or of their groups, test"
+    return splits, rule
+
+
+def _statistics(
+    rows: StagedRows, train: NDArray[np.bool_], names: Names, recipe: PrepareRecipe
+) -> tuple[dict[str, NumberStatistics], dict[str, JsonDocument]]:
+    """By key path: statistics of the training rows, and the coverage of all rows.
+
+    Raises:
+        SourceError: the model could not compute with the numbers as they would be scaled.
+    """
+    of_training, of_all = NumberSums(), NumberSums()
+    for numbers, keys, owners in _numbers(rows):
+        refuse_immense(numbers, keys, names.key_paths)
+        mask = train[owners]
+        of_training.update(numbers[mask], keys[mask])
+        of_all.update(numbers, keys)
+    statistics = of_training.statistics(names.key_paths)
+    coverage = KeyCoverage(make_scaling(recipe.scaling, names.key_paths, statistics), names.key_paths, recipe.coverage)
+    for numbers, keys, _ in _numbers(rows):
+        coverage.update(numbers, keys)
+    coverage.refuse()
+    return statistics, coverage.report(of_all)
+
+
+def _numbers(rows: StagedRows) -> Iterable[tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.int64]]]:
+    """Numbers, places of their key paths, and the rows that they are of, block after block."""
+    start = 0
+    for block in rows.blocks("numbers", "number_keys"):
+        numbers, codes = block["numbers"], block["number_keys"]
+        assert isinstance(numbers, Ragged)  # noqa: S101  # staging wrote it so
+        assert isinstance(codes, Ragged)  # noqa: S101
+        owners = np.repeat(np.arange(start, start + len(numbers)), numbers.lengths)
+        start += len(numbers)
+        yield np.asarray(numbers.values), codes.values >> 1, owners

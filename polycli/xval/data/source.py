@@ -1,0 +1,95 @@
+"""What a source of records offers to `prepare`: blocks, each of which writes its records to a writer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from polycli.xval.recipe.training import PrepareRecipe
+from polycli.xval.records.values import Value
+
+
+class RecordWriter(Protocol):
+    """Takes what a block reads, record by record."""
+
+    def add(self, value: Value, *, id: str, group: str | None = None) -> None:  # noqa: A002  # the field's word
+        """One record.
+
+        A float that is NaN or infinite becomes null, and is counted. A list or tuple is an array, a dict with text keys
+        an object. `group`, where it is given, counts more than the recipe's `group_by`.
+
+        Raises:
+            RecordError: the value is nothing that JSON has, or is nested too deeply; `reject` it, or name the line.
+        """
+        ...
+
+    def reject(self, *, id: str, reason: str) -> None:  # noqa: A002
+        """A record that is left out, and why; the manifest lists it."""
+        ...
+
+    def count(self, what: str, n: int = 1) -> None:
+        """A note for the coverage report, such as "empty lines" or "np.float64(...) read as the number inside"."""
+        ...
+
+    def characters(self, n: int) -> None:
+        """How many input characters these records stand for, where the input is text."""
+        ...
+
+
+class Block(Protocol):
+    """A fixed piece of a source, whatever the number of workers or parts. Picklable, and small when pickled."""
+
+    @property
+    def key(self) -> str:
+        """Unique within the source and the same in every run: `planets-000003`, `data.jsonl@8388608`."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Where its records come from: a file name relative to the input, or the name of a generator."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Bytes of input or records to make: for progress and estimates alone, so of one unit within a source."""
+        ...
+
+    def load(self, writer: RecordWriter) -> None:
+        """Write all records of this block, in order.
+
+        Raises:
+            SourceError: the input is malformed; the message names file, line and column.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A source that was looked at and cut into blocks, but not yet read."""
+
+    blocks: tuple[Block, ...]
+    #: Files that the blocks read, and what the manifest calls them: names relative to the input. None for a generator.
+    files: tuple[Path, ...] = ()
+    file_names: tuple[str, ...] = ()
+    #: Facts about the data for the manifest: units per key path, constants of a generator, `synthetic: true`.
+    about: dict[str, Any] = field(default_factory=dict)
+    #: What decides the content besides the files: the resolved recipe section of this source.
+    options: dict[str, Any] = field(default_factory=dict)
+    #: How many records there are, where the source can tell before reading them.
+    records: int | None = None
+    #: Seconds of work for one process, where the source can tell.
+    seconds: float | None = None
+
+
+class Source(Protocol):
+    """A kind of input."""
+
+    def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Opened:
+        """Look at the inputs and cut them into blocks. `limit` keeps at most that many records in all.
+
+        Raises:
+            SourceError: an input is missing, empty, unreadable, or not of this kind; or a generator was given files.
+        """
+        ...

@@ -1,0 +1,220 @@
+"""Stages one block: its records in the neutral form, checked, with tokens and key paths under names that blocks share.
+
+Blocks do not know of each other, so the id of a key cannot be its place in a vocabulary yet: until the store is
+published it is a hash of the key. The same goes for key paths. So equal records are equal in all blocks, and so are
+their hashes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.errors import PolycliError, SourceError
+from polycli.requests import JsonDocument
+from polycli.store.blocks import BlockBuilder, Column, Ragged
+from polycli.xval.data.source import Block
+from polycli.xval.recipe.training import PrepareRecipe
+from polycli.xval.records.cutting import pieces_of
+from polycli.xval.records.decode import UndecodableError, decode_record
+from polycli.xval.records.encode import RecordEncoder
+from polycli.xval.records.equality import alike
+from polycli.xval.records.keypaths import printable
+from polycli.xval.records.lookup import text_at
+from polycli.xval.records.places import TokenRules
+from polycli.xval.records.records import Records
+from polycli.xval.records.structure import FIRST_KEY
+from polycli.xval.records.values import Value
+from polycli.xval.records.vocabulary import Vocabulary
+
+#: The columns of a staged block whose bytes make a record's hash.
+CONTENT = ("token_ids", "numbers")
+
+
+@dataclass(frozen=True)
+class StageTask:
+    """One block on its way into a store that is being built."""
+
+    target: Path
+    fingerprint: str
+    block: Block
+    recipe: PrepareRecipe
+
+
+def stage(task: StageTask) -> None:
+    """Read, walk, check and write one block, unless it is there already.
+
+    Raises:
+        SourceError: the input is malformed, or a record is too long; file and place are named.
+        PolycliError: a record does not come back as it was read, or the disk is full.
+    """
+    builder = BlockBuilder(task.target, fingerprint=task.fingerprint)
+    if builder.record(task.block.key) is not None:
+        return
+    writer = BlockWriter(task.recipe, source=task.block.source)
+    task.block.load(writer)
+    columns, record = writer.staged()
+    ids = writer.ids
+    builder.stage(
+        task.block.key,
+        columns if ids else {},
+        record,
+        ids=ids,
+        content=CONTENT if ids else (),
+        source=task.block.source,
+    )
+
+
+class BlockWriter:
+    """Takes the records of one block: see `sources.base.RecordWriter`."""
+
+    def __init__(self, recipe: PrepareRecipe, *, source: str) -> None:
+        self._recipe = recipe
+        self._source = source
+        rules = TokenRules(text_keys=recipe.text_keys, spell_keys=recipe.vocabulary.spell_keys)
+        self._encoder = RecordEncoder(rules=rules)
+        self._groups: list[str] = []
+        self._rejected: list[JsonDocument] = []
+        self._notes: Counter[str] = Counter()
+        self._characters = 0
+        self._checked: dict[int, Value] = {}
+        self._met = 0
+
+    @property
+    def ids(self) -> list[str]:
+        """Names of the records that were taken."""
+        return self._encoder.ids
+
+    def add(self, value: Value, *, id: str, group: str | None = None) -> None:  # noqa: A002  # the field's word
+        """One record, or more where it is longer than the recipe's context and may be split.
+
+        Raises:
+            RecordError: the value is nothing that JSON has, or is nested too deeply.
+            SourceError: it is longer than the context, and may not be split.
+        """
+        if group is None and self._recipe.group_by is not None:
+            group = text_at(value, self._recipe.group_by)
+        id, group = printable(id), None if group is None else printable(group)  # noqa: A001
+        before = len(self._encoder)
+        self._encoder.add(value, id=id)
+        length = self._encoder.last_length
+        context = self._recipe.context
+        if context is not None and length > context:
+            self._encoder.remove_last()
+            self._add_pieces(value, id, length, context)
+            # The pieces repeat each other: in different splits, one would tell of the other.
+            group = group or id
+        else:
+            self._check_later(value)
+        self._groups.extend([group or ""] * (len(self._encoder) - before))
+
+    def reject(self, *, id: str, reason: str) -> None:  # noqa: A002
+        """A record that is left out."""
+        self._rejected.append({"source": self._source, "id": printable(id), "reason": printable(reason)})
+
+    def count(self, what: str, n: int = 1) -> None:
+        """A note for the coverage report."""
+        if n:
+            self._notes[what] += n
+
+    def characters(self, n: int) -> None:
+        """Input characters that were read."""
+        self._characters += n
+
+    def records(self) -> Records:
+        """What was taken, in the block's own vocabulary."""
+        return self._encoder.records()
+
+    def staged(self) -> tuple[dict[str, Column], JsonDocument]:
+        """The columns of the block, and what is noted about it.
+
+        Raises:
+            PolycliError: a record does not come back from its tokens as it was read.
+        """
+        records = self.records()
+        self._verify(records)
+        columns: dict[str, Column] = {
+            "token_ids": Ragged(
+                shared_tokens(records.token_ids, self._encoder.keys).astype(np.int64), records.token_offsets
+            ),
+            "numbers": Ragged(records.numbers, records.number_offsets),
+            "number_keys": Ragged(
+                shared_paths(records.number_keys, records.number_integers, records.key_paths), records.number_offsets
+            ),
+            "group": Ragged.of_strings(self._groups),
+        }
+        return columns, {
+            "keys": list(self._encoder.keys),
+            "key_paths": list(records.key_paths),
+            "all_paths": list(self._encoder.all_paths),
+            "texts": self._encoder.texts(),
+            "rejected": self._rejected,
+            "notes": dict(self._notes + self._encoder.notes),
+            "characters": self._characters,
+            "records": len(records),
+            "numbers": len(records.numbers),
+            "tokens": len(records.token_ids),
+            "longest": int(records.token_lengths.max(initial=0)),
+            "verified": len(self._checked),
+        }
+
+    def _add_pieces(self, value: Value, name: str, length: int, context: int) -> None:
+        if self._recipe.longer_than_context == "refuse":
+            raise SourceError(
+                f"{self._source}: record {name} has {length} tokens, the recipe's context is {context}",
+                hint="--set longer_than_context=split cuts its longest list into records, or give a longer context",
+            )
+        pieces = pieces_of(value, context, self._encoder.length_of)
+        if pieces is None:
+            self.reject(id=name, reason=f"{length} tokens, more than {context}, with no list that could be cut")
+            return
+        for number, piece in enumerate(pieces):
+            self._encoder.add(piece, id=f"{name}#{number}")
+            self._check_later(piece)
+        self.count("records longer than the context, split")
+
+    def _check_later(self, value: Value) -> None:
+        if self._met % self._recipe.coverage.verify_every == 0:
+            self._checked[len(self._encoder) - 1] = value
+        self._met += 1
+
+    def _verify(self, records: Records) -> None:
+        """Decode every n-th record again: nothing may be lost on the way into tokens."""
+        vocabulary = Vocabulary(self._encoder.keys)
+        for row, value in self._checked.items():
+            try:
+                same = alike(decode_record(records, row, vocabulary), value)
+            except UndecodableError:
+                same = False
+            if not same:
+                raise PolycliError(
+                    f"{self._source}: record {records.ids[row]} does not come back from its tokens as it was read",
+                    hint="please report this record: it is a defect of polycli",
+                )
+
+
+def shared_tokens(token_ids: NDArray[np.int32], keys: Sequence[str]) -> NDArray[np.int64]:
+    """Ids in which keys are named by their hashes."""
+    table = np.concatenate([np.arange(FIRST_KEY, dtype=np.int64), shared_ids(keys)])
+    return table[token_ids]
+
+
+def shared_paths(
+    number_keys: NDArray[np.int32], integers: NDArray[np.bool_], key_paths: Sequence[str]
+) -> NDArray[np.int64]:
+    """Key paths by their hashes, doubled, plus 1 for an integer."""
+    hashes = shared_ids(key_paths)
+    return (hashes[number_keys] << 1) | integers if len(hashes) else np.empty(0, dtype=np.int64)
+
+
+def shared_ids(names: Iterable[str]) -> NDArray[np.int64]:
+    """A number for each name, from 2^40 to 2^61: the same in all blocks, and never that of another token."""
+    digests = [hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest() for name in names]
+    values = np.array([int.from_bytes(digest, "big") >> 3 for digest in digests], dtype=np.int64)
+    return np.asarray(values | (1 << 40), dtype=np.int64)

@@ -1,0 +1,183 @@
+"""How records become tokens for one model: made from a recipe and stores, kept in model.json, read back from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.errors import CheckpointError, StoreError
+from polycli.xval.data.collate import Tokenization
+from polycli.xval.data.pool import Language, language_of
+from polycli.xval.data.store import RecordStore
+from polycli.xval.numbers import Encoding, covering_exponents, encoding_from_json, make_encoding
+from polycli.xval.numbers.scaling import Scaling, make_scaling
+from polycli.xval.numbers.statistics import NumberStatistics
+from polycli.xval.recipe.model import ModelSection
+from polycli.xval.recipe.training import ScalingSection
+from polycli.xval.records.structure import END, MASK, NUM, PAD
+from polycli.xval.records.units import joined_units
+from polycli.xval.records.vocabulary import Vocabulary
+
+_ROWS_AT_A_TIME = 4096
+
+
+def tokenization_for(
+    model: ModelSection, scaling: ScalingSection | None, stores: Sequence[RecordStore]
+) -> Tokenization:
+    """The tokenization of a model that starts from nothing.
+
+    Raises:
+        StoreError: the stores recommend different scalings, and the recipe none; or state different units; or have
+            numbers that are beyond float32 as they are scaled.
+        RecipeError: the encoding would have too many tokens for this data, or a pattern of the scaling fits no key.
+    """
+    first, *others = sorted(stores, key=lambda store: store.name)
+    language = language_of(first).joined(language_of(store) for store in others)
+    section = scaling if scaling is not None else _recommended(stores)
+    scaler = make_scaling(section, language.key_paths, merged_statistics(stores))
+    refuse_overflow(scaler, stores)
+    units = joined_units((str(store.path), store.units) for store in (first, *others))
+    return Tokenization(
+        language, encoding_for(model, scaler, stores), scaler, model.context, ends=model.causal, units=units
+    )
+
+
+def describe_tokenization(tokenization: Tokenization) -> dict[str, Any]:
+    """As model.json has it."""
+    return {
+        "vocabulary": tokenization.language.vocabulary.to_json(),
+        "key_paths": list(tokenization.language.key_paths),
+        "encoding": tokenization.encoding.to_json(),
+        "scaling": tokenization.scaling.to_json(),
+        "units": dict(tokenization.units),
+        "special": {"end": END, "mask": MASK, "pad": PAD, "num": NUM},
+    }
+
+
+def read_tokenization(document: Mapping[str, Any], model: ModelSection, *, source: str) -> Tokenization:
+    """What `describe_tokenization` wrote; `document` is all of model.json, `source` its name.
+
+    Raises:
+        CheckpointError: it says nothing of this, or nothing sound.
+    """
+    try:
+        language = Language(Vocabulary.from_json(document["vocabulary"]), tuple(map(str, document["key_paths"])))
+        encoding, scaling = encoding_from_json(document["encoding"]), Scaling.from_json(document["scaling"])
+        units = {str(path): str(unit) for path, unit in document.get("units", {}).items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"{source}: it does not say how the model reads records ({error} is missing or unsound)",
+            hint="a run of polycli, or an export of one, was expected",
+        ) from error
+    return Tokenization(language, encoding, scaling, model.context, ends=model.causal, units=units)
+
+
+def encoding_for(model: ModelSection, scaling: Scaling, stores: Sequence[RecordStore]) -> Encoding:
+    """The encoding that a recipe names; where it gives no exponents, with those of all numbers in the stores.
+
+    Raises:
+        StoreError: the exponents that it gives do not cover the numbers.
+    """
+    if model.continuous:
+        return make_encoding(model.encoding)
+    if model.exponents is None:
+        return make_encoding(model.encoding, _covering(scaling, stores))
+    encoding = make_encoding(model.encoding, model.exponents)
+    refuse_uncovered(encoding, scaling, stores, hint="leave model.exponents out, which then cover the data")
+    return encoding
+
+
+def refuse_uncovered(encoding: Encoding, scaling: Scaling, stores: Sequence[RecordStore], *, hint: str) -> None:
+    """Return if the encoding can write all numbers of all stores: better before training than in the middle of it.
+
+    Raises:
+        StoreError: a number is larger or smaller than it can write.
+    """
+    if encoding.exponents is None:
+        return
+    low, high = encoding.exponents
+    for store in stores:
+        needed = _covering(scaling, [store])
+        if needed is not None and not low <= needed[0] <= needed[1] <= high:
+            raise StoreError(
+                f"{store.path}: its scaled numbers reach from 1e{needed[0]} to 1e{needed[1]}, "
+                f"{encoding.name} writes 1e{low} to 1e{high}",
+                hint=hint,
+            )
+
+
+def refuse_overflow(scaling: Scaling, stores: Sequence[RecordStore]) -> None:
+    """Return if all numbers are within float32 as they are scaled, which need not be as prepare was told to scale them.
+
+    Raises:
+        StoreError: a key path has larger ones; the model could not compute with them.
+    """
+    for store in stores:
+        for path, known in store.about.coverage.get("keys", {}).items():
+            # Scalers rise, so the smallest and the largest number tell of all.
+            ends = np.array([known["min"], known["max"]], dtype=np.float64)
+            scaled = scaling.apply(ends, np.zeros(2, dtype=np.int32), (path,))
+            beyond = np.abs(scaled) > np.finfo(np.float32).max
+            if beyond.any():
+                raise StoreError(
+                    f"{store.path}: {path} has {float(ends[beyond][0])!r}, which is beyond float32 when it is scaled "
+                    f"({scaling.of(path).kind})",
+                    hint="another scaling of this key path: scaling.keys takes affine and asinh",
+                )
+
+
+def _covering(scaling: Scaling, stores: Sequence[RecordStore]) -> tuple[int, int] | None:
+    """The powers of ten of all numbers; None where there is none but zeros."""
+    # A block of zeros alone says nothing.
+    covered = [covering_exponents(scaled) for scaled in _scaled_numbers(scaling, stores) if scaled.any()]
+    return (min(low for low, _ in covered), max(high for _, high in covered)) if covered else None
+
+
+def merged_statistics(stores: Sequence[RecordStore]) -> dict[str, NumberStatistics]:
+    """By key path, of the training splits of all stores together."""
+    found: dict[str, list[NumberStatistics]] = {}
+    for store in stores:
+        for path, statistics in store.statistics.items():
+            found.setdefault(path, []).append(statistics)
+    return {path: _merged(parts) for path, parts in found.items()}
+
+
+def _merged(parts: Sequence[NumberStatistics]) -> NumberStatistics:
+    if len(parts) == 1:
+        return parts[0]
+    counts = np.array([part.count for part in parts], dtype=np.float64)
+    means, deviations = np.array([part.mean for part in parts]), np.array([part.std for part in parts])
+    mean = float(np.average(means, weights=counts))
+    return NumberStatistics(
+        count=int(counts.sum()),
+        mean=mean,
+        std=float(np.sqrt(np.average(deviations**2 + (means - mean) ** 2, weights=counts))),
+        min=min(part.min for part in parts),
+        max=max(part.max for part in parts),
+        smallest=min((part.smallest for part in parts if part.smallest), default=0.0),
+        largest=max(part.largest for part in parts),
+        low_decade=min(part.low_decade for part in parts),
+    )
+
+
+def _recommended(stores: Sequence[RecordStore]) -> ScalingSection:
+    first = stores[0]
+    for store in stores[1:]:
+        if store.scaling != first.scaling:
+            raise StoreError(
+                f"the stores {first.name} and {store.name} recommend different scalings",
+                hint="say one in the recipe: scaling: {default: affine}",
+            )
+    return first.scaling
+
+
+def _scaled_numbers(scaling: Scaling, stores: Sequence[RecordStore]) -> Iterator[NDArray[np.float64]]:
+    """All numbers of all rows, whatever their split, some records at a time."""
+    for store in stores:
+        rows = np.arange(store.store.manifest.rows, dtype=np.int64)
+        for start in range(0, len(rows), _ROWS_AT_A_TIME):
+            records = store.read(rows[start : start + _ROWS_AT_A_TIME])
+            yield scaling.apply(records.numbers, records.number_keys, records.key_paths)

@@ -1,0 +1,1 @@
+"""The Numformer, its number layers and heads, and its weights."""

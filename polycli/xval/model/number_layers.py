@@ -1,0 +1,152 @@
+"""How numbers enter the network and leave it: always in float32, whatever autocast says.
+
+In: the vector of [NUM] times the number (Golkar et al. 2023, equation 1), or the same plus a bank of saturating terms,
+one per decade, so that numbers of any size move the embedding. Out: one number per position, in linear or asinh space,
+and rising quantiles beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from polycli.xval.recipe.model import ModelSection
+
+#: Spaces other than linear map the largest decade here, as the paper's preprocessing maps its data.
+SPAN = 5.0
+
+
+@dataclass(frozen=True)
+class LinearSpace:
+    """Numbers as they are."""
+
+    def encode(self, numbers: Tensor) -> Tensor:
+        """The same."""
+        return numbers
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """The same."""
+        return codes
+
+
+@dataclass(frozen=True)
+class AsinhSpace:
+    """Linear near zero, logarithmic beyond `softness`: asinh(x / softness), scaled so that `largest` becomes 5."""
+
+    softness: float
+    largest: float
+
+    @classmethod
+    def of(cls, decades: tuple[int, int]) -> AsinhSpace:
+        """The space for numbers from 10^low to 10^high."""
+        return cls(10.0 ** decades[0], 10.0 ** decades[1])
+
+    @property
+    def _scale(self) -> float:
+        return SPAN / math.asinh(self.largest / self.softness)
+
+    def encode(self, numbers: Tensor) -> Tensor:
+        """Codes of numbers; finite for every finite float32."""
+        size = numbers.abs()
+        # asinh(x / s) overflows for x / s beyond float32, where it is ln(2 x) - ln(s) to the last bit.
+        far = torch.log(size.clamp(min=1e-30)) + (math.log(2.0) - math.log(self.softness))
+        near = torch.asinh(size.clamp(max=1e6 * self.softness) / self.softness)
+        return torch.sign(numbers) * torch.where(size > 1e6 * self.softness, far, near) * self._scale
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Numbers of codes; codes beyond float32 give its largest number."""
+        most = math.log(2.0) + math.log(torch.finfo(torch.float32).max) - math.log(self.softness)
+        bounded = (codes / self._scale).clamp(-most, most).double()
+        limit = torch.finfo(torch.float32).max
+        return (torch.sinh(bounded) * self.softness).clamp(-limit, limit).float()
+
+
+NumberSpace = LinearSpace | AsinhSpace
+
+
+def number_space(name: str, decades: tuple[int, int]) -> NumberSpace:
+    """The space that a recipe names."""
+    return AsinhSpace.of(decades) if name == "asinh" else LinearSpace()
+
+
+class MultiscaleBank(nn.Module):
+    """Sum over decades k of phi_k(x) u_k, phi_k(x) = x / sqrt(s_k^2 + x^2), s_k = 10^k.
+
+    phi is what the first layer normalisation makes of x u in plain xVal, at s = 1; a bank has one for every decade.
+    """
+
+    def __init__(self, width: int, decades: tuple[int, int], start: float) -> None:
+        super().__init__()
+        self.scales = tuple(10.0**power for power in range(decades[0], decades[1] + 1))
+        self.vectors = nn.Linear(len(self.scales), width, bias=False)
+        nn.init.normal_(self.vectors.weight, std=start) if start else nn.init.zeros_(self.vectors.weight)
+
+    def forward(self, numbers: Float[Tensor, "b l"]) -> Float[Tensor, "b l d"]:
+        """What is added to the embedding at numbers; zero where the number is zero."""
+        scales = torch.tensor(self.scales, dtype=torch.float32, device=numbers.device)
+        x = numbers[..., None]
+        # hypot neither overflows nor underflows where squares would.
+        return self.vectors(x / torch.hypot(x, scales))  # type: ignore[no-any-return]
+
+
+class NumberEncoder(nn.Module):
+    """Token embeddings to token embeddings that know their numbers; only [NUM] positions change."""
+
+    def __init__(self, section: ModelSection) -> None:
+        super().__init__()
+        multiscale = section.encoding == "multiscale"
+        self.space = number_space(section.number_term if multiscale else "linear", section.decades)
+        self.bank = MultiscaleBank(section.embed_dim, section.decades, section.bank_start) if multiscale else None
+
+    def forward(
+        self, embedded: Float[Tensor, "b l d"], numbers: Float[Tensor, "b l"], is_number: Bool[Tensor, "b l"]
+    ) -> Float[Tensor, "b l d"]:
+        """`embedded` times the number's term, plus the bank's terms, at numbers; unchanged elsewhere."""
+        with torch.autocast(embedded.device.type, enabled=False):
+            numbers = torch.where(is_number, numbers.float(), 0.0)
+            factor = torch.where(is_number, self.space.encode(numbers), 1.0)
+            result = embedded.float() * factor[..., None]
+            return result if self.bank is None else result + self.bank(numbers)
+
+
+class NumberHead(nn.Sequential):
+    """One value, or some, from a token's vector, in float32; the parameter names of the published model."""
+
+    def __init__(self, width: int, hidden: int, outputs: int = 1) -> None:
+        super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, outputs))
+
+    def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b o"]:
+        """Codes in the number space."""
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.float()
+            for layer in self:
+                x = layer(x)
+            return x
+
+
+def rising(raw: Float[Tensor, "*b q"], middle: int) -> Float[Tensor, "*b q"]:
+    """Quantiles that cannot cross: the middle one as it is, the others by positive steps away from it."""
+    steps = functional.softplus(raw)
+    above = raw[..., middle : middle + 1] + steps[..., middle + 1 :].cumsum(dim=-1)
+    below = raw[..., middle : middle + 1] - steps[..., :middle].flip(-1).cumsum(dim=-1).flip(-1)
+    return torch.cat([below, raw[..., middle : middle + 1], above], dim=-1)
+
+
+def middle_of(levels: Sequence[float]) -> int:
+    """The place of the level that is nearest to the median."""
+    return min(range(len(levels)), key=lambda place: abs(levels[place] - 0.5))
+
+
+def pinball(
+    quantiles: Float[Tensor, "n q"], target: Float[Tensor, " n"], levels: Sequence[float]
+) -> Float[Tensor, "n q"]:
+    """The loss whose minimum is the quantile (Koenker and Bassett 1978): level e above it, (1 - level) e below."""
+    level = torch.tensor(levels, dtype=quantiles.dtype, device=quantiles.device)
+    error = target[:, None] - quantiles
+    return torch.maximum(level * error, (level - 1) * error)

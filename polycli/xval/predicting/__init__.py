@@ -1,0 +1,1 @@
+"""Records to fill in, and the files that the filled ones go to."""

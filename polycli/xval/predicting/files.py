@@ -1,0 +1,248 @@
+"""Filled-in records: answers put where nulls were, in the same order, and files of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+from polycli.errors import UserError
+from polycli.paths import refuse_unwritable
+from polycli.requests import JsonDocument
+from polycli.xval.records.keypaths import TOP, KeyPatterns, child_path, printable
+from polycli.xval.records.units import unit_of
+from polycli.xval.records.values import FreeText, NumberLiteral, Value
+
+SUFFIXES = (".jsonl", ".json", ".csv")
+#: Beside the keys of a record that is an object: its name, and what was filled in.
+ID_KEY, FILLED_KEY = "_id", "_filled"
+
+
+@dataclass(frozen=True)
+class Filled:
+    """One null that became a number, or a class."""
+
+    #: RFC 6901, where in the record it stands; and its key path.
+    pointer: str
+    key_path: str
+    value: Value
+    #: Low and high, where the model gives intervals.
+    interval: tuple[float, float] | None
+    unit: str | None
+    #: Of a class, how likely the model holds it to be.
+    probability: float | None = None
+
+    def document(self) -> JsonDocument:
+        """As JSON has it."""
+        document: JsonDocument = {
+            "key_path": self.key_path,
+            "value": self.value,
+            "interval": None if self.interval is None else list(self.interval),
+            "unit": self.unit,
+        }
+        return document if self.probability is None else {**document, "probability": self.probability}
+
+
+@dataclass(frozen=True)
+class FilledRecord:
+    """A record with its nulls filled in."""
+
+    id: str
+    value: Any
+    filled: tuple[Filled, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says of one null."""
+
+    value: Value
+    interval: tuple[float, float] | None
+    probability: float | None = None
+
+
+def fill_in(
+    name: str, value: Value, answers: Iterator[Answer], nulls: KeyPatterns, units: Mapping[str, str]
+) -> FilledRecord:
+    """Put answers where nulls are, in the order in which a record is walked; everything else stays."""
+    filled: list[Filled] = []
+
+    def walk(item: Value, path: str, pointer: str) -> Any:  # noqa: ANN401, PLR0911  # One return for each kind of value.
+        if item is None or (isinstance(item, float) and not math.isfinite(item)):
+            if not nulls.match(path):
+                return None
+            answer = next(answers)
+            if isinstance(answer.value, float) and not math.isfinite(answer.value):
+                return None
+            unit = unit_of(path, units)
+            filled.append(Filled(pointer, path, answer.value, answer.interval, unit, answer.probability))
+            return answer.value
+        if isinstance(item, FreeText):
+            return item.text
+        if isinstance(item, NumberLiteral):
+            exact = item.value()
+            return exact if isinstance(exact, int) or math.isfinite(exact) else item.text
+        if isinstance(item, Mapping):
+            return {key: walk(part, child_path(path, key), f"{pointer}/{_escaped(key)}") for key, part in item.items()}
+        if isinstance(item, Sequence) and not isinstance(item, str):
+            return [walk(part, path, f"{pointer}/{place}") for place, part in enumerate(item)]
+        return item
+
+    return FilledRecord(name, walk(value, TOP, ""), tuple(filled))
+
+
+class FilledWriter(Protocol):
+    """Takes filled records one after the other."""
+
+    def write(self, record: FilledRecord) -> None:
+        """One more."""
+        ...
+
+    def close(self) -> None:
+        """No more will come."""
+        ...
+
+
+def refuse_target(target: Path, *, overwrite: bool) -> None:
+    """Raise UserError where records cannot be written to `target`; leaves nothing behind."""
+    if target.suffix not in SUFFIXES:
+        raise UserError(
+            f"{target}: the suffix says the format: .jsonl, .json or .csv",
+            hint=f"--output {target.with_suffix('.jsonl')}",
+        )
+    if target.exists() and not overwrite:
+        raise UserError(f"{target}: exists already", hint="give another --output, or --set overwrite=true")
+    refuse_unwritable(target.parent, what="records")
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What stands in a table beside the value of a column that can be filled in."""
+
+    patterns: KeyPatterns
+    #: Ends of the names of the columns, such as `mass_low`.
+    sides: tuple[str, ...]
+
+    @classmethod
+    def of(cls, patterns: KeyPatterns, *, interval: bool, probability: bool) -> Extras:
+        """For a model that gives intervals, probabilities, or neither."""
+        return cls(patterns, ("low", "high") * interval + ("probability",) * probability)
+
+    def cells(self, item: Filled | None) -> list[str]:
+        """Of one column in one row."""
+        found: dict[str, float | None] = {}
+        if item is not None:
+            low, high = item.interval or (None, None)
+            found = {"low": low, "high": high, "probability": item.probability}
+        return [_cell(found.get(side)) for side in self.sides]
+
+
+def writer_for(suffix: str, file: TextIO, units: Mapping[str, str], extras: Extras) -> FilledWriter:
+    """What writes the format that a suffix names."""
+    if suffix == ".csv":
+        return CsvWriter(file, units, extras)
+    return JsonWriter(file, lines=suffix == ".jsonl")
+
+
+class JsonWriter:
+    """JSON lines, or one array. An object gets `_id` and `_filled`, by JSON pointer; all else is wrapped."""
+
+    def __init__(self, file: TextIO, *, lines: bool) -> None:
+        self._file, self._lines, self._count = file, lines, 0
+
+    def write(self, record: FilledRecord) -> None:
+        """One line, or one item of the array."""
+        filled = {item.pointer: item.document() for item in record.filled}
+        if isinstance(record.value, dict) and not {ID_KEY, FILLED_KEY} & set(record.value):
+            document = {**record.value, ID_KEY: record.id, FILLED_KEY: filled}
+        else:
+            document = {"id": record.id, "record": record.value, FILLED_KEY: filled}
+        text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+        if printable(text) != text:
+            # Half a character, which JSON can write as an escape alone.
+            text = json.dumps(document, allow_nan=False)
+        before = "" if self._lines else ",\n" if self._count else "[\n"
+        self._file.write(f"{before}{text}{chr(10) if self._lines else ''}")
+        self._count += 1
+
+    def close(self) -> None:
+        """End the array."""
+        if not self._lines:
+            self._file.write("\n]\n" if self._count else "[]\n")
+
+
+class CsvWriter:
+    """One row for each record, which must be flat; units in the header, as they came.
+
+    Behind the columns of the first record stand those of intervals, `x_low` and `x_high`, or of the probability of a
+    class, for columns that can be filled in, and `_filled`, which names those that were. All records must have the
+    columns of the first.
+    """
+
+    def __init__(self, file: TextIO, units: Mapping[str, str], extras: Extras) -> None:
+        self._writer = csv.writer(file, lineterminator="\n")
+        self._units, self._extras = units, extras
+        self._columns: list[str] | None = None
+        #: Key paths of the columns that can be filled in.
+        self._paths: list[str] = []
+
+    def write(self, record: FilledRecord) -> None:
+        """One row.
+
+        Raises:
+            UserError: the record is no object of plain values, or has other keys than the first.
+        """
+        value = record.value
+        flat = isinstance(value, dict) and not any(isinstance(item, dict | list) for item in value.values())
+        if not flat:
+            raise UserError(f"{record.id}: a record with lists or objects in it is no row", hint="--output FILE.jsonl")
+        if self._columns is None:
+            self._begin(list(value))
+        if list(value) != self._columns:
+            strange = sorted(set(value) ^ set(self._columns or []))
+            raise UserError(
+                f"{record.id}: its keys are not those of the first record, {', '.join(strange[:3])} differ",
+                hint="--output FILE.jsonl",
+            )
+        filled = {item.key_path: item for item in record.filled}
+        cells = [_cell(item) for item in value.values()]
+        for path in self._paths:
+            cells += self._extras.cells(filled.get(path))
+        self._writer.writerow([printable(record.id), *cells, ";".join(filled)])
+
+    def close(self) -> None:
+        """Nothing is left to write."""
+
+    def _begin(self, columns: list[str]) -> None:
+        self._columns = columns
+        paths = {column: child_path(TOP, column) for column in columns}
+        units = [unit_of(path, self._units) for path in paths.values()]
+        named = [column if unit is None else f"{column} ({unit})" for column, unit in zip(columns, units, strict=True)]
+        fillable = [column for column, path in paths.items() if self._extras.patterns.match(path)]
+        self._paths = [paths[column] for column in fillable]
+        named = [printable(name) for name in named]
+        # A file that was filled in before has columns of the names that are added here.
+        header = [_unused("_record", named), *named]
+        for name in (*(f"{column}_{side}" for column in fillable for side in self._extras.sides), "_filled"):
+            header.append(_unused(printable(name), header))
+        self._writer.writerow(header)
+
+
+def _unused(name: str, used: Collection[str]) -> str:
+    while name in used:
+        name = f"_{name}"
+    return name
+
+
+def _cell(value: Any) -> str:  # noqa: ANN401  # A plain JSON value.
+    if value is None:
+        return ""
+    return printable(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _escaped(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")

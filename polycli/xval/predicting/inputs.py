@@ -1,0 +1,165 @@
+"""Records for predict and embed, from JSON, CSV and Parquet files and from stores; a block at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.console import progress, warn
+from polycli.errors import SourceError
+from polycli.requests import Split
+from polycli.store.manifest import MANIFEST_NAME
+from polycli.xval.data.collate import Tokenization
+from polycli.xval.data.source import Block, Opened
+from polycli.xval.data.store import RecordStore, open_records
+from polycli.xval.recipe.sources import TableSection
+from polycli.xval.recipe.training import PrepareRecipe
+from polycli.xval.records.decode import decode_records
+from polycli.xval.records.encode import encode_records
+from polycli.xval.records.records import Records
+from polycli.xval.records.values import Record, RecordError, Value
+from polycli.xval.sources.json import JsonSource
+from polycli.xval.sources.table import TableSource
+
+TABLES = (".csv", ".tsv", ".parquet")
+JSON_FILES = (".json", ".jsonl", ".ndjson")
+
+
+@dataclass(frozen=True)
+class Input:
+    """Something that holds records."""
+
+    batches: Iterator[list[Record]]
+    #: By key path, where the data says so.
+    units: Mapping[str, str]
+    #: How many records there are, where that is known before reading.
+    count: int | None = None
+
+
+@dataclass
+class _Collector:
+    """A RecordWriter that keeps records until they are asked for."""
+
+    records: list[Record] = field(default_factory=list)
+    rejected: int = 0
+
+    def add(self, value: Value, *, id: str, group: str | None = None) -> None:  # noqa: A002
+        self.records.append(Record(id, value, group))
+
+    def reject(self, *, id: str, reason: str) -> None:  # noqa: A002
+        warn(f"{id}: left out: it {reason}" if not reason.startswith(id) else f"left out: {reason}")
+        self.rejected += 1
+
+    def count(self, what: str, n: int = 1) -> None:
+        """Coverage is of no interest here."""
+
+    def characters(self, n: int) -> None:
+        """Neither is this."""
+
+
+def open_inputs(
+    paths: Sequence[Path], *, table: TableSection, split: Split | None, limit: int | None, batch_records: int
+) -> Input:
+    """The records of files of one kind, or of one store.
+
+    Raises:
+        SourceError: they are of no kind that is read here, of two, or malformed.
+        StoreError: a store is damaged.
+    """
+    stores = [path for path in paths if (path / MANIFEST_NAME).is_file()]
+    if stores:
+        if len(paths) > 1:
+            raise SourceError(f"{len(paths)} inputs, of which {stores[0]} is a store: one store alone, or files")
+        store = open_records(stores[0])
+        rows = store.rows(split)[:limit]
+        return Input(_store_batches(store, rows, batch_records), store.units, len(rows))
+    if split is not None:
+        raise SourceError(
+            f"--split {split}: {paths[0]} is no store, and files have no splits", hint="leave --split out"
+        )
+    opened = _open_files(paths, table, limit)
+    return Input(_rebatched(_block_records(opened.blocks), batch_records), opened.about.get("units", {}))
+
+
+def encode(records: Sequence[Record], tokenization: Tokenization, *, nulls: Sequence[str] = ()) -> Records:
+    """Records in the vocabulary of a model; numbers where it learned none are text to it, as identifiers are.
+
+    Raises:
+        SourceError: a record is longer than the model's context, or its value is nothing that JSON has.
+    """
+    vocabulary, known = tokenization.language.vocabulary, set(tokenization.language.key_paths)
+    try:
+        found = encode_records(records, vocabulary, nulls=nulls)
+        strange = [path for path in found.key_paths if path not in known]
+        if strange:
+            found = encode_records(records, vocabulary, text_keys=strange, nulls=nulls)
+    except RecordError as error:
+        raise SourceError(str(error)) from error
+    lengths = tokenization.lengths(found.token_lengths, found.number_lengths)
+    if (lengths > tokenization.context).any():
+        longest = int(lengths.argmax())
+        raise SourceError(
+            f"{found.ids[longest]}: a record of {int(lengths[longest])} tokens, the model reads {tokenization.context}",
+            hint="split it into smaller records",
+        )
+    return found
+
+
+@contextmanager
+def counting(total: int | None, what: str) -> Iterator[Callable[[int], None]]:
+    """A report of progress where the number of records is known; where they stream, nobody knows how many will come."""
+    if total is None:
+        yield lambda _: None
+    else:
+        with progress(total, what) as bar:
+            yield bar.advance
+
+
+def _open_files(paths: Sequence[Path], table: TableSection, limit: int | None) -> Opened:
+    recipe = PrepareRecipe(family="xval", verb="prepare", table=table)
+    kinds = {_kind(path) for path in paths}
+    if len(kinds) > 1:
+        raise SourceError(f"inputs of two kinds, such as {paths[0]} and {paths[-1]}: give tables or JSON, not both")
+    return (TableSource() if kinds == {"table"} else JsonSource()).open(paths, recipe, limit)
+
+
+def _kind(path: Path) -> str:
+    inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+    suffixes = {file.suffix.lower() for file in inside if file.is_file()}
+    kinds = {"table" for suffix in suffixes & set(TABLES)} | {"json" for suffix in suffixes & set(JSON_FILES)}
+    if len(kinds) != 1:
+        raise SourceError(
+            f"{path}: {'both tables and JSON' if kinds else 'neither a store nor JSON, CSV or Parquet'}",
+            hint=f"files whose names end in {', '.join((*JSON_FILES, *TABLES))}",
+        )
+    return kinds.pop()
+
+
+def _block_records(blocks: Iterable[Block]) -> Iterator[Record]:
+    for block in blocks:
+        collector = _Collector()
+        block.load(collector)
+        yield from collector.records
+
+
+def _rebatched(records: Iterator[Record], size: int) -> Iterator[list[Record]]:
+    batch: list[Record] = []
+    for record in records:
+        batch.append(record)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _store_batches(store: RecordStore, rows: NDArray[np.int64], size: int) -> Iterator[list[Record]]:
+    for start in range(0, len(rows), size):
+        records = store.read(rows[start : start + size])
+        values = decode_records(records, store.vocabulary)
+        yield [Record(name, value) for name, value in zip(records.ids, values, strict=True)]

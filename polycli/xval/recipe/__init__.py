@@ -1,0 +1,1 @@
+"""Recipe sections of xVal."""

@@ -1,0 +1,84 @@
+"""What `--set` may say to eval, predict and embed: typed and closed, like recipes, and in their words."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from polycli.sections import Section
+from polycli.xval.recipe.sources import TableSection
+
+
+class SweepSection(Section):
+    """The continuity sweep: one number of a record is varied finely, another one predicted."""
+
+    vary: str | None = Field(None, description="key path of the number that is varied; no sweep if absent")
+    predict: tuple[str, ...] = Field((), description="patterns of key paths of what is hidden and predicted")
+    low: float | None = Field(None, description="first value; the smallest of the training split if absent")
+    high: float | None = Field(None, description="last value; the largest of the training split if absent")
+    points: PositiveInt = Field(401, ge=3)
+    records: PositiveInt = Field(4, description="records that are swept, the first ones of the split")
+    jump: float = Field(
+        0.05, gt=0, description="a change between neighbours above this share of the key's standard deviation is a jump"
+    )
+
+    @model_validator(mode="after")
+    def _both(self) -> SweepSection:
+        if (self.vary is None) != (not self.predict):
+            raise ValueError("a sweep needs both, vary and predict")
+        return self
+
+
+class EvalSettings(Section):
+    """`polycli eval xval --set KEY=VALUE`."""
+
+    family: Literal["xval"]
+    verb: Literal["eval"]
+    keys: tuple[str, ...] = Field((), description="patterns of key paths whose numbers are scored; all if empty")
+    groups: tuple[tuple[str, ...], ...] = Field(
+        (), description="patterns of key paths whose numbers are hidden together, such as [[description.planet*.a]]"
+    )
+    masking: Literal["share", "single"] = Field(
+        "share", description="hide numbers in turns of the share that training hides, or one at a time"
+    )
+    share: float | None = Field(None, gt=0, le=1, description="hidden at once; that of the training if absent")
+    max_records: PositiveInt = Field(1000, description="records per dataset; an even choice where there are more")
+    batch_tokens: PositiveInt = Field(16_384, description="tokens of a forward pass, padding included")
+    baselines: bool = Field(True, description="k-NN and gradient boosting, where records are rows of a table")
+    baseline_rows: PositiveInt = Field(20_000, description="training records that they learn from, at most")
+    sweep: SweepSection = SweepSection()
+    report: bool = Field(True, description="write report.html and figures; scores.json is written in any case")
+    bootstrap_samples: PositiveInt = Field(1000, description="resamples of the records behind each interval")
+    seed: NonNegativeInt = Field(0, description="of the turns in which numbers are hidden, and of the bootstrap")
+
+
+class PredictSettings(Section):
+    """`polycli predict xval --set KEY=VALUE`."""
+
+    family: Literal["xval"]
+    verb: Literal["predict"]
+    keys: tuple[str, ...] = Field(
+        (), description="patterns of key paths where a null is filled in; where the model knows numbers if empty"
+    )
+    batch_records: PositiveInt = Field(256, description="records that are filled in together")
+    batch_tokens: PositiveInt = Field(16_384, description="tokens of a forward pass, padding included")
+    table: TableSection = Field(TableSection(), description="how CSV and Parquet are read")
+    overwrite: bool = Field(False, description="replace the output where it exists")
+
+
+class EmbedSettings(Section):
+    """`polycli embed xval --set KEY=VALUE`."""
+
+    family: Literal["xval"]
+    verb: Literal["embed"]
+    numbers: bool = Field(True, description="also a vector for every number, with its key path and value")
+    keys: tuple[str, ...] = Field((), description="patterns of key paths of those numbers; all if empty")
+    batch_records: PositiveInt = Field(256, description="records that are read together")
+    batch_tokens: PositiveInt = Field(16_384, description="tokens of a forward pass, padding included")
+    table: TableSection = Field(TableSection(), description="how CSV and Parquet are read")
+    overwrite: bool = Field(False, description="replace the output where it exists")
+
+
+#: By verb: what its `--set` may say.
+SCHEMAS: dict[str, type[Section]] = {"eval": EvalSettings, "predict": PredictSettings, "embed": EmbedSettings}

@@ -1,0 +1,183 @@
+"""What a recipe of this family may say: typed and closed."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
+
+from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, Section, TrainSection
+from polycli.workflow.study.recipe import StudyRecipe
+from polycli.xval.recipe.model import DataSection, HeadSection, ModelSection, ObjectiveSection
+from polycli.xval.recipe.sources import (
+    ArithmeticSection,
+    PlanetsSection,
+    TableSection,
+    TemperatureSection,
+    TextSection,
+)
+
+ScalerKind = Literal["none", "affine", "asinh"]
+
+
+def _interval(bounds: tuple[float, float]) -> tuple[float, float]:
+    if not bounds[0] <= bounds[1]:
+        raise ValueError(f"an interval [low, high] was expected, found [{bounds[0]:g}, {bounds[1]:g}]")
+    return bounds
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"a finite number was expected, found {value:g}")
+    return value
+
+
+Interval = Annotated[tuple[float, float], AfterValidator(_interval)]
+
+
+class ScalerSection(Section):
+    """One scaler with constants of the user's own; what is absent comes from statistics of the training split."""
+
+    kind: ScalerKind
+    shift: Annotated[float, AfterValidator(_finite)] | None = Field(
+        None, description="subtracted first, in the data's units; the mean (affine) or 0 (asinh) if absent"
+    )
+    scale: PositiveFloat | None = Field(
+        None, description="divided by last; the standard deviation (affine), or what maps the data to [-5, 5] (asinh)"
+    )
+    softness: PositiveFloat | None = Field(
+        None,
+        description="asinh alone: numbers of this size and below stay linear; the smallest decade of note if absent",
+    )
+
+
+class ScalingSection(Section):
+    """How numbers are scaled when they are read, by key path; the store keeps them raw."""
+
+    default: ScalerKind = Field("none", description="for key paths that no pattern below fits")
+    keys: dict[str, ScalerKind | ScalerSection] = Field(
+        {}, description="by pattern of key paths, such as description.planet*.a; the first that fits counts"
+    )
+
+
+class SplitSection(Section):
+    """How records are divided, by content hash, or by the hash of their group."""
+
+    validation: float = Field(0.1, gt=0, lt=1)
+    test: float = Field(0.1, gt=0, lt=1)
+
+
+class VocabularySection(Section):
+    """Which keys of the data become tokens."""
+
+    spell_keys: tuple[str, ...] = Field(
+        (),
+        description="patterns of key paths, such as names.*, whose last key is an id: it is spelled in bytes",
+    )
+    max_keys: PositiveInt = Field(4096, description="refuse data with more different keys than this")
+
+
+class CoverageSection(Section):
+    """What of the data must survive, or prepare refuses to publish."""
+
+    verify_every: PositiveInt = Field(
+        64, description="every n-th record of a block is decoded again and compared with what was read; 1 is all"
+    )
+    saturation_limit: PositiveFloat = Field(
+        5.0, description="size of a scaled number beyond which it counts as saturated: xVal's useful range"
+    )
+    max_saturated: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="refuse where a larger share of the numbers of a key path is saturated; null only counts",
+    )
+    underflow: Literal["refuse", "count"] = Field(
+        "refuse", description="for numbers that are not zero but are zero in float32 after scaling"
+    )
+
+
+class JsonSection(Section):
+    """`--source json` and `--source python-lines`."""
+
+    id_key: str | None = Field(None, description="key path whose value names a record; FILE:LINE if absent")
+
+
+class PrepareRecipe(Section):
+    """`polycli prepare xval`."""
+
+    family: Literal["xval"]
+    verb: Literal["prepare"]
+    text_keys: tuple[str, ...] = Field(
+        (), description="patterns of key paths whose numbers are identifiers: they stay text, digit by digit"
+    )
+    hold_out: dict[str, Interval] = Field(
+        {}, description="by pattern of key paths: records with a number in [low, high] test and never train"
+    )
+    group_by: str | None = Field(
+        None, description="key path whose value names a group: its records share a split, as repeats of a sample must"
+    )
+    longer_than_context: Literal["refuse", "split"] = Field(
+        "refuse", description="for records of more tokens than `context`: end with an error, or cut lists into pieces"
+    )
+    context: PositiveInt | None = Field(
+        None, description="tokens of the longest record that a model will take, in the neutral form; null is any length"
+    )
+    scaling: ScalingSection = ScalingSection()
+    split: SplitSection = SplitSection()
+    vocabulary: VocabularySection = VocabularySection()
+    coverage: CoverageSection = CoverageSection()
+    json_lines: JsonSection = Field(JsonSection(), description="of the sources json and python-lines")
+    planets: PlanetsSection = PlanetsSection()
+    arithmetic: ArithmeticSection = ArithmeticSection()
+    temperature: TemperatureSection = TemperatureSection()
+    table: TableSection = TableSection()
+    text: TextSection = TextSection()
+
+
+class PretrainRecipe(Section):
+    """`polycli pretrain xval`."""
+
+    family: Literal["xval"]
+    verb: Literal["pretrain"]
+    model: ModelSection
+    data: DataSection = DataSection()
+    scaling: ScalingSection | None = Field(None, description="what the stores recommend if absent")
+    objective: ObjectiveSection = ObjectiveSection()
+    optim: OptimSection = OptimSection()
+    schedule: ScheduleSection = ScheduleSection()
+    train: TrainSection
+    engine: EngineSection = EngineSection()
+    log: LogSection = LogSection()
+
+
+class FinetuneRecipe(Section):
+    """`polycli finetune xval`: the network, the encoding and the scaling are the checkpoint's."""
+
+    family: Literal["xval"]
+    verb: Literal["finetune"]
+    checkpoint: str | None = Field(None, description="what to start from; --checkpoint says it")
+    head: HeadSection = HeadSection()
+    new_keys: Literal["extend", "refuse"] = Field(
+        "extend", description="keys of the data that the checkpoint does not know: learn tokens for them, or refuse"
+    )
+    scaling: ScalingSection = Field(
+        ScalingSection(default="affine"), description="of numbers under key paths that the checkpoint does not know"
+    )
+    data: DataSection = DataSection()
+    objective: ObjectiveSection = ObjectiveSection()
+    optim: OptimSection = OptimSection()
+    schedule: ScheduleSection = ScheduleSection()
+    train: TrainSection
+    engine: EngineSection = EngineSection()
+    log: LogSection = LogSection()
+
+
+#: By verb: the schema of a recipe file of this family.
+SCHEMAS: dict[str, type[Section]] = {
+    "prepare": PrepareRecipe,
+    "pretrain": PretrainRecipe,
+    "finetune": FinetuneRecipe,
+    "study": StudyRecipe,
+}

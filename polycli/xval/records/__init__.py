@@ -1,0 +1,1 @@
+"""Records as text and numbers: key paths, values, units, and their tokens."""

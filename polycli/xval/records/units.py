@@ -1,0 +1,69 @@
+"""Units of numbers by key path: those of the data that a model learned from, and whether other data have the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from polycli.errors import SourceError, StoreError
+from polycli.store.manifest import read_manifest
+from polycli.xval.records.cells import same_unit
+from polycli.xval.records.keypaths import pattern_of
+
+
+def unit_of(path: str, units: Mapping[str, str]) -> str | None:
+    """The unit of a key path, from patterns of them."""
+    return next((unit for pattern, unit in units.items() if pattern_of(pattern).fullmatch(path)), None)
+
+
+def joined_units(sources: Iterable[tuple[str, Mapping[str, str]]]) -> dict[str, str]:
+    """The units of several data sets, each with its name; the first one that states a unit counts.
+
+    Raises:
+        StoreError: two state different units for one key path, whose numbers would be mixed up.
+    """
+    found: dict[str, str] = {}
+    said_by: dict[str, str] = {}
+    for name, units in sources:
+        for path, unit in units.items():
+            known = unit_of(path, found)
+            if known is None:
+                found[path], said_by[path] = unit, name
+            elif not same_unit(known, unit):
+                first = next(said_by[pattern] for pattern in found if pattern_of(pattern).fullmatch(path))
+                raise StoreError(
+                    f"{name}: {path} is in {unit}, in {first} it is in {known}",
+                    hint="convert the values of one of them, and name the unit in its header",
+                )
+    return found
+
+
+def refuse_other_units(units: Mapping[str, str], known: Mapping[str, str], *, source: str) -> None:
+    """Return if no key path of the data is in another unit than the model learned it in.
+
+    Raises:
+        SourceError: one is; its numbers would be read as what they are not.
+    """
+    for path, unit in units.items():
+        learned = unit_of(path, known)
+        if learned is not None and not same_unit(learned, unit):
+            raise SourceError(
+                f"{source}: {path} is in {unit}, the model learned it in {learned}",
+                hint=f"convert the values to {learned}, and say so in the header",
+            )
+
+
+def known_units(learned: Mapping[str, str], run: Path | None) -> dict[str, str]:
+    """By pattern of key paths: what the checkpoint says, else the stores of its run, as far as they are still there."""
+    listing = None if run is None else run / "data.json"
+    if learned or listing is None or not listing.is_file():
+        return dict(learned)
+    found: dict[str, str] = {}
+    for entry in json.loads(listing.read_text(encoding="utf-8")).values():
+        try:
+            about = read_manifest(Path(entry["path"])).about
+        except StoreError:
+            continue  # The store has moved: its units are not known, which the records can do without.
+        found |= about.get("source", {}).get("units", {})
+    return found

@@ -1,0 +1,1 @@
+"""Errors of filled-in values: measures, baselines, tables and the report."""

@@ -1,0 +1,148 @@
+"""What simpler models answer for the same numbers with the same ones hidden: means, the last value, and table learners.
+
+k nearest neighbours and gradient boosting are for tables: records with at most one number under each key path. They
+learn from the training split, with as many cells hidden as the model does without, and see what it sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.xval.numbers.statistics import NumberStatistics
+from polycli.xval.records.records import Records
+from polycli.xval.scoring.positions import persistence
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+#: Columns of a table, at most: a learner is fitted for each.
+MOST_COLUMNS = 64
+NEIGHBOURS = 10
+#: Training rows that neighbours are sought among: all pairs are looked at.
+_NEIGHBOUR_ROWS = 5000
+_BLOCK = 512
+
+
+def simple_answers(records: Records, passes: Rows, statistics: Mapping[str, NumberStatistics]) -> dict[str, Floats]:
+    """By name of the baseline an answer for every number; NaN where it has none.
+
+    `mean` is that of all numbers of the training split, `key mean` that of the key path's; `persistence` is the last
+    visible value and, where there is none, the key's mean; only key paths that stand in lists have it.
+    """
+    known = [statistics.get(path) for path in records.key_paths]
+    by_path = np.array([np.nan if entry is None else entry.mean for entry in known])
+    counts = np.array([0 if entry is None else entry.count for entry in known], dtype=np.float64)
+    mean = float(np.nansum(by_path * counts) / counts.sum()) if counts.sum() else np.nan
+    # Of a key path that the training split does not have, nothing nearer is known than the mean of all.
+    by_path = np.where(np.isnan(by_path), mean, by_path)
+    key_mean = by_path[records.number_keys] if known else np.empty(0)
+    found = {"mean": np.where(passes >= 0, mean, np.nan), "key mean": np.where(passes >= 0, key_mean, np.nan)}
+    last = persistence(records, passes)
+    in_lists = np.isin(records.number_keys, np.unique(records.number_keys[np.isfinite(last)]))
+    if in_lists.any():
+        found["persistence"] = np.where(in_lists & ~np.isfinite(last), found["key mean"], last)
+    return found
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Records as rows of a table: (rows, columns), NaN where a record has no number there."""
+
+    values: Floats
+    #: For each number of the records its row and column.
+    row: Rows
+    column: Rows
+
+
+def is_table(records: Records) -> bool:
+    """Whether every record has at most one number under each key path."""
+    owners = np.repeat(np.arange(len(records)), records.number_lengths)
+    pairs = owners * max(1, len(records.key_paths)) + records.number_keys
+    return 1 < len(records.key_paths) <= MOST_COLUMNS and len(np.unique(pairs)) == len(pairs)
+
+
+def cells_of(records: Records) -> Cells:
+    """The table of records that are one."""
+    row = np.repeat(np.arange(len(records)), records.number_lengths)
+    column = records.number_keys.astype(np.int64)
+    values = np.full((len(records), len(records.key_paths)), np.nan)
+    values[row, column] = records.numbers
+    return Cells(values, row, column)
+
+
+def table_answers(training: Records, records: Records, passes: Rows, *, share: float, seed: int) -> dict[str, Floats]:
+    """`k-NN` and `gradient boosting`, one answer for every hidden number."""
+    learned, asked = cells_of(training), cells_of(records)
+    turn = np.full(asked.values.shape, -1, dtype=np.int64)
+    turn[asked.row, asked.column] = passes
+    generator = np.random.default_rng(seed)
+    hidden = generator.random(learned.values.shape) < share
+    found = {"k-NN": np.full(len(passes), np.nan), "gradient boosting": np.full(len(passes), np.nan)}
+    for column in range(asked.values.shape[1]):
+        numbers = np.flatnonzero((asked.column == column) & (passes >= 0))
+        known = np.flatnonzero(np.isfinite(learned.values[:, column]))
+        if not len(numbers) or len(known) < 2:
+            continue
+        rows = asked.row[numbers]
+        # What is hidden in the same turn is hidden from these, too; the column itself is among it.
+        seen = np.where(turn[rows] == passes[numbers][:, None], np.nan, asked.values[rows])
+        together = _always_together(turn[rows], passes[numbers], column)
+        inputs = np.where(hidden[known], np.nan, learned.values[known])
+        inputs[:, together] = np.nan
+        targets = learned.values[known, column]
+        found["gradient boosting"][numbers] = _boosted(inputs, targets, seen, seed)
+        visible = learned.values[known].copy()
+        visible[:, together] = np.nan
+        found["k-NN"][numbers] = _neighbours(visible, targets, seen)
+    return found
+
+
+def _always_together(turns: Rows, passes: Rows, column: int) -> NDArray[np.bool_]:
+    """Columns that are hidden whenever this one is: a learner must not count on them."""
+    same = (turns == passes[:, None]) | (turns < 0)
+    together: NDArray[np.bool_] = same.all(axis=0) & (turns == passes[:, None]).any(axis=0)
+    together[column] = True
+    return together
+
+
+def _boosted(inputs: Floats, targets: Floats, seen: Floats, seed: int) -> Floats:
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    useful = np.isfinite(inputs).any(axis=0)
+    if not useful.any() or np.ptp(targets) == 0:
+        return np.full(len(seen), targets.mean())
+    learner = HistGradientBoostingRegressor(random_state=seed, early_stopping=len(targets) >= 1000)
+    learner.fit(inputs[:, useful], targets)
+    return np.asarray(learner.predict(seen[:, useful]), dtype=np.float64)
+
+
+def _neighbours(visible: Floats, targets: Floats, seen: Floats) -> Floats:
+    """Mean of the nearest rows in standardised columns, over those that both have."""
+    from sklearn.metrics.pairwise import nan_euclidean_distances
+
+    useful = np.isfinite(visible).any(axis=0)
+    if not useful.any():
+        return np.full(len(seen), targets.mean())
+    visible, targets = visible[:_NEIGHBOUR_ROWS, useful], targets[:_NEIGHBOUR_ROWS]
+    with np.errstate(invalid="ignore"):
+        centre, spread = np.nanmean(visible, axis=0), np.nanstd(visible, axis=0)
+    spread = np.where(spread > 0, spread, 1)
+    known, asked = (visible - centre) / spread, (seen[:, useful] - centre) / spread
+    count = min(NEIGHBOURS, len(targets))
+    answers = []
+    for start in range(0, len(asked), _BLOCK):
+        distances = nan_euclidean_distances(asked[start : start + _BLOCK], known)
+        # Rows that share no column are infinitely far.
+        distances = np.where(np.isfinite(distances), distances, np.inf)
+        nearest = np.argpartition(distances, count - 1, axis=1)[:, :count]
+        answers.append(targets[nearest].mean(axis=1))
+    return np.concatenate(answers)
+
+
+def baseline_names(answers: Mapping[str, Floats]) -> Sequence[str]:
+    """In the order of tables."""
+    order = ("mean", "key mean", "persistence", "k-NN", "gradient boosting")
+    return [name for name in order if name in answers]

@@ -1,0 +1,205 @@
+"""What a model says of hidden numbers, in their own units: many numbers of many records in each forward pass.
+
+Continuous encodings answer in one pass. Text encodings write their tokens one after the other, each seeing those before
+it, because tokens chosen at once need not fit each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from polycli.xval.data.collate import Sequences, Tokenization, padded, width_of, write
+from polycli.xval.model.numformer import Numformer
+from polycli.xval.records.records import Records
+from polycli.xval.records.structure import MASK, PAD
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+#: `free`: whatever token is likeliest, number or not; `valid`: the likeliest that may stand there.
+Decoding = Literal["free", "valid"]
+#: Records of one call are written together; memory does not grow with their number.
+_CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One for each number of the records; NaN where none was asked for, or where the answer is no number."""
+
+    values: Floats
+    #: (numbers, levels), rising; no levels where the model has none.
+    quantiles: Floats
+
+
+@dataclass(frozen=True)
+class Filler:
+    """A model and how it reads records."""
+
+    model: Numformer
+    tokenization: Tokenization
+    #: Tokens of a batch, padding included.
+    batch_tokens: int = 16_384
+    decoding: Decoding = "free"
+
+    def once(self, records: Records, passes: Rows, progress: Callable[[int], None] | None = None) -> Answers:
+        """Hide the numbers of each record in turns and answer for each once.
+
+        Args:
+            records: in the model's language.
+            passes: for each number in which turn of its record it is hidden; below 0: never.
+            progress: told how many numbers were answered.
+        """
+        asked = np.flatnonzero(passes >= 0)
+        owners = np.repeat(np.arange(len(records)), records.number_lengths)
+        turns = np.unique(np.stack([owners[asked], passes[asked]], axis=1), axis=0)
+        # Longest first: rows of one batch are then of like length, and too much for the memory shows at once.
+        turns = turns[np.argsort(-records.token_lengths[turns[:, 0]], kind="stable")]
+        values = np.full(len(passes), np.nan)
+        quantiles = np.full((len(passes), len(self.model.section.quantiles)), np.nan)
+        for start in range(0, len(turns), _CHUNK):
+            chosen, turn = turns[start : start + _CHUNK].T
+            # Where the numbers of each chosen record stand among all numbers.
+            lengths = records.number_lengths[chosen]
+            places = np.repeat(records.number_offsets[chosen] - (np.cumsum(lengths) - lengths), lengths)
+            places = places + np.arange(int(lengths.sum()))
+            hidden = passes[places] == np.repeat(turn, lengths)
+            found = self.fill(records.select(chosen), hidden)
+            values[places[hidden]] = found.values[hidden]
+            quantiles[places[hidden]] = found.quantiles[hidden]
+            if progress is not None:
+                progress(int(hidden.sum()))
+        return Answers(values, quantiles)
+
+    def fill(self, records: Records, hidden: NDArray[np.bool_]) -> Answers:
+        """Answer for the numbers that are `hidden`, which all their record's answers do without.
+
+        A causal model answers for a number from what stands before it, hidden or not. Where its numbers are text, only
+        one of a record may be hidden at a time: what it writes for one stands before the next.
+        """
+        rows = write(records, self.tokenization)
+        encoding, levels = self.tokenization.encoding, len(self.model.section.quantiles)
+        scaled = np.full(len(hidden), np.nan)
+        quantiles = np.full((len(hidden), levels), np.nan)
+        slots = self.slots(rows, len(hidden))
+        owners = np.repeat(np.arange(len(records)), records.number_lengths)
+        for batch in self._batches(rows, hidden):
+            numbers = np.flatnonzero(hidden & batch.is_in[owners])
+            if encoding.continuous:
+                codes, bands = self._continuous(batch, slots[numbers, 0])
+                scaled[numbers] = codes
+                quantiles[numbers] = bands
+            else:
+                tokens = self._text(batch, slots[numbers])
+                scaled[numbers] = encoding.decode(tokens - len(self.tokenization.language.vocabulary))
+        keys, paths = records.number_keys, records.key_paths
+        values = self.tokenization.scaling.invert(scaled, keys, paths)
+        bounds = [self.tokenization.scaling.invert(quantiles[:, level], keys, paths) for level in range(levels)]
+        return Answers(values, np.stack(bounds, axis=1) if levels else quantiles)
+
+    def vectors(self, records: Records) -> Iterator[tuple[Rows, Tensor, Sequences, Rows]]:
+        """The vector of every token, batch by batch: which records, (B, L, d), the rows, where each token stands."""
+        rows = write(records, self.tokenization)
+        for batch in self._batches(rows, np.zeros(len(records.numbers), dtype=np.bool_)):
+            yield batch.records, self._encode(batch), rows, batch.flat
+
+    def slots(self, rows: Sequences, numbers: int) -> Rows:
+        """(numbers, tokens of a number): where each number's tokens stand in the rows."""
+        # Numbers and their tokens come in order, so their places do too.
+        return np.flatnonzero(rows.number_of >= 0).reshape(numbers, self.tokenization.encoding.tokens_per_number)
+
+    def _continuous(self, batch: _Batch, places: Rows) -> tuple[Floats, Floats]:
+        at = self._at(batch, places)
+        hidden = self._encode(batch).flatten(0, 1)[at]
+        with torch.no_grad():
+            space = self.model.number_space
+            codes = space.decode(self.model.number_codes(hidden)).double().cpu().numpy()
+            if self.model.quantile_head is None:
+                return codes, np.empty((len(codes), 0))
+            return codes, space.decode(self.model.quantile_codes(hidden)).double().cpu().numpy()
+
+    def _text(self, batch: _Batch, slots: Rows) -> NDArray[np.int32]:
+        """Token ids (numbers, tokens), each chosen when those before it stand."""
+        found = np.empty(slots.shape, dtype=np.int64)
+        first = len(self.tokenization.language.vocabulary)
+        for place, (low, high) in enumerate(self.tokenization.encoding.slots):
+            at = self._at(batch, slots[:, place])
+            with torch.no_grad():
+                logits = self.model.logits(self._encode(batch).flatten(0, 1)[at]).float()
+            if self.decoding == "valid":
+                chosen = logits[:, first + low : first + high].argmax(dim=-1) + first + low
+            else:
+                chosen = logits.argmax(dim=-1)
+            found[:, place] = chosen.cpu().numpy()
+            batch.token_ids.view(-1)[torch.from_numpy(batch.flat[slots[:, place]]).to(chosen.device)] = chosen
+        return found.astype(np.int32)
+
+    def _at(self, batch: _Batch, places: Rows) -> Tensor:
+        """Where in the flattened batch the model says what stands at these tokens of the rows."""
+        # A causal model says it one token earlier. Nothing stands before a record's first token, so that says itself.
+        before = 1 if self.model.section.causal else 0
+        flat = batch.flat[places]
+        first = flat % batch.token_ids.shape[1] == 0
+        return torch.from_numpy(np.where(first, flat, flat - before)).to(batch.token_ids.device)
+
+    @torch.no_grad()
+    def _encode(self, batch: _Batch) -> Tensor:
+        return self.model.encode(batch.token_ids, batch.numbers)
+
+    def _batches(self, rows: Sequences, hidden: NDArray[np.bool_]) -> Iterator[_Batch]:
+        """Rows of like length together, hidden numbers masked; a causal model hides by order, and sees its own text."""
+        masked = np.where(rows.number_of >= 0, np.append(hidden, [False])[rows.number_of], False)
+        inputs = np.where(masked, MASK, rows.token_ids)
+        numbers = np.where(masked, np.float32(1), rows.numbers)
+        if self.model.section.causal:
+            inputs, numbers = rows.token_ids, rows.numbers
+        order = np.argsort(-rows.lengths, kind="stable")
+        device = next(self.model.parameters()).device
+        start = 0
+        while start < len(order):
+            width = width_of(rows.lengths[order[start : start + 1]], self.tokenization.context)
+            chosen = np.sort(order[start : start + max(1, self.batch_tokens // width)])
+            start += len(chosen)
+            yield _batch(rows, chosen, width, inputs=inputs, numbers=numbers, device=device)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    records: Rows
+    #: By record of the call: whether it is here.
+    is_in: NDArray[np.bool_]
+    token_ids: Tensor
+    numbers: Tensor
+    #: For each token of the rows its place in the flattened batch; of no meaning for records that are not here.
+    flat: Rows
+
+
+def _batch(
+    rows: Sequences,
+    chosen: Rows,
+    width: int,
+    *,
+    inputs: NDArray[np.int64],
+    numbers: NDArray[np.float32],
+    device: torch.device,
+) -> _Batch:
+    lengths = rows.lengths
+    is_in = np.zeros(len(lengths), dtype=np.bool_)
+    is_in[chosen] = True
+    tokens = np.repeat(is_in, lengths)
+    offsets = np.concatenate([[0], np.cumsum(lengths[chosen])]).astype(np.int64)
+    line = np.zeros(len(lengths), dtype=np.int64)
+    line[chosen] = np.arange(len(chosen))
+    flat = np.arange(len(tokens)) + np.repeat(line * width - rows.offsets[:-1], lengths)
+    return _Batch(
+        records=chosen,
+        is_in=is_in,
+        token_ids=torch.from_numpy(padded(inputs[tokens], offsets, width, PAD)).to(device),
+        numbers=torch.from_numpy(padded(numbers[tokens], offsets, width, 1)).to(device),
+        flat=flat,
+    )

@@ -1,0 +1,162 @@
+"""Scores of a model with a head: one answer per record, beside the mean or the commonest class and simple learners."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.report.bootstrap import Bootstrap
+from polycli.report.table import Table, interval, number
+from polycli.requests import JsonDocument
+from polycli.xval.model.heads import HeadDescription
+from polycli.xval.scoring.baselines import MOST_COLUMNS, NEIGHBOURS
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Records as inputs of simple learners: (records, columns), NaN where a record has no number; none for no table."""
+
+    training: Floats
+    scored: Floats
+
+
+def head_scores(
+    head: HeadDescription,
+    truth: Sequence[Any],
+    outputs: Floats,
+    learned: Sequence[Any],
+    *,
+    columns: Columns | None,
+    bootstrap: Bootstrap,
+) -> JsonDocument:
+    """What scores.json says of the head.
+
+    Args:
+        head: what was asked for.
+        truth: of the scored records.
+        outputs: (records, outputs), as `Judge.outputs`.
+        learned: the values of the training records.
+        columns: for k-NN and gradient boosting; None where records are no table.
+        bootstrap: how intervals are drawn.
+    """
+    if head.kind == "regression":
+        values = np.array(truth, np.float64)
+        known = np.array(learned, np.float64)
+        return _regression(head, values, outputs[:, 0], known, columns=columns, bootstrap=bootstrap)
+    return _classification(head, truth, outputs, learned, columns=columns, bootstrap=bootstrap)
+
+
+def head_table(name: str, entry: JsonDocument) -> Table:
+    """One row for each measure."""
+    methods = [method for method in ("model", "baseline", "k-NN", "gradient boosting") if method in entry["methods"]]
+    rows = [
+        [measure, number(values["model"]), interval(values["interval"]), *(number(values[m]) for m in methods[1:])]
+        for measure, values in entry["measures"].items()
+    ]
+    better = entry["better_baselines"]
+    caption = f"A simpler model is better: {', '.join(better)}." if better else ""
+    columns = ["", "model", "95 % interval", *(entry["methods"][method] for method in methods[1:])]
+    return Table(f"{name}: {entry['target']}, {entry['kind']} of {entry['records']:,} records", columns, rows, caption)
+
+
+def _regression(
+    head: HeadDescription,
+    truth: Floats,
+    found: Floats,
+    learned: Floats,
+    *,
+    columns: Columns | None,
+    bootstrap: Bootstrap,
+) -> JsonDocument:
+    answers = {"model": found, "baseline": np.full(len(truth), learned.mean())}
+    if columns is not None:
+        from sklearn.ensemble import HistGradientBoostingRegressor
+        from sklearn.neighbors import KNeighborsRegressor
+
+        answers["k-NN"] = _neighbours(KNeighborsRegressor(min(NEIGHBOURS, len(learned))), learned, columns)
+        answers["gradient boosting"] = _boosted(HistGradientBoostingRegressor(random_state=0), learned, columns)
+    errors = {name: np.abs(values - truth) for name, values in answers.items()}
+    squares = {name: values**2 for name, values in errors.items()}
+    measures = {"mean absolute error": _means(errors, bootstrap)}
+    rmse = _means(squares, bootstrap)
+    measures["root mean square error"] = {
+        key: np.sqrt(value).tolist() if key == "interval" else float(np.sqrt(value)) for key, value in rmse.items()
+    }
+    names = {"model": "model", "baseline": "mean", "k-NN": "k-NN", "gradient boosting": "gradient boosting"}
+    best = measures["mean absolute error"]
+    return {
+        **_about(head, len(truth), {name: names[name] for name in answers}),
+        "measures": measures,
+        "better_baselines": [names[name] for name in answers if best[name] < best["model"]],
+    }
+
+
+def _classification(
+    head: HeadDescription,
+    truth: Sequence[Any],
+    outputs: Floats,
+    learned: Sequence[Any],
+    *,
+    columns: Columns | None,
+    bootstrap: Bootstrap,
+) -> JsonDocument:
+    places = {value: place for place, value in enumerate(head.classes)}
+    # A class that never trained has no place: no answer can be right.
+    true = np.array([places.get(value, -1) for value in truth])
+    known = np.array([places[value] for value in learned])
+    answers = {"model": outputs.argmax(axis=1), "baseline": np.full(len(true), np.bincount(known).argmax())}
+    if columns is not None:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+        from sklearn.neighbors import KNeighborsClassifier
+
+        answers["k-NN"] = _neighbours(KNeighborsClassifier(min(NEIGHBOURS, len(known))), known, columns)
+        answers["gradient boosting"] = _boosted(HistGradientBoostingClassifier(random_state=0), known, columns)
+    hits = {name: (values == true).astype(np.float64) for name, values in answers.items()}
+    names = {"model": "model", "baseline": "commonest", "k-NN": "k-NN", "gradient boosting": "gradient boosting"}
+    accuracy = _means(hits, bootstrap)
+    return {
+        **_about(head, len(true), {name: names[name] for name in answers}),
+        "measures": {"accuracy": accuracy},
+        "better_baselines": [names[name] for name in answers if accuracy[name] > accuracy["model"]],
+        "classes": list(head.classes),
+    }
+
+
+def _about(head: HeadDescription, records: int, methods: dict[str, str]) -> JsonDocument:
+    return {"target": head.target, "kind": head.kind, "records": records, "methods": methods}
+
+
+def _means(values: dict[str, Floats], bootstrap: Bootstrap) -> JsonDocument:
+    means: JsonDocument = {name: float(part.mean()) for name, part in values.items()}
+    return {**means, "interval": bootstrap.mean(values["model"]).tolist()}
+
+
+def _boosted(learner: Any, learned: Any, columns: Columns) -> Any:  # noqa: ANN401  # scikit-learn has no types.
+    return learner.fit(columns.training, learned).predict(columns.scored)
+
+
+def _neighbours(learner: Any, learned: Any, columns: Columns) -> Any:  # noqa: ANN401
+    """In standardised columns; an empty cell counts as the column's mean."""
+    centre, spread = np.nanmean(columns.training, axis=0), np.nanstd(columns.training, axis=0)
+    spread = np.where(spread > 0, spread, 1)
+    training, scored = (np.nan_to_num((part - centre) / spread) for part in (columns.training, columns.scored))
+    return learner.fit(training, learned).predict(scored)
+
+
+def columns_of(training: Sequence[dict[str, float]], scored: Sequence[dict[str, float]]) -> Columns | None:
+    """Numbers of records by key path as columns; None where they are too many, or there is none."""
+    names = list(dict.fromkeys(name for row in training for name in row))
+    if not 0 < len(names) <= MOST_COLUMNS or not scored:
+        return None
+    tables = [
+        np.array([[row.get(name, np.nan) for name in names] for row in rows], dtype=np.float64)
+        for rows in (training, scored)
+    ]
+    useful = np.isfinite(tables[0]).any(axis=0)
+    return Columns(tables[0][:, useful], tables[1][:, useful]) if useful.any() else None

@@ -1,0 +1,156 @@
+"""Scores to what people look at: tables, figures and report.html."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polycli.report.figures import CurvePanel, Line, curves
+from polycli.report.html import Block, Facts, Figure, Heading, Paragraph, page
+from polycli.report.scatter import AgreementPanel, agreement
+from polycli.requests import JsonDocument
+from polycli.xval.records.keypaths import pattern_of
+from polycli.xval.scoring.summarise import Examined, key_name
+from polycli.xval.scoring.sweep import Sweep
+from polycli.xval.scoring.tables import overview, summary_table, verdicts
+
+#: Keys with a panel, and curves with a panel: those with most numbers, and the first ones.
+SHOWN_PANELS = 9
+SHOWN_CURVES = 6
+DEFINITIONS = (
+    "Every number of a record is hidden once and answered for from the rest. Unless settings say otherwise, a record's "
+    "numbers are hidden in turns, in each so many as training hides; numbers of one group are hidden all at once. An "
+    "answer that is no number counts as the mean of its key. `mean` is that of all numbers of the training split, "
+    "`key mean` that of the key path, persistence the last visible value before it in its list. k-NN and gradient "
+    "boosting learn from the same training split, with the same columns and as many cells hidden. Intervals are 95 % "
+    "bootstrap intervals over records."
+)
+
+
+@dataclass(frozen=True)
+class Illustration:
+    """What the figures of one dataset show."""
+
+    examined: Examined
+    sweep: Sweep | None
+
+
+def write_report(scores: JsonDocument, pictures: Mapping[str, Illustration], folder: Path) -> None:
+    """Draw `folder`/figures and write `folder`/report.html."""
+    datasets: dict[str, Any] = scores["datasets"]
+    figures = folder / "figures"
+    blocks: list[Block] = [
+        Paragraph(
+            f"Split {scores['split']}, encoding {scores['encoding']}, {len(datasets)} "
+            f"dataset{'s' if len(datasets) > 1 else ''}, {sum(found['records'] for found in datasets.values()):,} "
+            f"records, {sum(found.get('numbers', 0) for found in datasets.values()):,} numbers."
+        ),
+    ]
+    if any("head" in found for found in datasets.values()):
+        blocks += overview(datasets)  # A model with a head answers one question for each record, and no other.
+    else:
+        blocks += [summary_table(datasets), *(Paragraph(sentence) for sentence in verdicts(datasets))]
+        blocks.append(Paragraph(DEFINITIONS))
+    for name, found in datasets.items():
+        if "head" in found:
+            continue
+        blocks += [Heading(name), *_figures(name, found, pictures[name], figures)]
+        blocks += [table for table in overview({name: found})[1:] if table.rows]
+    blocks += [Heading("Provenance"), provenance_block(scores)]
+    folder.joinpath("report.html").write_text(page("xVal evaluation", blocks), encoding="utf-8")
+
+
+def provenance_block(scores: JsonDocument) -> Facts:
+    """Where the numbers come from."""
+    overlap = scores["overlap"]
+    seen = "not known: the checkpoint does not say what it was trained on"
+    if overlap["checked"]:
+        seen = f"{overlap['records']} of the scored records{', allowed' if overlap['allowed'] else ''}"
+    facts = [
+        ("checkpoint", scores["checkpoint"]),
+        ("chosen as", scores["selected_by"]),
+        ("SHA-256 of the model", scores["model_hash"]),
+        *((f"hash of store {name}", digest) for name, digest in scores["store_hash"].items()),
+        ("trained on", seen),
+        ("polycli", scores["version"]),
+        ("settings", ", ".join(f"{key} {value}" for key, value in scores["settings"].items())),
+    ]
+    return Facts("Checkpoint, data, version", facts)
+
+
+def _figures(name: str, found: Mapping[str, Any], picture: Illustration, figures: Path) -> list[Block]:
+    blocks: list[Block] = [_agreement(name, found, picture.examined, figures)]
+    if len(found["decades"]) > 1:
+        blocks.append(_decades(name, found, figures))
+    if picture.sweep is not None:
+        blocks.append(_sweep(name, picture.sweep, figures))
+    return blocks
+
+
+def _agreement(name: str, found: Mapping[str, Any], examined: Examined, figures: Path) -> Figure:
+    file = figures / f"{name}.agreement.png"
+    names = np.array([key_name(path, examined.key_paths) for path in examined.key_paths], dtype=object)[examined.key]
+    keys = sorted(found["keys"], key=lambda key: -found["keys"][key]["numbers"])[:SHOWN_PANELS]
+    marks = {rule["pattern"]: (rule["low"], rule["high"]) for rule in found["hold_out"]}
+    panels = []
+    for key in keys:
+        chosen = names == key
+        path = examined.key_paths[int(examined.key[chosen][0])]
+        marked = next((bounds for pattern, bounds in marks.items() if pattern_of(pattern).fullmatch(path)), None)
+        truth, answers = examined.truth[chosen], examined.answers["model"][chosen]
+        panels.append(AgreementPanel(key, _unit(found["units"], path), truth, answers, marked))
+    agreement(file, title=f"{name}: prediction over truth", panels=panels)
+    return Figure(
+        file, "Hidden numbers by key. On the dashed line prediction and truth agree; shaded is what was held out."
+    )
+
+
+def _decades(name: str, found: Mapping[str, Any], figures: Path) -> Figure:
+    file = figures / f"{name}.decades.png"
+    entries = [entry["median_relative_error"] for entry in found["decades"]]
+    band = np.array([entry["interval"] for entry in entries], dtype=np.float64).T
+    lines = [Line("model", _values(entries, "model"), band)]
+    lines += [Line(method, _values(entries, method)) for method in ("key mean", "persistence") if method in entries[0]]
+    panel = CurvePanel(
+        "median relative error",
+        "power of ten of the true size",
+        "median |error| / |truth|",
+        np.array([entry["decade"] for entry in found["decades"]], dtype=np.float64),
+        lines,
+        logarithmic=True,
+    )
+    curves(file, title=f"{name}: error by decade", panels=[panel])
+    return Figure(file, "Median relative error of numbers of each size; the band is the model's 95 % interval.")
+
+
+def _sweep(name: str, sweep: Sweep, figures: Path) -> Figure:
+    file = figures / f"{name}.sweep.png"
+    panels = [
+        CurvePanel(
+            f"{curve.record}: {curve.key_path}",
+            sweep.vary,
+            curve.key_path.rsplit(".", maxsplit=1)[-1],
+            sweep.values,
+            [Line("prediction", curve.answers)],
+            marks=[(curve.own[1], "truth of the record")],
+        )
+        for curve in sweep.curves[:SHOWN_CURVES]
+    ]
+    curves(file, title=f"{name}: {sweep.vary} varied", panels=panels)
+    return Figure(
+        file,
+        "What the model answers while one input is varied in fine steps and all else stays. A continuous model draws "
+        "a smooth curve; steps and jumps are where its reading or writing of numbers changes tokens.",
+    )
+
+
+def _unit(units: Mapping[str, str], path: str) -> str:
+    return next((unit for pattern, unit in units.items() if pattern_of(pattern).fullmatch(path)), "")
+
+
+def _values(entries: list[Any], method: str) -> Any:  # noqa: ANN401  # An array.
+    return np.array([entry.get(method) for entry in entries], dtype=np.float64)

@@ -1,0 +1,259 @@
+"""Answers to scores: errors in the data's units, by key path, by decade, inside and outside hold-outs, and coverage.
+
+Everything here is numpy. The unit over which intervals are drawn is the record: its numbers depend on each other.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.report.bootstrap import Bootstrap
+from polycli.requests import JsonDocument
+from polycli.xval.data.holdout import HoldOutRule
+from polycli.xval.numbers.statistics import NumberStatistics, decades_of
+from polycli.xval.records.keypaths import pattern_of
+
+Floats = NDArray[np.float64]
+#: Decades with fewer numbers are left out: a median of a handful says nothing.
+LEAST_IN_DECADE = 5
+_DIGITS = re.compile(r"\d+")
+
+
+@dataclass(frozen=True)
+class Examined:
+    """Every hidden number of a dataset, with what was said of it."""
+
+    #: Its record, key path and value.
+    record: NDArray[np.int64]
+    key: NDArray[np.int64]
+    truth: Floats
+    #: By method: `model`, then the baselines. NaN where the model's answer is no number.
+    answers: dict[str, Floats]
+    #: (numbers, levels), rising.
+    quantiles: Floats
+    levels: tuple[float, ...]
+    #: (records, rules)
+    held_out: NDArray[np.bool_]
+    key_paths: tuple[str, ...]
+    #: Of the training split, by key path.
+    statistics: Mapping[str, NumberStatistics]
+
+    @property
+    def undecodable(self) -> NDArray[np.bool_]:
+        """Answers of the model that are no number."""
+        return ~np.isfinite(self.answers["model"])
+
+    def complete(self) -> Examined:
+        """The same where the key's mean stands in for what a method has no answer for, such as persistence."""
+        reference = self.answers["key mean"]
+        answers = {name: np.where(np.isfinite(values), values, reference) for name, values in self.answers.items()}
+        return replace(self, answers=answers)
+
+    def errors(self) -> dict[str, Floats]:
+        """Absolute errors of the methods that have an answer for each of the numbers."""
+        return {name: np.abs(values - self.truth) for name, values in self.answers.items() if np.isfinite(values).all()}
+
+    def select(self, chosen: NDArray[np.bool_]) -> Examined:
+        """Some of the numbers."""
+        return replace(
+            self,
+            record=self.record[chosen],
+            key=self.key[chosen],
+            truth=self.truth[chosen],
+            answers={name: values[chosen] for name, values in self.answers.items()},
+            quantiles=self.quantiles[chosen],
+        )
+
+    def judged(self) -> Examined:
+        """The same where an answer that is no number counts as the key's mean: no answer must not be an advantage."""
+        model = np.where(self.undecodable, self.answers["key mean"], self.answers["model"])
+        return replace(self, answers=self.answers | {"model": model})
+
+
+def scores_of(found: Examined, rules: Sequence[HoldOutRule], bootstrap: Bootstrap) -> JsonDocument:
+    """Everything that scores.json says of a dataset's numbers."""
+    judged = found.judged()
+    names = np.array([key_name(path, found.key_paths) for path in found.key_paths], dtype=object)
+    mine = names[found.key] if len(names) else np.empty(0, dtype=object)
+    keys = {name: _key_scores(judged.select(mine == name), bootstrap) for name in dict.fromkeys(mine.tolist())}
+    for name, entry in keys.items():
+        entry["undecodable"] = float(found.undecodable[mine == name].mean())
+    decades = decade_scores(judged, bootstrap)
+    return {
+        "records": len(np.unique(found.record)),
+        "numbers": len(found.truth),
+        "undecodable": float(found.undecodable.mean()) if len(found.truth) else 0.0,
+        "all": relative_scores(judged, bootstrap),
+        "keys": keys,
+        "decades": decades,
+        "decade_ratio": decade_ratio(decades),
+        "hold_out": [hold_out_scores(judged, place, rule, bootstrap) for place, rule in enumerate(rules)],
+        "better_baselines": better_baselines(keys),
+    }
+
+
+def key_name(path: str, key_paths: Sequence[str]) -> str:
+    """`description.planet*.a` for a path of which there are others that differ in digits alone; else the path."""
+    pattern = _DIGITS.sub("*", path)
+    alike = sum(_DIGITS.sub("*", other) == pattern for other in key_paths)
+    return pattern if alike > 1 else path
+
+
+def relative_scores(found: Examined, bootstrap: Bootstrap) -> JsonDocument:
+    """Mean absolute error in standard deviations of each key path in training, over all numbers: keys can be added."""
+    spread = np.array([_spread(found.statistics.get(path)) for path in found.key_paths])
+    scale = spread[found.key] if len(spread) else np.empty(0)
+    errors = {name: values / scale for name, values in found.complete().errors().items()}
+    return {"standardised_mae": _entry(errors, found.record, bootstrap)}
+
+
+def _key_scores(found: Examined, bootstrap: Bootstrap) -> JsonDocument:
+    """Of one key, in its units."""
+    errors = found.errors()
+    squares = {name: values**2 for name, values in errors.items()}
+    squared = _entry(squares, found.record, bootstrap)
+    variance = float(np.var(found.truth))
+    entry: JsonDocument = {
+        "numbers": len(found.truth),
+        "mae": _entry(errors, found.record, bootstrap),
+        "rmse": {
+            **{name: math.sqrt(squared[name]) for name in squares},
+            "interval": np.sqrt(squared["interval"]).tolist(),
+        },
+        "median_absolute_error": {name: float(np.median(values)) for name, values in errors.items()},
+        "r2": {name: 1 - float(values.mean()) / variance if variance else None for name, values in squares.items()},
+    }
+    if found.levels:
+        entry["coverage"] = coverage(found, bootstrap)
+    return entry
+
+
+def coverage(found: Examined, bootstrap: Bootstrap) -> JsonDocument:
+    """How often the interval between the outermost quantiles holds the truth, and how wide it is on average."""
+    low, high = found.quantiles[:, 0], found.quantiles[:, -1]
+    inside = ((found.truth >= low) & (found.truth <= high)).astype(np.float64)
+    sums, counts = _by_record(inside, found.record)
+    return {
+        "nominal": found.levels[-1] - found.levels[0],
+        "measured": float(inside.mean()),
+        "interval": bootstrap.ratio(sums, counts).tolist(),
+        "mean_width": float((high - low).mean()),
+    }
+
+
+def decade_scores(found: Examined, bootstrap: Bootstrap) -> list[JsonDocument]:
+    """Median relative error of each power of ten of the true size; zeros have none."""
+    found = found.complete()
+    size = np.abs(found.truth)
+    places = np.flatnonzero(size > 0)
+    decades = decades_of(size[places])
+    entries = []
+    for decade in np.unique(decades):
+        mine = places[decades == decade]
+        if len(mine) < LEAST_IN_DECADE:
+            continue
+        part = found.select(np.isin(np.arange(len(size)), mine))
+        errors = {name: values / np.abs(part.truth) for name, values in part.errors().items()}
+        entries.append(
+            {
+                "decade": int(decade),
+                "numbers": len(mine),
+                "median_relative_error": {
+                    **{name: float(np.median(values)) for name, values in errors.items()},
+                    "interval": bootstrap.median(errors["model"], found.record[mine]).tolist(),
+                },
+            }
+        )
+    return entries
+
+
+def decade_ratio(decades: Sequence[JsonDocument]) -> float | None:
+    """The model's error in its worst decade over that in its best: 1 where size does not matter; None of one decade."""
+    errors = [entry["median_relative_error"]["model"] for entry in decades]
+    return max(errors) / min(errors) if len(errors) > 1 and min(errors) > 0 else None
+
+
+def hold_out_scores(found: Examined, place: int, rule: HoldOutRule, bootstrap: Bootstrap) -> JsonDocument:
+    """Errors for numbers of the rule's key paths inside its interval, and outside in records that no rule held out.
+
+    `given`: errors for the other numbers, in records in which the model is shown a number inside the interval, and in
+    records that no rule held out.
+    """
+    expression = pattern_of(rule.pattern)
+    mine = np.array([expression.fullmatch(path) is not None for path in found.key_paths], dtype=np.bool_)
+    of_rule = mine[found.key] if len(mine) else np.empty(0, dtype=np.bool_)
+    within = (found.truth >= rule.low) & (found.truth <= rule.high)
+    ordinary = ~np.asarray(found.held_out.any(axis=1))[found.record]
+    held = found.held_out[found.record, place]
+    answered = _compared(found, of_rule & within & held, of_rule & ~within & ordinary, bootstrap)
+    given = _compared(found, ~of_rule & held, ~of_rule & ordinary, bootstrap)
+    return {
+        "rule": rule.name,
+        "pattern": rule.pattern,
+        "low": rule.low,
+        "high": rule.high,
+        **answered,
+        "given": given,
+    }
+
+
+def _compared(
+    found: Examined, inside: NDArray[np.bool_], outside: NDArray[np.bool_], bootstrap: Bootstrap
+) -> JsonDocument:
+    """Errors of two sets of numbers, and their ratio."""
+    entry: JsonDocument = {}
+    for name, chosen in (("inside", inside), ("outside", outside)):
+        part = found.select(chosen)
+        errors = part.errors()
+        entry[name] = {
+            "numbers": len(part.truth),
+            "records": len(np.unique(part.record)),
+            "mae": _entry(errors, part.record, bootstrap) if len(part.truth) else None,
+            "median_absolute_error": float(np.median(errors["model"])) if len(part.truth) else None,
+        }
+    both = entry["inside"]["numbers"] and entry["outside"]["numbers"]
+    base = entry["outside"]["mae"]["model"] if both else 0.0
+    entry["ratio"] = entry["inside"]["mae"]["model"] / base if base else None
+    return entry
+
+
+def better_baselines(keys: Mapping[str, Any]) -> list[JsonDocument]:
+    """Keys for which a simpler model has the smaller mean absolute error, with the best such model."""
+    found = []
+    for name, entry in keys.items():
+        errors = {method: value for method, value in entry["mae"].items() if isinstance(value, float)}
+        errors.pop("ratio", None)
+        best = min(errors, key=lambda method: errors[method])
+        if best != "model":
+            found.append({"key": name, "baseline": best, "mae": errors[best], "model": errors["model"]})
+    return found
+
+
+def _entry(errors: Mapping[str, Floats], record: NDArray[np.int64], bootstrap: Bootstrap) -> JsonDocument:
+    """Means of all methods, the model's interval, its ratio to the key's mean and that one's interval."""
+    sums, counts = _by_record(errors["model"], record)
+    reference, _ = _by_record(errors["key mean"], record)
+    mean = float(errors["key mean"].mean()) if len(errors["key mean"]) else math.nan
+    return {
+        **{name: float(values.mean()) for name, values in errors.items()},
+        "interval": bootstrap.ratio(sums, counts).tolist(),
+        "ratio": float(errors["model"].mean()) / mean if mean else None,
+        "ratio_interval": bootstrap.ratio(sums, reference).tolist(),
+    }
+
+
+def _by_record(values: Floats, record: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Sums and counts of each record's values: their ratio, resampled over records, is a mean of all values."""
+    _, unit = np.unique(record, return_inverse=True)
+    return np.bincount(unit, values).astype(np.float64), np.bincount(unit).astype(np.float64)
+
+
+def _spread(known: NumberStatistics | None) -> float:
+    return known.std if known is not None and known.std > 0 else 1.0

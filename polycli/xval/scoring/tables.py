@@ -1,0 +1,180 @@
+"""The tables of an xVal evaluation, for a terminal and for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from polycli.report.table import Table, interval, number
+from polycli.xval.scoring.head_scores import head_table
+
+METHODS = ("mean", "key mean", "persistence", "k-NN", "gradient boosting")
+#: Keys with a row of their own: those with most numbers.
+SHOWN_KEYS = 40
+
+
+def overview(datasets: Mapping[str, Any]) -> list[Table]:
+    """What a terminal shows, and a report first."""
+    heads = [head_table(name, found["head"]) for name, found in datasets.items() if "head" in found]
+    datasets = {name: found for name, found in datasets.items() if "head" not in found}
+    tables = [*heads, summary_table(datasets)]
+    for name, found in datasets.items():
+        tables += [key_table(name, found), hold_out_table(name, found), decade_table(name, found)]
+        tables += [coverage_table(name, found), sweep_table(name, found)]
+    return [table for table in tables if table.rows]
+
+
+def verdicts(datasets: Mapping[str, Any]) -> list[str]:
+    """One sentence for each dataset in which a simpler model is better somewhere."""
+    sentences = []
+    for name, found in datasets.items():
+        better = found.get("better_baselines", [])
+        if better:
+            worst = max(better, key=lambda entry: entry["model"] / max(entry["mae"], 1e-300))
+            sentences.append(
+                f"{name}: a simpler model is better for {len(better)} of {len(found['keys'])} keys, most of all "
+                f"{worst['baseline']} for {worst['key']}, with a mean absolute error of {number(worst['mae'])} against "
+                f"the model's {number(worst['model'])}."
+            )
+    return sentences
+
+
+def summary_table(datasets: Mapping[str, Any]) -> Table:
+    """One row for each dataset: errors in standard deviations, so that keys can be added."""
+    rows = []
+    methods = _methods(entry["all"]["standardised_mae"] for entry in datasets.values())
+    for name, found in datasets.items():
+        entry = found["all"]["standardised_mae"]
+        rows.append(
+            [
+                name,
+                f"{found['records']:,}",
+                f"{found['numbers']:,}",
+                *_entry_cells(entry, methods),
+                _share(found["undecodable"]),
+            ]
+        )
+    columns = ["dataset", "records", "numbers", "model", "95 % interval", *methods, "model / key mean", "undecodable"]
+    caption = (
+        "Mean absolute error in standard deviations of each key path in training. Numbers are hidden in turns and "
+        "answered for once each. " + " ".join(verdicts(datasets))
+    )
+    return Table("All numbers", columns, rows, caption.strip())
+
+
+def key_table(name: str, found: Mapping[str, Any]) -> Table:
+    """One row for each key, in its units."""
+    keys = sorted(found["keys"].items(), key=lambda item: -item[1]["numbers"])
+    methods = _methods(entry["mae"] for _, entry in keys)
+    rows = [
+        [key, f"{entry['numbers']:,}", *_entry_cells(entry["mae"], methods), number(entry["r2"]["model"])]
+        for key, entry in keys[:SHOWN_KEYS]
+    ]
+    columns = ["key", "numbers", "model", "95 % interval", *methods, "model / key mean", "R2"]
+    left = f" {len(keys) - SHOWN_KEYS} further keys are in scores.json." if len(keys) > SHOWN_KEYS else ""
+    caption = "In the data's units. R2 compares with the mean of the scored numbers themselves." + left
+    return Table(f"{name}: mean absolute error by key", columns, rows, caption)
+
+
+def hold_out_table(name: str, found: Mapping[str, Any]) -> Table:
+    """Inside and outside of each rule's interval: of the numbers themselves, and of others in their records."""
+    rows = []
+    for entry in found["hold_out"]:
+        parts = [(part, entry, part) for part in ("inside", "outside")]
+        parts += [(part, entry["given"], f"others, {part}") for part in ("inside", "outside")]
+        for part, sides, shown in parts:
+            side = sides[part]
+            if side["numbers"] == 0:
+                continue
+            errors = side["mae"] or {}
+            rows.append(
+                [
+                    entry["rule"],
+                    shown,
+                    f"{side['numbers']:,}",
+                    number(errors.get("model")),
+                    interval(errors.get("interval")),
+                    number(errors.get("key mean")),
+                    number(side["median_absolute_error"]),
+                    number(sides["ratio"]) if part == "inside" else "",
+                ]
+            )
+    columns = ["held out", "", "numbers", "model", "95 % interval", "key mean", "median", "inside / outside"]
+    caption = (
+        "Inside: held-out numbers themselves. Outside: numbers of the same keys in records that no rule holds out. "
+        "Others: the other numbers of records that show a held-out one, and of those that do not."
+    )
+    return Table(f"{name}: mean absolute error inside and outside hold-outs", columns, rows, caption, 2)
+
+
+def decade_table(name: str, found: Mapping[str, Any]) -> Table:
+    """Median relative error of each power of ten."""
+    entries = found["decades"]
+    methods = _methods(entry["median_relative_error"] for entry in entries)
+    rows = [
+        [
+            f"1e{entry['decade']} to 1e{entry['decade'] + 1}",
+            f"{entry['numbers']:,}",
+            number(entry["median_relative_error"]["model"]),
+            interval(entry["median_relative_error"]["interval"]),
+            *(number(entry["median_relative_error"].get(method)) for method in methods),
+        ]
+        for entry in entries
+    ]
+    columns = ["size", "numbers", "model", "95 % interval", *methods]
+    return Table(f"{name}: median relative error by decade", columns, rows)
+
+
+def coverage_table(name: str, found: Mapping[str, Any]) -> Table:
+    """How often intervals hold the truth."""
+    rows = [
+        [
+            key,
+            _share(entry["coverage"]["nominal"]),
+            _share(entry["coverage"]["measured"]),
+            interval(entry["coverage"]["interval"]),
+            number(entry["coverage"]["mean_width"]),
+        ]
+        for key, entry in list(found["keys"].items())[:SHOWN_KEYS]
+        if "coverage" in entry
+    ]
+    columns = ["key", "intervals state", "hold the truth", "95 % interval", "mean width"]
+    return Table(f"{name}: coverage of the model's intervals", columns, rows)
+
+
+def sweep_table(name: str, found: Mapping[str, Any]) -> Table:
+    """Jumps of each swept curve."""
+    sweep = found["sweep"] or {"curves": [], "vary": "", "points": 0}
+    rows = [
+        [
+            curve["record"],
+            curve["key_path"],
+            "-" if curve["jumps"] is None else str(curve["jumps"]),
+            number(curve["largest_change"]),
+            _share(curve["equal_neighbours"]),
+            number(curve["travel"]),
+        ]
+        for curve in sweep["curves"]
+    ]
+    columns = ["record", "predicted", "jumps", "largest change", "equal neighbours", "travel / range"]
+    caption = "A jump is a change between neighbours of more than sweep.jump standard deviations of the key."
+    title = f"{name}: continuity, {sweep['vary']} varied over {sweep['points']} values"
+    return Table(title, columns, rows, caption, 2)
+
+
+def _methods(entries: Any) -> list[str]:  # noqa: ANN401  # Any iterable of score entries.
+    present = {method for entry in entries for method in entry}
+    return [method for method in METHODS if method in present]
+
+
+def _entry_cells(entry: Mapping[str, Any], methods: Sequence[str]) -> list[str]:
+    return [
+        number(entry["model"]),
+        interval(entry["interval"]),
+        *(number(entry.get(method)) for method in methods),
+        number(entry["ratio"]),
+    ]
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"

@@ -1,0 +1,68 @@
+"""Which numbers are hidden together when a model is examined: each number is hidden once, in one of some turns.
+
+`share`: a record's numbers in random turns, each hiding so large a share of them as training does. `single`: one at a
+time. And, before either, groups: numbers that give each other away, such as the evenly spaced axes of the planets, are
+hidden all at once in a turn of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.engine.order import GOLDEN, mixed
+from polycli.xval.records.keypaths import KeyPatterns, refuse_unknown
+from polycli.xval.records.records import Records
+from polycli.xval.training.masking import Words
+
+Rows = NDArray[np.int64]
+
+
+def passes_of(
+    records: Records,
+    seeds: Words,
+    *,
+    groups: Sequence[Sequence[str]],
+    share: float | None,
+    keys: Sequence[str] = (),
+) -> Rows:
+    """For each number the turn of its record in which it is hidden; -1: in none.
+
+    Args:
+        records: with key paths.
+        seeds: a word for each record.
+        groups: patterns of key paths; the numbers that fit a group are hidden together, the first group counts.
+        share: of the other numbers, hidden at once; None: one at a time.
+        keys: patterns of the key paths that are hidden at all; all if empty. Groups are hidden in any case.
+
+    Raises:
+        RecipeError: a pattern fits no key path.
+    """
+    refuse_unknown((pattern for group in groups for pattern in group), records.key_paths, where="groups")
+    refuse_unknown(keys, records.key_paths, where="keys")
+    of_path = np.full(len(records.key_paths), -1, dtype=np.int64)
+    wanted = KeyPatterns(keys)
+    free = np.array([not keys or wanted.match(path) for path in records.key_paths], dtype=np.bool_)
+    for place, group in reversed(list(enumerate(groups))):
+        fits = KeyPatterns(group)
+        of_path[[fits.match(path) for path in records.key_paths]] = place
+    passes = of_path[records.number_keys] if len(of_path) else np.empty(0, dtype=np.int64)
+    rest = (passes < 0) & (free[records.number_keys] if len(free) else np.empty(0, dtype=np.bool_))
+    passes[rest] = len(groups) + _turns(records, seeds, rest, share)
+    return passes
+
+
+def _turns(records: Records, seeds: Words, rest: NDArray[np.bool_], share: float | None) -> Rows:
+    """Turns of the numbers `rest`: their random order within the record, dealt out one after the other."""
+    owners = np.repeat(np.arange(len(records)), records.number_lengths)
+    places = np.arange(len(owners)) - np.repeat(records.number_offsets[:-1], records.number_lengths)
+    words = mixed(seeds[owners] + places.astype(np.uint64) * np.uint64(GOLDEN))
+    owners, words = owners[rest], words[rest]
+    order = np.lexsort((words, owners))
+    counts = np.bincount(owners, minlength=len(records))
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return rank if share is None else rank % max(1, math.ceil(1 / share))

@@ -1,0 +1,1 @@
+"""Batches, masking, objective and validation of xVal trainings."""

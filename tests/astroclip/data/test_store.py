@@ -1,0 +1,122 @@
+"""Objects as they come back from a store."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from polycli.astroclip.data.description import ImageDescription, SpectrumDescription, refuse_mismatch
+from polycli.astroclip.data.store import open_objects
+from polycli.errors import StoreError
+
+IDS = np.array([39633297352951412, -1695072, 2**62 + 1, 5], np.int64)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, prepare):
+    """Four spectra with ids that floats would change, and a catalogue that knows three of them."""
+    folder = tmp_path_factory.mktemp("ids")
+    generator = np.random.default_rng(0)
+    np.savez(
+        folder / "mine.npz",
+        spectrum=generator.standard_normal((4, 30)) + 5,
+        wavelength=4000.0 + np.arange(30),
+        object_id=IDS,
+        redshift=[0.1, np.nan, 0.3, 0.4],
+    )
+    table = {"id": IDS[:3], "BIG": pa.array([2**62 + 7, None, -3], pa.int64()), "FLAG": [True, False, True]}
+    pq.write_table(pa.table({**table, "KIND": ["a", "b", "a"], "X": [0.5, 1.5, 2.5]}), folder / "c.parquet")
+    catalogues = json.dumps([{"path": str(folder / "c.parquet")}])
+    prepare("arrays", folder / "s.zarr", f"catalogues={catalogues}", inputs=[folder / "mine.npz"])
+    return open_objects(folder / "s.zarr", verify="full")
+
+
+def test_ids_come_back_bit_for_bit(store):
+    assert store.ids().dtype == np.int64
+    assert store.ids().tolist() == IDS.tolist()
+    assert store.id_texts([2, 1]) == [str(2**62 + 1), "-1695072"]
+    assert json.loads(json.dumps(store.ids().tolist())) == IDS.tolist()
+
+
+def test_ids_and_nullable_integers_survive_parquet(store, tmp_path):
+    pq.write_table(store.table(), tmp_path / "out.parquet")
+    table = pq.read_table(tmp_path / "out.parquet")
+
+    assert table.column("object_id").to_pylist() == IDS.tolist()
+    assert table.column("BIG").to_pylist() == [2**62 + 7, None, -3, None]
+    assert table.column("FLAG").to_pylist() == [True, False, True, None]
+    assert table.column("KIND").to_pylist()[:3] == ["a", "b", "a"]
+    assert table.column("X").to_pylist()[:3] == [0.5, 1.5, 2.5]
+
+
+def test_a_column_with_gaps_is_a_masked_array_of_integers(store):
+    big = store.column("BIG", [2, 1, 0])
+
+    assert big.dtype == np.int64
+    assert big.tolist() == [-3, None, 2**62 + 7]
+    np.testing.assert_array_equal(store.target("BIG", [1, 2]), [np.nan, -3])
+
+
+def test_labels_are_numbers_of_sorted_names_with_minus_one_for_unknown(store):
+    codes, names = store.labels("KIND")
+    assert (codes.tolist(), names) == ([0, 1, 0, -1], ("a", "b"))
+    assert store.labels("FLAG", [1, 3])[0].tolist() == [0, -1]
+
+
+def test_redshifts_that_are_unknown_are_nan_and_flagged(store):
+    np.testing.assert_array_equal(store.column("redshift"), [0.1, np.nan, 0.3, 0.4])
+    assert ((store.column("quality") & store.about.quality["no_redshift"]) > 0).tolist() == [False, True, False, False]
+
+
+def test_columns_that_are_not_there_or_of_the_wrong_kind_are_said(store):
+    with pytest.raises(StoreError, match=r"has no property 'KINDS' \(did you mean KIND\?\)"):
+        store.column("KINDS")
+    with pytest.raises(StoreError, match="column KIND is text, numbers were expected"):
+        store.target("KIND")
+    with pytest.raises(StoreError, match="column X is of floats, classes were expected"):
+        store.labels("X")
+    with pytest.raises(StoreError, match="holds spectra alone, images are needed"):
+        store.read_images([0])
+
+
+def test_images_spectra_and_truth_of_the_mock_come_back_by_row(mock_store):
+    store = open_objects(mock_store, verify="full")
+    images, spectra = store.read_images([3, 0]), store.read_spectra(np.array([3, 0]))
+
+    assert (images.dtype, images.shape) == (np.float32, (2, 3, 64, 64))
+    assert np.array_equal(images[1], store.read_images([0])[0])
+    assert [part.shape for part in spectra] == [(2, 7781)] * 3
+    assert spectra.mask.dtype == np.bool_
+    assert (spectra.ivar[spectra.mask] == 0).all()
+    assert store.wavelength[[0, -1]].tolist() == [3600.0, pytest.approx(9824.0)]
+    assert store.magnitudes().shape == (24, 3)
+    assert sum(len(store.rows(split)) for split in ("train", "validation", "test")) == len(store) == 24
+    assert len(set(store.hashes())) == 24
+
+
+def test_text_ids_come_back_as_they_were(tmp_path, prepare):
+    names = ["0421p022-7410", "b-7", "39633297352951412"]
+    np.savez(
+        tmp_path / "a.npz", image=np.random.default_rng(0).standard_normal((3, 3, 8, 8)), object_id=np.array(names)
+    )
+    prepare("arrays", tmp_path / "s.zarr", inputs=[tmp_path / "a.npz"])
+    store = open_objects(tmp_path / "s.zarr")
+
+    assert store.ids().tolist() == names
+    assert store.table().column("object_id").to_pylist() == names
+
+
+def test_descriptions_that_do_not_fit_are_refused_with_both_values():
+    image = ImageDescription(bands=("g", "r", "z"), size=(152, 152))
+    refuse_mismatch(image, image.model_copy(update={"size": (160, 160)}), what="a")
+    with pytest.raises(StoreError, match=r"a: images with pixel scale arcsec 0\.4, 0\.262 was expected"):
+        refuse_mismatch(image, image.model_copy(update={"pixel_scale_arcsec": 0.4}), what="a")
+    with pytest.raises(StoreError, match="bands"):
+        refuse_mismatch(image, image.model_copy(update={"bands": ("z", "r", "g")}), what="a")
+    spectrum = SpectrumDescription(pixels=2, first=1, last=2, step=1)
+    with pytest.raises(StoreError, match="frame rest, observed was expected"):
+        refuse_mismatch(spectrum, spectrum.model_copy(update={"frame": "rest"}), what="a")
+    with pytest.raises(StoreError, match="has no spectra"):
+        refuse_mismatch(spectrum, None, what="a")

@@ -1,0 +1,63 @@
+"""Probes against scikit-learn's own scores, and against what cannot be learnt."""
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from polycli.astroclip.scoring.probes import (
+    ProbeSettings,
+    accuracy_score,
+    predict_labels,
+    predict_targets,
+    r2_score,
+)
+from polycli.report.bootstrap import Bootstrap
+
+SETTINGS = ProbeSettings(neighbours=16)
+
+
+@pytest.fixture
+def task():
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((600, 4))
+    return features, 100 + 5 * features[:, 0] + 0.1 * rng.standard_normal(600), rng
+
+
+@pytest.mark.parametrize("probe", ["knn", "mlp", "boosting"])
+def test_every_probe_finds_what_is_there_and_not_what_is_not(task, probe):
+    features, target, rng = task
+    found = predict_targets(probe, features[:500], target[:500], features[500:], SETTINGS)
+    assert metrics.r2_score(target[500:], found) > 0.7
+    noise = rng.standard_normal(600)
+    found = predict_targets(probe, features[:500], noise[:500], features[500:], SETTINGS)
+    assert metrics.r2_score(noise[500:], found) < 0.2
+
+
+def test_neighbours_vote_with_the_inverse_of_their_distance():
+    train, targets = np.array([[0.0], [1.0], [9.0]]), np.array([0.0, 1.0, 50.0])
+    found = predict_targets("knn", train, targets, np.array([[0.25]]), ProbeSettings(neighbours=2))
+    # Distances 0.25 and 0.75: weights 4 and 4/3.
+    assert found == pytest.approx([(1 * 4 / 3) / (4 + 4 / 3)])
+    labels = predict_labels(train, np.array([0, 1, 1]), np.array([[0.1], [8.0]]), ProbeSettings(neighbours=2))
+    assert labels.tolist() == [0, 1]
+
+
+def test_more_neighbours_than_objects_are_all_of_them():
+    found = predict_targets("knn", np.array([[0.0], [2.0]]), np.array([1.0, 3.0]), np.array([[1.0]]), SETTINGS)
+    assert found == pytest.approx([2.0])
+
+
+def test_r2_is_scikit_learns_and_lies_in_its_interval(task):
+    _, target, rng = task
+    predicted = target + rng.standard_normal(600)
+    scores = r2_score(target, predicted, Bootstrap(samples=300))
+    assert scores["r2"] == pytest.approx(metrics.r2_score(target, predicted), rel=1e-12)
+    low, high = scores["interval"]
+    assert low < scores["r2"] < high
+    assert r2_score(np.ones(5), np.arange(5.0), Bootstrap(samples=10)) == {"r2": None, "interval": None}
+
+
+def test_accuracy_stands_beside_the_most_frequent_class():
+    truth, predicted = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])
+    scores = accuracy_score(truth, predicted, Bootstrap(samples=50))
+    assert (scores["accuracy"], scores["majority"]) == (0.75, 0.75)

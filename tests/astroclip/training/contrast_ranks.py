@@ -1,0 +1,89 @@
+"""Not a test: one rank of those that test_contrastive and test_momentum start, or all of them in one.
+
+Usage: contrast_ranks.py align|moco FOLDER. Reads FOLDER/inputs.pt; rank 0 writes FOLDER/outputs-<ranks>.pt.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import distributed
+
+from polycli.astroclip.data.randomness import keys_of
+from polycli.astroclip.model.astroclip import AstroClip
+from polycli.astroclip.recipe.model import AugmentationSection, HeadSection, ImageSection, ModelSection, SpectrumSection
+from polycli.astroclip.recipe.training import AlignSection, MocoSection
+from polycli.astroclip.training.momentum import MomentumContrast
+from polycli.astroclip.training.objectives import Alignment
+from polycli.launch import World, join_process_group, leave_process_group
+
+IMAGE = ImageSection(size=24, patch_size=12, embed_dim=16, depth=2, num_heads=2, layer_scale=0.1)
+SPECTRUM = SpectrumSection(embed_dim=16, depth=1, num_heads=2)
+BANDS = ("g", "r", "z")
+
+
+def mean_over_ranks(world: World, values: torch.Tensor) -> torch.Tensor:
+    """What the engine does with losses and gradients."""
+    if world.size > 1:
+        distributed.all_reduce(values)
+    return values / world.size
+
+
+def align(world: World, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Loss and gradients of one batch, by size of the chunks."""
+    found = {}
+    share = len(inputs["image"]) // world.size
+    mine = {name: values[world.rank * share : (world.rank + 1) * share] for name, values in inputs.items()}
+    for chunk_size in (share, 2, 1):
+        torch.manual_seed(0)
+        network = AstroClip(
+            ModelSection(image=IMAGE, spectrum=SPECTRUM, heads=HeadSection(embed_dim=8, num_heads=2, dropout=0.0))
+        )
+        model = Alignment(
+            network, AlignSection(learn_scale=True), AugmentationSection(), bands=BANDS, chunk_size=chunk_size
+        )
+        loss, _ = model(mine)
+        loss.backward()
+        name = "whole" if chunk_size == share else str(chunk_size)
+        found[f"{name}/loss"] = mean_over_ranks(world, loss.detach())
+        for place, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                found[f"{name}/{place}"] = mean_over_ranks(world, parameter.grad)
+    return found
+
+
+def moco(world: World, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Everything that three steps leave behind, with micro-batches of two."""
+    torch.manual_seed(0)
+    network = AstroClip(ModelSection(image=IMAGE))
+    section = MocoSection(queue_size=20, projection=8, momentum=0.5)
+    model = MomentumContrast(network, section, AugmentationSection(), bands=BANDS)
+    optimizer = torch.optim.SGD((p for p in model.parameters() if p.requires_grad), lr=0.05)
+    size = len(inputs["image"])
+    losses = []
+    for step in range(3):
+        keys = keys_of(0, torch.arange(step * size, (step + 1) * size))
+        share = size // world.size
+        mine = torch.arange(world.rank * share, (world.rank + 1) * share).view(-1, 2)
+        optimizer.zero_grad()
+        total = torch.zeros(())
+        for index, chunk in enumerate(mine):
+            batch = {"image": inputs["image"][chunk], "keys": keys[chunk], "place": torch.tensor([index, len(mine)])}
+            loss, _ = model(batch)
+            (loss / len(mine)).backward()
+            total += loss.detach() / len(mine)
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.grad = mean_over_ranks(world, parameter.grad)
+        losses.append(mean_over_ranks(world, total))
+        optimizer.step()
+    return {**model.state_dict(), "losses": torch.stack(losses)}
+
+
+if __name__ == "__main__":
+    task, folder = sys.argv[1], Path(sys.argv[2])
+    here = join_process_group()
+    outputs = {"align": align, "moco": moco}[task](here, torch.load(folder / "inputs.pt", weights_only=True))
+    if here.rank == 0:
+        torch.save(outputs, folder / f"outputs-{here.size}.pt")
+    leave_process_group()

@@ -1,0 +1,70 @@
+"""What --dry-run says: numbers from formulas, nothing allocated, nothing written."""
+
+import json
+
+import pytest
+
+from polycli.errors import RecipeError
+from polycli.mpp import pretrain
+from polycli.mpp.recipe.training import PretrainRecipe
+from polycli.mpp.training import dry_run
+from polycli.recipes import load_recipe
+from polycli.requests import TrainRequest
+from polycli.sections import EngineSection
+
+
+def test_the_plan_of_the_users_own_line_is_printed_without_data(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    document = pretrain.run(TrainRequest(recipe="mpp_b", dry_run=True, nproc=8))
+
+    said = capsys.readouterr().out
+    assert "115,608,012" in said
+    assert "embed_dim: 768" in said
+    assert list(tmp_path.iterdir()) == []
+    assert json.loads(json.dumps(document)) == document
+    assert document["parameters"] == 115_608_012
+    assert document["batch"]["samples_per_process"] == 5
+    assert document["samples"] == 40 * 200_000
+    # Two operations per weight and token, three passes; attention and the patches' convolutions add some.
+    tokens = 16 * (128 // 16) ** 2
+    assert document["flops_per_step"] == pytest.approx(40 * 3 * 2 * 115.6e6 * tokens, rel=0.15)
+
+
+def test_the_plan_counts_the_windows_of_given_stores(store_factory, tmp_path):
+    path = store_factory("swe")
+    before = sorted(tmp_path.rglob("*"))
+
+    request = TrainRequest(
+        recipe="mpp_small", data=(path,), dry_run=True, json=True, overrides=("data.history=4", "train.steps=7")
+    )
+    document = pretrain.run(request)
+
+    assert document["data"]["swe"]["training"] == {"trajectories": 4, "windows": 4 * (12 - 4)}
+    assert document["data"]["swe"]["validation"] == {"split": "validation", "trajectories": 1, "windows": 8}
+    assert (document["steps"], document["warmup_steps"]) == (7, 7)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_activations_grow_with_the_batch_and_shrink_when_recomputed():
+    recipe = load_recipe(
+        "mpp_demo", family="mpp", verb="pretrain", schema=PretrainRecipe, overrides=("model.blocks=1",)
+    )
+    recomputed = recipe.model_copy(update={"engine": EngineSection(activation_checkpointing=True)})
+
+    one, two = (dry_run.activation_bytes(recipe, 2, (32, 32), batch) for batch in (1, 2))
+
+    assert two == pytest.approx(2 * one, rel=0.05)
+    assert dry_run.activation_bytes(recomputed, 2, (32, 32), 1) < 0.5 * one
+
+
+@pytest.mark.parametrize(
+    ("overrides", "processes", "words"),
+    [
+        ((), 3, "is not divisible by 15"),
+        (("engine.zero_stage=2",), 1, "dadapt_adan"),
+    ],
+)
+def test_what_cannot_be_trained_cannot_be_planned(overrides, processes, words):
+    with pytest.raises(RecipeError, match=words):
+        pretrain.run(TrainRequest(recipe="mpp_b", dry_run=True, nproc=processes, overrides=overrides))

@@ -1,0 +1,364 @@
+"""`polycli study`: what is run, what is matched, what is compared; once through the real command line."""
+
+import itertools
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import yaml
+from safetensors.numpy import save_file
+
+from polycli import __main__ as entry
+from polycli.errors import PolycliError, RecipeError
+from polycli.requests import StudyRequest
+from polycli.workflow.study import results
+from polycli.workflow.study.recipe import ClaimSection, StudyRecipe
+from polycli.workflow.study.report import judge
+from polycli.workflow.study.running import run_study
+
+ERROR = {"of": "test", "value": "scores/error"}
+STUDY = {
+    "family": "mpp",
+    "verb": "study",
+    "title": "Two objectives",
+    "about": "Which one?",
+    "stores": {"waves": {"source": "simulate", "recipe": "mpp_demo_data", "set": ["split.test=0.2"]}},
+    "runs": {
+        "steps": {
+            "recipe": "mpp_demo",
+            "stores": ["waves"],
+            "grid": {"predicts": ["state", "change"], "seed": [0, 1, 2]},
+            "set": ["model.predicts={predicts}", "train.seed={seed}", "data.weights={waves: 1}"],
+        },
+        "time": {
+            "recipe": "mpp_demo",
+            "stores": ["waves"],
+            "grid": {"predicts": ["state", "change"], "seed": [0]},
+            "set": ["model.predicts={predicts}", "train.seed={seed}"],
+            "match_time": {"steps_of": "steps", "reference": {"predicts": "state"}},
+        },
+    },
+    "evaluations": {"test": {"run": "steps", "stores": ["waves"], "set": ["report=false"]}},
+    "tables": [{"title": "Errors", "of": "test", "columns": {"error": "scores/error", "step": "run/step_seconds"}}],
+    "claims": [
+        {**ERROR, "text": "change is better", "where": {"predicts": "change"}, "below": "others"},
+        {**ERROR, "text": "change is at most 1", "where": {"predicts": "change"}, "at_most": 1.0},
+        {**ERROR, "text": "three scales", "over": "scores/scale", "where": {"predicts": "state"}, "at_least": 3},
+        {
+            **ERROR,
+            "text": "within a tenth",
+            "where": {"predicts": "state"},
+            "below": {"predicts": "change"},
+            "factor": 1.1,
+        },
+    ],
+}
+STEP_SECONDS = {"state": 0.25, "change": 1.0}
+
+
+@pytest.fixture
+def polycli(monkeypatch):
+    """Stands in for the commands: writes what `pretrain` and `eval` leave, and keeps the lines."""
+    lines, codes = [], {}
+    errors = itertools.count(1)
+
+    def run(line):
+        lines.append(line)
+        verb = line[0]
+        output = Path(line[line.index("--output") + 1])
+        if verb == "pretrain":
+            write_run(output, [word for word in line if "=" in word])
+        elif verb == "eval":
+            output.mkdir(parents=True)
+            kind = "change" if "change" in output.name else "state"
+            scores = {"error": {"state": 5.0, "change": 0.5}[kind] + next(errors) / 100, "scale": 2.0}
+            (output / "scores.json").write_text(json.dumps(scores))
+        return codes.get(verb, 0)
+
+    def write_run(output, settings):
+        output.mkdir(parents=True, exist_ok=True)
+        given = dict(setting.split("=", 1) for setting in settings)
+        speed = {"step_seconds": STEP_SECONDS[given["model.predicts"]], "peak_memory_bytes": 7}
+        lines = [{"kind": "train", "step": step, "loss": 0.1, "speed": speed} for step in (4, 8)]
+        (output / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (output / "recipe.yaml").write_text(yaml.safe_dump({"train": {"seed": 0}}))
+        save_file({"a": np.zeros((2, 3), np.float32), "b": np.zeros(5, np.float32)}, output / "model.safetensors")
+
+    class Process:
+        """A command: `during` is what happens while it runs."""
+
+        def __init__(self, words, **_):
+            self.line, self.terminated = words[3:], False
+            processes.append(self)
+
+        def wait(self):
+            return during[0](self) or run(self.line)
+
+        def terminate(self):
+            self.terminated = True
+
+    processes, during = [], [lambda process: 0]
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    found = SimpleNamespace(model_file=None)
+    monkeypatch.setattr(
+        results,
+        "resolve_checkpoint",
+        lambda path: SimpleNamespace(**{**vars(found), "model_file": path / "model.safetensors"}),
+    )
+    return SimpleNamespace(lines=lines, codes=codes, processes=processes, during=during)
+
+
+def study(tmp_path, changes=None, **options):
+    path = tmp_path / "study.yaml"
+    # JSON, because YAML would write what stands in two places as an alias, which recipes may not have.
+    path.write_text(json.dumps({**STUDY, **(changes or {})}))
+    return run_study(StudyRequest(recipe=str(path), output=tmp_path / "out", **options), "mpp")
+
+
+def test_every_combination_is_trained_and_evaluated_once_and_a_second_time_nothing_is_evaluated(tmp_path, polycli):
+    study(tmp_path)
+    verbs = [line[0] for line in polycli.lines]
+    assert verbs == ["prepare"] + ["pretrain"] * 8 + ["eval"] * 6
+    first = polycli.lines[1]
+    assert first[first.index("--output") + 1] == str(tmp_path / "out" / "runs" / "steps-state-0")
+    assert first[first.index("--data") + 1] == str(tmp_path / "out" / "stores" / "waves")
+    assert first[-6:] == ["--set", "model.predicts=state", "--set", "train.seed=0", "--set", "data.weights={waves: 1}"]
+    polycli.lines.clear()
+    study(tmp_path)
+    assert "eval" not in [line[0] for line in polycli.lines]
+
+
+def test_runs_matched_in_time_get_the_steps_that_fit_into_the_reference_runs_time(tmp_path, polycli):
+    study(tmp_path)
+    matched = [line for line in polycli.lines if any("runs/time" in word for word in line)]
+    # 8 steps of 0.25 s are the budget: 8 steps of `state`, 2 of `change`.
+    assert [line[-1] for line in matched] == ["train.steps=8", "train.steps=2"]
+
+
+def test_tables_pool_seeds_and_claims_compare_medians(tmp_path, polycli):
+    document = study(tmp_path)
+    text = (tmp_path / "out" / "tables.md").read_text()
+    # Seeds of `state` come first and add 0.01, 0.02, 0.03; then those of `change`.
+    assert "| state | 3 | 5.02 (5.01 to 5.03) | 0.250 (0.250 to 0.250) |" in text
+    assert "| change | 3 | 0.550 (0.540 to 0.560) |" in text
+    assert [claim["holds"] for claim in document["claims"]] == [True, True, False, False]
+    assert "2.51 (2.50 to 2.52)" in document["claims"][2]["evidence"], "5.02 over a scale of 2"
+    assert document["results"]["test"]["steps-state-0"]["run"]["parameters"] == 2 * 3 + 5
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_a_command_that_fails_ends_the_study_with_its_exit_code(tmp_path, polycli):
+    polycli.codes["eval"] = 75
+    with pytest.raises(PolycliError, match="eval mpp") as caught:
+        study(tmp_path)
+    assert caught.value.exit_code == 75
+    assert not (tmp_path / "out" / "study.json").exists()
+
+
+def test_a_dry_run_prints_the_lines_and_runs_none(tmp_path, polycli, capsys):
+    document = study(tmp_path, dry_run=True)
+    assert len(document["commands"]) == 1 + 8 + 6
+    assert capsys.readouterr().out.splitlines() == document["commands"]
+    assert polycli.lines == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_place_that_no_result_has_is_named_with_what_there_is(tmp_path, polycli):
+    tables = [{"title": "Errors", "of": "test", "columns": {"error": "scores/eror"}}]
+    with pytest.raises(RecipeError, match=r"there is no scores/eror: at 'eror' there are error, scale"):
+        study(tmp_path, {"tables": tables})
+
+
+def test_an_evaluation_may_have_the_name_of_its_run(tmp_path, polycli):
+    steps = {"steps": {"run": "steps", "stores": ["waves"]}}
+    tables = [{"title": "Errors", "of": "steps", "columns": {"error": "scores/error", "step": "run/step_seconds"}}]
+    found = study(tmp_path, {"evaluations": steps, "tables": tables, "claims": []})
+    assert all(set(result) == {"run", "scores"} for result in found["results"]["steps"].values())
+    assert all(set(result) == {"run"} for result in found["results"]["time"].values())
+
+
+def test_a_claim_can_be_about_a_difference(tmp_path, polycli):
+    claims = [
+        {**ERROR, "text": str(most), "minus": "scores/scale", "where": {"predicts": "change"}, "at_most": most}
+        for most in (-1.4, -1.5)
+    ]
+    document = study(tmp_path, {"claims": claims})
+    assert [claim["holds"] for claim in document["claims"]] == [True, False], "0.5 and a little, less 2"
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("minus", 4.0), ("over", 3.0)])
+def test_both_values_of_a_claim_are_of_one_run(kind, expected):
+    recipe = StudyRecipe.model_validate({**STUDY, "claims": []})
+    claim = ClaimSection(text="x", of="test", value="a", where={"predicts": "state"}, at_most=expected, **{kind: "b"})
+    # The first lacks one value, the second the other: neither may be paired with a value of the next.
+    values = [{"a": None, "b": 5.0}, {"a": 100.0, "b": None}, {"a": 6.0, "b": 2.0}]
+    documents = {
+        "test": {f"steps-{predicts}-{seed}": values[seed] for predicts in ("state", "change") for seed in range(3)}
+    }
+    assert judge(recipe, claim, documents).holds
+    assert not judge(recipe, claim.model_copy(update={"at_most": expected - 0.01}), documents).holds
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"evaluations": {"test": {"run": "stepz", "stores": ["waves"]}}}, "names 'stepz', and there are steps, time"),
+        ({"evaluations": {"time": {"run": "steps", "stores": ["waves"]}}}, "there is another run named 'time'"),
+        ({"claims": [{"text": "x", "of": "test", "value": "a"}]}, "one of `at_most`, `at_least` and `below`"),
+        (
+            {"claims": [{"text": "x", "of": "test", "value": "a", "over": "b", "minus": "c", "at_most": 1}]},
+            "`over` or `minus`, not both",
+        ),
+    ],
+)
+def test_a_recipe_that_names_what_is_not_there_is_refused(tmp_path, polycli, changes, sentence):
+    with pytest.raises(RecipeError, match=sentence):
+        study(tmp_path, changes)
+    assert polycli.lines == []
+
+
+#: Four runs that need nothing of each other.
+SEEDS = {
+    "runs": {"steps": {**STUDY["runs"]["steps"], "grid": {"predicts": ["state"], "seed": [0, 1, 2, 3]}}},
+    "evaluations": {},
+    "tables": [{"title": "Speed", "of": "steps", "columns": {"step": "run/step_seconds"}}],
+    "claims": [],
+}
+
+
+def test_with_two_jobs_two_commands_run_at_the_same_time(tmp_path, polycli, capsys):
+    both = threading.Barrier(2)
+
+    def during(process):
+        if process.line[0] == "pretrain":
+            both.wait(timeout=10)  # Raises unless another command is here too.
+        return 0
+
+    polycli.during[:] = [during]
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump({**STUDY, **SEEDS}))
+    line = ["study", "mpp", "--recipe", str(path), "--output", str(tmp_path / "out"), "--json"]
+    assert entry.run([*line, "--jobs", "2"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["results"]["steps"]) == {f"steps-state-{seed}" for seed in range(4)}
+
+
+def test_a_command_waits_for_what_it_reads_wherever_that_stands_in_the_recipe(tmp_path, polycli):
+    ended = set()
+    early = []
+
+    def during(process):
+        output = process.line[process.line.index("--output") + 1]
+        words = {part for word in process.line for part in word.replace("=", " ").split()} - {output}
+        reads = {word for word in words if word.startswith(str(tmp_path / "out"))}
+        if output.endswith(("time-state-0", "time-change-0")):
+            reads |= {str(tmp_path / "out" / "runs" / f"steps-{kind}-0") for kind in ("state", output.split("-")[-2])}
+        early.extend((output, read) for read in reads - ended)
+        time.sleep(0.3 if output.endswith("0") else 0.1)
+        ended.add(output)
+        return 0
+
+    polycli.during[:] = [during]
+    steps = STUDY["runs"]["steps"]
+    settings = [*steps["set"], "init.map={run:tuned}"]
+    runs = {
+        "time": STUDY["runs"]["time"],
+        "mapped": {**steps, "set": settings},
+        "again": {**steps, "checkpoint": "tuned"},
+        "tuned": {**steps, "checkpoint": "steps"},
+        "steps": steps,
+    }
+    evaluations = {
+        "plain": {"run": "steps", "stores": ["waves"]},
+        "by_store": {"run": "steps", "stores": ["waves", "{run:mapped}"]},
+        "by_setting": {"run": "steps", "stores": ["waves"], "set": ["beside={run:again}"]},
+    }
+    tables = [{"title": "Errors", "of": "plain", "columns": {"error": "scores/error"}}]
+    changes = {"runs": runs, "evaluations": evaluations, "tables": tables, "claims": []}
+    document = study(tmp_path, changes, jobs=64)  # So many that all begins that may.
+    assert early == []
+    assert len(ended) == 1 + 2 + 4 * 6 + 3 * 6
+    names = [f"steps-{kind}-{seed}" for kind in ("state", "change") for seed in (0, 1, 2)]
+    assert list(document["results"]["steps"]) == names, "in the order of the recipe, not of the clock"
+    matched = {line[-1] for line in polycli.lines if any("runs/time" in word for word in line)}
+    assert matched == {"train.steps=8", "train.steps=2"}
+
+
+def test_once_a_command_has_failed_no_other_starts_and_those_under_way_finish(tmp_path, polycli):
+    both = threading.Barrier(2)
+
+    def during(process):
+        if process.line[0] == "prepare":
+            return 0
+        both.wait(timeout=10)
+        if "train.seed=0" in process.line:
+            return 3
+        time.sleep(0.5)  # Time in which a third one would start.
+        return 0
+
+    polycli.during[:] = [during]
+    with pytest.raises(PolycliError, match=r"steps-state-0 .* ended with exit code 3") as caught:
+        study(tmp_path, SEEDS, jobs=2)
+    assert caught.value.exit_code == 3
+    assert len(polycli.processes) == 1 + 2
+    assert polycli.lines[-1][-3] == "train.seed=1", "the other one was let finish"
+    assert not any(process.terminated for process in polycli.processes)
+    assert not (tmp_path / "out" / "study.json").exists()
+
+
+def test_runs_that_wait_for_each_other_are_refused(tmp_path, polycli):
+    steps = STUDY["runs"]["steps"]
+    runs = {"steps": {**steps, "checkpoint": "other"}, "other": {**steps, "checkpoint": "steps"}}
+    with pytest.raises(RecipeError, match=r"wait for each other: .*(steps|other)-state-0"):
+        study(tmp_path, {"runs": runs}, jobs=2)
+    assert polycli.processes == []
+
+
+def test_there_is_one_job_at_least(capsys):
+    assert entry.run(["study", "mpp", "--recipe", "mpp_demo", "--output", "x", "--jobs", "0"]) == 2
+    assert "--jobs" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_study_through_the_command_line(tmp_path):
+    simulation = {"system": "shallow_water", "trajectories": 6, "frames": 6, "grid": 16}
+    data = tmp_path / "data.yaml"
+    data.write_text(yaml.safe_dump({"family": "mpp", "verb": "prepare", "simulate": {"swe": simulation}}))
+    model = ["model.embed_dim=16", "model.num_heads=2", "model.blocks=1", "model.patch_size=4", "data.history=2"]
+    sizes = ["train.steps=2", "train.global_batch_size=2", "train.micro_batch_size=2", "data.draws_per_step=1"]
+    names = ["data.weights={}", "data.micro_batch_size={}"]
+    recipe = tmp_path / "study.yaml"
+    recipe.write_text(
+        yaml.safe_dump(
+            {
+                "family": "mpp",
+                "verb": "study",
+                "title": "Tiny",
+                "stores": {"waves": {"source": "simulate", "recipe": str(data)}},
+                "runs": {"one": {"recipe": "mpp_demo", "stores": ["waves"], "set": [*model, *sizes, *names]}},
+                "evaluations": {
+                    "test": {"run": "one", "stores": ["waves"], "set": ["report=false", "rollout_steps=1"]}
+                },
+                "tables": [
+                    {"title": "Errors", "of": "test", "columns": {"error": "scores/datasets/swe/one_step/nrmse/model"}}
+                ],
+            }
+        )
+    )
+    line = ["study", "mpp", "--recipe", str(recipe), "--output", str(tmp_path / "out"), "--json"]
+    done = subprocess.run([sys.executable, "-m", "polycli", *line], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    scores = json.loads((tmp_path / "out" / "evaluations" / "test" / "scores.json").read_text())
+    assert document["results"]["test"]["one"]["scores"] == scores
+    assert document["results"]["test"]["one"]["run"]["steps"] == 2
+
+
+def test_the_verb_is_there_for_mpp(capsys):
+    assert entry.run(["study", "mpp", "--recipe", "no_such_recipe", "--output", "x"]) == 2
+    assert "no_such_recipe" in capsys.readouterr().err
