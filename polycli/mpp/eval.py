@@ -110,7 +110,7 @@ def say_shared_validation(subsets: Sequence[Subset], subject: Subject, split: Sp
         manifest = subset.store.manifest
         if split == "test" and "validation" not in manifest.row_splits and not trained.isdisjoint(manifest.row_hashes):
             warn(
-                f"{manifest.name}: so small that its test trajectories also validated the training, and may "
+                f"{subset.store.name}: so small that its test trajectories also validated the training, and may "
                 "have chosen the checkpoint"
             )
 

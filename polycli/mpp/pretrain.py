@@ -27,7 +27,8 @@ from polycli.mpp.training.validation import validate
 from polycli.paths import expand_paths
 from polycli.recipes import dump_recipe, load_recipe
 from polycli.requests import JsonDocument, TrainRequest
-from polycli.store.reader import Store, find_stores, open_store
+from polycli.store.reader import Store
+from polycli.workflow import stores
 
 Result = TypeVar("Result")
 #: What a run says about its data.
@@ -92,8 +93,8 @@ def open_stores(recipe: PretrainRecipe, *, verify: bool) -> list[Store]:
     """
     if not recipe.data.stores:
         raise UserError("there is no data to train on: neither --data nor data.stores names a store", hint=PREPARE_HINT)
-    paths = _with_hint(lambda: find_stores(expand_paths(recipe.data.stores), family="mpp"))
-    return [open_store(path, family="mpp", verify=recipe.data.verify if verify else "sizes") for path in paths]
+    level = recipe.data.verify if verify else "sizes"
+    return stores.open_stores(recipe.data.stores, family="mpp", verify=level, hint=PREPARE_HINT)
 
 
 def _with_hint(look: Callable[[], Result]) -> Result:

@@ -50,31 +50,32 @@ class Window(NamedTuple):
 
 
 class Store:
-    """An opened store. Thread-safe; arrays open on first use; pickling carries the path and the manifest alone.
+    """An opened store. Thread-safe; arrays open on first use; pickling carries path, manifest and name alone.
 
     Processes that read should be spawned, not forked: tensorstore's threads do not survive a fork.
     """
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: Manifest, *, name: str | None = None) -> None:
         self.path = path
         self.manifest = manifest
+        #: What the dataset is called: the manifest's name, unless stores of one name had to be told apart.
+        self.name = manifest.name if name is None else name
         self._arrays: dict[str, ts.TensorStore] = {}
         self._kept: dict[str, NDArray[Any]] = {}
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "manifest": self.manifest}
+        return {"path": self.path, "manifest": self.manifest, "name": self.name}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["path"], state["manifest"])  # type: ignore[misc]  # a fresh, unopened store
+        self.__init__(**state)  # type: ignore[misc]  # a fresh, unopened store
 
     def __repr__(self) -> str:
         return f"Store({self.name!r}, {self.manifest.rows} rows, {str(self.path)!r})"
 
-    @property
-    def name(self) -> str:
-        """The dataset's name."""
-        return self.manifest.name
+    def named(self, name: str) -> Store:
+        """The same store, called by another name."""
+        return self if name == self.name else Store(self.path, self.manifest, name=name)
 
     def rows(self, split: Split | None = None) -> NDArray[np.int64]:
         """Numbers of all rows, or of those of a split.

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from polycli.console import say, warn
 from polycli.errors import StoreError
-from polycli.paths import expand_paths, refuse_unwritable
+from polycli.paths import refuse_unwritable
 from polycli.requests import EvalRequest
-from polycli.store.reader import Store, find_stores, open_store
+from polycli.store.reader import Store
+from polycli.workflow.stores import open_stores
 
 
 def evaluated_stores(data: Sequence[Path], *, family: str, model_file: Path, run: Path | None) -> list[Store]:
     """The stores of `--data` or, where there is none, those that the run of `model_file` was trained on; by name.
 
     Raises:
-        StoreError: none is named or found, one is gone, or two have one name.
+        StoreError: none is named or found, or one is gone.
     """
     known: dict[str, Any] = {}
     if run is not None and (run / "data.json").is_file():
@@ -36,11 +36,7 @@ def evaluated_stores(data: Sequence[Path], *, family: str, model_file: Path, run
                 f"{gone[0]}: the run was trained on this store, which is not there", hint="give --data STORE"
             )
         say(f"data: the run's own stores, {', '.join(known)}")
-    paths = find_stores(expand_paths(data or [entry["path"] for entry in known.values()]), family=family)
-    stores = sorted((open_store(path, family=family, verify="auto") for path in paths), key=lambda store: store.name)
-    for first, second in pairwise(stores):
-        if first.name == second.name:
-            raise StoreError(f"two stores have the name {first.name}: {first.path} and {second.path}")
+    stores = open_stores(data or [entry["path"] for entry in known.values()], family=family, verify="auto")
     for store in stores:
         trained = known.get(store.name, {}).get("store_hash")
         if trained is not None and trained != store.manifest.store_hash:

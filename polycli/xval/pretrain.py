@@ -23,8 +23,8 @@ from polycli.paths import expand_paths
 from polycli.recipes import dump_recipe, load_recipe
 from polycli.requests import JsonDocument, TrainRequest
 from polycli.store.overlap import pack_hashes
-from polycli.store.reader import find_stores
-from polycli.xval.data.store import RecordStore, open_records
+from polycli.workflow import stores
+from polycli.xval.data.store import RecordStore
 from polycli.xval.data.tokenization import describe_tokenization, tokenization_for
 from polycli.xval.model.numformer import Numformer, flops_per_record
 from polycli.xval.recipe.model import DataSection, ModelSection, ObjectiveSection
@@ -115,8 +115,9 @@ def open_stores(data: DataSection, *, verify: bool) -> list[RecordStore]:
     """
     if not data.stores:
         raise UserError("there is no data to train on: neither --data nor data.stores names a store", hint=PREPARE_HINT)
-    paths = _with_hint(lambda: find_stores(expand_paths(data.stores), family="xval"))
-    return [open_records(path, verify=data.verify if verify else "sizes") for path in paths]
+    level = data.verify if verify else "sizes"
+    opened = stores.open_stores(data.stores, family="xval", verify=level, hint=PREPARE_HINT)
+    return [RecordStore(store) for store in opened]
 
 
 def _with_hint(look: Callable[[], Result]) -> Result:

@@ -11,11 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from polycli.astroclip import eval as evaluation
 from polycli.astroclip import finetune, load_model, pretrain
 from polycli.astroclip.training.batches import ObjectBatches
 from polycli.errors import CheckpointError, PreemptedError, RecipeError, StoreError, UserError
 from polycli.recipes import load_recipe
-from polycli.requests import TrainRequest
+from polycli.requests import EvalRequest, TrainRequest
 
 NEWEST = "checkpoints/step-00000004/model.safetensors"
 REST = """
@@ -298,3 +299,27 @@ def load_model_of(recipes):
 
     recipe = load_recipe(str(recipes / "spectrum.yaml"), family="astroclip", verb="pretrain")
     return AstroClip(recipe.model)
+
+
+def test_two_stores_of_one_name_both_train_and_the_rows_of_both_are_known(recipes, prepare, tmp_path):
+    def objects(path: Path, seed: int, test: float) -> Path:
+        prepare("mock", path, "mock.objects=24", "mock.size=32", f"mock.seed={seed}", f"split.test={test}")
+        return path
+
+    twins = [objects(tmp_path / folder / "mock.zarr", seed, 0.3) for seed, folder in enumerate(("north", "south"))]
+    request = TrainRequest(
+        recipe=str(recipes / "spectrum.yaml"),
+        data=tuple(twins),
+        output=tmp_path / "run",
+        overrides=("train.steps=1",),
+    )
+    pretrain.run(request)
+
+    names = {"north-mock", "south-mock"}
+    assert json.loads((tmp_path / "run" / "data.json").read_text()).keys() == names
+    for seed in range(2):
+        again = objects(tmp_path / f"again{seed}.zarr", seed, 0.6)  # some that trained are for tests here
+        with pytest.raises(StoreError, match=r"trained on \d+ of the \d+ objects"):
+            evaluation.run(EvalRequest(checkpoint=tmp_path / "run", data=(again,)))
+    quick = ("report=false", "bootstrap_samples=20", "neighbours=2", "properties=[]", "labels=[]")
+    assert evaluation.run(EvalRequest(checkpoint=tmp_path / "run", overrides=quick))["datasets"].keys() == names

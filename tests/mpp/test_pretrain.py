@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from polycli.errors import PreemptedError, StoreError, UserError
+from polycli.mpp import eval as evaluation
 from polycli.mpp import pretrain
 from polycli.mpp.training.batches import MixtureBatches
 from polycli.recipes import load_recipe
-from polycli.requests import TrainRequest
+from polycli.requests import EvalRequest, TrainRequest
+from tests.mpp.conftest import make_store
 
 RECIPE = """
 family: mpp
@@ -207,6 +209,23 @@ def test_a_resume_with_other_data_is_said(recipe, stores, tmp_path, capsys):
     train(recipe, stores / "swe.zarr", tmp_path / "run", "train.steps=2")
 
     assert "resuming with other data than the run began with: reaction" in capsys.readouterr().err
+
+
+def test_two_stores_of_one_name_both_train_and_the_rows_of_both_are_known(recipe, tmp_path):
+    twins = [make_store(tmp_path / folder, "waves", seed=seed) for seed, folder in enumerate(("first", "second"))]
+    request = TrainRequest(
+        recipe=recipe, data=tuple(twins), output=tmp_path / "run", overrides=("train.steps=1", "train.validate_every=1")
+    )
+    scores = pretrain.run(request)["validation"]
+
+    names = {"first-waves", "second-waves"}
+    assert {name.split("/")[1] for name in scores if name.endswith("/nrmse")} == names
+    assert json.loads((tmp_path / "run" / "data.json").read_text()).keys() == names
+    for twin in twins:
+        with pytest.raises(StoreError, match="trained on 4 of the 4 trajectories"):
+            evaluation.run(EvalRequest(checkpoint=tmp_path / "run", data=(twin,), split="train"))
+    quick = ("report=false", "bootstrap_samples=20", "max_windows=2", "rollout_steps=1")
+    assert evaluation.run(EvalRequest(checkpoint=tmp_path / "run", overrides=quick))["datasets"].keys() == names
 
 
 def test_a_run_goes_to_a_folder_named_for_its_recipe(recipe, stores, tmp_path, monkeypatch):

@@ -45,15 +45,12 @@ def test_a_store_that_changed_since_training_is_pointed_out(tmp_path, capsys):
     assert "not the store that the run was trained on" in " ".join(capsys.readouterr().err.split())
 
 
-def test_no_data_a_lost_store_and_a_doubled_name_are_refused(tmp_path):
+def test_no_data_and_a_lost_store_are_refused(tmp_path):
     with pytest.raises(StoreError, match="no data to evaluate on"):
         evaluated_stores((), family="mpp", model_file=MODEL, run=None)
     run = run_of(tmp_path / "run", waves=tmp_path / "gone.zarr")
     with pytest.raises(StoreError, match=r"gone\.zarr: the run was trained on this store"):
         evaluated_stores((), family="mpp", model_file=MODEL, run=run)
-    twins = [make_store(tmp_path / name, "waves") for name in ("first", "second")]
-    with pytest.raises(StoreError, match="two stores have the name waves"):
-        evaluated_stores(twins, family="mpp", model_file=MODEL, run=None)
 
 
 def test_scores_go_to_the_named_folder_or_into_the_run_or_here(tmp_path, monkeypatch):

@@ -12,8 +12,9 @@ import torch
 
 from polycli.errors import StoreError, UserError
 from polycli.recipes import load_recipe
-from polycli.requests import TrainRequest
+from polycli.requests import EvalRequest, TrainRequest
 from polycli.store.overlap import overlap
+from polycli.xval import eval as evaluation
 from polycli.xval import load_model, pretrain
 from polycli.xval.data.store import open_records
 
@@ -202,3 +203,20 @@ def test_parameters_may_be_sharded_and_layers_recomputed(pretrain_recipe, planet
     )
 
     assert sharded["validation"] == pytest.approx(plain["validation"], rel=1e-4)
+
+
+def test_two_stores_of_one_name_both_train_and_the_rows_of_both_are_known(pretrain_recipe, records_store, tmp_path):
+    values = [{"x": float(place), "y": place / 7} for place in range(120)]
+    twins = [records_store(part, "twin") for part in (values[:60], values[60:])]
+    request = TrainRequest(
+        recipe=pretrain_recipe, data=tuple(twins), output=tmp_path / "run", overrides=("train.steps=1",)
+    )
+    pretrain.run(request)
+
+    names = {f"{twin.parent.name}-twin" for twin in twins}
+    assert json.loads((tmp_path / "run" / "data.json").read_text()).keys() == names
+    for twin in twins:
+        with pytest.raises(StoreError, match=r"trained on (\d+) of the \1 records"):
+            evaluation.run(EvalRequest(checkpoint=tmp_path / "run", data=(twin,), split="train"))
+    quick = ("report=false", "bootstrap_samples=20", "baselines=false")
+    assert evaluation.run(EvalRequest(checkpoint=tmp_path / "run", overrides=quick))["datasets"].keys() == names

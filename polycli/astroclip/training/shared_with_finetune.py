@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from polycli.astroclip.data.store import ObjectStore, open_objects
+from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.recipe.training import DataSection, FinetuneRecipe, PretrainRecipe
 from polycli.astroclip.training.batches import ObjectBatches
 from polycli.console import warn
@@ -18,7 +18,7 @@ from polycli.errors import UserError
 from polycli.paths import expand_paths
 from polycli.recipes import dump_recipe
 from polycli.requests import JsonDocument, TrainRequest
-from polycli.store.reader import find_stores
+from polycli.workflow import stores
 
 Result = TypeVar("Result")
 Recipe = TypeVar("Recipe", PretrainRecipe, FinetuneRecipe)
@@ -56,21 +56,13 @@ def open_stores(data: DataSection, *, verify: bool) -> list[ObjectStore]:
 
     Raises:
         UserError: no store is named or found; the hint says how to make one.
-        StoreError: a store is incomplete or damaged, or two have one name.
+        StoreError: a store is incomplete or damaged.
     """
     if not data.stores:
         raise UserError("there is no data to train on: neither --data nor data.stores names a store", hint=PREPARE_HINT)
-    paths = _with_hint(lambda: find_stores(expand_paths(data.stores), family="astroclip"))
-    stores = [open_objects(path, verify=data.verify if verify else "sizes") for path in paths]
-    by_name: dict[str, ObjectStore] = {}
-    for store in stores:
-        if store.name in by_name:
-            raise UserError(
-                f"two stores have the name '{store.name}': {by_name[store.name].path} and {store.path}",
-                hint="give one of them only",
-            )
-        by_name[store.name] = store
-    return stores
+    level = data.verify if verify else "sizes"
+    opened = stores.open_stores(data.stores, family="astroclip", verify=level, hint=PREPARE_HINT)
+    return [ObjectStore(store) for store in opened]
 
 
 def run_task(task: ObjectTask, recipe: Recipe, request: TrainRequest, world: World) -> JsonDocument:

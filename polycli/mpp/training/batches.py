@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from polycli.engine.batch_plan import check_division
 from polycli.engine.order import DrawSchedule, shuffled
 from polycli.engine.task import World
-from polycli.errors import RecipeError, StoreError
+from polycli.errors import RecipeError
 from polycli.mpp.data.windows import WindowBatch, training_windows, validation_windows
 from polycli.mpp.recipe.training import PretrainRecipe
 from polycli.store.reader import Store
@@ -46,7 +45,6 @@ class MixtureBatches:
         """Raise RecipeError or StoreError, naming store, found and expected, where recipe and stores do not fit."""
         stores = sorted(stores, key=lambda store: store.name)  # the order of --data must not matter
         self.names = tuple(store.name for store in stores)
-        _refuse_duplicates(stores)
         _refuse_unknown("data.weights", recipe.data.weights, self.names)
         _refuse_unknown("data.micro_batch_size", recipe.data.micro_batch_size, self.names)
         self.data, self.train, self._vocabulary = recipe.data, recipe.train, recipe.model.fields
@@ -129,14 +127,6 @@ class MixtureBatches:
             }
             for name, windows in self.training.items()
         }
-
-
-def _refuse_duplicates(stores: Sequence[Store]) -> None:
-    for one, other in pairwise(stores):
-        if one.name == other.name:
-            raise StoreError(
-                f"two stores have the name '{one.name}': {one.path} and {other.path}", hint="give one of them only"
-            )
 
 
 def _refuse_unknown(key: str, given: Iterable[str], names: Sequence[str]) -> None:
