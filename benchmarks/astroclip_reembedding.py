@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from polycli.astroclip.data.store import ObjectStore, open_objects
-from polycli.astroclip.model.loaded import load_subject
+from polycli.astroclip.model.loaded import load_checkpoint
 from polycli.astroclip.scoring.encode import Encoder
 from polycli.astroclip.scoring.retrieval import unit
 from polycli.store.embeddings import MANIFEST_NAME, METADATA_KEY
@@ -28,11 +28,11 @@ def main() -> None:
     options = arguments()
     table = parquet.read_table(options.embeddings)
     options_then = said(options.embeddings)["options"]
-    store, subject = open_objects(options.data), load_subject(options.checkpoint)
+    store, loaded = open_objects(options.data), load_checkpoint(options.checkpoint)
     chosen = np.random.default_rng(options.seed).permutation(len(table))[: options.objects]
     table = table.take(chosen)
     rows = rows_of(store, table["object_id"].to_pylist())
-    encoder = Encoder(subject.model, store, precision=options_then["precision"], batch_size=1)
+    encoder = Encoder(loaded.model, store, precision=options_then["precision"], batch_size=1)
     start, worst = time.perf_counter(), 0.0
     for modality in ("image", "spectrum"):
         name = f"{modality}_embedding"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.astroclip.data.store import ObjectStore, common_columns, open_objects, with_columns
-from polycli.astroclip.model.loaded import Subject, load_subject
+from polycli.astroclip.model.loaded import LoadedAstroClip, load_checkpoint
 from polycli.astroclip.recipe.settings import EmbedSettings
 from polycli.astroclip.scoring.encode import Encoder, Modality, common_modalities
 from polycli.astroclip.scoring.retrieval import unit
@@ -40,19 +40,19 @@ def run(request: EmbedRequest) -> JsonDocument | None:
     """
     settings = default_recipe("astroclip", "embed", request.overrides, schema=EmbedSettings)
     refuse_target(request.output, overwrite=settings.overwrite)
-    subject = load_subject(request.checkpoint)
+    loaded = load_checkpoint(request.checkpoint)
     stores = [open_objects(path, verify="auto") for path in find_stores(expand_paths(request.data), family="astroclip")]
-    kinds = wanted_vectors(subject, stores, settings)
+    kinds = wanted_vectors(loaded, stores, settings)
     schema = common_columns(stores)
     world = join_process_group() if int(environment(os.environ)["WORLD_SIZE"]) > 1 else World()
     rows = [_rows(store, request) for store in stores]
     header = EmbeddingsHeader(
         family="astroclip",
         vectors={
-            f"{kind}{SUFFIX}": (subject.model.width("spectrum" if kind == "spectrum" else "image"), settings.dtype)
+            f"{kind}{SUFFIX}": (loaded.model.width("spectrum" if kind == "spectrum" else "image"), settings.dtype)
             for kind in kinds
         },
-        provenance=subject.provenance(),
+        provenance=loaded.provenance(),
         store_hash={store.name: store.manifest.store_hash for store in stores},
         options={"normalise": settings.normalise, "precision": settings.precision, "split": request.split},
     )
@@ -61,7 +61,7 @@ def run(request: EmbedRequest) -> JsonDocument | None:
         with PartWriter(partial, world.rank) as writer:
             for store, numbers in zip(stores, rows, strict=True):
                 mine = np.array_split(numbers, world.size)[world.rank]
-                write_store(subject, store, mine, kinds=kinds, schema=schema, settings=settings, writer=writer)
+                write_store(loaded, store, mine, kinds=kinds, schema=schema, settings=settings, writer=writer)
         wait_for_all(world)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -75,21 +75,21 @@ def run(request: EmbedRequest) -> JsonDocument | None:
     return {"output": str(request.output), **header.manifest(count, {})}
 
 
-def wanted_vectors(subject: Subject, stores: Sequence[ObjectStore], settings: EmbedSettings) -> tuple[str, ...]:
+def wanted_vectors(loaded: LoadedAstroClip, stores: Sequence[ObjectStore], settings: EmbedSettings) -> tuple[str, ...]:
     """The kinds of vectors that all stores and the model have, or those that were asked for.
 
     Raises:
         StoreError: the stores have different modalities, or not those that were asked for.
         CheckpointError: a fused vector was asked of a model that was not aligned.
     """
-    modalities = [common_modalities(subject, store) for store in stores]
+    modalities = [common_modalities(loaded, store) for store in stores]
     for store, found in zip(stores, modalities, strict=True):
         if found != modalities[0]:
             raise StoreError(
                 f"{store.path}: has {' and '.join(found)}, and {stores[0].path} has {' and '.join(modalities[0])}",
                 hint="embed them one by one",
             )
-    aligned = len(modalities[0]) == 2 and subject.model.section.heads is not None
+    aligned = len(modalities[0]) == 2 and loaded.model.section.heads is not None
     there: tuple[str, ...] = (*modalities[0], "fused") if aligned else modalities[0]
     for kind in settings.vectors:
         if kind == "fused" and kind not in there:
@@ -106,7 +106,7 @@ def wanted_vectors(subject: Subject, stores: Sequence[ObjectStore], settings: Em
 
 
 def write_store(
-    subject: Subject,
+    loaded: LoadedAstroClip,
     store: ObjectStore,
     rows: NDArray[np.int64],
     *,
@@ -116,7 +116,7 @@ def write_store(
     writer: PartWriter,
 ) -> None:
     """Embed some rows of a store, in parts that fit into memory, in order; `schema` has the columns of all stores."""
-    encoder = Encoder(subject.model, store, precision=settings.precision, batch_size=settings.batch_size)
+    encoder = Encoder(loaded.model, store, precision=settings.precision, batch_size=settings.batch_size)
     modalities: tuple[Modality, ...] = ("image", "spectrum")
     needed = [name for name in modalities if name in kinds or "fused" in kinds]
     size = settings.batch_size * 64

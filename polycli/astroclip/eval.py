@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.astroclip import AstroClip
-from polycli.astroclip.model.loaded import Subject, load_subject
+from polycli.astroclip.model.loaded import LoadedAstroClip, load_checkpoint
 from polycli.astroclip.model.specformer import token_count
 from polycli.astroclip.recipe.settings import EvalSettings
 from polycli.astroclip.recipe.training import MaskingSection
@@ -42,8 +42,8 @@ from polycli.report.bootstrap import Bootstrap
 from polycli.report.folder import evaluation_folder, finite_json, write_scores
 from polycli.report.table import as_text
 from polycli.requests import EvalRequest, JsonDocument
-from polycli.store.overlap import overlap
 from polycli.workflow.evaluated_stores import evaluated_stores, output_folder
+from polycli.workflow.overlap import ScoredRows, check_overlap, warn_of_shared_validation
 
 #: Objects that figures show as points.
 _SHOWN = 2000
@@ -69,20 +69,22 @@ def run(request: EvalRequest) -> JsonDocument | None:
     settings = default_recipe("astroclip", "eval", request.overrides, schema=EvalSettings)
     if rank() > 0:
         return None  # Scores are made by one process.
-    subject = load_subject(request.checkpoint)
-    opened = evaluated_stores(request.data, family="astroclip", model_file=subject.model_file, run=subject.run)
+    loaded = load_checkpoint(request.checkpoint)
+    opened = evaluated_stores(request.data, family="astroclip", model_file=loaded.model_file, run=loaded.run)
     stores = [ObjectStore(store) for store in opened]
-    subsets = [_subset(store, subject, request, settings) for store in stores]
-    seen = check_overlap(subsets, subject, allow=request.allow_overlap)
-    before = unaligned_encoders(subject, settings)
+    subsets = [_subset(store, loaded, request, settings) for store in stores]
+    scored = [ScoredRows(subset.store.store, subset.test) for subset in subsets]
+    seen = check_overlap(scored, loaded, rows_are="objects", allow=request.allow_overlap)
+    warn_of_shared_validation(scored, loaded, request.split, rows_are="objects")
+    before = unaligned_encoders(loaded, settings)
     for store, earlier in ((store, earlier) for store in stores for earlier in before.values()):
         earlier.check(store.about, f"{store.path}, beside {earlier.model_file}")
-    output = output_folder(request, subject.run)
+    output = output_folder(request, loaded.run)
     scores: JsonDocument = {
         "split": request.split,
-        **subject.provenance(),
+        **loaded.provenance(),
         "store_hash": {subset.store.name: subset.store.manifest.store_hash for subset in subsets},
-        "overlap": seen,
+        "overlap": seen.document("objects"),
         "unaligned": {name: str(earlier.model_file) for name, earlier in before.items()},
         "settings": settings.model_dump(mode="json", exclude={"family", "verb"}),
         "datasets": {},
@@ -91,7 +93,7 @@ def run(request: EvalRequest) -> JsonDocument | None:
         pictures: dict[str, Illustration] = {}
         for subset in subsets:
             name = subset.store.name
-            scores["datasets"][name], pictures[name] = score(subject, before, subset, settings)
+            scores["datasets"][name], pictures[name] = score(loaded, before, subset, settings)
         scores = finite_json(scores)
         if settings.report:
             write_report(scores, {subset.store.name: subset.store for subset in subsets}, pictures, unfinished)
@@ -104,38 +106,7 @@ def run(request: EvalRequest) -> JsonDocument | None:
     return scores
 
 
-def check_overlap(subsets: Sequence[Subset], subject: Subject, *, allow: bool) -> JsonDocument:
-    """What scores.json says of objects that were trained on; found by content, whatever their store is called.
-
-    Raises:
-        StoreError: there are some, and they are not allowed.
-    """
-    if not subject.trained_on:
-        note("the checkpoint does not say what it was trained on: an overlap with the data cannot be seen")
-        return {"checked": False, "objects": None, "allowed": allow}
-    count, sentences = 0, []
-    for subset in subsets:
-        hashes = subset.store.store.row_hashes()[subset.test]
-        shared = np.unique(np.concatenate([overlap(entry.rows, hashes) for entry in subject.trained_on.values()]))
-        if not len(shared):
-            continue
-        count += len(shared)
-        first = subset.store.id_texts(subset.test[shared[:1]])[0]
-        sentences.append(
-            f"{subset.store.path}: the checkpoint was trained on {len(shared)} of the {len(subset.test)} objects to be "
-            f"scored, such as {first}"
-        )
-    if sentences and not allow:
-        raise StoreError(
-            "; ".join(sentences),
-            hint="choose data that was held back, or --allow-overlap, which scores.json then records",
-        )
-    for sentence in sentences:
-        warn(sentence)
-    return {"checked": True, "objects": count, "allowed": allow}
-
-
-def unaligned_encoders(subject: Subject, settings: EvalSettings) -> dict[Modality, Subject]:
+def unaligned_encoders(loaded: LoadedAstroClip, settings: EvalSettings) -> dict[Modality, LoadedAstroClip]:
     """The encoders before their alignment, by modality: those of the settings, else those that the run began from.
 
     Raises:
@@ -143,14 +114,14 @@ def unaligned_encoders(subject: Subject, settings: EvalSettings) -> dict[Modalit
     """
     given = settings.unaligned.model_dump()
     began: dict[str, Any] = {}
-    if subject.run is not None:
-        began = read_document(subject.run / "recipe.yaml").data.get("init") or {}
-    found: dict[Modality, Subject] = {}
-    sees: tuple[tuple[Modality, object], ...] = (("image", subject.image), ("spectrum", subject.spectrum))
+    if loaded.run is not None:
+        began = read_document(loaded.run / "recipe.yaml").data.get("init") or {}
+    found: dict[Modality, LoadedAstroClip] = {}
+    sees: tuple[tuple[Modality, object], ...] = (("image", loaded.image), ("spectrum", loaded.spectrum))
     for name, reads in sees:
         if reads is None and given[name] is not None:
             raise CheckpointError(
-                f"unaligned.{name}: {subject.model_file} has no {name} encoder for {given[name]} to be compared with",
+                f"unaligned.{name}: {loaded.model_file} has no {name} encoder for {given[name]} to be compared with",
                 hint=f"leave unaligned.{name} out",
             )
         if reads is None:
@@ -161,7 +132,7 @@ def unaligned_encoders(subject: Subject, settings: EvalSettings) -> dict[Modalit
         if given[name] is None and not Path(path).exists():
             note(f"{path}: the run began from this {name} encoder, which is not there: not compared")
             continue
-        found[name] = load_subject(Path(path), quiet=True)
+        found[name] = load_checkpoint(Path(path), quiet=True)
         if getattr(found[name], name) is None:
             raise CheckpointError(
                 f"unaligned.{name}: {found[name].model_file} has no {name} encoder",
@@ -171,16 +142,16 @@ def unaligned_encoders(subject: Subject, settings: EvalSettings) -> dict[Modalit
 
 
 def score(
-    subject: Subject, before: Mapping[Modality, Subject], subset: Subset, settings: EvalSettings
+    loaded: LoadedAstroClip, before: Mapping[Modality, LoadedAstroClip], subset: Subset, settings: EvalSettings
 ) -> tuple[JsonDocument, Illustration]:
     """All scores of one dataset, and what the report draws."""
     bootstrap = Bootstrap(samples=settings.bootstrap_samples, seed=settings.seed)
     catalogue = has_photometry(subset.store, np.concatenate([subset.reference, subset.test]))
-    reference = _side(subject, before, subset, settings, subset.reference, catalogue=catalogue)
-    test = _side(subject, before, subset, settings, subset.test, catalogue=catalogue, again=True)
-    aligned = len(subset.modalities) == 2 and subject.model.section.heads is not None
+    reference = _side(loaded, before, subset, settings, subset.reference, catalogue=catalogue)
+    test = _side(loaded, before, subset, settings, subset.test, catalogue=catalogue, again=True)
+    aligned = len(subset.modalities) == 2 and loaded.model.section.heads is not None
     found, guesses = score_properties(subset.store, reference, test, settings, bootstrap)
-    encoder = Encoder(subject.model, subset.store, precision=settings.precision, batch_size=settings.batch_size)
+    encoder = Encoder(loaded.model, subset.store, precision=settings.precision, batch_size=settings.batch_size)
     candidates = _first(test, settings.candidates)
     document: JsonDocument = {
         "objects": len(subset.test),
@@ -190,7 +161,7 @@ def score(
         "retrieval": score_retrieval(candidates, aligned=aligned, bootstrap=bootstrap),
         "geometry": score_geometry(test, aligned=aligned),
     }
-    head = subject.model.properties
+    head = loaded.model.properties
     if head is not None and set(head.section.modalities) <= set(subset.modalities):
         with progress(len(subset.test), f"{subset.store.name}: the head's answers") as bar:
             answers = head_answers(encoder, subset.test, advance=bar.advance)
@@ -210,7 +181,7 @@ def score(
         warn(f"{subset.store.name}: lacks what the model's head sees, {sees}: not scored")
     shown = _first(test, _SHOWN)
     panels: list[Panel] = []
-    for kind, reconstructing in (("the model", subject), ("the encoder before alignment", before.get("spectrum"))):
+    for kind, reconstructing in (("the model", loaded), ("the encoder before alignment", before.get("spectrum"))):
         masking = None if reconstructing is None else masking_of(reconstructing, settings)
         if reconstructing is None or masking is None or "spectrum" not in subset.modalities or panels:
             continue
@@ -224,19 +195,19 @@ def score(
     return document, Illustration(shown.rows, vectors, guesses, panels, aligned=aligned, seed=settings.seed)
 
 
-def masking_of(subject: Subject, settings: EvalSettings) -> MaskingSection | None:
+def masking_of(loaded: LoadedAstroClip, settings: EvalSettings) -> MaskingSection | None:
     """What the training hid of spectra; None for models that reconstruct nothing, or no longer: they were aligned."""
-    model = subject.model.section
-    if model.spectrum is None or subject.spectrum is None or model.heads is not None or model.properties is not None:
+    model = loaded.model.section
+    if model.spectrum is None or loaded.spectrum is None or model.heads is not None or model.properties is not None:
         return None
-    said = {} if subject.run is None else read_document(subject.run / "recipe.yaml").data.get("masking")
+    said = {} if loaded.run is None else read_document(loaded.run / "recipe.yaml").data.get("masking")
     masking = settings.masking or MaskingSection.model_validate(said or {})
-    return fitting(masking, token_count(model.spectrum, subject.spectrum.pixels))
+    return fitting(masking, token_count(model.spectrum, loaded.spectrum.pixels))
 
 
 def _side(
-    subject: Subject,
-    before: Mapping[Modality, Subject],
+    loaded: LoadedAstroClip,
+    before: Mapping[Modality, LoadedAstroClip],
     subset: Subset,
     settings: EvalSettings,
     rows: NDArray[np.int64],
@@ -256,20 +227,20 @@ def _side(
     kind = "test" if again else "training"
     with progress(passes * len(rows), f"{store.name}: {kind} objects") as bar:
         for name in subset.modalities:
-            inputs[name] = encoder(subject.model).vectors(name, rows, advance=bar.advance)
+            inputs[name] = encoder(loaded.model).vectors(name, rows, advance=bar.advance)
             if name in before:
                 inputs[f"{name}_unaligned"] = encoder(before[name].model).vectors(
                     name, rows, source="backbone", advance=bar.advance
                 )
             if again and name == "image":
-                seen_again[name] = encoder(subject.model).vectors(
+                seen_again[name] = encoder(loaded.model).vectors(
                     name, rows, look=lambda values, some: another_image(values, some, seed), advance=bar.advance
                 )
             elif again:
-                seen_again[name] = encoder(subject.model).vectors(
+                seen_again[name] = encoder(loaded.model).vectors(
                     name, rows, look=lambda values, some: another_spectrum(values, some, seed), advance=bar.advance
                 )
-    inputs |= simple_inputs(store, rows, encoder(subject.model).batches(rows), catalogue=catalogue)
+    inputs |= simple_inputs(store, rows, encoder(loaded.model).batches(rows), catalogue=catalogue)
     return Side(rows, inputs, seen_again)
 
 
@@ -282,9 +253,9 @@ def _first(side: Side, count: int) -> Side:
     )
 
 
-def _subset(store: ObjectStore, subject: Subject, request: EvalRequest, settings: EvalSettings) -> Subset:
+def _subset(store: ObjectStore, loaded: LoadedAstroClip, request: EvalRequest, settings: EvalSettings) -> Subset:
     """The objects to score and to learn from, after everything that could stop it has been looked at."""
-    modalities = common_modalities(subject, store)
+    modalities = common_modalities(loaded, store)
     test = store.rows(request.split)[: request.limit]
     if len(test) < 2:
         raise StoreError(

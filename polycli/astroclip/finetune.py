@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.model.flops import image_flops, spectrum_flops
-from polycli.astroclip.model.loaded import Subject, load_subject
+from polycli.astroclip.model.loaded import LoadedAstroClip, load_checkpoint
 from polycli.astroclip.recipe.model import ModelSection, PropertySection
 from polycli.astroclip.recipe.training import FinetuneRecipe
 from polycli.astroclip.training.batches import ObjectBatch, ObjectBatches, ObjectPool, Rows
@@ -59,9 +59,9 @@ def run(request: TrainRequest) -> JsonDocument | None:
         return _dry_run(recipe, request, checkpoint)
     world = join_process_group()
     stores = together(world, lambda: open_stores(recipe.data, verify=world.rank == 0))
-    subject = together(world, lambda: load_subject(checkpoint, quiet=world.rank > 0))
-    complete = together(world, lambda: with_checkpoint(recipe, subject, stores))
-    task = together(world, lambda: PropertyFinetuning(complete, stores, world, subject))
+    loaded = together(world, lambda: load_checkpoint(checkpoint, quiet=world.rank > 0))
+    complete = together(world, lambda: with_checkpoint(recipe, loaded, stores))
+    task = together(world, lambda: PropertyFinetuning(complete, stores, world, loaded))
     task.embed(world)
     return run_task(task, complete, request, world)
 
@@ -74,7 +74,7 @@ def read_recipe(request: TrainRequest) -> FinetuneRecipe:
     return with_command_line(recipe, request)
 
 
-def with_checkpoint(recipe: FinetuneRecipe, subject: Subject, stores: Sequence[ObjectStore]) -> FinetuneRecipe:
+def with_checkpoint(recipe: FinetuneRecipe, loaded: LoadedAstroClip, stores: Sequence[ObjectStore]) -> FinetuneRecipe:
     """The recipe with the checkpoint's encoders in it, those alone that the head sees, and the classes spelled out.
 
     Raises:
@@ -82,13 +82,13 @@ def with_checkpoint(recipe: FinetuneRecipe, subject: Subject, stores: Sequence[O
         StoreError: a store lacks a column, or it is of another kind.
     """
     properties = _properties(recipe)
-    has = subject.model.section
+    has = loaded.model.section
     parts: dict[str, Any] = {"heads": has.heads, "image": None, "spectrum": None}
     for name in properties.modalities:
         parts[name] = getattr(has, name)
         if parts[name] is None:
             raise CheckpointError(
-                f"{subject.model_file}: a checkpoint without {name} encoder, and model.properties.modalities names "
+                f"{loaded.model_file}: a checkpoint without {name} encoder, and model.properties.modalities names "
                 f"{name}",
                 hint=f"--set 'model.properties.modalities=[{'spectrum' if name == 'image' else 'image'}]'",
             )
@@ -107,12 +107,14 @@ class PropertyFinetuning:
     family = "astroclip"
     verb = "finetune"
 
-    def __init__(self, recipe: FinetuneRecipe, stores: Sequence[ObjectStore], world: World, subject: Subject) -> None:
+    def __init__(
+        self, recipe: FinetuneRecipe, stores: Sequence[ObjectStore], world: World, loaded: LoadedAstroClip
+    ) -> None:
         """Raise RecipeError or StoreError where recipe, stores, checkpoint and processes do not fit each other."""
         check_sections(recipe.optim, recipe.engine)
-        self.recipe, self._subject, self._properties = recipe, subject, _properties(recipe)
+        self.recipe, self._began_from, self._properties = recipe, loaded, _properties(recipe)
         for store in stores:
-            subject.check(store.about, str(store.path))
+            loaded.check(store.about, str(store.path))
         self.batches = ObjectBatches(stores, recipe.data, recipe.train, needs_of(recipe))
         self.batches.check_division(world.size)
         check_image_size(recipe.model, self.batches)
@@ -122,7 +124,7 @@ class PropertyFinetuning:
             warn("no object is held back for validation, so nothing is validated")
         torch.manual_seed(recipe.train.seed)  # the same head on every rank
         self.network = AstroClip(recipe.model)
-        self.network.load_state_dict({**self.network.state_dict(), **_shared(subject.model, self.network)})
+        self.network.load_state_dict({**self.network.state_dict(), **_shared(loaded.model, self.network)})
         numbers = self.batches.training_labels["numbers"]
         head = self.network.property_head()
         for place in range(numbers.shape[1]):
@@ -200,8 +202,10 @@ class PropertyFinetuning:
                 "spectrum": None if spectrum is None else spectrum.model_dump(mode="json"),
             },
             "frozen": self.recipe.freeze,
-            "began_from": {"checkpoint": str(self._subject.model_file), "model_hash": self._subject.model_hash},
-            "trained_on": with_earlier(self.batches.training.trained_on(), {"--checkpoint": self._subject.trained_on}),
+            "began_from": {"checkpoint": str(self._began_from.model_file), "model_hash": self._began_from.model_hash},
+            "trained_on": with_earlier(
+                self.batches.training.trained_on(), {"--checkpoint": self._began_from.trained_on}
+            ),
         }
 
     def flops_per_step(self) -> float:
@@ -310,7 +314,7 @@ def _dry_run(recipe: FinetuneRecipe, request: TrainRequest, checkpoint: Path) ->
     from polycli.astroclip.training import dry_run
 
     stores = open_stores(recipe.data, verify=False)
-    complete = with_checkpoint(recipe, load_subject(checkpoint, quiet=True), stores)
+    complete = with_checkpoint(recipe, load_checkpoint(checkpoint, quiet=True), stores)
     processes = request.nproc or dry_run.processes_of_environment()
     document = dry_run.plan(complete, stores, output=output_of(request), processes=processes)
     if not request.json:

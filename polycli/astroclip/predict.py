@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.astroclip.data.store import ObjectStore, common_columns, open_objects
-from polycli.astroclip.model.loaded import Subject, load_subject
+from polycli.astroclip.model.loaded import LoadedAstroClip, load_checkpoint
 from polycli.astroclip.recipe.settings import PredictSettings
 from polycli.astroclip.scoring.answers import head_answers
 from polycli.astroclip.scoring.encode import Encoder, Modality, common_modalities
@@ -41,20 +41,20 @@ def run(request: PredictRequest) -> JsonDocument | None:
     refuse_target(request.output, overwrite=settings.overwrite)
     if rank() > 0:
         return None  # One process writes.
-    subject = load_subject(request.checkpoint)
+    loaded = load_checkpoint(request.checkpoint)
     paths = find_stores(expand_paths(request.data), family="astroclip")
     stores = [open_objects(path, verify="auto") for path in paths]
     common_columns(stores, ["object_id"])
     rows = [_rows(store, request) for store in stores]
-    if subject.model.properties is not None:
-        tables = [_by_head(subject, store, some, settings) for store, some in zip(stores, rows, strict=True)]
+    if loaded.model.properties is not None:
+        tables = [_by_head(loaded, store, some, settings) for store, some in zip(stores, rows, strict=True)]
         how = "the model's head"
     else:
-        tables, how = _by_neighbours(subject, stores, rows, settings)
+        tables, how = _by_neighbours(loaded, stores, rows, settings)
     count = sum(map(len, rows))
     document: JsonDocument = {
         "output": str(request.output),
-        **subject.provenance(),
+        **loaded.provenance(),
         "by": how,
         "objects": count,
         "columns": list(tables[0]),
@@ -111,13 +111,15 @@ def _rows(store: ObjectStore, request: PredictRequest) -> NDArray[np.int64]:
     return rows
 
 
-def _by_head(subject: Subject, store: ObjectStore, rows: NDArray[np.int64], settings: PredictSettings) -> Columns:
+def _by_head(
+    loaded: LoadedAstroClip, store: ObjectStore, rows: NDArray[np.int64], settings: PredictSettings
+) -> Columns:
     """What the property head of a finetuned model says."""
-    model = subject.model
+    model = loaded.model
     head = model.properties
     if head is None:
         raise ValueError("the model has no property head")
-    there = common_modalities(subject, store)
+    there = common_modalities(loaded, store)
     if missing := [name for name in head.section.modalities if name not in there]:
         raise StoreError(f"{store.path}: has no {missing[0]}, by which the model predicts")
     encoder = Encoder(model, store, precision=settings.precision, batch_size=settings.batch_size)
@@ -138,11 +140,11 @@ def _by_head(subject: Subject, store: ObjectStore, rows: NDArray[np.int64], sett
 
 
 def _by_neighbours(
-    subject: Subject, stores: Sequence[ObjectStore], rows: Sequence[NDArray[np.int64]], settings: PredictSettings
+    loaded: LoadedAstroClip, stores: Sequence[ObjectStore], rows: Sequence[NDArray[np.int64]], settings: PredictSettings
 ) -> tuple[list[Columns], str]:
     """What the labelled objects with the nearest vectors have."""
-    references = _references(subject, settings)
-    modalities = _modalities(subject, [*stores, *references], settings)
+    references = _references(loaded, settings)
+    modalities = _modalities(loaded, [*stores, *references], settings)
     known = [store.rows("train") for store in references]
     targets = {
         name: np.concatenate([store.target(name, some) for store, some in zip(references, known, strict=True)])
@@ -152,7 +154,7 @@ def _by_neighbours(
     with progress(total, "embedding the labelled objects and the others") as bar:
 
         def vectors(store: ObjectStore, some: NDArray[np.int64]) -> NDArray[np.float32]:
-            encoder = Encoder(subject.model, store, precision=settings.precision, batch_size=settings.batch_size)
+            encoder = Encoder(loaded.model, store, precision=settings.precision, batch_size=settings.batch_size)
             return np.concatenate([unit(encoder.vectors(m, some, advance=bar.advance)) for m in modalities], axis=1)
 
         labelled = np.concatenate([vectors(store, some) for store, some in zip(references, known, strict=True)])
@@ -189,10 +191,10 @@ def _note_labelled(
         )
 
 
-def _references(subject: Subject, settings: PredictSettings) -> list[ObjectStore]:
+def _references(loaded: LoadedAstroClip, settings: PredictSettings) -> list[ObjectStore]:
     paths: Sequence[str | Path] = settings.reference
-    if not paths and subject.run is not None and (subject.run / "data.json").is_file():
-        known = json.loads((subject.run / "data.json").read_text(encoding="utf-8"))
+    if not paths and loaded.run is not None and (loaded.run / "data.json").is_file():
+        known = json.loads((loaded.run / "data.json").read_text(encoding="utf-8"))
         paths = [entry["path"] for entry in known.values() if Path(entry["path"]).exists()]
     if not paths:
         raise UserError(
@@ -202,9 +204,11 @@ def _references(subject: Subject, settings: PredictSettings) -> list[ObjectStore
     return [open_objects(path) for path in find_stores(expand_paths(paths), family="astroclip")]
 
 
-def _modalities(subject: Subject, stores: Sequence[ObjectStore], settings: PredictSettings) -> tuple[Modality, ...]:
+def _modalities(
+    loaded: LoadedAstroClip, stores: Sequence[ObjectStore], settings: PredictSettings
+) -> tuple[Modality, ...]:
     """What all stores and the model have, or what was asked for."""
-    found = [common_modalities(subject, store) for store in stores]
+    found = [common_modalities(loaded, store) for store in stores]
     shared = tuple(name for name in found[0] if all(name in some for some in found))
     wanted: tuple[Modality, ...] = shared
     if settings.modality is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from polycli.astroclip.model.loaded import Subject, load_subject
+from polycli.astroclip.model.loaded import LoadedAstroClip, load_checkpoint
 from polycli.astroclip.recipe.model import ImageSection, ModelSection, SpectrumSection
 from polycli.astroclip.recipe.training import InitSection, PretrainRecipe
 from polycli.astroclip.training.shared_with_finetune import open_stores, output_of, run_task, with_command_line
@@ -40,9 +40,9 @@ def run(request: TrainRequest) -> JsonDocument | None:
     complete = together(world, lambda: with_initial(recipe, initial))
 
     def make() -> PretrainTask:
-        for place, subject in initial.items():
+        for place, loaded in initial.items():
             for store in stores:
-                subject.check(store.about, f"{store.path}, beside {place}")
+                loaded.check(store.about, f"{store.path}, beside {place}")
         if complete.stage == "align":
             return AlignPretraining(complete, stores, world, initial)
         return TASKS[complete.stage](complete, stores, world)
@@ -61,40 +61,40 @@ def read_recipe(request: TrainRequest) -> PretrainRecipe:
     return with_command_line(recipe, request)
 
 
-def read_initial(recipe: PretrainRecipe, *, quiet: bool = False) -> dict[str, Subject]:
+def read_initial(recipe: PretrainRecipe, *, quiet: bool = False) -> dict[str, LoadedAstroClip]:
     """By `init.image` and `init.spectrum`: the checkpoints that an alignment starts from.
 
     Raises:
         CheckpointError: one cannot be read, or is of the other modality alone.
     """
-    found: dict[str, Subject] = {}
+    found: dict[str, LoadedAstroClip] = {}
     if recipe.stage != "align":
         return found
     for modality in ("image", "spectrum"):
         path = getattr(recipe.init, modality)
         if path is None:
             continue
-        subject = load_subject(Path(path), quiet=quiet)
-        if getattr(subject.model.section, modality) is None:
+        loaded = load_checkpoint(Path(path), quiet=quiet)
+        if getattr(loaded.model.section, modality) is None:
             other = "spectra" if modality == "image" else "images"
             raise CheckpointError(
-                f"init.{modality}: {subject.model_file} is for {other} alone: it has no {modality} encoder",
+                f"init.{modality}: {loaded.model_file} is for {other} alone: it has no {modality} encoder",
                 hint=f"give a checkpoint of stage {modality} or align",
             )
-        found[f"init.{modality}"] = subject
+        found[f"init.{modality}"] = loaded
     return found
 
 
-def with_initial(recipe: PretrainRecipe, initial: dict[str, Subject]) -> PretrainRecipe:
+def with_initial(recipe: PretrainRecipe, initial: dict[str, LoadedAstroClip]) -> PretrainRecipe:
     """The recipe with the sizes of the checkpoints' encoders in it.
 
     Raises:
         RecipeError: the recipe says another size than a checkpoint has.
     """
     parts: dict[str, ImageSection | SpectrumSection] = {}
-    for place, subject in initial.items():
+    for place, loaded in initial.items():
         modality = place.removeprefix("init.")
-        has, asked = getattr(subject.model.section, modality), getattr(recipe.model, modality)
+        has, asked = getattr(loaded.model.section, modality), getattr(recipe.model, modality)
         if asked is None:
             parts[modality] = has
             continue

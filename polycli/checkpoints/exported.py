@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from polycli.checkpoints.manifest import DESCRIPTION_NAME, MODEL_NAME, CheckpointMetric
+from polycli.checkpoints.resolve import ResolvedCheckpoint
 from polycli.errors import CheckpointError, problems_of
 
 
@@ -77,3 +78,19 @@ def read_description(path: Path) -> ModelDescription:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:
         raise CheckpointError(f"{path}: not a description of a model ({problems_of(error)})") from error
+
+
+def description_of(resolved: ResolvedCheckpoint, *, family: str) -> ModelDescription | None:
+    """What belongs to a file of weights as its model.json; None for files of other projects.
+
+    Raises:
+        CheckpointError: it is of another family, or not a description of a model.
+    """
+    if resolved.description_file is None:
+        return None
+    description = read_description(resolved.description_file)
+    if description.family != family:
+        raise CheckpointError(
+            f"{resolved.model_file}: a checkpoint of the family {description.family}, {family} was expected"
+        )
+    return description

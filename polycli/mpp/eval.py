@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
-from polycli.console import note, progress, rank, result, say, warn
+from polycli.console import progress, rank, result, say, warn
 from polycli.errors import StoreError
-from polycli.mpp.model.loaded import Subject, load_subject
+from polycli.mpp.model.loaded import LoadedAViT, load_checkpoint
 from polycli.mpp.predicting.files import ForecastHeader, writing
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.mpp.recipe.settings import EvalSettings
@@ -26,6 +25,7 @@ from polycli.report.table import as_text
 from polycli.requests import EvalRequest, JsonDocument, Split
 from polycli.store.reader import Store
 from polycli.workflow.evaluated_stores import evaluated_stores, output_folder
+from polycli.workflow.overlap import ScoredRows, check_overlap, warn_of_shared_validation
 
 
 def run(request: EvalRequest) -> JsonDocument | None:
@@ -38,17 +38,18 @@ def run(request: EvalRequest) -> JsonDocument | None:
     settings = default_recipe("mpp", "eval", request.overrides, schema=EvalSettings)
     if rank() > 0:
         return None  # Scores are made by one process: no trajectory waits for another.
-    subject = load_subject(request.checkpoint, settings.data)
-    stores = evaluated_stores(request.data, family="mpp", model_file=subject.model_file, run=subject.run)
-    subsets = [_subset(store, subject, request.split, request.limit) for store in stores]
-    overlap = check_overlap(subsets, subject, allow=request.allow_overlap)
-    say_shared_validation(subsets, subject, request.split)
-    output = output_folder(request, subject.run)
+    loaded = load_checkpoint(request.checkpoint, settings.data)
+    stores = evaluated_stores(request.data, family="mpp", model_file=loaded.model_file, run=loaded.run)
+    subsets = [_subset(store, loaded, request.split, request.limit) for store in stores]
+    scored = [ScoredRows(subset.store, subset.rows) for subset in subsets]
+    seen = check_overlap(scored, loaded, rows_are="trajectories", allow=request.allow_overlap)
+    warn_of_shared_validation(scored, loaded, request.split, rows_are="trajectories")
+    output = output_folder(request, loaded.run)
     scores: JsonDocument = {
         "split": request.split,
-        **subject.provenance(),
+        **loaded.provenance(),
         "store_hash": {subset.store.name: subset.store.manifest.store_hash for subset in subsets},
-        "overlap": overlap,
+        "overlap": seen.document("trajectories"),
         "settings": settings.model_dump(mode="json", exclude={"family", "verb", "data"}),
         "datasets": {},
     }
@@ -57,7 +58,7 @@ def run(request: EvalRequest) -> JsonDocument | None:
         pictures = {}
         for subset in subsets:
             scores["datasets"][subset.store.name], pictures[subset.store.name] = score(
-                subject, subset, settings, unfinished
+                loaded, subset, settings, unfinished
             )
         scores = finite_json(scores)
         if settings.report:
@@ -71,68 +72,26 @@ def run(request: EvalRequest) -> JsonDocument | None:
     return scores
 
 
-def check_overlap(subsets: Sequence[Subset], subject: Subject, *, allow: bool) -> JsonDocument:
-    """What scores.json says of trajectories that were trained on; found by content, whatever their store is called.
-
-    Raises:
-        StoreError: there are some, and they are not allowed.
-    """
-    if subject.trained_rows is None:
-        note("the checkpoint does not say what it was trained on: an overlap with the data cannot be seen")
-        return {"checked": False, "trajectories": None, "allowed": allow}
-    trained = {digest: name for name, rows in subject.trained_rows.items() for digest in rows}
-    count, sentences = 0, []
-    for subset in subsets:
-        manifest = subset.store.manifest
-        shared = [int(row) for row in subset.rows if manifest.row_hashes[row] in trained]
-        if not shared:
-            continue
-        count += len(shared)
-        first = shared[0]
-        sentences.append(
-            f"{subset.store.path}: the checkpoint was trained on {len(shared)} of the {len(subset.rows)} trajectories "
-            f"to be scored, such as {manifest.row_ids[first]}, in {trained[manifest.row_hashes[first]]}"
-        )
-    if sentences and not allow:
-        raise StoreError(
-            "; ".join(sentences),
-            hint="choose data that was held back, or --allow-overlap, which scores.json then records",
-        )
-    for sentence in sentences:
-        warn(sentence)
-    return {"checked": True, "trajectories": count, "allowed": allow}
-
-
-def say_shared_validation(subsets: Sequence[Subset], subject: Subject, split: Split) -> None:
-    """A checkpoint that was chosen on the very trajectories that test it looks better than it is: say so."""
-    trained = frozenset[str]().union(*(subject.trained_rows or {}).values())
-    for subset in subsets:
-        manifest = subset.store.manifest
-        if split == "test" and "validation" not in manifest.row_splits and not trained.isdisjoint(manifest.row_hashes):
-            warn(
-                f"{subset.store.name}: so small that its test trajectories also validated the training, and may "
-                "have chosen the checkpoint"
-            )
-
-
-def score(subject: Subject, subset: Subset, settings: EvalSettings, folder: Path) -> tuple[JsonDocument, Illustration]:
+def score(
+    loaded: LoadedAViT, subset: Subset, settings: EvalSettings, folder: Path
+) -> tuple[JsonDocument, Illustration]:
     """All scores of one dataset, and some frames to look at."""
     name, interval = subset.store.name, subset.about.dt * subset.time_stride
     bootstrap = Bootstrap(samples=settings.bootstrap_samples, seed=settings.seed)
     windows = len(subset.rows) * min(subset.windows, max(1, settings.max_windows // len(subset.rows)))
     with progress(windows, f"{name}: one step") as bar:
         one_step = score_one_step(
-            subject.model, subset, batch_size=settings.batch_size, max_windows=settings.max_windows, progress=bar
+            loaded.model, subset, batch_size=settings.batch_size, max_windows=settings.max_windows, progress=bar
         )
     steps = min(settings.rollout_steps or subset.frames, subset.frames - subset.history)
     with progress(steps * len(subset.rows), f"{name}: rollouts") as bar, ExitStack() as files:
         saved = None
         if settings.save_rollouts:
-            origin = {**subject.provenance(), "store_hash": subset.store.manifest.store_hash}
+            origin = {**loaded.provenance(), "store_hash": subset.store.manifest.store_hash}
             header = rollout_header(subset, steps, origin)
             saved = files.enter_context(writing(folder / "rollouts" / f"{name}.zarr", [header]))[0]
         rollouts = score_rollouts(
-            subject.model, subset, steps=steps, batch_size=settings.rollout_batch_size, progress=bar, saved=saved
+            loaded.model, subset, steps=steps, batch_size=settings.rollout_batch_size, progress=bar, saved=saved
         )
     if not rollouts.finite.all():
         warn(f"{name}: {int((~rollouts.finite).sum())} of {len(subset.rows)} rollouts are not finite to the end")
@@ -158,17 +117,17 @@ def rollout_header(subset: Subset, steps: int, origin: JsonDocument) -> Forecast
     )
 
 
-def _subset(store: Store, subject: Subject, split: Split, limit: int | None) -> Subset:
+def _subset(store: Store, loaded: LoadedAViT, split: Split, limit: int | None) -> Subset:
     """The trajectories to score, after everything that could stop it has been looked at."""
     about = PdeDescription.model_validate(store.manifest.about)
-    read = conditions(str(store.path), about, known=subject.section.fields, patch_size=subject.section.patch_size)
+    read = conditions(str(store.path), about, known=loaded.section.fields, patch_size=loaded.section.patch_size)
     rows = store.rows(split)[:limit]
     if len(rows) == 0:
         raise StoreError(
             f"{store.path}: no trajectory is in the split {split}; there are {dict(store.manifest.splits)}",
             hint="choose another --split, or prepare the store from more trajectories",
         )
-    subset = Subset(store, about, read, rows, subject.history, subject.time_stride)
+    subset = Subset(store, about, read, rows, loaded.history, loaded.time_stride)
     frames = store.manifest.arrays["fields"].shape[1]
     if subset.frames <= subset.history:
         raise StoreError(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from polycli.console import counted, progress, rank, result, say, warn
 from polycli.errors import SourceError, StoreError
-from polycli.mpp.model.loaded import Subject, load_subject
+from polycli.mpp.model.loaded import LoadedAViT, load_checkpoint
 from polycli.mpp.predicting.files import ForecastArray, ForecastHeader, refuse_target, writing
 from polycli.mpp.predicting.inputs import ContextSource, Reach, open_contexts
 from polycli.mpp.recipe.settings import PredictSettings
@@ -41,16 +41,16 @@ def run(request: PredictRequest) -> JsonDocument | None:
     refuse_target(request.output, overwrite=settings.overwrite)
     if rank() > 0:
         return None  # One process writes.
-    subject = load_subject(request.checkpoint, settings.data)
+    loaded = load_checkpoint(request.checkpoint, settings.data)
     sources = open_contexts(expand_paths(request.data), split=request.split, limit=request.limit, settings=settings)
-    plans = [_plan(source, subject, settings) for source in sources]
-    origin = subject.provenance()
+    plans = [_plan(source, loaded, settings) for source in sources]
+    origin = loaded.provenance()
     headers = [_header(plan, settings.steps, origin) for plan in plans]
     document: JsonDocument = {"output": str(request.output), **origin, "datasets": {}}
     with writing(request.output, headers) as arrays:
         for plan, array in zip(plans, arrays, strict=True):
             name, count = plan.source.name, len(plan.source.ids)
-            finite = forecast(subject, plan, settings, array)
+            finite = forecast(loaded, plan, settings, array)
             document["datasets"][name] = {
                 "trajectories": count,
                 "steps": settings.steps,
@@ -68,7 +68,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
     return document
 
 
-def forecast(subject: Subject, plan: Plan, settings: PredictSettings, array: ForecastArray) -> int:
+def forecast(loaded: LoadedAViT, plan: Plan, settings: PredictSettings, array: ForecastArray) -> int:
     """Roll every trajectory of a dataset forward, a few at a time, and write its frames as they come.
 
     Returns how many forecasts are finite to their end.
@@ -79,7 +79,7 @@ def forecast(subject: Subject, plan: Plan, settings: PredictSettings, array: For
         while group := list(islice(contexts, settings.rollout_batch_size)):
             context = torch.from_numpy(np.stack(group))
             whole = torch.ones(len(group), dtype=torch.bool)
-            for step, frame in enumerate(rollout(subject.model, context, plan.read, settings.steps)):
+            for step, frame in enumerate(rollout(loaded.model, context, plan.read, settings.steps)):
                 on_cpu = frame.cpu()
                 whole &= torch.isfinite(on_cpu).all(dim=(1, 2, 3))
                 array.write(place, step, on_cpu.numpy())
@@ -89,20 +89,20 @@ def forecast(subject: Subject, plan: Plan, settings: PredictSettings, array: For
     return finite
 
 
-def _plan(source: ContextSource, subject: Subject, settings: PredictSettings) -> Plan:
+def _plan(source: ContextSource, loaded: LoadedAViT, settings: PredictSettings) -> Plan:
     """What to do with a dataset, after everything that could stop it was looked at."""
-    read = conditions(source.name, source.about, known=subject.section.fields, patch_size=subject.section.patch_size)
-    needed = (subject.history - 1) * subject.time_stride + 1
+    read = conditions(source.name, source.about, known=loaded.section.fields, patch_size=loaded.section.patch_size)
+    needed = (loaded.history - 1) * loaded.time_stride + 1
     frames = len(source.time)
     first = frames - needed if settings.from_frame is None else settings.from_frame
     if first < 0 or first + needed > frames:
         at = "" if settings.from_frame is None else f" from frame {settings.from_frame} on"
         raise StoreError(
-            f"{source.name}: a trajectory has {frames} frames, history {subject.history} at time_stride "
-            f"{subject.time_stride} needs {needed}{at}",
+            f"{source.name}: a trajectory has {frames} frames, history {loaded.history} at time_stride "
+            f"{loaded.time_stride} needs {needed}{at}",
             hint="--set data.history=N, with fewer frames than the model was trained with, or longer trajectories",
         )
-    return Plan(source, read, Reach(first, subject.history, subject.time_stride))
+    return Plan(source, read, Reach(first, loaded.history, loaded.time_stride))
 
 
 def _header(plan: Plan, steps: int, origin: JsonDocument) -> ForecastHeader:

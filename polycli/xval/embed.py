@@ -7,7 +7,7 @@ from polycli.errors import SourceError
 from polycli.paths import expand_paths
 from polycli.recipes import default_recipe
 from polycli.requests import EmbedRequest, JsonDocument
-from polycli.xval.model.loaded import load_subject
+from polycli.xval.model.loaded import load_checkpoint
 from polycli.xval.predicting.inputs import counting, encode, open_inputs
 from polycli.xval.recipe.settings import EmbedSettings
 from polycli.xval.records.keypaths import refuse_unknown
@@ -27,8 +27,8 @@ def run(request: EmbedRequest) -> JsonDocument | None:
     refuse_target(request.output, overwrite=settings.overwrite)
     if rank() > 0:
         return None  # One process writes.
-    subject = load_subject(request.checkpoint)
-    refuse_unknown(settings.keys, subject.tokenization.language.key_paths, where="keys")
+    loaded = load_checkpoint(request.checkpoint)
+    refuse_unknown(settings.keys, loaded.tokenization.language.key_paths, where="keys")
     data = open_inputs(
         expand_paths(request.data),
         table=settings.table,
@@ -36,18 +36,18 @@ def run(request: EmbedRequest) -> JsonDocument | None:
         limit=request.limit,
         batch_records=settings.batch_records,
     )
-    learned = known_units(subject.tokenization.units, subject.run)
+    learned = known_units(loaded.tokenization.units, loaded.run)
     refuse_other_units(data.units, learned, source=str(request.data[0]))
-    filler = Filler(subject.model, subject.tokenization, settings.batch_tokens)
-    dimension = subject.model.section.embed_dim
-    origin = {**subject.provenance(), "data": [str(path) for path in request.data], "pooling": "mean over tokens"}
+    filler = Filler(loaded.model, loaded.tokenization, settings.batch_tokens)
+    dimension = loaded.model.section.embed_dim
+    origin = {**loaded.provenance(), "data": [str(path) for path in request.data], "pooling": "mean over tokens"}
     records = numbers = 0
     with (
         writing(request.output, origin, dimension, numbers=settings.numbers) as writer,
         counting(data.count, "embedding") as advance,
     ):
         for batch in data.batches:
-            encoded = encode(batch, subject.tokenization)
+            encoded = encode(batch, loaded.tokenization)
             vectors = vectors_of(filler, encoded, numbers=settings.numbers, keys=settings.keys)
             writer.write(vectors, encoded.key_paths)
             records += len(vectors.ids)
@@ -57,7 +57,7 @@ def run(request: EmbedRequest) -> JsonDocument | None:
             raise SourceError(f"{request.data[0]}: there are no records")
     document = {
         "output": str(request.output),
-        **subject.provenance(),
+        **loaded.provenance(),
         "records": records,
         "numbers": numbers,
         "dimension": dimension,

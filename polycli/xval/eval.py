@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.console import note, progress, rank, result, say, warn
+from polycli.console import progress, rank, result, say, warn
 from polycli.errors import StoreError
 from polycli.recipes import default_recipe
 from polycli.report.bootstrap import Bootstrap
 from polycli.report.folder import evaluation_folder, finite_json, write_scores
 from polycli.report.table import as_text
 from polycli.requests import EvalRequest, JsonDocument, Split
-from polycli.store.overlap import overlap
 from polycli.workflow.evaluated_stores import evaluated_stores, output_folder
+from polycli.workflow.overlap import ScoredRows, check_overlap, warn_of_shared_validation
 from polycli.xval.data.pool import language_of
 from polycli.xval.data.store import RecordStore
-from polycli.xval.model.loaded import Subject, load_subject
+from polycli.xval.model.loaded import LoadedNumformer, load_checkpoint
 from polycli.xval.recipe.model import ObjectiveSection
 from polycli.xval.recipe.settings import EvalSettings
 from polycli.xval.records.decode import decode_records
@@ -58,21 +57,22 @@ def run(request: EvalRequest) -> JsonDocument | None:
     settings = default_recipe("xval", "eval", request.overrides, schema=EvalSettings)
     if rank() > 0:
         return None  # Scores are made by one process.
-    subject = load_subject(request.checkpoint)
-    opened = evaluated_stores(request.data, family="xval", model_file=subject.model_file, run=subject.run)
+    loaded = load_checkpoint(request.checkpoint)
+    opened = evaluated_stores(request.data, family="xval", model_file=loaded.model_file, run=loaded.run)
     stores = [RecordStore(store) for store in opened]
-    learned = known_units(subject.tokenization.units, subject.run)
+    learned = known_units(loaded.tokenization.units, loaded.run)
     for store in stores:
         refuse_other_units(store.units, learned, source=str(store.path))
-    subsets = [_subset(store, subject, request.split, request.limit, settings) for store in stores]
-    found = check_overlap(subsets, subject, allow=request.allow_overlap)
-    say_shared_validation(subsets, subject, request.split)
-    output = output_folder(request, subject.run)
+    subsets = [_subset(store, loaded, request.split, request.limit, settings) for store in stores]
+    scored = [ScoredRows(subset.store.store, subset.rows) for subset in subsets]
+    seen = check_overlap(scored, loaded, rows_are="records", allow=request.allow_overlap)
+    warn_of_shared_validation(scored, loaded, request.split, rows_are="records")
+    output = output_folder(request, loaded.run)
     scores: JsonDocument = {
         "split": request.split,
-        **subject.provenance(),
+        **loaded.provenance(),
         "store_hash": {subset.store.name: subset.store.store.manifest.store_hash for subset in subsets},
-        "overlap": found,
+        "overlap": seen.document("records"),
         "settings": settings.model_dump(mode="json", exclude={"family", "verb"}),
         "datasets": {},
     }
@@ -80,10 +80,10 @@ def run(request: EvalRequest) -> JsonDocument | None:
         pictures = {}
         for subset in subsets:
             name = subset.store.name
-            if subject.judge is not None:
-                scores["datasets"][name] = judge(subject, subset, settings)
+            if loaded.judge is not None:
+                scores["datasets"][name] = judge(loaded, subset, settings)
             else:
-                scores["datasets"][name], pictures[name] = score(subject, subset, settings)
+                scores["datasets"][name], pictures[name] = score(loaded, subset, settings)
         scores = finite_json(scores)
         if settings.report:
             write_report(scores, pictures, unfinished)
@@ -96,72 +96,29 @@ def run(request: EvalRequest) -> JsonDocument | None:
     return scores
 
 
-def check_overlap(subsets: Sequence[Subset], subject: Subject, *, allow: bool) -> JsonDocument:
-    """What scores.json says of records that were trained on; found by content, whatever their store is called.
-
-    Raises:
-        StoreError: there are some, and they are not allowed.
-    """
-    if not subject.trained_on:
-        note("the checkpoint does not say what it was trained on: an overlap with the data cannot be seen")
-        return {"checked": False, "records": None, "allowed": allow}
-    count, sentences = 0, []
-    for subset in subsets:
-        hashes = subset.store.row_hashes()[subset.rows]
-        places = [overlap(entry.rows, hashes) for entry in subject.trained_on.values()]
-        shared = np.unique(np.concatenate(places))
-        if not len(shared):
-            continue
-        count += len(shared)
-        example = subset.store.row_ids(subset.rows[shared[:1]])[0]
-        sentences.append(
-            f"{subset.store.path}: the checkpoint was trained on {len(shared)} of the {len(subset.rows)} records to be "
-            f"scored, such as {example}"
-        )
-    if sentences and not allow:
-        raise StoreError(
-            "; ".join(sentences),
-            hint="choose data that was held back, or --allow-overlap, which scores.json then records",
-        )
-    for sentence in sentences:
-        warn(sentence)
-    return {"checked": True, "records": count, "allowed": allow}
-
-
-def say_shared_validation(subsets: Sequence[Subset], subject: Subject, split: Split) -> None:
-    """A checkpoint that was chosen on the very records that test it looks better than it is: say so."""
-    for subset in subsets:
-        shared = not subset.store.store.manifest.splits.get("validation")
-        if split == "test" and shared and subset.store.name in subject.trained_on:
-            warn(
-                f"{subset.store.name}: so small that its test records also validated the training, and may have "
-                "chosen the checkpoint"
-            )
-
-
-def score(subject: Subject, subset: Subset, settings: EvalSettings) -> tuple[JsonDocument, Illustration]:
+def score(loaded: LoadedNumformer, subset: Subset, settings: EvalSettings) -> tuple[JsonDocument, Illustration]:
     """All scores of one dataset, and what its figures show."""
     store, bootstrap = subset.store, Bootstrap(samples=settings.bootstrap_samples, seed=settings.seed)
-    records = read_records(store, subset.rows, subject)
-    share = hidden_share(subject, settings)
+    records = read_records(store, subset.rows, loaded)
+    share = hidden_share(loaded, settings)
     seeds = record_seeds(settings.seed, store.name, subset.rows, 0, purpose="eval")
     passes = passes_of(records, seeds, groups=settings.groups, share=share, keys=settings.keys)
-    filler = Filler(subject.model, subject.tokenization, settings.batch_tokens)
+    filler = Filler(loaded.model, loaded.tokenization, settings.batch_tokens)
     with progress(int((passes >= 0).sum()), f"{store.name}: numbers") as bar:
         answers = filler.once(records, passes, bar.advance)
     methods = {"model": answers.values, **simple_answers(records, passes, store.statistics)}
     learning = store.rows("train")[: settings.baseline_rows]
     if settings.baselines and is_table(records) and len(learning) > 1:
-        training = read_records(store, learning, subject)
+        training = read_records(store, learning, loaded)
         methods |= table_answers(training, records, passes, share=share or 0.0, seed=settings.seed)
-    examined = _examined(subset, records, passes, methods, quantiles=answers.quantiles, subject=subject)
+    examined = _examined(subset, records, passes, methods, quantiles=answers.quantiles, loaded=loaded)
     sweep = run_sweep(filler, records, settings.sweep, store.statistics)
     if settings.sweep.vary is not None and sweep is None:
         warn(f"{store.name}: no record has {settings.sweep.vary} once, and what sweep.predict names: nothing is swept")
     document = {
         **scores_of(examined, store.hold_out, bootstrap),
         "records_available": subset.available,
-        "tokens_per_number": subject.tokenization.encoding.tokens_per_number,
+        "tokens_per_number": loaded.tokenization.encoding.tokens_per_number,
         "hidden_share": share,
         "units": store.units,
         "sweep": None if sweep is None else sweep.document(),
@@ -169,14 +126,14 @@ def score(subject: Subject, subset: Subset, settings: EvalSettings) -> tuple[Jso
     return document, Illustration(examined, sweep)
 
 
-def judge(subject: Subject, subset: Subset, settings: EvalSettings) -> JsonDocument:
+def judge(loaded: LoadedNumformer, subset: Subset, settings: EvalSettings) -> JsonDocument:
     """The scores of a model with a head: one answer for each record that has the value.
 
     Raises:
         StoreError: no record has it.
     """
-    assert subject.judge is not None  # noqa: S101  # asked before
-    asked = Judge(subject.judge, Filler(subject.model, subject.tokenization, settings.batch_tokens))
+    assert loaded.judge is not None  # noqa: S101  # asked before
+    asked = Judge(loaded.judge, Filler(loaded.model, loaded.tokenization, settings.batch_tokens))
     store = subset.store
     scored = _questions(asked, subset, subset.rows)
     learned = _questions(asked, subset, store.rows("train")[: settings.baseline_rows])
@@ -211,20 +168,20 @@ def _questions(asked: Judge, subset: Subset, rows: NDArray[np.int64]) -> list[Qu
     return [question for question in questions if question.known is not None]
 
 
-def hidden_share(subject: Subject, settings: EvalSettings) -> float | None:
+def hidden_share(loaded: LoadedNumformer, settings: EvalSettings) -> float | None:
     """How much of a record is hidden at once; None: one number at a time."""
-    if settings.masking == "single" or (subject.model.section.causal and not subject.tokenization.encoding.continuous):
+    if settings.masking == "single" or (loaded.model.section.causal and not loaded.tokenization.encoding.continuous):
         return None
-    return settings.share or subject.mask_probability or ObjectiveSection().mask_probability
+    return settings.share or loaded.mask_probability or ObjectiveSection().mask_probability
 
 
-def read_records(store: RecordStore, rows: NDArray[np.int64], subject: Subject) -> Records:
+def read_records(store: RecordStore, rows: NDArray[np.int64], loaded: LoadedNumformer) -> Records:
     """Records in the model's language.
 
     Raises:
         StoreError: the store has keys that the model does not know.
     """
-    language = subject.tokenization.language
+    language = loaded.tokenization.language
     missing = [path for path in store.key_paths if path not in set(language.key_paths)]
     if missing:
         raise StoreError(
@@ -242,7 +199,7 @@ def _examined(
     methods: dict[str, NDArray[np.float64]],
     *,
     quantiles: NDArray[np.float64],
-    subject: Subject,
+    loaded: LoadedNumformer,
 ) -> Examined:
     asked = (passes >= 0) & np.isfinite(records.numbers)
     owners = np.repeat(np.arange(len(records)), records.number_lengths)
@@ -252,14 +209,16 @@ def _examined(
         truth=records.numbers[asked],
         answers={name: values[asked] for name, values in methods.items()},
         quantiles=quantiles[asked],
-        levels=subject.model.section.quantiles,
+        levels=loaded.model.section.quantiles,
         held_out=subset.store.held_out(subset.rows),
         key_paths=records.key_paths,
         statistics=subset.store.statistics,
     )
 
 
-def _subset(store: RecordStore, subject: Subject, split: Split, limit: int | None, settings: EvalSettings) -> Subset:
+def _subset(
+    store: RecordStore, loaded: LoadedNumformer, split: Split, limit: int | None, settings: EvalSettings
+) -> Subset:
     """The records to score, after everything that could stop it has been looked at."""
     rows = store.rows(split)
     if len(rows) == 0:
@@ -270,7 +229,7 @@ def _subset(store: RecordStore, subject: Subject, split: Split, limit: int | Non
     most = min(settings.max_records, limit or settings.max_records, len(rows))
     # Evenly spread, so that held-out records are among them as often as among all.
     chosen = rows[(np.arange(most, dtype=np.int64) * 2 + 1) * len(rows) // (2 * most)]
-    tokenization = subject.tokenization
+    tokenization = loaded.tokenization
     lengths = tokenization.lengths(store.lengths()[chosen], store.number_counts()[chosen])
     fits = lengths <= tokenization.context
     if not fits.all():

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polycli.checkpoints.exported import TrainedOn, with_earlier
+from polycli.checkpoints.exported import TrainedOn, description_of, with_earlier
 from polycli.checkpoints.resolve import resolve_checkpoint
 from polycli.console import note, say, warn
 from polycli.engine.deepspeed.config import check_sections
@@ -36,7 +36,7 @@ from polycli.xval.data.tokenization import (
 )
 from polycli.xval.model.heads import HEAD_PREFIX, HeadDescription, RecordLoss, RecordModel
 from polycli.xval.model.numformer import Numformer, flops_per_record
-from polycli.xval.model.weights import model_from, read_xval_description
+from polycli.xval.model.weights import model_from
 from polycli.xval.numbers import token_names
 from polycli.xval.numbers.scaling import make_scaling
 from polycli.xval.pretrain import FillInTask, fit, given_data, open_stores, trained_on
@@ -106,15 +106,15 @@ def load_start(path: Path) -> Start:
         CheckpointError: it is none of this family, or says nothing of its vocabulary, as the published ones do not.
     """
     resolved = resolve_checkpoint(path)
-    if resolved.description_file is None:
+    description = description_of(resolved, family="xval")
+    if description is None:
         raise CheckpointError(
             f"{resolved.model_file}: it has no model.json, so nothing says which keys and tokens it knows",
             hint="finetune from a run of polycli, or from an export of one",
         )
-    description = read_xval_description(resolved.description_file)
     network = model_from(resolved.model_file, description, {})
     extra = description.model_extra or {}
-    tokenization = read_tokenization(extra, network.section, source=str(resolved.description_file))
+    tokenization = read_tokenization(extra, network.section, source=str(resolved.model_file.with_suffix(".json")))
     say(f"from {resolved.model_file} ({resolved.how}), step {description.step}")
     return Start(network, tokenization, description.trained_on)
 

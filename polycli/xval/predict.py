@@ -17,7 +17,7 @@ from polycli.errors import SourceError
 from polycli.paths import expand_paths, remove
 from polycli.recipes import default_recipe
 from polycli.requests import JsonDocument, PredictRequest
-from polycli.xval.model.loaded import Subject, load_subject
+from polycli.xval.model.loaded import LoadedNumformer, load_checkpoint
 from polycli.xval.predicting.files import Answer, Extras, FilledRecord, fill_in, refuse_target, writer_for
 from polycli.xval.predicting.inputs import counting, encode, open_inputs
 from polycli.xval.recipe.settings import PredictSettings
@@ -51,8 +51,8 @@ def run(request: PredictRequest) -> JsonDocument | None:
     refuse_target(request.output, overwrite=settings.overwrite)
     if rank() > 0:
         return None  # One process writes.
-    subject = load_subject(request.checkpoint)
-    blanks = blanks_of(subject, settings.keys)
+    loaded = load_checkpoint(request.checkpoint)
+    blanks = blanks_of(loaded, settings.keys)
     data = open_inputs(
         expand_paths(request.data),
         table=settings.table,
@@ -60,11 +60,11 @@ def run(request: PredictRequest) -> JsonDocument | None:
         limit=request.limit,
         batch_records=settings.batch_records,
     )
-    learned = known_units(subject.tokenization.units, subject.run)
+    learned = known_units(loaded.tokenization.units, loaded.run)
     refuse_other_units(data.units, learned, source=str(request.data[0]))
     units = {**learned, **data.units}
-    filler = Filler(subject.model, subject.tokenization, settings.batch_tokens, "valid")
-    judge = None if subject.judge is None else Judge(subject.judge, filler)
+    filler = Filler(loaded.model, loaded.tokenization, settings.batch_tokens, "valid")
+    judge = None if loaded.judge is None else Judge(loaded.judge, filler)
     if judge is not None:
         say(f"the model was finetuned for {judge.head.target} alone: that is filled in, and no other null")
     records = filled = 0
@@ -72,7 +72,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
     unfinished = request.output.with_name(f".{request.output.name}.partial-{os.getpid()}")
     try:
         with unfinished.open("w", encoding="utf-8", newline="") as file, counting(data.count, "filling in") as advance:
-            writer = writer_for(request.output.suffix, file, units, _extras(subject, blanks))
+            writer = writer_for(request.output.suffix, file, units, _extras(loaded, blanks))
             for batch in data.batches:
                 for done in _judged(judge, batch, units) if judge else _answered(filler, batch, blanks, units):
                     writer.write(done)
@@ -89,10 +89,10 @@ def run(request: PredictRequest) -> JsonDocument | None:
         warn("no record has a null where the model can say something: nothing was filled in")
     document = {
         "output": str(request.output),
-        **subject.provenance(),
+        **loaded.provenance(),
         "records": records,
         "filled": filled,
-        "interval": interval_level(subject),
+        "interval": interval_level(loaded),
     }
     if not request.json:
         say(f"{counted(records, 'record', 'records')}, {counted(filled, 'number', 'numbers')} filled in")
@@ -100,13 +100,13 @@ def run(request: PredictRequest) -> JsonDocument | None:
     return document
 
 
-def blanks_of(subject: Subject, keys: Sequence[str]) -> Blanks:
+def blanks_of(loaded: LoadedNumformer, keys: Sequence[str]) -> Blanks:
     """Nulls of the patterns that are asked for, or of all key paths where the model has learned numbers.
 
     Raises:
         RecipeError: a pattern fits no such key path.
     """
-    known = subject.tokenization.language.key_paths
+    known = loaded.tokenization.language.key_paths
     refuse_unknown(keys, known, where="keys")
     wanted = KeyPatterns(keys)
     # A key path is its own pattern: what is special in a pattern is escaped in a path.
@@ -137,17 +137,17 @@ def _judged(judge: Judge, batch: Sequence[Record], units: Mapping[str, str]) -> 
         )
 
 
-def _extras(subject: Subject, blanks: Blanks) -> Extras:
+def _extras(loaded: LoadedNumformer, blanks: Blanks) -> Extras:
     """What a table says beside the values that are filled in."""
-    if subject.judge is None:
-        return Extras.of(blanks.matches, interval=interval_level(subject) is not None, probability=False)
-    head = subject.judge.head
+    if loaded.judge is None:
+        return Extras.of(blanks.matches, interval=interval_level(loaded) is not None, probability=False)
+    head = loaded.judge.head
     return Extras.of(KeyPatterns([head.target]), interval=False, probability=head.kind == "classification")
 
 
-def interval_level(subject: Subject) -> float | None:
+def interval_level(loaded: LoadedNumformer) -> float | None:
     """What share of true values the intervals are to hold."""
-    levels = subject.model.section.quantiles
+    levels = loaded.model.section.quantiles
     return levels[-1] - levels[0] if len(levels) > 1 else None
 
 

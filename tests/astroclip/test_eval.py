@@ -18,7 +18,7 @@ from polycli.__main__ import run as command_line
 from polycli.astroclip import embed, load_model, open_objects
 from polycli.astroclip import eval as evaluation
 from polycli.astroclip.data.rgb import model_input
-from polycli.astroclip.model.loaded import load_subject
+from polycli.astroclip.model.loaded import load_checkpoint
 from polycli.astroclip.recipe.settings import EvalSettings
 from polycli.errors import CheckpointError, StoreError
 from polycli.requests import EmbedRequest, EvalRequest
@@ -78,8 +78,8 @@ def test_encoders_before_their_alignment_stand_beside(tmp_path, tiny_model, imag
 def test_the_encoders_that_a_run_began_from_are_found_by_its_recipe(tmp_path, tiny_model, image_model, capsys):
     recipe = {"init": {"image": str(image_model), "spectrum": str(tmp_path / "gone")}}
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
-    subject = dataclasses.replace(load_subject(tiny_model, quiet=True), run=tmp_path)
-    found = evaluation.unaligned_encoders(subject, EvalSettings(family="astroclip", verb="eval"))
+    loaded = dataclasses.replace(load_checkpoint(tiny_model, quiet=True), run=tmp_path)
+    found = evaluation.unaligned_encoders(loaded, EvalSettings(family="astroclip", verb="eval"))
     assert {name: earlier.model_file for name, earlier in found.items()} == {"image": image_model}
     assert "gone: the run began from this spectrum encoder, which is not there" in capsys.readouterr().err
 

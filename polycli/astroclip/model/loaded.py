@@ -1,4 +1,4 @@
-"""A checkpoint that other verbs work with: the model, why this one, and what it was trained on."""
+"""A checkpoint of AstroCLIP that other verbs work with: the model, and what its images and spectra are."""
 
 from __future__ import annotations
 
@@ -8,17 +8,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from polycli import __version__
 from polycli.astroclip.data.description import ImageDescription, SpectrumDescription, SurveyDescription, refuse_mismatch
 from polycli.astroclip.model.astroclip import AstroClip
-from polycli.astroclip.model.weights import load_model
+from polycli.astroclip.model.weights import model_from
 from polycli.astroclip.recipe.model import BANDS
-from polycli.checkpoints.exported import ModelDescription, TrainedOn, read_description
-from polycli.checkpoints.resolve import ResolvedCheckpoint, resolve_checkpoint
-from polycli.console import say
 from polycli.errors import CheckpointError, problems_of
-from polycli.requests import JsonDocument
-from polycli.store.hashing import file_hash
+from polycli.workflow.loaded import LoadedCheckpoint, find_checkpoint
 
 #: What the published checkpoints were trained on: Legacy Survey cutouts and coadded DESI spectra.
 PUBLISHED_IMAGES = ImageDescription(bands=BANDS, size=(152, 152))
@@ -26,32 +21,19 @@ PUBLISHED_SPECTRA = SpectrumDescription(pixels=7781, first=3600.0, last=9824.0, 
 DATA_HINT = "prepare the data as the checkpoint's was, with select.bands or resample in the recipe"
 
 
-@dataclass(frozen=True)
-class Subject:
+@dataclass(frozen=True, kw_only=True)
+class LoadedAstroClip(LoadedCheckpoint):
     """A model in eval mode on the CPU, and where it comes from."""
 
     model: AstroClip
-    model_file: Path
-    selected_by: str
-    model_hash: str
     #: What its images and spectra are; None for a modality that it does not have.
     image: ImageDescription | None
     spectrum: SpectrumDescription | None
-    #: By dataset of its training; empty where the checkpoint does not say.
-    trained_on: dict[str, TrainedOn]
-    #: The stage of pretraining, or `finetune`; None for published files.
-    stage: str | None
-    #: The run that the checkpoint lies in, if it does.
-    run: Path | None
 
-    def provenance(self) -> JsonDocument:
-        """What scores, predictions and embeddings must say about where they come from."""
-        return {
-            "checkpoint": str(self.model_file),
-            "selected_by": self.selected_by,
-            "model_hash": self.model_hash,
-            "version": __version__,
-        }
+    @property
+    def stage(self) -> str | None:
+        """The stage of pretraining, or `finetune`; None for published files."""
+        return None if self.description is None else self.described("stage") or self.description.verb
 
     def check(self, about: SurveyDescription, what: str) -> None:
         """Make sure that the model can read the modalities that a store has.
@@ -68,53 +50,20 @@ class Subject:
             refuse_mismatch(ours, theirs, what=what, hint=DATA_HINT)
 
 
-def load_subject(path: Path, *, quiet: bool = False, **sizes: Any) -> Subject:  # noqa: ANN401  # as `load_model`
-    """Find the checkpoint that `path` means, say which and why, and load it.
+def load_checkpoint(path: Path, *, quiet: bool = False, **sizes: Any) -> LoadedAstroClip:  # noqa: ANN401  # as `load_model`
+    """Find the checkpoint that `path` means, say which and why unless `quiet`, and load it.
 
     Raises:
         CheckpointError: it is absent, truncated, dangerous, of another family or no checkpoint at all.
     """
-    resolved = resolve_checkpoint(path)
-    description = None if resolved.description_file is None else read_description(resolved.description_file)
-    selected_by = _why(resolved, description)
-    if not quiet:
-        say(f"checkpoint: {resolved.model_file} ({selected_by})")
-    model = load_model(resolved.model_file, **sizes)
-    image, spectrum = _data(resolved.model_file, model, description)
-    return Subject(
-        model=model,
-        model_file=resolved.model_file,
-        selected_by=selected_by,
-        model_hash=file_hash(resolved.model_file),
-        image=image,
-        spectrum=spectrum,
-        trained_on={} if description is None else dict(description.trained_on),
-        stage=None if description is None else (description.model_extra or {}).get("stage", description.verb),
-        run=None if resolved.checkpoint_dir is None else run_of(resolved.checkpoint_dir),
-    )
+    found = find_checkpoint(path, family="astroclip", quiet=quiet)
+    model = model_from(found.model_file, found.description, sizes)
+    image, spectrum = _data(found, model)
+    return LoadedAstroClip(**vars(found), model=model, image=image, spectrum=spectrum)
 
 
-def run_of(checkpoint: Path) -> Path | None:
-    """RUN of RUN/checkpoints/step-00000100, if that is what the checkpoint lies in."""
-    run = checkpoint.resolve().parent.parent
-    return run if (run / "recipe.yaml").is_file() else None
-
-
-def _why(resolved: ResolvedCheckpoint, description: ModelDescription | None) -> str:
-    """`best of 3 by validation/loss: 0.123 at step 400`."""
-    if description is None:
-        return resolved.how
-    metric = description.metric
-    if metric is None:
-        return f"{resolved.how}: step {description.step}"
-    name = "" if resolved.how.endswith(metric.name) else f"{metric.name} "
-    return f"{resolved.how}: {name}{metric.value:.4g} at step {description.step}"
-
-
-def _data(
-    file: Path, model: AstroClip, description: ModelDescription | None
-) -> tuple[ImageDescription | None, SpectrumDescription | None]:
-    said = (description.model_extra or {}).get("data") if description is not None else None
+def _data(found: LoadedCheckpoint, model: AstroClip) -> tuple[ImageDescription | None, SpectrumDescription | None]:
+    said = found.described("data")
     if not isinstance(said, dict):
         said = {}
     try:
@@ -123,7 +72,7 @@ def _data(
             PUBLISHED_SPECTRA if said.get("spectrum") is None else SpectrumDescription.model_validate(said["spectrum"])
         )
     except ValidationError as error:
-        raise CheckpointError(f"{file}: its description is not sound: {problems_of(error)}") from error
+        raise CheckpointError(f"{found.model_file}: its description is not sound: {problems_of(error)}") from error
     return (
         None if model.section.image is None else image,
         None if model.section.spectrum is None else spectrum,

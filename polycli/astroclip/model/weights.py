@@ -13,7 +13,7 @@ from torch import Tensor
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.model.published_names import infer_section, our_names
 from polycli.astroclip.recipe.model import ModelSection
-from polycli.checkpoints.exported import read_description
+from polycli.checkpoints.exported import ModelDescription, description_of
 from polycli.checkpoints.resolve import resolve_checkpoint
 from polycli.checkpoints.tensors import read_packed
 from polycli.errors import CheckpointError, problems_of
@@ -51,25 +51,22 @@ def load_model(path: str | Path, **sizes: Any) -> AstroClip:  # noqa: ANN401  # 
             tensor is missing, unknown, of another shape or not finite.
         TypeError: `sizes` has a key that there is not.
     """
+    resolved = resolve_checkpoint(Path(path))
+    return model_from(resolved.model_file, description_of(resolved, family="astroclip"), sizes)
+
+
+def model_from(file: Path, description: ModelDescription | None, sizes: Mapping[str, Any]) -> AstroClip:
+    """The network in a file of weights, with what its model.json says of it; as `load_model` otherwise."""
     known = {*SIZES, *_PARTS, "num_heads"}
     if unknown := sorted(set(sizes) - known):
         raise TypeError(f"load_model has no size {unknown[0]!r}; there are {', '.join(sorted(known))}")
-    resolved = resolve_checkpoint(Path(path))
-    described: dict[str, Any] | None = None
-    if resolved.description_file is not None:
-        description = read_description(resolved.description_file)
-        if description.family != "astroclip":
-            raise CheckpointError(
-                f"{resolved.model_file}: a checkpoint of the family {description.family}, astroclip was expected"
-            )
-        described = description.model
-    packed = read_packed(resolved.model_file, stubs=STUBS)
+    packed = read_packed(file, stubs=STUBS)
     tensors = our_names(packed.tensors)
-    said = {} if described is not None else _said(packed.settings)
-    section = _section(resolved.model_file, tensors, described, {**said, **sizes})
+    said = {} if description is not None else _said(packed.settings)
+    section = _section(file, tensors, None if description is None else description.model, {**said, **sizes})
     with skeleton():
         model = AstroClip(section)
-    _assign(resolved.model_file, model, tensors)
+    _assign(file, model, tensors)
     return model.eval()
 
 

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from polycli.astroclip.data.store import ObjectStore, Spectra
 from polycli.astroclip.model.astroclip import AstroClip
-from polycli.astroclip.model.loaded import Subject
+from polycli.astroclip.model.loaded import LoadedAstroClip
 from polycli.errors import StoreError
+from polycli.workflow.loaded import evaluation_device
 
 Modality = Literal["image", "spectrum"]
 Source = Literal["embedding", "backbone"]
@@ -30,20 +31,15 @@ ImageLook = Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.float3
 SpectrumLook = Callable[[Spectra, NDArray[np.int64]], Spectra]
 
 
-def computing_device() -> torch.device:
-    """Where vectors are made."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def common_modalities(subject: Subject, store: ObjectStore) -> tuple[Modality, ...]:
+def common_modalities(loaded: LoadedAstroClip, store: ObjectStore) -> tuple[Modality, ...]:
     """What both the model and a store have, after a comparison of bands, scales, wavelengths and units.
 
     Raises:
         StoreError: there is none, or the store's data are not as those of the training.
     """
-    subject.check(store.about, str(store.path))
+    loaded.check(store.about, str(store.path))
     known: tuple[Modality, ...] = ("image", "spectrum")
-    reads = [name for name in known if getattr(subject, name) is not None]
+    reads = [name for name in known if getattr(loaded, name) is not None]
     found = tuple(name for name in reads if getattr(store.about, name) is not None)
     if not found:
         has = "spectra" if store.has_spectra else "images"
@@ -60,7 +56,7 @@ class Encoder:
     def __init__(
         self, model: AstroClip, store: ObjectStore, *, precision: Literal["float32", "bfloat16"], batch_size: int
     ) -> None:
-        self.device = computing_device()
+        self.device = evaluation_device()
         self.model = model.requires_grad_(requires_grad=False).to(self.device)
         self.store, self.batch_size = store, batch_size
         self.half = precision == "bfloat16"

@@ -13,7 +13,7 @@ from torch import nn
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.model.flops import image_flops, spectrum_flops
-from polycli.astroclip.model.loaded import Subject
+from polycli.astroclip.model.loaded import LoadedAstroClip
 from polycli.astroclip.model.specformer import token_count
 from polycli.astroclip.recipe.model import ModelSection
 from polycli.astroclip.recipe.training import FinetuneRecipe, PretrainRecipe
@@ -149,14 +149,14 @@ class AlignPretraining(PretrainTask):
         recipe: PretrainRecipe,
         stores: Sequence[ObjectStore],
         world: World,
-        initial: Mapping[str, Subject] | None = None,
+        initial: Mapping[str, LoadedAstroClip] | None = None,
     ) -> None:
         """`initial`: by `init.image` and `init.spectrum`, what to start from; of the sizes that the recipe has."""
         super().__init__(recipe, stores, world)
-        self.earlier = {place: subject.trained_on for place, subject in (initial or {}).items()}
+        self.earlier = {place: loaded.trained_on for place, loaded in (initial or {}).items()}
         check_image_size(recipe.model, self.batches)
-        for place, subject in (initial or {}).items():
-            copy_encoder(subject.model, self.network, place.removeprefix("init."))
+        for place, loaded in (initial or {}).items():
+            copy_encoder(loaded.model, self.network, place.removeprefix("init."))
         self.model: Alignment = Alignment(
             self.network,
             recipe.align,

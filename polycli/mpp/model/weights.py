@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from polycli.checkpoints.exported import read_description
+from polycli.checkpoints.exported import ModelDescription, description_of
 from polycli.checkpoints.resolve import resolve_checkpoint
 from polycli.checkpoints.tensors import read_state_dict
 from polycli.errors import CheckpointError, problems_of
@@ -42,19 +42,16 @@ def load_model(path: str | Path, **sizes: Any) -> AViT:  # noqa: ANN401  # the k
     if unknown := sorted(set(sizes) - set(ModelSection.model_fields)):
         raise TypeError(f"load_model has no size {unknown[0]!r}; there are {', '.join(ModelSection.model_fields)}")
     resolved = resolve_checkpoint(Path(path))
-    described: dict[str, Any] | None = None
-    if resolved.description_file is not None:
-        description = read_description(resolved.description_file)
-        if description.family != "mpp":
-            raise CheckpointError(
-                f"{resolved.model_file}: a checkpoint of the family {description.family}, mpp was expected"
-            )
-        described = description.model
-    tensors = read_state_dict(resolved.model_file)
-    section = _section(resolved.model_file, tensors, described, sizes)
+    return model_from(resolved.model_file, description_of(resolved, family="mpp"), sizes)
+
+
+def model_from(file: Path, description: ModelDescription | None, sizes: Mapping[str, Any]) -> AViT:
+    """The network in a file of weights, with what its model.json says of it; as `load_model` otherwise."""
+    tensors = read_state_dict(file)
+    section = _section(file, tensors, None if description is None else description.model, sizes)
     with skeleton():
         model = AViT(section)
-    _assign(resolved.model_file, model, tensors)
+    _assign(file, model, tensors)
     return model.eval()
 
 
@@ -83,7 +80,7 @@ def infer_section(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _section(
-    file: Path, tensors: Mapping[str, Tensor], described: dict[str, Any] | None, sizes: dict[str, Any]
+    file: Path, tensors: Mapping[str, Tensor], described: dict[str, Any] | None, sizes: Mapping[str, Any]
 ) -> ModelSection:
     if missing := [name for name in LANDMARKS if name not in tensors]:
         raise CheckpointError(

@@ -69,8 +69,3 @@ def rollout(
         frame = next_frame(model, frames, read)
         frames = torch.cat([frames[:, 1:], frame[:, None]], dim=1)
         yield frame
-
-
-def evaluation_device() -> torch.device:
-    """The first GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

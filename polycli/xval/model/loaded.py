@@ -1,41 +1,28 @@
-"""The model that eval, predict and embed work with: which checkpoint, why that one, and how it reads records."""
+"""A checkpoint of xVal that eval, predict and embed work with: the network, and how it reads records."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from polycli import __version__
-from polycli.checkpoints.exported import ModelDescription, TrainedOn
-from polycli.checkpoints.resolve import ResolvedCheckpoint, resolve_checkpoint
-from polycli.console import say
 from polycli.errors import CheckpointError
 from polycli.requests import JsonDocument
-from polycli.store.hashing import file_hash
+from polycli.workflow.loaded import LoadedCheckpoint, evaluation_device, find_checkpoint
 from polycli.xval.data.collate import Tokenization
 from polycli.xval.data.tokenization import read_tokenization
 from polycli.xval.model.heads import RecordModel
 from polycli.xval.model.numformer import Numformer
-from polycli.xval.model.weights import model_from, read_xval_description, record_model_from
+from polycli.xval.model.weights import model_from, record_model_from
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A model in eval mode on its device, and where it comes from."""
+@dataclass(frozen=True, kw_only=True)
+class LoadedNumformer(LoadedCheckpoint):
+    """A network in eval mode on its device, and where it comes from."""
 
     model: Numformer
     tokenization: Tokenization
-    model_file: Path
-    selected_by: str
-    model_hash: str
-    #: By dataset of the training; empty where the checkpoint does not say.
-    trained_on: dict[str, TrainedOn]
     #: How much of a record training hides; None where the checkpoint does not say.
     mask_probability: float | None
-    #: The run that the checkpoint lies in, if it does.
-    run: Path | None
 
     @property
     def judge(self) -> RecordModel | None:
@@ -49,61 +36,28 @@ class Subject:
 
     def provenance(self) -> JsonDocument:
         """What results must say about where they come from."""
-        return {
-            "checkpoint": str(self.model_file),
-            "selected_by": self.selected_by,
-            "model_hash": self.model_hash,
-            "version": __version__,
-            "encoding": self.encoding,
-        }
+        return {**super().provenance(), "encoding": self.encoding}
 
 
-def load_subject(path: Path) -> Subject:
+def load_checkpoint(path: Path) -> LoadedNumformer:
     """Find the checkpoint that `path` means, say which and why, and load it.
 
     Raises:
         CheckpointError: it is absent, truncated, dangerous, of another family, or does not say how it reads records.
     """
-    resolved = resolve_checkpoint(path)
-    if resolved.description_file is None:
+    found = find_checkpoint(path, family="xval")
+    description = found.description
+    if description is None:
         raise CheckpointError(
-            f"{resolved.model_file}: weights alone, without the model.json that says what their tokens mean",
+            f"{found.model_file}: weights alone, without the model.json that says what their tokens mean",
             hint="give a run of polycli, or the folder of `polycli export`",
         )
-    description = read_xval_description(resolved.description_file)
-    selected_by = _why(resolved, description)
-    say(f"checkpoint: {resolved.model_file} ({selected_by})")
-    model = record_model_from(resolved.model_file, description) or model_from(resolved.model_file, description, {})
+    model = record_model_from(found.model_file, description) or model_from(found.model_file, description, {})
     model.requires_grad_(requires_grad=False)
-    extra = description.model_extra or {}
-    objective = extra.get("objective", {})
-    return Subject(
+    source = str(found.model_file.with_suffix(".json"))
+    return LoadedNumformer(
+        **vars(found),
         model=model.to(evaluation_device()),
-        tokenization=read_tokenization(extra, model.section, source=str(resolved.description_file)),
-        model_file=resolved.model_file,
-        selected_by=selected_by,
-        model_hash=file_hash(resolved.model_file),
-        trained_on=description.trained_on,
-        mask_probability=objective.get("mask_probability"),
-        run=None if resolved.checkpoint_dir is None else run_of(resolved.checkpoint_dir),
+        tokenization=read_tokenization(description.model_extra or {}, model.section, source=source),
+        mask_probability=(found.described("objective") or {}).get("mask_probability"),
     )
-
-
-def evaluation_device() -> torch.device:
-    """The first GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def run_of(checkpoint: Path) -> Path | None:
-    """RUN of RUN/checkpoints/step-00000100, if that is what the checkpoint lies in."""
-    run = checkpoint.resolve().parent.parent
-    return run if (run / "recipe.yaml").is_file() else None
-
-
-def _why(resolved: ResolvedCheckpoint, description: ModelDescription) -> str:
-    """`best of 3 by validation/loss: 0.123 at step 400`."""
-    metric = description.metric
-    if metric is None:
-        return f"{resolved.how}: step {description.step}"
-    name = "" if resolved.how.endswith(metric.name) else f"{metric.name} "
-    return f"{resolved.how}: {name}{metric.value:.4g} at step {description.step}"

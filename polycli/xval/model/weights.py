@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from polycli.checkpoints.exported import ModelDescription, read_description
+from polycli.checkpoints.exported import ModelDescription, description_of
 from polycli.checkpoints.resolve import resolve_checkpoint
 from polycli.checkpoints.tensors import read_state_dict
 from polycli.errors import CheckpointError, problems_of
@@ -46,20 +46,7 @@ def load_model(path: str | Path, **sizes: Any) -> Numformer:  # noqa: ANN401  # 
     if unknown := sorted(set(sizes) - set(ModelSection.model_fields)):
         raise TypeError(f"load_model has no size {unknown[0]!r}; there are {', '.join(ModelSection.model_fields)}")
     resolved = resolve_checkpoint(Path(path))
-    description = None if resolved.description_file is None else read_xval_description(resolved.description_file)
-    return model_from(resolved.model_file, description, sizes)
-
-
-def read_xval_description(file: Path) -> ModelDescription:
-    """A model.json of this family.
-
-    Raises:
-        CheckpointError: of another family, or none.
-    """
-    description = read_description(file)
-    if description.family != "xval":
-        raise CheckpointError(f"{file}: a checkpoint of the family {description.family}, xval was expected")
-    return description
+    return model_from(resolved.model_file, description_of(resolved, family="xval"), sizes)
 
 
 def model_from(file: Path, description: ModelDescription | None, sizes: Mapping[str, Any]) -> Numformer:

@@ -3,7 +3,7 @@
 import pytest
 
 from polycli.astroclip.data.description import SurveyDescription
-from polycli.astroclip.model.loaded import PUBLISHED_IMAGES, PUBLISHED_SPECTRA, load_subject
+from polycli.astroclip.model.loaded import PUBLISHED_IMAGES, PUBLISHED_SPECTRA, load_checkpoint
 from polycli.astroclip.recipe.model import SpectrumSection
 from polycli.errors import CheckpointError, StoreError
 
@@ -16,7 +16,7 @@ def survey(**changes):
 @pytest.fixture
 def published(shared):
     """The published pair, whose file says nothing of its data."""
-    return load_subject(shared / "parity" / "astroclip.ckpt", quiet=True, vit_heads=4, n_head=4, spectrum_heads=4)
+    return load_checkpoint(shared / "parity" / "astroclip.ckpt", quiet=True, vit_heads=4, n_head=4, spectrum_heads=4)
 
 
 def test_a_published_file_is_taken_for_what_it_was_trained_on(published):
@@ -28,10 +28,10 @@ def test_a_published_file_is_taken_for_what_it_was_trained_on(published):
 
 
 def test_a_file_of_one_modality_looks_at_that_one_alone(shared):
-    subject = load_subject(shared / "parity" / "specformer.ckpt", quiet=True)
+    loaded = load_checkpoint(shared / "parity" / "specformer.ckpt", quiet=True)
 
-    assert subject.image is None
-    subject.check(survey(image=PUBLISHED_IMAGES.model_copy(update={"bands": ("i",)})), "survey.zarr")
+    assert loaded.image is None
+    loaded.check(survey(image=PUBLISHED_IMAGES.model_copy(update={"bands": ("i",)})), "survey.zarr")
 
 
 def test_sizes_and_unmeasured_variances_do_not_matter(published):
@@ -46,12 +46,12 @@ def test_unmeasured_variances_are_refused_by_an_encoder_that_sees_them(make_mode
     section = SpectrumSection(
         embed_dim=12, depth=1, num_heads=2, section_length=24, section_step=12, stem=stem, inputs=("ivar",)
     )
-    subject = load_subject(make_model("seeing", image=None, heads=None, spectrum=section), quiet=True)
+    loaded = load_checkpoint(make_model("seeing", image=None, heads=None, spectrum=section), quiet=True)
     unknown = PUBLISHED_SPECTRA.model_copy(update={"ivar": "unknown"})
 
-    subject.check(survey(), "survey.zarr")
+    loaded.check(survey(), "survey.zarr")
     with pytest.raises(StoreError, match=r"survey\.zarr: spectra with ivar unknown, measured was expected"):
-        subject.check(survey(spectrum=unknown), "survey.zarr")
+        loaded.check(survey(spectrum=unknown), "survey.zarr")
 
 
 @pytest.mark.parametrize(
@@ -75,4 +75,4 @@ def test_other_bands_scales_and_wavelengths_are_refused_in_a_sentence(published,
 
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path):
     with pytest.raises(CheckpointError, match="there is no such checkpoint"):
-        load_subject(tmp_path / "nothing")
+        load_checkpoint(tmp_path / "nothing")

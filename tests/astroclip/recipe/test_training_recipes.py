@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from polycli.__main__ import run as command_line
 from polycli.astroclip.model.astroclip import AstroClip, parameter_count
-from polycli.astroclip.model.loaded import load_subject
+from polycli.astroclip.model.loaded import load_checkpoint
 from polycli.astroclip.pretrain import read_recipe, with_initial
 from polycli.astroclip.recipe.model import HeadSection, ImageSection, ModelSection, SpectrumSection, TemplateSection
 from polycli.astroclip.recipe.training import FinetuneRecipe, PretrainRecipe
@@ -78,11 +78,11 @@ def test_the_workshop_version_shows_fluxes_to_a_network_that_was_trained_on_stei
         if name.startswith(before)
     }
     torch.save({"state_dict": tensors}, tmp_path / "resnet50.ckpt")
-    subject = load_subject(tmp_path / "resnet50.ckpt", quiet=True)
+    loaded = load_checkpoint(tmp_path / "resnet50.ckpt", quiet=True)
 
-    section = with_initial(recipe_of("astroclip_workshop"), {"init.image": subject}).model.image
+    section = with_initial(recipe_of("astroclip_workshop"), {"init.image": loaded}).model.image
 
-    assert subject.model.section.image.input == "stein"
+    assert loaded.model.section.image.input == "stein"
     assert (section.name, section.size, section.input) == ("resnet50", 96, "flux")
     assert "init.image: was trained on the input stein, and sees flux here" in capsys.readouterr().err
 
@@ -102,21 +102,21 @@ def test_an_alignment_lets_an_encoder_see_more_only_where_weights_can_be_added(m
     trained = SpectrumSection(
         embed_dim=12, depth=1, num_heads=2, section_length=24, section_step=12, stem=stem, inputs=has
     )
-    subject = load_subject(make_model("before", image=None, heads=None, spectrum=trained), quiet=True)
+    loaded = load_checkpoint(make_model("before", image=None, heads=None, spectrum=trained), quiet=True)
     recipe = recipe_of("astroclip_align").model_copy(
         update={"model": ModelSection(spectrum=SpectrumSection(inputs=asked), heads=HeadSection())}
     )
 
     if not fits:
         with pytest.raises(RecipeError, match=r"model\.spectrum\.inputs is .*, the checkpoint of init\.spectrum has"):
-            with_initial(recipe, {"init.spectrum": subject})
+            with_initial(recipe, {"init.spectrum": loaded})
         return
-    model = with_initial(recipe, {"init.spectrum": subject}).model
+    model = with_initial(recipe, {"init.spectrum": loaded}).model
     network = AstroClip(model.model_copy(update={"heads": None}))
-    copy_encoder(subject.model, network, "spectrum")
+    copy_encoder(loaded.model, network, "spectrum")
     flux, ivar, mask = torch.rand(2, 200), torch.rand(2, 200), torch.rand(2, 200) < 0.5
     # What is added changes nothing yet.
-    torch.testing.assert_close(network.embed_spectrum(flux, ivar, mask), subject.model.embed_spectrum(flux, ivar, mask))
+    torch.testing.assert_close(network.embed_spectrum(flux, ivar, mask), loaded.model.embed_spectrum(flux, ivar, mask))
 
 
 def test_finetuning_predicts_rising_quantiles():
@@ -163,7 +163,7 @@ def test_an_alignment_has_the_templates_of_its_checkpoint(make_model, asked, wor
         }
     )
     recipe = recipe_of("astroclip_align").model_copy(update={"model": model})
-    initial = {"init.spectrum": load_subject(path)}
+    initial = {"init.spectrum": load_checkpoint(path)}
 
     if words is None:
         assert with_initial(recipe, initial).model.spectrum.templates == templates

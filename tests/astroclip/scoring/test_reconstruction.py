@@ -6,7 +6,7 @@ import torch
 
 from polycli.astroclip import open_objects
 from polycli.astroclip.data.randomness import keys_of
-from polycli.astroclip.model.loaded import load_subject
+from polycli.astroclip.model.loaded import load_checkpoint
 from polycli.astroclip.model.masking import chunk_mask
 from polycli.astroclip.model.specformer import token_count
 from polycli.astroclip.recipe.model import SpectrumSection
@@ -22,7 +22,7 @@ SEEING = SECTION.model_copy(update={"inputs": ("ivar",)})
 
 @pytest.fixture
 def encoder(spectrum_model, mock_store):
-    model = load_subject(spectrum_model, quiet=True).model
+    model = load_checkpoint(spectrum_model, quiet=True).model
     return Encoder(model, open_objects(mock_store), precision="float32", batch_size=5)
 
 
@@ -44,7 +44,7 @@ def test_the_error_is_the_loss_of_the_training_where_the_first_token_is_seen(enc
 
 
 def test_weighed_errors_are_those_of_a_training_that_weighs(make_model, mock_store):
-    model = load_subject(make_model("seeing", image=None, heads=None, spectrum=SEEING), quiet=True).model
+    model = load_checkpoint(make_model("seeing", image=None, heads=None, spectrum=SEEING), quiet=True).model
     encoder = Encoder(model, open_objects(mock_store), precision="float32", batch_size=5)
     rows, masking = np.arange(12), MaskingSection(weight="ivar")
 

@@ -1,0 +1,98 @@
+"""The checkpoint that a verb works with: which file it is, why that one, and what it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from polycli import __version__
+from polycli.checkpoints.exported import ModelDescription, TrainedOn, description_of
+from polycli.checkpoints.resolve import ResolvedCheckpoint, resolve_checkpoint
+from polycli.console import say
+from polycli.recipes.documents import read_document
+from polycli.requests import JsonDocument
+from polycli.store.hashing import file_hash
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedCheckpoint:
+    """Where a model comes from. Families extend this with the model itself and with how it reads data."""
+
+    model_file: Path
+    #: `best of 3 by validation/loss: 0.123 at step 400`.
+    selected_by: str
+    #: SHA-256 of the file of weights.
+    model_hash: str
+    #: model.json; None for files of other projects.
+    description: ModelDescription | None
+    #: The run that the checkpoint lies in, if it does.
+    run: Path | None
+
+    @property
+    def trained_on(self) -> Mapping[str, TrainedOn]:
+        """By dataset of the training: which rows trained; empty where the checkpoint does not say."""
+        return {} if self.description is None else self.description.trained_on
+
+    def described(self, section: str) -> Any:  # noqa: ANN401  # what a family wrote there
+        """A section that the family added to model.json; None where it is not there."""
+        return None if self.description is None else (self.description.model_extra or {}).get(section)
+
+    def recipe_section(self, section: str) -> dict[str, Any]:
+        """A section of the recipe of the run that the checkpoint lies in; empty where there is none."""
+        found = None if self.run is None else read_document(self.run / "recipe.yaml").data.get(section)
+        return found if isinstance(found, dict) else {}
+
+    def provenance(self) -> JsonDocument:
+        """What results must say about the model that they come from."""
+        return {
+            "checkpoint": str(self.model_file),
+            "selected_by": self.selected_by,
+            "model_hash": self.model_hash,
+            "version": __version__,
+        }
+
+
+def find_checkpoint(path: Path, *, family: str, quiet: bool = False) -> LoadedCheckpoint:
+    """Find the file of weights that `path` means, and say which it is and why, unless `quiet`.
+
+    Raises:
+        CheckpointError: there is none, it is damaged, or it is of another family.
+    """
+    resolved = resolve_checkpoint(path)
+    description = description_of(resolved, family=family)
+    selected_by = _reason(resolved, description)
+    if not quiet:
+        say(f"checkpoint: {resolved.model_file} ({selected_by})")
+    return LoadedCheckpoint(
+        model_file=resolved.model_file,
+        selected_by=selected_by,
+        model_hash=file_hash(resolved.model_file),
+        description=description,
+        run=None if resolved.checkpoint_dir is None else _run_of(resolved.checkpoint_dir),
+    )
+
+
+def evaluation_device() -> torch.device:
+    """The first GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _run_of(checkpoint: Path) -> Path | None:
+    """RUN of RUN/checkpoints/step-00000100, if that is what the checkpoint lies in."""
+    run = checkpoint.resolve().parent.parent
+    return run if (run / "recipe.yaml").is_file() else None
+
+
+def _reason(resolved: ResolvedCheckpoint, description: ModelDescription | None) -> str:
+    """Why this file: how it was chosen, and what validation said of it."""
+    if description is None:
+        return resolved.how
+    metric = description.metric
+    if metric is None:
+        return f"{resolved.how}: step {description.step}"
+    name = "" if resolved.how.endswith(metric.name) else f"{metric.name} "
+    return f"{resolved.how}: {name}{metric.value:.4g} at step {description.step}"
