@@ -1,6 +1,6 @@
 """What a user may write where a path is asked for: a file, a folder, a quoted glob, or `@list.txt` (one a line).
 
-And where results may go, and how they come there whole.
+Every path is made plain here, where it comes in: what reads and writes never meets `~` or `..`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,26 @@ from pathlib import Path
 from polycli.errors import UserError
 
 
+def plain_path(value: str | Path) -> Path:
+    """The path that a user wrote, without `~` and `..`; anything else stays as it was written, relative or a link.
+
+    Zarr libraries refuse `..`. It is taken out as the system would: what comes before it is followed through links.
+
+    Raises:
+        UserError: a home is not known, or links lead in a circle.
+    """
+    try:
+        path = Path(value).expanduser()
+        if ".." not in path.parts:
+            return path
+        last = len(path.parts) - path.parts[::-1].index("..")
+        return Path(*path.parts[:last]).resolve().joinpath(*path.parts[last:])
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{value}: no path can be made of it: {error}") from error
+
+
 def expand_paths(values: Iterable[str | Path]) -> tuple[Path, ...]:
-    """The existing paths that `values` name, in order and each once; globs sorted; `~` expanded.
+    """The existing paths that `values` name, plain, in order and each once; globs sorted.
 
     Raises:
         UserError: a path does not exist, a glob matches nothing, or a list cannot be read.
@@ -34,7 +52,7 @@ def refuse_unwritable(folder: Path, *, what: str) -> None:
     Raises:
         UserError: it is or lies in a file, or nothing can be made there. Nothing is left behind.
     """
-    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if _exists(path))
     if not place.is_dir():
         at = f"{folder} is a file" if place == folder.absolute() else f"{folder} lies in {place}, which is a file"
         raise UserError(f"{at}, and {what} need a folder", hint="give another --output")
@@ -66,19 +84,28 @@ def remove(path: Path) -> None:
 
 
 def _expand(value: str) -> tuple[Path, ...]:
+    if not value:
+        raise UserError("a path is empty, a file or a folder was expected")
     if value.startswith("@"):
-        listing = Path(value[1:]).expanduser()
+        listing = plain_path(value[1:])
         try:
             lines = listing.read_text().splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{value}: the list cannot be read: {error}") from error
         return expand_paths(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
-    path = Path(value).expanduser()
-    if path.exists():
+    path = plain_path(value)
+    if _exists(path):
         return (path,)
     if glob.has_magic(value):
         matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  # Path.glob refuses absolute patterns.
         if matches:
-            return tuple(Path(match) for match in matches)
+            return tuple(map(plain_path, matches))
         raise UserError(f"{value}: no file or folder matches this pattern")
     raise UserError(f"{value}: no such file or folder")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise UserError(f"{path}: cannot be looked at: {error.strerror}") from error

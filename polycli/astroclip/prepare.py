@@ -15,7 +15,7 @@ from polycli.astroclip.data.staging import BLOCK, stage
 from polycli.astroclip.data.survey import Survey, gather, inputs_of
 from polycli.astroclip.recipe.preparing import PrepareRecipe
 from polycli.errors import UserError
-from polycli.paths import expand_paths, refuse_unwritable
+from polycli.paths import expand_paths, plain_path, refuse_unwritable
 from polycli.recipes import default_recipe, load_recipe
 from polycli.requests import JsonDocument, PrepareRequest
 from polycli.store.blocks import BlockBuilder
@@ -139,7 +139,7 @@ def _plan(request: PrepareRequest, recipe: PrepareRecipe, survey: Survey, pool: 
         for listing in survey.listings
         for path, name in zip(listing.files, listing.file_names, strict=True)
     ]
-    files += [(Path(section.path).expanduser(), Path(section.path).name) for section in recipe.catalogues]
+    files += [(plain_path(section.path), Path(section.path).name) for section in recipe.catalogues]
     notes = _notes(request) if request.part is not None or request.finalize else None
     hashes = hash_sources(list(dict.fromkeys(path for path, _ in files)), pool, notes=notes, part=request.part)
     sources = [SourceFile(name=name, size=path.stat().st_size, sha256=hashes[path]) for path, name in files]

@@ -12,6 +12,7 @@ import typer
 from polycli import console
 from polycli.commands.options import Family, Json, Overrides, table
 from polycli.errors import RecipeError, UserError
+from polycli.paths import plain_path
 
 PANEL = "Look around"
 _Name = Annotated[str, typer.Argument(metavar="RECIPE", help="a file, or the name of a shipped recipe")]
@@ -80,7 +81,7 @@ def copy(
     from polycli.recipes import find_recipe
 
     source = find_recipe(recipe)
-    goal = (target or Path()).expanduser()
+    goal = plain_path(target or Path())
     if goal.is_dir():
         goal = goal / source.name
     if goal.exists() and goal.samefile(source):

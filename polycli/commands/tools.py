@@ -10,6 +10,7 @@ import typer
 from polycli import console
 from polycli.commands.options import Family, Json, table
 from polycli.errors import UserError
+from polycli.paths import plain_path
 
 PANEL = "Look around"
 RESULT_PANEL = "Results"
@@ -50,7 +51,7 @@ def export(
     """Copy the weights and their description out of a run: the pair that people share."""
     from polycli.exporting import export_checkpoint
 
-    written = export_checkpoint(checkpoint.expanduser(), output.expanduser(), force=force)
+    written = export_checkpoint(plain_path(checkpoint), plain_path(output), force=force)
     if json:
         console.result(written)
 
@@ -64,7 +65,7 @@ def inspect(
     """Say in a few lines what a file or folder is."""
     from polycli.inspection import inspect_path
 
-    found = inspect_path(path.expanduser(), verify=verify)
+    found = inspect_path(plain_path(path), verify=verify)
     console.result(found.document if json else "\n".join(found.lines))
 
 
@@ -107,4 +108,4 @@ def demo(
     """Run a whole example: simulate, prepare, pretrain, eval."""
     from polycli.demo import run_demo
 
-    run_demo(family, output.expanduser())
+    run_demo(family, plain_path(output))

@@ -30,7 +30,7 @@ from polycli.commands.options import (
 )
 from polycli.errors import UserError
 from polycli.families import require_verb, verb_module
-from polycli.paths import expand_paths
+from polycli.paths import expand_paths, plain_path
 from polycli.requests import (
     EmbedRequest,
     EvalRequest,
@@ -94,7 +94,7 @@ def prepare(
     request = PrepareRequest(
         source=source,
         inputs=expand_paths(inputs or ()),
-        output=output.expanduser(),
+        output=plain_path(output),
         recipe=recipe,
         overrides=tuple(overrides or ()),
         workers=workers,
@@ -144,7 +144,7 @@ def pretrain(
     request = TrainRequest(
         recipe=recipe,
         data=tuple(map(Path, data or ())),
-        output=None if output is None else output.expanduser(),
+        output=None if output is None else plain_path(output),
         overrides=tuple(overrides or ()),
         resume=resume,
         limit=limit,
@@ -183,9 +183,9 @@ def finetune(
     checked = _check_recipe(family, "finetune", recipe, overrides)
     request = TrainRequest(
         recipe=recipe,
-        checkpoint=checkpoint.expanduser(),
+        checkpoint=plain_path(checkpoint),
         data=tuple(map(Path, data or ())),
-        output=None if output is None else output.expanduser(),
+        output=None if output is None else plain_path(output),
         overrides=tuple(overrides or ()),
         resume=resume,
         limit=limit,
@@ -224,10 +224,10 @@ def evaluate(
     require_verb(family, "eval")
     _check_settings(family, "eval", overrides)
     request = EvalRequest(
-        checkpoint=checkpoint.expanduser(),
+        checkpoint=plain_path(checkpoint),
         data=expand_paths(data or ()),
         split=split,
-        output=None if output is None else output.expanduser(),
+        output=None if output is None else plain_path(output),
         limit=limit,
         overrides=tuple(overrides or ()),
         allow_overlap=allow_overlap,
@@ -259,9 +259,9 @@ def predict(
     require_verb(family, "predict")
     _check_settings(family, "predict", overrides)
     request = PredictRequest(
-        checkpoint=checkpoint.expanduser(),
+        checkpoint=plain_path(checkpoint),
         data=_some_data(data),
-        output=output.expanduser(),
+        output=plain_path(output),
         split=split,
         limit=limit,
         overrides=tuple(overrides or ()),
@@ -289,9 +289,9 @@ def embed(
     refuse_leftovers(context)
     require_verb(family, "embed")
     request = EmbedRequest(
-        checkpoint=checkpoint.expanduser(),
+        checkpoint=plain_path(checkpoint),
         data=_some_data(data),
-        output=output.expanduser(),
+        output=plain_path(output),
         split=split,
         limit=limit,
         overrides=tuple(overrides or ()),
@@ -323,7 +323,7 @@ def study(
     _check_recipe(family, "study", recipe, overrides)
     request = StudyRequest(
         recipe=recipe,
-        output=output.expanduser(),
+        output=plain_path(output),
         overrides=tuple(overrides or ()),
         limit=limit,
         jobs=jobs,

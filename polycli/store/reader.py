@@ -14,6 +14,7 @@ import tensorstore as ts
 from numpy.typing import NDArray
 
 from polycli.errors import StoreError
+from polycli.paths import plain_path
 from polycli.requests import Split
 from polycli.store.columns import Ragged, offsets_of
 from polycli.store.hashing import hashes_of
@@ -287,7 +288,7 @@ def open_store(path: Path, *, family: str | None = None, verify: Verify = "sizes
     Raises:
         StoreError: not a store, of another family, from a newer polycli, or a file is missing or damaged (named).
     """
-    path = Path(path)
+    path = plain_path(path)
     refuse_what_is_no_store(path)
     manifest = read_manifest(path)
     if family is not None and manifest.family != family:

@@ -49,6 +49,13 @@ def test_windows_are_what_numpy_slices(kit):
     assert np.array_equal(store.read("params"), np.arange(6.0).reshape(3, 2))
 
 
+def test_a_store_that_lies_above_is_read(kit, tmp_path, monkeypatch):
+    path = kit.make()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert np.array_equal(open_store(Path("..") / path.name).read("time"), np.linspace(0, 1, 21))
+
+
 def test_windows_are_read_straight_into_a_batch(kit):
     store = open_store(kit.make())
     batch = np.full((4, 5, 2, 16, 12), np.nan, np.float32)

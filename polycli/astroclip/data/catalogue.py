@@ -14,6 +14,7 @@ from polycli.astroclip.data.table_files import find_column, read_table
 from polycli.astroclip.recipe.preparing import CatalogueSection
 from polycli.console import say, warn
 from polycli.errors import SourceError
+from polycli.paths import plain_path
 
 ID_NAMES = ("TARGETID", "targetid", "object_id", "OBJECT_ID", "id", "ID")
 RA_NAMES = ("RA", "TARGET_RA", "ra")
@@ -28,7 +29,7 @@ def join_catalogue(
     Raises:
         SourceError: the file or a column is not there, an id of an object stands in it twice, or nothing matches.
     """
-    path = Path(section.path).expanduser()
+    path = plain_path(section.path)
     columns = read_table(path)
     if section.by == "id":
         names = ID_NAMES if section.id_column is None else (section.id_column,)
