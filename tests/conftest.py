@@ -1,6 +1,8 @@
 """What all tests share: one thread per process, no launcher's variables, and fixtures of several families."""
 
+import importlib.util
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -152,3 +154,21 @@ def pdebench() -> SimpleNamespace:
         incompressible=incompressible,
         compressible=compressible,
     )
+
+
+@pytest.fixture
+def torchscript_archive(tmp_path: Path) -> Callable[[Path], tuple[Path, Path]]:
+    """Writes a TorchScript archive to a path, and says which file it makes where it is loaded as a program."""
+    spec = importlib.util.spec_from_file_location("torchscript", Path(__file__).with_name("torchscript.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["torchscript"] = module  # TorchScript reads the source of the class that it compiles.
+    spec.loader.exec_module(module)
+
+    def write(path: Path) -> tuple[Path, Path]:
+        mark = tmp_path / "made-by-the-program"
+        module.write_program(path, mark)
+        return path, mark
+
+    return write

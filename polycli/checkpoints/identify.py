@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from polycli.checkpoints.archives import holds_program, holds_weights, members_of
 from polycli.checkpoints.manifest import CHECKPOINTS_FOLDER, DESCRIPTION_NAME, MANIFEST_NAME, MODEL_NAME
+from polycli.errors import CheckpointError
 
 Kind = Literal[
     "run",
@@ -18,6 +19,7 @@ Kind = Literal[
     "embeddings",
     "safetensors",
     "torch",
+    "torchscript",
     "pickle",
     "hdf5",
     "zip",
@@ -34,6 +36,7 @@ KIND_NAMES: dict[Kind, str] = {
     "embeddings": "embeddings",
     "safetensors": "a safetensors file",
     "torch": "a PyTorch file",
+    "torchscript": "a TorchScript archive, whose code would run where it is loaded",
     "pickle": "a pickle, or a PyTorch file of before 2020",
     "hdf5": "an HDF5 file",
     "zip": "a zip archive",
@@ -93,7 +96,7 @@ def _file_kind(path: Path) -> Kind:
     if start.startswith(_HDF5_SIGNATURE):
         return "hdf5"
     if start.startswith(b"PK\x03\x04"):
-        return "torch" if _is_torch_archive(path) else "zip"
+        return _archive_kind(path)
     if start.startswith(_PICKLE_PROTOCOL):
         return "pickle"
     header = int.from_bytes(start[:8], "little")
@@ -102,13 +105,15 @@ def _file_kind(path: Path) -> Kind:
     return "file"
 
 
-def _is_torch_archive(path: Path) -> bool:
-    """PyTorch names its pickle so; a cut archive has lost its list of names and is taken for PyTorch's."""
+def _archive_kind(path: Path) -> Kind:
     try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("data.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):  # the last: a newer zip format
-        return True
+        members = members_of(path)
+    except CheckpointError:
+        # A cut archive has lost its list of names and is taken for PyTorch's.
+        return "torch"
+    if holds_program(members):
+        return "torchscript"
+    return "torch" if holds_weights(members) else "zip"
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
-import warnings
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.nn import Parameter
 
+from polycli.checkpoints.archives import members_of, refuse_packed
 from polycli.checkpoints.identify import identify
-from polycli.checkpoints.unpickler import RefusedGlobalError, load_with_stubs
+from polycli.checkpoints.pickles import load_pickles
 from polycli.errors import CheckpointError
 
 #: Where projects keep the state dict inside what they save.
@@ -25,6 +27,24 @@ NESTS = ("model_state", "model", "state_dict", "teacher", "module")
 WRAPPERS = ("module.", "_orig_mod.")
 #: The part of a file that holds the network, where it holds other things besides.
 PARTS = ("weights.", "backbone.")
+#: Nests in nests, at most; a mapping may hold itself.
+_DEEPEST_NEST = 4
+#: How often the bytes of a file may be used, as where the first and the last layer share their weights.
+_MOST_SHARED = 4
+#: What the unpickler and the functions that it may call raise on instructions that nobody's writer wrote.
+_DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    struct.error,
+    TypeError,
+    ValueError,
+)
 _REFUSED_GLOBAL = re.compile(r"GLOBAL ([\w.]+)|(?:global|class|function) [`']?([\w.]+\.\w+)")
 
 
@@ -59,6 +79,7 @@ def read_packed(path: Path, *, stubs: Sequence[str] = ()) -> Packed:
     tensors = _unwrap(found)
     if not tensors:
         raise CheckpointError(f"{path}: holds no named tensors, so it is no model's checkpoint")
+    _refuse_forged(path, tensors)
     return Packed(_without_prefixes(tensors), _settings(path, found))
 
 
@@ -82,49 +103,55 @@ def _read(path: Path, stubs: Sequence[str]) -> Any:  # noqa: ANN401  # what stra
         except (SafetensorError, OSError, ValueError) as error:
             raise CheckpointError(f"{path}: a damaged or truncated safetensors file ({error})") from error
     if kind.kind in ("torch", "pickle"):
-        return _read_pickle(path, stubs, mapped=kind.kind == "torch")
+        return _read_pickle(path, stubs, zipped=kind.kind == "torch")
     raise CheckpointError(f"{path}: {kind.name}, not a safetensors or PyTorch checkpoint")
 
 
-def _read_pickle(path: Path, stubs: Sequence[str], *, mapped: bool) -> Any:  # noqa: ANN401  # what strangers put into a file
+def _read_pickle(path: Path, stubs: Sequence[str], *, zipped: bool) -> Any:  # noqa: ANN401  # what strangers put into a file
+    if zipped:
+        refuse_packed(path, members_of(path))
     try:
-        with warnings.catch_warnings():
-            # torch remarks on pickle protocols that it did not write; what cannot be read is refused below.
-            warnings.simplefilter("ignore")
-            if stubs:
-                return load_with_stubs(path, stubs)
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        return load_pickles(path, stubs, zipped=zipped)
     except pickle.UnpicklingError as error:
-        name = _refused_name(error)
-        if name is None:
+        wanted = _REFUSED_GLOBAL.search(str(error))
+        if wanted is None:
             raise CheckpointError(
                 f"{path}: its pickle is damaged or holds more than tensors; nothing in it was run"
             ) from error
+        name = wanted[1] or wanted[2]
+        name = name if "." in name else f"builtins.{name}"  # torch leaves that out.
         raise CheckpointError(
             f"{path}: asks to load the Python object {name}, which is refused: a checkpoint holds numbers alone. "
             "Nothing in it was run"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError) as error:
+    except _DAMAGE as error:
         reason = str(error).split(". ")[0].splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: a damaged or truncated PyTorch file ({reason})") from error
 
 
-def _refused_name(error: pickle.UnpicklingError) -> str | None:
-    if isinstance(error, RefusedGlobalError):
-        return error.name
-    wanted = _REFUSED_GLOBAL.search(str(error))
-    return None if wanted is None else wanted[1] or wanted[2]
+def _refuse_forged(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that are no plain arrays, or larger than the file: a few bytes can claim any shape.
+
+    Weights that two layers share count twice, which is why the file may hold less than its tensors do.
+    """
+    for name, tensor in tensors.items():
+        dense = tensor.layout is torch.strided and not tensor.is_quantized and not tensor.is_nested
+        if type(tensor) not in (Tensor, Parameter) or not dense or tensor.device.type != "cpu":
+            raise CheckpointError(f"{path}: {name} is not a plain array of numbers")
+    claimed, size = sum(tensor.nbytes for tensor in tensors.values()), path.stat().st_size
+    if claimed > _MOST_SHARED * size:
+        raise CheckpointError(f"{path}: its tensors claim {claimed} bytes, in a file of {size}")
 
 
-def _unwrap(found: Any) -> dict[str, Tensor]:  # noqa: ANN401  # what strangers put into a file
+def _unwrap(found: Any, depth: int = 0) -> dict[str, Tensor]:  # noqa: ANN401  # what strangers put into a file
     """The named tensors of a mapping, or of the first known nest in it."""
-    if not isinstance(found, Mapping):
+    if not isinstance(found, Mapping) or depth > _DEEPEST_NEST:
         return {}
     tensors = {name: value for name, value in found.items() if isinstance(name, str) and isinstance(value, Tensor)}
     if tensors:
         return tensors
     for nest in NESTS:
-        if tensors := _unwrap(found.get(nest)):
+        if tensors := _unwrap(found.get(nest), depth + 1):
             return tensors
     return {}
 

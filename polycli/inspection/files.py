@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-import pickletools
+import mmap
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from polycli.checkpoints.archives import holds_program, members_of, refuse_packed
+from polycli.checkpoints.pickles import imports_of, imports_of_file
 from polycli.console import counted
 from polycli.errors import CheckpointError, PolycliError, SourceError
 from polycli.inspection.embeddings import METADATA_KEY, are_embeddings, describe_embeddings
@@ -21,8 +24,9 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _LONGEST_HEADER = 100_000_000
 #: What plain tensors in plain containers need.
 _HARMLESS = re.compile(
-    r"collections\.OrderedDict|torch\._utils\._rebuild_\w+|torch\.\w+Storage|torch\.storage\.\w+"
-    r"|torch\.b?float\d+|torch\.int\d+|torch\.Size|numpy\.dtype|numpy\.(_?core)\.multiarray\.(scalar|_reconstruct)|numpy\.ndarray"
+    r"collections\.(OrderedDict|Counter)|(__builtin__|builtins)\.(set|bytearray|complex)|_codecs\.encode|torch\._utils\._rebuild_\w+|torch\.\w+Storage|torch\.storage\.\w+"
+    r"|torch\.b?float\d+|torch\.int\d+|torch\.Size"
+    r"|numpy\.dtype|numpy\.(_?core)\.multiarray\.(scalar|_reconstruct)|numpy\.ndarray"
 )
 
 
@@ -146,27 +150,36 @@ def _description(path: Path) -> dict[str, object]:
     return {"model": about, "trained on": sorted(document.get("trained_on", {}))}
 
 
-def _torch_zip(path: Path) -> Finding:
+def _archive(path: Path) -> Finding:
+    members = members_of(path)
+    if holds_program(members):
+        facts = {
+            "size": _size(path),
+            "members": list(members),
+            "beware": "its code would run where it is loaded; polycli loads no such file",
+        }
+        return describe(path, "a TorchScript archive", facts)
+    pickles = [name for name in members if name.endswith("data.pkl")]
+    if not pickles:
+        return describe(path, "a zip archive", {"size": _size(path), "members": list(members)})
+    refuse_packed(path, members)
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            pickles = [name for name in names if name.endswith("data.pkl")]
-            program = archive.read(pickles[0]) if pickles else b""
-    except (zipfile.BadZipFile, OSError) as error:
-        raise CheckpointError(f"{path}: a zip archive that cannot be opened, truncated perhaps: {error}") from error
-    if not pickles:
-        return describe(path, "a zip archive", {"size": _size(path), "members": names})
-    return _pickle_facts(path, "a PyTorch file", program, tensors=True)
+            program = archive.read(pickles[0])
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, OSError, ValueError, EOFError) as error:
+        raise CheckpointError(f"{path}: a PyTorch file whose pickle cannot be read: {error}") from error
+    return _pickle_facts(path, "a PyTorch file", imports_of(BytesIO(program)), tensors=True)
 
 
 def _bare_pickle(path: Path) -> Finding:
-    return _pickle_facts(path, "a pickle", path.read_bytes())
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as program:
+        return _pickle_facts(path, "a pickle", imports_of_file(program))
 
 
-def _pickle_facts(path: Path, kind: str, program: bytes, *, tensors: bool = False) -> Finding:
+def _pickle_facts(path: Path, kind: str, imports: Iterable[str], *, tensors: bool = False) -> Finding:
     """The names that unpickling would import, from the instructions alone: nothing is run."""
     try:
-        found = sorted(set(_imports(program)))
+        found = sorted(set(imports))
     except ValueError as error:
         raise CheckpointError(f"{path}: {kind} that cannot be read: {error}") from error
     strange = [name for name in found if not _HARMLESS.fullmatch(name)]
@@ -201,28 +214,6 @@ def _tensors(path: Path) -> dict[str, object]:
             f"{name} {value}" for name, value in sizes.items() if name != "fields"
         )
     return facts
-
-
-def _imports(program: bytes) -> Iterator[str]:
-    """Every global that a pickle names; `?` where it computes a name, which no honest file does."""
-    pushed: list[str] = ["?", "?"]
-    memory: dict[int, str] = {}
-    for operation, argument, _ in pickletools.genops(BytesIO(program)):
-        name = operation.name
-        if name in {"GLOBAL", "INST"}:
-            yield str(argument).replace(" ", ".")
-            pushed.append("?")
-        elif name == "STACK_GLOBAL":
-            yield ".".join(pushed[-2:])
-            pushed.append("?")
-        elif name == "MEMOIZE":
-            memory[len(memory)] = pushed[-1]
-        elif name in {"PUT", "BINPUT", "LONG_BINPUT"}:
-            memory[int(str(argument))] = pushed[-1]
-        elif name in {"GET", "BINGET", "LONG_BINGET"}:
-            pushed.append(memory.get(int(str(argument)), "?"))
-        elif name not in {"PROTO", "FRAME"}:
-            pushed.append(argument if isinstance(argument, str) else "?")
 
 
 def _numpy(path: Path) -> Finding:
@@ -315,7 +306,7 @@ _KINDS: tuple[tuple[Callable[[bytes, Path], bool], Callable[[Path], Finding]], .
     (lambda start, _: start.startswith(b"SIMPLE  ="), _fits),
     (lambda start, path: start.startswith(b"\x93NUMPY") or path.suffix == ".npz", _numpy),
     (lambda start, _: start.startswith(b"PAR1"), _parquet),
-    (lambda start, _: start.startswith(b"PK\x03\x04"), _torch_zip),
+    (lambda start, _: start.startswith(b"PK\x03\x04"), _archive),
     (_looks_like_safetensors, _safetensors),
     (lambda start, _: start[:1] == b"\x80" and start[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}, _bare_pickle),
     (lambda _, path: path.suffix in {".yaml", ".yml"}, _yaml),

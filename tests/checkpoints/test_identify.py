@@ -77,3 +77,8 @@ def test_runs_and_exports_are_known_by_their_files(tmp_path):
 def test_random_bytes_are_no_known_kind_of_model(tmp_path):
     (tmp_path / "noise").write_bytes(b"\x01" + os.urandom(4096))
     assert identify(tmp_path / "noise").kind == "file"
+
+
+def test_a_torchscript_archive_is_none_of_weights(tmp_path, torchscript_archive):
+    path, _ = torchscript_archive(tmp_path / "last.ckpt")
+    assert identify(path).kind == "torchscript"

@@ -82,3 +82,10 @@ def test_what_is_no_checkpoint_is_named(tmp_path):
         resolve_checkpoint(tmp_path)
     with pytest.raises(CheckpointError, match="there is no such checkpoint"):
         resolve_checkpoint(tmp_path / "absent")
+
+
+def test_a_torchscript_archive_is_refused_by_name(tmp_path, torchscript_archive):
+    path, mark = torchscript_archive(tmp_path / "last.ckpt")
+    with pytest.raises(CheckpointError, match="TorchScript archive, whose code would run"):
+        resolve_checkpoint(path)
+    assert not mark.exists()

@@ -1,5 +1,6 @@
 """Files are told apart by looking into them, and nothing in them is run."""
 
+import argparse
 import io
 import json
 import pickle
@@ -10,6 +11,8 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from polycli.errors import CheckpointError, SourceError, UserError
 from polycli.inspection import inspect_path
@@ -168,3 +171,40 @@ def test_what_is_unknown_or_absent_is_said(tmp_path):
     assert "does not know" in text_of(tmp_path / "a.bin")
     with pytest.raises(UserError, match="no such file"):
         inspect_path(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"weight": torch.zeros(3), "size": torch.Size((1, 2)), "type": torch.float16, "both": {1: [b"a", {2}]}},
+        {"parameter": nn.Parameter(torch.zeros(2)), "module": nn.MultiheadAttention(4, 2)},
+        {"options": argparse.Namespace(deep=[nn.GELU()])},
+    ],
+)
+def test_what_is_strange_in_a_pytorch_file_is_what_torch_finds_strange(tmp_path, content):
+    torch.save(content, tmp_path / "file")
+    strange = inspect_path(tmp_path / "file").document.get("beware", "in ").split("in ")[1]
+    expected = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(tmp_path / "file"))
+    assert strange == ", ".join(expected)
+
+
+def test_a_torchscript_archive_is_named_and_not_loaded(tmp_path, torchscript_archive):
+    path, mark = torchscript_archive(tmp_path / "last.ckpt")
+    text = text_of(path)
+    assert "a TorchScript archive" in text
+    assert "its code would run where it is loaded" in text
+    assert not mark.exists()
+
+
+def test_an_old_pytorch_file_says_what_its_fourth_pickle_asks_for(tmp_path):
+    mark = tmp_path / "was-run"
+    torch.save({"weights": Dangerous(str(mark))}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    assert "open" in text_of(tmp_path / "old.pt").split("bring in")[1]
+    assert not mark.exists()
+
+
+def test_an_archive_that_unpacks_to_far_more_than_it_is_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "model.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model/data.pkl", bytes(10**7))
+    with pytest.raises(CheckpointError, match="once unpacked"):
+        inspect_path(tmp_path / "model.pt")
