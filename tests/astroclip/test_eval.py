@@ -20,6 +20,7 @@ from polycli.astroclip import eval as evaluation
 from polycli.astroclip.data.rgb import model_input
 from polycli.astroclip.model.loaded import load_checkpoint
 from polycli.astroclip.recipe.settings import EvalSettings
+from polycli.astroclip.scoring.unaligned import unaligned_encoders
 from polycli.errors import CheckpointError, StoreError
 from polycli.requests import EmbedRequest, EvalRequest
 
@@ -79,7 +80,7 @@ def test_the_encoders_that_a_run_began_from_are_found_by_its_recipe(tmp_path, ti
     recipe = {"init": {"image": str(image_model), "spectrum": str(tmp_path / "gone")}}
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
     loaded = dataclasses.replace(load_checkpoint(tiny_model, quiet=True), run=tmp_path)
-    found = evaluation.unaligned_encoders(loaded, EvalSettings(family="astroclip", verb="eval"))
+    found = unaligned_encoders(loaded, EvalSettings(family="astroclip", verb="eval"))
     assert {name: earlier.model_file for name, earlier in found.items()} == {"image": image_model}
     assert "gone: the run began from this spectrum encoder, which is not there" in capsys.readouterr().err
 

@@ -59,6 +59,14 @@ class Side:
     #: By modality: vectors of the same objects seen again; of test objects alone.
     again: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
+    def first(self, count: int) -> Side:
+        """The first `count` objects."""
+        return Side(
+            self.rows[:count],
+            {name: values[:count] for name, values in self.inputs.items()},
+            {name: values[:count] for name, values in self.again.items()},
+        )
+
 
 @dataclass
 class Guesses:

@@ -20,7 +20,8 @@ from polycli.astroclip.scoring.measure import Guesses
 from polycli.astroclip.scoring.reconstruction import Panel
 from polycli.astroclip.scoring.retrieval import unit
 from polycli.astroclip.scoring.tables import INPUTS, OWN_HEAD, overview
-from polycli.report.html import Block, Facts, Figure, Heading, Paragraph, page
+from polycli.report.html import Block, Figure, Heading, Paragraph, page
+from polycli.report.provenance import provenance_block
 from polycli.requests import JsonDocument
 
 DEFINITIONS = (
@@ -67,26 +68,9 @@ def write_report(
         blocks += _reconstructions(name, picture, stores[name], folder / "figures", by=by)
         blocks += _maps(name, picture, stores[name], folder / "figures")
         blocks += _galleries(name, picture, stores[name], folder / "figures")
-    blocks += [Heading("Provenance"), _provenance(scores)]
+    before = [(f"{name} encoder before alignment", path) for name, path in scores["unaligned"].items()]
+    blocks += [Heading("Provenance"), provenance_block(scores, rows_are="objects", compared=before)]
     folder.joinpath("report.html").write_text(page("AstroCLIP evaluation", blocks), encoding="utf-8")
-
-
-def _provenance(scores: JsonDocument) -> Facts:
-    overlap = scores["overlap"]
-    seen = "not known: the checkpoint does not say what it was trained on"
-    if overlap["checked"]:
-        seen = f"{overlap['objects']} of the scored objects{', allowed' if overlap['allowed'] else ''}"
-    facts = [
-        ("checkpoint", scores["checkpoint"]),
-        ("chosen as", scores["selected_by"]),
-        ("SHA-256 of the model", scores["model_hash"]),
-        *((f"{name} encoder before alignment", path) for name, path in scores["unaligned"].items()),
-        *((f"hash of store {name}", digest) for name, digest in scores["store_hash"].items()),
-        ("trained on", seen),
-        ("polycli", scores["version"]),
-        ("settings", ", ".join(f"{key} {value}" for key, value in scores["settings"].items())),
-    ]
-    return Facts("Checkpoint, data, version", facts)
 
 
 def _against_truth(name: str, picture: Illustration, store: ObjectStore, figures: Path) -> list[Block]:

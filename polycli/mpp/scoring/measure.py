@@ -22,6 +22,7 @@ from polycli.mpp.scoring.conservation import invariants, relative
 from polycli.mpp.scoring.metrics import nrmse, vrmse
 from polycli.mpp.scoring.rollout import Conditions, next_frame, rollout
 from polycli.store.reader import Store, Window
+from polycli.workflow.overlap import ScoredRows
 
 Floats = NDArray[np.float64]
 METRICS = {"nrmse": nrmse, "vrmse": vrmse}
@@ -44,6 +45,11 @@ class Subset:
     rows: NDArray[np.int64]
     history: int
     time_stride: int
+
+    @property
+    def scored(self) -> ScoredRows:
+        """The store and the rows of it."""
+        return ScoredRows(self.store, self.rows)
 
     @property
     def frames(self) -> int:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from polycli.mpp.recipe.physics import PdeDescription
-from polycli.mpp.scoring.measure import Illustration
+from polycli.mpp.scoring.measure import Illustration, Subset
 from polycli.mpp.scoring.tables import METRICS, field_table, overview
 from polycli.report.figures import CurvePanel, Line, comparison, curves, ratios
-from polycli.report.html import Block, Facts, Figure, Heading, Paragraph, page
+from polycli.report.html import Block, Figure, Heading, Paragraph, page
+from polycli.report.provenance import provenance_block
 from polycli.requests import JsonDocument
 
 METHODS = {"model": "model", "persistence": "persistence", "linear": "linear extrapolation"}
@@ -26,7 +27,7 @@ DEFINITIONS = (
 
 
 def write_report(
-    scores: JsonDocument, abouts: Mapping[str, PdeDescription], pictures: Mapping[str, Illustration], folder: Path
+    scores: JsonDocument, subsets: Mapping[str, Subset], pictures: Mapping[str, Illustration], folder: Path
 ) -> None:
     """Draw `folder`/figures and write `folder`/report.html."""
     datasets: dict[str, Any] = scores["datasets"]
@@ -44,27 +45,9 @@ def write_report(
         *tables[1:],
     ]
     for name, found in datasets.items():
-        blocks += _dataset_blocks(name, found, abouts[name], pictures[name], figures)
-    blocks += [Heading("Provenance"), provenance_block(scores)]
+        blocks += _dataset_blocks(name, found, subsets[name].about, pictures[name], figures)
+    blocks += [Heading("Provenance"), provenance_block(scores, rows_are="trajectories")]
     folder.joinpath("report.html").write_text(page("MPP evaluation", blocks), encoding="utf-8")
-
-
-def provenance_block(scores: JsonDocument) -> Facts:
-    """Where the numbers come from."""
-    overlap = scores["overlap"]
-    seen = "not known: the checkpoint does not say what it was trained on"
-    if overlap["checked"]:
-        seen = f"{overlap['trajectories']} of the scored trajectories{', allowed' if overlap['allowed'] else ''}"
-    facts = [
-        ("checkpoint", scores["checkpoint"]),
-        ("chosen as", scores["selected_by"]),
-        ("SHA-256 of the model", scores["model_hash"]),
-        *((f"hash of store {name}", digest) for name, digest in scores["store_hash"].items()),
-        ("trained on", seen),
-        ("polycli", scores["version"]),
-        ("settings", ", ".join(f"{key} {value}" for key, value in scores["settings"].items())),
-    ]
-    return Facts("Checkpoint, data, version", facts)
 
 
 def _summary(datasets: Mapping[str, Any], figures: Path) -> Figure:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from polycli.report.figures import CurvePanel, Line, curves
-from polycli.report.html import Block, Facts, Figure, Heading, Paragraph, page
+from polycli.report.html import Block, Figure, Heading, Paragraph, page
+from polycli.report.provenance import provenance_block
 from polycli.report.scatter import AgreementPanel, agreement
 from polycli.requests import JsonDocument
 from polycli.xval.records.keypaths import pattern_of
+from polycli.xval.scoring.hidden_numbers import Illustration
 from polycli.xval.scoring.summarise import Examined, key_name
 from polycli.xval.scoring.sweep import Sweep
 from polycli.xval.scoring.tables import overview, summary_table, verdicts
@@ -29,14 +30,6 @@ DEFINITIONS = (
     "boosting learn from the same training split, with the same columns and as many cells hidden. Intervals are 95 % "
     "bootstrap intervals over records."
 )
-
-
-@dataclass(frozen=True)
-class Illustration:
-    """What the figures of one dataset show."""
-
-    examined: Examined
-    sweep: Sweep | None
 
 
 def write_report(scores: JsonDocument, pictures: Mapping[str, Illustration], folder: Path) -> None:
@@ -60,26 +53,8 @@ def write_report(scores: JsonDocument, pictures: Mapping[str, Illustration], fol
             continue
         blocks += [Heading(name), *_figures(name, found, pictures[name], figures)]
         blocks += [table for table in overview({name: found})[1:] if table.rows]
-    blocks += [Heading("Provenance"), provenance_block(scores)]
+    blocks += [Heading("Provenance"), provenance_block(scores, rows_are="records")]
     folder.joinpath("report.html").write_text(page("xVal evaluation", blocks), encoding="utf-8")
-
-
-def provenance_block(scores: JsonDocument) -> Facts:
-    """Where the numbers come from."""
-    overlap = scores["overlap"]
-    seen = "not known: the checkpoint does not say what it was trained on"
-    if overlap["checked"]:
-        seen = f"{overlap['records']} of the scored records{', allowed' if overlap['allowed'] else ''}"
-    facts = [
-        ("checkpoint", scores["checkpoint"]),
-        ("chosen as", scores["selected_by"]),
-        ("SHA-256 of the model", scores["model_hash"]),
-        *((f"hash of store {name}", digest) for name, digest in scores["store_hash"].items()),
-        ("trained on", seen),
-        ("polycli", scores["version"]),
-        ("settings", ", ".join(f"{key} {value}" for key, value in scores["settings"].items())),
-    ]
-    return Facts("Checkpoint, data, version", facts)
 
 
 def _figures(name: str, found: Mapping[str, Any], picture: Illustration, figures: Path) -> list[Block]:

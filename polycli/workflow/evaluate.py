@@ -1,0 +1,113 @@
+"""The flow of `polycli eval` for every family: stores, what of them is scored, scores, report, files and a table."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Generic, Protocol, TypeVar
+
+from polycli.console import result, say
+from polycli.report.folder import evaluation_folder, finite_json, write_scores
+from polycli.report.table import Table, as_text
+from polycli.requests import EvalRequest, JsonDocument
+from polycli.sections import Section
+from polycli.store.reader import Store
+from polycli.workflow.evaluated_stores import evaluated_stores, output_folder
+from polycli.workflow.loaded import LoadedCheckpoint
+from polycli.workflow.overlap import ScoredRows, check_overlap, warn_of_shared_validation
+
+
+class ScoredSubset(Protocol):
+    """What of one store is scored; a family's own record says how."""
+
+    @property
+    def scored(self) -> ScoredRows:
+        """The store and the rows of it."""
+        ...
+
+
+Loaded = TypeVar("Loaded", bound=LoadedCheckpoint)
+Settings = TypeVar("Settings", bound=Section)
+Subset = TypeVar("Subset", bound=ScoredSubset)
+Picture = TypeVar("Picture")
+
+
+class Evaluation(ABC, Generic[Loaded, Settings, Subset, Picture]):
+    """The science of one family's evaluation: what is scored, how, and how it is shown. `run` is the same for all."""
+
+    family: ClassVar[str]
+    #: What the rows of a store are called: trajectories, records or objects.
+    rows_are: ClassVar[str]
+    #: Keys of the settings that stand elsewhere in scores.json.
+    said_elsewhere: ClassVar[frozenset[str]] = frozenset()
+    #: Files and folders that scoring leaves beside figures, report and scores.
+    parts: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, loaded: Loaded, settings: Settings, request: EvalRequest) -> None:
+        self.loaded, self.settings, self.request = loaded, settings, request
+
+    @abstractmethod
+    def choose(self, store: Store) -> Subset:
+        """What of a store is scored, after everything that could stop it has been looked at.
+
+        Raises:
+            StoreError: the store does not fit the model, or has no rows of the split.
+        """
+
+    @abstractmethod
+    def score(self, subset: Subset, folder: Path) -> tuple[JsonDocument, Picture]:
+        """All scores of one dataset, and what its figures show; `parts` are written into `folder`."""
+
+    @abstractmethod
+    def tables(self, datasets: JsonDocument) -> Sequence[Table]:
+        """The scores of all datasets as people read them on a terminal."""
+
+    @abstractmethod
+    def write_report(
+        self, scores: JsonDocument, subsets: Mapping[str, Subset], pictures: Mapping[str, Picture], folder: Path
+    ) -> None:
+        """Draw figures and write report.html into `folder`."""
+
+    def compared_with(self) -> JsonDocument:
+        """What scores.json says besides of what the model is compared with."""
+        return {}
+
+    def run(self, *, report: bool) -> JsonDocument:
+        """Score all stores and write scores.json and, with `report`, report.html and figures.
+
+        Raises:
+            UserError: checkpoint, stores and settings do not fit each other, or the checkpoint was trained on what it
+                would be tested on; nothing was written.
+        """
+        request, loaded = self.request, self.loaded
+        stores = evaluated_stores(request.data, family=self.family, model_file=loaded.model_file, run=loaded.run)
+        subsets = {store.name: self.choose(store) for store in stores}
+        scored = [subset.scored for subset in subsets.values()]
+        seen = check_overlap(scored, loaded, rows_are=self.rows_are, allow=request.allow_overlap)
+        warn_of_shared_validation(scored, loaded, request.split, rows_are=self.rows_are)
+        output = output_folder(request, loaded.run)
+        scores: JsonDocument = {
+            "split": request.split,
+            **loaded.provenance(),
+            "store_hash": {store.name: store.manifest.store_hash for store in stores},
+            "overlap": seen.document(self.rows_are),
+            **self.compared_with(),
+            "settings": self.settings.model_dump(mode="json", exclude={"family", "verb", *self.said_elsewhere}),
+            "datasets": {},
+        }
+        pictures: dict[str, Picture] = {}
+        # Beside the output: a store that turns out to be damaged leaves nothing there.
+        with evaluation_folder(output, parts=self.parts) as unfinished:
+            for name, subset in subsets.items():
+                scores["datasets"][name], pictures[name] = self.score(subset, unfinished)
+            scores = finite_json(scores)
+            if report:
+                self.write_report(scores, subsets, pictures, unfinished)
+            write_scores(scores, unfinished)
+        say(f"scores: {output / 'scores.json'}")
+        if report:
+            say(f"report: {output / 'report.html'}")
+        if not request.json:
+            result("\n\n".join(as_text(table) for table in self.tables(scores["datasets"])))
+        return scores

@@ -1,0 +1,127 @@
+"""A model that fills in numbers, scored: every number of the chosen records is hidden once, and answered for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.console import progress, warn
+from polycli.errors import StoreError
+from polycli.report.bootstrap import Bootstrap
+from polycli.requests import JsonDocument
+from polycli.workflow.overlap import ScoredRows
+from polycli.xval.data.pool import language_of
+from polycli.xval.data.store import RecordStore
+from polycli.xval.model.loaded import LoadedNumformer
+from polycli.xval.recipe.model import ObjectiveSection
+from polycli.xval.recipe.settings import EvalSettings
+from polycli.xval.records.records import Records
+from polycli.xval.scoring.baselines import is_table, simple_answers, table_answers
+from polycli.xval.scoring.fill import Filler
+from polycli.xval.scoring.summarise import Examined, scores_of
+from polycli.xval.scoring.sweep import Sweep, run_sweep
+from polycli.xval.scoring.turns import passes_of
+from polycli.xval.training.masking import record_seeds
+
+
+@dataclass(frozen=True)
+class Subset:
+    """The records of a store that are scored."""
+
+    store: RecordStore
+    rows: NDArray[np.int64]
+    #: How many the split has.
+    available: int
+
+    @property
+    def scored(self) -> ScoredRows:
+        """The store and the rows of it."""
+        return ScoredRows(self.store.store, self.rows)
+
+
+@dataclass(frozen=True)
+class Illustration:
+    """What the figures of one dataset show."""
+
+    examined: Examined
+    sweep: Sweep | None
+
+
+def score_numbers(loaded: LoadedNumformer, subset: Subset, settings: EvalSettings) -> tuple[JsonDocument, Illustration]:
+    """Scores of every number, hidden once and answered for from the rest, and what figures show."""
+    store, bootstrap = subset.store, Bootstrap(samples=settings.bootstrap_samples, seed=settings.seed)
+    records = read_records(store, subset.rows, loaded)
+    share = hidden_share(loaded, settings)
+    seeds = record_seeds(settings.seed, store.name, subset.rows, 0, purpose="eval")
+    passes = passes_of(records, seeds, groups=settings.groups, share=share, keys=settings.keys)
+    filler = Filler(loaded.model, loaded.tokenization, settings.batch_tokens)
+    with progress(int((passes >= 0).sum()), f"{store.name}: numbers") as bar:
+        answers = filler.once(records, passes, bar.advance)
+    methods = {"model": answers.values, **simple_answers(records, passes, store.statistics)}
+    learning = store.rows("train")[: settings.baseline_rows]
+    if settings.baselines and is_table(records) and len(learning) > 1:
+        training = read_records(store, learning, loaded)
+        methods |= table_answers(training, records, passes, share=share or 0.0, seed=settings.seed)
+    examined = _examined(subset, records, passes, methods, quantiles=answers.quantiles, loaded=loaded)
+    sweep = run_sweep(filler, records, settings.sweep, store.statistics)
+    if settings.sweep.vary is not None and sweep is None:
+        warn(f"{store.name}: no record has {settings.sweep.vary} once, and what sweep.predict names: nothing is swept")
+    document = {
+        **scores_of(examined, store.hold_out, bootstrap),
+        "records_available": subset.available,
+        "tokens_per_number": loaded.tokenization.encoding.tokens_per_number,
+        "hidden_share": share,
+        "units": store.units,
+        "sweep": None if sweep is None else sweep.document(),
+    }
+    return document, Illustration(examined, sweep)
+
+
+def hidden_share(loaded: LoadedNumformer, settings: EvalSettings) -> float | None:
+    """How much of a record is hidden at once; None: one number at a time."""
+    if settings.masking == "single" or (loaded.model.section.causal and not loaded.tokenization.encoding.continuous):
+        return None
+    return settings.share or loaded.mask_probability or ObjectiveSection().mask_probability
+
+
+def read_records(store: RecordStore, rows: NDArray[np.int64], loaded: LoadedNumformer) -> Records:
+    """Records in the model's language.
+
+    Raises:
+        StoreError: the store has keys that the model does not know.
+    """
+    language = loaded.tokenization.language
+    missing = [path for path in store.key_paths if path not in set(language.key_paths)]
+    if missing:
+        raise StoreError(
+            f"{store.path}: the model knows no number at {missing[0]}"
+            + (f", nor at {len(missing) - 1} other key paths of the data" if len(missing) > 1 else ""),
+            hint="finetune on such data first: it learns tokens for new keys",
+        )
+    return language.reader(language_of(store))(store.read(rows))
+
+
+def _examined(
+    subset: Subset,
+    records: Records,
+    passes: NDArray[np.int64],
+    methods: dict[str, NDArray[np.float64]],
+    *,
+    quantiles: NDArray[np.float64],
+    loaded: LoadedNumformer,
+) -> Examined:
+    asked = (passes >= 0) & np.isfinite(records.numbers)
+    owners = np.repeat(np.arange(len(records)), records.number_lengths)
+    return Examined(
+        record=owners[asked],
+        key=records.number_keys[asked].astype(np.int64),
+        truth=records.numbers[asked],
+        answers={name: values[asked] for name, values in methods.items()},
+        quantiles=quantiles[asked],
+        levels=loaded.model.section.quantiles,
+        held_out=subset.store.held_out(subset.rows),
+        key_paths=records.key_paths,
+        statistics=subset.store.statistics,
+    )
