@@ -53,7 +53,7 @@ class ForecastEvaluation(Evaluation[LoadedAViT, EvalSettings, Subset, Illustrati
         """The trajectories to score."""
         loaded, split = self.loaded, self.request.split
         about = PdeDescription.model_validate(store.manifest.about)
-        read = conditions(str(store.path), about, known=loaded.section.fields, patch_size=loaded.section.patch_size)
+        read = conditions(str(store.path), about, known=loaded.section.fields)
         rows = store.rows(split)[: self.request.limit]
         if len(rows) == 0:
             raise StoreError(

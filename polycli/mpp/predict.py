@@ -91,7 +91,7 @@ def forecast(loaded: LoadedAViT, plan: Plan, settings: PredictSettings, array: F
 
 def _plan(source: ContextSource, loaded: LoadedAViT, settings: PredictSettings) -> Plan:
     """What to do with a dataset, after everything that could stop it was looked at."""
-    read = conditions(source.name, source.about, known=loaded.section.fields, patch_size=loaded.section.patch_size)
+    read = conditions(source.name, source.about, known=loaded.section.fields)
     needed = (loaded.history - 1) * loaded.time_stride + 1
     frames = len(source.time)
     first = frames - needed if settings.from_frame is None else settings.from_frame

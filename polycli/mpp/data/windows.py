@@ -122,7 +122,6 @@ def _windows(store: Store, rows: NDArray[np.int64], recipe: PretrainRecipe) -> W
         stride=recipe.data.time_stride,
     )
     _check_frames(windows)
-    check_grid(store.path.name, windows.grid, recipe.model.patch_size)
     return windows
 
 
@@ -134,19 +133,6 @@ def _check_frames(windows: Windows) -> None:
         f"{windows.store.path.name}: trajectories have {windows.frames} frames, but data.history {windows.length - 1} "
         f"with data.time_stride {windows.stride} needs {(windows.length - 1) * windows.stride + 1}",
         hint=f"--set data.history={most}, or less, fits this store" if most else "prepare longer trajectories",
-    )
-
-
-def check_grid(store: str, grid: tuple[int, int], patch_size: int) -> None:
-    """Raise StoreError, naming a patch size that fits, where a model's does not divide a store's grid."""
-    if not any(points % patch_size for points in grid):
-        return
-    fitting = [size for size in (16, 8, 4) if not any(points % size for points in grid)]
-    raise StoreError(
-        f"{store}: the grid is {grid[0]} x {grid[1]}, which model.patch_size {patch_size} does not divide",
-        hint=f"--set model.patch_size={fitting[0]} fits this store"
-        if fitting
-        else "prepare the store on a grid that is a multiple of 4",
     )
 
 

@@ -16,12 +16,13 @@ from polycli.errors import UserError
 from polycli.mpp.model.attention import Axes, SpaceTimeBlock
 from polycli.mpp.model.flops import flops_per_sample
 from polycli.mpp.model.normalization import change_scale, field_statistics, widen
+from polycli.mpp.model.padding import OPEN, PERIODIC, crop_to_grid, pad_to_patches
 from polycli.mpp.model.position_bias import POSITION_BIASES
 from polycli.mpp.model.stem import FieldProjection, Head, Stem, select_fields
 from polycli.mpp.recipe.training import ModelSection
 from polycli.nn.skeleton import skeleton
 
-__all__ = ["AViT", "flops_per_sample", "parameter_count", "patch_grid_check"]
+__all__ = ["AViT", "check_inputs", "flops_per_sample", "parameter_count"]
 
 
 class AViT(nn.Module):
@@ -51,24 +52,30 @@ class AViT(nn.Module):
         """The frame after the last one of `x`, in the units of `x`, float32.
 
         Args:
-            x: frames; H and W are multiples of the patch size (`patch_grid_check`).
+            x: frames; where the patch size does not divide H or W, see `padding`.
             state_labels: which known state each channel is: (C,) where that holds for the whole batch, else (B, C).
-            bcs: 1 where an axis is periodic; [:, 0] is along W, [:, 1] along H.
+            bcs: 0 wall, 1 periodic, 2 open; [:, 0] is along W, [:, 1] along H.
+
+        Raises:
+            UserError: in eval mode, an input has another type or shape, or a label that the model does not know.
         """
-        patch_grid_check((x.shape[3], x.shape[4]), self.section.patch_size)
-        x = widen(x)
+        # While training, batches come from stores that were checked, and a look at values costs a sync; in a compiled
+        # graph there is no looking.
+        if not self.training and not torch.compiler.is_compiling():
+            check_inputs(x, state_labels, bcs, states=len(self.section.fields))
+        x = widen(x).to(torch.promote_types(self.space_bag.weight.dtype, torch.float32))
         mean, scale = field_statistics(x)
         with torch.autocast(x.device.type, enabled=False):
             selection = select_fields(state_labels, len(self.section.fields), x.dtype)
             columns, bias = self.space_bag(selection)
-        tokens = self.embed((x - mean) / scale, columns, bias)
+        tokens = self.embed(pad_to_patches((x - mean) / scale, bcs, self.section.patch_size), columns, bias)
         axes = self._axes(tokens, bcs)
         for number in range(self.section.blocks):
             tokens = self._run(number, tokens, axes)
-        output = self.debed(tokens[:, -1], selection)
+        output = crop_to_grid(self.debed(tokens[:, -1], selection), (x.shape[3], x.shape[4]), self.section.patch_size)
         if self.section.predicts == "change":
-            return x[:, -1] + output * change_scale(x, scale)[:, 0]  # type: ignore[no-any-return]
-        return output * scale[:, 0] + mean[:, 0]  # type: ignore[no-any-return]
+            return x[:, -1] + output * change_scale(x, scale)[:, 0]
+        return output * scale[:, 0] + mean[:, 0]
 
     def compile_blocks(self, backend: str = "inductor") -> None:
         """Compile block by block, in place: alike blocks share their code, so that depth costs no time to compile.
@@ -90,8 +97,8 @@ class AViT(nn.Module):
             time=features(frames, tokens.device)[:1],
             height=features(height, tokens.device),
             width=features(width, tokens.device),
-            periodic_height=bcs[:, 1] > 0,
-            periodic_width=bcs[:, 0] > 0,
+            periodic_height=bcs[:, 1] == PERIODIC,
+            periodic_width=bcs[:, 0] == PERIODIC,
         )
 
     def _run(self, number: int, tokens: Tensor, axes: Axes) -> Tensor:
@@ -105,16 +112,32 @@ class AViT(nn.Module):
         return self.blocks[number](tokens, axes, keep, last_frame=last_frame)  # type: ignore[no-any-return]
 
 
-def patch_grid_check(grid: tuple[int, int], patch_size: int) -> None:
-    """Refuse a grid that the patch size does not divide."""
-    if grid[0] % patch_size or grid[1] % patch_size:
-        fitting = [size for size in (16, 8, 4) if grid[0] % size == 0 and grid[1] % size == 0]
+def check_inputs(x: Tensor, state_labels: Tensor, bcs: Tensor, *, states: int) -> None:
+    """Refuse what is no batch of frames with labels and boundary conditions of this model, in a sentence.
+
+    Raises:
+        UserError: an input is no tensor, has another shape, or holds a number without meaning.
+    """
+    for name, value in {"x": x, "state_labels": state_labels, "bcs": bcs}.items():
+        if not isinstance(value, Tensor):
+            raise UserError(f"{name} is a {type(value).__name__}, not a tensor", hint=f"torch.as_tensor({name})")
+    if x.ndim != 5 or not x.is_floating_point():
+        raise UserError(f"x is {x.dtype} {tuple(x.shape)}; frames are floating-point (batch, time, field, H, W)")
+    batch, fields = x.shape[0], x.shape[2]
+    if tuple(state_labels.shape) not in {(fields,), (batch, fields)}:
         raise UserError(
-            f"fields are {grid[0]} x {grid[1]}, which model.patch_size {patch_size} does not divide",
-            hint=f"use model.patch_size={fitting[0]}"
-            if fitting
-            else "prepare them on a grid of a multiple of 4 points",
+            f"state_labels is {tuple(state_labels.shape)}; x has {fields} fields, so ({fields},) was expected, or "
+            f"({batch}, {fields}) where samples differ"
         )
+    if tuple(bcs.shape) != (batch, 2):
+        raise UserError(f"bcs is {tuple(bcs.shape)}; ({batch}, 2) was expected: along W, along H")
+    for name, value, count in (("state_labels", state_labels, states), ("bcs", bcs, OPEN + 1)):
+        if value.is_floating_point() or value.is_complex():
+            raise UserError(f"{name} is {value.dtype}; integers were expected")
+        if value.numel() and not 0 <= int(value.min()) <= int(value.max()) < count:
+            raise UserError(
+                f"{name} holds {sorted(set(value.flatten().tolist()))}; numbers from 0 to {count - 1} have a meaning"
+            )
 
 
 def parameter_count(section: ModelSection) -> int:

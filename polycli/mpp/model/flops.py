@@ -19,7 +19,8 @@ def flops_per_sample(section: ModelSection, history: int, channels: int, grid: t
         grid: points along H and W.
     """
     width = section.embed_dim
-    height, breadth = grid[0] // section.patch_size, grid[1] // section.patch_size
+    height, breadth = (-(-points // section.patch_size) for points in grid)
+    grid = (height * section.patch_size, breadth * section.patch_size)
     frame = height * breadth
     products = _stem(section, channels, grid) * history
     for block in range(section.blocks):

@@ -27,6 +27,8 @@ PUBLISHED_FIELDS: tuple[str, ...] = (
 )
 
 Boundary = Literal["periodic", "wall", "open"]
+#: What models are told of a boundary; the published checkpoints know 0 and 1.
+BOUNDARY_FLAGS: dict[Boundary, int] = {"wall": 0, "periodic": 1, "open": 2}
 
 
 class PdeDescription(BaseModel):
@@ -51,5 +53,5 @@ class PdeDescription(BaseModel):
 
     @property
     def boundary_flags(self) -> tuple[int, int]:
-        """The model's `bcs`: (along W, along H), 1 where periodic, as the published checkpoints were trained."""
-        return (int(self.boundary_conditions["y"] == "periodic"), int(self.boundary_conditions["x"] == "periodic"))
+        """The model's `bcs`: (along W, along H), 0 wall, 1 periodic, 2 open; attention tells 1 from the others."""
+        return (BOUNDARY_FLAGS[self.boundary_conditions["y"]], BOUNDARY_FLAGS[self.boundary_conditions["x"]])

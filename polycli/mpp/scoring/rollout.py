@@ -23,15 +23,15 @@ class Conditions:
 
     #: Ids of the fields in the model's vocabulary, in the order of the data.
     labels: tuple[int, ...]
-    #: (along W, along H), 1 where periodic.
+    #: (along W, along H): 0 wall, 1 periodic, 2 open.
     boundaries: tuple[int, int]
 
 
-def conditions(name: str, about: PdeDescription, *, known: Sequence[str], patch_size: int) -> Conditions:
+def conditions(name: str, about: PdeDescription, *, known: Sequence[str]) -> Conditions:
     """How a model that knows the fields `known` reads a dataset.
 
     Raises:
-        StoreError: the model does not know a field, or its patches do not divide the grid.
+        StoreError: the model does not know a field.
     """
     unknown = [field for field in about.fields if field not in known]
     if unknown:
@@ -39,12 +39,6 @@ def conditions(name: str, about: PdeDescription, *, known: Sequence[str], patch_
             f"{name}: the model does not know the field{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}; "
             f"it knows {', '.join(field for field in known if not field.startswith('unused.'))}",
             hint="use a checkpoint that was trained on these fields, or finetune this one on them",
-        )
-    if any(points % patch_size for points in about.grid):
-        raise StoreError(
-            f"{name}: the grid is {about.grid[0]} x {about.grid[1]}, the model's patches of "
-            f"{patch_size} x {patch_size} do not divide it",
-            hint=f"prepare the data on a grid of multiples of {patch_size}",
         )
     return Conditions(tuple(known.index(field) for field in about.fields), about.boundary_flags)
 

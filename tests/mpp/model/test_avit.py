@@ -3,6 +3,7 @@
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -12,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from polycli.errors import UserError
 from polycli.mpp import load_model
 from polycli.mpp.model.attention import drop_path
-from polycli.mpp.model.avit import AViT, parameter_count, patch_grid_check
+from polycli.mpp.model.avit import AViT, parameter_count
 from polycli.mpp.model.flops import flops_per_sample
 from polycli.mpp.recipe.training import ModelSection
 from polycli.mpp.scoring.metrics import mean_square, mean_square_error, nrmse
@@ -305,14 +306,41 @@ def test_operations_are_those_that_torch_counts(patch_size):
     assert counter.get_total_flops() == pytest.approx(flops_per_sample(section, 5, 3, grid), rel=0.02)
 
 
-def test_a_grid_that_the_patch_size_does_not_divide_is_refused_with_one_that_fits():
-    patch_grid_check((32, 48), 16)
-    with pytest.raises(
-        UserError, match=r"40 x 32, which model\.patch_size 16 does not divide \(use model\.patch_size=8"
-    ):
-        patch_grid_check((40, 32), 16)
-    with pytest.raises(UserError, match="50 x 32"):
-        tiny()(torch.randn(1, 2, 1, 50, 32), torch.tensor([0]), CLOSED)
+@pytest.mark.parametrize("grid", [(30, 45), (17, 16), (5, 7)])
+@pytest.mark.parametrize("patch_size", [8, 16])
+def test_a_grid_that_the_patch_size_does_not_divide_gives_fields_on_that_grid(grid, patch_size):
+    model, labels = tiny(patch_size=patch_size), torch.tensor([0, 4])
+    x = torch.randn(2, 3, 2, *grid, requires_grad=True)
+    y = model(x, labels, torch.tensor([[0, 1], [2, 0]]))
+    y.square().sum().backward()
+    assert y.shape == (2, 2, *grid)
+    assert bool(y.isfinite().all())
+    assert float(x.grad.abs().amin()) > 0  # every point of the context is seen
+
+
+@pytest.mark.parametrize(
+    ("inputs", "says"),
+    [
+        ({"x": np.zeros((1, 2, 1, 16, 16), np.float32)}, "x is a ndarray, not a tensor"),
+        ({"x": torch.zeros(1, 2, 1, 16)}, r"x is torch.float32 \(1, 2, 1, 16\); frames are"),
+        ({"x": torch.zeros(1, 2, 1, 16, 16, dtype=torch.long)}, "x is torch.int64"),
+        ({"state_labels": torch.tensor([12])}, r"state_labels holds \[12\]; numbers from 0 to 11"),
+        ({"state_labels": torch.tensor([-1])}, "state_labels holds"),
+        ({"state_labels": torch.tensor([0, 1])}, r"state_labels is \(2,\); x has 1 fields"),
+        ({"state_labels": torch.tensor([0.0])}, "state_labels is torch.float32; integers"),
+        ({"bcs": torch.tensor([[3, 0]])}, "bcs holds"),
+        ({"bcs": torch.tensor([0, 0])}, r"bcs is \(2,\); \(1, 2\) was expected"),
+    ],
+)
+def test_what_is_no_batch_is_refused_in_a_sentence(inputs, says):
+    given = {"x": torch.randn(1, 2, 1, 16, 16), "state_labels": torch.tensor([0]), "bcs": CLOSED} | inputs
+    with pytest.raises(UserError, match=says):
+        tiny()(**given)
+
+
+def test_float64_frames_are_taken_by_a_float32_model():
+    x, labels = torch.randn(1, 2, 1, 16, 16), torch.tensor([0])
+    assert torch.equal(tiny()(x.double(), labels, CLOSED), tiny()(x, labels, CLOSED))
 
 
 def test_new_models_start_as_the_published_code_starts():

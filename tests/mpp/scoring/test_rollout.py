@@ -70,16 +70,14 @@ def about(fields=("a.one", "a.two"), grid=(16, 24), x="periodic", y="wall"):
 
 
 def test_fields_meet_the_model_by_name_and_boundaries_in_its_order():
-    found = conditions("d", about(), known=("a.two", "b.other", "a.one"), patch_size=8)
+    found = conditions("d", about(), known=("a.two", "b.other", "a.one"))
     assert found == Conditions(labels=(2, 0), boundaries=(0, 1)), "y, along W, comes first"
 
 
 def test_unknown_fields_and_a_grid_that_patches_do_not_divide_are_named():
     with pytest.raises(StoreError, match=r"d: the model does not know the field a.two; it knows a.one \(") as caught:
-        conditions("d", about(), known=("a.one", "unused.10"), patch_size=8)
+        conditions("d", about(), known=("a.one", "unused.10"))
     assert caught.value.exit_code == 2
-    with pytest.raises(StoreError, match=r"d: the grid is 16 x 24, the model's patches of 16 x 16 do not divide it"):
-        conditions("d", about(), known=("a.one", "a.two"), patch_size=16)
 
 
 def test_steps_below_persistence_are_counted_from_the_first_without_a_gap():

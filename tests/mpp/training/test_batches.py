@@ -190,7 +190,6 @@ def test_limit_keeps_that_many_trajectories_of_each_split(stores):
     [
         ({"data": {"history": 12}}, StoreError, ["swe.zarr", "12 frames", "needs 13", "data.history=11"]),
         ({"data": {"history": 4, "time_stride": 3}}, StoreError, ["swe.zarr", "needs 13", "data.history=3"]),
-        ({"model": {"patch_size": 16}}, StoreError, ["reaction.zarr", "16 x 24", "patch_size 16", "patch_size=8"]),
         (
             {"model": {"fields": ["shallow_water.height", "diffusion_reaction.activator"]}},
             StoreError,

@@ -1,0 +1,64 @@
+"""Grids that the patch size does not divide: axes are lengthened by the rule of their boundary, and cut back after.
+
+A grid that the patch size divides passes through untouched. Otherwise each axis gets the missing points, half of them
+before and half behind, as the physics beyond the boundary has them: a periodic axis goes on with its other end, a wall
+mirrors, an open boundary repeats the outermost point. No value is interpolated, so the points of the data keep theirs.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+WALL, PERIODIC, OPEN = 0, 1, 2
+
+
+def missing_points(points: int, patch_size: int) -> tuple[int, int]:
+    """Points to add (before, behind) an axis so that the patch size divides it.
+
+    >>> missing_points(30, 16), missing_points(32, 16)
+    ((1, 1), (0, 0))
+    """
+    missing = -points % patch_size
+    return missing // 2, missing - missing // 2
+
+
+def pad_to_patches(
+    x: Float[Tensor, "b t c h w"], bcs: Int[Tensor, "b 2"], patch_size: int
+) -> Float[Tensor, "b t c hp wp"]:
+    """`x` with both axes lengthened to multiples of the patch size.
+
+    Args:
+        x: frames on their own grid.
+        bcs: 0 wall, 1 periodic, 2 open; [:, 0] is along W, [:, 1] along H.
+        patch_size: points per token and axis.
+    """
+    for axis, flags in ((3, bcs[:, 1]), (4, bcs[:, 0])):
+        before, behind = missing_points(x.shape[axis], patch_size)
+        if before or behind:
+            sources = _sources(x.shape[axis], before, behind, flags)
+            shape = [1, 1, 1, 1, 1]
+            shape[0], shape[axis] = sources.shape
+            sizes = [*x.shape]
+            sizes[axis] = sources.shape[1]
+            x = x.gather(axis, sources.view(shape).expand(sizes))
+    return x
+
+
+def crop_to_grid(y: Float[Tensor, "b c hp wp"], grid: tuple[int, int], patch_size: int) -> Float[Tensor, "b c h w"]:
+    """The part of `y` that lies on the data's own grid: what `pad_to_patches` added is cut away."""
+    top, left = (missing_points(points, patch_size)[0] for points in grid)
+    return y[..., top : top + grid[0], left : left + grid[1]]
+
+
+def _sources(points: int, before: int, behind: int, flags: Int[Tensor, " b"]) -> Int[Tensor, "b p"]:
+    """For each sample and each point of the lengthened axis: the index of the point that it repeats."""
+    place = torch.arange(-before, points + behind, device=flags.device)
+    folded = place.remainder(2 * points)
+    by_rule = {
+        WALL: torch.where(folded < points, folded, 2 * points - 1 - folded),
+        PERIODIC: place.remainder(points),
+        OPEN: place.clamp(0, points - 1),
+    }
+    return torch.stack([by_rule[WALL], by_rule[PERIODIC], by_rule[OPEN]])[flags]
