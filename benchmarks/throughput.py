@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from polycli.engine.run import METRICS_NAME, Run
+from polycli.engine.task import Task
 from polycli.engine.train import train
 from polycli.launch import World, free_port, join_process_group
 from polycli.mpp.model.avit import AViT, flops_per_sample
@@ -57,7 +58,7 @@ class RandomFrames:
         }
 
 
-class NoiseTask:
+class NoiseTask(Task):
     """Pretraining on noise: the costs of the real one, but for reading."""
 
     family = "mpp"

@@ -5,7 +5,8 @@ Pure pydantic, no torch: `polycli recipes check` must answer at once. Every mode
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -95,3 +96,69 @@ class LogSection(Section):
     profile: NonNegativeInt = Field(0, description="steps to trace into RUN/profile, after a warm-up; as --profile")
     tensorboard: bool = Field(False, description="event files in RUN/tensorboard; needs polycli[tensorboard]")
     wandb: bool = Field(False, description="curves in Weights & Biases; needs polycli[wandb]")
+
+
+class TrainingData(Protocol):
+    """The data section of any recipe that trains."""
+
+    @property
+    def stores(self) -> tuple[str, ...]:
+        """Stores, folders of stores or globs."""
+        ...
+
+    @property
+    def limit(self) -> int | None:
+        """How much of each store is used at most."""
+        ...
+
+    @property
+    def workers(self) -> int:
+        """Threads that read ahead."""
+        ...
+
+    @property
+    def verify(self) -> Literal["auto", "full", "sizes"]:
+        """How stores are checked before training."""
+        ...
+
+    def model_copy(self, *, update: Mapping[str, Any]) -> Self:
+        """Return the section with other values."""
+        ...
+
+
+class TrainingRecipe(Protocol):
+    """Any recipe that trains: what the engine reads of it, and the stores."""
+
+    @property
+    def data(self) -> TrainingData:
+        """Which stores, and how they are read."""
+        ...
+
+    @property
+    def optim(self) -> OptimSection:
+        """Which optimizer."""
+        ...
+
+    @property
+    def schedule(self) -> ScheduleSection:
+        """The learning rate over steps."""
+        ...
+
+    @property
+    def train(self) -> TrainSection:
+        """How long, and how much at once."""
+        ...
+
+    @property
+    def engine(self) -> EngineSection:
+        """DeepSpeed and the device."""
+        ...
+
+    @property
+    def log(self) -> LogSection:
+        """What is written while it runs."""
+        ...
+
+    def model_copy(self, *, update: Mapping[str, Any]) -> Self:
+        """Return the recipe with other values."""
+        ...

@@ -2,48 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
-from jaxtyping import Float
-from numpy.typing import NDArray
-from pydantic import ValidationError
-from torch import Tensor, nn
 
 from polycli.astroclip.data.store import ObjectStore
-from polycli.astroclip.model.astroclip import AstroClip
-from polycli.astroclip.model.flops import image_flops, spectrum_flops
-from polycli.astroclip.model.loaded import LoadedAstroClip, load_checkpoint
-from polycli.astroclip.recipe.model import ModelSection, PropertySection
+from polycli.astroclip.model.loaded import load_checkpoint
+from polycli.astroclip.pretrain import PREPARE_HINT
 from polycli.astroclip.recipe.training import FinetuneRecipe
-from polycli.astroclip.training.batches import ObjectBatch, ObjectBatches, ObjectPool, Rows
-from polycli.astroclip.training.objectives import PropertyFit, input_view
-from polycli.astroclip.training.shared_with_finetune import open_stores, output_of, run_task, with_command_line
-from polycli.astroclip.training.stages import check_image_size, needs_of
-from polycli.astroclip.training.validation import coefficient_of_determination, run_over
-from polycli.checkpoints.exported import with_earlier
-from polycli.console import note, say, warn
-from polycli.engine.deepspeed.backend import device_of
-from polycli.engine.deepspeed.config import check_sections
-from polycli.engine.ranks import gather, together
+from polycli.astroclip.training.properties import PropertyFinetuning, with_checkpoint
 from polycli.engine.task import World
-from polycli.errors import CheckpointError, RecipeError, StoreError, UserError, problems_of
-from polycli.launch import join_process_group
-from polycli.recipes import load_recipe
+from polycli.errors import UserError
 from polycli.requests import JsonDocument, TrainRequest
-
-#: Objects embedded at a time, where the encoders stay as they are.
-EMBEDDED_AT_A_TIME = 64
-#: A column that varies less than this, relative to its size, is not blown up to unit deviation.
-_SMALLEST_DEVIATION = 1e-6
+from polycli.store.reader import Store
+from polycli.workflow.train import Training, read_training_recipe, run_training
 
 
-def run(request: TrainRequest) -> JsonDocument | None:
+def run(request: TrainRequest) -> JsonDocument:
     """Train a head, and the encoders where the recipe says so, or go on with a run that was stopped.
 
     Raises:
@@ -51,272 +25,32 @@ def run(request: TrainRequest) -> JsonDocument | None:
         TrainingError: training failed after it had begun.
         PreemptedError: a signal stopped the run after its state was saved.
     """
-    recipe = read_recipe(request)
     if request.checkpoint is None:
         raise UserError("finetune starts from a checkpoint, and none was given", hint="add --checkpoint RUN")
-    checkpoint = request.checkpoint
-    if request.dry_run:
-        return _dry_run(recipe, request, checkpoint)
-    world = join_process_group()
-    stores = together(world, lambda: open_stores(recipe.data, verify=world.rank == 0))
-    loaded = together(world, lambda: load_checkpoint(checkpoint, quiet=world.rank > 0))
-    complete = together(world, lambda: with_checkpoint(recipe, loaded, stores))
-    task = together(world, lambda: PropertyFinetuning(complete, stores, world, loaded))
-    task.embed(world)
-    return run_task(task, complete, request, world)
-
-
-def read_recipe(request: TrainRequest) -> FinetuneRecipe:
-    """The recipe with `--set`, `--data` and `--limit` in it."""
-    recipe = load_recipe(
-        request.recipe, family="astroclip", verb="finetune", overrides=request.overrides, schema=FinetuneRecipe
+    training: Training[FinetuneRecipe] = Training(
+        family="astroclip",
+        verb="finetune",
+        prepare_hint=PREPARE_HINT,
+        make_task=partial(_task, request.checkpoint),
+        dry_run=partial(_dry_run, request.checkpoint),
+        assumes_data=False,
     )
-    return with_command_line(recipe, request)
+    return run_training(request, training, read_training_recipe(request, training))
 
 
-def with_checkpoint(recipe: FinetuneRecipe, loaded: LoadedAstroClip, stores: Sequence[ObjectStore]) -> FinetuneRecipe:
-    """The recipe with the checkpoint's encoders in it, those alone that the head sees, and the classes spelled out.
-
-    Raises:
-        CheckpointError: the checkpoint lacks an encoder that the head is to see.
-        StoreError: a store lacks a column, or it is of another kind.
-    """
-    properties = _properties(recipe)
-    has = loaded.model.section
-    parts: dict[str, Any] = {"heads": has.heads, "image": None, "spectrum": None}
-    for name in properties.modalities:
-        parts[name] = getattr(has, name)
-        if parts[name] is None:
-            raise CheckpointError(
-                f"{loaded.model_file}: a checkpoint without {name} encoder, and model.properties.modalities names "
-                f"{name}",
-                hint=f"--set 'model.properties.modalities=[{'spectrum' if name == 'image' else 'image'}]'",
-            )
-    classes = {name: given or _classes(name, stores, recipe) for name, given in properties.classification.items()}
-    parts["properties"] = properties.model_copy(update={"classification": classes})
-    try:
-        model = ModelSection.model_validate({name: part and part.model_dump() for name, part in parts.items()})
-    except ValidationError as error:
-        raise RecipeError(f"the head does not fit the checkpoint: {problems_of(error)}") from error
-    return recipe.model_copy(update={"model": model})
+def _task(checkpoint: Path, recipe: FinetuneRecipe, stores: list[Store], world: World) -> PropertyFinetuning:
+    objects = [ObjectStore(store) for store in stores]
+    loaded = load_checkpoint(checkpoint, quiet=world.rank > 0)
+    return PropertyFinetuning(with_checkpoint(recipe, loaded, objects), objects, world, loaded)
 
 
-class PropertyFinetuning:
-    """Predict columns of the stores: the `Task` that the engine trains."""
-
-    family = "astroclip"
-    verb = "finetune"
-
-    def __init__(
-        self, recipe: FinetuneRecipe, stores: Sequence[ObjectStore], world: World, loaded: LoadedAstroClip
-    ) -> None:
-        """Raise RecipeError or StoreError where recipe, stores, checkpoint and processes do not fit each other."""
-        check_sections(recipe.optim, recipe.engine)
-        self.recipe, self._began_from, self._properties = recipe, loaded, _properties(recipe)
-        for store in stores:
-            loaded.check(store.about, str(store.path))
-        self.batches = ObjectBatches(stores, recipe.data, recipe.train, needs_of(recipe))
-        self.batches.check_division(world.size)
-        check_image_size(recipe.model, self.batches)
-        self._read_labels()
-        self._validation, self._count = self.batches.validation(world)
-        if not self._count:
-            warn("no object is held back for validation, so nothing is validated")
-        torch.manual_seed(recipe.train.seed)  # the same head on every rank
-        self.network = AstroClip(recipe.model)
-        self.network.load_state_dict({**self.network.state_dict(), **_shared(loaded.model, self.network)})
-        numbers = self.batches.training_labels["numbers"]
-        head = self.network.property_head()
-        for place in range(numbers.shape[1]):
-            known = numbers[:, place][torch.isfinite(numbers[:, place])]
-            head.centre[place] = known.mean()
-            head.scale[place] = known.std(correction=0).clamp(min=_SMALLEST_DEVIATION * (1 + known.abs().max()))
-        fit = PropertyFit(self.network, recipe.augmentation, bands=self.batches.bands)
-        fit.freeze_unused(everything=recipe.freeze)
-        self.model: nn.Module = fit
-
-    def embed(self, world: World) -> None:
-        """Embed all objects once, each rank its part, and standardise the head's input; all ranks call this.
-
-        Where the encoders train too, this looks at some objects alone, for the standardisation.
-        """
-        device = device_of(world)
-        self.network.to(device).eval()
-        batches = self.batches
-        head = self.network.property_head()
-        if not self.recipe.freeze:
-            some = ObjectPool(
-                batches.training.stores, [rows[:: max(len(rows) // 256, 1)] for rows in batches.training.rows]
-            )
-            _standardise(head, self._embedded(some, world, device))
-            return
-        say(f"embedding {len(batches.training)} objects to train on and {len(batches.held_back)} to validate on")
-        vectors = self._embedded(batches.training, world, device)
-        _standardise(head, vectors)
-        batches.training_labels["vectors"] = vectors
-        if len(batches.held_back):
-            batches.held_back_labels["vectors"] = self._embedded(batches.held_back, world, device)
-        batches.needs_data = False
-        self._validation, self._count = batches.validation(world)
-
-    def micro_batches(self, step: int, world: World) -> list[ObjectBatch]:
-        """This rank's part of the global batch of `step`."""
-        return self.batches.micro_batches(step, world)
-
-    def validate(self, forward: nn.Module, world: World) -> dict[str, float]:
-        """The loss, R2 of each number and accuracy of each classification over the validation objects."""
-        if not self._count:
-            return {}
-        losses, found = run_over(forward, self._validation, self._count, world)
-        truth = {
-            name: torch.cat([batch.labels[name][torch.from_numpy(batch.numbers)] for batch in self._all_validation()])[
-                : self._count
-            ]
-            for name in ("numbers", "classes")
-        }
-        scores = {"validation/loss": float(losses.double().mean())}
-        quantiles = self._properties.quantiles
-        values = max(len(quantiles), 1)
-        middle = min(range(values), key=lambda place: abs(quantiles[place] - 0.5)) if quantiles else 0
-        for place, name in enumerate(self._properties.regression):
-            prediction = found["numbers"][:, place * values + middle]
-            scores[f"validation/{name}/r2"] = coefficient_of_determination(prediction, truth["numbers"][:, place])
-        for place, name in enumerate(self._properties.classification):
-            known = truth["classes"][:, place] >= 0
-            right = found[f"classes/{place}"][known] == truth["classes"][known, place]
-            scores[f"validation/{name}/accuracy"] = float(right.float().mean()) if len(right) else float("nan")
-        return scores
-
-    def exported(self) -> nn.Module:
-        """Encoders and head."""
-        return self.network
-
-    def description(self) -> dict[str, Any]:
-        """What model.json says besides: sizes, columns, classes, what was trained on, now and before."""
-        image, spectrum = self.batches.image, self.batches.spectrum
-        return {
-            "stage": "finetune",
-            "model": self.recipe.model.model_dump(mode="json"),
-            "data": {
-                "image": None if image is None else image.model_dump(mode="json"),
-                "spectrum": None if spectrum is None else spectrum.model_dump(mode="json"),
-            },
-            "frozen": self.recipe.freeze,
-            "began_from": {"checkpoint": str(self._began_from.model_file), "model_hash": self._began_from.model_hash},
-            "trained_on": with_earlier(
-                self.batches.training.trained_on(), {"--checkpoint": self._began_from.trained_on}
-            ),
-        }
-
-    def flops_per_step(self) -> float:
-        """Of one optimizer step over all ranks."""
-        head = sum(parameter.numel() for parameter in self.network.property_head().parameters())
-        model, encoders = self.recipe.model, 0.0
-        if not self.recipe.freeze:
-            pixels = 0 if self.batches.spectrum is None else self.batches.spectrum.pixels
-            encoders += 0.0 if model.image is None else image_flops(model.image)
-            encoders += 0.0 if model.spectrum is None else spectrum_flops(model.spectrum, pixels)
-        return 3 * self.recipe.train.global_batch_size * (2.0 * head + encoders)
-
-    def _all_validation(self) -> list[ObjectBatch]:
-        batches, _ = self.batches.validation(World())
-        return batches
-
-    def _read_labels(self) -> None:
-        properties = self._properties
-        for pool, labels in (
-            (self.batches.training, self.batches.training_labels),
-            (self.batches.held_back, self.batches.held_back_labels),
-        ):
-            numbers = [pool.column(partial(_target, name)) for name in properties.regression]
-            codes = [pool.column(partial(_codes, name, known)) for name, known in properties.classification.items()]
-            labels["numbers"] = _stacked(numbers, len(pool), torch.float32)
-            labels["classes"] = _stacked(codes, len(pool), torch.long)
-        training = self.batches.training_labels
-        for name, values in zip(properties.regression, training["numbers"].T, strict=True):
-            known = int(torch.isfinite(values).sum())
-            if known < 2:
-                raise StoreError(f"column {name}: {known} of {len(values)} training objects have a value")
-            if known < len(values):
-                note(
-                    f"column {name}: {len(values) - known} of {len(values)} training objects have no value, passed over"
-                )
-
-    @torch.no_grad()
-    def _embedded(self, pool: ObjectPool, world: World, device: torch.device) -> Float[Tensor, "n d"]:
-        """The head's input for all objects of a pool, on every rank."""
-        parts = []
-        for start in range(world.rank * EMBEDDED_AT_A_TIME, len(pool), world.size * EMBEDDED_AT_A_TIME):
-            numbers = torch.arange(start, min(start + EMBEDDED_AT_A_TIME, len(pool)))
-            batch = ObjectBatch(pool, numbers.numpy(), numbers, self.batches.needs, 1.0, (0, 1), {}).load()
-            batch = {name: values.to(device) for name, values in batch.items()}
-            rgb = None
-            if "image" in batch:
-                rgb = input_view(self.network, batch["image"], batch["keys"], None, bands=self.batches.bands)
-            vectors = self.network.property_input(rgb, batch.get("flux"), batch.get("ivar"), batch.get("mask"))
-            parts.append((start, vectors.float().cpu()))
-        ordered = sorted((part for found in gather(world, parts) for part in found), key=lambda part: part[0])
-        return torch.cat([vectors for _, vectors in ordered])
-
-
-def _properties(recipe: FinetuneRecipe) -> PropertySection:
-    if recipe.model.properties is None:
-        raise RecipeError("model.properties says what to predict, and is absent")
-    return recipe.model.properties
-
-
-def _classes(name: str, stores: Sequence[ObjectStore], recipe: FinetuneRecipe) -> tuple[str, ...]:
-    """The classes of the training rows, in order."""
-    found: set[str] = set()
-    pool = ObjectPool.of(stores, "train", limit=recipe.data.limit, seed=recipe.train.seed)
-    for store, rows in zip(pool.stores, pool.rows, strict=True):
-        codes, names = store.labels(name, rows)
-        found |= {names[code] for code in set(codes.tolist()) if code >= 0}
-    if len(found) < 2:
-        raise StoreError(f"column {name}: {len(found)} classes among the training objects, two at least are needed")
-    return tuple(sorted(found))
-
-
-def _target(name: str, store: ObjectStore, rows: Rows) -> NDArray[np.float64]:
-    return store.target(name, rows)
-
-
-def _codes(name: str, known: Sequence[str], store: ObjectStore, rows: Rows) -> NDArray[np.int64]:
-    """Class numbers in the order of `known`; -1 for classes that are not among them, or not known."""
-    codes, names = store.labels(name, rows)
-    unknown = sorted(set(names) - set(known))
-    if unknown:
-        near = difflib.get_close_matches(unknown[0], known, n=1)
-        note(f"{store.path}: column {name} has the class {unknown[0]!r} too" + (f", near {near[0]!r}" if near else ""))
-    order = np.array([known.index(found) if found in known else -1 for found in names] + [-1], np.int64)
-    return order[codes]
-
-
-def _stacked(columns: Sequence[Any], count: int, dtype: torch.dtype) -> Tensor:
-    if not columns:
-        return torch.zeros(count, 0, dtype=dtype)
-    return torch.stack([torch.from_numpy(column).to(dtype) for column in columns], dim=1)
-
-
-def _shared(source: AstroClip, target: AstroClip) -> dict[str, Tensor]:
-    """The encoders' tensors that both models have."""
-    names = {name for name in target.state_dict() if not name.startswith("properties.")}
-    return {name: value for name, value in source.state_dict().items() if name in names}
-
-
-def _standardise(head: nn.Module, vectors: Float[Tensor, "n d"]) -> None:
-    deviation, mean = torch.std_mean(vectors, dim=0, correction=0)
-    head.get_buffer("input_centre").copy_(mean)
-    head.get_buffer("input_scale").copy_(deviation.clamp(min=_SMALLEST_DEVIATION))
-
-
-def _dry_run(recipe: FinetuneRecipe, request: TrainRequest, checkpoint: Path) -> JsonDocument:
+def _dry_run(checkpoint: Path, recipe: FinetuneRecipe, stores: list[Store], request: TrainRequest) -> JsonDocument:
     from polycli.astroclip.training import dry_run
 
-    stores = open_stores(recipe.data, verify=False)
-    complete = with_checkpoint(recipe, load_checkpoint(checkpoint, quiet=True), stores)
+    objects = [ObjectStore(store) for store in stores]
+    complete = with_checkpoint(recipe, load_checkpoint(checkpoint, quiet=True), objects)
     processes = request.nproc or dry_run.processes_of_environment()
-    document = dry_run.plan(complete, stores, output=output_of(request), processes=processes)
+    document = dry_run.plan(complete, objects, output=request.run_folder, processes=processes)
     if not request.json:
         dry_run.say(document, complete)
     return document

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from polycli.astroclip.model.loaded import LoadedAstroClip, load_checkpoint
-from polycli.astroclip.recipe.model import ImageSection, ModelSection, SpectrumSection
+from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.recipe.training import InitSection, PretrainRecipe
-from polycli.astroclip.training.shared_with_finetune import open_stores, output_of, run_task, with_command_line
+from polycli.astroclip.training.initial import read_initial, with_initial
 from polycli.astroclip.training.stages import TASKS, AlignPretraining, PretrainTask
-from polycli.console import note
-from polycli.engine.ranks import together
-from polycli.errors import CheckpointError, RecipeError, problems_of
-from polycli.launch import World, join_process_group
-from polycli.recipes import load_recipe
+from polycli.engine.task import World
 from polycli.requests import JsonDocument, TrainRequest
-from polycli.sections import Section
+from polycli.store.reader import Store
+from polycli.workflow.train import Training, read_training_recipe, run_training
 
-#: What a recipe may say of an encoder that a checkpoint brings, whatever the checkpoint says of it.
-_MAY_DIFFER = {"drop_path", "dropout", "layer_scale", "input"}
+PREPARE_HINT = (
+    "make a store with `polycli prepare astroclip --source NAME --input FILES --output survey.zarr` or, without data, "
+    "`polycli prepare astroclip --source mock --output mock.zarr`, then add `--data mock.zarr`"
+)
 
 
-def run(request: TrainRequest) -> JsonDocument | None:
+def run(request: TrainRequest) -> JsonDocument:
     """Train a model on stores, or go on with a run that was stopped; with `dry_run`, say what that would be.
 
     Raises:
@@ -31,123 +27,41 @@ def run(request: TrainRequest) -> JsonDocument | None:
         TrainingError: training failed after it had begun.
         PreemptedError: a signal stopped the run after its state was saved.
     """
-    recipe = read_recipe(request)
-    if request.dry_run:
-        return _dry_run(recipe, request)
-    world = join_process_group()
-    stores = together(world, lambda: open_stores(recipe.data, verify=world.rank == 0))
-    initial = together(world, lambda: read_initial(recipe, quiet=world.rank > 0))
-    complete = together(world, lambda: with_initial(recipe, initial))
-
-    def make() -> PretrainTask:
-        for place, loaded in initial.items():
-            for store in stores:
-                loaded.check(store.about, f"{store.path}, beside {place}")
-        if complete.stage == "align":
-            return AlignPretraining(complete, stores, world, initial)
-        return TASKS[complete.stage](complete, stores, world)
-
-    return run_task(together(world, make), complete, request, world)
+    return run_training(request, TRAINING, read_recipe(request))
 
 
 def read_recipe(request: TrainRequest) -> PretrainRecipe:
-    """The recipe with `--set`, `--data` and `--limit` in it."""
-    recipe = load_recipe(
-        request.recipe, family="astroclip", verb="pretrain", overrides=request.overrides, schema=PretrainRecipe
-    )
+    """Read the recipe with `--set`, `--data` and `--limit` in it."""
+    recipe = read_training_recipe(request, TRAINING)
     # Whole paths, so that the run says where it began wherever it is read.
     began = {name: str(Path(path).expanduser().resolve()) for name, path in recipe.init if path is not None}
-    recipe = recipe.model_copy(update={"init": InitSection(**began)})
-    return with_command_line(recipe, request)
+    return recipe.model_copy(update={"init": InitSection(**began)})
 
 
-def read_initial(recipe: PretrainRecipe, *, quiet: bool = False) -> dict[str, LoadedAstroClip]:
-    """By `init.image` and `init.spectrum`: the checkpoints that an alignment starts from.
-
-    Raises:
-        CheckpointError: one cannot be read, or is of the other modality alone.
-    """
-    found: dict[str, LoadedAstroClip] = {}
-    if recipe.stage != "align":
-        return found
-    for modality in ("image", "spectrum"):
-        path = getattr(recipe.init, modality)
-        if path is None:
-            continue
-        loaded = load_checkpoint(Path(path), quiet=quiet)
-        if getattr(loaded.model.section, modality) is None:
-            other = "spectra" if modality == "image" else "images"
-            raise CheckpointError(
-                f"init.{modality}: {loaded.model_file} is for {other} alone: it has no {modality} encoder",
-                hint=f"give a checkpoint of stage {modality} or align",
-            )
-        found[f"init.{modality}"] = loaded
-    return found
-
-
-def with_initial(recipe: PretrainRecipe, initial: dict[str, LoadedAstroClip]) -> PretrainRecipe:
-    """The recipe with the sizes of the checkpoints' encoders in it.
-
-    Raises:
-        RecipeError: the recipe says another size than a checkpoint has.
-    """
-    parts: dict[str, ImageSection | SpectrumSection] = {}
+def _task(recipe: PretrainRecipe, stores: list[Store], world: World) -> PretrainTask:
+    objects = [ObjectStore(store) for store in stores]
+    initial = read_initial(recipe, quiet=world.rank > 0)
+    complete = with_initial(recipe, initial)
     for place, loaded in initial.items():
-        modality = place.removeprefix("init.")
-        has, asked = getattr(loaded.model.section, modality), getattr(recipe.model, modality)
-        if asked is None:
-            parts[modality] = has
-            continue
-        may_differ = _MAY_DIFFER | ({"inputs"} if _can_see_more(has, asked) else set())
-        for name, wanted, found in _differences(asked, has, may_differ):
-            if wanted != found:
-                raise RecipeError(
-                    f"model.{modality}.{name} is {wanted}, the checkpoint of {place} has {found}",
-                    hint=f"leave model.{modality} out of the recipe, or name another checkpoint",
-                )
-        if "input" in asked.model_fields_set and asked.input != has.input:
-            note(f"{place}: was trained on the input {has.input}, and sees {asked.input} here, as the recipe says")
-        # Templates are the checkpoint's, of which the recipe may name some values.
-        said = asked.model_fields_set - {"templates"}
-        parts[modality] = has.model_copy(update={name: getattr(asked, name) for name in said})
-    try:
-        model = ModelSection.model_validate(
-            {**recipe.model.model_dump(), **{k: v.model_dump() for k, v in parts.items()}}
-        )
-    except ValidationError as error:
-        raise RecipeError(f"the model does not fit its checkpoints: {problems_of(error)}") from error
-    return recipe.model_copy(update={"model": model})
+        for store in objects:
+            loaded.check(store.about, f"{store.path}, beside {place}")
+    if complete.stage == "align":
+        return AlignPretraining(complete, objects, world, initial)
+    return TASKS[complete.stage](complete, objects, world)
 
 
-def _differences(asked: Section, has: Section, may_differ: set[str]) -> list[tuple[str, object, object]]:
-    """Of each value that a recipe names: what it is called, what it is, and what the checkpoint has."""
-    found: list[tuple[str, object, object]] = []
-    for name in sorted(asked.model_fields_set - may_differ):
-        wanted, there = getattr(asked, name), getattr(has, name)
-        if isinstance(wanted, Section) and isinstance(there, Section):
-            found += [(f"{name}.{inner}", one, other) for inner, one, other in _differences(wanted, there, set())]
-        elif isinstance(wanted, Section) or isinstance(there, Section):
-            # Their values, which are many, are not what is wrong.
-            found.append((name, "absent" if wanted is None else "there", "absent" if there is None else "there"))
-        else:
-            found.append((name, wanted, there))
-    return found
-
-
-def _can_see_more(has: ImageSection | SpectrumSection, asked: ImageSection | SpectrumSection) -> bool:
-    """Whether an encoder can be given the inputs that are asked for: added weights of a linear stem begin at zero."""
-    if not isinstance(has, SpectrumSection) or not isinstance(asked, SpectrumSection):
-        return False
-    return has.stem == "linear" and set(has.inputs) <= set(asked.inputs)
-
-
-def _dry_run(recipe: PretrainRecipe, request: TrainRequest) -> JsonDocument:
+def _dry_run(recipe: PretrainRecipe, stores: list[Store], request: TrainRequest) -> JsonDocument:
     from polycli.astroclip.training import dry_run
 
-    stores = open_stores(recipe.data, verify=False) if recipe.data.stores else []
     complete = with_initial(recipe, read_initial(recipe, quiet=True))
-    world = World(size=request.nproc or dry_run.processes_of_environment())
-    document = dry_run.plan(complete, stores, output=output_of(request), processes=world.size)
+    objects = [ObjectStore(store) for store in stores]
+    processes = request.nproc or dry_run.processes_of_environment()
+    document = dry_run.plan(complete, objects, output=request.run_folder, processes=processes)
     if not request.json:
         dry_run.say(document, complete)
     return document
+
+
+TRAINING: Training[PretrainRecipe] = Training(
+    family="astroclip", verb="pretrain", prepare_hint=PREPARE_HINT, make_task=_task, dry_run=_dry_run
+)

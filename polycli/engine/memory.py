@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import Any
 
 import torch
 
 from polycli.engine.deepspeed.optimizers import STATES
 from polycli.engine.ranks import gather
 from polycli.engine.stepper import Stepper
-from polycli.engine.task import Batch, MicroBatch, Task
+from polycli.engine.task import Batch, Task
 from polycli.errors import TrainingError
 from polycli.launch import World
 from polycli.sections import EngineSection, OptimSection, TrainSection
 
 _FLOAT = 4  # bytes
-
-
-class _NamesCostliest(Protocol):
-    """A task that knows which micro-batches cost most; it need not."""
-
-    def costliest_batches(self, world: World) -> Sequence[MicroBatch]:
-        """One micro-batch of every shape that training can meet, or of the largest ones; as many on every rank."""
-        ...
 
 
 def wants_check(engine: EngineSection, device: torch.device) -> bool:
@@ -78,9 +70,10 @@ def out_of_memory(error: BaseException, train: TrainSection, engine: EngineSecti
 
 
 def _costliest(task: Task, world: World, step: int) -> list[Batch]:
-    """What the task names, else from the step's own micro-batches one of each shape."""
-    if hasattr(task, "costliest_batches"):
-        return [found.load() for found in cast("_NamesCostliest", task).costliest_batches(world)]
+    """Those that the task names, or one of each shape among the step's own micro-batches."""
+    costliest = task.costliest_batches(world)
+    if costliest is not None:
+        return [found.load() for found in costliest]
     batches = [found.load() for found in task.micro_batches(step, world)]
     # Ranks compute together, so all take the places at which any of them meets a new shape.
     wanted = {place for places in gather(world, _new_shapes(batches)) for place in places}

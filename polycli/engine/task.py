@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from polycli.launch import World
+from polycli.sections import Section
 
 __all__ = ["Batch", "MicroBatch", "Task", "World"]
 
@@ -27,11 +29,8 @@ class MicroBatch(Protocol):
         ...
 
 
-class Task(Protocol):
-    """Everything that the engine needs to know of a family.
-
-    Two more methods may be there: `tokens_per_step()`, tokens of one step over all ranks, and
-    `costliest_batches(world)`, the micro-batches that cost most memory (see `polycli.engine.memory`).
+class Task(ABC):
+    """A training, as the engine sees it. A family's tasks subclass this; what is not abstract has a default that works.
 
     `model(batch)` returns the mean loss over the batch's samples and named metrics: (samples,) or scalar tensors, whose
     mean over the samples is logged.
@@ -39,37 +38,56 @@ class Task(Protocol):
 
     family: str
     verb: str
+    #: As the run saves it, with everything in it that the command line and checkpoints say.
+    recipe: Section
     model: nn.Module
 
+    @abstractmethod
     def micro_batches(self, step: int, world: World) -> Sequence[MicroBatch]:
-        """This rank's part of the global batch of `step`, which is a pure function of (seed, step).
+        """Return this rank's part of the global batch of `step`, which is a pure function of (seed, step).
 
         All ranks return the same number of micro-batches, and micro-batches of equal place cost the same. The engine
         refuses a step of which that is not so, or whose samples are not the recipe's global batch in number.
         """
-        ...
 
+    @abstractmethod
     def validate(self, forward: nn.Module, world: World) -> dict[str, float]:
-        """Scores on the validation split, agreed on by all ranks; `validation/loss` selects the best checkpoint.
+        """Score the validation split, agreed on by all ranks; `validation/loss` selects the best checkpoint.
 
         `forward` is the engine's wrapped `model` in eval mode. All ranks call it equally often.
         """
-        ...
 
+    @abstractmethod
     def exported(self) -> nn.Module:
-        """The part of `model` whose state dict is shared as model.safetensors."""
-        ...
+        """Return the part of `model` whose state dict is shared as model.safetensors."""
 
+    @abstractmethod
     def description(self) -> dict[str, Any]:
-        """What model.json says besides: the model section of the recipe, what it was trained on."""
-        ...
+        """Return what model.json says besides: the model section of the recipe, what it was trained on."""
 
+    @abstractmethod
     def flops_per_step(self) -> float:
-        """Model floating-point operations of one optimizer step over all ranks (forward and backward), for MFU."""
-        ...
+        """Count the model's floating-point operations in one optimizer step over all ranks, both passes, for MFU."""
 
+    def tokens_per_step(self) -> float | None:
+        """Count the tokens of one optimizer step over all ranks; None where samples are not made of tokens."""
+        return None
 
-def tokens_per_step(task: Task) -> float | None:
-    """Tokens of one optimizer step over all ranks, for a task that has a method of that name; None for others."""
-    count = getattr(task, "tokens_per_step", None)
-    return None if count is None else float(count())
+    def costliest_batches(self, world: World) -> Sequence[MicroBatch] | None:  # noqa: ARG002  # Some tasks need it.
+        """Return the micro-batches that need most memory, as many on every rank, for the rehearsal before a training.
+
+        One of every shape that training can meet, or the largest ones. None, the default, has the engine take one of
+        each shape that the first step has.
+        """
+        return None
+
+    def begin(self, world: World) -> None:  # noqa: B027  # Most tasks need nothing.
+        """Do what all ranks must do together before the first step, such as embedding the data once."""
+
+    def data_summary(self) -> dict[str, Any]:
+        """Return what data.json says: by dataset its `path` and `store_hash`, and how much of it is used."""
+        return {}
+
+    def remarks(self) -> Sequence[str]:
+        """Return sentences about the data that the user may want to read before the training starts."""
+        return ()

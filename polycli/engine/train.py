@@ -45,7 +45,7 @@ from polycli.engine.step_report import (
     some_of,
 )
 from polycli.engine.stepper import Stepper, StepResult
-from polycli.engine.task import Task, tokens_per_step
+from polycli.engine.task import Task
 from polycli.errors import BadNumbersError, PolycliError, PreemptedError, SaveError, TrainingError, UserError
 from polycli.launch import GRACE_SECONDS, LOCAL_RANKS_VARIABLE, World
 from polycli.requests import JsonDocument
@@ -145,7 +145,7 @@ class _Loop:
         )
         self.metrics = MetricsFile(run.path / METRICS_NAME, writes=world.rank == 0)
         self.peak = peak_of(self.device, sections.engine.precision)
-        self.meter = SpeedMeter(self.peak.flops * world.size, task.flops_per_step(), tokens_per_step(task))
+        self.meter = SpeedMeter(self.peak.flops * world.size, task.flops_per_step(), task.tokens_per_step())
         decay = sections.optim.ema_decay
         self.average = AveragedWeights(self.engine, task.exported(), decay, world) if decay is not None else None
         if self.average is not None:

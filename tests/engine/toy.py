@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from polycli.engine.run import Run
+from polycli.engine.task import Task
 from polycli.engine.train import TrainOutcome, train
 from polycli.launch import World
 from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, TrainSection
@@ -68,7 +69,7 @@ class ToyBatch:
 
 
 @dataclass
-class ToyTask:
+class ToyTask(Task):
     """`micro` says how many rows a rank's micro-batches have, by step modulo its length; one micro-batch if empty."""
 
     global_batch: int = 8

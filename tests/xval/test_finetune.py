@@ -18,13 +18,13 @@ from polycli.requests import TrainRequest
 from polycli.xval import finetune, load_model, pretrain
 from polycli.xval.data.store import open_records
 from polycli.xval.data.tokenization import tokenization_for
-from polycli.xval.finetune import extended, extended_tensors, load_start
 from polycli.xval.model.weights import record_model_from
 from polycli.xval.numbers import token_names
 from polycli.xval.recipe.model import DataSection, ModelSection
 from polycli.xval.recipe.training import FinetuneRecipe
 from polycli.xval.training.batches import open_pool
 from polycli.xval.training.labels import LabelledPool, describe_head, labels_of
+from polycli.xval.training.starting import extended, extended_tensors, load_start
 
 RECIPE = FinetuneRecipe(
     family="xval", verb="finetune", train={"steps": 1, "global_batch_size": 8, "micro_batch_size": 2}

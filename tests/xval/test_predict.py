@@ -15,7 +15,6 @@ from polycli.xval import embed, predict
 from polycli.xval import eval as evaluation
 from polycli.xval.data.store import open_records
 from polycli.xval.data.tokenization import describe_tokenization, tokenization_for
-from polycli.xval.finetune import extended, load_start
 from polycli.xval.model.numformer import Numformer
 from polycli.xval.predicting.files import Answer, fill_in
 from polycli.xval.recipe.model import ModelSection
@@ -23,6 +22,7 @@ from polycli.xval.recipe.training import FinetuneRecipe
 from polycli.xval.records.keypaths import KeyPatterns
 from polycli.xval.records.values import FreeText, NumberLiteral
 from polycli.xval.scoring.fill import Answers, Filler
+from polycli.xval.training.starting import extended, load_start
 
 from .conftest import prepare
 

@@ -15,7 +15,6 @@ from polycli.astroclip.training.batches import ObjectBatches
 from polycli.astroclip.training.stages import check_templates, needs_of, training_flops
 from polycli.console import result
 from polycli.engine.batch_plan import check_division, memory_per_device
-from polycli.engine.deepspeed.config import check_sections
 from polycli.engine.schedule import warmup_steps
 from polycli.launch import environment
 from polycli.recipes import dump_recipe
@@ -34,7 +33,6 @@ def plan(
         RecipeError: the global batch cannot be shared out, or optimizer and ZeRO stage exclude each other.
         StoreError: recipe and stores do not fit each other.
     """
-    check_sections(recipe.optim, recipe.engine)
     size, micro = recipe.train.global_batch_size, recipe.train.micro_batch_size
     check_division(size, 1, processes, [micro])
     pixels, data = ASSUMED_PIXELS, {}

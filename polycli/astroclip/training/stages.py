@@ -1,11 +1,11 @@
-"""The three stages of pretraining as the engine's `Task`: masked spectra, momentum contrast of images, alignment."""
+"""The three stages of pretraining as tasks of the engine: masked spectra, momentum contrast of images, alignment."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import nn
@@ -17,45 +17,30 @@ from polycli.astroclip.model.loaded import LoadedAstroClip
 from polycli.astroclip.model.specformer import token_count
 from polycli.astroclip.recipe.model import ModelSection
 from polycli.astroclip.recipe.training import FinetuneRecipe, PretrainRecipe
-from polycli.astroclip.training.batches import Needs, ObjectBatch, ObjectBatches
+from polycli.astroclip.training.batches import Needs, ObjectBatches
 from polycli.astroclip.training.momentum import MomentumContrast
 from polycli.astroclip.training.objectives import Alignment, MaskedModelling
+from polycli.astroclip.training.task import ObjectsTask
 from polycli.astroclip.training.validation import partner_scores, run_over
-from polycli.checkpoints.exported import TrainedOn, with_earlier
-from polycli.console import warn
-from polycli.engine.deepspeed.config import check_sections
 from polycli.engine.task import World
 from polycli.errors import RecipeError
 
 Stage = Literal["spectrum", "image", "align"]
 
 
-class PretrainTask(ABC):
+class PretrainTask(ObjectsTask):
     """What the stages have in common."""
 
-    family = "astroclip"
-    verb = "pretrain"
-    model: nn.Module
-    #: By where a checkpoint that this began from was named: what that had been trained on.
-    earlier: Mapping[str, Mapping[str, TrainedOn]] = {}  # replaced, never changed
+    recipe: PretrainRecipe
 
     def __init__(self, recipe: PretrainRecipe, stores: Sequence[ObjectStore], world: World) -> None:
         """Raise RecipeError or StoreError where recipe, stores and processes do not fit each other."""
-        check_sections(recipe.optim, recipe.engine)
-        self.recipe = recipe
         aligns = recipe.stage == "align"
-        self.batches = ObjectBatches(stores, recipe.data, recipe.train, needs_of(recipe), whole_share=aligns)
-        self.batches.check_division(world.size)
-        self._validation, self._count = self.batches.validation(world)
-        if not self._count:
-            warn("no object is held back for validation, so nothing is validated")
-        check_templates(recipe.model, self.batches)
+        batches = ObjectBatches(stores, recipe.data, recipe.train, needs_of(recipe), whole_share=aligns)
+        super().__init__(recipe, batches, world)
+        check_templates(recipe.model, batches)
         torch.manual_seed(recipe.train.seed)  # the same weights on every rank
         self.network = AstroClip(recipe.model)
-
-    def micro_batches(self, step: int, world: World) -> list[ObjectBatch]:
-        """This rank's part of the global batch of `step`."""
-        return self.batches.micro_batches(step, world)
 
     def validate(self, forward: nn.Module, world: World) -> dict[str, float]:
         """Scores over the validation objects, with `validation/loss`; empty where there are none."""
@@ -64,23 +49,6 @@ class PretrainTask(ABC):
     @abstractmethod
     def scores(self, forward: nn.Module, world: World) -> dict[str, float]:
         """What `validate` gives where there is anything to validate on."""
-
-    def exported(self) -> nn.Module:
-        """The network without its loss."""
-        return self.network
-
-    def description(self) -> dict[str, Any]:
-        """What model.json says besides: stage, sizes, what images and spectra are, the objects trained on."""
-        image, spectrum = self.batches.image, self.batches.spectrum
-        return {
-            "stage": self.recipe.stage,
-            "model": self.recipe.model.model_dump(mode="json"),
-            "data": {
-                "image": None if image is None else image.model_dump(mode="json"),
-                "spectrum": None if spectrum is None else spectrum.model_dump(mode="json"),
-            },
-            "trained_on": with_earlier(self.batches.training.trained_on(), self.earlier),
-        }
 
     def flops_per_step(self) -> float:
         """Of one optimizer step over all ranks, forward and backward."""

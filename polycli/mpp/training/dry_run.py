@@ -16,13 +16,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from polycli.console import counted, result
 from polycli.engine.batch_plan import check_division, memory_per_device
-from polycli.engine.deepspeed.config import check_sections
 from polycli.engine.schedule import warmup_steps
 from polycli.launch import environment
 from polycli.mpp.model.avit import AViT, parameter_count
-from polycli.mpp.pretrain import step_flops
 from polycli.mpp.recipe.training import PretrainRecipe
 from polycli.mpp.training.batches import MixtureBatches
+from polycli.mpp.training.task import step_flops
 from polycli.nn.skeleton import uninitialised
 from polycli.recipes import dump_recipe
 from polycli.requests import JsonDocument
@@ -50,7 +49,6 @@ def plan(recipe: PretrainRecipe, stores: list[Store], *, output: Path, processes
         RecipeError: the global batch cannot be shared out, or optimizer and ZeRO stage exclude each other.
         StoreError: recipe and stores do not fit each other.
     """
-    check_sections(recipe.optim, recipe.engine)
     cases, data = _cases(recipe, stores)
     micro_batch_sizes = [case.micro_batch_size for case in cases]
     check_division(

@@ -15,7 +15,6 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from polycli.console import result
 from polycli.engine.batch_plan import check_division, memory_per_device
-from polycli.engine.deepspeed.config import check_sections
 from polycli.engine.schedule import warmup_steps
 from polycli.launch import environment
 from polycli.recipes import dump_recipe
@@ -23,10 +22,10 @@ from polycli.requests import JsonDocument
 from polycli.xval.data.store import RecordStore
 from polycli.xval.data.tokenization import tokenization_for
 from polycli.xval.model.numformer import Numformer, parameter_count
-from polycli.xval.pretrain import step_flops
 from polycli.xval.recipe.model import ModelSection
 from polycli.xval.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.xval.training.batches import RecordBatches, fill_in_batches
+from polycli.xval.training.fill_in import step_flops
 
 #: What is assumed of the data where none is given: planets in the paper's form.
 ASSUMED_TOKENS, ASSUMED_LENGTH = 300, 532
@@ -39,7 +38,6 @@ def plan(recipe: PretrainRecipe, stores: list[RecordStore], *, output: Path, pro
         RecipeError: the global batch cannot be shared out, or optimizer and ZeRO stage exclude each other.
         StoreError: recipe and stores do not fit each other.
     """
-    check_sections(recipe.optim, recipe.engine)
     check_division(recipe.train.global_batch_size, 1, processes, [recipe.train.micro_batch_size])
     batches = None
     if stores:

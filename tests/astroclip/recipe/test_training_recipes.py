@@ -7,9 +7,10 @@ from pydantic import ValidationError
 from polycli.__main__ import run as command_line
 from polycli.astroclip.model.astroclip import AstroClip, parameter_count
 from polycli.astroclip.model.loaded import load_checkpoint
-from polycli.astroclip.pretrain import read_recipe, with_initial
+from polycli.astroclip.pretrain import read_recipe
 from polycli.astroclip.recipe.model import HeadSection, ImageSection, ModelSection, SpectrumSection, TemplateSection
 from polycli.astroclip.recipe.training import FinetuneRecipe, PretrainRecipe
+from polycli.astroclip.training.initial import with_initial
 from polycli.astroclip.training.stages import copy_encoder
 from polycli.engine.batch_plan import check_division
 from polycli.errors import RecipeError

@@ -1,0 +1,58 @@
+"""What all trainings on objects have in common, whatever they learn from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from polycli.astroclip.model.astroclip import AstroClip
+from polycli.astroclip.recipe.training import FinetuneRecipe, PretrainRecipe
+from polycli.astroclip.training.batches import ObjectBatch, ObjectBatches
+from polycli.checkpoints.exported import TrainedOn, with_earlier
+from polycli.console import warn
+from polycli.engine.task import Task, World
+
+
+class ObjectsTask(Task):
+    """A task whose batches are objects: what it takes of `ObjectBatches`, and what model.json says of them."""
+
+    family = "astroclip"
+    recipe: PretrainRecipe | FinetuneRecipe
+    network: AstroClip
+    #: By where a checkpoint that this began from was named: what that had been trained on.
+    earlier: Mapping[str, Mapping[str, TrainedOn]] = {}  # replaced, never changed
+
+    def __init__(self, recipe: PretrainRecipe | FinetuneRecipe, batches: ObjectBatches, world: World) -> None:
+        """Raise RecipeError where the global batch cannot be shared out to this many ranks."""
+        self.recipe, self.verb, self.batches = recipe, recipe.verb, batches
+        batches.check_division(world.size)
+        self._validation, self._count = batches.validation(world)
+        if not self._count:
+            warn("no object is held back for validation, so nothing is validated")
+
+    def micro_batches(self, step: int, world: World) -> list[ObjectBatch]:
+        """Return this rank's part of the global batch of `step`."""
+        return self.batches.micro_batches(step, world)
+
+    def data_summary(self) -> dict[str, Any]:
+        """Return how many objects of each store train, and validate."""
+        return self.batches.summary()
+
+    def exported(self) -> nn.Module:
+        """Return the network without its loss."""
+        return self.network
+
+    def description(self) -> dict[str, Any]:
+        """Return sizes, what images and spectra are, and the objects that the model has seen, now and before."""
+        image, spectrum = self.batches.image, self.batches.spectrum
+        return {
+            "stage": self.recipe.stage if isinstance(self.recipe, PretrainRecipe) else "finetune",
+            "model": self.recipe.model.model_dump(mode="json"),
+            "data": {
+                "image": None if image is None else image.model_dump(mode="json"),
+                "spectrum": None if spectrum is None else spectrum.model_dump(mode="json"),
+            },
+            "trained_on": with_earlier(self.batches.training.trained_on(), self.earlier),
+        }

@@ -1,0 +1,132 @@
+"""The flow of `pretrain` and `finetune`, once for all families: a recipe and stores to a run.
+
+A family describes its training in a `Training`: how recipe and stores become a task of the engine, and what a dry run
+says. Everything else happens here, in this order: open the stores, make the task, open the run, note what it is trained
+on, train.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+from polycli.console import warn
+from polycli.engine.deepspeed.config import check_sections
+from polycli.engine.ranks import together
+from polycli.engine.run import Run
+from polycli.engine.task import Task, World
+from polycli.engine.train import train
+from polycli.errors import UserError
+from polycli.launch import join_process_group
+from polycli.paths import expand_paths
+from polycli.recipes import dump_recipe, load_recipe
+from polycli.requests import JsonDocument, TrainRequest
+from polycli.sections import TrainingRecipe
+from polycli.store.reader import Store
+from polycli.workflow.stores import open_stores
+
+#: The file of a run that says which stores it is trained on.
+DATA_NAME = "data.json"
+
+
+Recipe = TypeVar("Recipe", bound=TrainingRecipe)
+
+
+@dataclass(frozen=True)
+class Training(Generic[Recipe]):
+    """What a family's `pretrain` or `finetune` is, beside the flow."""
+
+    family: str
+    verb: str
+    #: How to make a store of this family, for the hint where there is none.
+    prepare_hint: str
+    #: The task of a recipe and its stores; every rank calls it, and none may wait for another in it.
+    make_task: Callable[[Recipe, list[Store], World], Task]
+    #: Say what the training would be, of a recipe and its stores, which may be none where `assumes_data`.
+    dry_run: Callable[[Recipe, list[Store], TrainRequest], JsonDocument]
+    #: Whether a dry run without stores makes sense.
+    assumes_data: bool = True
+
+
+def read_training_recipe(request: TrainRequest, training: Training[Recipe]) -> Recipe:
+    """Read the recipe with `--set`, `--data` and `--limit` in it, so that what the run saves is enough to repeat it.
+
+    Raises:
+        UserError: the recipe has problems, or a path of `--data` does not exist.
+    """
+    found = load_recipe(request.recipe, family=training.family, verb=training.verb, overrides=request.overrides)
+    recipe = cast("Recipe", found)  # the family's table of schemas says so
+    given: dict[str, Any] = {}
+    if request.data:
+        try:
+            given["stores"] = tuple(str(path.resolve()) for path in expand_paths(request.data))
+        except UserError as error:
+            raise type(error)(error.message, hint=training.prepare_hint) from error
+    if request.limit is not None:
+        given["limit"] = request.limit
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=given)})
+
+
+def run_training(request: TrainRequest, training: Training[Recipe], recipe: Recipe) -> JsonDocument:
+    """Train, or go on with a run that was stopped; with `dry_run`, say what that would be. Gives what `--json` prints.
+
+    Raises:
+        UserError: recipe, stores and processes do not fit each other; nothing was written.
+        TrainingError: training failed after it had begun.
+        PreemptedError: a signal stopped the run after its state was saved.
+    """
+    check_sections(recipe.optim, recipe.engine)
+    if request.dry_run:
+        absent = training.assumes_data and not recipe.data.stores
+        stores = [] if absent else open_training_stores(training, recipe, verify=False)
+        return training.dry_run(recipe, stores, request)
+    world = join_process_group()
+    stores = together(world, lambda: open_training_stores(training, recipe, verify=world.rank == 0))
+    task = together(world, lambda: training.make_task(recipe, stores, world))
+    task.begin(world)
+    run = Run.create_or_resume(request.run_folder, dump_recipe(task.recipe), resume=request.resume, world=world)
+    _note_changed_data(run, task)
+    run.write_json(DATA_NAME, task.data_summary())
+    for remark in task.remarks():
+        run.say(remark)
+    outcome = train(
+        task,
+        optim=recipe.optim,
+        schedule=recipe.schedule,
+        train=recipe.train,
+        engine=recipe.engine,
+        log=recipe.log,
+        run=run,
+        world=world,
+        workers=recipe.data.workers,
+    )
+    return outcome.document(request.run_folder)
+
+
+def open_training_stores(training: Training[Recipe], recipe: Recipe, *, verify: bool) -> list[Store]:
+    """Open the stores that the recipe names; one rank verifies them as it asks, for the others sizes are enough.
+
+    Raises:
+        UserError: no store is named or found; the hint says how to make one.
+        StoreError: a store is incomplete or damaged.
+    """
+    if not recipe.data.stores:
+        raise UserError(
+            "there is no data to train on: neither --data nor data.stores names a store", hint=training.prepare_hint
+        )
+    level = recipe.data.verify if verify else "sizes"
+    return open_stores(recipe.data.stores, family=training.family, verify=level, hint=training.prepare_hint)
+
+
+def _note_changed_data(run: Run, task: Task) -> None:
+    """Say where a resumed run goes on with other data than it began with: it is then no repetition of anything."""
+    path = run.path / DATA_NAME
+    if not run.resumed or not path.is_file():
+        return
+    before = {name: entry["store_hash"] for name, entry in json.loads(path.read_text(encoding="utf-8")).items()}
+    now = {name: entry["store_hash"] for name, entry in task.data_summary().items()}
+    changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    if changed:
+        warn(f"{run.path}: resuming with other data than the run began with: {', '.join(changed)}")

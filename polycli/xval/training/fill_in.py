@@ -1,0 +1,90 @@
+"""The task of filling in what is hidden of records, or of writing them on, from nothing or from a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from polycli.checkpoints.exported import TrainedOn
+from polycli.engine.task import World
+from polycli.xval.data.store import RecordStore
+from polycli.xval.data.tokenization import describe_tokenization, tokenization_for
+from polycli.xval.model.numformer import Numformer, flops_per_record
+from polycli.xval.recipe.model import ModelSection, ObjectiveSection
+from polycli.xval.recipe.training import FinetuneRecipe, PretrainRecipe
+from polycli.xval.training.batches import RecordBatches, fill_in_batches
+from polycli.xval.training.objective import FillIn
+from polycli.xval.training.task import RecordsTask
+from polycli.xval.training.validation import validate
+
+
+class FillInTask(RecordsTask):
+    """Fill in what is hidden of records or, where the model is causal, go on writing them."""
+
+    def __init__(
+        self,
+        recipe: PretrainRecipe | FinetuneRecipe,
+        network: Numformer,
+        batches: RecordBatches,
+        world: World,
+        *,
+        earlier: Mapping[str, Mapping[str, TrainedOn]] | None = None,
+    ) -> None:
+        super().__init__(recipe, batches, world, earlier or {})
+        self.objective, self.tokenization = recipe.objective, batches.tokenization
+        self._network = network
+        self.model: nn.Module = FillIn(network, recipe.objective)
+
+    def validate(self, forward: nn.Module, world: World) -> dict[str, float]:
+        """Losses on records that do not train, and errors by key path in the data's units."""
+        return validate(
+            forward,
+            self._validation,
+            world,
+            tokenization=self.tokenization,
+            space=self._network.number_space,
+            objective=self.objective,
+        )
+
+    def exported(self) -> nn.Module:
+        """The network without its loss."""
+        return self._network
+
+    def description(self) -> dict[str, Any]:
+        """What model.json says besides: all that is needed to read records as this model does, and what it has seen."""
+        return {
+            "model": self._network.section.model_dump(mode="json"),
+            "objective": self.objective.model_dump(mode="json"),
+            **describe_tokenization(self.tokenization),
+            "trained_on": self.trained_on(),
+        }
+
+    def flops_per_step(self) -> float:
+        """Of one optimizer step over all ranks, forward and backward, for records of the mean length."""
+        return step_flops(
+            self._network.section,
+            self.objective,
+            tokens=self.tokenization.tokens,
+            length=self.batches.mean_length(),
+            records=self.batches.train.global_batch_size,
+        )
+
+
+def pretraining(recipe: PretrainRecipe, stores: Sequence[RecordStore], world: World) -> FillInTask:
+    """The task of a recipe that starts from nothing."""
+    tokenization = tokenization_for(recipe.model, recipe.scaling, stores)
+    batches = fill_in_batches(stores, tokenization, data=recipe.data, objective=recipe.objective, train=recipe.train)
+    torch.manual_seed(recipe.train.seed)  # the same weights on every rank
+    return FillInTask(recipe, Numformer(recipe.model, tokenization.tokens), batches, world)
+
+
+def step_flops(
+    section: ModelSection, objective: ObjectiveSection, *, tokens: int, length: float, records: int
+) -> float:
+    """Operations of one optimizer step over all ranks, for records of so many tokens."""
+    predicted = length if section.causal else objective.mask_probability * length
+    # The backward pass makes two products for each one of the forward pass.
+    return 3 * flops_per_record(section, tokens, length, predicted) * records

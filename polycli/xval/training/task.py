@@ -1,0 +1,63 @@
+"""What all trainings on records have in common, whatever they ask of a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from polycli.checkpoints.exported import TrainedOn, with_earlier
+from polycli.console import warn
+from polycli.engine.task import Task, World
+from polycli.xval.recipe.training import FinetuneRecipe, PretrainRecipe
+from polycli.xval.training.batches import RecordBatch, RecordBatches
+
+
+class RecordsTask(Task):
+    """A task whose batches are records: what it takes of `RecordBatches`."""
+
+    family = "xval"
+
+    def __init__(
+        self,
+        recipe: PretrainRecipe | FinetuneRecipe,
+        batches: RecordBatches,
+        world: World,
+        earlier: Mapping[str, Mapping[str, TrainedOn]],
+    ) -> None:
+        """Check that the batches can be shared out to this many ranks.
+
+        Args:
+            recipe: as the run saves it.
+            batches: what is trained and validated on.
+            world: the ranks.
+            earlier: by where a checkpoint that this began from was named: what that had been trained on.
+        """
+        self.recipe, self.verb, self.batches, self._earlier = recipe, recipe.verb, batches, earlier
+        batches.check_division(world.size)
+        self._validation = batches.validation(world)
+        if not self._validation.batches:
+            warn("no record is in the validation split, so nothing is validated")
+
+    def micro_batches(self, step: int, world: World) -> list[RecordBatch]:
+        """Return this rank's part of the global batch of `step`."""
+        return self.batches.micro_batches(step, world)
+
+    def costliest_batches(self, world: World) -> list[RecordBatch]:
+        """Return this rank's part of the longest records."""
+        return self.batches.costliest(world)
+
+    def tokens_per_step(self) -> float:
+        """Count the tokens of records of the mean length, without padding."""
+        return self.batches.mean_length() * self.batches.train.global_batch_size
+
+    def data_summary(self) -> dict[str, Any]:
+        """Return how many records, tokens and numbers of each store are used."""
+        return self.batches.summary()
+
+    def remarks(self) -> tuple[str]:
+        """Say how much of a batch is padding."""
+        return (f"{self.batches.padding_share():.1%} of the tokens in a batch are padding",)
+
+    def trained_on(self) -> dict[str, Any]:
+        """Return what model.json says of the records that this model has seen, now and before."""
+        return with_earlier(self.batches.trained_on(), self._earlier)
