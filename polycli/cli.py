@@ -9,9 +9,7 @@ from typer.core import TyperGroup
 
 from polycli import __version__, console
 from polycli.commands import recipes, tools, verbs
-from polycli.families import FAMILIES
-
-_EPILOG = "FAMILY is one of " + "; ".join(f"{name} ({about})" for name, about in FAMILIES.items()) + "."
+from polycli.families import all_families
 
 
 class PanelGroup(TyperGroup):
@@ -33,6 +31,13 @@ class PanelGroup(TyperGroup):
         for title, rows in panels.items():
             with formatter.section(title):
                 formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002  # Typer's own, private types.
+        """Say which families there are. Looking for those of packages takes time, so it is done for this help alone."""
+        families = "; ".join(f"{family.name} ({family.about})" for family in all_families())
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(f"FAMILY is one of {families}.")
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002  # Typer's signature.
         """The names in the order of registration, which is the order of use."""
@@ -64,7 +69,6 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         pretty_exceptions_show_locals=False,
         context_settings={"help_option_names": ["-h", "--help"]},
-        epilog=_EPILOG,
     )
     application.callback()(_root)
     verbs.register(application)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from polycli import console
-from polycli.errors import PolycliError
-from polycli.families import check_family
+from polycli.errors import PolycliError, UserError
+from polycli.families import find_family
 from polycli.store.processes import processor_count
 
 
@@ -20,12 +20,12 @@ def run_demo(family: str, folder: Path) -> None:
     """Run the demo of `family` into `folder`. What an earlier, interrupted demo finished is used again.
 
     Raises:
-        UserError: there is no such family.
+        UserError: there is no such family, or it has no demo.
         PolycliError: a command failed; it carries that command's exit code.
     """
-    check_family(family)
+    lines = demo_lines(family, folder)
     started = time.monotonic()
-    for words in demo_lines(family, folder):
+    for words in lines:
         console.say(f"$ polycli {shlex.join(words)}")
         code = subprocess.run([sys.executable, "-m", "polycli", *words], check=False).returncode
         if code:
@@ -39,35 +39,15 @@ def run_demo(family: str, folder: Path) -> None:
 
 
 def demo_lines(family: str, folder: Path) -> tuple[Sequence[str], ...]:
-    """The words after `polycli` of each command of the demo."""
-    run, report = str(folder / "run"), str(folder / "report")
-    if family == "xval":
-        store = str(folder / "planets.zarr")
-        # The axes of a system's planets are evenly spaced: each tells the others, so they are hidden together.
-        fair = ["--set", "groups=[[description.planet*.a]]"]
-        sweep = ["--set", "sweep.vary=description.planet0.e", "--set", "sweep.predict=[description.planet*.a]"]
-        return (
-            ["prepare", "xval", "--source", "planets", "--recipe", "xval_demo_data", "--output", store],
-            ["pretrain", "xval", "--recipe", "xval_demo", "--data", store, "--output", run, *_ranks()],
-            ["eval", "xval", "--checkpoint", run, "--data", store, "--output", report, *fair, *sweep],
-        )
-    if family == "astroclip":
-        store, spectrum, image = (str(folder / name) for name in ("mock.zarr", "spectrum", "image"))
-        began = ["--set", f"init.image={image}", "--set", f"init.spectrum={spectrum}"]
-        data = ["--data", store]
-        return (
-            ["prepare", "astroclip", "--source", "mock", "--recipe", "astroclip_demo_data", "--output", store],
-            ["pretrain", "astroclip", "--recipe", "astroclip_demo_spectrum", *data, "--output", spectrum, *_ranks()],
-            ["pretrain", "astroclip", "--recipe", "astroclip_demo_image", *data, "--output", image, *_ranks()],
-            ["pretrain", "astroclip", "--recipe", "astroclip_demo_align", *data, "--output", run, *began, *_ranks()],
-            ["eval", "astroclip", "--checkpoint", run, *data, "--output", report],
-        )
-    stores = str(folder / "stores")
-    return (
-        ["prepare", "mpp", "--source", "simulate", "--recipe", "mpp_demo_data", "--output", stores],
-        ["pretrain", "mpp", "--recipe", "mpp_demo", "--data", stores, "--output", run, *_ranks()],
-        ["eval", "mpp", "--checkpoint", run, "--data", stores, "--output", report],
-    )
+    """The words after `polycli` of each command of the demo.
+
+    Raises:
+        UserError: there is no such family, or it has no demo.
+    """
+    lines = [[word.replace("{demo}", str(folder)) for word in shlex.split(line)] for line in find_family(family).demo]
+    if not lines:
+        raise UserError(f"{family} has no demo", hint="polycli recipes ls lists what can be run")
+    return tuple([*line, *_ranks()] if line[0] in {"pretrain", "finetune"} else line for line in lines)
 
 
 def _ranks() -> list[str]:

@@ -1,15 +1,20 @@
 """What all tests share: one thread per process, no launcher's variables, and fixtures of several families."""
 
+import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
+
+from polycli import plugins
 
 # Before torch is imported anywhere: tests run beside each other, and their values must not depend on the core count.
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -37,6 +42,50 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"there is no {folder}: real inputs and reference values are not part of the repository")
     return folder
+
+
+@contextmanager
+def _installed(
+    folder: Path, name: str, modules: Mapping[str, str], entry_points: Mapping[str, Mapping[str, str]]
+) -> Iterator[None]:
+    """While it lasts, the package `name` is installed in `folder`.
+
+    `modules` has the text of its files by their paths in the folder, `entry_points` by group what is named how.
+    """
+    for path, text in modules.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(textwrap.dedent(text))
+    about = folder / f"{name}-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    groups = [
+        "\n".join([f"[{group}]", *(f"{key} = {value}" for key, value in found.items())])
+        for group, found in entry_points.items()
+    ]
+    (about / "entry_points.txt").write_text("\n\n".join(groups) + "\n")
+    before = set(sys.modules)
+    sys.path.insert(0, str(folder))
+    _forget()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for module in set(sys.modules) - before:
+            if module.partition(".")[0] == name:
+                del sys.modules[module]
+        _forget()
+
+
+def _forget() -> None:
+    plugins._plugins.cache_clear()
+    importlib.invalidate_caches()
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Iterator[Callable[..., None]]:
+    """Install packages for the length of a test: `package(name, modules, entry_points)`, as `_installed` says."""
+    with ExitStack() as stack:
+        yield lambda name, *content: stack.enter_context(_installed(tmp_path / f"site-{name}", name, *content))
 
 
 def _fields(seed: int, *shape: int) -> np.ndarray:

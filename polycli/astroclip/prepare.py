@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from polycli import console
+from polycli.astroclip import FAMILY
 from polycli.astroclip.data.publishing import Plan, publish, summarise
 from polycli.astroclip.data.source import Listing, Source
 from polycli.astroclip.data.staging import BLOCK, stage
@@ -26,13 +27,7 @@ from polycli.store.processes import Workers, processor_count
 from polycli.store.source_hashes import NOTES_NAME, hash_sources
 
 #: By the name that --source takes: where the class is; imported when it is asked for.
-SOURCES = {
-    "legacysurvey": "polycli.astroclip.sources.legacysurvey:LegacySurveySource",
-    "astroclip": "polycli.astroclip.sources.astroclip:AstroclipSource",
-    "desi": "polycli.astroclip.sources.desi:DesiSource",
-    "arrays": "polycli.astroclip.sources.arrays:ArraysSource",
-    "mock": "polycli.astroclip.sources.mock:MockSource",
-}
+SOURCES = FAMILY.sources
 #: Between two sources whose objects are paired: --source legacysurvey+desi.
 _AND = "+"
 #: What one process stages, for estimates: reading, checks, hashing, writing and reading back.

@@ -10,6 +10,7 @@ import typer
 from polycli import console
 from polycli.commands.options import Family, Json, table
 from polycli.errors import UserError
+from polycli.families import all_families
 from polycli.paths import plain_path
 
 PANEL = "Look around"
@@ -75,14 +76,26 @@ def _weights() -> None:
 
 def weights_ls(*, json: Json = False) -> None:
     """List the public checkpoints that polycli knows. Nothing is downloaded."""
-    from polycli.known_weights import KNOWN_WEIGHTS
-
+    known = [(family.name, weights) for family in all_families() for weights in family.weights]
     if json:
-        console.result([weights.as_document() for weights in KNOWN_WEIGHTS])
+        console.result(
+            [
+                {
+                    "name": weights.name,
+                    "family": family,
+                    "project": weights.project,
+                    "address": weights.address,
+                    "licence": weights.licence,
+                    "parameters": weights.parameters,
+                    "remark": weights.remark,
+                }
+                for family, weights in known
+            ]
+        )
         return
-    rows = [(w.name, w.family, w.size, w.licence, w.address or "not published") for w in KNOWN_WEIGHTS]
+    rows = [(w.name, family, w.size, w.licence, w.address or "not published") for family, w in known]
     console.result(table(rows, ("name", "family", "parameters", "licence", "address")))
-    for weights in KNOWN_WEIGHTS:
+    for _, weights in known:
         if weights.remark:
             console.say(f"{weights.name}: {weights.remark}")
 

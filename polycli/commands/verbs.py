@@ -331,7 +331,9 @@ def study(
         json=json,
     )
     start_ranks_if_asked(context, None if dry_run else nproc, print_command=print_command)
-    finish(verb_module(family, "study").run(request), json=json)
+    from polycli.workflow.study.running import run_study
+
+    finish(run_study(request, family), json=json)
 
 
 def _with_profile(overrides: list[str] | None, profile: int | None) -> list[str]:

@@ -14,8 +14,8 @@ from typing import Any
 
 from polycli.checkpoints.archives import holds_program, members_of, refuse_packed
 from polycli.checkpoints.pickles import imports_of, imports_of_file
-from polycli.console import counted
 from polycli.errors import CheckpointError, PolycliError, SourceError
+from polycli.families import all_families
 from polycli.inspection.embeddings import METADATA_KEY, are_embeddings, describe_embeddings
 from polycli.inspection.finding import FORECAST, Finding, byte_size, describe, shortened
 
@@ -69,7 +69,7 @@ def _hdf5(path: Path) -> Finding:
         raise SourceError(f"{path}: an HDF5 file that cannot be opened, truncated perhaps: {error}") from error
     facts = {
         "size": _size(path),
-        **({} if forecast else _pdebench(path)),
+        **({} if forecast else _by_families(path)),
         "groups": len(groups),
         "datasets": datasets,
         "attributes": attributes,
@@ -77,25 +77,9 @@ def _hdf5(path: Path) -> Finding:
     return describe(path, "forecasts, an HDF5 file" if forecast else "an HDF5 file", facts)
 
 
-def _pdebench(path: Path) -> dict[str, object]:
-    """What `prepare mpp --source pdebench` would find in the file."""
-    from polycli.mpp.sources.pdebench_layouts import NotPdebenchError, survey_file
-
-    try:
-        surveys = survey_file(path, path.name)
-    except NotPdebenchError:
-        return {}
-    except SourceError as error:
-        return {"beware": f"near PDEBench's layout, and not in it: {error.message.removeprefix(f'{path}: ')}"}
-    found = [
-        f"{survey.physics}, {counted(len(survey.members), 'trajectory', 'trajectories')} of "
-        f"{' or '.join(map(str, sorted({len(member.time) for member in survey.members})))} frames, "
-        f"{survey.grid[0]} x {survey.grid[1]}"
-        for survey in surveys
-        if survey.members
-    ]
-    reasons = [left.reason for survey in surveys for left in survey.rejected]
-    return {"PDEBench": "; ".join(found), "left out": f"{len(reasons)}: {reasons[0]}" if reasons else None}
+def _by_families(path: Path) -> dict[str, object]:
+    """What `prepare` of each family would find in the file."""
+    return {name: fact for family in all_families() for name, fact in family.inspects().source_file(path).items()}
 
 
 def _fits(path: Path) -> Finding:
@@ -194,9 +178,8 @@ def _pickle_facts(path: Path, kind: str, imports: Iterable[str], *, tensors: boo
 
 
 def _tensors(path: Path) -> dict[str, object]:
-    """The tensors of a PyTorch file that imports nothing but tensors, and the MPP model that they make, if they do."""
+    """The tensors of a PyTorch file that imports nothing but tensors, and the model that they make, if they do."""
     from polycli.checkpoints.tensors import read_state_dict
-    from polycli.mpp.model.weights import LANDMARKS, infer_section
 
     try:
         tensors = read_state_dict(path)
@@ -208,11 +191,8 @@ def _tensors(path: Path) -> dict[str, object]:
         "tensors": f"{len(tensors)}, {numbers:,} numbers, {', '.join(dtypes)}",
         "names": list(tensors),
     }
-    if all(name in tensors for name in LANDMARKS):
-        sizes = infer_section(tensors)
-        facts["model"] = f"mpp, {len(sizes['fields'])} states, " + ", ".join(
-            f"{name} {value}" for name, value in sizes.items() if name != "fields"
-        )
+    models = {family.name: family.inspects().tensors(tensors) for family in all_families()}
+    facts["model"] = ", or ".join(f"{name}, {sizes}" for name, sizes in models.items() if sizes is not None)
     return facts
 
 

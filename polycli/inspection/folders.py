@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from polycli.console import counted
 from polycli.errors import UserError
+from polycli.families import Inspector, all_families, family_names, find_family
 from polycli.inspection.embeddings import MANIFEST_NAME, METADATA_KEY, are_embeddings, describe_embeddings
 from polycli.inspection.finding import FORECAST, SHOWN, Finding, byte_size, describe, shortened
 
@@ -43,16 +44,10 @@ def _store(path: Path, *, verify: bool) -> Finding:
         from polycli.store.verify import check_files
 
         check_files(path, manifest, hashes=True)
-    about = manifest.about
     facts = {
         "rows": ", ".join([str(manifest.rows), *(f"{count} {split}" for split, count in manifest.splits.items())]),
-        "physics": about.get("physics"),
-        "fields": [
-            f"{name} [{unit}]" for name, unit in zip(about.get("fields", ()), about.get("units", ()), strict=False)
-        ],
+        **_inspector(manifest.family).store(manifest.about),
         "arrays": [f"{name} {' x '.join(map(str, info.shape))} {info.dtype}" for name, info in manifest.arrays.items()],
-        "boundaries": about.get("boundary_conditions"),
-        "constants": about.get("constants"),
         "from": [source.name for source in manifest.sources],
         "left out": _reasons(manifest.rejected, manifest.flagged),
         "size": f"{byte_size(sum(file.size for file in manifest.files.values()))} in {len(manifest.files)} files",
@@ -60,6 +55,11 @@ def _store(path: Path, *, verify: bool) -> Finding:
         "verified": "every file has the hash that the manifest says" if verify else None,
     }
     return describe(path, f"a store for {manifest.family}, {manifest.name}", facts, manifest.model_dump(mode="json"))
+
+
+def _inspector(family: str) -> Inspector:
+    """The family's own, or one that says nothing where the family is of a package that is not installed."""
+    return find_family(family).inspects() if family in family_names() else Inspector()
 
 
 def _reasons(rejected: tuple[Any, ...], flagged: tuple[Any, ...]) -> str | None:
@@ -190,17 +190,13 @@ def _plain_folder(path: Path) -> Finding:
 
 
 def _scores(path: Path) -> dict[str, object]:
-    """What was evaluated, and how it compares with predicting no change."""
+    """What was evaluated, and the scores that each family would name first."""
     scores = _read_json(path)
-    ratios = {name: found.get("one_step", {}).get("vrmse", {}) for name, found in scores.get("datasets", {}).items()}
+    named = {name: fact for family in all_families() for name, fact in family.inspects().scores(scores).items()}
     return {
         "split": scores.get("split"),
         "checkpoint": f"{scores.get('checkpoint')} ({scores.get('selected_by')})",
-        "one step": [
-            f"{name} VRMSE {entry['model']:.3g}, {entry['ratio']:.3g} of persistence"
-            for name, entry in ratios.items()
-            if isinstance(entry.get("model"), float) and isinstance(entry.get("ratio"), float)
-        ],
+        **named,
     }
 
 

@@ -2,17 +2,52 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from polycli.families import Family, PublishedWeights
+from polycli.references import lazily
 
 if TYPE_CHECKING:
     from polycli.mpp.model.weights import load_model
 
-__all__ = ["load_model"]
+__all__ = ["FAMILY", "load_model"]
 
+#: Millions of parameters of the published sizes: Table 1 of the paper, at the twelve states of the files.
+_SIZES = {"Ti": 7.29, "S": 28.98, "B": 115.61, "L": 407.06}
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  # PEP 562: torch is imported when a model is asked for, not before.
-    if name == "load_model":
-        from polycli.mpp.model.weights import load_model
+FAMILY = Family(
+    name="mpp",
+    about="Multiple Physics Pretraining: one axial vision transformer for many PDEs",
+    package=__name__,
+    recipes={
+        "pretrain": "polycli.mpp.recipe.training:PretrainRecipe",
+        "prepare": "polycli.mpp.recipe.training:PrepareRecipe",
+    },
+    settings={
+        "eval": "polycli.mpp.recipe.settings:EvalSettings",
+        "predict": "polycli.mpp.recipe.settings:PredictSettings",
+    },
+    sources={
+        "pdebench": "polycli.mpp.sources.pdebench:PdebenchSource",
+        "simulate": "polycli.mpp.sources.simulate:SimulateSource",
+    },
+    demo=(
+        "prepare mpp --source simulate --recipe mpp_demo_data --output {demo}/stores",
+        "pretrain mpp --recipe mpp_demo --data {demo}/stores --output {demo}/run",
+        "eval mpp --checkpoint {demo}/run --data {demo}/stores --output {demo}/report",
+    ),
+    weights=tuple(
+        PublishedWeights(
+            name=f"MPP AViT-{size}",
+            project="https://github.com/PolymathicAI/multiple_physics_pretraining",
+            address="https://drive.google.com/drive/folders/1Qaqa-RnzUDOO8-Gi4zlf4BE53SfWqDwx",
+            licence="MIT",
+            parameters=round(millions * 1e6),
+            remark="12 states; download the .tar and give it as CHECKPOINT" if size == "Ti" else "",
+        )
+        for size, millions in _SIZES.items()
+    ),
+    inspector="polycli.mpp.inspection:MppInspector",
+)
 
-        return load_model
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(__name__, {"load_model": "polycli.mpp.model.weights:load_model"})

@@ -13,6 +13,7 @@ from typing import cast
 
 from polycli import console
 from polycli.errors import SourceError, UserError
+from polycli.mpp import FAMILY
 from polycli.mpp.data.publishing import Plan, publish, summarise
 from polycli.mpp.data.source import Dataset, Source
 from polycli.mpp.data.staging import is_staged, stage
@@ -27,10 +28,7 @@ from polycli.store.processes import Workers, processor_count
 from polycli.store.source_hashes import NOTES_NAME, hash_sources
 
 #: By the name that --source takes: where the class is; imported when it is asked for.
-SOURCES = {
-    "pdebench": "polycli.mpp.sources.pdebench:PdebenchSource",
-    "simulate": "polycli.mpp.sources.simulate:SimulateSource",
-}
+SOURCES = FAMILY.sources
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 #: What one process stages, for estimates: reading, statistics in float64, hashing, compression, reading back.
 BYTES_PER_SECOND = 40e6

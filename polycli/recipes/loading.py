@@ -12,7 +12,7 @@ from typing import Any, TypeVar, overload
 from pydantic import BaseModel, ValidationError
 
 from polycli.errors import RecipeError
-from polycli.families import FAMILIES
+from polycli.families import family_names
 from polycli.recipes.documents import Document, KeyPath, Origin, dotted, read_document, read_value, write_document
 from polycli.recipes.files import SUFFIXES, find_recipe, recipes_folder, shipped_names
 from polycli.recipes.schema import EXTENDS, key_path, nearest_keys, recipe_schema, recipe_schemas, sections_in
@@ -73,8 +73,8 @@ def load_any_recipe(reference: str, overrides: Sequence[str] = ()) -> Section:
     """
     document = read_with_bases(find_recipe(reference))
     family, verb = (document.data.get(key) for key in ("family", "verb"))
-    if not isinstance(family, str) or family not in FAMILIES:
-        raise RecipeError(_unknown(document, "family", family, list(FAMILIES)))
+    if not isinstance(family, str) or family not in family_names():
+        raise RecipeError(_unknown(document, "family", family, family_names()))
     schemas = recipe_schemas(family)
     if not isinstance(verb, str) or verb not in schemas:
         raise RecipeError(_unknown(document, "verb", verb, list(schemas)))

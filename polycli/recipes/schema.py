@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import copy
 import difflib
-import importlib
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
 from polycli.errors import RecipeError
-from polycli.families import check_family
+from polycli.families import SHARED_RECIPES, find_family
 from polycli.recipes.documents import KeyPath, dotted
+from polycli.references import resolve
 from polycli.sections import Section
 
 #: Keys that every recipe file may have besides its schema's.
@@ -21,37 +20,32 @@ EXTENDS = "extends"
 
 
 def recipe_schemas(family: str) -> dict[str, type[Section]]:
-    """By verb: the schemas of `family`, empty where it has none yet."""
-    check_family(family)
-    return _schemas(f"polycli.{family}.recipe.training")
+    """By verb: the schemas of `family`, those that all families share last."""
+    references = {**find_family(family).recipes, **SHARED_RECIPES}
+    return {verb: resolve(reference) for verb, reference in references.items()}
 
 
 def recipe_schema(family: str, verb: str) -> type[Section]:
     """The schema of a recipe for `polycli VERB FAMILY`.
 
     Raises:
-        RecipeError: the family has no recipes, or none for this verb.
+        RecipeError: the family has no recipes for this verb.
     """
-    schemas = recipe_schemas(family)
-    if verb not in schemas:
-        known = f"{family} has recipes for {', '.join(schemas)}" if schemas else f"{family} has no recipes yet"
-        near = difflib.get_close_matches(verb, schemas, n=1)
+    references = {**find_family(family).recipes, **SHARED_RECIPES}
+    if verb not in references:
+        near = difflib.get_close_matches(verb, references, n=1)
         raise RecipeError(
-            f"{family} has no recipes for the verb {verb!r}: {known}",
+            f"{family} has no recipes for the verb {verb!r}: {family} has recipes for {', '.join(references)}",
             hint=f"did you mean {near[0]}?" if near else None,
         )
-    return schemas[verb]
+    schema: type[Section] = resolve(references[verb])
+    return schema
 
 
 def settings_schema(family: str, verb: str) -> type[Section] | None:
     """What `--set` may say to a verb that takes no recipe; None where it takes no settings."""
-    check_family(family)
-    return _schemas(f"polycli.{family}.recipe.settings").get(verb)
-
-
-def _schemas(module: str) -> dict[str, type[Section]]:
-    schemas: dict[str, type[Section]] = importlib.import_module(module).SCHEMAS if find_spec(module) else {}
-    return schemas
+    reference = find_family(family).settings.get(verb)
+    return None if reference is None else resolve(reference)
 
 
 def sections_in(annotation: Any) -> tuple[type[BaseModel], ...]:  # noqa: ANN401  # Annotations are anything.

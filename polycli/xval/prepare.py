@@ -19,6 +19,7 @@ from polycli.store.manifest import SourceFile, read_manifest
 from polycli.store.parts import mine, note_part, refuse_missing
 from polycli.store.processes import Workers, processor_count
 from polycli.store.source_hashes import NOTES_NAME, hash_sources
+from polycli.xval import FAMILY
 from polycli.xval.data.description import RecordsAbout
 from polycli.xval.data.preview import preview
 from polycli.xval.data.publishing import Plan, publish
@@ -27,15 +28,7 @@ from polycli.xval.data.staging import StageTask, stage
 from polycli.xval.recipe.training import PrepareRecipe
 
 #: By the name that --source takes: where the class is; imported when it is asked for.
-SOURCES = {
-    "json": "polycli.xval.sources.json:JsonSource",
-    "python-lines": "polycli.xval.sources.python_lines:PythonLinesSource",
-    "table": "polycli.xval.sources.table:TableSource",
-    "text": "polycli.xval.sources.text:TextSource",
-    "planets": "polycli.xval.sources.planets:PlanetsSource",
-    "arithmetic": "polycli.xval.sources.arithmetic:ArithmeticSource",
-    "temperature": "polycli.xval.sources.temperature:TemperatureSource",
-}
+SOURCES = FAMILY.sources
 
 
 def run(request: PrepareRequest) -> JsonDocument:

@@ -62,6 +62,7 @@ def place(tmp_path, monkeypatch):
         found.asked = asked
 
     monkeypatch.setattr("polycli.commands.verbs.verb_module", lambda *_: SimpleNamespace(run=remember))
+    monkeypatch.setattr("polycli.workflow.study.running.run_study", lambda request, _: remember(request))
     return found
 
 

@@ -22,9 +22,9 @@ class Nothing:
 
 sys.meta_path.insert(0, Nothing())
 from polycli.__main__ import run
-from polycli.families import FAMILIES
+from polycli.families import SHIPPED
 
-for family in FAMILIES:
+for family in SHIPPED:
     for verb in ("prepare", "eval", "predict", "embed"):
         try:
             importlib.import_module(f"polycli.{family}.{verb}")

@@ -82,7 +82,3 @@ class EmbedSettings(EncodingSettings):
     )
     normalise: bool = Field(False, description="write unit vectors; as published, vectors are not normalised")
     overwrite: bool = Field(False, description="replace the output where it exists")
-
-
-#: By verb: what its `--set` may say.
-SCHEMAS: dict[str, type[Section]] = {"eval": EvalSettings, "predict": PredictSettings, "embed": EmbedSettings}

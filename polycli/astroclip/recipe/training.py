@@ -7,9 +7,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from polycli.astroclip.recipe.model import AugmentationSection, ModelSection
-from polycli.astroclip.recipe.preparing import PrepareRecipe
 from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, Section, TrainSection
-from polycli.workflow.study.recipe import StudyRecipe
 
 Modality = Literal["image", "spectrum"]
 
@@ -164,12 +162,3 @@ class FinetuneRecipe(Section):
         if self.augmentation.spectrum_gaps:
             raise ValueError("augmentation.spectrum_gaps is for stage align of pretrain")
         return self
-
-
-#: By verb: the schema of a recipe file of this family.
-SCHEMAS: dict[str, type[Section]] = {
-    "prepare": PrepareRecipe,
-    "pretrain": PretrainRecipe,
-    "finetune": FinetuneRecipe,
-    "study": StudyRecipe,
-}

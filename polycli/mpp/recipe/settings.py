@@ -62,7 +62,3 @@ class PredictSettings(ForecastSettings, ArraySection):
         None, description="first frame of the context; absent: the context is the last frames"
     )
     overwrite: bool = Field(False, description="replace the output where it exists")
-
-
-#: By verb: what its `--set` may say.
-SCHEMAS: dict[str, type[Section]] = {"eval": EvalSettings, "predict": PredictSettings}

@@ -8,7 +8,6 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from polycli.mpp.recipe.physics import PUBLISHED_FIELDS
 from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, Section, TrainSection
-from polycli.workflow.study.recipe import StudyRecipe
 
 
 class ModelSection(Section):
@@ -127,11 +126,3 @@ class PrepareRecipe(Section):
     select: SelectionSection = SelectionSection()
     split: SplitSection = SplitSection()
     simulate: dict[str, SimulationSection] = Field({}, description="by dataset name; what --source simulate makes")
-
-
-#: By verb: the schema of a recipe file of this family.
-SCHEMAS: dict[str, type[Section]] = {
-    "pretrain": PretrainRecipe,
-    "prepare": PrepareRecipe,
-    "study": StudyRecipe,
-}

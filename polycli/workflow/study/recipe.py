@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
+from polycli.errors import UserError
+from polycli.families import family_names, find_family
 from polycli.sections import Section
 
 Scalar = bool | int | float | str
+
+
+def _family(name: str) -> str:
+    try:
+        return find_family(name).name
+    except UserError as error:
+        raise ValueError(error.message) from None
+
+
+FamilyName = Annotated[
+    str, AfterValidator(_family), Field(json_schema_extra=lambda schema: schema.update(enum=list(family_names())))
+]
 
 
 class StoreSection(Section):
@@ -91,7 +105,7 @@ class ClaimSection(Section):
 class StudyRecipe(Section):
     """`polycli study FAMILY`."""
 
-    family: Literal["mpp", "xval", "astroclip"]
+    family: FamilyName
     verb: Literal["study"]
     title: str
     about: str = Field("", description="what is asked and how; stands at the top of the report")

@@ -78,7 +78,3 @@ class EmbedSettings(Section):
     batch_tokens: PositiveInt = Field(16_384, description="tokens of a forward pass, padding included")
     table: TableSection = Field(TableSection(), description="how CSV and Parquet are read")
     overwrite: bool = Field(False, description="replace the output where it exists")
-
-
-#: By verb: what its `--set` may say.
-SCHEMAS: dict[str, type[Section]] = {"eval": EvalSettings, "predict": PredictSettings, "embed": EmbedSettings}

@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 
 from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, Section, TrainSection
-from polycli.workflow.study.recipe import StudyRecipe
 from polycli.xval.recipe.model import DataSection, HeadSection, ModelSection, ObjectiveSection
 from polycli.xval.recipe.sources import (
     ArithmeticSection,
@@ -172,12 +171,3 @@ class FinetuneRecipe(Section):
     train: TrainSection
     engine: EngineSection = EngineSection()
     log: LogSection = LogSection()
-
-
-#: By verb: the schema of a recipe file of this family.
-SCHEMAS: dict[str, type[Section]] = {
-    "prepare": PrepareRecipe,
-    "pretrain": PretrainRecipe,
-    "finetune": FinetuneRecipe,
-    "study": StudyRecipe,
-}

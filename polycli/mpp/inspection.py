@@ -1,0 +1,73 @@
+"""What `polycli inspect` says of MPP's stores, evaluations, PDEBench files and published weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polycli.console import counted
+from polycli.errors import SourceError
+from polycli.families import Inspector
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class MppInspector(Inspector):
+    """Facts of this family, by their names."""
+
+    def store(self, about: Mapping[str, Any]) -> Mapping[str, object]:
+        """Physics, fields with units, boundary conditions and constants."""
+        return {
+            "physics": about.get("physics"),
+            "fields": [
+                f"{name} [{unit}]" for name, unit in zip(about.get("fields", ()), about.get("units", ()), strict=False)
+            ],
+            "boundaries": about.get("boundary_conditions"),
+            "constants": about.get("constants"),
+        }
+
+    def scores(self, scores: Mapping[str, Any]) -> Mapping[str, object]:
+        """The VRMSE of one step by dataset, and how it compares with predicting no change."""
+        ratios = {
+            name: found.get("one_step", {}).get("vrmse", {}) for name, found in scores.get("datasets", {}).items()
+        }
+        return {
+            "one step": [
+                f"{name} VRMSE {entry['model']:.3g}, {entry['ratio']:.3g} of persistence"
+                for name, entry in ratios.items()
+                if isinstance(entry.get("model"), float) and isinstance(entry.get("ratio"), float)
+            ],
+        }
+
+    def source_file(self, path: Path) -> Mapping[str, object]:
+        """What `prepare mpp --source pdebench` would find in the file."""
+        from polycli.mpp.sources.pdebench_layouts import NotPdebenchError, survey_file
+
+        try:
+            surveys = survey_file(path, path.name)
+        except NotPdebenchError:
+            return {}
+        except SourceError as error:
+            return {"beware": f"near PDEBench's layout, and not in it: {error.message.removeprefix(f'{path}: ')}"}
+        found = [
+            f"{survey.physics}, {counted(len(survey.members), 'trajectory', 'trajectories')} of "
+            f"{' or '.join(map(str, sorted({len(member.time) for member in survey.members})))} frames, "
+            f"{survey.grid[0]} x {survey.grid[1]}"
+            for survey in surveys
+            if survey.members
+        ]
+        reasons = [left.reason for survey in surveys for left in survey.rejected]
+        return {"PDEBench": "; ".join(found), "left out": f"{len(reasons)}: {reasons[0]}" if reasons else None}
+
+    def tensors(self, tensors: Mapping[str, Tensor]) -> str | None:
+        """The sizes of an AViT."""
+        from polycli.mpp.model.weights import LANDMARKS, infer_section
+
+        if any(name not in tensors for name in LANDMARKS):
+            return None
+        sizes = infer_section(tensors)
+        return f"{len(sizes['fields'])} states, " + ", ".join(
+            f"{name} {value}" for name, value in sizes.items() if name != "fields"
+        )
