@@ -13,11 +13,16 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-v
 	-c constraints/cpu.txt
 NEEDS := pyproject.toml constraints/cpu.txt
 DEMO ?= demo
+# What `make golden` compares with, where the goldens of both go, and real input for them where there is any.
+BASE ?= HEAD
+GOLDENS ?= goldens
+SHARED ?= $(wildcard shared/data)
 # What the installation writes last, so that an interrupted one is taken up again.
 RUNNABLE := $(VENV)/.polycli-runnable
 COMPLETE := $(VENV)/.polycli-complete
+GOLDEN := $(BIN)/python tests/golden/make_goldens.py
 
-.PHONY: help install demo test test-slow stress reproduce-xval reproduce-astroclip lint format bench clean
+.PHONY: help install demo test test-slow stress golden reproduce-xval reproduce-astroclip lint format bench clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -35,6 +40,13 @@ test-slow: $(COMPLETE)  ## the tests that take minutes
 
 stress: $(COMPLETE)  ## kill and stop runs at random instants, some 40 times; up to 10 minutes
 	$(BIN)/pytest -m stress -o faulthandler_timeout=900 tests/stress
+
+golden: $(COMPLETE)  ## compare short runs of all families, bit for bit, with another commit's: make golden BASE=COMMIT
+	mkdir -p $(GOLDENS)
+	tree=$$(mktemp -d); trap 'git worktree remove --force "$$tree"' EXIT; git worktree add --quiet --detach "$$tree" $(BASE); \
+		$(GOLDEN) $(GOLDENS)/base.json --tree "$$tree" $(addprefix --shared ,$(SHARED)); \
+		$(GOLDEN) $(GOLDENS)/here.json $(addprefix --shared ,$(SHARED)); \
+		$(GOLDEN) --compare $(GOLDENS)/base.json $(GOLDENS)/here.json
 
 reproduce-xval: $(RUNNABLE)  ## the xVal study: encodings compared on small data, into reproductions/xval
 	$(BIN)/polycli study xval --recipe xval_study --output reproductions/xval --jobs 2
