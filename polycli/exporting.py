@@ -7,8 +7,12 @@ from pathlib import Path
 
 from polycli import console
 from polycli.errors import UserError
-from polycli.paths import refuse_unwritable
+from polycli.outputs import Output, OutputKind
 from polycli.requests import JsonDocument
+
+#: `--force` is a stronger word than `overwrite`: it replaces any file, but no folder and nothing that is read.
+WEIGHTS = OutputKind("weights", (".safetensors",), Path.is_file, ask="--force replaces it")
+DESCRIPTIONS = OutputKind("descriptions", (".json",), Path.is_file, ask="--force replaces it")
 
 
 def export_checkpoint(checkpoint: Path, output: Path, *, force: bool = False) -> JsonDocument:
@@ -19,26 +23,20 @@ def export_checkpoint(checkpoint: Path, output: Path, *, force: bool = False) ->
     """
     from polycli.checkpoints.resolve import resolve_checkpoint
 
-    if output.suffix != ".safetensors":
-        raise UserError(
-            f"{output}: weights go into a .safetensors file", hint=f"--output {output.with_suffix('.safetensors')}"
-        )
-    description = output.with_suffix(".json")
-    for path in (output, description):
-        if path.exists() and not force:
-            raise UserError(f"{path} is there already", hint="--force replaces it")
     resolved = resolve_checkpoint(checkpoint)
     if resolved.description_file is None:
         raise UserError(
             f"{checkpoint}: no description (model.json) belongs to these weights, so there is nothing to export",
             hint="give a run of polycli or a checkpoint in it",
         )
-    refuse_unwritable(output.parent, what="weights")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    for source, target in ((resolved.model_file, output), (resolved.description_file, description)):
-        # A copy that is cut short never carries the final name.
-        partial = target.with_name(f"{target.name}.partial")
-        shutil.copyfile(source, partial)
-        partial.replace(target)
+    pair = (resolved.model_file, resolved.description_file)
+    description = output.with_suffix(".json")
+    Output(output, WEIGHTS, force, pair).refuse()
+    Output(description, DESCRIPTIONS, force, pair).refuse()
+    with Output(output, WEIGHTS, force, pair).writing() as unfinished:
+        shutil.copyfile(resolved.model_file, unfinished)
+        shutil.copyfile(resolved.description_file, unfinished.with_suffix(".json"))
+        # The description first: who finds the weights finds what belongs to them.
+        unfinished.with_suffix(".json").replace(description)
     console.say(f"{output} and {description.name}: {resolved.how}")
     return {"weights": str(output), "description": str(description), "from": str(resolved.model_file)}

@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import os
+import resource
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -86,6 +87,20 @@ def package(tmp_path: Path) -> Iterator[Callable[..., None]]:
     """Install packages for the length of a test: `package(name, modules, entry_points)`, as `_installed` says."""
     with ExitStack() as stack:
         yield lambda name, *content: stack.enter_context(_installed(tmp_path / f"site-{name}", name, *content))
+@pytest.fixture
+def full_disk():
+    """`with full_disk(size): ...`: files grow to `size` bytes, and then the system refuses, as a full disk does."""
+
+    @contextmanager
+    def limited(size: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
 
 
 def _fields(seed: int, *shape: int) -> np.ndarray:

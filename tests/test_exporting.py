@@ -73,3 +73,16 @@ def test_a_damaged_checkpoint_is_not_passed_on(run, tmp_path):
     (run / "checkpoints" / checkpoint_name(1) / "model.safetensors").write_bytes(b"x" * 50)
     assert entry.run(["export", str(run), "--output", str(tmp_path / "a.safetensors")]) == 2
     assert not (tmp_path / "a.safetensors").exists()
+
+
+def test_neither_force_nor_a_full_disk_costs_what_is_there(run, tmp_path, capsys, full_disk):
+    weights = run / "checkpoints" / checkpoint_name(1) / "model.safetensors"
+    assert entry.run(["export", str(run), "--output", str(weights), "--force"]) == 2
+    assert "is read by this command" in capsys.readouterr().err
+    assert weights.read_bytes() == bytes([1]) * 50
+    target = tmp_path / "shared" / "a.safetensors"
+    with full_disk(20):
+        assert entry.run(["export", str(run), "--output", str(target)]) == 1
+    assert "a.safetensors: weights cannot be written: File too large" in capsys.readouterr().err
+    assert not target.parent.exists()
+    assert entry.run(["export", str(run), "--output", str(target)]) == 0

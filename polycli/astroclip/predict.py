@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,8 @@ from polycli.astroclip.scoring.neighbours import Neighbours
 from polycli.astroclip.scoring.retrieval import unit
 from polycli.console import counted, note, progress, rank, result, say
 from polycli.errors import StoreError, UserError
-from polycli.paths import expand_paths, refuse_unwritable, remove, replace
+from polycli.outputs import Output, OutputKind
+from polycli.paths import expand_paths, plain_path
 from polycli.recipes import default_recipe
 from polycli.requests import JsonDocument, PredictRequest
 from polycli.store.reader import find_stores
@@ -38,9 +39,12 @@ def run(request: PredictRequest) -> JsonDocument | None:
         UserError: checkpoint, data and settings do not fit each other, or the output exists; nothing was written.
     """
     settings = default_recipe("astroclip", "predict", request.overrides, schema=PredictSettings)
-    refuse_target(request.output, overwrite=settings.overwrite)
     if rank() > 0:
         return None  # One process writes.
+    references = [plain_path(path) for path in settings.reference]
+    inputs = (request.checkpoint, *request.data, *references)
+    output = Output(request.output, CATALOGUES, settings.overwrite, inputs)
+    output.refuse()
     loaded = load_checkpoint(request.checkpoint)
     paths = find_stores(expand_paths(request.data), family="astroclip")
     stores = [open_objects(path, verify="auto") for path in paths]
@@ -60,23 +64,12 @@ def run(request: PredictRequest) -> JsonDocument | None:
         "columns": list(tables[0]),
         "store_hash": {store.name: store.manifest.store_hash for store in stores},
     }
-    write_catalogue(request.output, _joined(stores, rows, tables), document)
+    with output.writing() as unfinished:
+        write_catalogue(unfinished, _joined(stores, rows, tables), document)
     say(f"{counted(count, 'object', 'objects')}: {', '.join(tables[0])}, by {how}")
     if not request.json:
         result(str(request.output))
     return document
-
-
-def refuse_target(target: Path, *, overwrite: bool) -> None:
-    """Raise UserError where a catalogue cannot be written to `target`; leaves nothing behind."""
-    if target.suffix not in {".parquet", ".fits"}:
-        raise UserError(
-            f"{target}: the suffix says the format: .parquet or .fits",
-            hint=f"--output {target.with_suffix('.parquet')}",
-        )
-    if target.exists() and not overwrite:
-        raise UserError(f"{target}: exists already", hint="give another --output, or --set overwrite=true")
-    refuse_unwritable(target.parent, what="predictions")
 
 
 def quantile_name(column: str, quantile: float) -> str:
@@ -84,21 +77,39 @@ def quantile_name(column: str, quantile: float) -> str:
     return f"{column}_q{100 * quantile:g}"
 
 
-def write_catalogue(target: Path, table: pa.Table, document: JsonDocument) -> None:
+def write_catalogue(path: Path, table: pa.Table, document: JsonDocument) -> None:
     """Parquet, with the document in its metadata under `polycli`, or FITS with its hashes in the header."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.partial-{os.getpid()}{target.suffix}")
-    try:
-        if target.suffix == ".fits":
-            _write_fits(unfinished, table, document)
-        else:
-            from pyarrow import parquet
+    if path.suffix == ".fits":
+        _write_fits(path, table, document)
+        return
+    from pyarrow import parquet
 
-            metadata = {**(table.schema.metadata or {}), b"polycli": json.dumps(document).encode()}
-            parquet.write_table(table.replace_schema_metadata(metadata), unfinished)
-        replace(unfinished, target)
-    finally:
-        remove(unfinished)
+    metadata = {**(table.schema.metadata or {}), b"polycli": json.dumps(document).encode()}
+    parquet.write_table(table.replace_schema_metadata(metadata), path)
+
+
+def _is_catalogue(path: Path) -> bool:
+    """Whether a file has what `write_catalogue` leaves in its metadata or header."""
+    try:
+        if path.suffix == ".fits":
+            from astropy.io import fits
+
+            with warnings.catch_warnings(action="ignore"), fits.open(path) as file:
+                return len(file) > 1 and all(key in file[1].header for key in _CARDS)
+        from pyarrow import ArrowException, parquet
+
+        try:
+            said = json.loads((parquet.read_schema(path).metadata or {}).get(b"polycli", b"{}"))
+        except ArrowException:
+            return False
+    except (OSError, ValueError):
+        return False
+    return isinstance(said, dict) and {"by", "objects", "columns"} <= said.keys()
+
+
+#: Header cards of a FITS catalogue, and which key of the document each holds.
+_CARDS = {"CHECKPT": "checkpoint", "MODEL": "model_hash", "VERSION": "version", "BY": "by"}
+CATALOGUES = OutputKind("predictions", (".parquet", ".fits"), _is_catalogue)
 
 
 def _rows(store: ObjectStore, request: PredictRequest) -> NDArray[np.int64]:
@@ -251,11 +262,7 @@ def _write_fits(path: Path, table: pa.Table, document: JsonDocument) -> None:
                 f"{text!r} of column {name} cannot be written to FITS, which holds ASCII alone", hint="write .parquet"
             )
     found = Table(columns)
-    for key, value in {
-        "CHECKPT": Path(document["checkpoint"]).name,
-        "MODEL": document["model_hash"],
-        "VERSION": document["version"],
-        "BY": document["by"],
-    }.items():
-        found.meta[key] = value.encode("ascii", "backslashreplace").decode("ascii")
+    for card, key in _CARDS.items():
+        value = Path(document[key]).name if card == "CHECKPT" else document[key]
+        found.meta[card] = value.encode("ascii", "backslashreplace").decode("ascii")
     found.write(path, format="fits", overwrite=True)

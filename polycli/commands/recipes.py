@@ -12,6 +12,7 @@ import typer
 from polycli import console
 from polycli.commands.options import Family, Json, Overrides, table
 from polycli.errors import RecipeError, UserError
+from polycli.outputs import Output, OutputKind
 from polycli.paths import plain_path
 
 PANEL = "Look around"
@@ -84,13 +85,13 @@ def copy(
     goal = plain_path(target or Path())
     if goal.is_dir():
         goal = goal / source.name
-    if goal.exists() and goal.samefile(source):
-        raise UserError(f"{goal} is the recipe itself", hint="name another file or folder")
-    if goal.exists() and not force:
-        raise UserError(f"{goal} is there already", hint="--force replaces it")
     if not goal.parent.is_dir():
         raise UserError(f"{goal.parent} is no folder that exists", hint=f"mkdir -p {goal.parent}")
-    shutil.copyfile(source, goal)
+    kind = OutputKind("recipes", (goal.suffix,), Path.is_file, ask="--force replaces it")
+    output = Output(goal, kind, force, inputs=(source,))
+    output.refuse()
+    with output.writing() as unfinished:
+        shutil.copyfile(source, unfinished)
     console.say(f"{recipe} copied to {goal}")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from polycli.console import progress, rank, warn
 from polycli.errors import StoreError
 from polycli.mpp.model.loaded import LoadedAViT, load_checkpoint
-from polycli.mpp.predicting.files import ForecastHeader, writing
+from polycli.mpp.predicting.files import ForecastHeader, forecast_arrays
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.mpp.recipe.settings import EvalSettings
 from polycli.mpp.scoring.measure import Illustration, Subset, score_one_step, score_rollouts
@@ -85,7 +85,7 @@ class ForecastEvaluation(Evaluation[LoadedAViT, EvalSettings, Subset, Illustrati
             saved = None
             if settings.save_rollouts:
                 header = self._header(subset, steps)
-                saved = files.enter_context(writing(folder / "rollouts" / f"{name}.zarr", [header]))[0]
+                saved = files.enter_context(forecast_arrays(folder / "rollouts" / f"{name}.zarr", [header]))[0]
             rollouts = score_rollouts(
                 model, subset, steps=steps, batch_size=settings.rollout_batch_size, progress=bar, saved=saved
             )

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from polycli.console import counted, progress, rank, result, say, warn
 from polycli.errors import SourceError, StoreError
 from polycli.mpp.model.loaded import LoadedAViT, load_checkpoint
-from polycli.mpp.predicting.files import ForecastArray, ForecastHeader, refuse_target, writing
+from polycli.mpp.predicting.files import FORECASTS, ForecastArray, ForecastHeader, forecast_arrays
 from polycli.mpp.predicting.inputs import ContextSource, Reach, open_contexts
 from polycli.mpp.recipe.settings import PredictSettings
 from polycli.mpp.scoring.rollout import Conditions, conditions, rollout
+from polycli.outputs import Output
 from polycli.paths import expand_paths
 from polycli.recipes import default_recipe
 from polycli.requests import JsonDocument, PredictRequest
@@ -38,16 +39,17 @@ def run(request: PredictRequest) -> JsonDocument | None:
         UserError: checkpoint, data and settings do not fit each other, or the output exists; nothing was written.
     """
     settings = default_recipe("mpp", "predict", request.overrides, schema=PredictSettings)
-    refuse_target(request.output, overwrite=settings.overwrite)
     if rank() > 0:
         return None  # One process writes.
+    output = Output(request.output, FORECASTS, settings.overwrite, inputs=(request.checkpoint, *request.data))
+    output.refuse()
     loaded = load_checkpoint(request.checkpoint, settings.data)
     sources = open_contexts(expand_paths(request.data), split=request.split, limit=request.limit, settings=settings)
     plans = [_plan(source, loaded, settings) for source in sources]
     origin = loaded.provenance()
     headers = [_header(plan, settings.steps, origin) for plan in plans]
     document: JsonDocument = {"output": str(request.output), **origin, "datasets": {}}
-    with writing(request.output, headers) as arrays:
+    with output.writing() as unfinished, forecast_arrays(unfinished, headers) as arrays:
         for plan, array in zip(plans, arrays, strict=True):
             name, count = plan.source.name, len(plan.source.ids)
             finite = forecast(loaded, plan, settings, array)

@@ -5,39 +5,88 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from polycli.paths import remove, replace
+from polycli.errors import UserError
+from polycli.outputs import is_zarr
+from polycli.publishing import clear_up, holding, publish_parts
 from polycli.requests import JsonDocument
 
 SCORES_NAME = "scores.json"
 #: What an evaluation may leave. scores.json comes last: who finds a new one finds what belongs to it.
 _PARTS = ("figures", "report.html", SCORES_NAME)
+#: By these keys the scores of an evaluation are known.
+_KEYS = {"split", "checkpoint", "version", "datasets"}
 
 
 @contextmanager
 def evaluation_folder(output: Path, *, parts: Sequence[str] = ()) -> Iterator[Path]:
     """A folder to write into, whose `parts`, figures, report.html and scores.json then replace those of `output`.
 
-    What an earlier evaluation left there and this one does not have is deleted: it would not fit the new scores. Where
-    the block raises, `output` stays as it was.
+    What an earlier evaluation left there and this one does not have is deleted: it would not fit the new scores. What
+    else lies there stays, within figures too. Where the block raises, `output` stays as it was.
+
+    Raises:
+        UserError: the folder is a store, has such parts that no evaluation wrote, or another process writes there.
+        PolycliError: the disk is full or refuses a write.
     """
-    unfinished = output.with_name(f".{output.name}.partial-{os.getpid()}")
-    remove(unfinished)
-    unfinished.mkdir(parents=True)
-    try:
+    names = (*parts, *_PARTS)
+    clear_up(output)
+    earlier = _refuse_foreign(output, names)
+    with holding(output, what="scores") as work:
+        unfinished = work / "new"
+        unfinished.mkdir()
         yield unfinished
         output.mkdir(exist_ok=True)
-        for part in (*parts, *_PARTS):
-            if (unfinished / part).exists():
-                replace(unfinished / part, output / part)
-            else:
-                remove(output / part)
-    finally:
-        remove(unfinished)
+        for part in names:
+            _keep_foreign(output / part, unfinished / part, earlier)
+        publish_parts(unfinished, output, names, work)
+
+
+def _refuse_foreign(output: Path, names: Sequence[str]) -> tuple[str, ...]:
+    """The names of the datasets that an earlier evaluation in `output` scored.
+
+    Raises:
+        UserError: what lies there is not of an evaluation.
+    """
+    if is_zarr(output):
+        raise UserError(f"{output}: is a store, and scores do not belong into it", hint="give another --output")
+    scores = _read_object(output / SCORES_NAME)
+    if scores.keys() >= _KEYS and isinstance(scores["datasets"], dict):
+        return tuple(scores["datasets"])
+    there = [name for name in names if os.path.lexists(output / name)]
+    if there:
+        raise UserError(
+            f"{output}: has {there[0]}, which no evaluation of polycli wrote and which is not replaced",
+            hint="give another --output, or move it away yourself",
+        )
+    return ()
+
+
+def _keep_foreign(old: Path, new: Path, datasets: Sequence[str]) -> None:
+    """Copy into the new folder what users have put into the old one: names that begin with no dataset's."""
+    if not old.is_dir() or old.is_symlink():
+        return
+    for entry in old.iterdir():
+        if entry.name.startswith(tuple(f"{name}." for name in datasets)) or os.path.lexists(new / entry.name):
+            continue
+        new.mkdir(exist_ok=True)
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.copytree(entry, new / entry.name, symlinks=True)
+        else:
+            shutil.copy2(entry, new / entry.name, follow_symlinks=False)
+
+
+def _read_object(path: Path) -> JsonDocument:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def write_scores(scores: JsonDocument, folder: Path) -> None:

@@ -5,7 +5,6 @@ Records stream: memory does not grow with their number. The output appears when 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,11 +13,12 @@ from numpy.typing import NDArray
 
 from polycli.console import counted, rank, result, say, warn
 from polycli.errors import SourceError
-from polycli.paths import expand_paths, remove
+from polycli.outputs import Output
+from polycli.paths import expand_paths
 from polycli.recipes import default_recipe
 from polycli.requests import JsonDocument, PredictRequest
 from polycli.xval.model.loaded import LoadedNumformer, load_checkpoint
-from polycli.xval.predicting.files import Answer, Extras, FilledRecord, fill_in, refuse_target, writer_for
+from polycli.xval.predicting.files import FILLED_RECORDS, Answer, Extras, FilledRecord, fill_in, writer_for
 from polycli.xval.predicting.inputs import counting, encode, open_inputs
 from polycli.xval.recipe.settings import PredictSettings
 from polycli.xval.records.keypaths import KeyPatterns, refuse_unknown
@@ -48,9 +48,10 @@ def run(request: PredictRequest) -> JsonDocument | None:
         UserError: checkpoint, data and settings do not fit each other, or the output exists; nothing was written.
     """
     settings = default_recipe("xval", "predict", request.overrides, schema=PredictSettings)
-    refuse_target(request.output, overwrite=settings.overwrite)
     if rank() > 0:
         return None  # One process writes.
+    output = Output(request.output, FILLED_RECORDS, settings.overwrite, inputs=(request.checkpoint, *request.data))
+    output.refuse()
     loaded = load_checkpoint(request.checkpoint)
     blanks = blanks_of(loaded, settings.keys)
     data = open_inputs(
@@ -68,9 +69,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
     if judge is not None:
         say(f"the model was finetuned for {judge.head.target} alone: that is filled in, and no other null")
     records = filled = 0
-    request.output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = request.output.with_name(f".{request.output.name}.partial-{os.getpid()}")
-    try:
+    with output.writing() as unfinished:
         with unfinished.open("w", encoding="utf-8", newline="") as file, counting(data.count, "filling in") as advance:
             writer = writer_for(request.output.suffix, file, units, _extras(loaded, blanks))
             for batch in data.batches:
@@ -82,9 +81,6 @@ def run(request: PredictRequest) -> JsonDocument | None:
             writer.close()
         if not records:
             raise SourceError(f"{request.data[0]}: there are no records")
-        unfinished.replace(request.output)
-    finally:
-        remove(unfinished)
     if not filled:
         warn("no record has a null where the model can say something: nothing was filled in")
     document = {

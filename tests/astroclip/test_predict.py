@@ -12,7 +12,7 @@ from polycli.__main__ import run as command_line
 from polycli.astroclip import load_model, open_objects, predict
 from polycli.astroclip.data.rgb import model_input
 from polycli.astroclip.recipe.model import PropertySection
-from polycli.errors import StoreError, UserError
+from polycli.errors import PolycliError, StoreError, UserError
 from polycli.requests import PredictRequest
 
 
@@ -105,4 +105,31 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(tmp_path, tiny_mode
         predict.run(request(tiny_model, mock_store, tmp_path / "p.parquet", reference, split="test", limit=0))
     with pytest.raises(UserError, match=r"\.parquet or \.fits"):
         predict.run(request(tiny_model, mock_store, tmp_path / "p.csv", reference))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".fits"])
+def test_overwrite_replaces_catalogues_of_predict_alone(tmp_path, head_model, mock_store, suffix):
+    target = tmp_path / f"p{suffix}"
+    predict.run(request(head_model, mock_store, target))
+    first = target.read_bytes()
+    with pytest.raises(UserError, match="exists already"):
+        predict.run(request(head_model, mock_store, target))
+    predict.run(request(head_model, mock_store, target, "overwrite=true", split="test"))
+    assert target.read_bytes() != first
+    Table({"redshift": [0.1]}).write(target, overwrite=True)
+    for content in (target.read_bytes(), b"", b"PAR1", first[:2000]):
+        target.write_bytes(content)
+        with pytest.raises(UserError, match="is not replaced, for it is not predictions that polycli wrote"):
+            predict.run(request(head_model, mock_store, target, "overwrite=true"))
+        assert target.read_bytes() == content
+    with pytest.raises(UserError, match=r"the suffix says|is read by this command"):
+        predict.run(request(head_model, mock_store, mock_store, "overwrite=true"))
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".fits"])
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, head_model, mock_store, full_disk, suffix):
+    said = f"p{suffix}: predictions cannot be written: File too large"
+    with full_disk(500), pytest.raises(PolycliError, match=said):
+        predict.run(request(head_model, mock_store, tmp_path / f"p{suffix}"))
     assert list(tmp_path.iterdir()) == []

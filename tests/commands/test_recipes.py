@@ -66,3 +66,11 @@ def test_check_tells_about_every_file_and_fails_if_one_is_wrong(capsys, tmp_path
 def test_schema_prints_a_json_schema(capsys):
     assert run("schema", "mpp", "prepare") == 0
     assert json.loads(capsys.readouterr().out)["title"] == "polycli prepare mpp"
+
+
+def test_a_full_disk_leaves_no_cut_copy_that_is_then_there_already(capsys, tmp_path, full_disk):
+    with full_disk(20):
+        assert run("copy", "mpp_ti", "mine.yaml") == 1
+    assert "mine.yaml: recipes cannot be written: File too large" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    assert run("copy", "mpp_ti", "mine.yaml") == 0

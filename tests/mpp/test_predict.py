@@ -10,7 +10,7 @@ import zarr
 
 from polycli.__main__ import run as command_line
 from polycli.checkpoints.exported import ModelDescription, write_model
-from polycli.errors import SourceError, UserError
+from polycli.errors import PolycliError, SourceError, UserError
 from polycli.mpp import eval as evaluation
 from polycli.mpp import predict
 from polycli.mpp.model.avit import AViT
@@ -239,6 +239,41 @@ def test_an_output_is_replaced_only_when_asked(tmp_path, model, store_factory):
     forecast(tmp_path, path, overrides=("steps=2", "overwrite=true"))
     assert zarr.open_group(tmp_path / "out.zarr", mode="r")["fields"].shape[1] == 2
     assert not [p.name for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+@pytest.mark.parametrize("output", ["run", "stores", "stores/swe.zarr", "run.zarr", "mine.h5", "notes.zarr"])
+def test_overwrite_deletes_no_run_no_store_and_nothing_of_the_user(tmp_path, model, store_factory, output):
+    path = store_factory("swe", splits=("train", "test"))
+    (tmp_path / "run.zarr").mkdir()
+    (tmp_path / "run.zarr" / "recipe.yaml").write_text("family: mpp")
+    (tmp_path / "notes.zarr").mkdir()
+    with h5py.File(tmp_path / "mine.h5", "w") as file:
+        file["fields"] = np.ones(3)
+    before = {entry: entry.read_bytes() for entry in tmp_path.rglob("*") if entry.is_file()}
+    with pytest.raises(UserError):
+        forecast(tmp_path, path, output=output, overrides=("steps=1", "overwrite=true"))
+    assert {entry: entry.read_bytes() for entry in tmp_path.rglob("*") if entry.is_file()} == before
+    assert (tmp_path / "notes.zarr").is_dir()
+
+
+@pytest.mark.parametrize("output", ["out.h5", "out.zarr"])
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, model, store_factory, full_disk, output):
+    """HDF5 ended the process with a segmentation fault."""
+    path = store_factory("swe", splits=("test",) * 6)
+    before = sorted(tmp_path.iterdir())
+    with full_disk(1500), pytest.raises(PolycliError, match=f"{output}: forecasts cannot be written: File too large"):
+        forecast(tmp_path, path, output=output, overrides=("steps=4",))
+    assert sorted(tmp_path.iterdir()) == before
+    forecast(tmp_path, path, output=output, overrides=("steps=4",))
+
+
+def test_forecasts_of_several_datasets_are_replaced_too(tmp_path, model, store_factory):
+    store_factory("swe", splits=("test",))
+    path = store_factory("dr", physics="diffusion_reaction", boundary="wall", splits=("test",))
+    for output in ("out.h5", "out.zarr"):
+        forecast(tmp_path, path.parent, output=output, overrides=("steps=1",))
+        forecast(tmp_path, path.parent, output=output, overrides=("steps=2", "overwrite=true"))
+    assert zarr.open_group(tmp_path / "out.zarr", mode="r")["dr/fields"].shape[1] == 2
 
 
 def test_two_array_files_of_one_name_are_refused(tmp_path, model):

@@ -9,7 +9,7 @@ import torch
 
 from polycli.__main__ import run as command_line
 from polycli.checkpoints.exported import ModelDescription, write_model
-from polycli.errors import RecipeError, SourceError, StoreError, UserError
+from polycli.errors import PolycliError, RecipeError, SourceError, StoreError, UserError
 from polycli.requests import EmbedRequest, EvalRequest, PredictRequest
 from polycli.xval import embed, predict
 from polycli.xval import eval as evaluation
@@ -259,6 +259,36 @@ def test_what_cannot_be_done_is_refused_and_nothing_is_written(tmp_path, model):
     run(tmp_path, data)
     with pytest.raises(UserError, match="exists already"):
         run(tmp_path, data)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv"])
+def test_overwrite_replaces_what_predict_wrote_and_never_what_is_read_or_the_user_s(tmp_path, model, suffix):
+    model()
+    data = write_lines(tmp_path / "in.jsonl", [{"mass": None, "name": "a"}, {"mass": 2.0, "name": "b"}])
+    out = f"out{suffix}"
+    run(tmp_path, data, out)
+    run(tmp_path, data, out, "overwrite=true", limit=1)
+    written = (tmp_path / out).read_text()
+    assert "b" not in written
+    with pytest.raises(UserError, match="is read by this command"):
+        run(tmp_path, tmp_path / out, out, "overwrite=true")
+    assert (tmp_path / out).read_text() == written
+    mine = {".jsonl": '{"mass": 1.0}\n', ".json": '[\n{"mass": 1.0}\n]\n', ".csv": "mass,filled\n1.0,\n"}[suffix]
+    for content in (mine, "", "\x00", "{"):
+        (tmp_path / out).write_text(content)
+        with pytest.raises(UserError, match="is not replaced, for it is not records that polycli wrote"):
+            run(tmp_path, data, out, "overwrite=true")
+        assert (tmp_path / out).read_text() == content
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv"])
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, model, full_disk, suffix):
+    model()
+    data = write_lines(tmp_path / "in.jsonl", [{"mass": None, "name": f"star {n}"} for n in range(40)])
+    before = sorted(tmp_path.iterdir())
+    with full_disk(500), pytest.raises(PolycliError, match=f"out{suffix}: records cannot be written: File too large"):
+        run(tmp_path, data, f"out{suffix}")
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_the_command_names_its_output(tmp_path, model, capsys):

@@ -1,7 +1,6 @@
 """Forecasts on disk: zarr or HDF5, with coordinates, times, field names and where they come from.
 
-Written frame by frame under a temporary name beside the target and renamed when whole. One dataset stands at the root,
-several stand in groups of their names. In a dataset:
+Written frame by frame. One dataset stands at the root, several stand in groups of their names. In a dataset:
 
     fields  float32 (trajectory, time, field, x, y)      time  float64 (time,)      x, y  float64
     attributes: format, dataset, physics, field_names, units, boundary_conditions, interval, and provenance
@@ -10,8 +9,9 @@ several stand in groups of their names. In a dataset:
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.errors import UserError
 from polycli.mpp.recipe.physics import PdeDescription
-from polycli.paths import refuse_unwritable, remove, replace
+from polycli.outputs import OutputKind
 
+#: What the attribute `format` says.
+FORMAT = "polycli-forecast"
 DIMENSIONS = ("trajectory", "time", "field", "x", "y")
 #: Bytes of a chunk, at most; a chunk is at least one frame of one trajectory.
 _CHUNK_BYTES = 4 * 2**20
@@ -71,7 +72,7 @@ class ForecastHeader:
     def attributes(self) -> dict[str, Any]:
         """Everything but the ids of the trajectories, of which there may be many."""
         return {
-            "format": "polycli-forecast",
+            "format": FORMAT,
             "dataset": self.name,
             "physics": self.about.physics,
             "field_names": list(self.about.fields),
@@ -88,39 +89,57 @@ class ForecastHeader:
         return (1, min(steps, max(1, _CHUNK_BYTES // (4 * fields * height * width))), fields, height, width)
 
 
-def refuse_target(target: Path, *, overwrite: bool) -> None:
-    """Raise UserError where a forecast cannot be written to `target`; leaves nothing behind."""
-    if target.suffix not in {".zarr", ".h5", ".hdf5"}:
-        raise UserError(
-            f"{target}: the suffix says the format: .zarr, .h5 or .hdf5", hint=f"--output {target.with_suffix('.zarr')}"
-        )
-    if target.exists() and not overwrite:
-        raise UserError(f"{target}: exists already", hint="give another --output, or --set overwrite=true")
-    refuse_unwritable(target.parent, what="forecasts")
-
-
 @contextmanager
-def writing(target: Path, headers: Sequence[ForecastHeader]) -> Iterator[list[ForecastArray]]:
-    """Open arrays for all datasets; `target` appears, whole, when the block ends without an exception."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.partial-{os.getpid()}")
-    remove(unfinished)
+def forecast_arrays(path: Path, headers: Sequence[ForecastHeader]) -> Iterator[list[ForecastArray]]:
+    """Open arrays for all datasets in a new zarr or HDF5 file at `path`, as its suffix says, until the block ends."""
+    if path.suffix == ".zarr":
+        yield _zarr_arrays(path, headers)
+    else:
+        with _hdf5_arrays(path, headers) as arrays:
+            yield arrays
+
+
+def _is_forecast(path: Path) -> bool:
+    """Whether all that a zarr or an HDF5 file holds is marked as a forecast."""
+    if path.is_dir():
+        groups = [path] if _format_of_zarr(path) else [entry for entry in path.iterdir() if entry.is_dir()]
+        return bool(groups) and all(_format_of_zarr(group) == FORMAT for group in groups)
+    import h5py
+
+    if not h5py.is_hdf5(path):
+        return False
     try:
-        if target.suffix == ".zarr":
-            yield _zarr_arrays(unfinished, headers)
-        else:
-            with _hdf5_arrays(unfinished, headers) as arrays:
-                yield arrays
-        replace(unfinished, target)
-    finally:
-        remove(unfinished)
+        with h5py.File(path, "r") as file:
+            nodes = [file] if "format" in file.attrs else list(file.values())
+            return bool(nodes) and all(node.attrs.get("format") == FORMAT for node in nodes)
+    except (OSError, RuntimeError):
+        return False  # Damaged: nobody can say what it was.
+
+
+def _format_of_zarr(path: Path) -> object:
+    try:
+        document = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    attributes = document.get("attributes") if isinstance(document, dict) else None
+    return attributes.get("format") if isinstance(attributes, dict) else None
+
+
+FORECASTS = OutputKind("forecasts", (".zarr", ".h5", ".hdf5"), _is_forecast)
 
 
 class _Frames:
     """One step of some trajectories at a time, gathered to whole chunks of one trajectory before they are written."""
 
-    def __init__(self, array: Any, header: ForecastHeader) -> None:  # noqa: ANN401  # zarr or h5py.
+    def __init__(
+        self,
+        array: Any,  # noqa: ANN401  # zarr or h5py.
+        header: ForecastHeader,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self._array = array
+        #: Raises where what was written has not come to the disk.
+        self._check = check
         self._steps = header.shape[1]
         self._depth = header.chunk[1]
         self._waiting: list[NDArray[np.float32]] = []
@@ -132,6 +151,7 @@ class _Frames:
         block = np.stack(self._waiting, axis=1)
         self._waiting.clear()
         self._array[trajectory : trajectory + len(frames), step + 1 - block.shape[1] : step + 1] = block
+        self._check()
 
 
 def _zarr_arrays(path: Path, headers: Sequence[ForecastHeader]) -> list[ForecastArray]:
@@ -161,11 +181,9 @@ def _zarr_arrays(path: Path, headers: Sequence[ForecastHeader]) -> list[Forecast
 
 @contextmanager
 def _hdf5_arrays(path: Path, headers: Sequence[ForecastHeader]) -> Iterator[list[ForecastArray]]:
-    import json
-
     import h5py
 
-    with h5py.File(path, "w") as root:
+    with _SafeFile(path) as file, h5py.File(file, "w") as root:
         arrays: list[ForecastArray] = []
         for header in headers:
             group = root if len(headers) == 1 else root.create_group(header.name)
@@ -181,5 +199,44 @@ def _hdf5_arrays(path: Path, headers: Sequence[ForecastHeader]) -> Iterator[list
                 if name in scales:
                     scales[name].make_scale(name)
                     fields.dims[place].attach_scale(scales[name])
-            arrays.append(_Frames(fields, header))
+            arrays.append(_Frames(fields, header, file.check))
         yield arrays
+
+
+class _SafeFile(io.FileIO):
+    """A file for HDF5 to write to, which tells us of a full disk, and HDF5 nothing.
+
+    The HDF5 library ends the process with a segmentation fault when a file that it has open refuses a write.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
+        self._refused: OSError | None = None
+
+    def write(self, data: Any) -> int:  # noqa: ANN401  # Whatever has bytes.
+        """All of it, or nothing more once a write was refused."""
+        view = memoryview(data).cast("B")
+        written = 0
+        try:
+            while self._refused is None and written < len(view):
+                written += super().write(view[written:]) or 0
+        except OSError as error:
+            self._refused = error
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        """To the size that HDF5 asks for."""
+        try:
+            return super().truncate(size) if self._refused is None else size or 0
+        except OSError as error:
+            self._refused = error
+            return size or 0
+
+    def check(self) -> None:
+        """Raise the OSError of the first write that was refused, if one was."""
+        if self._refused is not None:
+            raise self._refused
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+        self.check()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from polycli.errors import UserError
-from polycli.paths import refuse_unwritable
+from polycli.outputs import OutputKind
 from polycli.requests import JsonDocument
 from polycli.xval.records.keypaths import TOP, KeyPatterns, child_path, printable
 from polycli.xval.records.units import unit_of
@@ -107,16 +107,22 @@ class FilledWriter(Protocol):
         ...
 
 
-def refuse_target(target: Path, *, overwrite: bool) -> None:
-    """Raise UserError where records cannot be written to `target`; leaves nothing behind."""
-    if target.suffix not in SUFFIXES:
-        raise UserError(
-            f"{target}: the suffix says the format: .jsonl, .json or .csv",
-            hint=f"--output {target.with_suffix('.jsonl')}",
-        )
-    if target.exists() and not overwrite:
-        raise UserError(f"{target}: exists already", hint="give another --output, or --set overwrite=true")
-    refuse_unwritable(target.parent, what="records")
+def _is_filled(path: Path) -> bool:
+    """Whether a file begins as filled-in records do: with `_filled` in its first record, or as its last column."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            if path.suffix == ".csv":
+                header = next(csv.reader(file), [])
+                return len(header) > 1 and (header[0].lstrip("_"), header[-1].lstrip("_")) == ("record", "filled")
+            if path.suffix == ".json":
+                file.readline()  # The bracket; each record has a line of its own.
+            first = json.loads(file.readline().rstrip().removesuffix(","))
+            return isinstance(first, dict) and FILLED_KEY in first
+    except (OSError, ValueError, csv.Error):
+        return False
+
+
+FILLED_RECORDS = OutputKind("records", SUFFIXES, _is_filled)
 
 
 @dataclass(frozen=True)
