@@ -87,6 +87,8 @@ def package(tmp_path: Path) -> Iterator[Callable[..., None]]:
     """Install packages for the length of a test: `package(name, modules, entry_points)`, as `_installed` says."""
     with ExitStack() as stack:
         yield lambda name, *content: stack.enter_context(_installed(tmp_path / f"site-{name}", name, *content))
+
+
 @pytest.fixture
 def full_disk():
     """`with full_disk(size): ...`: files grow to `size` bytes, and then the system refuses, as a full disk does."""

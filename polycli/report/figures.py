@@ -38,6 +38,10 @@ _STYLE = {
 }
 
 
+#: Stands in every figure, so that a later evaluation knows which are not the user's own.
+SOFTWARE = "polycli"
+
+
 @dataclass(frozen=True)
 class Line:
     """One curve and, where known, its interval (2, points)."""
@@ -305,4 +309,4 @@ def drawing(
         yield figure
         file.parent.mkdir(parents=True, exist_ok=True)
         # Without the version of matplotlib inside, so that equal results are equal files for longer.
-        figure.savefig(file, metadata={"Software": None})
+        figure.savefig(file, metadata={"Software": SOFTWARE})

@@ -14,11 +14,14 @@ from typing import Any
 from polycli.errors import UserError
 from polycli.outputs import is_zarr
 from polycli.publishing import clear_up, holding, publish_parts
+from polycli.report.figures import SOFTWARE
 from polycli.requests import JsonDocument
 
 SCORES_NAME = "scores.json"
 #: What an evaluation may leave. scores.json comes last: who finds a new one finds what belongs to it.
 _PARTS = ("figures", "report.html", SCORES_NAME)
+#: A figure says within so many bytes what wrote it.
+_START = 1024
 #: By these keys the scores of an evaluation are known.
 _KEYS = {"split", "checkpoint", "version", "datasets"}
 
@@ -68,17 +71,30 @@ def _refuse_foreign(output: Path, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _keep_foreign(old: Path, new: Path, datasets: Sequence[str]) -> None:
-    """Copy into the new folder what users have put into the old one: names that begin with no dataset's."""
+    """Copy into the new folder what users have put into the old one."""
     if not old.is_dir() or old.is_symlink():
         return
     for entry in old.iterdir():
-        if entry.name.startswith(tuple(f"{name}." for name in datasets)) or os.path.lexists(new / entry.name):
+        if _is_own(entry, datasets) or os.path.lexists(new / entry.name):
             continue
         new.mkdir(exist_ok=True)
         if entry.is_dir() and not entry.is_symlink():
             shutil.copytree(entry, new / entry.name, symlinks=True)
         else:
             shutil.copy2(entry, new / entry.name, follow_symlinks=False)
+
+
+def _is_own(entry: Path, datasets: Sequence[str]) -> bool:
+    """Whether polycli wrote a figure or a forecast: it is marked, or named as those were that had no mark yet."""
+    if entry.name == "summary.png" or entry.name.startswith(tuple(f"{name}." for name in datasets)):
+        return True
+    if entry.is_dir():
+        attributes = _read_object(entry / "zarr.json").get("attributes")
+        return isinstance(attributes, dict) and str(attributes.get("format")).startswith("polycli-")
+    if not entry.is_file():
+        return False
+    with entry.open("rb") as file:
+        return f"Software\0{SOFTWARE}".encode() in file.read(_START)
 
 
 def _read_object(path: Path) -> JsonDocument:

@@ -173,9 +173,9 @@ def test_scores_have_the_fixed_shape_and_say_where_they_come_from(tmp_path, mode
 
 
 def test_the_report_needs_nothing_else_and_holds_every_figure(tmp_path, model, store_factory):
-    stale = tmp_path / "out" / "figures" / "of_an_earlier_evaluation.png"
-    stale.parent.mkdir(parents=True)
-    stale.touch()
+    earlier = store_factory("of_an_earlier_evaluation", splits=("train", "test"))
+    evaluate(tmp_path, earlier, overrides=("report=true", "rollout_steps=1"))
+    (tmp_path / "out" / "scores.json").write_text('{"split": "", "checkpoint": "", "version": "", "datasets": {}}')
     path = store_factory("swe", splits=("train", "test", "test"))
     evaluate(tmp_path, path, overrides=("report=true", "rollout_steps=2"))
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["figures", "report.html", "scores.json"]
