@@ -21,22 +21,36 @@ def export_checkpoint(checkpoint: Path, output: Path, *, force: bool = False) ->
     Raises:
         PolycliError: the checkpoint is none, or a file is there already.
     """
+    from polycli.checkpoints.durable import write_tensors
+    from polycli.checkpoints.identify import identify
+    from polycli.checkpoints.metadata import DESCRIPTION_KEY, described_by, read_metadata
     from polycli.checkpoints.resolve import resolve_checkpoint
+    from polycli.checkpoints.tensors import read_state_dict
 
     resolved = resolve_checkpoint(checkpoint)
-    if resolved.description_file is None:
+    inside = read_metadata(resolved.model_file).get(DESCRIPTION_KEY)
+    if resolved.description_file is None and inside is None:
         raise UserError(
             f"{checkpoint}: no description (model.json) belongs to these weights, so there is nothing to export",
             hint="give a run of polycli or a checkpoint in it",
         )
-    pair = (resolved.model_file, resolved.description_file)
+    pair = tuple(path for path in (resolved.model_file, resolved.description_file) if path is not None)
     description = output.with_suffix(".json")
     Output(output, WEIGHTS, force, pair).refuse()
     Output(description, DESCRIPTIONS, force, pair).refuse()
     with Output(output, WEIGHTS, force, pair).writing() as unfinished:
-        shutil.copyfile(resolved.model_file, unfinished)
-        shutil.copyfile(resolved.description_file, unfinished.with_suffix(".json"))
+        beside = unfinished.with_suffix(".json")
+        if resolved.description_file is None:
+            beside.write_text(inside or "", encoding="utf-8")
+        else:
+            shutil.copyfile(resolved.description_file, beside)
+        if inside is None and identify(resolved.model_file).kind == "safetensors":
+            # An earlier version wrote them: from here on the weights say themselves what they are.
+            text = beside.read_text(encoding="utf-8")
+            write_tensors(unfinished, read_state_dict(resolved.model_file), described_by(text))
+        else:
+            shutil.copyfile(resolved.model_file, unfinished)
         # The description first: who finds the weights finds what belongs to them.
-        unfinished.with_suffix(".json").replace(description)
+        beside.replace(description)
     console.say(f"{output} and {description.name}: {resolved.how}")
     return {"weights": str(output), "description": str(description), "from": str(resolved.model_file)}

@@ -40,7 +40,7 @@ def run(request: EmbedRequest) -> JsonDocument | None:
     """
     settings = default_recipe("astroclip", "embed", request.overrides, schema=EmbedSettings)
     refuse_target(request.output, overwrite=settings.overwrite)
-    loaded = load_checkpoint(request.checkpoint)
+    loaded = load_checkpoint(request.checkpoint, **settings.model.model_dump(exclude_none=True))
     stores = [open_objects(path, verify="auto") for path in find_stores(expand_paths(request.data), family="astroclip")]
     kinds = wanted_vectors(loaded, stores, settings)
     schema = common_columns(stores)

@@ -53,7 +53,7 @@ def run(request: EvalRequest) -> JsonDocument | None:
     settings = default_recipe("astroclip", "eval", request.overrides, schema=EvalSettings)
     if rank() > 0:
         return None  # Scores are made by one process.
-    loaded = load_checkpoint(request.checkpoint)
+    loaded = load_checkpoint(request.checkpoint, **settings.model.model_dump(exclude_none=True))
     return ObjectEvaluation(loaded, settings, request, unaligned_encoders(loaded, settings)).run(report=settings.report)
 
 

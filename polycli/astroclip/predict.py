@@ -45,7 +45,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
     inputs = (request.checkpoint, *request.data, *references)
     output = Output(request.output, CATALOGUES, settings.overwrite, inputs)
     output.refuse()
-    loaded = load_checkpoint(request.checkpoint)
+    loaded = load_checkpoint(request.checkpoint, **settings.model.model_dump(exclude_none=True))
     paths = find_stores(expand_paths(request.data), family="astroclip")
     stores = [open_objects(path, verify="auto") for path in paths]
     common_columns(stores, ["object_id"])

@@ -41,11 +41,13 @@ def write_text(path: Path, text: str) -> CheckpointFile:
     return _write(path, [memoryview(text.encode("utf-8"))])
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> CheckpointFile:
-    """Write tensors, which lie on the CPU, as a safetensors file that says that PyTorch wrote it."""
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> CheckpointFile:
+    """Write tensors, which lie on the CPU, as a safetensors file that says that PyTorch wrote it, and `metadata`."""
     # Wide elements come first, so that every tensor is aligned to its element size.
     ordered = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    header: dict[str, object] = {"__metadata__": {"format": "pt", **(metadata or {})}}
     end = 0
     for name in ordered:
         start, end = end, end + tensors[name].numel() * tensors[name].element_size()

@@ -12,8 +12,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from polycli.checkpoints.manifest import DESCRIPTION_NAME, MODEL_NAME, CheckpointMetric
+from polycli.checkpoints.metadata import DESCRIPTION_KEY, described_by, read_metadata
 from polycli.checkpoints.resolve import ResolvedCheckpoint
 from polycli.errors import CheckpointError, problems_of
+
+#: The schema of the model.json that is written now.
+MODEL_SCHEMA_VERSION = 2
 
 
 class TrainedOn(BaseModel):
@@ -32,7 +36,8 @@ class ModelDescription(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
 
     format: Literal["polycli-model"] = "polycli-model"
-    schema_version: Literal[1] = 1
+    #: 1 was written up to 0.1: it does not say what was trained, and stands in model.json alone.
+    schema_version: Literal[1, 2] = 2
     family: str
     verb: str
     version: str
@@ -61,9 +66,10 @@ def write_model(directory: Path, state_dict: Mapping[str, Tensor], description: 
         name: (value.detach().float() if value.is_floating_point() else value.detach()).cpu().contiguous().clone()
         for name, value in state_dict.items()
     }
-    save_file(tensors, directory / MODEL_NAME, metadata={"format": "pt", "family": description.family})
-    text = json.dumps(description.model_dump(mode="json"), indent=2)
-    (directory / DESCRIPTION_NAME).write_text(text + "\n", encoding="utf-8")
+    text = json.dumps(description.model_dump(mode="json"), indent=2) + "\n"
+    metadata = {"format": "pt", "family": description.family, **described_by(text)}
+    save_file(tensors, directory / MODEL_NAME, metadata=metadata)
+    (directory / DESCRIPTION_NAME).write_text(text, encoding="utf-8")
 
 
 def read_description(path: Path) -> ModelDescription:
@@ -73,24 +79,48 @@ def read_description(path: Path) -> ModelDescription:
         CheckpointError: it is absent, not JSON, or not a description of a model.
     """
     try:
-        return ModelDescription.model_validate_json(path.read_bytes())
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path}: not a description of a model (it is no text)") from error
+    return _parsed(path, text)
+
+
+def description_of(resolved: ResolvedCheckpoint, *, family: str) -> ModelDescription | None:
+    """What a file of weights says of itself, or model.json of it; None for files of other projects.
+
+    Raises:
+        CheckpointError: it is of another family, or not a description of a model, or the weights and the model.json
+            beside them are of two checkpoints.
+    """
+    file, beside = resolved.model_file, resolved.description_file
+    inside = read_metadata(file).get(DESCRIPTION_KEY)
+    own = None if inside is None else _parsed(file, inside)
+    description = own if beside is None else read_description(beside)
+    if description is not None and description.family != family:
+        raise CheckpointError(f"{file}: a checkpoint of the family {description.family}, {family} was expected")
+    if description is not None and own is not None:
+        _refuse_another(file, own, description)
+    return description
+
+
+def _parsed(path: Path, text: str) -> ModelDescription:
+    try:
+        return ModelDescription.model_validate_json(text)
     except ValidationError as error:
         raise CheckpointError(f"{path}: not a description of a model ({problems_of(error)})") from error
 
 
-def description_of(resolved: ResolvedCheckpoint, *, family: str) -> ModelDescription | None:
-    """What belongs to a file of weights as its model.json; None for files of other projects.
-
-    Raises:
-        CheckpointError: it is of another family, or not a description of a model.
-    """
-    if resolved.description_file is None:
-        return None
-    description = read_description(resolved.description_file)
-    if description.family != family:
+def _refuse_another(file: Path, own: ModelDescription, beside: ModelDescription) -> None:
+    """Raise CheckpointError where a model.json is not the one that the weights were saved with."""
+    inside, outside = own.model_dump(mode="json"), beside.model_dump(mode="json")
+    if not own.trained_on:
+        outside["trained_on"] = inside["trained_on"]
+    different = [name for name in {**inside, **outside} if inside.get(name) != outside.get(name)]
+    if different:
         raise CheckpointError(
-            f"{resolved.model_file}: a checkpoint of the family {description.family}, {family} was expected"
+            f"{file}: the {file.with_suffix('.json').name} beside it says another {different[0]} than the weights do: "
+            "they are of two checkpoints",
+            hint=f"delete {file.with_suffix('.json').name}: the weights say all of it themselves",
         )
-    return description

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from polycli.checkpoints.archives import holds_program, members_of, refuse_packed
+from polycli.checkpoints.metadata import DESCRIPTION_KEY
 from polycli.checkpoints.pickles import imports_of, imports_of_file
 from polycli.errors import CheckpointError, PolycliError, SourceError
 from polycli.families import all_families
@@ -103,6 +104,7 @@ def _safetensors(path: Path) -> Finding:
     try:
         entries: dict[str, Any] = json.loads(header)
         metadata = entries.pop("__metadata__", {})
+        inside = metadata.pop(DESCRIPTION_KEY, None)
         end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
         parameters = {name: _product(entry["shape"]) for name, entry in entries.items()}
         dtypes = sorted({entry["dtype"] for entry in entries.values()})
@@ -116,16 +118,16 @@ def _safetensors(path: Path) -> Finding:
         "tensors": f"{len(entries)}, {sum(parameters.values()):,} numbers, {', '.join(dtypes)}",
         "names": list(entries),
         "metadata": metadata,
-        **_description(path),
+        **_description(path, inside),
     }
     return describe(path, "a safetensors file", facts)
 
 
-def _description(path: Path) -> dict[str, object]:
-    """What model.json beside the weights says."""
-    beside = path.with_suffix(".json")
+def _description(path: Path, inside: object) -> dict[str, object]:
+    """What the weights say of themselves, or model.json beside them."""
     try:
-        document = json.loads(beside.read_text(encoding="utf-8"))
+        text = path.with_suffix(".json").read_text(encoding="utf-8") if inside is None else str(inside)
+        document = json.loads(text)
     except (OSError, ValueError):
         return {}
     if not isinstance(document, dict) or document.get("format") != "polycli-model":

@@ -41,6 +41,8 @@ class Evaluation(ABC, Generic[Loaded, Settings, Subset, Picture]):
     rows_are: ClassVar[str]
     #: Keys of the settings that stand elsewhere in scores.json.
     said_elsewhere: ClassVar[frozenset[str]] = frozenset()
+    #: Keys of the settings that stand in scores.json only where something was given for them.
+    said_if_given: ClassVar[frozenset[str]] = frozenset({"model"})
     #: Files and folders that scoring leaves beside figures, report and scores.
     parts: ClassVar[tuple[str, ...]] = ()
 
@@ -93,7 +95,7 @@ class Evaluation(ABC, Generic[Loaded, Settings, Subset, Picture]):
             "store_hash": {store.name: store.manifest.store_hash for store in stores},
             "overlap": seen.document(self.rows_are),
             **self.compared_with(),
-            "settings": self.settings.model_dump(mode="json", exclude={"family", "verb", *self.said_elsewhere}),
+            "settings": self._settings(),
             "datasets": {},
         }
         pictures: dict[str, Picture] = {}
@@ -111,3 +113,8 @@ class Evaluation(ABC, Generic[Loaded, Settings, Subset, Picture]):
         if not request.json:
             result("\n\n".join(as_text(table) for table in self.tables(scores["datasets"])))
         return scores
+
+    def _settings(self) -> JsonDocument:
+        given = self.settings.model_dump(mode="json", exclude_defaults=True)
+        left_out = {"family", "verb", *self.said_elsewhere, *(self.said_if_given - given.keys())}
+        return self.settings.model_dump(mode="json", exclude=left_out)

@@ -17,6 +17,7 @@ from polycli.xval.data.tokenization import describe_tokenization, tokenization_f
 from polycli.xval.model.numformer import Numformer
 from polycli.xval.recipe.model import ModelSection
 from polycli.xval.records.structure import MASK, NUM
+from tests.earlier import as_schema_1
 
 QUICK = ("bootstrap_samples=50", "report=false")
 SIZES = {"embed_dim": 16, "num_heads": 2, "blocks": 1, "feed_forward": 32, "context": 256, "dropout": 0.0}
@@ -153,8 +154,17 @@ def test_groups_that_fit_nothing_are_refused(tmp_path, flat):
     assert not (tmp_path / "out").exists()
 
 
-def test_weights_without_their_description_are_refused(tmp_path, flat):
+def test_weights_know_what_their_tokens_mean_without_model_json(tmp_path, flat):
     save_model(tmp_path / "model", flat)
+    with_json = evaluate(tmp_path, flat)
+    (tmp_path / "model" / "model.json").unlink()
+    assert evaluate(tmp_path, flat)["datasets"] == with_json["datasets"]
+
+
+def test_weights_of_an_earlier_version_without_their_description_are_refused(tmp_path, flat):
+    save_model(tmp_path / "model", flat)
+    as_schema_1(tmp_path / "model")
+    evaluate(tmp_path, flat)
     (tmp_path / "model" / "model.json").unlink()
     with pytest.raises(CheckpointError, match=r"without the model.json"):
         evaluate(tmp_path, flat)

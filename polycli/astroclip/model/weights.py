@@ -14,6 +14,7 @@ from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.model.published_names import infer_section, our_names
 from polycli.astroclip.recipe.model import ModelSection
 from polycli.checkpoints.exported import ModelDescription, description_of
+from polycli.checkpoints.metadata import read_metadata, says_nothing
 from polycli.checkpoints.resolve import resolve_checkpoint
 from polycli.checkpoints.tensors import read_packed
 from polycli.errors import CheckpointError, problems_of
@@ -56,10 +57,21 @@ def load_model(path: str | Path, **sizes: Any) -> AstroClip:  # noqa: ANN401  # 
 
 
 def model_from(file: Path, description: ModelDescription | None, sizes: Mapping[str, Any]) -> AstroClip:
-    """The network in a file of weights, with what its model.json says of it; as `load_model` otherwise."""
+    """The network in a file of weights, with what its model.json says of it; as `load_model` otherwise.
+
+    Raises:
+        CheckpointError: as `load_model`; or nothing says what the encoders read, which weights of an earlier polycli
+            without their model.json do not.
+    """
     known = {*SIZES, *_PARTS, "num_heads"}
     if unknown := sorted(set(sizes) - known):
         raise TypeError(f"load_model has no size {unknown[0]!r}; there are {', '.join(sorted(known))}")
+    if description is None and not sizes and says_nothing(read_metadata(file)):
+        raise CheckpointError(
+            f"{file}: weights without the model.json that says how many heads their encoders have and what they read",
+            hint="keep model.json beside them, as `polycli export` does; eval, predict and embed take --set "
+            "model.vit_heads=N, model.spectrum_heads=N and model.n_head=N, load_model(path, vit_heads=N) the same",
+        )
     packed = read_packed(file, stubs=STUBS)
     tensors = our_names(packed.tensors)
     said = {} if description is not None else _said(packed.settings)

@@ -10,6 +10,15 @@ from polycli.astroclip.recipe.training import MaskingSection
 from polycli.sections import Section
 
 
+class UnsaidSection(Section):
+    """What weights without their model.json do not say; given, it holds in place of what a checkpoint says."""
+
+    num_heads: PositiveInt | None = Field(None, description="of a checkpoint of one encoder")
+    vit_heads: PositiveInt | None = Field(None, description="of the image encoder")
+    spectrum_heads: PositiveInt | None = Field(None, description="of the spectrum encoder")
+    n_head: PositiveInt | None = Field(None, description="of the cross-attention in the alignment's heads")
+
+
 class EncodingSettings(Section):
     """What all three share: how objects go through the encoders."""
 
@@ -18,6 +27,7 @@ class EncodingSettings(Section):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="bfloat16 is faster on GPUs and on processors with its instructions"
     )
+    model: UnsaidSection = UnsaidSection()
 
 
 class UnalignedSection(Section):

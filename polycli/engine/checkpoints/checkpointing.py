@@ -28,9 +28,10 @@ from polycli.checkpoints.manifest import (
     publish,
     write_manifest,
 )
+from polycli.checkpoints.metadata import described_by
 from polycli.engine.checkpoints.export import WEIGHTS_NAME, exported_weights, model_description, remaining_weights
 from polycli.engine.checkpoints.retention import clear_leftovers, partial_of, prune, remove
-from polycli.engine.checkpoints.saving import Contents, Writer, refusal_of
+from polycli.engine.checkpoints.saving import Contents, DescribedTensors, Writer, refusal_of
 from polycli.engine.deepspeed.optimizer_state import captured_groups, captured_state, restore_state
 from polycli.engine.ranks import gather, largest, on_rank_zero, together
 from polycli.engine.run import Run
@@ -167,10 +168,9 @@ class Checkpointer:
                 "averaged": averaged is not None,
             }
             contents[TRAINER_NAME] = json.dumps(trainer, indent=2) + "\n"
-            contents[DESCRIPTION_NAME] = model_description(
-                self.task, step=state.step, metric=metric, ema_decay=self.ema_decay
-            )
-            contents[MODEL_NAME] = exported
+            description = model_description(self.task, step=state.step, metric=metric, ema_decay=self.ema_decay)
+            contents[DESCRIPTION_NAME] = description
+            contents[MODEL_NAME] = DescribedTensors(exported, described_by(description))
             if weights:
                 contents[WEIGHTS_NAME] = weights
         return contents

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import polycli
+from polycli.checkpoints.exported import MODEL_SCHEMA_VERSION
 from polycli.checkpoints.manifest import MODEL_NAME, Checkpoint
 from polycli.engine.deepspeed.backend import gathered
 from polycli.engine.task import Task
@@ -64,7 +65,7 @@ def model_description(
     """The text of model.json; `ema_decay` where the weights are a moving average."""
     document = {
         "format": "polycli-model",
-        "schema_version": 1,
+        "schema_version": MODEL_SCHEMA_VERSION,
         "family": task.family,
         "verb": task.verb,
         "version": polycli.__version__,

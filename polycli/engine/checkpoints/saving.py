@@ -13,8 +13,17 @@ from torch import Tensor
 from polycli.checkpoints.durable import write_tensors, write_text
 from polycli.checkpoints.manifest import CheckpointFile
 
+
+@dataclass(frozen=True)
+class DescribedTensors:
+    """Tensors with the metadata that their file carries."""
+
+    tensors: dict[str, Tensor]
+    metadata: Mapping[str, str]
+
+
 #: A file by its path in the checkpoint: its text, or its tensors, on the CPU and nobody else's.
-Contents = dict[str, str | dict[str, Tensor]]
+Contents = dict[str, str | dict[str, Tensor] | DescribedTensors]
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,15 @@ def _written(directory: Path, contents: Contents) -> Written:
             # Taken out one by one: memory is free again as soon as it is on the disk.
             name, content = contents.popitem()
             path = directory / name
-            files[name] = write_text(path, content) if isinstance(content, str) else write_tensors(path, content)
+            files[name] = _write_file(path, content)
     except OSError as error:
         return Written(refusal=refusal_of(error))
     return Written(files)
+
+
+def _write_file(path: Path, content: str | dict[str, Tensor] | DescribedTensors) -> CheckpointFile:
+    if isinstance(content, str):
+        return write_text(path, content)
+    if isinstance(content, DescribedTensors):
+        return write_tensors(path, content.tensors, content.metadata)
+    return write_tensors(path, content)

@@ -11,7 +11,7 @@ from polycli.console import note
 from polycli.errors import CheckpointError, problems_of
 from polycli.mpp.model.avit import AViT
 from polycli.mpp.model.weights import model_from
-from polycli.mpp.recipe.settings import FramesSection
+from polycli.mpp.recipe.settings import ForecastSettings, FramesSection
 from polycli.mpp.recipe.training import DataSection, ModelSection
 from polycli.requests import JsonDocument
 from polycli.workflow.loaded import LoadedCheckpoint, evaluation_device, find_checkpoint
@@ -35,14 +35,15 @@ class LoadedAViT(LoadedCheckpoint):
         return {**super().provenance(), "history": self.history, "time_stride": self.time_stride}
 
 
-def load_checkpoint(path: Path, frames: FramesSection) -> LoadedAViT:
+def load_checkpoint(path: Path, settings: ForecastSettings) -> LoadedAViT:
     """Find the checkpoint that `path` means, say which and why, and load it.
 
     Raises:
         CheckpointError: it is absent, truncated, dangerous, of another family or no checkpoint at all.
     """
     found = find_checkpoint(path, family="mpp")
-    model = model_from(found.model_file, found.description, {}).requires_grad_(requires_grad=False)
+    frames, sizes = settings.data, settings.model.model_dump(exclude_none=True)
+    model = model_from(found.model_file, found.description, sizes).requires_grad_(requires_grad=False)
     known = _frames(found)
     if known is None and (frames.history is None or frames.time_stride is None):
         note(

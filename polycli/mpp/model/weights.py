@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from polycli.checkpoints.exported import ModelDescription, description_of
+from polycli.checkpoints.metadata import read_metadata, says_nothing
 from polycli.checkpoints.resolve import resolve_checkpoint
 from polycli.checkpoints.tensors import read_state_dict
 from polycli.errors import CheckpointError, problems_of
@@ -46,7 +47,18 @@ def load_model(path: str | Path, **sizes: Any) -> AViT:  # noqa: ANN401  # the k
 
 
 def model_from(file: Path, description: ModelDescription | None, sizes: Mapping[str, Any]) -> AViT:
-    """The network in a file of weights, with what its model.json says of it; as `load_model` otherwise."""
+    """The network in a file of weights, with what its model.json says of it; as `load_model` otherwise.
+
+    Raises:
+        CheckpointError: as `load_model`; or nothing says whether the network predicts states or changes, which weights
+            of an earlier polycli without their model.json do not.
+    """
+    if description is None and "predicts" not in sizes and says_nothing(read_metadata(file)):
+        raise CheckpointError(
+            f"{file}: weights without the model.json that says whether they predict the next state or the change to it",
+            hint="keep model.json beside them, or say it: --set model.predicts=change, or state as published; "
+            "load_model(path, predicts=...) in Python",
+        )
     tensors = read_state_dict(file)
     section = _section(file, tensors, None if description is None else description.model, sizes)
     with skeleton():

@@ -19,11 +19,23 @@ class FramesSection(Section):
     time_stride: PositiveInt | None = Field(None, description="use every n-th frame")
 
 
+class UnsaidSection(Section):
+    """What weights without their model.json do not say; given, it holds in place of what a checkpoint says."""
+
+    predicts: Literal["state", "change"] | None = Field(
+        None, description="the next state, as published, or the change to it; what the checkpoint says if absent"
+    )
+    fields: tuple[str, ...] | None = Field(
+        None, description="names of the states; what the checkpoint says, else the published twelve, if absent"
+    )
+
+
 class ForecastSettings(Section):
     """What eval and predict share."""
 
     family: Literal["mpp"]
     data: FramesSection = FramesSection()
+    model: UnsaidSection = UnsaidSection()
     rollout_batch_size: PositiveInt = Field(
         1, description="trajectories per forward pass; above 1, a GPU is used better and frames may round differently"
     )
