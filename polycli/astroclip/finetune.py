@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from polycli.astroclip.data.store import ObjectStore
@@ -25,32 +24,46 @@ def run(request: TrainRequest) -> JsonDocument:
         TrainingError: training failed after it had begun.
         PreemptedError: a signal stopped the run after its state was saved.
     """
-    if request.checkpoint is None:
+    return run_training(request, TRAINING, read_recipe(request))
+
+
+def read_recipe(request: TrainRequest) -> FinetuneRecipe:
+    """Read the recipe with `--set`, `--checkpoint`, `--data` and `--limit` in it, so that it repeats the run.
+
+    Raises:
+        UserError: it has problems, or names no checkpoint.
+    """
+    recipe = read_training_recipe(request, TRAINING)
+    if request.checkpoint is not None:
+        recipe = recipe.model_copy(update={"checkpoint": str(request.checkpoint.resolve())})
+    if recipe.checkpoint is None:
         raise UserError("finetune starts from a checkpoint, and none was given", hint="add --checkpoint RUN")
-    training: Training[FinetuneRecipe] = Training(
-        family="astroclip",
-        verb="finetune",
-        prepare_hint=PREPARE_HINT,
-        make_task=partial(_task, request.checkpoint),
-        dry_run=partial(_dry_run, request.checkpoint),
-        assumes_data=False,
-    )
-    return run_training(request, training, read_training_recipe(request, training))
+    return recipe
 
 
-def _task(checkpoint: Path, recipe: FinetuneRecipe, stores: list[Store], world: World) -> PropertyFinetuning:
+def _task(recipe: FinetuneRecipe, stores: list[Store], world: World) -> PropertyFinetuning:
     objects = [ObjectStore(store) for store in stores]
-    loaded = load_checkpoint(checkpoint, quiet=world.rank > 0)
+    loaded = load_checkpoint(Path(str(recipe.checkpoint)), quiet=world.rank > 0)
     return PropertyFinetuning(with_checkpoint(recipe, loaded, objects), objects, world, loaded)
 
 
-def _dry_run(checkpoint: Path, recipe: FinetuneRecipe, stores: list[Store], request: TrainRequest) -> JsonDocument:
+def _dry_run(recipe: FinetuneRecipe, stores: list[Store], request: TrainRequest) -> JsonDocument:
     from polycli.astroclip.training import dry_run
 
     objects = [ObjectStore(store) for store in stores]
-    complete = with_checkpoint(recipe, load_checkpoint(checkpoint, quiet=True), objects)
+    complete = with_checkpoint(recipe, load_checkpoint(Path(str(recipe.checkpoint)), quiet=True), objects)
     processes = request.nproc or dry_run.processes_of_environment()
     document = dry_run.plan(complete, objects, output=request.run_folder, processes=processes)
     if not request.json:
         dry_run.say(document, complete)
     return document
+
+
+TRAINING: Training[FinetuneRecipe] = Training(
+    family="astroclip",
+    verb="finetune",
+    prepare_hint=PREPARE_HINT,
+    make_task=_task,
+    dry_run=_dry_run,
+    assumes_data=False,
+)

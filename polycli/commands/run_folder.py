@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
-
-import yaml
 
 from polycli import console
 from polycli.checkpoints.manifest import list_checkpoints, verify
-from polycli.engine.run import RECIPE_NAME, check_folder, read_status
-from polycli.errors import CheckpointError
-from polycli.recipes import dump_recipe
+from polycli.engine.changes import data_changes, recipe_changes
+from polycli.engine.run import check_folder, read_status
+from polycli.errors import PolycliError
+from polycli.paths import expand_paths
 from polycli.requests import JsonDocument, TrainRequest
 from polycli.sections import Section
+from polycli.store.manifest import read_manifest
+from polycli.store.reader import find_stores
 
 
 def look_at_run(request: TrainRequest, recipe: Section) -> JsonDocument | None:
     """What training would give without taking a step: the result of a run that is complete; None for all others.
+
+    A run of another recipe or of other data is for the engine to refuse, as is data that cannot be found.
 
     Raises:
         RunError: the folder and `--resume` do not fit each other.
@@ -26,33 +30,51 @@ def look_at_run(request: TrainRequest, recipe: Section) -> JsonDocument | None:
         return None
     status = read_status(folder) or {}
     steps = getattr(getattr(recipe, "train", None), "steps", None)
-    if steps is None or status.get("state") != "complete" or status.get("step", -1) < steps:
+    if steps is None or status.get("state") != "complete" or status.get("step") != steps:
         return None
-    # A changed model is for the family to refuse, which knows what it fills in by itself.
-    if _model_of((folder / RECIPE_NAME).read_text(encoding="utf-8")) != _model_of(dump_recipe(recipe)):
-        return None
-    checkpoints = list_checkpoints(folder)
-    if not checkpoints or checkpoints[-1].manifest.step != status["step"]:
-        return None
-    last = checkpoints[-1]
     try:
-        verify(last.directory)
-    except CheckpointError:
-        # The engine passes over what is damaged and goes on from the one before.
+        if not _is_asked_for(folder, request, recipe):
+            return None
+        checkpoints = list_checkpoints(folder)
+        if not checkpoints or checkpoints[-1].manifest.step != steps:
+            return None
+        verify(checkpoints[-1].directory)
+    except PolycliError:
+        # Damage and bad input are said by whoever reads in earnest.
         return None
-    console.say(f"{folder}: complete already, at step {last.manifest.step}")
+    console.say(f"{folder}: complete already, at step {steps}")
     return {
         "run": str(folder),
-        "step": last.manifest.step,
-        "checkpoint": str(last.directory),
+        "step": steps,
+        "checkpoint": str(checkpoints[-1].directory),
         "validation": {},
         "bad_steps": 0,
     }
 
 
-def _model_of(text: str) -> Any:  # noqa: ANN401  # Whatever the family's model section holds.
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return None
-    return document.get("model") if isinstance(document, dict) else None
+def _is_asked_for(folder: Path, request: TrainRequest, recipe: Section) -> bool:
+    """Whether the run is of this recipe and this data; False also where the family has to fill in the recipe first."""
+    if request.checkpoint is not None and "checkpoint" not in type(recipe).model_fields:
+        return False
+    recipe = _with_command_line(recipe, request)
+    changes = recipe_changes(folder, recipe) + data_changes(folder, _stores(request, recipe))
+    return not any(change.changes_results(complete=True) for change in changes)
+
+
+def _with_command_line(recipe: Section, request: TrainRequest) -> Section:
+    """The recipe with `--limit` and `--checkpoint` in it, as families write it into the run."""
+    given: dict[str, Any] = {}
+    if request.limit is not None:
+        given["data"] = getattr(recipe, "data").model_copy(update={"limit": request.limit})  # noqa: B009
+    if request.checkpoint is not None:
+        given["checkpoint"] = str(request.checkpoint.resolve())
+    return recipe.model_copy(update=given)
+
+
+def _stores(request: TrainRequest, recipe: Section) -> JsonDocument:
+    """The stores that would train, as data.json has them."""
+    paths = request.data or getattr(getattr(recipe, "data", None), "stores", ())
+    family = str(getattr(recipe, "family", ""))
+    # A store that is reached in two ways is one.
+    found = {path.resolve() for path in find_stores(expand_paths(paths), family=family)}
+    return {str(path): {"store_hash": read_manifest(path).store_hash} for path in found}

@@ -111,9 +111,7 @@ def prepare(
 _RunFolder = Annotated[
     Path | None, typer.Option("--output", metavar="RUN", help="where the run goes; runs/<recipe name> if absent")
 ]
-_Resume = Annotated[
-    ResumePolicy, typer.Option("--resume", help="go on with a run that is there: if there is one, never, or only then")
-]
+_Resume = Annotated[ResumePolicy, typer.Option("--resume", help="resume an existing run: auto, never, or must")]
 _Profile = Annotated[
     int | None,
     typer.Option("--profile", metavar="N", min=1, help="trace N steps into RUN/profile; short for --set log.profile=N"),

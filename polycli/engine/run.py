@@ -12,25 +12,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
-import yaml
-
 from polycli import console
 from polycli.checkpoints.manifest import CHECKPOINTS_FOLDER, Checkpoint, list_checkpoints
+from polycli.engine.changes import (
+    DATA_NAME,
+    RECIPE_NAME,
+    Change,
+    check_changes,
+    data_changes,
+    recipe_changes,
+    steps_of,
+)
 from polycli.engine.ranks import on_rank_zero
 from polycli.errors import RunError
 from polycli.launch import World
+from polycli.recipes import dump_recipe
 from polycli.requests import JsonDocument, ResumePolicy
+from polycli.sections import Section
 
 State = Literal["running", "preempted", "complete", "failed"]
-RECIPE_NAME = "recipe.yaml"
 STATUS_NAME = "status.json"
 METRICS_NAME = "metrics.jsonl"
 LOG_NAME = "log.txt"
 _LOCK_NAME = ".lock"
-#: What a resumed run must have in common with its beginning.
-_FIXED_SECTIONS = ("family", "verb", "model")
-#: And from the first checkpoint on, which holds its state.
-_OPTIMIZER = "optim.name"
 
 
 @dataclass
@@ -43,17 +47,28 @@ class Run:
     _lock: IO[str] | None = field(default=None, repr=False)
 
     @classmethod
-    def create_or_resume(cls, path: Path, recipe_text: str, *, resume: ResumePolicy, world: World) -> Run:
-        """Make the directory, or enter one that an earlier start of the same run left.
+    def create_or_resume(
+        cls,
+        path: Path,
+        recipe: Section | str,
+        *,
+        resume: ResumePolicy,
+        world: World,
+        data: JsonDocument | None = None,
+    ) -> Run:
+        """Make the directory, or enter one that an earlier start of the same run left; write recipe.yaml and data.json.
 
-        `auto` resumes where there is a run, `never` refuses one, `must` insists on one. All ranks call this; a
-        directory that cannot be used ends all of them with `RunError`.
+        `auto` resumes a run that this start would have made too (see `polycli.engine.changes`), `never` refuses one,
+        `must` insists on one and may change it. `recipe` may be the text of one, `data` says which stores train. All
+        ranks call this; a directory that cannot be used ends all of them with `RunError`, and stays as it was.
         """
         lock: list[IO[str]] = []
-        resumed, changes = on_rank_zero(world, lambda: _enter(path, recipe_text, resume, lock))
+        resumed, changes = on_rank_zero(world, lambda: _enter(path, recipe, data, resume, lock))
         run = cls(path, world, resumed, lock[0] if lock else None)
         for change in changes:
-            run.say(f"resuming with a changed recipe: {change}", console.note)
+            matters = change.changes_results(complete=False)
+            what = "other data" if change.key == "data" else "a changed recipe"
+            run.say(f"resuming with {what}: {change.sentence}", console.warn if matters else console.note)
         return run
 
     @property
@@ -147,19 +162,34 @@ def _write_if_possible(path: Path, text: str) -> None:
         console.warn(f"{path}: cannot be written ({error.strerror}), and still says what it said before")
 
 
-def _enter(path: Path, recipe_text: str, resume: ResumePolicy, lock: list[IO[str]]) -> tuple[bool, list[str]]:
-    """Create or resume, on rank 0. Whether it is a resume, and what has changed in the recipe."""
+def _enter(
+    path: Path, recipe: Section | str, data: JsonDocument | None, resume: ResumePolicy, lock: list[IO[str]]
+) -> tuple[bool, list[Change]]:
+    """Create or resume, on rank 0. Whether it is a resume, and what has changed since the start before."""
     exists = check_folder(path, resume)
-    changes: list[str] = []
     try:
         (path / CHECKPOINTS_FOLDER).mkdir(parents=True, exist_ok=True)
         lock.append(_locked(path))
-        if exists:
-            changes = _changes(path, recipe_text)
-        write_atomically(path / RECIPE_NAME, recipe_text)
+        changes = _changes(path, recipe, data, resume) if exists else []
+        write_atomically(path / RECIPE_NAME, recipe if isinstance(recipe, str) else dump_recipe(recipe))
+        if data is not None:
+            write_atomically(path / DATA_NAME, json.dumps(data, indent=2) + "\n")
     except OSError as error:
         raise RunError(f"{path}: cannot be written ({error.strerror})") from error
+    except RunError:
+        for file in lock:
+            file.close()
+        raise
     return exists, changes
+
+
+def _changes(path: Path, recipe: Section | str, data: JsonDocument | None, resume: ResumePolicy) -> list[Change]:
+    """What differs from the run that is there; `RunError` where it is not to be gone on with."""
+    changes = recipe_changes(path, recipe) + ([] if data is None else data_changes(path, data))
+    checkpoints = list_checkpoints(path)
+    saved_step = checkpoints[-1].manifest.step if checkpoints else None
+    check_changes(path, changes, steps=steps_of(recipe), resume=resume, saved_step=saved_step)
+    return changes
 
 
 def _is_run(path: Path) -> bool:
@@ -194,43 +224,3 @@ def _locked(path: Path) -> IO[str]:
         # Some network file systems have no locks; the run goes on without.
         console.note(f"{path}: this file system has no locks, so two processes could write to the run")
     return file
-
-
-def _changes(path: Path, recipe_text: str) -> list[str]:
-    """What differs from the run's recipe; `RunError` where that is the model, or the optimizer of a saved state."""
-    try:
-        before = yaml.safe_load((path / RECIPE_NAME).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RunError(f"{path / RECIPE_NAME}: cannot be read as YAML", hint="choose another --output") from error
-    now = yaml.safe_load(recipe_text)
-    changes = {
-        key: f"{key} was {_shown(before, key)}, is {_shown(now, key)}"
-        for key in sorted({*_leaves(before), *_leaves(now)})
-        if _leaves(before).get(key) != _leaves(now).get(key)
-    }
-    saved = bool(list_checkpoints(path))
-    fixed = [
-        change
-        for key, change in changes.items()
-        if key.split(".")[0] in _FIXED_SECTIONS or (saved and key == _OPTIMIZER)
-    ]
-    if fixed:
-        raise RunError(
-            f"{path}: this run was begun with another recipe: {'; '.join(fixed)}", hint="choose another --output"
-        )
-    return list(changes.values())
-
-
-def _leaves(document: Any, prefix: str = "") -> dict[str, Any]:  # noqa: ANN401  # YAML holds anything.
-    """A nested mapping by dotted keys."""
-    if not isinstance(document, dict) or not document:
-        return {prefix.removesuffix("."): document}
-    leaves: dict[str, Any] = {}
-    for key, value in document.items():
-        leaves.update(_leaves(value, f"{prefix}{key}."))
-    return leaves
-
-
-def _shown(document: Any, key: str) -> str:  # noqa: ANN401
-    leaves = _leaves(document)
-    return json.dumps(leaves[key], default=str) if key in leaves else "absent"

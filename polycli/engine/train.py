@@ -46,7 +46,7 @@ from polycli.engine.step_report import (
 )
 from polycli.engine.stepper import Stepper, StepResult
 from polycli.engine.task import Task
-from polycli.errors import BadNumbersError, PolycliError, PreemptedError, SaveError, TrainingError, UserError
+from polycli.errors import BadNumbersError, PolycliError, PreemptedError, RunError, SaveError, TrainingError, UserError
 from polycli.launch import GRACE_SECONDS, LOCAL_RANKS_VARIABLE, World
 from polycli.requests import JsonDocument
 from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, TrainSection
@@ -99,7 +99,12 @@ def train(
     try:
         with _failures_in(run, sections, world), StopRequest() as stop:
             checkpoint = choose(run, world, optimizer=optim.name)
-            if checkpoint is not None and checkpoint.manifest.step >= train.steps:
+            if checkpoint is not None and checkpoint.manifest.step > train.steps:
+                raise RunError(
+                    f"{run.path}: is at step {checkpoint.manifest.step}, past the {train.steps} of train.steps",
+                    hint="choose another --output, or raise train.steps",
+                )
+            if checkpoint is not None and checkpoint.manifest.step == train.steps:
                 step = checkpoint.manifest.step
                 run.say(f"{run.path}: complete already, at step {step}")
                 # It may have been killed after its last save and before it could say so.

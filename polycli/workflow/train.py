@@ -1,18 +1,16 @@
 """The flow of `pretrain` and `finetune`, once for all families: a recipe and stores to a run.
 
 A family describes its training in a `Training`: how recipe and stores become a task of the engine, and what a dry run
-says. Everything else happens here, in this order: open the stores, make the task, open the run, note what it is trained
-on, train.
+says. Everything else happens here, in this order: open the stores, make the task, open the run that is of the same
+recipe and data, train.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
-from polycli.console import warn
 from polycli.engine.deepspeed.config import check_sections
 from polycli.engine.ranks import together
 from polycli.engine.run import Run
@@ -21,15 +19,11 @@ from polycli.engine.train import train
 from polycli.errors import UserError
 from polycli.launch import join_process_group
 from polycli.paths import expand_paths
-from polycli.recipes import dump_recipe, load_recipe
+from polycli.recipes import load_recipe
 from polycli.requests import JsonDocument, TrainRequest
 from polycli.sections import TrainingRecipe
 from polycli.store.reader import Store
 from polycli.workflow.stores import open_stores
-
-#: The file of a run that says which stores it is trained on.
-DATA_NAME = "data.json"
-
 
 Recipe = TypeVar("Recipe", bound=TrainingRecipe)
 
@@ -86,9 +80,8 @@ def run_training(request: TrainRequest, training: Training[Recipe], recipe: Reci
     stores = together(world, lambda: open_training_stores(training, recipe, verify=world.rank == 0))
     task = together(world, lambda: training.make_task(recipe, stores, world))
     task.begin(world)
-    run = Run.create_or_resume(request.run_folder, dump_recipe(task.recipe), resume=request.resume, world=world)
-    _note_changed_data(run, task)
-    run.write_json(DATA_NAME, task.data_summary())
+    data = task.data_summary()
+    run = Run.create_or_resume(request.run_folder, task.recipe, resume=request.resume, world=world, data=data)
     for remark in task.remarks():
         run.say(remark)
     outcome = train(
@@ -118,15 +111,3 @@ def open_training_stores(training: Training[Recipe], recipe: Recipe, *, verify: 
         )
     level = recipe.data.verify if verify else "sizes"
     return open_stores(recipe.data.stores, family=training.family, verify=level, hint=training.prepare_hint)
-
-
-def _note_changed_data(run: Run, task: Task) -> None:
-    """Say where a resumed run goes on with other data than it began with: it is then no repetition of anything."""
-    path = run.path / DATA_NAME
-    if not run.resumed or not path.is_file():
-        return
-    before = {name: entry["store_hash"] for name, entry in json.loads(path.read_text(encoding="utf-8")).items()}
-    now = {name: entry["store_hash"] for name, entry in task.data_summary().items()}
-    changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
-    if changed:
-        warn(f"{run.path}: resuming with other data than the run began with: {', '.join(changed)}")

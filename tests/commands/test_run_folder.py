@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,8 @@ from polycli.engine.run import write_atomically
 from polycli.errors import RunError
 from polycli.recipes import dump_recipe, load_recipe
 from polycli.requests import TrainRequest
+from polycli.store.manifest import read_manifest
+from tests.mpp.conftest import make_store
 
 
 def recipe_with(*overrides: str):
@@ -22,6 +25,7 @@ def recipe_with(*overrides: str):
 def complete(tmp_path):
     """A run of 7 steps that is over, and the request that led to it."""
     run = tmp_path / "run"
+    store = make_store(tmp_path / "swe", "swe")
     checkpoint = run / "checkpoints/step-00000007"
     checkpoint.mkdir(parents=True)
     (checkpoint / "model.safetensors").write_bytes(b"weights")
@@ -29,8 +33,9 @@ def complete(tmp_path):
         checkpoint, step=7, family="mpp", verb="pretrain", world_size=1, zero_stage=0, optimizer="adamw", metric=None
     )
     write_atomically(run / "recipe.yaml", dump_recipe(recipe_with("train.steps=7")))
+    write_atomically(run / "data.json", json.dumps({"swe": {"store_hash": read_manifest(store).store_hash}}))
     (run / "status.json").write_text(json.dumps({"state": "complete", "step": 7}))
-    return TrainRequest(recipe="mpp_demo", output=run)
+    return TrainRequest(recipe="mpp_demo", data=(store,), output=run)
 
 
 def test_a_complete_run_is_answered_with_its_last_checkpoint(complete, capsys):
@@ -40,9 +45,40 @@ def test_a_complete_run_is_answered_with_its_last_checkpoint(complete, capsys):
     assert "complete already, at step 7" in capsys.readouterr().err
 
 
-def test_more_steps_or_another_model_are_for_the_engine(complete):
-    assert look_at_run(complete, recipe_with("train.steps=8")) is None
-    assert look_at_run(complete, recipe_with("train.steps=7", "model.blocks=3")) is None
+@pytest.mark.parametrize(
+    "override",
+    [
+        "train.steps=8",
+        "model.blocks=3",
+        "train.seed=1",
+        "optim.learning_rate=0.5",
+        "train.global_batch_size=48",
+        "train.micro_batch_size=1",
+        "objective.normalise_by=variance",
+        "data.history=3",
+        "engine.precision=bfloat16",
+    ],
+)
+def test_another_recipe_is_for_the_engine_to_go_on_with_or_to_refuse(complete, override):
+    assert look_at_run(complete, recipe_with("train.steps=7", override)) is None
+
+
+def test_keys_on_which_no_result_depends_may_differ(complete):
+    settings = ("data.workers=0", "log.every=3", "engine.zero_stage=0", "train.keep_last=5", "data.stores=[elsewhere]")
+    assert look_at_run(complete, recipe_with("train.steps=7", *settings)) is not None
+
+
+def test_other_data_a_limit_or_data_that_is_not_there_is_no_complete_run(complete, tmp_path):
+    recipe = recipe_with("train.steps=7")
+    other = make_store(tmp_path / "other", "swe", seed=1)
+    assert look_at_run(replace(complete, data=(other,)), recipe) is None
+    assert look_at_run(replace(complete, data=(*complete.data, other)), recipe) is None
+    assert look_at_run(replace(complete, data=(tmp_path / "nowhere.zarr",)), recipe) is None
+    assert look_at_run(replace(complete, data=()), recipe) is None
+    assert look_at_run(replace(complete, limit=2), recipe) is None
+    # The same store by another way is the same.
+    (tmp_path / "link.zarr").symlink_to(complete.data[0])
+    assert look_at_run(replace(complete, data=(tmp_path / "link.zarr", complete.data[0])), recipe) is not None
 
 
 @pytest.mark.parametrize("state", ["running", "preempted", "failed"])

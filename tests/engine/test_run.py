@@ -117,3 +117,81 @@ def test_another_optimizer_is_refused_once_there_is_a_checkpoint_and_the_recipe_
     with pytest.raises(RunError, match=r'optim\.name was "adamw", is "adan"'):
         enter(tmp_path / "run", after)
     assert (tmp_path / "run/recipe.yaml").read_text() == before
+
+
+def saved(run, step) -> None:
+    """Leave a checkpoint in a run and let go of it."""
+    checkpoint = run.checkpoints / f"step-{step:08d}"
+    checkpoint.mkdir()
+    write_manifest(checkpoint, step=step, family="toy", verb="pretrain", world_size=1, zero_stage=0, optimizer="adamw")
+    run.close()
+
+
+FULL = (
+    f"{RECIPE}  seed: 0\n  micro_batch_size: 4\noptim:\n  learning_rate: 0.1\ndata:\n  workers: 2\nlog:\n  every: 1\n"
+)
+STORES = {"swe": {"store_hash": "a" * 64, "path": "/a/swe.zarr"}}
+
+
+@pytest.mark.parametrize("policy", ["auto", "must"])
+@pytest.mark.parametrize(
+    ("before", "after"), [("seed: 0", "seed: 1"), ("learning_rate: 0.1", "learning_rate: 0.2"), ("e: 4", "e: 2")]
+)
+def test_a_complete_run_is_no_result_of_another_recipe(tmp_path, before, after, policy):
+    saved(enter(tmp_path / "run", FULL), 10)
+    with pytest.raises(RunError, match=r"complete run, of 10 steps.* was .*, is ") as refused:
+        enter(tmp_path / "run", FULL.replace(before, after), resume=policy)
+    assert "--output" in refused.value.hint
+    assert (tmp_path / "run/recipe.yaml").read_text() == FULL
+
+
+def test_keys_on_which_no_result_depends_may_differ_and_steps_may_be_more(tmp_path, capsys):
+    saved(enter(tmp_path / "run", FULL), 10)
+    other = FULL.replace("workers: 2", "workers: 0").replace("every: 1", "every: 5")
+    enter(tmp_path / "run", other).close()
+    assert "data.workers was 2, is 0" in capsys.readouterr().err
+    enter(tmp_path / "run", other.replace("steps: 10", "steps: 20")).close()
+    with pytest.raises(RunError, match=r"train\.steps was 20, is 10"):
+        enter(tmp_path / "run", other)
+
+
+def test_a_run_under_way_is_changed_only_where_it_is_asked_for(tmp_path, capsys):
+    saved(enter(tmp_path / "run", FULL), 5)
+    slower = FULL.replace("learning_rate: 0.1", "learning_rate: 0.05")
+    with pytest.raises(RunError, match=r"begun otherwise: optim\.learning_rate was 0\.1, is 0\.05.*--resume must"):
+        enter(tmp_path / "run", slower)
+    assert (tmp_path / "run/recipe.yaml").read_text() == FULL
+    enter(tmp_path / "run", slower, resume="must").close()
+    assert "warning: resuming with a changed recipe: optim.learning_rate was 0.1, is 0.05" in capsys.readouterr().err
+    assert (tmp_path / "run/recipe.yaml").read_text() == slower
+    # Smaller micro-batches are what the message of a full memory advises.
+    enter(tmp_path / "run", slower.replace("e: 4", "e: 2"))
+
+
+def test_stores_are_known_by_their_hashes_wherever_they_lie(tmp_path):
+    def enter_with(data, resume="auto"):
+        return Run.create_or_resume(tmp_path / "run", FULL, resume=resume, world=World(), data=data)
+
+    saved(enter_with(STORES), 10)
+    enter_with({"moved": {"store_hash": "a" * 64, "path": "/b/moved.zarr"}}).close()
+    with pytest.raises(RunError, match="the store moved had the hash aaaaaaaaaaaa, has bbbbbbbbbbbb"):
+        enter_with({"moved": {"store_hash": "b" * 64}})
+    with pytest.raises(RunError, match=r"the store more is new \(hash cccccccccccc\)"):
+        enter_with({"moved": {"store_hash": "a" * 64}, "more": {"store_hash": "c" * 64}})
+    assert json.loads((tmp_path / "run/data.json").read_text())["moved"]["store_hash"] == "a" * 64
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"swe": 3}', '{"swe": {}}'])
+def test_a_damaged_list_of_data_is_one_sentence(tmp_path, text):
+    saved(Run.create_or_resume(tmp_path / "run", FULL, resume="auto", world=World(), data=STORES), 5)
+    (tmp_path / "run/data.json").write_text(text)
+    with pytest.raises(RunError, match=r"data\.json: damaged, so nothing says which data"):
+        Run.create_or_resume(tmp_path / "run", FULL, resume="auto", world=World(), data=STORES)
+
+
+def test_a_refused_start_lets_go_of_the_run(tmp_path):
+    saved(enter(tmp_path / "run", FULL), 10)
+    with pytest.raises(RunError) as kept:
+        enter(tmp_path / "run", FULL.replace("seed: 0", "seed: 1"))
+    assert kept
+    enter(tmp_path / "run", FULL)

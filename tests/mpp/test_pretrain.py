@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from polycli.errors import PreemptedError, StoreError, UserError
+from polycli.errors import PreemptedError, RunError, StoreError, UserError
 from polycli.mpp import eval as evaluation
 from polycli.mpp import pretrain
 from polycli.mpp.training.batches import MixtureBatches
@@ -202,13 +202,29 @@ def test_a_flipped_bit_is_found_before_anything_is_written(recipe, stores, tmp_p
     assert not (tmp_path / "run").exists()
 
 
-def test_a_resume_with_other_data_is_said(recipe, stores, tmp_path, capsys):
+def test_other_data_is_refused_unless_the_run_must_go_on_with_it(recipe, stores, tmp_path, capsys):
     train(recipe, stores, tmp_path / "run", "train.steps=1")
     assert "other data" not in capsys.readouterr().err
 
-    train(recipe, stores / "swe.zarr", tmp_path / "run", "train.steps=2")
+    for steps in (1, 2):
+        with pytest.raises(RunError, match=r"the store reaction \(hash [0-9a-f]{12}\) is left out"):
+            train(recipe, stores / "swe.zarr", tmp_path / "run", f"train.steps={steps}")
 
-    assert "resuming with other data than the run began with: reaction" in capsys.readouterr().err
+    train(recipe, stores / "swe.zarr", tmp_path / "run", "train.steps=2", resume="must")
+    assert "resuming with other data: the store reaction" in capsys.readouterr().err
+
+
+def test_a_complete_run_is_found_again_and_never_taken_for_another_one(recipe, stores, tmp_path, capsys):
+    first = train(recipe, stores, tmp_path / "run", "train.steps=1")
+    again = train(recipe, stores, tmp_path / "run", "train.steps=1", "data.workers=0")
+    assert again["checkpoint"] == first["checkpoint"]
+    assert "complete already, at step 1" in capsys.readouterr().err
+    for override in ("train.seed=6", "optim.learning_rate=1.0e-4", "objective.normalise_by=target"):
+        with pytest.raises(RunError, match=f"{override.split('=')[0]} was .*, is ") as refused:
+            train(recipe, stores, tmp_path / "run", "train.steps=1", override)
+        assert refused.value.exit_code == 2
+    with pytest.raises(UserError, match="no such"):
+        train(recipe, tmp_path / "nowhere.zarr", tmp_path / "run", "train.steps=1")
 
 
 def test_two_stores_of_one_name_both_train_and_the_rows_of_both_are_known(recipe, tmp_path):

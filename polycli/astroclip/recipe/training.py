@@ -141,6 +141,7 @@ class FinetuneRecipe(Section):
 
     family: Literal["astroclip"]
     verb: Literal["finetune"]
+    checkpoint: str | None = Field(None, description="what to start from; --checkpoint says it")
     model: ModelSection = Field(description="`properties` alone; the encoders are those of --checkpoint")
     freeze: bool = Field(
         True, description="leave the encoders as they are; every object is then embedded once, before training"

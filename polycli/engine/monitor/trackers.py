@@ -17,7 +17,8 @@ from typing import Any, Protocol, Self
 import yaml
 
 from polycli.console import warn
-from polycli.engine.run import RECIPE_NAME, Run
+from polycli.engine.changes import RECIPE_NAME
+from polycli.engine.run import Run
 from polycli.errors import PreemptedError
 from polycli.sections import LogSection
 
