@@ -9,7 +9,7 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 
-from polycli import console
+from polycli import console, stopping
 from polycli.errors import PolycliError, UserError
 from polycli.launch import leave_process_group
 
@@ -21,7 +21,10 @@ def main() -> None:
     # Torch's threads spin while they wait for each other. Beside other programs on the same processors that made a
     # forward pass several times slower (docs/benchmarks.md). Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if code == stopping.PREEMPTED:
+        stopping.ignore()
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -198,7 +198,9 @@ def _line(message: str, mark: str | None = None) -> None:
 
         _live[-1].console.print(Text.from_ansi(text), soft_wrap=True)
     else:
-        print(text, file=sys.stderr, flush=True)  # noqa: T201  # This is where all printing ends.
+        # A terminal or a pipe whose other end is gone hears nothing, and must not end the work.
+        with suppress(OSError):
+            print(text, file=sys.stderr, flush=True)  # noqa: T201  # This is where all printing ends.
 
 
 def _columns(columns: Mapping[str, object]) -> list[str]:

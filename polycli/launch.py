@@ -18,20 +18,19 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import FrameType
 from typing import IO
 
+from polycli import stopping
 from polycli.errors import MissingDependencyError, UserError
 
 #: Set in ranks that `start_local_ranks` started, to the process id of their parent; they end with it.
 LOCAL_RANKS_VARIABLE = "POLYCLI_LOCAL_RANKS"
-#: What asks a run to save and stop; forwarded to every local rank.
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 #: Seconds that the other ranks have to end by themselves once one has failed. All ranks may be ending with the same
 #: error, and rank 0 is the one that says it.
 GRACE_SECONDS = 4.0
 #: Seconds that they have where the first one ended with 75: it has saved, and so have they.
 PREEMPTED_GRACE_SECONDS = 30.0
-_PREEMPTED = 75
 _LOOPBACK = "127.0.0.1"
 _KEPT_LINES = 60
 
@@ -159,14 +158,25 @@ def start_ranks(nproc: int, command: Sequence[str]) -> int:
         )
     port = free_port()
     ranks = [_Rank(rank, nproc, port, command) for rank in range(nproc)]
-    handlers = {number: signal.signal(number, lambda n, _: _forward(ranks, n)) for number in STOP_SIGNALS}
+    terminals = stopping.terminals()
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        del frame
+        if number == signal.SIGHUP:
+            stopping.let_go_of(terminals)
+        for rank in ranks:
+            if rank.process.poll() is None:
+                rank.process.send_signal(number)
+
+    handlers = stopping.listen(forward)
+    code = None
     try:
-        return _wait(ranks)
+        code = _wait(ranks)
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        (stopping.restore_later if code == stopping.PREEMPTED else stopping.restore)(handlers)
         for rank in ranks:
             rank.kill()
+    return code
 
 
 class _Rank:
@@ -223,7 +233,7 @@ def _wait(ranks: Sequence[_Rank]) -> int:
             # Rank 0 comes first among those that failed at the same time: its message is on the screen already.
             failed = next((rank for rank, code in zip(ranks, codes, strict=True) if code not in {None, 0}), None)
             if failed is not None:
-                preempted = failed.process.returncode == _PREEMPTED
+                preempted = failed.process.returncode == stopping.PREEMPTED
                 deadline = time.monotonic() + (PREEMPTED_GRACE_SECONDS if preempted else GRACE_SECONDS)
         if all(code is not None for code in codes) or time.monotonic() > deadline:
             break
@@ -247,12 +257,6 @@ def _explain(ranks: Sequence[_Rank], failed: _Rank) -> int:
         sys.stderr.write(f"error: rank {failed.rank} was ended by {name}{hint}\n")
         return 128 - code
     return code
-
-
-def _forward(ranks: Sequence[_Rank], number: int) -> None:
-    for rank in ranks:
-        if rank.process.poll() is None:
-            rank.process.send_signal(number)
 
 
 def _is_srun_task(variables: Mapping[str, str]) -> bool:

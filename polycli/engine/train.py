@@ -314,6 +314,7 @@ class _Loop:
         if (last or stop) and self.checkpointer.failure is not None:
             raise SaveError(self.checkpointer.failure, hint=self.checkpointer.fallback())
         if stop:
+            self.stop.saved = True
             name = signal.Signals(stop).name
             self._status("preempted", f"stopped by {name}")
             # A launcher ends the other ranks soon after the first one is gone: not before rank 0 has written this.

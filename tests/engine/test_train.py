@@ -102,7 +102,7 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(toy, world, tmp_path, m
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
 def test_a_signal_finishes_the_step_saves_and_says_so(toy, world, tmp_path, number):
     task = toy.ToyTask()
     toy.send_signal_in_step(task, 4, number)

@@ -119,8 +119,8 @@ def run_tasks(tasks: Sequence[Task], processes: Processes) -> None:
             for future in finished:
                 order.done(running.pop(future))
                 failure = failure or future.exception()
-    if failure is not None:
-        raise failure
+        if failure is not None:
+            raise failure
 
 
 def _order(tasks: Sequence[Task]) -> TopologicalSorter[int]:
