@@ -68,7 +68,7 @@ class Output:
         refuse_inputs(path, self.inputs)
         refuse_unwritable(path.parent, what=kind.what)
         clear_up(path)
-        self._refuse_what_is_there()
+        self.refuse_what_is_there()
 
     @contextmanager
     def writing(self) -> Iterator[Path]:
@@ -81,14 +81,19 @@ class Output:
             PolycliError: the disk is full or refuses a write.
         """
         with holding(self.path, what=self.kind.what) as work:
-            self._refuse_what_is_there()
+            self.refuse_what_is_there()
             new = work / "new" / self.path.name
             new.parent.mkdir()
             yield new
-            self._refuse_what_is_there()
+            self.refuse_what_is_there()
             publish(new, self.path, work)
 
-    def _refuse_what_is_there(self) -> None:
+    def refuse_what_is_there(self) -> None:
+        """Raise where something stands that may not be replaced.
+
+        Raises:
+            UserError: something does, and `overwrite` is not set, or it is nothing of the kind that polycli wrote.
+        """
         path, kind = self.path, self.kind
         if not os.path.lexists(path):
             return

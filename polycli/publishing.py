@@ -59,17 +59,10 @@ def holding(target: Path, *, what: str) -> Iterator[Path]:
     work = _work_folder(target)
     lock: IO[str] | None = None
     try:
-        lock = _take(work, target)
-        _settle(work, target)
-        yield work
-    except Exception as error:
-        reason = refusal(error, work)
-        if reason is None:
-            raise
-        raise PolycliError(
-            f"{target}: {what} cannot be written: {reason}",
-            hint="nothing was left behind; make room, or give another --output, and run the same line again",
-        ) from error
+        with telling_refusals(target, work, what=what):
+            lock = _take(work, target)
+            _settle(work, target)
+            yield work
     finally:
         if lock is not None:
             # Where even putting back is refused, what was moved away waits for the next command.
@@ -79,6 +72,25 @@ def holding(target: Path, *, what: str) -> Iterator[Path]:
         for folder in made:
             with suppress(OSError):
                 folder.rmdir()  # Only where nothing came to be in it.
+
+
+@contextmanager
+def telling_refusals(target: Path, work: Path, *, what: str) -> Iterator[None]:
+    """Turn the system's refusal to write in `work` into a sentence about `target`.
+
+    Raises:
+        PolycliError: the disk is full, or something else is wrong with it.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = refusal(error, work)
+        if reason is None:
+            raise
+        raise PolycliError(
+            f"{target}: {what} cannot be written: {reason}",
+            hint="nothing was left behind; make room, or give another --output, and run the same line again",
+        ) from error
 
 
 def publish(new: Path, target: Path, work: Path) -> None:

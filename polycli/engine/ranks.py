@@ -43,21 +43,32 @@ def on_rank_zero(world: World, function: Callable[[], T]) -> T:
 def together(world: World, function: Callable[[], T]) -> T:
     """What `function` returns on each rank; where it fails on any, all end with the error of the first one that failed.
 
-    A rank that ended alone would leave the others waiting for it.
+    A rank that ended alone would leave the others waiting for it. Rank 0 says the error, whoever met it.
     """
+    if world.size == 1:
+        return function()
     result: T | None = None
-    failure: PolycliError | None = None
+    failure: Exception | None = None
     try:
         result = function()
-    except PolycliError as error:
+    except Exception as error:  # noqa: BLE001  # It is raised below, once the other ranks know.
         failure = error
-    failures = [(found.exit_code, rank) for rank, found in enumerate(gather(world, failure)) if found is not None]
-    if not failures:
+    told = gather(world, None if failure is None else _told(failure))
+    speaker = next((rank for rank, found in enumerate(told) if found is not None), None)
+    if speaker is None:
         return cast("T", result)
-    code, speaker = failures[0]
-    if failure is not None and speaker == world.rank:
+    # What nobody expected leaves its traceback where it happened.
+    if failure is not None and speaker == world.rank and (speaker == 0 or not isinstance(failure, PolycliError)):
         raise failure
-    raise SystemExit(code)
+    said = cast("PolycliError", told[speaker])
+    if world.rank == 0:
+        raise said
+    raise SystemExit(said.exit_code)
+
+
+def _told(error: Exception) -> PolycliError:
+    """An error in a form that every rank can be sent."""
+    return error if isinstance(error, PolycliError) else PolycliError(f"{type(error).__name__}: {error}")
 
 
 def gather(world: World, value: T) -> list[T]:

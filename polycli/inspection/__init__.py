@@ -7,6 +7,7 @@ from pathlib import Path
 from polycli.errors import UserError
 from polycli.inspection.finding import Finding
 from polycli.inspection.folders import inspect_folder
+from polycli.inspection.verifying import verify_content
 
 __all__ = ["Finding", "inspect_path"]
 
@@ -17,11 +18,15 @@ def inspect_path(path: Path, *, verify: bool = False) -> Finding:
     Raises:
         PolycliError: there is nothing at `path`, or it is damaged: the sentence says how.
     """
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder")
+    # Before anything else: what is damaged may not be recognised for what it was.
+    verified = verify_content(path) if verify else None
     if path.is_dir():
-        return inspect_folder(path, verify=verify)
-    if path.exists():
+        finding = inspect_folder(path, verify=verify)
+    else:
         # Pickle scanning, HDF5 and FITS are only needed for files.
         from polycli.inspection.files import inspect_file
 
-        return inspect_file(path)
-    raise UserError(f"{path}: no such file or folder")
+        finding = inspect_file(path)
+    return finding if verified is None else finding.extended("verified", verified)

@@ -17,8 +17,9 @@ from polycli.checkpoints.metadata import DESCRIPTION_KEY
 from polycli.checkpoints.pickles import imports_of, imports_of_file
 from polycli.errors import CheckpointError, PolycliError, SourceError
 from polycli.families import all_families
-from polycli.inspection.embeddings import METADATA_KEY, are_embeddings, describe_embeddings
+from polycli.inspection.embeddings import are_embeddings, describe_embeddings
 from polycli.inspection.finding import FORECAST, Finding, byte_size, describe, shortened
+from polycli.store.embeddings.manifest import METADATA_KEY
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 #: A safetensors header longer than this is refused by the format itself.

@@ -21,6 +21,10 @@ class Finding:
     lines: tuple[str, ...]
     document: JsonDocument
 
+    def extended(self, name: str, fact: str) -> Finding:
+        """With one more fact behind the others."""
+        return Finding((*self.lines, f"  {name}  {fact}"), {**self.document, name: fact})
+
 
 def describe(path: Path, kind: str, facts: Mapping[str, object], document: JsonDocument | None = None) -> Finding:
     """A finding of the usual form: what it is, then one indented line per fact that is known."""

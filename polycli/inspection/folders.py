@@ -10,8 +10,9 @@ from typing import Any, cast
 from polycli.console import counted
 from polycli.errors import UserError
 from polycli.families import Inspector, all_families, family_names, find_family
-from polycli.inspection.embeddings import MANIFEST_NAME, METADATA_KEY, are_embeddings, describe_embeddings
+from polycli.inspection.embeddings import are_embeddings, describe_embeddings
 from polycli.inspection.finding import FORECAST, SHOWN, Finding, byte_size, describe, shortened
+from polycli.store.embeddings.manifest import MANIFEST_NAME, METADATA_KEY
 
 _MANIFEST = "MANIFEST.json"
 
@@ -26,7 +27,7 @@ def inspect_folder(path: Path, *, verify: bool) -> Finding:
     if manifest.get("format") == "polycli-checkpoint":
         return _checkpoint(path, verify=verify)
     if are_embeddings(embeddings := _read_json(path / MANIFEST_NAME)):
-        return describe_embeddings(path, embeddings, verify=verify)
+        return describe_embeddings(path, embeddings)
     if (path / _MANIFEST).exists():
         return _store(path, verify=verify)
     if (path / "status.json").is_file() or any((path / "checkpoints").glob("step-*")):

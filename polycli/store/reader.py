@@ -91,6 +91,12 @@ class Store:
             return np.flatnonzero(np.array(self.manifest.row_splits) == split).astype(np.int64)
         return np.flatnonzero(self._keep("split") == SPLITS.index(split)).astype(np.int64)
 
+    def split_names(self, rows: Sequence[int] | NDArray[np.int64]) -> list[str]:
+        """The splits that rows are in."""
+        if self.manifest.row_splits:
+            return [self.manifest.row_splits[row] for row in rows]
+        return [SPLITS[number] for number in self._keep("split")[np.asarray(rows, dtype=np.int64)]]
+
     def row_ids(self, rows: Sequence[int] | NDArray[np.int64] | None = None) -> list[str]:
         """The ids of all rows, or of some."""
         if not self.manifest.row_ids:

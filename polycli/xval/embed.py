@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-from polycli.console import counted, rank, result, say
-from polycli.errors import SourceError
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
 from polycli.paths import expand_paths
 from polycli.recipes import default_recipe
 from polycli.requests import EmbedRequest, JsonDocument
+from polycli.store.embeddings.manifest import ROWS, EmbeddingsHeader
+from polycli.store.embeddings.parts import Tables, with_vectors
+from polycli.workflow.embed import Advance, Rows, begin, embed
 from polycli.xval.model.loaded import load_checkpoint
-from polycli.xval.predicting.inputs import counting, encode, open_inputs
+from polycli.xval.predicting.inputs import encode, open_inputs
 from polycli.xval.recipe.settings import EmbedSettings
 from polycli.xval.records.keypaths import refuse_unknown
+from polycli.xval.records.records import Records
 from polycli.xval.records.units import known_units, refuse_other_units
-from polycli.xval.scoring.embedding_files import refuse_target, writing
+from polycli.xval.records.values import Record
 from polycli.xval.scoring.fill import Filler
 from polycli.xval.scoring.pooling import vectors_of
 
+#: The table with a row for each number of the records.
+NUMBERS = "numbers"
+
 
 def run(request: EmbedRequest) -> JsonDocument | None:
-    """Write the vectors of all records of the data.
+    """Write one row for each record, and one for each of their numbers. Several processes share the records.
 
     Raises:
         UserError: checkpoint, data and settings do not fit each other, or the output exists; nothing was written.
     """
     settings = default_recipe("xval", "embed", request.overrides, schema=EmbedSettings)
-    refuse_target(request.output, overwrite=settings.overwrite)
-    if rank() > 0:
-        return None  # One process writes.
+    target = begin(request, overwrite=settings.overwrite, tables=[NUMBERS])
     loaded = load_checkpoint(request.checkpoint)
     refuse_unknown(settings.keys, loaded.tokenization.language.key_paths, where="keys")
     data = open_inputs(
@@ -38,31 +47,53 @@ def run(request: EmbedRequest) -> JsonDocument | None:
     )
     learned = known_units(loaded.tokenization.units, loaded.run)
     refuse_other_units(data.units, learned, source=str(request.data[0]))
-    filler = Filler(loaded.model, loaded.tokenization, settings.batch_tokens)
+    header = EmbeddingsHeader(
+        family="xval",
+        provenance=loaded.provenance(),
+        store_hash=data.store_hash,
+        options={"pooling": "mean over tokens", "keys": settings.keys, "split": request.split},
+        data=[str(path) for path in request.data],
+    )
+    tables = RecordTables(Filler(loaded.model, loaded.tokenization, settings.batch_tokens), settings)
+    rows = Rows(request.data[0].name, data.batches, tables, count=data.count)
+    document = embed(target, header, [rows], noun=("record", "records"))
+    if document is None:
+        return None
+    numbers = document["tables"].get(NUMBERS, {"rows": 0})["rows"]
     dimension = loaded.model.section.embed_dim
-    origin = {**loaded.provenance(), "data": [str(path) for path in request.data], "pooling": "mean over tokens"}
-    records = numbers = 0
-    with (
-        writing(request.output, origin, dimension, numbers=settings.numbers) as writer,
-        counting(data.count, "embedding") as advance,
-    ):
-        for batch in data.batches:
-            encoded = encode(batch, loaded.tokenization)
-            vectors = vectors_of(filler, encoded, numbers=settings.numbers, keys=settings.keys)
-            writer.write(vectors, encoded.key_paths)
-            records += len(vectors.ids)
-            numbers += len(vectors.numbers)
+    return {**document, "records": document["rows"], "numbers": numbers, "dimension": dimension}
+
+
+@dataclass(frozen=True)
+class RecordTables:
+    """Makes the rows of records and of their numbers."""
+
+    filler: Filler
+    settings: EmbedSettings
+
+    def __call__(self, batches: Sequence[Sequence[Record]], first_row: int, advance: Advance) -> Tables:
+        """One row for each record, whose first has the index `first_row`, and one for each of their numbers."""
+        made: list[dict[str, pa.Table]] = []
+        for batch in batches:
+            made.append(self._tables(encode(batch, self.filler.tokenization), first_row))
+            first_row += len(batch)
             advance(len(batch))
-        if not records:
-            raise SourceError(f"{request.data[0]}: there are no records")
-    document = {
-        "output": str(request.output),
-        **loaded.provenance(),
-        "records": records,
-        "numbers": numbers,
-        "dimension": dimension,
-    }
-    if not request.json:
-        say(f"{counted(records, 'record', 'records')}, {counted(numbers, 'number', 'numbers')}, dimension {dimension}")
-        result(str(request.output))
-    return document
+        return {name: pa.concat_tables([tables[name] for tables in made]) for name in made[0]}
+
+    def _tables(self, records: Records, first_row: int) -> dict[str, pa.Table]:
+        """Those of one batch, whose first record is row `first_row` of all."""
+        vectors = vectors_of(self.filler, records, numbers=self.settings.numbers, keys=self.settings.keys)
+        ids = pa.array(records.ids, pa.string())
+        tables = {ROWS: with_vectors(pa.table({"record_id": ids}), {"record_embedding": vectors.records})}
+        if self.settings.numbers:
+            key_paths = pa.array(records.key_paths, pa.string())
+            numbers = pa.table(
+                {
+                    "record": pa.array(vectors.number_record + first_row),
+                    "record_id": ids.take(pa.array(vectors.number_record)),
+                    "key_path": key_paths.take(pa.array(vectors.number_key.astype(np.int64))).dictionary_encode(),
+                    "value": pa.array(vectors.number_value),
+                }
+            )
+            tables[NUMBERS] = with_vectors(numbers, {"number_embedding": vectors.numbers})
+        return tables

@@ -1,7 +1,8 @@
 """`polycli embed xval`: vectors of records and of numbers, with the ids and key paths that they belong to."""
 
 import json
-from itertools import pairwise
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -41,7 +42,7 @@ def model(tmp_path, planets):
 
 
 def run(tmp_path, data, output, *overrides, **options):
-    checkpoint = tmp_path / "model" / "model.safetensors"
+    checkpoint = tmp_path / "model"
     request = EmbedRequest(
         checkpoint=checkpoint, data=(data,), output=tmp_path / output, overrides=overrides, json=True, **options
     )
@@ -63,7 +64,7 @@ def test_vectors_are_those_of_each_record_alone(tmp_path, model, planets):
     records, numbers = pq.read_table(tmp_path / "out.parquet"), pq.read_table(tmp_path / "out.numbers.parquet")
     assert (found["records"], found["numbers"]) == (len(rows), numbers.num_rows)
     assert records["record_id"].to_pylist() == store.row_ids(rows)
-    vectors = np.array(records["vector"].to_pylist())
+    vectors = np.array(records["record_embedding"].to_pylist())
     of_record = np.array(numbers["record"].to_pylist())
     for place, row in enumerate(rows):
         record = store.read([row])
@@ -73,9 +74,11 @@ def test_vectors_are_those_of_each_record_alone(tmp_path, model, planets):
         assert mine["record_id"].to_pylist() == [record.ids[0]] * len(slots)
         assert mine["key_path"].to_pylist() == [record.key_paths[key] for key in record.number_keys]
         np.testing.assert_array_equal(mine["value"].to_numpy(), record.numbers)
-        np.testing.assert_allclose(np.array(mine["vector"].to_pylist()), tokens[slots], atol=1e-5)
-    origin = json.loads(records.schema.metadata[b"polycli"])
-    assert origin["model_hash"] == found["model_hash"]
+        np.testing.assert_allclose(np.array(mine["number_embedding"].to_pylist()), tokens[slots], atol=1e-5)
+    manifest = json.loads(records.schema.metadata[b"polycli"])
+    assert manifest["provenance"]["model_hash"] == found["model_hash"]
+    assert manifest["store_hash"] == {store.name: store.store.manifest.store_hash}
+    assert (manifest["family"], manifest["tables"]["numbers"]["rows"]) == ("xval", numbers.num_rows)
 
 
 def test_zarr_holds_the_same(tmp_path, model, planets):
@@ -83,17 +86,30 @@ def test_zarr_holds_the_same(tmp_path, model, planets):
     run(tmp_path, planets, "out.zarr", "keys=[description.planet*.a]", "batch_records=5", split="test")
     group = zarr.open_group(tmp_path / "out.zarr", mode="r")
     records, numbers = pq.read_table(tmp_path / "out.parquet"), pq.read_table(tmp_path / "out.numbers.parquet")
-    np.testing.assert_allclose(group["vectors"][:], np.array(records["vector"].to_pylist()), atol=1e-5)
-    text, offsets = bytes(group["record_id"][:]), group["record_id_offsets"][:]
-    ids = [text[start:stop].decode() for start, stop in pairwise(offsets)]
-    assert ids == records["record_id"].to_pylist()
-    np.testing.assert_array_equal(group["number_record"][:], numbers["record"].to_numpy())
-    np.testing.assert_array_equal(group["number_value"][:], numbers["value"].to_numpy())
-    paths = group.attrs["key_paths"]
-    found = [paths[key] for key in group["number_key"][:]]
-    assert found == numbers["key_path"].to_pylist()
-    assert set(found) == {"description.planet0.a", "description.planet1.a", "description.planet2.a"}
-    np.testing.assert_allclose(group["number_vectors"][:], np.array(numbers["vector"].to_pylist()), atol=1e-5)
+    assert group["record_id"][:].tolist() == records["record_id"].to_pylist()
+    np.testing.assert_allclose(
+        group["record_embedding"][:], np.array(records["record_embedding"].to_pylist()), atol=1e-5
+    )
+    inside = group["numbers"]
+    for name in ("record", "record_id", "key_path", "value"):
+        assert inside[name][:].tolist() == numbers[name].to_pylist()
+    np.testing.assert_allclose(
+        inside["number_embedding"][:], np.array(numbers["number_embedding"].to_pylist()), atol=1e-5
+    )
+    paths = {"description.planet0.a", "description.planet1.a", "description.planet2.a"}
+    assert set(inside["key_path"][:].tolist()) == paths
+
+
+def test_two_processes_write_the_files_that_one_writes(tmp_path, model, planets):
+    run(tmp_path, planets, "1/e.parquet", "batch_records=16")
+    words = ["embed", "xval", "--checkpoint", str(tmp_path / "model"), "--data", str(planets), "--nproc", "2"]
+    words += ["--output", str(tmp_path / "2" / "e.parquet"), "--set", "batch_records=16", "--json"]
+    done = subprocess.run([sys.executable, "-m", "polycli", *words], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["records"] == 120
+    one, two = ({file.name: file.read_bytes() for file in (tmp_path / name).iterdir()} for name in "12")
+    assert sorted(one) == ["e.numbers.parquet", "e.parquet"]
+    assert one == two
 
 
 def test_records_alone_are_enough_and_files_are_not_replaced(tmp_path, model, planets):
@@ -103,6 +119,9 @@ def test_records_alone_are_enough_and_files_are_not_replaced(tmp_path, model, pl
         run(tmp_path, planets, "out.parquet")
     with pytest.raises(UserError, match="the suffix says the format"):
         run(tmp_path, planets, "out.npy")
+    run(tmp_path, planets, "out", split="test")
+    assert pq.read_table(tmp_path / "out")["record_id"] == pq.read_table(tmp_path / "out.parquet")["record_id"]
+    assert set(pq.read_table(tmp_path / "out" / "_numbers")["record"].to_pylist()) == set(range(10))
 
 
 def test_files_of_json_are_embedded_by_the_command(tmp_path, model, capsys):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,11 +36,38 @@ JSON_FILES = (".json", ".jsonl", ".ndjson")
 class Input:
     """Something that holds records."""
 
-    batches: Iterator[list[Record]]
+    batches: Iterator[Sequence[Record]]
     #: By key path, where the data says so.
     units: Mapping[str, str]
     #: How many records there are, where that is known before reading.
     count: int | None = None
+    #: By name the hash of the store; none where the records are in files.
+    store_hash: Mapping[str, str] = field(default_factory=dict)
+
+
+class _Stored(Sequence[Record]):
+    """Records of a store, read when the first of them is asked for: another process may be the one that needs them."""
+
+    def __init__(self, store: RecordStore, rows: NDArray[np.int64]) -> None:
+        self._store, self._rows = store, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Record]: ...
+
+    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
+        return self._records[index]
+
+    @cached_property
+    def _records(self) -> list[Record]:
+        records = self._store.read(self._rows)
+        values = decode_records(records, self._store.vocabulary)
+        return [Record(name, value) for name, value in zip(records.ids, values, strict=True)]
 
 
 @dataclass
@@ -77,7 +106,8 @@ def open_inputs(
             raise SourceError(f"{len(paths)} inputs, of which {stores[0]} is a store: one store alone, or files")
         store = open_records(stores[0])
         rows = store.rows(split)[:limit]
-        return Input(_store_batches(store, rows, batch_records), store.units, len(rows))
+        batches = (_Stored(store, rows[start : start + batch_records]) for start in range(0, len(rows), batch_records))
+        return Input(batches, store.units, len(rows), {store.name: store.store.manifest.store_hash})
     if split is not None:
         raise SourceError(
             f"--split {split}: {paths[0]} is no store, and files have no splits", hint="leave --split out"
@@ -156,10 +186,3 @@ def _rebatched(records: Iterator[Record], size: int) -> Iterator[list[Record]]:
             batch = []
     if batch:
         yield batch
-
-
-def _store_batches(store: RecordStore, rows: NDArray[np.int64], size: int) -> Iterator[list[Record]]:
-    for start in range(0, len(rows), size):
-        records = store.read(rows[start : start + size])
-        values = decode_records(records, store.vocabulary)
-        yield [Record(name, value) for name, value in zip(records.ids, values, strict=True)]

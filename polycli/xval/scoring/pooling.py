@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from polycli.xval.records.keypaths import KeyPatterns
 from polycli.xval.records.records import Records
-from polycli.xval.scoring.embedding_files import Vectors
 from polycli.xval.scoring.fill import Filler
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """The vectors of some records, and of their numbers."""
+
+    #: (records, dimension)
+    records: NDArray[np.float32]
+    #: (numbers, dimension); none where they are not wanted.
+    numbers: NDArray[np.float32]
+    #: For each number the index of its record and of its key path among these, and its value.
+    number_record: NDArray[np.int64]
+    number_key: NDArray[np.int32]
+    number_value: NDArray[np.float64]
 
 
 def vectors_of(filler: Filler, records: Records, *, numbers: bool, keys: Sequence[str] = ()) -> Vectors:
@@ -31,7 +46,6 @@ def vectors_of(filler: Filler, records: Records, *, numbers: bool, keys: Sequenc
         slots = filler.slots(rows, len(owner))[wanted[mine], 0]
         own[mine] = vectors[torch.from_numpy(flat[slots]).to(vectors.device)].cpu().numpy()
     return Vectors(
-        ids=records.ids,
         records=pooled,
         numbers=own,
         number_record=owner[wanted].astype(np.int64),

@@ -1,0 +1,98 @@
+"""What embeddings say about themselves, and where their tables lie in each form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polycli.requests import JsonDocument
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT = "polycli-embeddings"
+SCHEMA_VERSION = 2
+#: With the underscore, readers of folders of Parquet files pass over it.
+MANIFEST_NAME = "_MANIFEST.json"
+#: Under this name the manifest lies in a Parquet file's metadata and in a zarr group's attributes.
+METADATA_KEY = "polycli"
+#: In the manifest as JSON, and in a Parquet file's metadata with `polycli.` before it: the seal of the file.
+SEAL_KEY = "sha256"
+PARQUET_SEAL_KEY = f"{METADATA_KEY}.{SEAL_KEY}"
+#: The name of the table that has a row for each row of the data; every other table has a name that users read.
+ROWS = ""
+
+
+@dataclass(frozen=True)
+class EmbeddingsHeader:
+    """Where embeddings come from."""
+
+    family: str
+    #: The model, its hash, the version.
+    provenance: Mapping[str, Any]
+    #: By name of the data: hash of the store; empty where the data were files.
+    store_hash: Mapping[str, str]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    #: What was given as data, in order.
+    data: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """What the manifest says of one table."""
+
+    rows: int
+    #: By column: `{"width": 512, "dtype": "float32"}`.
+    vectors: Mapping[str, JsonDocument]
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """Size and hash of one file, and the rows that it holds, where it is a table."""
+
+    size: int
+    sha256: str
+    rows: int | None = None
+
+    def as_json(self) -> JsonDocument:
+        """Without what is not known."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def manifest(
+    header: EmbeddingsHeader, tables: Mapping[str, TableFacts], files: Mapping[str, FileFacts] | None = None
+) -> JsonDocument:
+    """The manifest as JSON; `files` are all others that belong to the embeddings, by their path beside the manifest."""
+    return {
+        "format": FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        **asdict(tables[ROWS]),
+        "tables": {name: asdict(facts) for name, facts in tables.items() if name != ROWS},
+        **asdict(header),
+        "data": list(header.data),
+        "files": {name: facts.as_json() for name, facts in sorted((files or {}).items())},
+    }
+
+
+def vectors_of(schema: pa.Schema) -> dict[str, JsonDocument]:
+    """Width and type of the columns that hold vectors, in order."""
+    import pyarrow as pa
+
+    widths = {"halffloat": "float16", "float": "float32"}
+    return {
+        column.name: {"width": column.type.list_size, "dtype": widths[str(column.type.value_type)]}
+        for column in schema
+        if pa.types.is_fixed_size_list(column.type)
+    }
+
+
+def table_file(target: Path, table: str) -> Path:
+    """Where a table lies in Parquet: `x.parquet` has its numbers in `x.numbers.parquet`."""
+    return target if table == ROWS else target.with_suffix(f".{table}.parquet")
+
+
+def table_folder(folder: Path, table: str) -> Path:
+    """Where the parts of a table lie in a folder; readers of the folder pass over names with an underscore."""
+    return folder if table == ROWS else folder / f"_{table}"

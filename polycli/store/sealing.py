@@ -1,0 +1,62 @@
+"""Files that hold their own hash: what `inspect --verify` checks where no other file could say it.
+
+The seal is the SHA-256 of the file with the 64 digits of the seal itself taken as zeros. So every byte is covered, the
+format's own headers and footers too, and equal content gives equal bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import secrets
+from pathlib import Path
+
+from polycli.errors import StoreError
+
+_DIGITS = 64
+_ZEROS = b"0" * _DIGITS
+
+
+def new_seal() -> str:
+    """64 digits that nothing else has, to be written in the place of the seal, unpacked, until the file is whole."""
+    return secrets.token_hex(_DIGITS // 2)
+
+
+def seal(file: Path, token: str) -> str:
+    """Put the seal where `token`, made by `new_seal`, stands in a finished file; returns it."""
+    digest, place = _digest(file, token)
+    if place is None:
+        raise ValueError(f"{file}: there is no place for its seal")
+    with file.open("r+b") as opened:
+        opened.seek(place)
+        opened.write(digest.encode())
+        opened.flush()
+        os.fsync(opened.fileno())
+    return digest
+
+
+def check_seal(file: Path, digest: str, *, hint: str) -> None:
+    """Compare a file with the seal that was read from it.
+
+    Raises:
+        StoreError: a byte of the file was changed.
+    """
+    found, place = _digest(file, digest)
+    if place is None or found != digest:
+        raise StoreError(f"{file}: damaged: its SHA-256 does not match the one that it states", hint=hint)
+
+
+def _digest(file: Path, token: str) -> tuple[str, int | None]:
+    """The hash of a file with zeros in the place of `token`, and that place, searched from the end."""
+    running = hashlib.sha256()
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        place = content.rfind(token.encode())
+        with memoryview(content) as whole:
+            if place < 0:
+                running.update(whole)
+                return running.hexdigest(), None
+            running.update(whole[:place])
+            running.update(_ZEROS)
+            running.update(whole[place + _DIGITS :])
+    return running.hexdigest(), place
