@@ -23,8 +23,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from polycli.mpp.model.avit import AViT
+from polycli.mpp.model.metrics import mean_square, mean_square_error
 from polycli.mpp.recipe.training import ModelSection
-from polycli.mpp.scoring.metrics import mean_square, mean_square_error
 
 HISTORY, FIELDS, GRID = 16, 4, 128
 TINY = ModelSection(embed_dim=192, num_heads=3, blocks=12, drop_path=0.0)

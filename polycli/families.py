@@ -97,6 +97,8 @@ class Family:
     settings: Mapping[str, str] = field(default_factory=dict)
     #: By the name that `--source` takes: the class that reads it.
     sources: Mapping[str, str] = field(default_factory=dict)
+    #: For hints where there is no data yet: the lines that make a store, from files and without any.
+    first_store: str | None = None
     #: The lines of `polycli demo NAME`, without `polycli`; `{demo}` is the folder, the report goes to `{demo}/report`.
     demo: tuple[str, ...] = ()
     #: The public checkpoints of the original project.

@@ -37,6 +37,10 @@ FAMILY = Family(
         "arrays": "polycli.astroclip.sources.arrays:ArraysSource",
         "mock": "polycli.astroclip.sources.mock:MockSource",
     },
+    first_store=(
+        "make a store with `polycli prepare astroclip --source NAME --input FILES --output survey.zarr` or, without "
+        "data, `polycli prepare astroclip --source mock --output mock.zarr`, then add `--data mock.zarr`"
+    ),
     demo=(
         "prepare astroclip --source mock --recipe astroclip_demo_data --output {demo}/mock.zarr",
         "pretrain astroclip --recipe astroclip_demo_spectrum --data {demo}/mock.zarr --output {demo}/spectrum",

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.loaded import load_checkpoint
-from polycli.astroclip.pretrain import PREPARE_HINT
 from polycli.astroclip.recipe.training import FinetuneRecipe
 from polycli.astroclip.training.properties import PropertyFinetuning, with_checkpoint
 from polycli.engine.task import World
@@ -62,7 +61,6 @@ def _dry_run(recipe: FinetuneRecipe, stores: list[Store], request: TrainRequest)
 TRAINING: Training[FinetuneRecipe] = Training(
     family="astroclip",
     verb="finetune",
-    prepare_hint=PREPARE_HINT,
     make_task=_task,
     dry_run=_dry_run,
     assumes_data=False,

@@ -13,11 +13,6 @@ from polycli.requests import JsonDocument, TrainRequest
 from polycli.store.reader import Store
 from polycli.workflow.train import Training, read_training_recipe, run_training
 
-PREPARE_HINT = (
-    "make a store with `polycli prepare astroclip --source NAME --input FILES --output survey.zarr` or, without data, "
-    "`polycli prepare astroclip --source mock --output mock.zarr`, then add `--data mock.zarr`"
-)
-
 
 def run(request: TrainRequest) -> JsonDocument:
     """Train a model on stores, or go on with a run that was stopped; with `dry_run`, say what that would be.
@@ -62,6 +57,4 @@ def _dry_run(recipe: PretrainRecipe, stores: list[Store], request: TrainRequest)
     return document
 
 
-TRAINING: Training[PretrainRecipe] = Training(
-    family="astroclip", verb="pretrain", prepare_hint=PREPARE_HINT, make_task=_task, dry_run=_dry_run
-)
+TRAINING: Training[PretrainRecipe] = Training(family="astroclip", verb="pretrain", make_task=_task, dry_run=_dry_run)

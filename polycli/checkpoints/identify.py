@@ -97,11 +97,12 @@ def _file_kind(path: Path) -> Kind:
         return "hdf5"
     if start.startswith(b"PK\x03\x04"):
         return _archive_kind(path)
-    if start.startswith(_PICKLE_PROTOCOL):
-        return "pickle"
     header = int.from_bytes(start[:8], "little")
     if len(start) > 8 and start[8:9] == b"{" and 2 <= header <= _LARGEST_HEADER:
         return "safetensors"
+    # After safetensors: the length of a header may begin with the byte of a pickle.
+    if start.startswith(_PICKLE_PROTOCOL):
+        return "pickle"
     return "file"
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self
 
 from polycli.engine.task import Batch, MicroBatch, Task
 from polycli.launch import World
@@ -105,3 +105,23 @@ class Prefetcher:
     def _load(self, micro_batch: MicroBatch) -> Batch:
         batch = micro_batch.load()
         return {name: tensor.pin_memory() for name, tensor in batch.items()} if self.pin_memory else batch
+
+
+class Loadable(Protocol):
+    """A batch that is not read yet."""
+
+    def load(self) -> Batch:
+        """Read it."""
+        ...
+
+
+def read_ahead(batches: Iterable[Loadable]) -> Iterator[Batch]:
+    """The batches in their order; one is read while the caller is busy with the one before."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        waiting = None
+        for batch in batches:
+            waiting, ready = reader.submit(batch.load), waiting
+            if ready is not None:
+                yield ready.result()
+        if waiting is not None:
+            yield waiting.result()

@@ -31,6 +31,11 @@ FAMILY = Family(
         "pdebench": "polycli.mpp.sources.pdebench:PdebenchSource",
         "simulate": "polycli.mpp.sources.simulate:SimulateSource",
     },
+    first_store=(
+        "make stores with `polycli prepare mpp --source pdebench --input PDEBENCH/2D --output stores/` or, without "
+        "data, `polycli prepare mpp --source simulate --recipe mpp_demo_data --output stores/`, "
+        "then add `--data stores/`"
+    ),
     demo=(
         "prepare mpp --source simulate --recipe mpp_demo_data --output {demo}/stores",
         "pretrain mpp --recipe mpp_demo --data {demo}/stores --output {demo}/run",

@@ -8,11 +8,6 @@ from polycli.requests import JsonDocument, TrainRequest
 from polycli.store.reader import Store
 from polycli.workflow.train import Training, read_training_recipe, run_training
 
-PREPARE_HINT = (
-    "make stores with `polycli prepare mpp --source pdebench --input PDEBENCH/2D --output stores/` or, without data, "
-    "`polycli prepare mpp --source simulate --recipe mpp_demo_data --output stores/`, then add `--data stores/`"
-)
-
 
 def run(request: TrainRequest) -> JsonDocument:
     """Train a model on stores, or go on with a run that was stopped; with `dry_run`, say what that would be.
@@ -36,5 +31,5 @@ def _dry_run(recipe: PretrainRecipe, stores: list[Store], request: TrainRequest)
 
 
 TRAINING: Training[PretrainRecipe] = Training(
-    family="mpp", verb="pretrain", prepare_hint=PREPARE_HINT, make_task=NextFramePretraining, dry_run=_dry_run
+    family="mpp", verb="pretrain", make_task=NextFramePretraining, dry_run=_dry_run
 )

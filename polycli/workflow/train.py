@@ -17,6 +17,7 @@ from polycli.engine.run import Run
 from polycli.engine.task import Task, World
 from polycli.engine.train import train
 from polycli.errors import UserError
+from polycli.families import find_family
 from polycli.launch import join_process_group
 from polycli.paths import expand_paths
 from polycli.recipes import load_recipe
@@ -34,14 +35,17 @@ class Training(Generic[Recipe]):
 
     family: str
     verb: str
-    #: How to make a store of this family, for the hint where there is none.
-    prepare_hint: str
     #: The task of a recipe and its stores; every rank calls it, and none may wait for another in it.
     make_task: Callable[[Recipe, list[Store], World], Task]
     #: Say what the training would be, of a recipe and its stores, which may be none where `assumes_data`.
     dry_run: Callable[[Recipe, list[Store], TrainRequest], JsonDocument]
     #: Whether a dry run without stores makes sense.
     assumes_data: bool = True
+
+    @property
+    def prepare_hint(self) -> str | None:
+        """How to make a store of this family, for the hint where there is none."""
+        return find_family(self.family).first_store
 
 
 def read_training_recipe(request: TrainRequest, training: Training[Recipe]) -> Recipe:

@@ -36,6 +36,10 @@ FAMILY = Family(
         "arithmetic": "polycli.xval.sources.arithmetic:ArithmeticSource",
         "temperature": "polycli.xval.sources.temperature:TemperatureSource",
     },
+    first_store=(
+        "make a store with `polycli prepare xval --source json --input FILE.jsonl --output records.zarr` or, without "
+        "data, `polycli prepare xval --source planets --output planets.zarr`, then add `--data records.zarr`"
+    ),
     demo=(
         "prepare xval --source planets --recipe xval_demo_data --output {demo}/planets.zarr",
         "pretrain xval --recipe xval_demo --data {demo}/planets.zarr --output {demo}/run",

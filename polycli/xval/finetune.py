@@ -15,7 +15,6 @@ from polycli.workflow.train import Training, read_training_recipe, run_training
 from polycli.xval.data.store import RecordStore
 from polycli.xval.model.heads import RecordModel
 from polycli.xval.model.numformer import Numformer
-from polycli.xval.pretrain import PREPARE_HINT
 from polycli.xval.recipe.training import FinetuneRecipe
 from polycli.xval.training.batches import fill_in_batches
 from polycli.xval.training.fill_in import FillInTask
@@ -99,7 +98,6 @@ def _dry_run(recipe: FinetuneRecipe, stores: list[Store], request: TrainRequest)
 TRAINING: Training[FinetuneRecipe] = Training(
     family="xval",
     verb="finetune",
-    prepare_hint=PREPARE_HINT,
     make_task=_task,
     dry_run=_dry_run,
     assumes_data=False,

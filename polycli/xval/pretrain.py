@@ -10,11 +10,6 @@ from polycli.xval.data.store import RecordStore
 from polycli.xval.recipe.training import PretrainRecipe
 from polycli.xval.training.fill_in import FillInTask, pretraining
 
-PREPARE_HINT = (
-    "make a store with `polycli prepare xval --source json --input FILE.jsonl --output records.zarr` or, without data, "
-    "`polycli prepare xval --source planets --output planets.zarr`, then add `--data records.zarr`"
-)
-
 
 def run(request: TrainRequest) -> JsonDocument:
     """Train a model on stores, or go on with a run that was stopped; with `dry_run`, say what that would be.
@@ -42,6 +37,4 @@ def _dry_run(recipe: PretrainRecipe, stores: list[Store], request: TrainRequest)
     return document
 
 
-TRAINING: Training[PretrainRecipe] = Training(
-    family="xval", verb="pretrain", prepare_hint=PREPARE_HINT, make_task=_task, dry_run=_dry_run
-)
+TRAINING: Training[PretrainRecipe] = Training(family="xval", verb="pretrain", make_task=_task, dry_run=_dry_run)

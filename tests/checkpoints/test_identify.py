@@ -48,6 +48,16 @@ def test_files_are_known_by_their_first_bytes(tmp_path, kind, write):
     assert found.name
 
 
+def test_safetensors_are_no_pickle_whatever_the_length_of_their_header(tmp_path):
+    path = tmp_path / "model.safetensors"
+    lengths = set()
+    for letters in range(0, 400, 8):
+        save_file(TENSORS, path, metadata={"polycli": "x" * letters})
+        lengths.add(path.read_bytes()[0])
+        assert identify(path).kind == "safetensors"
+    assert 0x80 in lengths  # with which pickles begin
+
+
 @pytest.mark.parametrize(
     ("kind", "format_"),
     [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from polycli.engine.prefetch import Prefetcher
+from polycli.engine.prefetch import Prefetcher, read_ahead
 from polycli.launch import World
 
 
@@ -84,3 +84,16 @@ def test_waiting_is_measured_and_computing_is_not():
         for _ in feed.step():
             time.sleep(0.2)
         assert 0.02 < feed.wait_seconds < 0.15
+
+
+def test_a_validation_reads_one_batch_ahead_and_in_order():
+    batches = [Slow(step, 0, [], 1.0) for step in range(4)]
+    seen = []
+    for batch in read_ahead(batches):
+        seen.append(batch["x"].tolist())
+        loaded = sum(len(one.loads) for one in batches)
+        assert loaded <= len(seen) + 1
+    assert seen == [[step, 0] for step in range(4)]
+    assert list(read_ahead([])) == []
+    with pytest.raises(OSError, match="step 7"):
+        list(read_ahead([Slow(7, 0, [], 1.0)]))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -12,8 +11,9 @@ from torch.nn import functional
 
 from polycli.astroclip.training.batches import ObjectBatch
 from polycli.astroclip.training.contrastive import ranks_of_partners, unit_vectors
+from polycli.engine.prefetch import read_ahead
 from polycli.engine.ranks import gather
-from polycli.engine.task import Batch, World
+from polycli.engine.task import World
 
 #: Among so many nearest a partner is looked for.
 NEAREST = (1, 10)
@@ -24,7 +24,7 @@ def run_over(
 ) -> tuple[Float[Tensor, " n"], dict[str, Tensor]]:
     """Losses per micro-batch, and each metric of all validation objects in their order, on the CPU of every rank."""
     losses, found = [], []
-    for batch in _read_ahead(batches):
+    for batch in read_ahead(batches):
         loss, metrics = forward(batch)
         losses.append(loss.detach().float().cpu())
         found.append({name: values.detach().cpu() for name, values in metrics.items()})
@@ -58,15 +58,3 @@ def coefficient_of_determination(prediction: Float[Tensor, " n"], target: Float[
 def _in_order(values: Tensor, world: World) -> Tensor:
     """(turns, B, ...) of this rank to (turns * ranks * B, ...) in the order of the objects, on every rank."""
     return torch.stack(gather(world, values), dim=1).flatten(0, 2)
-
-
-def _read_ahead(batches: Sequence[ObjectBatch]) -> Iterator[Batch]:
-    """Read one batch while the model is busy with the one before."""
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        waiting = None
-        for batch in batches:
-            waiting, ready = reader.submit(batch.load), waiting
-            if ready is not None:
-                yield ready.result()
-        if waiting is not None:
-            yield waiting.result()

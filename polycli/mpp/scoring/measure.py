@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polycli.console import ProgressReport
+from polycli.mpp.model.metrics import nrmse, vrmse
 from polycli.mpp.predicting.files import ForecastArray
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.mpp.scoring.baselines import linear_extrapolation, persistence
 from polycli.mpp.scoring.conservation import invariants, relative
-from polycli.mpp.scoring.metrics import nrmse, vrmse
 from polycli.mpp.scoring.rollout import Conditions, next_frame, rollout
 from polycli.store.reader import Store, Window
 from polycli.workflow.overlap import ScoredRows

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from polycli.mpp.model.avit import AViT
+from polycli.mpp.model.metrics import EPSILON, mean_square, mean_square_error, nrmse, variance, vrmse
 from polycli.mpp.recipe.training import ObjectiveSection
-from polycli.mpp.scoring.metrics import EPSILON, mean_square, mean_square_error, nrmse, variance, vrmse
 
 #: What is added to a variance or a mean squared change before dividing by it, relative to the field's mean square.
 RELATIVE_FLOOR = 1e-8

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from polycli.engine.prefetch import read_ahead
 from polycli.engine.ranks import gather
 from polycli.engine.task import Batch, World
-from polycli.mpp.data.windows import WindowBatch
-from polycli.mpp.scoring.metrics import nrmse
+from polycli.mpp.model.metrics import nrmse
 from polycli.mpp.training.batches import ValidationPart
 
 #: A persistence error below this is that of a frame that does not change; there is nothing to be better than.
@@ -28,7 +27,7 @@ def validate(forward: nn.Module, parts: Sequence[ValidationPart], world: World) 
     scores: dict[str, float] = {}
     ratios = []
     for part in parts:
-        rows = torch.stack([_score(forward, batch) for batch in _read_ahead(part.batches)])
+        rows = torch.stack([_score(forward, batch) for batch in read_ahead(part.batches)])
         model, variance, persistence = _in_order(rows, world)[: part.count].mean(dim=0).tolist()
         ratios.append(model / max(persistence, SMALLEST_CHANGE))
         scores[f"validation/{part.dataset}/nrmse"] = model
@@ -51,15 +50,3 @@ def _in_order(rows: Tensor, world: World) -> Tensor:
     Values are gathered and averaged in one order, not summed per rank, so that the mean does not depend on the ranks.
     """
     return torch.stack(gather(world, rows), dim=1).flatten(0, 2)
-
-
-def _read_ahead(batches: Sequence[WindowBatch]) -> Iterator[Batch]:
-    """Read one batch while the model is busy with the one before."""
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        waiting = None
-        for batch in batches:
-            waiting, ready = reader.submit(batch.load), waiting
-            if ready is not None:
-                yield ready.result()
-        if waiting is not None:
-            yield waiting.result()

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from polycli.engine.prefetch import read_ahead
 from polycli.engine.ranks import gather
 from polycli.engine.task import Batch, World
 from polycli.xval.data.collate import Tokenization
 from polycli.xval.model.number_layers import NumberSpace
 from polycli.xval.recipe.model import ObjectiveSection
-from polycli.xval.training.batches import RecordBatch, ValidationPart
+from polycli.xval.training.batches import ValidationPart
 
 #: Key paths with scores of their own: those with most numbers. A record can have hundreds.
 SHOWN_KEYS = 16
@@ -46,7 +45,7 @@ def validate(
     """`validation/loss`, its parts and, in the data's units, `validation/rmse/<key path>`; empty without records."""
     mine = [
         _score(forward, batch, real, tokenization, space)
-        for batch, real in zip(_read_ahead(part.batches), part.real, strict=True)
+        for batch, real in zip(read_ahead(part.batches), part.real, strict=True)
     ]
     # Added up in the order of the records, so that the sum does not depend on the ranks.
     ordered = [sums for turn in zip(*gather(world, mine), strict=True) for sums in turn]
@@ -107,15 +106,3 @@ def _error(
 
 def _values(tensor: Tensor) -> NDArray[np.float64]:
     return np.asarray(tensor.detach().cpu().double().numpy(), dtype=np.float64)
-
-
-def _read_ahead(batches: Sequence[RecordBatch]) -> Iterator[Batch]:
-    """Read one batch while the model is busy with the one before."""
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        waiting = None
-        for batch in batches:
-            waiting, ready = reader.submit(batch.load), waiting
-            if ready is not None:
-                yield ready.result()
-        if waiting is not None:
-            yield waiting.result()

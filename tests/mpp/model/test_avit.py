@@ -15,8 +15,8 @@ from polycli.mpp import load_model
 from polycli.mpp.model.attention import drop_path
 from polycli.mpp.model.avit import AViT, parameter_count
 from polycli.mpp.model.flops import flops_per_sample
+from polycli.mpp.model.metrics import mean_square, mean_square_error, nrmse
 from polycli.mpp.recipe.training import ModelSection
-from polycli.mpp.scoring.metrics import mean_square, mean_square_error, nrmse
 
 ROOT = Path(__file__).resolve().parents[3]
 PARITY = ROOT.parent / "shared" / "parity"

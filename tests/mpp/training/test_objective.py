@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from polycli.mpp.model.avit import AViT
+from polycli.mpp.model.metrics import nrmse, vrmse
 from polycli.mpp.recipe.training import ModelSection, ObjectiveSection
-from polycli.mpp.scoring.metrics import nrmse, vrmse
 from polycli.mpp.training.objective import NextFrame
 
 LABELS, BCS = torch.tensor([1, 5]), torch.zeros(3, 2, dtype=torch.long)

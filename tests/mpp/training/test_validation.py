@@ -5,8 +5,8 @@ import pytest
 from torch import nn
 
 from polycli.engine.task import World
+from polycli.mpp.model.metrics import nrmse, vrmse
 from polycli.mpp.recipe.training import PretrainRecipe
-from polycli.mpp.scoring.metrics import nrmse, vrmse
 from polycli.mpp.training import validation
 from polycli.mpp.training.batches import MixtureBatches
 from polycli.store.reader import open_store

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from polycli.mpp.scoring.metrics import mean_square, nrmse, variance, vrmse
+from polycli.mpp.model.metrics import mean_square, nrmse, variance, vrmse
 
 
 def wave(grid=64):
