@@ -9,10 +9,9 @@ from polycli.astroclip.model.loaded import load_checkpoint
 from polycli.astroclip.recipe.training import FinetuneRecipe
 from polycli.astroclip.training.properties import PropertyFinetuning, with_checkpoint
 from polycli.engine.task import World
-from polycli.errors import UserError
 from polycli.requests import JsonDocument, TrainRequest
 from polycli.store.reader import Store
-from polycli.workflow.train import Training, read_training_recipe, run_training
+from polycli.workflow.train import Training, checkpoint_to_start_from, read_training_recipe, run_training
 
 
 def run(request: TrainRequest) -> JsonDocument:
@@ -33,11 +32,7 @@ def read_recipe(request: TrainRequest) -> FinetuneRecipe:
         UserError: it has problems, or names no checkpoint.
     """
     recipe = read_training_recipe(request, TRAINING)
-    if request.checkpoint is not None:
-        recipe = recipe.model_copy(update={"checkpoint": str(request.checkpoint.resolve())})
-    if recipe.checkpoint is None:
-        raise UserError("finetune starts from a checkpoint, and none was given", hint="add --checkpoint RUN")
-    return recipe
+    return recipe.model_copy(update={"checkpoint": checkpoint_to_start_from(request, recipe.checkpoint)})
 
 
 def _task(recipe: FinetuneRecipe, stores: list[Store], world: World) -> PropertyFinetuning:

@@ -67,6 +67,19 @@ def read_training_recipe(request: TrainRequest, training: Training[Recipe]) -> R
     return recipe.model_copy(update={"data": recipe.data.model_copy(update=given)})
 
 
+def checkpoint_to_start_from(request: TrainRequest, stated: str | None) -> str:
+    """The checkpoint of `--checkpoint` or, without it, the one that the recipe states; as the run's recipe keeps it.
+
+    Raises:
+        UserError: neither names one.
+    """
+    if request.checkpoint is not None:
+        return str(request.checkpoint.resolve())
+    if stated is None:
+        raise UserError("finetune starts from a checkpoint, and none was given", hint="add --checkpoint RUN")
+    return stated
+
+
 def run_training(request: TrainRequest, training: Training[Recipe], recipe: Recipe) -> JsonDocument:
     """Train, or go on with a run that was stopped; with `dry_run`, say what that would be. Gives what `--json` prints.
 

@@ -8,10 +8,9 @@ from pathlib import Path
 import torch
 
 from polycli.engine.task import World
-from polycli.errors import UserError
 from polycli.requests import JsonDocument, TrainRequest
 from polycli.store.reader import Store
-from polycli.workflow.train import Training, read_training_recipe, run_training
+from polycli.workflow.train import Training, checkpoint_to_start_from, read_training_recipe, run_training
 from polycli.xval.data.store import RecordStore
 from polycli.xval.model.heads import RecordModel
 from polycli.xval.model.numformer import Numformer
@@ -41,11 +40,7 @@ def read_recipe(request: TrainRequest) -> FinetuneRecipe:
         UserError: it has problems, or names no checkpoint.
     """
     recipe = read_training_recipe(request, TRAINING)
-    if request.checkpoint is not None:
-        recipe = recipe.model_copy(update={"checkpoint": str(request.checkpoint.resolve())})
-    if recipe.checkpoint is None:
-        raise UserError("there is no checkpoint to start from", hint="--checkpoint RUN")
-    return recipe
+    return recipe.model_copy(update={"checkpoint": checkpoint_to_start_from(request, recipe.checkpoint)})
 
 
 def finetuning(
