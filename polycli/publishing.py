@@ -31,7 +31,8 @@ from polycli.errors import PolycliError, UserError
 
 #: Reasons of the system that are about the place and no one's input.
 _REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
-_WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+#: What a file system without locks answers.
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 _PARTS = "parts.json"
 _TRIES = 20
 
@@ -55,9 +56,9 @@ def holding(target: Path, *, what: str) -> Iterator[Path]:
         UserError: another process has it.
         PolycliError: the disk is full or refuses a write, in the block or before.
     """
-    made = _missing_parents(target)
     work = _work_folder(target)
     lock: IO[str] | None = None
+    made = missing_parents(target)
     try:
         with telling_refusals(target, work, what=what):
             lock = _take(work, target)
@@ -69,9 +70,7 @@ def holding(target: Path, *, what: str) -> Iterator[Path]:
             if os.path.lexists(target) or not os.path.lexists(_moved_away(work, target)):
                 shutil.rmtree(work, ignore_errors=True)
             lock.close()
-        for folder in made:
-            with suppress(OSError):
-                folder.rmdir()  # Only where nothing came to be in it.
+        remove_empty(made)
 
 
 @contextmanager
@@ -192,37 +191,61 @@ def _moved_away(work: Path, target: Path) -> Path:
     return work / "old" / target.name
 
 
-def _missing_parents(target: Path) -> list[Path]:
+def missing_parents(target: Path) -> list[Path]:
     """The folders that must be made for `target`, the innermost first."""
     return [folder for folder in target.parents if not folder.exists()]
 
 
-def _take(work: Path, target: Path) -> IO[str]:
-    """The lock of the work folder, which is made; it ends with the process."""
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Delete those of these folders in which nothing came to be."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def take_lock(path: Path, *, shared: bool = False) -> IO[str] | None:
+    """The lock file at `path`, made with its folder, held until it is closed or the process ends.
+
+    Alone, or beside others that hold it `shared`. None where another process holds it otherwise.
+
+    Raises:
+        OSError: the system refuses it; with an errno of `WITHOUT_LOCKS` where its file system has no locks.
+    """
     for _ in range(_TRIES):
-        work.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            file = (work / "lock").open("a", encoding="utf-8")
+            file = path.open("a", encoding="utf-8")
         except FileNotFoundError:
-            continue  # Its last owner has just removed it.
+            continue  # Its last owner has just removed it, with the folder.
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            break
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno not in _WITHOUT_LOCKS or _owner_may_live(work):
-                file.close()
-                break
+            file.close()
+            if isinstance(error, BlockingIOError):
+                return None
+            raise
         with suppress(FileNotFoundError):
-            if os.fstat(file.fileno()).st_ino == (work / "lock").stat().st_ino:
-                (work / "owner").write_text(f"{socket.gethostname()} {os.getpid()}\n", encoding="utf-8")
+            if os.fstat(file.fileno()).st_ino == path.stat().st_ino:
                 return file
         file.close()
-    raise UserError(
-        f"{target}: another process is writing there now",
-        hint=f"wait for it, or give another --output; if there is none: rm -r {work}",
-    )
+    return None
+
+
+def _take(work: Path, target: Path) -> IO[str]:
+    """The lock of the work folder, which is made."""
+    try:
+        file = take_lock(work / "lock")
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            raise
+        file = None if _owner_may_live(work) else (work / "lock").open("a", encoding="utf-8")
+    if file is None:
+        raise UserError(
+            f"{target}: another process is writing there now",
+            hint=f"wait for it, or give another --output; if there is none: rm -r {work}",
+        )
+    (work / "owner").write_text(f"{socket.gethostname()} {os.getpid()}\n", encoding="utf-8")
+    return file
 
 
 def _owner_may_live(work: Path) -> bool:

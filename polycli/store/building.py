@@ -8,7 +8,6 @@ TARGET.partial-<fingerprint>/
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import shutil
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.errors import StoreError
+from polycli.publishing import WITHOUT_LOCKS, take_lock
 from polycli.store.hashing import file_hash
 from polycli.store.layout import ArrayLayout
 from polycli.store.manifest import MANIFEST_NAME, ArrayInfo, FileEntry, Manifest, read_manifest
@@ -75,6 +75,29 @@ class BuildPlace:
         shutil.rmtree(self.work, ignore_errors=True)
 
     @contextmanager
+    def reserved(self, *, shared: bool = False) -> Iterator[None]:
+        """Hold the right to build here: alone or, as one part of several, beside other parts.
+
+        Raises:
+            StoreError: another process has it.
+            PolycliError: the disk is full or refuses a write.
+        """
+        try:
+            lock = take_lock(self.work / "builders", shared=shared)
+        except OSError as error:
+            # Some network file systems have no locks; there it is the user who must not run a line twice at once.
+            if error.errno not in WITHOUT_LOCKS:
+                raise write_error(self.target, error) from error
+            yield
+            return
+        if lock is None:
+            raise StoreError(
+                f"{self.target}: another process is preparing this store now", hint="wait until it is done"
+            )
+        with lock:
+            yield
+
+    @contextmanager
     def publishing(self) -> Iterator[None]:
         """Hold the right to publish: two processes that finalize at once must not move the same rows.
 
@@ -91,7 +114,7 @@ class BuildPlace:
                     raise StoreError(f"{self.target}: another process is publishing this store now") from None
                 except OSError as error:
                     # Some network file systems have no locks; there it is the user who must finalize only once.
-                    if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                    if error.errno not in WITHOUT_LOCKS:
                         raise
                 yield
         except OSError as error:
@@ -108,6 +131,7 @@ class BuildPlace:
             sync_folder(folder)
         write_text(self.tree / MANIFEST_NAME, manifest.to_json())
         _check_readable(open_store(self.tree, family=manifest.family, verify="sizes"))
+        self.refuse_other_target()
         try:
             self.tree.rename(self.target)
         except OSError as error:

@@ -27,7 +27,8 @@ def processor_count() -> int:
 class Workers:
     """A pool of `count` processes; with 0 or 1 the work is done here. Use it as a context manager.
 
-    Processes are started fresh (forkserver or spawn, never fork), because tensorstore and torch run threads.
+    Processes are spawned, never forked, because tensorstore and torch run threads; and not by a fork server, which
+    leaves a folder in the system's temporary one when it is killed.
     """
 
     def __init__(self, count: int | None) -> None:
@@ -37,9 +38,8 @@ class Workers:
 
     def __enter__(self) -> Self:
         if self.count > 1:
-            methods = multiprocessing.get_all_start_methods()
             self._others = set(multiprocessing.active_children())
-            context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+            context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=_follow_parent)
         return self
 

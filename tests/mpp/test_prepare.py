@@ -244,7 +244,7 @@ def test_a_dry_run_counts_and_writes_nothing(tmp_path, pdebench, capsys):
     assert not (tmp_path / "out").exists()
     assert capsys.readouterr().out == ""
     assert document["trajectories"] == 6 + 3 + 5 + 8
-    shallow = next(entry for entry in document["datasets"] if entry["name"] == "swe_8x6")
+    shallow = next(entry for entry in document["stores"] if entry["name"] == "swe_8x6")
     assert (shallow["trajectories"], shallow["frames"], shallow["files"]) == (6, 11, 1)
     assert shallow["bytes"] == 6 * 11 * 8 * 6 * 4
     assert document["minutes"] > 0

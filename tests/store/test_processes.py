@@ -2,9 +2,15 @@
 
 import math
 import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
 import pytest
 
+import polycli
 from polycli.errors import PolycliError
 from polycli.store.processes import Workers, processor_count
 
@@ -36,3 +42,24 @@ def test_a_worker_that_dies_is_said_with_what_to_do():
 
 def test_without_a_number_there_is_a_worker_for_each_processor():
     assert Workers(None).count == processor_count() >= 1
+
+
+def test_a_killed_command_leaves_nothing_in_the_temporary_folder(tmp_path):
+    """The fork server left `pymp-*` there."""
+    script = """
+        import os, signal
+        from polycli.store.processes import Workers
+
+        if __name__ == "__main__":
+            with Workers(2) as workers:
+                for task, identity in workers.unordered(eval, ["__import__('os').getpid()"] * 2):
+                    pass
+                os.kill(os.getpid(), signal.SIGKILL)
+    """
+    (tmp_path / "script.py").write_text(textwrap.dedent(script))
+    (tmp_path / "temporary").mkdir()
+    root = str(Path(polycli.__file__).parents[1])
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary"), "PYTHONPATH": root}
+    ended = subprocess.run([sys.executable, tmp_path / "script.py"], env=environment, timeout=60, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert list((tmp_path / "temporary").iterdir()) == []

@@ -118,7 +118,7 @@ def test_python_lines_of_planets_keep_every_number_bit_for_bit(tmp_path):
     source = PrepareRequest(
         source="python-lines", inputs=(tmp_path / "planets.txt",), output=tmp_path / "p.zarr", workers=1, json=True
     )
-    assert run(source)["coverage"]["notes"] == {WRAPPED: 1}
+    assert run(source)["stores"][0]["coverage"]["notes"] == {WRAPPED: 1}
     store = open_records(tmp_path / "p.zarr", verify="full")
     expected = np.concatenate([numbers_in(value) for value in systems_read])
     assert store.read(store.rows()).numbers.tobytes() == expected.tobytes()
@@ -207,8 +207,8 @@ def test_a_part_that_is_missing_is_named(prepare):
 
 
 def test_the_same_line_again_finds_the_store_and_another_one_is_refused(prepare):
-    first = prepare(systems(10), finalize=False, json=True)
-    again = prepare(systems(10), finalize=False, json=True)
+    (first,) = prepare(systems(10), finalize=False, json=True)["stores"]
+    (again,) = prepare(systems(10), finalize=False, json=True)["stores"]
     assert (first["new"], again["new"]) == (True, False)
     assert first["store_hash"] == again["store_hash"]
     with pytest.raises(StoreError, match="already exists"):
@@ -219,7 +219,7 @@ def test_a_dry_run_writes_nothing_and_says_what_there_is(prepare, tmp_path):
     result = prepare(systems(60), dry_run=True, json=True)
     assert result["files"] == 1
     assert result["records"] == pytest.approx(60, rel=0.3)
-    assert result["first_block"]["keys"]["star.planet0.a"]["count"] > 0
+    assert result["stores"][0]["first_block"]["keys"]["star.planet0.a"]["count"] > 0
     assert [path.name for path in tmp_path.iterdir()] == ["data.jsonl"]
 
 

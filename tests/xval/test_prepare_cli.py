@@ -26,7 +26,7 @@ def test_prepare_by_the_command_line_makes_a_store_with_two_processes_and_prints
         folder=tmp_path,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
-    result = json.loads(ended.stdout)
+    (result,) = json.loads(ended.stdout)["stores"]
     assert (result["records"], result["numbers"], result["path"]) == (50, 100, "s.zarr")
     assert result["held_out"] == {"x in [10, 12]": 2}
     assert "50 records" in ended.stderr

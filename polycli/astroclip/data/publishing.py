@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +79,14 @@ class Plan:
         )
         return block_task(self.survey, int(key), whole)
 
+    def is_staged(self, key: str) -> bool:
+        """Whether a block is done."""
+        return BlockBuilder(self.target, fingerprint=self.fingerprint).record(key) is not None
+
+    def publish(self) -> Path:
+        """See `publish`."""
+        return publish(self)
+
 
 def about(survey: Survey) -> SurveyDescription:
     """What the manifest says of a survey."""
@@ -108,7 +115,6 @@ def publish(plan: Plan) -> Path:
     rejected = [*survey.rejected, *_rejected_blocks(builder, plan.keys), *rows.duplicates]
     summarise(survey.name, rejected)
     if not len(rows):
-        shutil.rmtree(builder.work, ignore_errors=True)
         reasons = "; ".join(dict.fromkeys(left.reason for left in rejected[:_SHOWN]))
         raise SourceError(f"{survey.name}: all {len(survey)} objects were rejected: {reasons}")
     splits = split_rows(rows.hex_hashes(), validation=plan.recipe.split.validation, test=plan.recipe.split.test)

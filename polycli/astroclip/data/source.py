@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from polycli.astroclip.data.description import ImageDescription, SpectrumDescrip
 from polycli.astroclip.recipe.preparing import PrepareRecipe
 from polycli.errors import SourceError
 from polycli.store.manifest import LeftOut
+from polycli.workflow import sources
 
 
 @dataclass(frozen=True)
@@ -102,20 +103,8 @@ class Listing:
         )
 
 
-class Source(Protocol):
-    """A kind of input: looks into files, not at their folders' names."""
-
-    def accepts(self, path: Path) -> bool:
-        """Whether a file is of this source, by a look at it; for a pair of sources that share --input."""
-        ...
-
-    def listing(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:
-        """What the inputs hold. A source that makes objects makes `limit` of them at most.
-
-        Raises:
-            SourceError: an input is missing, damaged, or lacks an HDU or key or has a wrong shape.
-        """
-        ...
+#: What `polycli.workflow.sources` finds for this family. A source that makes objects makes `limit` of them at most.
+Source: TypeAlias = "sources.Source[PrepareRecipe, Listing]"
 
 
 def find_files(inputs: Sequence[Path], suffixes: tuple[str, ...], *, source: str) -> list[tuple[Path, str]]:

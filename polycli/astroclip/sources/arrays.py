@@ -134,8 +134,8 @@ class ArraysSource:
         """Arrays of numpy, and HDF5 files."""
         return path.name.lower().endswith(SUFFIXES)
 
-    def listing(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:
-        """What the recipe's `arrays` section finds; see `Source.listing`."""
+    def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:
+        """What the recipe's `arrays` section finds; see `Source.open`."""
         del limit
         section = recipe.arrays
         files = find_files(inputs, SUFFIXES, source="arrays")

@@ -70,8 +70,8 @@ class AstroclipSource:
         """HDF5 files with numbered groups."""
         return holds(path, SUFFIXES, ("0/targetids",))
 
-    def listing(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:
-        """Ids and redshifts; the file has no positions. See `Source.listing`."""
+    def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:
+        """Ids and redshifts; the file has no positions. See `Source.open`."""
         del recipe, limit
         files = find_files(inputs, SUFFIXES, source="astroclip")
         ids, redshifts, sizes = [], [], set()

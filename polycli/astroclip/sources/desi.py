@@ -74,8 +74,8 @@ class DesiSource:
         """FITS files."""
         return path.name.lower().endswith(SUFFIXES)
 
-    def listing(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:
-        """The spectra of all files, less sky fibres and those whose fibre was not well; see `Source.listing`."""
+    def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:
+        """The spectra of all files, less sky fibres and those whose fibre was not well; see `Source.open`."""
         del recipe, limit
         spectra, redshifts = _sorted_files(inputs)
         parts = [_read_fibermap(path, name) for path, name in spectra]

@@ -71,8 +71,8 @@ class LegacySurveySource:
         """HDF5 files with images and bricks."""
         return holds(path, SUFFIXES, ("images", "brickid"))
 
-    def listing(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:
-        """What lies beside the images; see `Source.listing`."""
+    def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:
+        """What lies beside the images; see `Source.open`."""
         del recipe, limit
         files = find_files(inputs, SUFFIXES, source="legacysurvey")
         parts = [_read_columns(path, name) for path, name in files]

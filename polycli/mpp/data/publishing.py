@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ import numpy as np
 from polycli.console import warn
 from polycli.errors import SourceError
 from polycli.mpp.data.source import Dataset, Job
-from polycli.mpp.data.staging import Row, StageTask
+from polycli.mpp.data.staging import Row, StageTask, is_staged
 from polycli.mpp.recipe.training import SplitSection
 from polycli.store.builder import StoreBuilder
 from polycli.store.hashing import canonical_hash
@@ -38,7 +39,7 @@ class Plan:
 
     @classmethod
     def of(
-        cls, dataset: Dataset, output: Path, sources: Sequence[SourceFile], options: dict[str, Any], split: SplitSection
+        cls, dataset: Dataset, target: Path, sources: Sequence[SourceFile], options: dict[str, Any], split: SplitSection
     ) -> Plan:
         """The plan for a dataset; equal sources, rows and options give an equal fingerprint, wherever files lie."""
         rows = [[job.source, name] for job in dataset.jobs for name in job.ids]
@@ -53,18 +54,33 @@ class Plan:
                 "options": {key: value for key, value in options.items() if key != "limit"},
             }
         )
-        target = output / f"{dataset.name}.zarr"
         return cls(dataset, target, tuple(sources), options, split, fingerprint)
 
-    def tasks(self) -> Iterator[StageTask]:
-        """The work, one piece for each job."""
-        about = self.dataset.about
+    @property
+    def keys(self) -> list[str]:
+        """One piece of work for each job."""
+        return [str(number) for number in range(len(self.dataset.jobs))]
+
+    def task(self, key: str) -> StageTask:
+        """The work of one job."""
+        about, number = self.dataset.about, int(key)
+        job, first = self.dataset.jobs[number], self._first_rows[number]
         shape = (self.dataset.time.size, len(about.fields), *about.grid)
-        place = 0
-        for job in self.dataset.jobs:
-            keys = tuple(f"{place + offset:08d}" for offset in range(len(job.ids)))
-            place += len(job.ids)
-            yield StageTask(self.target, self.fingerprint, job, keys, shape, about.fields)
+        names = tuple(f"{first + offset:08d}" for offset in range(len(job.ids)))
+        return StageTask(self.target, self.fingerprint, job, names, shape, about.fields)
+
+    def is_staged(self, key: str) -> bool:
+        """Whether every trajectory of a job is staged or rejected."""
+        return is_staged(self.task(key))
+
+    def publish(self) -> Path:
+        """See `publish`."""
+        return publish(self)
+
+    @cached_property
+    def _first_rows(self) -> list[int]:
+        """By job: how many trajectories the jobs before it have."""
+        return [0, *accumulate(len(job.ids) for job in self.dataset.jobs)]
 
 
 @dataclass(frozen=True)
@@ -86,7 +102,6 @@ def publish(plan: Plan) -> Path:
     summarise(name, "rejected", rejected)
     summarise(name, "flagged", flagged)
     if not kept:
-        shutil.rmtree(builder.work, ignore_errors=True)
         reasons = "; ".join(dict.fromkeys(left.reason for left in rejected[:_SHOWN]))
         raise SourceError(f"{name}: all {len(rejected)} trajectories were rejected: {reasons}")
     hashes = [item.row["hash"] for item in kept]
@@ -124,7 +139,7 @@ def _sift(plan: Plan, builder: StoreBuilder) -> tuple[list[_Kept], list[LeftOut]
     row_ids = _row_ids(dataset.jobs)
     first_with: dict[str, str] = {}
     kept = []
-    for task in plan.tasks():
+    for task in map(plan.task, plan.keys):
         for name, key in zip(task.job.ids, task.keys, strict=True):
             row = cast("Row", builder.record(key))
             row_id = row_ids[task.job.source, name]

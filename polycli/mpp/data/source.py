@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.mpp.recipe.training import PrepareRecipe
 from polycli.store.manifest import LeftOut
+from polycli.workflow import sources
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,12 @@ class Dataset:
     #: Seconds of work for one process, where the source can tell; else `prepare` estimates from bytes.
     seconds: float | None = None
 
+    @property
+    def manifest_names(self) -> tuple[str, ...]:
+        """What the manifest calls the files: as the source says, or their plain names."""
+        return self.file_names or tuple(path.name for path in self.files)
 
-class Source(Protocol):
-    """A kind of input: looks into files, not at their folders' names."""
 
-    def datasets(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> list[Dataset]:
-        """What the inputs hold. `limit` keeps at most that many trajectories of each dataset.
-
-        Raises:
-            SourceError: an input is missing, truncated, not HDF5, or lacks a key or has a wrong shape.
-        """
-        ...
+#: What `polycli.workflow.sources` finds for this family: the datasets that the inputs hold. `limit` keeps at most that
+#: many trajectories of each.
+Source: TypeAlias = "sources.Source[PrepareRecipe, list[Dataset]]"

@@ -18,11 +18,11 @@ from polycli.mpp.data.source import Dataset, Job
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.mpp.recipe.settings import ArraySection
 from polycli.mpp.recipe.training import PrepareRecipe
-from polycli.mpp.sources.pdebench import PdebenchSource
 from polycli.mpp.sources.pdebench_read import open_source
 from polycli.requests import Split
 from polycli.store.manifest import MANIFEST_NAME
 from polycli.store.reader import Store, Window, find_stores, open_store
+from polycli.workflow.sources import source_for
 
 Frames = NDArray[np.float32]
 AXES = ("x", "y")
@@ -127,7 +127,7 @@ def open_contexts(
     found += [_of_array(path, settings, limit) for path in arrays]
     if others:
         recipe = PrepareRecipe(family="mpp", verb="prepare")
-        found += [_of_dataset(dataset, limit) for dataset in PdebenchSource().datasets(others, recipe, limit)]
+        found += [_of_dataset(dataset, limit) for dataset in source_for("mpp", others).open(others, recipe, limit)]
     twice = [name for name, count in Counter(source.name for source in found).items() if count > 1]
     if twice:
         raise UserError(f"two of the data sets are called {twice[0]}", hint="forecast them into two outputs")

@@ -40,8 +40,12 @@ _UNEVEN = 0.01
 class PdebenchSource:
     """Finds out what files are by looking into them; their names and folders decide nothing."""
 
-    def datasets(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> list[Dataset]:
-        """What the inputs hold; see `Source.datasets`."""
+    def accepts(self, path: Path) -> bool:
+        """HDF5 files, of which `open` then says what is in them."""
+        return path.suffix.lower() in SUFFIXES and path.is_file()
+
+    def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> list[Dataset]:
+        """What the inputs hold; see `Source.open`."""
         surveys = _survey(inputs)
         groups: dict[tuple[object, ...], _Group] = {}
         for survey in surveys:

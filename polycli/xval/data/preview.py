@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
-from polycli import console
 from polycli.requests import JsonDocument
+from polycli.workflow.prepared_stores import DraftedStore
 from polycli.xval.data.coverage import refuse_immense
 from polycli.xval.data.source import Opened
 from polycli.xval.data.staging import BlockWriter
@@ -13,7 +14,7 @@ from polycli.xval.numbers.statistics import NumberSums
 from polycli.xval.recipe.training import PrepareRecipe
 
 
-def preview(opened: Opened, recipe: PrepareRecipe, workers: int, *, as_json: bool) -> JsonDocument:
+def preview(path: Path, name: str, opened: Opened, recipe: PrepareRecipe) -> DraftedStore:
     """Read one block, and tell from it what all are like; writes nothing.
 
     Raises:
@@ -32,41 +33,41 @@ def preview(opened: Opened, recipe: PrepareRecipe, workers: int, *, as_json: boo
     sums.update(records.numbers, records.number_keys)
     # Tokens and key paths take four bytes in the store, numbers eight.
     size = 4 * note["tokens"] + 12 * note["numbers"]
-    estimate = (opened.seconds if opened.seconds is not None else seconds * factor) / workers / 60
     keys = {
         path: {"count": known.count, "min": known.min, "max": known.max}
         for path, known in sums.statistics(records.key_paths).items()
     }
-    result: JsonDocument = {
-        "dry_run": True,
-        "workers": workers,
-        "files": len(opened.files),
-        "blocks": len(opened.blocks),
-        "records": opened.records if opened.records is not None else round(note["records"] * factor),
-        "numbers": round(note["numbers"] * factor),
-        "bytes": round(size * factor),
-        "minutes": estimate,
-        "longest": note["longest"],
-        "rejected": len(note["rejected"]),
-        "first_block": {"records": note["records"], "columns": sorted(columns), "keys": keys},
-    }
-    if not as_json:
-        console.result(_table(result, keys))
-    return result
+    return DraftedStore(
+        path=path,
+        name=name,
+        rows=opened.records if opened.records is not None else round(note["records"] * factor),
+        files=len(opened.files),
+        bytes=round(size * factor),
+        seconds=opened.seconds if opened.seconds is not None else seconds * factor,
+        more={
+            "blocks": len(opened.blocks),
+            "numbers": round(note["numbers"] * factor),
+            "longest": note["longest"],
+            "rejected": len(note["rejected"]),
+            "first_block": {"records": note["records"], "columns": sorted(columns), "keys": keys},
+        },
+    )
 
 
-def _table(result: JsonDocument, keys: dict[str, JsonDocument]) -> str:
+def as_text(store: JsonDocument, workers: int) -> str:
+    """A preview as people read it."""
+    first = store["first_block"]
     lines = [
         (
-            f"{result['files']} files, {result['blocks']} blocks, about {result['records']} records with "
-            f"{result['numbers']} numbers, {result['bytes'] / 1e6:.1f} MB before compression, "
-            f"{result['minutes']:.2f} minutes with {result['workers']} processes"
+            f"{store['files']} files, {store['blocks']} blocks, about {store['records']} records with "
+            f"{store['numbers']} numbers, {store['bytes'] / 1e6:.1f} MB before compression, "
+            f"{store['minutes']:.2f} minutes with {workers} processes"
         ),
-        f"in the first block of {result['first_block']['records']} records, at most {result['longest']} tokens each:",
+        f"in the first block of {first['records']} records, at most {store['longest']} tokens each:",
     ]
-    width = max((len(path) for path in keys), default=8)
+    width = max((len(path) for path in first["keys"]), default=8)
     lines += [
         f"  {path:<{width}}  {entry['count']:>9} numbers from {entry['min']:g} to {entry['max']:g}"
-        for path, entry in keys.items()
+        for path, entry in first["keys"].items()
     ]
     return "\n".join(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from polycli.xval.data.coverage import KeyCoverage, mixed_types, refuse_immense,
 from polycli.xval.data.description import RecordsAbout
 from polycli.xval.data.holdout import held_out, kept_out, rules_of
 from polycli.xval.data.relabel import NamedRows, Names
-from polycli.xval.data.source import Opened
+from polycli.xval.data.source import Block, Opened
 from polycli.xval.data.staging import StageTask
 from polycli.xval.numbers.scaling import make_scaling
 from polycli.xval.numbers.statistics import NumberStatistics, NumberSums
@@ -68,9 +69,26 @@ class Plan:
         )
         return cls(target, opened, recipe, tuple(sources), options, fingerprint)
 
-    def tasks(self) -> list[StageTask]:
-        """The work, block by block."""
-        return [StageTask(self.target, self.fingerprint, block, self.recipe) for block in self.opened.blocks]
+    @property
+    def keys(self) -> list[str]:
+        """One piece of work for each block."""
+        return list(self._blocks)
+
+    def task(self, key: str) -> StageTask:
+        """The work of one block."""
+        return StageTask(self.target, self.fingerprint, self._blocks[key], self.recipe)
+
+    def is_staged(self, key: str) -> bool:
+        """Whether a block is read."""
+        return BlockBuilder(self.target, fingerprint=self.fingerprint).record(key) is not None
+
+    def publish(self) -> Path:
+        """See `publish`."""
+        return publish(self)
+
+    @cached_property
+    def _blocks(self) -> dict[str, Block]:
+        return {block.key: block for block in self.opened.blocks}
 
 
 def publish(plan: Plan) -> Path:

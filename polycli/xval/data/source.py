@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
+from polycli.workflow import sources
 from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.records.values import Value
 
@@ -82,14 +82,12 @@ class Opened:
     #: Seconds of work for one process, where the source can tell.
     seconds: float | None = None
 
+    @property
+    def named_files(self) -> tuple[tuple[Path, str], ...]:
+        """The files with what the manifest calls them: as the source says, or their plain names."""
+        names = self.file_names or tuple(path.name for path in self.files)
+        return tuple(zip(self.files, names, strict=True))
 
-class Source(Protocol):
-    """A kind of input."""
 
-    def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Opened:
-        """Look at the inputs and cut them into blocks. `limit` keeps at most that many records in all.
-
-        Raises:
-            SourceError: an input is missing, empty, unreadable, or not of this kind; or a generator was given files.
-        """
-        ...
+#: What `polycli.workflow.sources` finds for this family. `limit` keeps at most that many records in all.
+Source: TypeAlias = "sources.Source[PrepareRecipe, Opened]"

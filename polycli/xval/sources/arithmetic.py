@@ -40,6 +40,10 @@ class ArithmeticBlock:
 class ArithmeticSource:
     """The recipe's section `arithmetic`."""
 
+    def accepts(self, path: Path) -> bool:  # noqa: ARG002
+        """Always False: a generator reads no files."""
+        return False
+
     def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Opened:
         """Blocks of problems to draw.
 

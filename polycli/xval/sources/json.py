@@ -139,6 +139,10 @@ def _other_form(name: str, line: str) -> str | None:
 class JsonSource:
     """Files with the suffixes .jsonl and .ndjson are read by line, .json as a whole; others by line, if named."""
 
+    def accepts(self, path: Path) -> bool:
+        """Files whose names say JSON: the beginning of a file tells JSON lines and text in braces not apart."""
+        return path.suffix.lower() in (*_LINES, *_WHOLE)
+
     def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Opened:
         """Cut the files into blocks of equal size.
 

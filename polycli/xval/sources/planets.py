@@ -46,6 +46,10 @@ class PlanetsBlock:
 class PlanetsSource:
     """The recipe's section `planets`."""
 
+    def accepts(self, path: Path) -> bool:  # noqa: ARG002
+        """Always False: a simulation reads no files."""
+        return False
+
     def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Opened:
         """Blocks of systems to simulate.
 

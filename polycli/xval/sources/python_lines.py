@@ -16,6 +16,8 @@ from polycli.xval.sources.lines import LineRange, cut_lines, find_files
 from polycli.xval.sources.python_literals import LiteralError, read_literal
 
 _SUFFIXES = (".txt", ".py", ".lines")
+#: Bytes in which a file that is not empty begins to say something.
+_START = 4096
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,13 @@ class PythonLinesBlock:
 
 class PythonLinesSource:
     """Text files; folders are searched for .txt, .py and .lines."""
+
+    def accepts(self, path: Path) -> bool:
+        """Files whose names may say text, and whose first line begins as a literal does."""
+        if path.suffix.lower() not in _SUFFIXES or not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(_START).lstrip()[:1] in (b"{", b"[", b"(")
 
     def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Opened:
         """Cut the files into blocks of equal size.

@@ -19,6 +19,7 @@ from polycli.xval.sources.csv_files import CsvFile, Place, names_of, open_csv, r
 from polycli.xval.sources.parquet_files import is_parquet, open_parquet
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
+_SURE = (".csv", ".tsv", ".parquet")
 BLOCK_ROWS = 8192
 BLOCK_FILES = 64
 
@@ -100,6 +101,10 @@ class CsvWholes:
 
 class TableSource:
     """The recipe's section `table`."""
+
+    def accepts(self, path: Path) -> bool:
+        """CSV files by their names, Parquet by its first bytes. Of `.txt` nobody knows whether it is a table."""
+        return path.suffix.lower() in _SURE or (path.is_file() and is_parquet(path))
 
     def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Opened:
         """Read all cells once, to decide how each column is read, and cut the rows into blocks.

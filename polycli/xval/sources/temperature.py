@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.errors import SourceError
+from polycli.outputs import is_zarr
 from polycli.requests import JsonDocument
+from polycli.store.manifest import MANIFEST_NAME
 from polycli.xval.data.source import Opened, RecordWriter
 from polycli.xval.recipe.sources import TemperatureSection
 from polycli.xval.recipe.training import PrepareRecipe
@@ -24,6 +26,7 @@ from polycli.xval.sources.gridded import Field, open_field
 from polycli.xval.sources.synthetic_temperature import synthetic_field
 
 Floats = NDArray[np.float64]
+_NETCDF = (".nc", ".nc4", ".cdf")
 _DAY = 86_400.0
 _YEAR_DAYS = 365.25
 _RECORDS_PER_SECOND = 2_000.0
@@ -64,6 +67,10 @@ class TemperatureBlock:
 
 class TemperatureSource:
     """The recipe's section `temperature`; without inputs the field is synthetic, and says so everywhere."""
+
+    def accepts(self, path: Path) -> bool:
+        """NetCDF files by their names, and zarr groups that are no stores."""
+        return path.suffix.lower() in _NETCDF or (is_zarr(path) and not (path / MANIFEST_NAME).is_file())
 
     def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Opened:
         """Stretches of time, with the records to draw from each.

@@ -101,6 +101,10 @@ class Wholes:
 class TextSource:
     """The recipe's section `text`."""
 
+    def accepts(self, path: Path) -> bool:
+        """Text files by their names; what lies beside data to explain it, README.md say, is none."""
+        return path.suffix.lower() in (".txt", ".text")
+
     def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Opened:
         """Cut files into stretches of lines, or take them whole.
 

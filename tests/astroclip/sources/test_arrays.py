@@ -14,7 +14,7 @@ def _recipe(**sections) -> PrepareRecipe:
 
 
 def _listing(*inputs, **sections):
-    return ArraysSource().listing(list(inputs), _recipe(**sections), None)
+    return ArraysSource().open(list(inputs), _recipe(**sections), None)
 
 
 def _arrays(count: int = 3, *, first: float = 4000.0, start: int = 0, pixels: int = 50) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ RECIPE = PrepareRecipe(family="astroclip", verb="prepare")
 
 
 def _listing(*inputs):
-    return AstroclipSource().listing(list(inputs), RECIPE, None)
+    return AstroclipSource().open(list(inputs), RECIPE, None)
 
 
 def test_groups_are_one_listing_in_the_order_of_their_numbers(tmp_path, survey_files):

@@ -17,7 +17,7 @@ START = {"B": 0, "R": 2700, "Z": 4900}
 
 
 def _listing(*inputs):
-    return DesiSource().listing(list(inputs), RECIPE, None)
+    return DesiSource().open(list(inputs), RECIPE, None)
 
 
 def test_cameras_are_joined_with_inverse_variance_weights(tmp_path, survey_files):

@@ -13,7 +13,7 @@ RECIPE = PrepareRecipe(family="astroclip", verb="prepare")
 
 
 def _listing(*inputs):
-    return LegacySurveySource().listing(list(inputs), RECIPE, None)
+    return LegacySurveySource().open(list(inputs), RECIPE, None)
 
 
 def test_images_of_several_files_are_read_in_any_order(tmp_path, survey_files):

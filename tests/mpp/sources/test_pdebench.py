@@ -17,7 +17,7 @@ SHARED = Path(__file__).resolve().parents[3] / ".." / "shared"
 
 def survey(*inputs: Path, limit: int | None = None, **select: int) -> list[Dataset]:
     recipe = PrepareRecipe(family="mpp", verb="prepare", select=select)
-    return PdebenchSource().datasets(inputs, recipe, limit)
+    return PdebenchSource().open(inputs, recipe, limit)
 
 
 def only(*inputs: Path, limit: int | None = None, **select: int) -> Dataset:

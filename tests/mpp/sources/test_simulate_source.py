@@ -43,7 +43,7 @@ def recipe_of(select: dict[str, int] | None = None, **section: Any) -> PrepareRe
 
 
 def dataset_of(limit: int | None = None, select: dict[str, int] | None = None, **section: Any) -> Dataset:
-    return SimulateSource().datasets([], recipe_of(select, **section), limit)[0]
+    return SimulateSource().open([], recipe_of(select, **section), limit)[0]
 
 
 def read(dataset: Dataset, wanted: set[str] | None = None) -> dict[str, np.ndarray]:
@@ -211,11 +211,11 @@ def test_what_a_system_does_not_offer_is_refused_by_name(section, words):
 
 def test_nothing_to_simulate_points_to_a_recipe_that_has_something():
     with pytest.raises(SourceError, match="mpp_demo_data"):
-        SimulateSource().datasets([], PrepareRecipe(family="mpp", verb="prepare"), None)
+        SimulateSource().open([], PrepareRecipe(family="mpp", verb="prepare"), None)
 
 
 def test_files_and_an_empty_selection_are_refused(tmp_path):
     with pytest.raises(SourceError, match="reads no files"):
-        SimulateSource().datasets([tmp_path], recipe_of(system="shallow_water"), None)
+        SimulateSource().open([tmp_path], recipe_of(system="shallow_water"), None)
     with pytest.raises(SourceError, match="only 3 frames"):
         dataset_of(system="shallow_water", select={"first_frame": 3})

@@ -134,7 +134,7 @@ class MockSource:
         del path
         return False
 
-    def listing(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:
+    def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:
         """Ids and positions; all else is made when it is read.
 
         Raises:

@@ -84,7 +84,11 @@ class SimulationJob:
 class SimulateSource:
     """Datasets of `recipe.simulate`, one for each entry."""
 
-    def datasets(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> list[Dataset]:
+    def accepts(self, path: Path) -> bool:  # noqa: ARG002
+        """Always False: a simulation reads no files."""
+        return False
+
+    def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> list[Dataset]:
         """What the recipe says to simulate. `limit` keeps at most that many trajectories of each dataset.
 
         Raises:

@@ -15,7 +15,7 @@ def _listing(count: int, seed: int = 0):
     recipe = PrepareRecipe.model_validate(
         {"family": "astroclip", "verb": "prepare", "mock": {"objects": count, "seed": seed, "size": 64}}
     )
-    return MockSource().listing([], recipe, None)
+    return MockSource().open([], recipe, None)
 
 
 @pytest.fixture(scope="module")
@@ -169,4 +169,4 @@ def test_axis_ratio_can_be_seen_in_images():
 
 def test_the_mock_reads_no_files(tmp_path):
     with pytest.raises(SourceError, match="reads no files"):
-        MockSource().listing([tmp_path], PrepareRecipe(family="astroclip", verb="prepare"), None)
+        MockSource().open([tmp_path], PrepareRecipe(family="astroclip", verb="prepare"), None)
