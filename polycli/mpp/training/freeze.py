@@ -1,0 +1,29 @@
+"""Which parameters a finetuning trains, by the names that the MPP paper's configurations give to its modes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+
+from polycli.mpp.model.avit import AViT
+
+#: `none`: everything trains. `processor` ("less frozen"): the blocks are kept. `middle` ("frozen"): only the columns of
+#: the field projection and the kernel and bias that give the fields train.
+Freeze = Literal["none", "processor", "middle"]
+
+
+def freeze(model: AViT, mode: Freeze) -> None:
+    """Mark what does not train. Parameters that nothing reads stay as they are.
+
+    Args:
+        model: changed in place; call this before the optimizer is built.
+        mode: see `Freeze`.
+    """
+    if mode == "none":
+        return
+    kept: list[nn.Module] = [model.blocks]
+    if mode == "middle":
+        kept += [model.embed, model.debed.out_proj]
+    for module in kept:
+        module.requires_grad_(requires_grad=False)
