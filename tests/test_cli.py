@@ -89,13 +89,16 @@ def test_a_verb_that_a_family_does_not_have_says_so(polycli, family, verb_name):
         (["prepare", "mpp", "--source", "x", "--output", "o", "--limit", "0"], "--limit"),
         (["predict", "mpp", "--checkpoint", "x", "--output", "o"], "--data is missing"),
         (["predict", "mpp", "--checkpoint", "x", "--output", "o", "--data", ".", "--set", "stepz=2"], "`steps`"),
-        (["eval", "mpp", "--checkpoint", "x", "--set", "wibble=2"], "there are data, rollout_batch_size, batch_size"),
+        (
+            ["eval", "mpp", "--checkpoint", "x", "--set", "wibble=2"],
+            "there are data, model, rollout_batch_size, batch_size",
+        ),
         (["eval", "mpp", "--checkpoint", "x", "--set", "data.wibble=2"], "there are history, time_stride"),
         (["recipes", "check", "."], "a folder, a recipe is a file"),
         (["search", "vectors", "--k", "5"], "not in this version"),
         (["demo", "xvall"], "did you mean xval?"),
         (["inspect", "nowhere"], "no such file or folder"),
-        (["recipes", "schema", "mpp", "finetune"], "no recipes"),
+        (["recipes", "schema", "mpp", "tune"], "no recipes"),
     ],
 )
 def test_wrong_input_ends_with_two_and_leaves_stdout_empty(polycli, arguments, said, tmp_path):

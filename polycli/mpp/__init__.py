@@ -21,6 +21,7 @@ FAMILY = Family(
     package=__name__,
     recipes={
         "pretrain": "polycli.mpp.recipe.training:PretrainRecipe",
+        "finetune": "polycli.mpp.recipe.training:FinetuneRecipe",
         "prepare": "polycli.mpp.recipe.training:PrepareRecipe",
     },
     settings={

@@ -37,7 +37,7 @@ def run(request: EvalRequest) -> JsonDocument | None:
     settings = default_recipe("mpp", "eval", request.overrides, schema=EvalSettings)
     if rank() > 0:
         return None  # Scores are made by one process: no trajectory waits for another.
-    loaded = load_checkpoint(request.checkpoint, settings)
+    loaded = load_checkpoint(request.checkpoint, settings.data, settings.model)
     return ForecastEvaluation(loaded, settings, request).run(report=settings.report)
 
 

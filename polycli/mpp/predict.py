@@ -43,7 +43,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
         return None  # One process writes.
     output = Output(request.output, FORECASTS, settings.overwrite, inputs=(request.checkpoint, *request.data))
     output.refuse()
-    loaded = load_checkpoint(request.checkpoint, settings)
+    loaded = load_checkpoint(request.checkpoint, settings.data, settings.model)
     sources = open_contexts(expand_paths(request.data), split=request.split, limit=request.limit, settings=settings)
     plans = [_plan(source, loaded, settings) for source in sources]
     origin = loaded.provenance()

@@ -49,7 +49,7 @@ def test_every_shipped_recipe_fits_the_schema_of_its_family_and_verb(path):
 
 
 def test_a_verb_or_family_without_recipes_is_named():
-    with pytest.raises(RecipeError, match="mpp has recipes for pretrain, prepare") as caught:
+    with pytest.raises(RecipeError, match="mpp has recipes for pretrain, finetune, prepare") as caught:
         recipe_schema("mpp", "pretrian")
     assert caught.value.hint == "did you mean pretrain?"
 

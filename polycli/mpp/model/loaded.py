@@ -11,7 +11,7 @@ from polycli.console import note
 from polycli.errors import CheckpointError, problems_of
 from polycli.mpp.model.avit import AViT
 from polycli.mpp.model.weights import model_from
-from polycli.mpp.recipe.settings import ForecastSettings, FramesSection
+from polycli.mpp.recipe.settings import FramesSection, UnsaidSection
 from polycli.mpp.recipe.training import DataSection, ModelSection
 from polycli.requests import JsonDocument
 from polycli.workflow.loaded import LoadedCheckpoint, evaluation_device, find_checkpoint
@@ -35,17 +35,18 @@ class LoadedAViT(LoadedCheckpoint):
         return {**super().provenance(), "history": self.history, "time_stride": self.time_stride}
 
 
-def load_checkpoint(path: Path, settings: ForecastSettings) -> LoadedAViT:
-    """Find the checkpoint that `path` means, say which and why, and load it.
+def load_checkpoint(path: Path, frames: FramesSection, unsaid: UnsaidSection, *, quiet: bool = False) -> LoadedAViT:
+    """Find the checkpoint that `path` means, say which and why unless `quiet`, and load it.
 
     Raises:
         CheckpointError: it is absent, truncated, dangerous, of another family or no checkpoint at all.
     """
-    found = find_checkpoint(path, family="mpp")
-    frames, sizes = settings.data, settings.model.model_dump(exclude_none=True)
-    model = model_from(found.model_file, found.description, sizes).requires_grad_(requires_grad=False)
+    found = find_checkpoint(path, family="mpp", quiet=quiet)
+    model = model_from(found.model_file, found.description, unsaid.model_dump(exclude_none=True)).requires_grad_(
+        requires_grad=False
+    )
     known = _frames(found)
-    if known is None and (frames.history is None or frames.time_stride is None):
+    if not quiet and known is None and (frames.history is None or frames.time_stride is None):
         note(
             f"the checkpoint does not say how it was trained: history {DataSection().history} and time_stride 1, "
             "unless --set data.history=N and data.time_stride=N"

@@ -29,7 +29,7 @@ def with_new_fields(
     from_fields: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> AViT:
-    """A model that knows the fields of `model`, at their places, and `fields` behind them.
+    """A new model, ready to train, that knows the fields of `model`, at their places, and `fields` behind them.
 
     Args:
         model: the trained model; it is not changed.
@@ -59,7 +59,7 @@ def with_new_fields(
     tensors["space_bag.weight"] = tensors["space_bag.weight"] * shrink
     tensors["space_bag.bias"] = tensors["space_bag.bias"] * shrink
     grown.load_state_dict(tensors)
-    return grown.train(model.training)
+    return grown
 
 
 def _check_names(named: Mapping[str, str], known: Sequence[str], new: Sequence[str]) -> None:

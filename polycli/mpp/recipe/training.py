@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from polycli.mpp.recipe.physics import PUBLISHED_FIELDS
+from polycli.mpp.recipe.settings import UnsaidSection
 from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, Section, TrainSection
 
 
@@ -77,6 +78,45 @@ class PretrainRecipe(Section):
     verb: Literal["pretrain"]
     model: ModelSection
     data: DataSection = DataSection()
+    objective: ObjectiveSection = ObjectiveSection()
+    optim: OptimSection = OptimSection()
+    schedule: ScheduleSection = ScheduleSection()
+    train: TrainSection
+    engine: EngineSection = EngineSection()
+    log: LogSection = LogSection()
+
+
+class InitSection(Section):
+    """What a finetuning takes from its checkpoint, and what fields that are new to it start from."""
+
+    new_fields: Literal["mean", "copy", "noise"] = Field(
+        "mean",
+        description="new fields start as the mean of the known ones; as a copy of the one with the same quantity, "
+        "else the mean; or as noise of their spread",
+    )
+    map: dict[str, str] = Field(
+        {},
+        description="by new field: the known one that it copies at first, {my.density: compressible_ns.density}",
+    )
+    unmatched: Literal["refuse", "allow"] = Field(
+        "refuse", description="data of which the checkpoint knows no field at all: refuse it, or learn all fields anew"
+    )
+    drop_path: float | None = Field(None, ge=0, lt=1, description="in place of the checkpoint's")
+
+
+class FinetuneRecipe(Section):
+    """`polycli finetune mpp`: the network is the checkpoint's, with a place for each field that is new."""
+
+    family: Literal["mpp"]
+    verb: Literal["finetune"]
+    checkpoint: str | None = Field(None, description="what to start from; --checkpoint says it")
+    model: UnsaidSection = Field(UnsaidSection(), description="what a bare file of weights does not say of itself")
+    init: InitSection = InitSection()
+    freeze: Literal["none", "processor", "middle"] = Field(
+        "none",
+        description="processor keeps the blocks; middle trains the field projection and the last kernel alone",
+    )
+    data: DataSection = Field(DataSection(), description="history and time_stride are the checkpoint's if absent")
     objective: ObjectiveSection = ObjectiveSection()
     optim: OptimSection = OptimSection()
     schedule: ScheduleSection = ScheduleSection()

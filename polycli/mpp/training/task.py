@@ -1,4 +1,4 @@
-"""Predict the next frame of every dataset in a mixture: what the engine trains."""
+"""Predict the next frame of every dataset in a mixture: the tasks that the engine trains."""
 
 from __future__ import annotations
 
@@ -8,33 +8,37 @@ from typing import Any
 import torch
 from torch import nn
 
+from polycli.checkpoints.exported import with_earlier
 from polycli.console import warn
 from polycli.engine.task import Task, World
 from polycli.mpp.data.windows import WindowBatch
 from polycli.mpp.model.avit import AViT, flops_per_sample
-from polycli.mpp.recipe.training import PretrainRecipe
+from polycli.mpp.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.mpp.training.batches import MixtureBatches
 from polycli.mpp.training.objective import NextFrame
+from polycli.mpp.training.start import Start
 from polycli.mpp.training.validation import validate
 from polycli.store.reader import Store
 
 
-class NextFramePretraining(Task):
-    """Predict the next frame of every dataset in the mixture: the `Task` that the engine trains."""
+class NextFrameTask(Task):
+    """Predict the next frame of every dataset in the mixture."""
 
     family = "mpp"
-    verb = "pretrain"
 
-    def __init__(self, recipe: PretrainRecipe, stores: Sequence[Store], world: World) -> None:
-        """Raise RecipeError or StoreError where recipe, stores and processes do not fit each other."""
-        self.recipe: PretrainRecipe = recipe
-        self.batches = MixtureBatches(stores, recipe)
+    def __init__(self, settings: PretrainRecipe, stores: Sequence[Store], world: World, network: AViT | None) -> None:
+        """Raise RecipeError or StoreError where settings, stores and processes do not fit each other.
+
+        Without a network, a new one is made from the seed.
+        """
+        self._settings = settings
+        self.batches = MixtureBatches(stores, settings)
         self.batches.check_division(world.size)
         self._validation = self.batches.validation(world)
         _warn_of_missing_validation(self.batches)
-        torch.manual_seed(recipe.train.seed)  # the same weights on every rank
-        self._network = AViT(recipe.model)
-        self.model: nn.Module = NextFrame(self._network, recipe.objective)
+        torch.manual_seed(settings.train.seed)  # the same weights on every rank
+        self._network = AViT(settings.model) if network is None else network
+        self.model: nn.Module = NextFrame(self._network, settings.objective)
 
     def micro_batches(self, step: int, world: World) -> list[WindowBatch]:
         """This rank's part of the global batch of `step`."""
@@ -59,8 +63,8 @@ class NextFramePretraining(Task):
     def description(self) -> dict[str, Any]:
         """What model.json says besides: sizes, field names, context, and the hashes of the trajectories trained on."""
         return {
-            "model": self.recipe.model.model_dump(mode="json"),
-            "data": {"history": self.recipe.data.history, "time_stride": self.recipe.data.time_stride},
+            "model": self._settings.model.model_dump(mode="json"),
+            "data": {"history": self._settings.data.history, "time_stride": self._settings.data.time_stride},
             "trained_on": {
                 name: {
                     "store_hash": windows.store.manifest.store_hash,
@@ -73,12 +77,40 @@ class NextFramePretraining(Task):
     def flops_per_step(self) -> float:
         """Of one optimizer step over all ranks, forward and backward, averaged over the mixture."""
         return step_flops(
-            self.recipe,
+            self._settings,
             [
                 (self.batches.shares[name], len(windows.labels), windows.grid)
                 for name, windows in self.batches.training.items()
             ],
         )
+
+
+class NextFramePretraining(NextFrameTask):
+    """A new network on stores."""
+
+    verb = "pretrain"
+
+    def __init__(self, recipe: PretrainRecipe, stores: Sequence[Store], world: World) -> None:
+        """Raise RecipeError or StoreError where recipe, stores and processes do not fit each other."""
+        super().__init__(recipe, stores, world, network=None)
+        self.recipe = recipe
+
+
+class NextFrameFinetuning(NextFrameTask):
+    """The network of a checkpoint, with a place for each new field, on stores."""
+
+    verb = "finetune"
+
+    def __init__(self, recipe: FinetuneRecipe, start: Start, stores: Sequence[Store], world: World) -> None:
+        """Raise RecipeError or StoreError where recipe, checkpoint, stores and processes do not fit each other."""
+        super().__init__(start.settings, stores, world, network=start.network)
+        self.recipe = recipe.model_copy(update={"data": start.settings.data})
+        self._earlier = {"--checkpoint": dict(start.trained_on)}
+
+    def description(self) -> dict[str, Any]:
+        """What model.json says besides; `trained_on` holds what the checkpoint had seen, too."""
+        said = super().description()
+        return {**said, "trained_on": with_earlier(said["trained_on"], self._earlier)}
 
 
 def step_flops(recipe: PretrainRecipe, mixture: Iterable[tuple[float, int, tuple[int, int]]]) -> float:

@@ -1,0 +1,63 @@
+"""`polycli finetune mpp`: a checkpoint and stores, of fields that it knows and of new ones, to a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from polycli.engine.task import World
+from polycli.mpp.model.loaded import load_checkpoint
+from polycli.mpp.recipe.settings import FramesSection
+from polycli.mpp.recipe.training import FinetuneRecipe
+from polycli.mpp.training.start import Start, start_from
+from polycli.mpp.training.task import NextFrameFinetuning
+from polycli.requests import JsonDocument, TrainRequest
+from polycli.store.reader import Store
+from polycli.workflow.train import Training, checkpoint_to_start_from, read_training_recipe, run_training
+
+
+def run(request: TrainRequest) -> JsonDocument:
+    """Train a checkpoint further, or go on with such a run; with `dry_run`, say what that would be.
+
+    Raises:
+        UserError: checkpoint, recipe, stores and processes do not fit each other; nothing was written.
+        TrainingError: training failed after it had begun.
+        PreemptedError: a signal stopped the run after its state was saved.
+    """
+    recipe = read_training_recipe(request, TRAINING)
+    start = checkpoint_to_start_from(request, recipe.checkpoint)
+    return run_training(request, TRAINING, recipe.model_copy(update={"checkpoint": start}))
+
+
+def _start(recipe: FinetuneRecipe, stores: list[Store], *, quiet: bool) -> Start:
+    frames = FramesSection(
+        history=recipe.data.history if "history" in recipe.data.model_fields_set else None,
+        time_stride=recipe.data.time_stride if "time_stride" in recipe.data.model_fields_set else None,
+    )
+    loaded = load_checkpoint(Path(str(recipe.checkpoint)), frames, recipe.model, quiet=quiet)
+    return start_from(loaded, recipe, stores)
+
+
+def _task(recipe: FinetuneRecipe, stores: list[Store], world: World) -> NextFrameFinetuning:
+    return NextFrameFinetuning(recipe, _start(recipe, stores, quiet=world.rank > 0), stores, world)
+
+
+def _dry_run(recipe: FinetuneRecipe, stores: list[Store], request: TrainRequest) -> JsonDocument:
+    from polycli.mpp.training import dry_run
+
+    start = _start(recipe, stores, quiet=False)
+    processes = request.nproc or dry_run.processes_of_environment()
+    document = dry_run.plan(start.settings, stores, output=request.run_folder, processes=processes)
+    complete = recipe.model_copy(update={"data": start.settings.data})
+    document["recipe"] = complete.model_dump(mode="json")
+    if not request.json:
+        dry_run.say(document, start.settings)
+    return document
+
+
+TRAINING: Training[FinetuneRecipe] = Training(
+    family="mpp",
+    verb="finetune",
+    make_task=_task,
+    dry_run=_dry_run,
+    assumes_data=False,
+)

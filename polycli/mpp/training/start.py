@@ -1,0 +1,76 @@
+"""What a finetuning starts from: the checkpoint's network with a place for each new field, and its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from polycli.checkpoints.exported import TrainedOn
+from polycli.console import note
+from polycli.errors import StoreError
+from polycli.mpp.model.avit import AViT
+from polycli.mpp.model.loaded import LoadedAViT
+from polycli.mpp.model.new_fields import with_new_fields
+from polycli.mpp.recipe.physics import PdeDescription
+from polycli.mpp.recipe.training import FinetuneRecipe, PretrainRecipe
+from polycli.mpp.training.freeze import freeze
+from polycli.store.reader import Store
+
+
+@dataclass(frozen=True)
+class Start:
+    """A network that is ready to train: all fields in its vocabulary, frozen where the recipe says so."""
+
+    network: AViT
+    #: The finetuning written as a pretraining: the checkpoint's sizes and context in it.
+    settings: PretrainRecipe
+    trained_on: Mapping[str, TrainedOn]
+
+
+def start_from(loaded: LoadedAViT, recipe: FinetuneRecipe, stores: Sequence[Store]) -> Start:
+    """The network of a checkpoint made ready for the fields of some stores.
+
+    Raises:
+        StoreError: the checkpoint knows no field of the stores, and the recipe refuses that.
+        UserError: `init.map` names fields that are not there.
+    """
+    wanted = [field for store in stores for field in PdeDescription.model_validate(store.manifest.about).fields]
+    _say_new_fields(wanted, loaded, recipe)
+    network = with_new_fields(
+        loaded.model, wanted, start=recipe.init.new_fields, from_fields=recipe.init.map, seed=recipe.train.seed
+    )
+    if recipe.init.drop_path is not None:
+        network.section = network.section.model_copy(update={"drop_path": recipe.init.drop_path})
+    freeze(network.train(), recipe.freeze)
+    # What the recipe does not say about the context is as the checkpoint was trained.
+    context = {key: getattr(loaded, key) for key in ("history", "time_stride")}
+    given = {key: value for key, value in context.items() if key not in recipe.data.model_fields_set}
+    settings = PretrainRecipe(
+        family="mpp",
+        verb="pretrain",
+        model=network.section,
+        data=recipe.data.model_copy(update=given),
+        objective=recipe.objective,
+        optim=recipe.optim,
+        schedule=recipe.schedule,
+        train=recipe.train,
+        engine=recipe.engine,
+        log=recipe.log,
+    )
+    return Start(network, settings, loaded.trained_on)
+
+
+def _say_new_fields(wanted: Iterable[str], loaded: LoadedAViT, recipe: FinetuneRecipe) -> None:
+    known = loaded.section.fields
+    new = [field for field in dict.fromkeys(wanted) if field not in known]
+    if not new:
+        return
+    named = [field for field in known if not field.startswith("unused.")]
+    if set(wanted) == set(new) and not recipe.init.map and recipe.init.unmatched == "refuse":
+        raise StoreError(
+            f"the checkpoint knows none of the fields {', '.join(new)}; it knows {', '.join(named)}",
+            hint="--set 'init.map={NEW: KNOWN}' starts fields as copies of known ones; --set init.unmatched=allow "
+            "learns all of them anew",
+        )
+    sources = [f"{field} from {recipe.init.map.get(field, recipe.init.new_fields)}" for field in new]
+    note(f"{len(new)} fields are new to the checkpoint and start so: {', '.join(sources)}")

@@ -1,0 +1,160 @@
+"""A checkpoint trains on: fields that are new to it are appended, what should train moves, and nothing else does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from polycli.errors import StoreError, UserError
+from polycli.mpp import finetune, load_model, pretrain
+from polycli.requests import TrainRequest
+
+PARITY = Path(__file__).resolve().parents[3] / "shared" / "parity"
+PRETRAIN = """
+family: mpp
+verb: pretrain
+model: {fields: [swe.height, swe.velocity], embed_dim: 16, num_heads: 2, blocks: 2, patch_size: 4, layer_scale: 0.1}
+data: {history: 3, time_stride: 2, validation_windows: 5, workers: 0}
+train: {steps: 2, global_batch_size: 4, micro_batch_size: 2, validate_every: 2, checkpoint_every: 2}
+"""
+FINETUNE = """
+family: mpp
+verb: finetune
+data: {validation_windows: 5, workers: 0}
+optim: {learning_rate: 1.0e-2}
+train: {steps: 3, global_batch_size: 4, micro_batch_size: 2, validate_every: 3, checkpoint_every: 3}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "tune.yaml"
+    path.write_text(FINETUNE, encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def checkpoint(tmp_path, store_factory):
+    (tmp_path / "base.yaml").write_text(PRETRAIN, encoding="utf-8")
+    store = store_factory("old", fields=["swe.height"])
+    pretrain.run(TrainRequest(recipe=str(tmp_path / "base.yaml"), data=(store,), output=tmp_path / "base"))
+    return tmp_path / "base"
+
+
+def tune(recipe, checkpoint, store, output, *overrides, **options):
+    request = TrainRequest(
+        recipe=recipe, checkpoint=checkpoint, data=(store,), output=output, overrides=overrides, **options
+    )
+    return finetune.run(request)
+
+
+def moved(before, after) -> set[str]:
+    """Names of the parameters that differ where both models have the same shape, or that are of another one."""
+    old = dict(before.named_parameters())
+    return {
+        name
+        for name, value in after.named_parameters()
+        if old[name].shape != value.shape or not torch.equal(old[name], value)
+    }
+
+
+@pytest.mark.parametrize(
+    ("freeze", "still"),
+    [
+        ("none", ()),
+        ("processor", ("blocks.",)),
+        ("middle", ("blocks.", "embed.", "debed.out_proj.")),
+    ],
+)
+def test_every_parameter_that_should_train_moves_and_no_other(
+    tmp_path, recipe, checkpoint, store_factory, freeze, still
+):
+    store = store_factory("new", fields=["swe.height", "swe.tracer"], grid=(18, 22), boundary="open", seed=1)
+    tune(recipe, checkpoint, store, tmp_path / "run", f"freeze={freeze}")
+    before, after = load_model(checkpoint), load_model(tmp_path / "run")
+    assert after.section.fields == ("swe.height", "swe.velocity", "swe.tracer")
+    # The idle bias of the published norm layers has no gradient in any training.
+    trainable = {name for name, parameter in type(after)(after.section).named_parameters() if parameter.requires_grad}
+    # A field that is not in the data has no gradient; weight decay moves its column all the same.
+    assert moved(before, after) == {name for name in trainable if not name.startswith(still)}
+    new = after.space_bag.weight.detach()[:, 2]
+    start = before.space_bag.weight.detach().mean(dim=1) * (2 / 3) ** 0.5
+    assert not torch.allclose(new, start, atol=1e-4), "the new field's column trains"
+    assert torch.allclose(new, start, atol=0.1), "and began from the mean of the old ones"
+
+
+def test_history_and_stride_are_the_checkpoints_and_may_be_shortened(tmp_path, recipe, checkpoint, store_factory):
+    store = store_factory("new", fields=["swe.height"], seed=1)
+    tune(recipe, checkpoint, store, tmp_path / "as_it_was")
+    tune(recipe, checkpoint, store, tmp_path / "shorter", "data.history=2")
+    described = [
+        json.loads(next((tmp_path / run / "checkpoints").glob("*/model.json")).read_text(encoding="utf-8"))
+        for run in ("as_it_was", "shorter")
+    ]
+    assert described[0]["data"]["history"] == 3
+    assert described[1]["data"]["history"] == 2
+    assert all(each["data"]["time_stride"] == 2 for each in described)
+    assert set(described[0]["trained_on"]) == {"new", "old (--checkpoint)"}
+
+
+def test_data_of_which_the_checkpoint_knows_nothing_is_refused_with_both_ways_on(
+    tmp_path, recipe, checkpoint, store_factory
+):
+    store = store_factory("alien", fields=["mhd.current"])
+    with pytest.raises(StoreError, match=r"knows none of the fields mhd\.current; it knows swe\.height") as caught:
+        tune(recipe, checkpoint, store, tmp_path / "run")
+    assert "init.map" in str(caught.value)
+    assert "init.unmatched=allow" in str(caught.value)
+    assert not (tmp_path / "run").exists()
+    tune(recipe, checkpoint, store, tmp_path / "run", "init.map={mhd.current: swe.height}", "train.steps=1")
+    tune(recipe, checkpoint, store, tmp_path / "anew", "init.unmatched=allow", "train.steps=1")
+
+
+def test_without_a_checkpoint_the_message_names_the_option(recipe):
+    with pytest.raises(UserError, match="add --checkpoint RUN"):
+        finetune.run(TrainRequest(recipe=recipe))
+
+
+def test_a_dry_run_names_the_parameters_of_the_grown_model_and_writes_nothing(
+    tmp_path, recipe, checkpoint, store_factory
+):
+    store = store_factory("new", fields=["swe.height", "swe.tracer"], seed=1)
+    document = tune(recipe, checkpoint, store, tmp_path / "run", dry_run=True)
+    tune(recipe, checkpoint, store, tmp_path / "run")
+    assert document["parameters"] == sum(p.numel() for p in load_model(tmp_path / "run").parameters())
+    assert document["recipe"]["data"]["history"] == 3
+
+
+@pytest.mark.distributed
+def test_two_processes_take_the_same_steps_as_one(tmp_path, recipe, checkpoint, store_factory):
+    store = store_factory("new", fields=["swe.height", "swe.tracer"], seed=1)
+    launcher = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT")
+    for name, nproc in (("one", ()), ("two", ("--nproc", "2"))):
+        line = [*["-m", "polycli", "finetune", "mpp", "--recipe"], recipe, "--checkpoint", checkpoint, "--data", store]
+        done = subprocess.run(
+            [sys.executable, *line, "--output", tmp_path / name, "--set", "init.drop_path=0", *nproc],
+            env={key: value for key, value in os.environ.items() if key not in launcher},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    one, two = (dict(load_model(tmp_path / name).named_parameters()) for name in ("one", "two"))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parity
+@pytest.mark.skipif(not PARITY.is_dir(), reason="the reference values of the original projects are not here")
+def test_a_published_checkpoint_learns_a_new_field(tmp_path, recipe, store_factory):
+    store = store_factory("new", fields=["compressible_ns.density", "mhd.current"], frames=18, grid=(30, 45))
+    published = PARITY / "mpp_avit_rel.ckpt.tar"
+    tune(recipe, published, store, tmp_path / "run", "train.micro_batch_size=1")
+    before, after = load_model(published), load_model(tmp_path / "run")
+    assert after.section.fields == (*before.section.fields, "mhd.current")
+    idle = {name for name, parameter in type(after)(after.section).named_parameters() if not parameter.requires_grad}
+    assert moved(before, after) == {name for name, _ in after.named_parameters()} - idle
