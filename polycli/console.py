@@ -17,6 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Protocol
 
+from polycli.names import clean, clean_lines
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
@@ -66,7 +68,10 @@ def error(message: str) -> None:
 def result(document: JsonDocument | Sequence[Any] | str) -> None:
     """Print a result on stdout: text as it is, anything else as one JSON document, where NaN and infinity are null."""
     if rank() == 0:
-        text = document if isinstance(document, str) else json.dumps(_plain(document), indent=2, allow_nan=False)
+        if isinstance(document, str):
+            text = clean_lines(document)
+        else:
+            text = json.dumps(_plain(document), indent=2, allow_nan=False)
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
         sys.stdout.flush()
 
@@ -172,7 +177,7 @@ def _bar(total: int, description: str, initial: int) -> Iterator[_BarReport]:
 
     screen = Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")))
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
@@ -180,7 +185,7 @@ def _bar(total: int, description: str, initial: int) -> Iterator[_BarReport]:
     )
     # Standard streams are left alone: stdout belongs to results.
     with Progress(*columns, console=screen, redirect_stdout=False, redirect_stderr=False) as bar:
-        task = bar.add_task(description, total=total, completed=initial, columns="")
+        task = bar.add_task(clean(description), total=total, completed=initial, columns="")
         _live.append(bar)
         try:
             yield _BarReport(bar, task)
@@ -189,6 +194,8 @@ def _bar(total: int, description: str, initial: int) -> Iterator[_BarReport]:
 
 
 def _line(message: str, mark: str | None = None) -> None:
+    # Names of files and of what is in them are somebody's data, and a terminal obeys escape sequences.
+    message = clean_lines(message)
     text = message
     if mark is not None:
         coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")

@@ -10,9 +10,15 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from polycli.errors import UserError
+from polycli.files.plain import read_bytes, reason_of
+from polycli.names import shortened_name
+
+#: Bytes of the longest `@list.txt`.
+_LONGEST_LIST = 64 * 2**20
 
 
 def plain_path(value: str | Path) -> Path:
@@ -21,16 +27,22 @@ def plain_path(value: str | Path) -> Path:
     Zarr libraries refuse `..`. It is taken out as the system would: what comes before it is followed through links.
 
     Raises:
-        UserError: a home is not known, or links lead in a circle.
+        UserError: a home is not known, links lead in a circle, or a name is too long or not UTF-8.
     """
     try:
         path = Path(value).expanduser()
-        if ".." not in path.parts:
-            return path
-        last = len(path.parts) - path.parts[::-1].index("..")
-        return Path(*path.parts[:last]).resolve().joinpath(*path.parts[last:])
-    except (OSError, RuntimeError) as error:
-        raise UserError(f"{value}: no path can be made of it: {error}") from error
+        if ".." in path.parts:
+            last = len(path.parts) - path.parts[::-1].index("..")
+            path = Path(*path.parts[:last]).resolve().joinpath(*path.parts[last:])
+        # A manifest, a report, a table: what is written about a file is UTF-8.
+        os.fsencode(path).decode("utf-8")
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{value}: its name is not UTF-8", hint="give it another name") from error
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"{shortened_name(value)}: no path can be made of it: {reason_of(error)}") from error
+    return path
 
 
 def expand_paths(values: Iterable[str | Path]) -> tuple[Path, ...]:
@@ -89,9 +101,9 @@ def _expand(value: str) -> tuple[Path, ...]:
     if value.startswith("@"):
         listing = plain_path(value[1:])
         try:
-            lines = listing.read_text().splitlines()
+            lines = read_bytes(listing, _LONGEST_LIST).decode("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{value}: the list cannot be read: {error}") from error
+            raise UserError(f"{value}: the list cannot be read: {reason_of(error)}") from error
         return expand_paths(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
     path = plain_path(value)
     if _exists(path):

@@ -1,5 +1,6 @@
 """stdout is data, stderr is talk, and only rank 0 speaks."""
 
+import io
 import json
 
 import numpy as np
@@ -152,3 +153,28 @@ def test_one_is_singular_and_thousands_are_grouped():
     assert console.counted(1, "trajectory", "trajectories") == "1 trajectory"
     assert console.counted(0, "trajectory", "trajectories") == "0 trajectories"
     assert console.counted(1200, "trajectory", "trajectories") == "1,200 trajectories"
+
+
+def test_escape_sequences_in_names_do_not_reach_the_terminal(capsys):
+    name = "\x1b]0;title\x07\x1b[2Jstore \x9b31m"
+    console.say(f"reading {name}")
+    console.error(f"{name} is damaged\n  hint: none")
+    console.result(f"{name}\tvalue\nnext")
+    console.result({"name": name})
+    captured = capsys.readouterr()
+    for text in (captured.out, captured.err):
+        assert not set(text) & {"\x1b", "\x07", "\x9b"}
+    assert "is damaged\n  hint: none" in captured.err
+    assert "\tvalue\nnext\n" in captured.out
+    assert json.loads(captured.out.split("next\n")[1])["name"] == name
+
+
+def test_a_name_is_no_markup_in_a_bar(monkeypatch):
+    screen = io.StringIO()
+    screen.isatty = lambda: True
+    monkeypatch.setattr(console.sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("CI", raising=False)
+    with console.progress(1, "[red]store[/red] [/b]") as report:
+        report.advance()
+    assert "[red]store[/red] [/b]" in screen.getvalue()

@@ -15,6 +15,8 @@ from polycli.checkpoints.manifest import DESCRIPTION_NAME, MODEL_NAME, Checkpoin
 from polycli.checkpoints.metadata import DESCRIPTION_KEY, described_by, read_metadata
 from polycli.checkpoints.resolve import ResolvedCheckpoint
 from polycli.errors import CheckpointError, problems_of
+from polycli.files.documents import LARGEST_DOCUMENT
+from polycli.files.plain import read_bytes, reason_of
 
 #: The schema of the model.json that is written now.
 MODEL_SCHEMA_VERSION = 2
@@ -79,9 +81,9 @@ def read_description(path: Path) -> ModelDescription:
         CheckpointError: it is absent, not JSON, or not a description of a model.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_bytes(path, LARGEST_DOCUMENT).decode("utf-8")
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+        raise CheckpointError(f"{path}: cannot be read ({reason_of(error)})") from error
     except UnicodeDecodeError as error:
         raise CheckpointError(f"{path}: not a description of a model (it is no text)") from error
     return _parsed(path, text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +9,8 @@ from typing import Any, Literal
 from polycli.checkpoints.archives import holds_program, holds_weights, members_of
 from polycli.checkpoints.manifest import CHECKPOINTS_FOLDER, DESCRIPTION_NAME, MANIFEST_NAME, MODEL_NAME
 from polycli.errors import CheckpointError
+from polycli.files.documents import LARGEST_DOCUMENT, parse_json
+from polycli.files.plain import open_plain, read_bytes, reason_of
 
 Kind = Literal[
     "run",
@@ -72,11 +73,14 @@ def identify(path: Path) -> Identified:
     """Look at a file or folder, which may be absent; nothing in it is executed.
 
     Raises:
-        OSError: the path exists and cannot be read.
+        CheckpointError: the path exists and cannot be read.
     """
-    if not path.exists():
-        return Identified(path, "missing")
-    return Identified(path, _folder_kind(path) if path.is_dir() else _file_kind(path))
+    try:
+        if not path.exists():
+            return Identified(path, "missing")
+        return Identified(path, _folder_kind(path) if path.is_dir() else _file_kind(path))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {reason_of(error)}") from error
 
 
 def _folder_kind(path: Path) -> Kind:
@@ -91,7 +95,7 @@ def _folder_kind(path: Path) -> Kind:
 
 
 def _file_kind(path: Path) -> Kind:
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         start = file.read(16)
     if start.startswith(_HDF5_SIGNATURE):
         return "hdf5"
@@ -120,7 +124,7 @@ def _archive_kind(path: Path) -> Kind:
 def read_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file; empty where it holds something else."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(read_bytes(path, LARGEST_DOCUMENT))
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -18,6 +18,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from polycli.errors import CheckpointError, problems_of
+from polycli.files.documents import LARGEST_DOCUMENT
+from polycli.files.plain import open_plain, read_bytes, reason_of
+from polycli.names import shortened_name
 
 MANIFEST_NAME = "MANIFEST.json"
 MODEL_NAME = "model.safetensors"
@@ -42,7 +45,7 @@ class CheckpointMetric(_Record):
     """What the best checkpoint is chosen by; lower is better."""
 
     name: str
-    value: float
+    value: float = Field(allow_inf_nan=False)
 
 
 class CheckpointManifest(_Record):
@@ -50,10 +53,10 @@ class CheckpointManifest(_Record):
 
     format: Literal["polycli-checkpoint"] = "polycli-checkpoint"
     schema_version: Literal[1] = 1
-    step: int = Field(ge=0)
+    step: int = Field(ge=0, lt=2**63)
     family: str
     verb: str
-    world_size: int = Field(ge=1)
+    world_size: int = Field(ge=1, lt=2**31)
     zero_stage: int = Field(ge=0, le=3)
     #: Whose state is in it; None where there is nothing to resume from.
     optimizer: str | None = None
@@ -132,11 +135,11 @@ def read_manifest(directory: Path) -> CheckpointManifest:
     """The manifest of one checkpoint directory; `CheckpointError` where there is none or it cannot be trusted."""
     path = directory / MANIFEST_NAME
     try:
-        manifest = CheckpointManifest.model_validate_json(path.read_bytes())
+        manifest = CheckpointManifest.model_validate_json(read_bytes(path, LARGEST_DOCUMENT))
     except FileNotFoundError:
         raise CheckpointError(f"{directory}: no {MANIFEST_NAME}, so this is no complete checkpoint") from None
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+        raise CheckpointError(f"{path}: cannot be read ({reason_of(error)})") from error
     except ValidationError as error:
         raise CheckpointError(f"{path}: not a checkpoint manifest ({problems_of(error)})") from error
     for name in manifest.files:
@@ -156,10 +159,10 @@ def verify(directory: Path, names: Iterable[str] | None = None) -> CheckpointMan
         path = _inside(directory, name)
         _check_size(path, manifest.files[name])
         try:
-            with path.open("rb") as file:
+            with open_plain(path) as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
-            raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+            raise CheckpointError(f"{path}: cannot be read ({reason_of(error)})") from error
         expected = manifest.files[name].sha256
         if found != expected:
             raise CheckpointError(
@@ -204,7 +207,7 @@ def best_checkpoint(checkpoints: list[Checkpoint]) -> Checkpoint | None:
 def _check_size(path: Path, expected: CheckpointFile) -> None:
     try:
         size = path.stat().st_size
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: listed in {MANIFEST_NAME} and not there") from error
     if size != expected.size:
         raise CheckpointError(f"{path}: {size} bytes, {MANIFEST_NAME} says {expected.size}")
@@ -214,8 +217,15 @@ def _inside(directory: Path, name: str) -> Path:
     """The file of that name; a name that leaves the directory, by itself or through a link, is refused."""
     relative = PurePosixPath(name)
     path = directory / relative
-    if relative.is_absolute() or ".." in relative.parts or not path.resolve().is_relative_to(directory.resolve()):
-        raise CheckpointError(f"{directory / MANIFEST_NAME}: {name!r} lies outside the checkpoint")
+    try:
+        outside = relative.is_absolute() or ".." in relative.parts
+        outside = outside or not path.resolve().is_relative_to(directory.resolve())
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name that is too long or no text
+        raise CheckpointError(
+            f"{directory / MANIFEST_NAME}: {shortened_name(repr(name))} is no file name: {reason_of(error)}"
+        ) from error
+    if outside:
+        raise CheckpointError(f"{directory / MANIFEST_NAME}: {shortened_name(repr(name))} lies outside the checkpoint")
     return path
 
 

@@ -7,6 +7,7 @@ mappings, lists, text, numbers, true, false and null.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from typing import Any
 import yaml
 
 from polycli.errors import RecipeError
+from polycli.files.plain import read_bytes, reason_of
+from polycli.names import shortened_name
 
 KeyPath = tuple[str | int, ...]
 
@@ -24,6 +27,11 @@ _TAGS = {
     f"tag:yaml.org,2002:{name}"
     for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")
 }
+#: Bytes of a recipe, levels in it, and characters of a number.
+LONGEST_RECIPE, _DEEPEST, _LONGEST_NUMBER = 2**20, 50, 300
+#: One more than the largest integer of 64 bits with a sign.
+_LARGEST_INTEGER = 2**63
+_TOO_DEEP = "this is not a recipe: it is nested too deeply"
 _LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 _NULL = re.compile(r"~|null|Null|NULL|")
 _BOOLEAN = re.compile(r"true|True|TRUE|false|False|FALSE")
@@ -39,6 +47,8 @@ class Origin:
 
     source: str
     line: int | None = None
+    #: Whether the file is not the user's own but one that a recipe leads to: nothing that stands there is shown.
+    hidden: bool = False
 
     def __str__(self) -> str:
         return self.source if self.line is None else f"{self.source}:{self.line}"
@@ -68,10 +78,11 @@ def read_document(path: Path, *, source: str | None = None) -> Document:
     """
     name = source or str(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise RecipeError(f"{name}: cannot be read: {reason}") from error
+        text = read_bytes(path, LONGEST_RECIPE).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{name}: cannot be read: it is not UTF-8 text") from error
+    except OSError as error:
+        raise RecipeError(f"{name}: cannot be read: {reason_of(error)}") from error
     document = Document(source=name, data={})
     root = _compose(text, name)
     if root is None:
@@ -102,7 +113,7 @@ def _compose(text: str, source: str) -> yaml.Node | None:
         line = None if error.problem_mark is None else error.problem_mark.line + 1
         raise RecipeError(f"{Origin(source, line)}: this is not YAML: {error.problem or error.context}") from error
     except RecursionError as error:
-        raise RecipeError(f"{source}: this is not a recipe: it is nested too deeply") from error
+        raise RecipeError(f"{source}: {_TOO_DEEP}") from error
     except yaml.YAMLError as error:
         raise RecipeError(f"{source}: this is not YAML: {str(error).splitlines()[0]}") from error
     return root
@@ -117,6 +128,8 @@ class _Builder:
 
     def build(self, node: yaml.Node, path: KeyPath) -> Any:  # noqa: ANN401
         # An alias hands out the same node again. Refusing it also refuses documents that contain themselves.
+        if len(path) > _DEEPEST:
+            raise self.problem(node, _TOO_DEEP)
         if id(node) in self.seen:
             raise self.problem(node, "anchors and aliases are not part of recipes; write the value out or `extends`")
         self.seen.add(id(node))
@@ -128,7 +141,12 @@ class _Builder:
             return [self.entry(item, (*path, place)) for place, item in enumerate(node.value)]
         text = str(node.value)
         quoted = isinstance(node, yaml.ScalarNode) and node.style in {"'", '"', "|", ">"}
-        return text if quoted else _plain_scalar(text)
+        if quoted:
+            return text
+        value = _plain_scalar(text) if len(text) <= _LONGEST_NUMBER or not _FLOAT.fullmatch(text) else math.inf
+        if isinstance(value, float) and math.isinf(value) and not _INFINITE.fullmatch(text):
+            raise self.problem(node, f"the number {shortened_name(text, 20)} is beyond what a float64 holds")
+        return value
 
     def entry(self, node: yaml.Node, path: KeyPath) -> Any:  # noqa: ANN401
         self.document.origins[path] = Origin(self.document.source, node.start_mark.line + 1)
@@ -162,11 +180,13 @@ def _plain_scalar(text: str) -> Any:  # noqa: ANN401
     if _BOOLEAN.fullmatch(text):
         return text.lower() == "true"
     if _INTEGER.fullmatch(text):
-        return int(text)
+        # Beyond 64 bits it can only be meant as a real number, and where a count is expected it is refused as one.
+        return whole if abs(whole := int(text)) < _LARGEST_INTEGER else float(text)
     if _FLOAT.fullmatch(text):
         number = float(text)
         # `steps: 1e5` is a count to whoever writes it, and an integer is as good where a real number is asked for.
-        return int(number) if "." not in text and number.is_integer() else number
+        is_whole = "." not in text and abs(number) < _LARGEST_INTEGER and number.is_integer()
+        return int(number) if is_whole else number
     if found := _INFINITE.fullmatch(text):
         return float(found[1] + "inf")
     return float("nan") if _NAN.fullmatch(text) else text

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from polycli import console
 from polycli.errors import RecipeError
+from polycli.files.plain import kind_of
+from polycli.paths import plain_path
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -31,8 +33,9 @@ def find_recipe(reference: str) -> Path:
 
     Raises:
         RecipeError: there is no such file and no such name.
+        UserError: it is no path at all.
     """
-    path = Path(reference).expanduser()
+    path = plain_path(reference)
     if path.is_file():
         return path
     names = shipped_names()
@@ -46,6 +49,6 @@ def find_recipe(reference: str) -> Path:
     near = difflib.get_close_matches(path.stem, names, n=3)
     known = f"did you mean {' or '.join(near)}?" if near else "polycli recipes ls lists the recipes that there are"
     what = "no recipe has this name, and no file" if bare else "no such file"
-    if path.is_dir():
-        what = "a folder, a recipe is a file"
+    if path.exists():
+        what = f"{kind_of(path.stat().st_mode)}, a recipe is a file"
     raise RecipeError(f"{reference}: {what}", hint=known)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from pydantic import BaseModel, ValidationError
 
-from polycli.errors import RecipeError
+from polycli.errors import RecipeError, UserError
 from polycli.families import family_names
 from polycli.recipes.documents import Document, KeyPath, Origin, dotted, read_document, read_value, write_document
 from polycli.recipes.files import SUFFIXES, find_recipe, recipes_folder, shipped_names
@@ -118,15 +118,36 @@ def read_with_bases(path: Path, chain: tuple[Path, ...] = ()) -> Document:
     # A bare name is a shipped recipe; a path is seen from the file that names it.
     is_path = "/" in base or base.endswith(SUFFIXES)
     try:
-        below = find_recipe(str(path.parent / Path(base).expanduser()) if is_path else base)
-    except RecipeError as error:
+        below = find_recipe(base if base.startswith("~") or not is_path else str(path.parent / base))
+    except UserError as error:
         raise RecipeError(f"{where}: `extends: {base}`: {error.message}", hint=error.hint) from error
-    inherited = read_with_bases(below, (*chain, resolved))
+    inherited = _read_base(below, (*chain, resolved), f"{where}: `extends: {base}`")
     return Document(
         source=document.source,
         data=_merge(inherited.data, document.data),
         origins={**inherited.origins, **document.origins},
     )
+
+
+def _read_base(path: Path, chain: tuple[Path, ...], where: str) -> Document:
+    """What a recipe extends. Of a file that may belong to somebody else nothing is shown where it is no recipe.
+
+    A recipe from anywhere can name any file of this machine, and its messages are shown, logged and sent around.
+    """
+    if is_near(path, chain[0]):
+        return read_with_bases(path, chain)
+    try:
+        document = read_with_bases(path, chain)
+    except RecipeError as error:
+        hint = f"polycli recipes check {_shown(path)} says what is wrong"
+        raise RecipeError(f"{where}: this is no recipe", hint=hint) from error
+    origins = {place: replace(origin, hidden=True) for place, origin in document.origins.items()}
+    return replace(document, origins=origins)
+
+
+def is_near(path: Path, recipe: Path) -> bool:
+    """Whether a file belongs to a recipe: it lies in its folder or below, in the working folder, or is shipped."""
+    return any(path.resolve().is_relative_to(folder.resolve()) for folder in (recipe.parent, Path(), recipes_folder()))
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -197,6 +218,9 @@ def _problems(document: Document, schema: type[Section], error: ValidationError)
             continue
         path = _existing(document.data, path)
         origin = document.origin(path)
+        if origin.hidden:
+            lines.append((origin, "what stands here does not fit; the file lies elsewhere, so it is not shown"))
+            continue
         if kind == "extra_forbidden":
             lines.append((origin, f"unknown key `{dotted(path)}`{_suggestion(schema, path)}"))
             continue
@@ -260,6 +284,8 @@ def _unknown(document: Document, key: str, value: object, known: Sequence[str]) 
     expected = ", ".join(known) or "nothing yet"
     if value is None:
         return f"{where}: `{key}` is missing; it is one of {expected}"
+    if where.hidden:
+        return f"{where}: `{key}` is none that polycli has, expected one of {expected}"
     near = difflib.get_close_matches(str(value), known, n=1)
     return f"{where}: `{key}` is {value!r}, expected one of {expected}" + (f"; did you mean {near[0]}?" if near else "")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,8 +17,11 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
+
+from polycli.names import shortened_name, without_formulas
 
 Array = NDArray[Any]
 BLUE, ORANGE, GREEN, BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"
@@ -298,6 +302,27 @@ def _plain_logarithmic(axis: Any) -> None:  # noqa: ANN401
     axis.set_minor_formatter(NullFormatter())
 
 
+def _show_names_as_they_are(figure: Figure) -> None:
+    """Names of stores, fields and columns are no formulas, whatever `$` is in them, and none is longer than a figure.
+
+    Texts of numbers on axes are formulas of matplotlib's own; names on axes come from a list or a function.
+    """
+    axes = [axis for each in figure.axes for axis in (each.xaxis, each.yaxis)]
+    for axis in axes:
+        made = axis.get_major_formatter()
+        if isinstance(made, FixedFormatter | FuncFormatter):
+            axis.set_major_formatter(partial(_plain_label, made))
+    of_ticks = {text for axis in axes for text in axis.findobj(Text)} - {axis.label for axis in axes}
+    for text in figure.findobj(Text):
+        if text not in of_ticks:
+            text.set_parse_math(False)
+            text.set_text("\n".join(map(shortened_name, text.get_text().split("\n"))))
+
+
+def _plain_label(made: Formatter, value: float, place: int | None) -> str:
+    return without_formulas(made(value, place))
+
+
 @contextmanager
 def drawing(
     file: Path, size: tuple[float, float], layout: Literal["constrained"] | None = "constrained"
@@ -307,6 +332,7 @@ def drawing(
         figure = Figure(figsize=size, layout=layout)
         FigureCanvasAgg(figure)
         yield figure
+        _show_names_as_they_are(figure)
         file.parent.mkdir(parents=True, exist_ok=True)
         # Without the version of matplotlib inside, so that equal results are equal files for longer.
         figure.savefig(file, metadata={"Software": SOFTWARE})

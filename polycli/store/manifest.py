@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from polycli.errors import StoreError, problems_of
+from polycli.files.documents import read_json
+from polycli.names import problem_of_name, shortened_name
 from polycli.requests import Split
-from polycli.store.hashing import canonical_hash
+from polycli.store.hashing import ROW_HASH_DIGITS, canonical_hash
 
 MANIFEST_NAME = "MANIFEST.json"
 CHECKSUM_KEY = "manifest_sha256"
@@ -25,21 +29,45 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+#: A length along an axis, and one of a chunk: zarr's libraries count in 64 bits with a sign.
+Length = Annotated[int, Field(ge=0, lt=2**62)]
+ChunkLength = Annotated[int, Field(ge=1, lt=2**62)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+RowHash = Annotated[str, Field(pattern=rf"^[0-9a-f]{{{ROW_HASH_DIGITS}}}$")]
+
+
 class ArrayInfo(_Record):
     """One array of the store; the first axis is the row axis (trajectory, record, object)."""
 
-    shape: tuple[int, ...]
+    shape: tuple[Length, ...]
     dtype: str
     dims: tuple[str, ...]
-    chunk: tuple[int, ...]
-    shard: tuple[int, ...]
+    chunk: tuple[ChunkLength, ...]
+    shard: tuple[ChunkLength, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its numbers once they are unpacked."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    @model_validator(mode="after")
+    def _check_axes(self) -> Self:
+        try:
+            of_numbers = np.dtype(self.dtype).kind in "biuf"
+        except (TypeError, ValueError):
+            of_numbers = False
+        if not of_numbers:
+            raise ValueError(f"dtype is {shortened_name(repr(self.dtype))}, a type of numbers was expected")
+        if not len(self.shape) == len(self.dims) == len(self.chunk) == len(self.shard):
+            raise ValueError(f"shape {self.shape}, dims, chunk {self.chunk} and shard {self.shard} differ in length")
+        return self
 
 
 class SourceFile(_Record):
     """A file that rows came from."""
 
     name: str
-    size: int
+    size: Length
     sha256: str
 
 
@@ -54,8 +82,8 @@ class LeftOut(_Record):
 class FileEntry(_Record):
     """One file of the store, relative to it."""
 
-    size: int
-    sha256: str
+    size: Length
+    sha256: Sha256
 
 
 class Manifest(_Record):
@@ -68,13 +96,13 @@ class Manifest(_Record):
     version: str
     #: Names what was asked for: a build with the same fingerprint continues, or finds itself already published.
     fingerprint: str
-    rows: int
+    rows: Length
     #: Of stores of many small rows, these three are empty, and the arrays `row_id`, `row_hash` and `split` hold them.
     row_ids: tuple[str, ...]
     #: Hash of the content of each row as it stands in the store, hex, 32 digits.
-    row_hashes: tuple[str, ...]
+    row_hashes: tuple[RowHash, ...]
     row_splits: tuple[Split, ...]
-    splits: dict[Split, int]
+    splits: dict[Split, Length]
     split_rule: str
     arrays: dict[str, ArrayInfo]
     #: By array, field and statistic (mean, std, rms, ...), in float64, from the training split alone.
@@ -87,6 +115,24 @@ class Manifest(_Record):
     #: What was asked of prepare: limits, strides, options of the source.
     options: dict[str, Any]
     files: dict[str, FileEntry]
+
+    @model_validator(mode="after")
+    def _check_rows(self) -> Self:
+        if problem := problem_of_name(self.name):
+            raise ValueError(f"the store's name {shortened_name(repr(self.name))} {problem}")
+        by_array = {"row_splits": ("split", ()), "row_hashes": ("row_hash", (ROW_HASH_DIGITS // 2,)), "row_ids": None}
+        for key, array in by_array.items():
+            found = len(getattr(self, key))
+            if found not in (0, self.rows):
+                raise ValueError(f"{key} has {found} entries, the store {self.rows} rows")
+            if found == 0 and self.rows and array is not None:
+                self._check_array(array[0], (self.rows, *array[1]))
+        return self
+
+    def _check_array(self, name: str, shape: tuple[int, ...]) -> None:
+        if name not in self.arrays or self.arrays[name].shape != shape:
+            found = self.arrays[name].shape if name in self.arrays else "missing"
+            raise ValueError(f"array {name!r} is {found}, {shape} was expected from its rows")
 
     @property
     def store_hash(self) -> str:
@@ -107,11 +153,9 @@ def read_manifest(store: Path) -> Manifest:
     """
     path = store / MANIFEST_NAME
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path, StoreError, what="the manifest", hint=AGAIN_HINT)
     except FileNotFoundError:
         raise StoreError(f"{store}: not a store, there is no {MANIFEST_NAME} in it", hint=PREPARE_HINT) from None
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: the manifest cannot be read: {error}", hint=AGAIN_HINT) from error
     if not isinstance(document, dict) or document.get("format") != "polycli-store":
         raise StoreError(f"{path}: this is not the manifest of a polycli store", hint=PREPARE_HINT)
     found = document.get("schema_version")

@@ -28,6 +28,8 @@ AUTO_VERIFY_BYTES = 8 * 2**30
 CONTEXT: dict[str, Any] = {"cache_pool": {"total_bytes_limit": 0}}
 #: Ragged arrays up to this size are read once and kept by each process.
 KEPT_BYTES = 64 * 2**20
+#: What tensorstore raises for metadata and chunks that it cannot make sense of.
+_UNREADABLE = (LookupError, NotImplementedError, OSError, OverflowError, RuntimeError, TypeError, ValueError)
 _SHARD_IN_MESSAGE = re.compile(r'local file "([^"]+)"')
 
 
@@ -133,7 +135,7 @@ class Store:
         The offsets of the array are read once and kept: 8 bytes a row. So is all of a small array, as short rows in a
         random order cost far more to find on disk than to copy.
         """
-        offsets = self._keep(f"{array}_offsets")
+        offsets = self._checked_offsets(array)
         if rows is None:
             return Ragged(self.read(array), offsets)
         numbers = np.asarray(rows, dtype=np.int64).reshape(-1)
@@ -196,6 +198,23 @@ class Store:
                 self._kept[array] = kept
         return kept
 
+    def _checked_offsets(self, array: str) -> NDArray[Any]:
+        """Where the rows of a ragged array begin; looked at before anything is cut by them."""
+        name = f"{array}_offsets"
+        known = name in self._kept
+        offsets = self._keep(name)
+        if known:
+            return offsets
+        length = self._open(array).shape[0]
+        sound = offsets.shape == (self.manifest.rows + 1,) and offsets.dtype.kind in "iu"
+        if not sound or offsets[0] != 0 or offsets[-1] != length or (np.diff(offsets.astype(np.int64)) < 0).any():
+            del self._kept[name]
+            raise StoreError(
+                f"{self.path}: array {name!r} does not cut {length} values of {array!r} into {self.manifest.rows} rows",
+                hint=AGAIN_HINT,
+            )
+        return offsets
+
     def _open(self, array: str) -> ts.TensorStore:
         with self._lock:
             if array not in self._arrays:
@@ -214,13 +233,15 @@ class Store:
         }
         try:
             opened = ts.open(spec, read=True, open=True).result()
-        except (ValueError, OSError) as error:
+        except _UNREADABLE as error:
             raise self._damage(array, error, None) from error
         info = self.manifest.arrays[array]
-        if tuple(opened.shape) != info.shape or opened.dtype.name != info.dtype:
+        layout = opened.chunk_layout
+        found = (opened.dtype.name, tuple(opened.shape), layout.read_chunk.shape, layout.write_chunk.shape)
+        if found != (info.dtype, info.shape, info.chunk, info.shard):
             raise StoreError(
-                f"{self.path}: array {array!r} is {opened.dtype.name} {tuple(opened.shape)}, its manifest says "
-                f"{info.dtype} {info.shape}",
+                f"{self.path}: array {array!r} is {found[0]} {found[1]} in chunks of {found[2]} and shards of "
+                f"{found[3]}, its manifest says {info.dtype} {info.shape}, {info.chunk} and {info.shard}",
                 hint=AGAIN_HINT,
             )
         return opened
@@ -243,7 +264,7 @@ class Store:
         for number, future in enumerate(futures):
             try:
                 future.result()
-            except (ValueError, OSError) as error:
+            except _UNREADABLE as error:
                 failure = failure or self._damage(array, error, windows[number] if windows else None)
         if failure is not None:
             raise failure

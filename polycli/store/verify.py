@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+
 from polycli.errors import StoreError
+from polycli.files.plain import ALWAYS_ALLOWED, kind_of, open_plain, reason_of
 from polycli.store.hashing import file_hash
 from polycli.store.layout import shard_files
-from polycli.store.manifest import AGAIN_HINT, MANIFEST_NAME, PREPARE_HINT, Manifest
+from polycli.store.manifest import AGAIN_HINT, MANIFEST_NAME, PREPARE_HINT, ArrayInfo, Manifest
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+#: How many times larger than its files an array can be: blosc-lz4 packs constant numbers 255 times.
+_MOST_PACKED = 300
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
 
 
@@ -40,10 +46,12 @@ def refuse_what_is_no_store(path: Path) -> None:
 
 def _kind_of_file(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        if not path.is_file():
+            return kind_of(path.stat().st_mode)
+        with open_plain(path) as file:
             start = file.read(len(_HDF5_SIGNATURE))
     except OSError as error:
-        return f"a file that cannot be read ({error.strerror})"
+        return f"a file that cannot be read ({reason_of(error)})"
     return "an HDF5 file" if start == _HDF5_SIGNATURE else "a file"
 
 
@@ -56,6 +64,7 @@ def check_files(path: Path, manifest: Manifest, *, hashes: bool) -> None:
         StoreError: a file is missing, a link, of another size, or altered; the first is named, all are counted.
     """
     for name, info in manifest.arrays.items():
+        _refuse_too_few(path, name, info, len(manifest.files))
         for expected in shard_files(name, info.shape, info.shard):
             if expected not in manifest.files:
                 raise StoreError(f"{path}: array {name!r}: the manifest lacks the chunk {expected}", hint=AGAIN_HINT)
@@ -70,6 +79,8 @@ def check_files(path: Path, manifest: Manifest, *, hashes: bool) -> None:
         elif status.st_size != entry.size:
             problems.append(f"{name} has {status.st_size} bytes, {entry.size} were written")
     _raise_first(path, problems)
+    for name, info in manifest.arrays.items():
+        _refuse_claims(path, name, info, manifest)
     with ThreadPoolExecutor() as pool:  # hashlib lets other threads run while it hashes
         names = [name for name in manifest.files if hashes or name.endswith("zarr.json")]
         digests = pool.map(lambda name: file_hash(path / name), names)
@@ -79,6 +90,28 @@ def check_files(path: Path, manifest: Manifest, *, hashes: bool) -> None:
             if digest != manifest.files[name].sha256
         ]
     _raise_first(path, problems)
+
+
+def _refuse_too_few(path: Path, name: str, info: ArrayInfo, files: int) -> None:
+    """Counted before they are listed: a shape can ask for more files than anybody could name."""
+    wanted = math.prod(-(-length // part) for length, part in zip(info.shape, info.shard, strict=True))
+    if wanted > files:
+        raise StoreError(
+            f"{path}: array {name!r} of shape {info.shape} has {wanted} chunks, the manifest names {files} files",
+            hint=AGAIN_HINT,
+        )
+
+
+def _refuse_claims(path: Path, name: str, info: ArrayInfo, manifest: Manifest) -> None:
+    """An array, and a chunk of it, can be larger than its files only as far as numbers can be packed."""
+    packed = sum(entry.size for file, entry in manifest.files.items() if file.startswith(f"{name}/"))
+    chunk = math.prod(info.chunk) * np.dtype(info.dtype).itemsize
+    if max(info.nbytes, chunk) > max(ALWAYS_ALLOWED, _MOST_PACKED * packed):
+        raise StoreError(
+            f"{path}: array {name!r} of shape {info.shape} in chunks of {info.chunk} claims "
+            f"{max(info.nbytes, chunk):,} bytes, in files of {packed:,}",
+            hint=AGAIN_HINT,
+        )
 
 
 def _raise_first(path: Path, problems: list[str]) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from matplotlib import image
 from matplotlib.axes import Axes
+from matplotlib.text import Text
 
 from polycli.report.figures import CurvePanel, Line, comparison, curves, ratios
 
@@ -73,3 +74,37 @@ def test_ratios_are_drawn_where_one_is_not_finite(tmp_path):
     bounds = np.array([[0.2, np.nan], [0.4, np.nan]])
     ratios(tmp_path / "r.png", title="t", x_label="x", names=["a", "b"], values=np.array([0.3, np.nan]), bounds=bounds)
     assert image.imread(tmp_path / "r.png").std() > 0
+
+
+@pytest.mark.parametrize("name", ["$x_{$", r"\frac{$\$", "a$b", "x" * 5000, "\x1b[31m", "\udcff", "$$"])
+@pytest.mark.filterwarnings("ignore:constrained_layout")
+def test_names_are_drawn_whatever_stands_in_them(tmp_path, name):
+    truth, values = fields(3), np.array([0.5, 2.0])
+    shown = {"title": name, "times": [name] * 3, "unit": name, "extent": EXTENT}
+    comparison(tmp_path / "a.png", truth=truth, prediction=truth, **shown)
+    bounds = np.stack([values, values])
+    ratios(tmp_path / "b.png", title=name, x_label=name, names=[name, "b"], values=values, bounds=bounds)
+    lines = [Line(name, np.ones(3)), Line("b", np.ones(3))]
+    curves(
+        tmp_path / "c.png", title=name, panels=[CurvePanel(name, name, name, np.arange(3.0), lines, marks=[(1, name)])]
+    )
+    assert {file.name for file in tmp_path.iterdir()} == {"a.png", "b.png", "c.png"}
+
+
+def test_powers_of_ten_on_an_axis_are_still_formulas(tmp_path, monkeypatch):
+    drawn = {}
+
+    def note(text, *arguments, **options):
+        drawn[text.get_text()] = text.get_parse_math()
+        return draw_text(text, *arguments, **options)
+
+    draw_text = Text.draw
+    monkeypatch.setattr(Text, "draw", note)
+    panel = CurvePanel(
+        "", "", "", np.arange(8.0), [Line("a", 10.0 ** np.arange(-8, 8, 2))], logarithmic=True, depth=1e-20
+    )
+    curves(tmp_path / "a.png", title="$t$", panels=[panel])
+    assert drawn["$t$"] is False
+    powers = [text for text in drawn if "mathdefault" in text]
+    assert powers
+    assert all(drawn[text] for text in powers)

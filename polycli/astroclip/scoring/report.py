@@ -20,6 +20,7 @@ from polycli.astroclip.scoring.measure import Guesses
 from polycli.astroclip.scoring.reconstruction import Panel
 from polycli.astroclip.scoring.retrieval import unit
 from polycli.astroclip.scoring.tables import INPUTS, OWN_HEAD, overview
+from polycli.names import file_stem
 from polycli.report.html import Block, Figure, Heading, Paragraph, page
 from polycli.report.provenance import provenance_block
 from polycli.requests import JsonDocument
@@ -87,7 +88,7 @@ def _against_truth(name: str, picture: Illustration, store: ObjectStore, figures
         ]
         if not shown:
             continue
-        file = figures / f"{name}.{column}.png"
+        file = figures / f"{file_stem(f'{name}.{column}')}.png"
         against_truth(file, title=column, unit=store.unit(column), truth=truth, predicted=shown)
         blocks.append(Figure(file, f"{column}: predicted against true, and the difference."))
     return blocks
@@ -96,7 +97,7 @@ def _against_truth(name: str, picture: Illustration, store: ObjectStore, figures
 def _reconstructions(name: str, picture: Illustration, store: ObjectStore, figures: Path, *, by: str) -> list[Block]:
     if not picture.panels:
         return []
-    file = figures / f"{name}.reconstructions.png"
+    file = figures / f"{file_stem(f'{name}.reconstructions')}.png"
     ids = store.id_texts(np.array([panel.row for panel in picture.panels]))
     shown = [(text, panel.truth, panel.guess, panel.hidden) for text, panel in zip(ids, picture.panels, strict=True)]
     reconstructions(file, title="Hidden stretches of spectra", panels=shown)
@@ -110,7 +111,7 @@ def _maps(name: str, picture: Illustration, store: ObjectStore, figures: Path) -
     blocks: list[Block] = []
     for kind, vectors in picture.vectors.items():
         places, how = _flattened(unit(vectors), picture.seed)
-        file = figures / f"{name}.{kind}.map.png"
+        file = figures / f"{file_stem(f'{name}.{kind}.map')}.png"
         maps(file, title=f"{kind} vectors, {how}", places=places, colours=colours)
         blocks.append(Figure(file, f"{kind} vectors of {len(places)} objects in two dimensions ({how}), by property."))
     return blocks
@@ -143,7 +144,7 @@ def _galleries(name: str, picture: Illustration, store: ObjectStore, figures: Pa
         for query, found in zip(queries.tolist(), nearest.tolist(), strict=True):
             captions = [("query", query), *((_caption(place, one == query), one) for place, one in enumerate(found, 1))]
             shown.append([(caption, *_look(store, int(picture.rows[one]))) for caption, one in captions])
-        file = figures / f"{name}.{asked}_to_{answer}.png"
+        file = figures / f"{file_stem(f'{name}.{asked}_to_{answer}')}.png"
         wavelength = store.wavelength if store.has_spectra else None
         gallery(file, title=f"{_PLURAL[answer]} nearest to {_PLURAL[asked]}", wavelength=wavelength, pictures=shown)
         blocks.append(

@@ -11,6 +11,7 @@ import numpy as np
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.mpp.scoring.measure import Illustration, Subset
 from polycli.mpp.scoring.tables import METRICS, field_table, overview
+from polycli.names import file_stem
 from polycli.report.figures import CurvePanel, Line, comparison, curves, ratios
 from polycli.report.html import Block, Figure, Heading, Paragraph, page
 from polycli.report.provenance import provenance_block
@@ -92,7 +93,7 @@ def _dataset_blocks(
 
 
 def _growth_figure(name: str, rollout: Mapping[str, Any], figures: Path) -> Figure:
-    file = figures / f"{name}.growth.png"
+    file = figures / f"{file_stem(f'{name}.growth')}.png"
     panels = []
     for metric, shown in METRICS.items():
         growth = rollout[metric]["growth"]
@@ -119,7 +120,7 @@ def _field_figure(
     name: str, place: int, about: PdeDescription, picture: Illustration, interval: float, *, figures: Path
 ) -> Figure:
     quantity = about.fields[place].rsplit(".", maxsplit=1)[-1]
-    file = figures / f"{name}.{quantity}.png"
+    file = figures / f"{file_stem(f'{name}.{quantity}')}.png"
     comparison(
         file,
         title=f"{name}: {quantity.replace('_', ' ')}, trajectory {picture.trajectory}",
@@ -137,7 +138,7 @@ def _field_figure(
 
 
 def _conservation_figure(name: str, rollout: Mapping[str, Any], figures: Path) -> Figure:
-    file = figures / f"{name}.conservation.png"
+    file = figures / f"{file_stem(f'{name}.conservation')}.png"
     panels = []
     for quantity, drift in rollout["conservation"].items():
         label = "relative size" if quantity == "divergence" else "relative drift"

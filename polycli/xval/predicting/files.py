@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from polycli.errors import UserError
+from polycli.names import cell
 from polycli.outputs import OutputKind
 from polycli.requests import JsonDocument
 from polycli.xval.records.keypaths import TOP, KeyPatterns, child_path, printable
@@ -218,7 +219,7 @@ class CsvWriter:
         cells = [_cell(item) for item in value.values()]
         for path in self._paths:
             cells += self._extras.cells(filled.get(path))
-        self._writer.writerow([printable(record.id), *cells, ";".join(filled)])
+        self._writer.writerow([cell(printable(record.id)), *cells, ";".join(filled)])
 
     def close(self) -> None:
         """Nothing is left to write."""
@@ -235,7 +236,7 @@ class CsvWriter:
         header = [_unused("_record", named), *named]
         for name in (*(f"{column}_{side}" for column in fillable for side in self._extras.sides), "_filled"):
             header.append(_unused(printable(name), header))
-        self._writer.writerow(header)
+        self._writer.writerow(map(cell, header))
 
 
 def _unused(name: str, used: Collection[str]) -> str:

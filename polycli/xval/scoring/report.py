@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from polycli.names import file_stem
 from polycli.report.figures import CurvePanel, Line, curves
 from polycli.report.html import Block, Figure, Heading, Paragraph, page
 from polycli.report.provenance import provenance_block
@@ -67,7 +68,7 @@ def _figures(name: str, found: Mapping[str, Any], picture: Illustration, figures
 
 
 def _agreement(name: str, found: Mapping[str, Any], examined: Examined, figures: Path) -> Figure:
-    file = figures / f"{name}.agreement.png"
+    file = figures / f"{file_stem(f'{name}.agreement')}.png"
     names = np.array([key_name(path, examined.key_paths) for path in examined.key_paths], dtype=object)[examined.key]
     keys = sorted(found["keys"], key=lambda key: -found["keys"][key]["numbers"])[:SHOWN_PANELS]
     marks = {rule["pattern"]: (rule["low"], rule["high"]) for rule in found["hold_out"]}
@@ -85,7 +86,7 @@ def _agreement(name: str, found: Mapping[str, Any], examined: Examined, figures:
 
 
 def _decades(name: str, found: Mapping[str, Any], figures: Path) -> Figure:
-    file = figures / f"{name}.decades.png"
+    file = figures / f"{file_stem(f'{name}.decades')}.png"
     entries = [entry["median_relative_error"] for entry in found["decades"]]
     band = np.array([entry["interval"] for entry in entries], dtype=np.float64).T
     lines = [Line("model", _values(entries, "model"), band)]
@@ -103,7 +104,7 @@ def _decades(name: str, found: Mapping[str, Any], figures: Path) -> Figure:
 
 
 def _sweep(name: str, sweep: Sweep, figures: Path) -> Figure:
-    file = figures / f"{name}.sweep.png"
+    file = figures / f"{file_stem(f'{name}.sweep')}.png"
     panels = [
         CurvePanel(
             f"{curve.record}: {curve.key_path}",

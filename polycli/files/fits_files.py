@@ -1,0 +1,57 @@
+"""FITS files from anybody: opened with a sentence for what astropy cannot make sense of, checksums looked at on demand.
+
+astropy only warns of a checksum that does not fit, and of a file that ends too early; here both are refused.
+"""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from polycli.errors import SourceError
+from polycli.files.plain import check_plain, reason_of, refuse_claim
+
+#: What astropy raises for cards and tables that it cannot read, besides its own VerifyError.
+_DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    struct.error,
+    TypeError,
+    ValueError,
+)
+
+
+@contextmanager
+def open_fits(path: Path, *, checksums: bool = False) -> Iterator[Any]:
+    """The file as a list of astropy's HDUs, read as they are asked for.
+
+    `checksums` reads all of it, and compares every HDU that has CHECKSUM or DATASUM with them.
+
+    Raises:
+        SourceError: it is no FITS file, truncated or damaged, here or where the block reads it, or claims to hold far
+            more than it can.
+    """
+    from astropy.io import fits
+
+    check_plain(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*(Checksum|Datasum) verification failed.*")
+            warnings.filterwarnings("error", message=".*may have been truncated.*")
+            # Unsigned integers are stored with an offset, which memory maps cannot undo; sections read parts alone.
+            with fits.open(path, memmap=False, checksum=checksums) as file:
+                refuse_claim(path, sum(max(0, int(unit.filebytes())) for unit in file))
+                yield file
+    except (*_DAMAGE, fits.VerifyError, UserWarning) as error:
+        raise SourceError(
+            f"{path}: the FITS file is truncated or damaged: {reason_of(error)}", hint="fetch it again"
+        ) from error

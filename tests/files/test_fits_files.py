@@ -1,0 +1,55 @@
+"""Checksums of FITS files hold what they promise."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from polycli.errors import SourceError
+from polycli.files.fits_files import open_fits
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A file of three HDUs with CHECKSUM and DATASUM."""
+    rng = np.random.default_rng(0)
+    images = [fits.ImageHDU(rng.standard_normal((5, 40)).astype("f4"), name=name) for name in "AB"]
+    fits.HDUList([fits.PrimaryHDU(), *images]).writeto(tmp_path / "a.fits", checksum=True)
+    return tmp_path / "a.fits"
+
+
+def test_a_whole_file_is_read_alike_with_and_without_a_look_at_its_checksums(file):
+    with open_fits(file) as plain, open_fits(file, checksums=True) as checked:
+        assert np.array_equal(plain["B"].data, checked["B"].data)
+
+
+def test_every_flipped_bit_of_the_numbers_is_found(file):
+    whole = file.read_bytes()
+    with fits.open(file) as units:
+        places = [units[name].fileinfo() for name in "AB"]
+    rng = np.random.default_rng(1)
+    for place in places:
+        for offset in rng.integers(0, 5 * 40 * 4, size=10):
+            damaged = bytearray(whole)
+            damaged[place["datLoc"] + int(offset)] ^= 1 << int(rng.integers(8))
+            file.write_bytes(damaged)
+            with pytest.raises(SourceError, match="verification failed"), open_fits(file, checksums=True):
+                pass
+
+
+def test_a_changed_card_is_found(file):
+    file.write_bytes(file.read_bytes().replace(b"EXTNAME = 'A       '", b"EXTNAME = 'C       '"))
+    with pytest.raises(SourceError, match="Checksum verification failed"), open_fits(file, checksums=True):
+        pass
+
+
+def test_a_file_that_ends_early_is_refused(file):
+    file.write_bytes(file.read_bytes()[:-2880])
+    with pytest.raises(SourceError, match="truncated or damaged"), open_fits(file) as units:
+        [unit.data for unit in units]
+
+
+def test_an_image_that_claims_terabytes_is_refused(tmp_path):
+    header = fits.Header([("SIMPLE", True), ("BITPIX", -32), ("NAXIS", 2), ("NAXIS1", 10**6), ("NAXIS2", 10**6)])
+    (tmp_path / "a.fits").write_bytes(header.tostring().encode())
+    with pytest.raises(SourceError, match="truncated"), open_fits(tmp_path / "a.fits") as units:
+        [unit.data for unit in units]
