@@ -10,7 +10,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
 from polycli.errors import UserError
@@ -36,12 +35,16 @@ def plain_path(value: str | Path) -> Path:
             path = Path(*path.parts[:last]).resolve().joinpath(*path.parts[last:])
         # A manifest, a report, a table: what is written about a file is UTF-8.
         os.fsencode(path).decode("utf-8")
-        with suppress(FileNotFoundError, NotADirectoryError):
-            path.stat()
     except UnicodeDecodeError as error:
         raise UserError(f"{value}: its name is not UTF-8", hint="give it another name") from error
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(f"{shortened_name(value)}: no path can be made of it: {reason_of(error)}") from error
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # An output, or whoever reads it says that it is missing.
+    except (OSError, ValueError) as error:
+        raise UserError(f"{shortened_name(value)}: cannot be looked at: {reason_of(error)}") from error
     return path
 
 

@@ -120,13 +120,17 @@ class Manifest(_Record):
     def _check_rows(self) -> Self:
         if problem := problem_of_name(self.name):
             raise ValueError(f"the store's name {shortened_name(repr(self.name))} {problem}")
-        by_array = {"row_splits": ("split", ()), "row_hashes": ("row_hash", (ROW_HASH_DIGITS // 2,)), "row_ids": None}
-        for key, array in by_array.items():
+        arrays = {
+            "row_ids": ("row_id_offsets", (self.rows + 1,)),
+            "row_hashes": ("row_hash", (self.rows, ROW_HASH_DIGITS // 2)),
+            "row_splits": ("split", (self.rows,)),
+        }
+        for key, (array, shape) in arrays.items():
             found = len(getattr(self, key))
             if found not in (0, self.rows):
                 raise ValueError(f"{key} has {found} entries, the store {self.rows} rows")
-            if found == 0 and self.rows and array is not None:
-                self._check_array(array[0], (self.rows, *array[1]))
+            if found == 0 and self.rows:
+                self._check_array(array, shape)
         return self
 
     def _check_array(self, name: str, shape: tuple[int, ...]) -> None:

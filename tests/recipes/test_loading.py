@@ -1,5 +1,7 @@
 """Recipes: inheritance, overrides, and every problem at once with its line and the nearest key."""
 
+import os
+
 import pytest
 
 from polycli.errors import RecipeError
@@ -219,3 +221,55 @@ def test_a_verb_without_a_recipe_file_has_defaults_that_can_be_set():
 def test_a_recipe_says_what_it_is_for(write, text, message):
     with pytest.raises(RecipeError, match=message):
         load_any_recipe(write("child", text))
+
+
+HIDDEN = (
+    "word: hunter2\ntrain: hunter3\n",
+    "hunter2:\n\thunter3",
+    "hunter2",
+    "a: &hunter2 3",
+    "hunter2: 1\nhunter2: 2",
+)
+
+
+@pytest.mark.parametrize("content", HIDDEN)
+def test_of_a_file_elsewhere_nothing_is_shown(tmp_path, monkeypatch, content):
+    for folder in ("mine", "theirs"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "theirs" / "secrets.yaml").write_text(content)
+    (tmp_path / "mine" / "a.yaml").write_text(
+        "family: mpp\nverb: pretrain\nextends: ../theirs/secrets.yaml\ntrain: {step: 3}\n"
+    )
+    monkeypatch.chdir(tmp_path / "mine")
+    with pytest.raises(RecipeError) as caught:
+        pretrain("a.yaml")
+    assert "hunter" not in str(caught.value)
+    assert "word" not in str(caught.value)
+    assert "secrets.yaml" in str(caught.value)
+
+
+@pytest.mark.parametrize("base", ["~nobody/x.yaml", "x" * 300 + ".yaml", "a.yaml/", "./", "loop.yaml", "pipe.yaml"])
+@pytest.mark.timeout(60)
+def test_what_is_no_file_to_extend_is_said(write, tmp_path, base):
+    (tmp_path / "loop.yaml").symlink_to(tmp_path / "loop.yaml")
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(RecipeError, match="`extends: "):
+        pretrain(write("child", f"family: mpp\nextends: {base}\n"))
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "1e999", "-" + "9" * 400, "0." + "1" * 5000 + "e400"])
+def test_numbers_beyond_float64_are_said(write, number):
+    with pytest.raises(RecipeError, match="beyond what a float64 holds"):
+        pretrain(write("child", f"extends: base.yaml\ntrain: {{seed: {number}}}\n"))
+
+
+@pytest.mark.parametrize("number", [str(2**63), str(10**30), "1e30"])
+def test_integers_beyond_64_bits_are_no_counts(write, number):
+    with pytest.raises(RecipeError, match=r"`train\.seed` should be a valid integer"):
+        pretrain(write("child", f"extends: base.yaml\ntrain: {{seed: {number}}}\n"))
+
+
+@pytest.mark.parametrize("content", ["[" * 10**5, "a: " * 1000, "a:\n" * 10, "{a: " * 200 + "1" + "}" * 200])
+def test_deep_recipes_are_said(write, content):
+    with pytest.raises(RecipeError):
+        pretrain(write("child", content))

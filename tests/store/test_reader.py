@@ -273,3 +273,65 @@ def test_stores_are_found_alone_and_in_folders_each_once(kit, tmp_path):
     with pytest.raises(StoreError, match="no such store"):
         find_stores([tmp_path / "absent"], family="mpp")
     assert read_manifest(one).store_hash == read_manifest(two).store_hash
+
+
+def _set(*path, to):
+    def change(document):
+        *outer, last = path
+        for key in outer:
+            document = document[key]
+        document[last] = to
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _set("arrays", "fields", "shape", to=[3, -21, 2, 16, 12]),
+        _set("arrays", "fields", "shape", to=[10**18, 21, 2, 16, 12]),
+        _set("arrays", "fields", "shape", to=[10**30, 21, 2, 16, 12]),
+        _set("arrays", "fields", "shape", to=[3, 21]),
+        _set("arrays", "fields", "chunk", to=[0, 8, 2, 16, 12]),
+        _set("arrays", "fields", "chunk", to=[1, 4, 2, 16, 12]),
+        _set("arrays", "fields", "shard", to=[1, 0, 2, 16, 12]),
+        _set("arrays", "fields", "dtype", to="object"),
+        _set("arrays", "fields", "dtype", to="float64"),
+        _set("arrays", "fields", "dims", to=[]),
+        _set("arrays", "time", "shape", to=[2**40]),
+        _set("rows", to=-1),
+        _set("rows", to=4),
+        _set("rows", to=10**15),
+        _set("row_hashes", to=["zz"] * 3),
+        _set("row_splits", to=["train"]),
+        _set("row_ids", to=[]),
+        _set("files", SHARD, "size", to=-5),
+        _set("files", SHARD, "sha256", to="0" * 63),
+        _set("files", to={}),
+        _set("splits", to={"train": -3}),
+        *[_set("name", to=name) for name in ("/elsewhere/x", "../x", "", "..", "a\x1b[2J", "x" * 500, "a\nb")],
+    ],
+)
+def test_a_forged_manifest_ends_in_a_sentence_before_memory_is_taken(kit, change):
+    path = kit.make()
+    rewrite_manifest(path, change)
+    with pytest.raises(StoreError):
+        open_store(path).read_windows("fields", [Window(0, 0, 5)])
+
+
+@pytest.mark.timeout(60)
+def test_a_named_pipe_in_place_of_a_manifest_is_said(kit):
+    path = kit.make()
+    (path / "MANIFEST.json").unlink()
+    os.mkfifo(path / "MANIFEST.json")
+    with pytest.raises(StoreError, match=r"MANIFEST\.json"):
+        read_manifest(path)
+    with pytest.raises(StoreError):
+        open_store(path)
+
+
+def test_a_manifest_nested_beyond_measure_is_said(kit):
+    path = kit.make()
+    (path / "MANIFEST.json").write_text('{"about":' * 10**5)
+    with pytest.raises(StoreError, match="cannot be read"):
+        open_store(path)
