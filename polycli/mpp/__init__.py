@@ -27,6 +27,7 @@ FAMILY = Family(
     settings={
         "eval": "polycli.mpp.recipe.settings:EvalSettings",
         "predict": "polycli.mpp.recipe.settings:PredictSettings",
+        "embed": "polycli.mpp.recipe.settings:EmbedSettings",
     },
     sources={
         "pdebench": "polycli.mpp.sources.pdebench:PdebenchSource",

@@ -51,9 +51,11 @@ def make_store(
     fields: Sequence[str] | None = None,
     boundary: str = "periodic",
     seed: int = 0,
+    parameters: Sequence[str] = ("number",),
 ) -> Path:
     """Write the store `folder/name.zarr`, one trajectory for each entry of `splits`."""
     names = tuple(fields or FIELDS[physics])
+    params = np.repeat(np.arange(len(splits), dtype=np.float64)[:, None], len(parameters), axis=1)
     data = drifting_waves(len(splits), frames, len(names), grid, seed, periodic=boundary == "periodic")
     about = PdeDescription(
         physics=physics,
@@ -63,7 +65,7 @@ def make_store(
         grid=grid,
         extent=((0.0, 1.0), (0.0, 1.0)),
         boundary_conditions={"x": boundary, "y": boundary},
-        parameter_names=("number",),
+        parameter_names=tuple(parameters),
         constants={},
     )
     builder = StoreBuilder(folder / f"{name}.zarr", fingerprint=f"{name}-{seed}")
@@ -76,7 +78,7 @@ def make_store(
         statistics.append(sums.as_dict())
     return builder.publish(
         [f"{row:04d}" for row in range(len(splits))],
-        {"params": np.arange(len(splits), dtype=np.float64)[:, None], "time": 0.1 * np.arange(frames)},
+        {"params": params, "time": 0.1 * np.arange(frames)},
         family="mpp",
         name=name,
         row_ids=[f"{row:04d}" for row in range(len(splits))],

@@ -59,23 +59,26 @@ class AViT(nn.Module):
         Raises:
             UserError: in eval mode, an input has another type or shape, or a label that the model does not know.
         """
-        # While training, batches come from stores that were checked, and a look at values costs a sync; in a compiled
-        # graph there is no looking.
-        if not self.training and not torch.compiler.is_compiling():
-            check_inputs(x, state_labels, bcs, states=len(self.section.fields))
-        x = widen(x).to(torch.promote_types(self.space_bag.weight.dtype, torch.float32))
-        mean, scale = field_statistics(x)
-        with torch.autocast(x.device.type, enabled=False):
-            selection = select_fields(state_labels, len(self.section.fields), x.dtype)
-            columns, bias = self.space_bag(selection)
-        tokens = self.embed(pad_to_patches((x - mean) / scale, bcs, self.section.patch_size), columns, bias)
-        axes = self._axes(tokens, bcs)
-        for number in range(self.section.blocks):
-            tokens = self._run(number, tokens, axes)
+        x, mean, scale, selection = self._normalised(x, state_labels, bcs)
+        tokens = self._tokens((x - mean) / scale, selection, bcs)
         output = crop_to_grid(self.debed(tokens[:, -1], selection), (x.shape[3], x.shape[4]), self.section.patch_size)
         if self.section.predicts == "change":
             return x[:, -1] + output * change_scale(x, scale)[:, 0]
         return output * scale[:, 0] + mean[:, 0]
+
+    def features(
+        self,
+        x: Float[Tensor, "b t c h w"],
+        state_labels: Int[Tensor, " c"] | Int[Tensor, "b c"],
+        bcs: Int[Tensor, "b 2"],
+    ) -> Float[Tensor, "b hp wp d"]:
+        """The last hidden state: the tokens of the last frame of `x` after all blocks, from which the head decodes.
+
+        Arguments and errors are those of `forward`. A token is a patch of `patch_size` points along both axes; where
+        that does not divide the grid, outer patches reach beyond it, as `padding` says.
+        """
+        x, mean, scale, selection = self._normalised(x, state_labels, bcs)
+        return self._tokens((x - mean) / scale, selection, bcs)[:, -1]
 
     def compile_blocks(self, backend: str = "inductor") -> None:
         """Compile block by block, in place: alike blocks share their code, so that depth costs no time to compile.
@@ -89,6 +92,32 @@ class AViT(nn.Module):
         config.backward_pass_autocast = "off"  # noqa: S105  # not a password
         for block in self.blocks:
             block.compile(backend=backend, fullgraph=True, dynamic=False)
+
+    def _normalised(
+        self, x: Float[Tensor, "b t c h w"], state_labels: Tensor, bcs: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The frames in the precision of the statistics, their mean and scale by field, and which states they are."""
+        # While training, batches come from stores that were checked, and a look at values costs a sync; in a compiled
+        # graph there is no looking.
+        if not self.training and not torch.compiler.is_compiling():
+            check_inputs(x, state_labels, bcs, states=len(self.section.fields))
+        x = widen(x).to(torch.promote_types(self.space_bag.weight.dtype, torch.float32))
+        mean, scale = field_statistics(x)
+        with torch.autocast(x.device.type, enabled=False):
+            selection = select_fields(state_labels, len(self.section.fields), x.dtype)
+        return x, mean, scale, selection
+
+    def _tokens(
+        self, x: Float[Tensor, "b t c h w"], selection: Float[Tensor, "s c n"], bcs: Int[Tensor, "b 2"]
+    ) -> Float[Tensor, "b 1 hp wp d"]:
+        """Tokens of the last frame after all blocks, from frames that are normalised."""
+        with torch.autocast(x.device.type, enabled=False):
+            columns, bias = self.space_bag(selection)
+        tokens = self.embed(pad_to_patches(x, bcs, self.section.patch_size), columns, bias)
+        axes = self._axes(tokens, bcs)
+        for number in range(self.section.blocks):
+            tokens = self._run(number, tokens, axes)
+        return tokens  # type: ignore[no-any-return]
 
     def _axes(self, tokens: Float[Tensor, "b t hp wp d"], bcs: Int[Tensor, "b 2"]) -> Axes:
         features = POSITION_BIASES[self.section.position_bias].features

@@ -1,4 +1,4 @@
-"""A checkpoint of MPP that eval and predict work with: the network, and how it takes frames from data."""
+"""A checkpoint of MPP that eval, predict and embed work with: the network, and how it takes frames from data."""
 
 from __future__ import annotations
 

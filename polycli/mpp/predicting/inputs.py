@@ -130,7 +130,7 @@ def open_contexts(
         found += [_of_dataset(dataset, limit) for dataset in source_for("mpp", others).open(others, recipe, limit)]
     twice = [name for name, count in Counter(source.name for source in found).items() if count > 1]
     if twice:
-        raise UserError(f"two of the data sets are called {twice[0]}", hint="forecast them into two outputs")
+        raise UserError(f"two of the data sets are called {twice[0]}", hint="give them two outputs")
     return found
 
 

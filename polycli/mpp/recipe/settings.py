@@ -1,4 +1,4 @@
-"""What `--set` may say to eval and predict: typed and closed, like recipes, and in their words."""
+"""What `--set` may say to eval, predict and embed: typed and closed, like recipes, and in their words."""
 
 from __future__ import annotations
 
@@ -30,12 +30,17 @@ class UnsaidSection(Section):
     )
 
 
-class ForecastSettings(Section):
-    """What eval and predict share."""
+class ModelSettings(Section):
+    """What all verbs share that work with a checkpoint."""
 
     family: Literal["mpp"]
     data: FramesSection = FramesSection()
     model: UnsaidSection = UnsaidSection()
+
+
+class ForecastSettings(ModelSettings):
+    """What eval and predict share."""
+
     rollout_batch_size: PositiveInt = Field(
         1, description="trajectories per forward pass; above 1, a GPU is used better and frames may round differently"
     )
@@ -73,4 +78,17 @@ class PredictSettings(ForecastSettings, ArraySection):
     from_frame: NonNegativeInt | None = Field(
         None, description="first frame of the context; absent: the context is the last frames"
     )
+    overwrite: bool = Field(False, description="replace the output where it exists")
+
+
+class EmbedSettings(ModelSettings, ArraySection):
+    """`polycli embed mpp --set KEY=VALUE`."""
+
+    verb: Literal["embed"]
+    kind: Literal["pooled", "tokens"] = Field(
+        "pooled", description="a vector for each window, the mean over its tokens; or one for every token beside it"
+    )
+    windows: Literal["last", "all"] = Field("last", description="of each trajectory: the last frames, or all windows")
+    stride: PositiveInt = Field(1, description="frames from the start of one window to that of the next")
+    batch_size: PositiveInt = Field(8, description="windows per forward pass")
     overwrite: bool = Field(False, description="replace the output where it exists")

@@ -6,7 +6,7 @@ round differently, which is why eval and predict roll one trajectory at a time u
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from polycli.errors import StoreError
+from polycli.mpp.model.avit import AViT
 from polycli.mpp.recipe.physics import PdeDescription
 
 
@@ -45,13 +46,12 @@ def conditions(name: str, about: PdeDescription, *, known: Sequence[str]) -> Con
 
 def next_frame(model: nn.Module, context: Float[Tensor, "b t c h w"], read: Conditions) -> Float[Tensor, "b c h w"]:
     """The frame after `context`, on the model's device; no gradients, and no choice of kernels by timing."""
-    device = next(model.parameters()).device
-    labels = torch.tensor(read.labels, dtype=torch.long, device=device)
-    boundaries = torch.tensor(read.boundaries, dtype=torch.long, device=device).expand(context.shape[0], 2)
-    deterministic = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    with torch.inference_mode(), deterministic:
-        frame: Tensor = model(context.to(device), labels, boundaries)
-        return frame.float()
+    return _applied(model, model, context, read)
+
+
+def last_tokens(model: AViT, context: Float[Tensor, "b t c h w"], read: Conditions) -> Float[Tensor, "b hp wp d"]:
+    """The last hidden state of `context`, under the same conditions."""
+    return _applied(model, model.features, context, read)
 
 
 def rollout(
@@ -63,3 +63,12 @@ def rollout(
         frame = next_frame(model, frames, read)
         frames = torch.cat([frames[:, 1:], frame[:, None]], dim=1)
         yield frame
+
+
+def _applied(model: nn.Module, function: Callable[..., Tensor], context: Tensor, read: Conditions) -> Tensor:
+    device = next(model.parameters()).device
+    labels = torch.tensor(read.labels, dtype=torch.long, device=device)
+    boundaries = torch.tensor(read.boundaries, dtype=torch.long, device=device).expand(context.shape[0], 2)
+    deterministic = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+    with torch.inference_mode(), deterministic:
+        return function(context.to(device), labels, boundaries).float()

@@ -1,0 +1,55 @@
+"""`polycli embed mpp`: windows of trajectories to vectors, with ids, times and the parameters of the physics."""
+
+from __future__ import annotations
+
+from polycli.mpp.model.loaded import load_checkpoint
+from polycli.mpp.predicting.inputs import open_contexts
+from polycli.mpp.predicting.windows import window_batches, window_starts
+from polycli.mpp.recipe.settings import EmbedSettings
+from polycli.mpp.scoring.rollout import conditions
+from polycli.mpp.scoring.window_tables import TOKENS, WindowTables, parameter_columns, parameters_of
+from polycli.paths import expand_paths
+from polycli.recipes import default_recipe
+from polycli.requests import EmbedRequest, JsonDocument
+from polycli.store.embeddings.manifest import EmbeddingsHeader
+from polycli.workflow.embed import Rows, begin, embed
+
+
+def run(request: EmbedRequest) -> JsonDocument | None:
+    """Write one row for each window: its trajectory, its parameters, and its vector. Several processes share them.
+
+    Raises:
+        UserError: checkpoint, data and settings do not fit each other, or the output exists; nothing was written.
+    """
+    settings = default_recipe("mpp", "embed", request.overrides, schema=EmbedSettings)
+    target = begin(request, overwrite=settings.overwrite, tables=[TOKENS])
+    loaded = load_checkpoint(request.checkpoint, settings.data, settings.model)
+    sources = open_contexts(expand_paths(request.data), split=request.split, limit=request.limit, settings=settings)
+    header = EmbeddingsHeader(
+        family="mpp",
+        provenance=loaded.provenance(),
+        store_hash={source.name: source.origin["store_hash"] for source in sources if "store_hash" in source.origin},
+        options={
+            "kind": settings.kind,
+            "windows": settings.windows,
+            "stride": settings.stride,
+            "pooling": "mean over the tokens of the last frame",
+            "split": request.split,
+        },
+        data=[source.origin["data"] for source in sources],
+    )
+    columns, frames = parameter_columns(sources), {"history": loaded.history, "time_stride": loaded.time_stride}
+    rows = []
+    for source in sources:
+        tables = WindowTables(
+            loaded,
+            source,
+            conditions(source.name, source.about, known=loaded.section.fields),
+            columns,
+            parameters_of(source),
+            tokens=settings.kind == "tokens",
+        )
+        starts = window_starts(source, **frames, every=settings.stride if settings.windows == "all" else None)
+        batches = window_batches(source, starts, **frames, size=settings.batch_size)
+        rows.append(Rows(source.name, batches, tables, count=len(source.ids) * len(starts)))
+    return embed(target, header, rows, noun=("window", "windows"))

@@ -1,0 +1,83 @@
+"""Windows of known trajectories, in order, batch by batch: what `embed` looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.errors import StoreError
+from polycli.mpp.predicting.inputs import ContextSource, Frames, Reach, StoreContexts
+from polycli.store.reader import Window
+
+
+@dataclass(frozen=True)
+class WindowBatch:
+    """Some windows of one dataset."""
+
+    #: For each window the index of its trajectory among the ids of the dataset, and its first frame.
+    trajectories: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    #: Reads (window, time, C, H, W); windows that another process embeds are not read.
+    read: Callable[[], Frames]
+
+    def __len__(self) -> int:
+        return len(self.trajectories)
+
+
+def window_starts(source: ContextSource, *, history: int, time_stride: int, every: int | None) -> range:
+    """First frames of the windows of each trajectory: of every n-th window from the first on, or of the last alone.
+
+    Raises:
+        StoreError: trajectories are shorter than a window.
+    """
+    needed, frames = (history - 1) * time_stride + 1, len(source.time)
+    if frames < needed:
+        raise StoreError(
+            f"{source.name}: a trajectory has {frames} frames, history {history} at time_stride {time_stride} needs "
+            f"{needed}",
+            hint="--set data.history=N, with fewer frames than the model was trained with, or longer trajectories",
+        )
+    last = frames - needed
+    return range(last, last + 1) if every is None else range(0, last + 1, every)
+
+
+def window_batches(
+    source: ContextSource, starts: range, *, history: int, time_stride: int, size: int
+) -> Iterator[WindowBatch]:
+    """All windows of all trajectories in order, `size` at a time, across the borders of trajectories."""
+    if isinstance(source, StoreContexts):
+        yield from _of_store(source, starts, history, time_stride, size)
+        return
+    waiting: list[tuple[int, int, Frames]] = []
+    # A file is read from front to end once, whatever windows overlap.
+    whole = Reach(starts[0], starts[-1] - starts[0] + (history - 1) * time_stride + 1, 1)
+    for trajectory, frames in enumerate(source.contexts(whole)):
+        for start in starts:
+            first = start - starts[0]
+            waiting.append((trajectory, start, frames[first : first + (history - 1) * time_stride + 1 : time_stride]))
+            if len(waiting) == size:
+                yield _of_frames(waiting)
+                waiting = []
+    if waiting:
+        yield _of_frames(waiting)
+
+
+def _of_store(source: StoreContexts, starts: range, history: int, time_stride: int, size: int) -> Iterator[WindowBatch]:
+    count = len(source.ids) * len(starts)
+    for begin in range(0, count, size):
+        numbers = np.arange(begin, min(begin + size, count))
+        trajectories, first = numbers // len(starts), np.array(starts)[numbers % len(starts)]
+        windows = [
+            Window(int(source.rows[trajectory]), int(start), history, time_stride)
+            for trajectory, start in zip(trajectories, first, strict=True)
+        ]
+        yield WindowBatch(trajectories, first, partial(source.store.read_windows, "fields", windows))
+
+
+def _of_frames(windows: Sequence[tuple[int, int, Frames]]) -> WindowBatch:
+    trajectories, starts, frames = zip(*windows, strict=True)
+    return WindowBatch(np.array(trajectories), np.array(starts), partial(np.stack, frames))

@@ -1,0 +1,127 @@
+"""The rows that windows of trajectories have among embeddings: what they are, their parameters and their vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from polycli.errors import SourceError
+from polycli.mpp.model.loaded import LoadedAViT
+from polycli.mpp.model.padding import missing_points
+from polycli.mpp.predicting.inputs import ContextSource, StoreContexts
+from polycli.mpp.predicting.windows import WindowBatch
+from polycli.mpp.scoring.rollout import Conditions, last_tokens
+from polycli.store.embeddings.columns import free_names
+from polycli.store.embeddings.manifest import ROWS
+from polycli.store.embeddings.parts import Tables, with_vectors
+from polycli.workflow.embed import Advance
+
+#: The table with a row for each token of the windows.
+TOKENS = "tokens"
+#: Columns of the rows, before the parameters.
+COLUMNS = ("trajectory", "dataset", "split", "window_start", "time")
+
+
+def parameter_columns(sources: Sequence[ContextSource]) -> dict[str, str]:
+    """By parameter or constant of any dataset the name of its column."""
+    known = [name for source in sources for name in (*source.about.parameter_names, *source.about.constants)]
+    return free_names(dict.fromkeys(known), taken=[*COLUMNS, "pooled_embedding"], prefix="parameter_")
+
+
+def parameters_of(source: ContextSource) -> dict[str, NDArray[np.float64]]:
+    """By name the parameters of each trajectory, and the constants that all of them share."""
+    count = len(source.ids)
+    found = {name: np.full(count, value) for name, value in source.about.constants.items()}
+    if isinstance(source, StoreContexts) and source.about.parameter_names:
+        values = source.store.read_rows("params", source.rows)
+        found |= {name: values[:, place] for place, name in enumerate(source.about.parameter_names)}
+    return found
+
+
+@dataclass(frozen=True)
+class WindowTables:
+    """Makes the rows of the windows of one dataset and, where they are wanted, of their tokens."""
+
+    loaded: LoadedAViT
+    source: ContextSource
+    read: Conditions
+    #: By parameter the name of its column; those of all datasets.
+    columns: Mapping[str, str]
+    #: By parameter of this dataset its value for each trajectory.
+    parameters: Mapping[str, NDArray[np.float64]]
+    tokens: bool
+
+    def __call__(self, batches: Sequence[WindowBatch], first_row: int, advance: Advance) -> Tables:
+        """One row for each window, whose first has the index `first_row`, and one for each of their tokens."""
+        made = []
+        for batch in batches:
+            made.append(self._tables(batch, first_row))
+            first_row += len(batch)
+            advance(len(batch))
+        return {name: pa.concat_tables([tables[name] for tables in made]) for name in made[0]}
+
+    def _tables(self, batch: WindowBatch, first_row: int) -> dict[str, pa.Table]:
+        frames = batch.read()
+        self._refuse_gaps(frames, batch)
+        tokens = last_tokens(self.loaded.model, torch.from_numpy(frames), self.read)
+        rows = self._columns(batch)
+        tables = {ROWS: with_vectors(rows, {"pooled_embedding": tokens.mean(dim=(1, 2)).cpu().numpy()})}
+        if self.tokens:
+            count, height, width, dimension = tokens.shape
+            x, y = self._centres(height, width)
+            places = pa.table(
+                {
+                    "row": np.repeat(first_row + np.arange(count), height * width),
+                    "trajectory": rows["trajectory"].take(np.repeat(np.arange(count), height * width)),
+                    "x": np.tile(np.repeat(x, width), count),
+                    "y": np.tile(y, count * height),
+                }
+            )
+            tables[TOKENS] = with_vectors(places, {"token_embedding": tokens.reshape(-1, dimension).cpu().numpy()})
+        return tables
+
+    def _columns(self, batch: WindowBatch) -> pa.Table:
+        source, chosen = self.source, batch.trajectories
+        last = batch.starts + (self.loaded.history - 1) * self.loaded.time_stride
+        splits: Sequence[str | None] = [None] * len(batch)
+        if isinstance(source, StoreContexts):
+            splits = source.store.split_names(source.rows[chosen])
+        fixed = [
+            pa.array([source.ids[trajectory] for trajectory in chosen], pa.string()),
+            pa.array([source.name] * len(batch), pa.string()),
+            pa.array(splits, pa.string()),
+            pa.array(batch.starts, pa.int64()),
+            pa.array(source.time[last], pa.float64()),
+        ]
+        nothing = pa.nulls(len(batch), pa.float64())
+        values = {
+            column: pa.array(self.parameters[name][chosen]) if name in self.parameters else nothing
+            for name, column in self.columns.items()
+        }
+        return pa.table({**dict(zip(COLUMNS, fixed, strict=True)), **values})
+
+    def _centres(self, height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Where the middles of the patches lie along x and y, in the units of the dataset's extent."""
+        patch = self.loaded.section.patch_size
+        found = []
+        for patches, points, (low, high) in zip(
+            (height, width), self.source.about.grid, self.source.about.extent, strict=True
+        ):
+            first = missing_points(points, patch)[0]
+            found.append(low + ((np.arange(patches) + 0.5) * patch - first) * (high - low) / points)
+        return found[0], found[1]
+
+    def _refuse_gaps(self, frames: NDArray[np.float32], batch: WindowBatch) -> None:
+        whole = np.isfinite(frames).all(axis=(1, 2, 3, 4))
+        if not whole.all():
+            bad = int(np.argmin(whole))
+            raise SourceError(
+                f"{self.source.name}: trajectory {self.source.ids[batch.trajectories[bad]]} holds values that are not "
+                f"finite in the window from frame {batch.starts[bad]} on",
+                hint="leave it out, or choose other windows with --set windows=...",
+            )
