@@ -57,7 +57,13 @@ def write_goldens(output: Path, documents: dict[str, Json]) -> None:
 
 
 def compare(first: Path, second: Path) -> int:
-    """Print the names that differ, with the first differing lines of their documents; 1 if any does."""
+    """Print the names that differ, with the first lines that do; 1 if any does, 2 where a file is absent."""
+    missing = [str(path) for path in (first, second) if not path.is_file()]
+    if missing:
+        print(
+            f"{', '.join(missing)}: no such file; make one: make_goldens.py OUT.json --tree CHECKOUT", file=sys.stderr
+        )
+        return 2
     before, after = (json.loads(path.read_text(encoding="utf-8")) for path in (first, second))
     names = sorted({*before, *after})
     differing = [name for name in names if before.get(name) != after.get(name)]

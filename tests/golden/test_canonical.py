@@ -80,3 +80,8 @@ def test_comparing_names_what_differs_or_is_absent_and_exits_1(tmp_path, goldens
     assert '-  "loss": 0.5' in printed
     assert '+  "loss": 0.25' in printed
     assert "2 of 3 goldens differ" in printed
+
+
+def test_goldens_that_were_never_made_are_named_and_exit_2(tmp_path, goldens, capsys):
+    assert goldens[0].main(["--compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 2
+    assert f"{tmp_path / 'a.json'}, {tmp_path / 'b.json'}: no such file" in capsys.readouterr().err
