@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from polycli.sections import ScheduleSection
+from polycli.sections import OptimSection, ScheduleSection
 
 
 def warmup_steps(section: ScheduleSection, steps: int) -> int:
@@ -26,3 +26,8 @@ def learning_rate_factor(section: ScheduleSection, steps: int, step: int) -> flo
         return 1.0
     progress = min((done - warmup) / (steps - warmup), 1.0)
     return section.final_fraction + (1 - section.final_fraction) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def scheduled_rate(optim: OptimSection, section: ScheduleSection, steps: int, step: int) -> float:
+    """The learning rate of optimizer step `step`, counted from 0, of a run of `steps`."""
+    return optim.learning_rate * learning_rate_factor(section, steps, step)

@@ -7,11 +7,10 @@ therefore repeats the uninterrupted one.
 from __future__ import annotations
 
 import math
-import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +23,9 @@ from polycli.engine.checkpoints.retention import choose
 from polycli.engine.deepspeed.backend import EvaluationForward, device_of, start_engine
 from polycli.engine.deepspeed.config import check_sections
 from polycli.engine.ema import AveragedWeights
-from polycli.engine.memory import is_out_of_memory, out_of_memory, rehearse, wants_check
-from polycli.engine.monitor.metrics import MetricsFile, SpeedMeter, peak_memory
+from polycli.engine.failures import failures_in
+from polycli.engine.memory import rehearse, wants_check
+from polycli.engine.monitor.metrics import CutBack, MetricsFile, SpeedMeter, peak_memory
 from polycli.engine.monitor.peaks import peak_of
 from polycli.engine.monitor.profiling import StepProfiler
 from polycli.engine.monitor.spikes import find_spike, remember
@@ -33,8 +33,9 @@ from polycli.engine.monitor.trackers import Trackers
 from polycli.engine.prefetch import Prefetcher
 from polycli.engine.randomness import seed_step
 from polycli.engine.run import METRICS_NAME, Run, State
-from polycli.engine.schedule import learning_rate_factor, warmup_steps
+from polycli.engine.schedule import scheduled_rate
 from polycli.engine.signals import StopRequest
+from polycli.engine.start_report import change_of_layout, jump_of_rate, long_warmup, processes, short_for_average
 from polycli.engine.step_report import (
     StepAgreement,
     StepReport,
@@ -46,11 +47,12 @@ from polycli.engine.step_report import (
 )
 from polycli.engine.stepper import Stepper, StepResult
 from polycli.engine.task import Task
-from polycli.errors import BadNumbersError, PolycliError, PreemptedError, RunError, SaveError, TrainingError, UserError
-from polycli.launch import GRACE_SECONDS, LOCAL_RANKS_VARIABLE, World
+from polycli.errors import BadNumbersError, PreemptedError, RunError, SaveError, TrainingError, UserError
+from polycli.launch import World
 from polycli.requests import JsonDocument
 from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, TrainSection
 
+_LOWER_RATE = "; --resume must with a lower optim.learning_rate goes on from there"
 #: What the best checkpoint is chosen by; the lowest wins.
 SELECTION_METRIC = "validation/loss"
 
@@ -97,8 +99,8 @@ def train(
     check_sections(optim, engine)
     sections = Sections(optim, schedule, train, engine, log)
     try:
-        with _failures_in(run, sections, world), StopRequest() as stop:
-            checkpoint = choose(run, world, optimizer=optim.name)
+        with failures_in(run, train, engine, world), StopRequest() as stop:
+            checkpoint = choose(run, world, optimizer=optim.name, steps=train.steps)
             if checkpoint is not None and checkpoint.manifest.step > train.steps:
                 raise RunError(
                     f"{run.path}: is at step {checkpoint.manifest.step}, past the {train.steps} of train.steps",
@@ -156,6 +158,7 @@ class _Loop:
         if self.average is not None:
             self.checkpointer.averaged, self.checkpointer.ema_decay = self.average.exported, decay
         self.state = TrainerState()
+        self.save_is_due = False
         self.agreed = StepAgreement(0.0, 0)
         self.validation: dict[str, float] = {}
 
@@ -166,30 +169,31 @@ class _Loop:
             averaged = averaged_weights(checkpoint)
             if self.average is not None and averaged is not None:
                 self.average.load(averaged)
-        self.metrics.cut_back(self.state.step)
+        lines = self.metrics.cut_back(self.state.step)
         self.trackers = Trackers(self.sections.log, self.run, step=self.state.step)
+        self._say_start(checkpoint, lines)
+        self._status("running")
+
+    def _say_start(self, checkpoint: Checkpoint | None, lines: CutBack) -> None:
         start = f"from {checkpoint.directory}" if checkpoint is not None else "from the beginning"
-        engine, schedule = self.sections.engine, self.sections.schedule
+        engine, schedule, optim = self.sections.engine, self.sections.schedule, self.sections.optim
         self.run.say(
             f"{self.task.verb} {self.task.family}: step {self.state.step} to {self.steps}, {start}; "
-            f"{_processes(self.world.size)}, ZeRO {engine.zero_stage}, {engine.precision}, into {self.run.path}"
+            f"{processes(self.world.size)}, ZeRO {engine.zero_stage}, {engine.precision}, into {self.run.path}"
         )
         self.run.log(f"peak of a device: {self.peak.flops:.3g} FLOP/s, {self.peak.source}; mfu is relative to it")
-        if checkpoint is not None and (change := _change_of_layout(checkpoint, self.world, engine)):
-            self.run.say(change, console.note)
-        if self.average is not None and self.average.memory > self.steps:
-            self.run.say(
-                f"optim.ema_decay {self.average.decay} looks back {self.average.memory:,.0f} steps and the run has "
-                f"{self.steps:,}, so the average stays close to the first weights",
-                console.warn,
-            )
-        if schedule.warmup_steps > self.steps:
-            warmup = warmup_steps(schedule, self.steps)
-            self.run.say(
-                f"schedule.warmup_steps {schedule.warmup_steps} is longer than the run, clipped to {warmup}",
-                console.note,
-            )
-        self._status("running")
+        last_rate = self.state.learning_rate
+        if last_rate is None and optim.name != "dadapt_adan":  # whose logged rate is not the schedule's
+            last_rate = lines.learning_rate
+        notes = (None if checkpoint is None else change_of_layout(checkpoint, self.world, engine),)
+        warnings = (
+            *lines.problems(self.state.metrics_bytes, self.state.metrics_sha256),
+            jump_of_rate(last_rate, optim, schedule, steps=self.steps, step=self.state.step),
+            short_for_average(self.average, self.steps),
+        )
+        for speak, sentences in ((console.note, (*notes, long_warmup(schedule, self.steps))), (console.warn, warnings)):
+            for sentence in filter(None, sentences):
+                self.run.say(sentence, speak)
 
     def run_to_the_end(self, workers: int) -> TrainOutcome:
         """All steps that are left. The last one validates and saves."""
@@ -212,6 +216,9 @@ class _Loop:
                 profiler.end_step(self.state.step - 1)
                 self._report(result, feed, progress)
                 self._validate_and_save()
+        if bad := self.state.consecutive_bad_steps:
+            taken = self.state.step - bad
+            self.run.say(f"the last steps were bad: the weights are those of step {taken}", console.warn)
         self._status("complete")
         self.engine.destroy()
         checkpoint = self.checkpointer.last
@@ -223,11 +230,11 @@ class _Loop:
         """One optimizer step."""
         index, sections = self.state.step, self.sections
         seed_step(sections.train.seed, index, self.world.rank)
-        factor = learning_rate_factor(sections.schedule, self.steps, index)
+        self.state.learning_rate = scheduled_rate(sections.optim, sections.schedule, self.steps, index)
         result = StepResult()
         for loaded in feed.step():
             self.stepper.accumulate(loaded, result)
-        self.stepper.move(result, sections.optim.learning_rate * factor)
+        self.stepper.move(result, self.state.learning_rate)
         self.state.step += 1
         self.state.samples += sections.train.global_batch_size
         self.meter.count(sections.train.global_batch_size)
@@ -290,10 +297,11 @@ class _Loop:
         self.run.say(f"step {step}: {bad}; skipped by all ranks", console.warn)
         if self.state.consecutive_bad_steps >= most:
             self.checkpointer.settle(wait=True)
+            self.checkpointer.distrust(step - most)
             self._status("running")  # so that it names the checkpoint that has become whole by now
             raise BadNumbersError(
                 f"step {step}: {bad}; {most} bad steps in a row (train.max_bad_steps)",
-                hint=self.checkpointer.fallback(),
+                hint=self.checkpointer.fallback() + (_LOWER_RATE if self.checkpointer.last is not None else ""),
             )
 
     def _validate_and_save(self) -> None:
@@ -305,8 +313,13 @@ class _Loop:
         metric = None
         if last or step % settings.validate_every == 0:
             metric = self._validate()
-        if last or stop or step % settings.checkpoint_every == 0:
+        # Weights that a streak of bad steps tells of are no state to go back to: a save that is due waits for its end.
+        in_streak = self.state.consecutive_bad_steps > 0
+        self.save_is_due |= step % settings.checkpoint_every == 0
+        if last or stop or (self.save_is_due and not in_streak):
+            self.save_is_due = False
             self.metrics.settle()
+            self.state.metrics_bytes, self.state.metrics_sha256 = self.metrics.written()
             self.checkpointer.save(self.state, metric, last=last or bool(stop))
             self._status("running", self.checkpointer.failure or "")
         elif self.checkpointer.settle():
@@ -350,52 +363,3 @@ class _Loop:
 
     def _status(self, state: State, message: str = "") -> None:
         self.run.write_status(state, step=self.state.step, checkpoint=self.checkpointer.last, message=message)
-
-
-def _processes(count: int) -> str:
-    return "1 process" if count == 1 else f"{count} processes"
-
-
-def _change_of_layout(checkpoint: Checkpoint, world: World, engine: EngineSection) -> str:
-    """A sentence where the checkpoint comes from another number of processes or another ZeRO stage, else nothing."""
-    before = (checkpoint.manifest.world_size, checkpoint.manifest.zero_stage)
-    if before == (world.size, engine.zero_stage):
-        return ""
-    return (
-        f"saved by {_processes(before[0])} at ZeRO {before[1]}, resumed by {_processes(world.size)} at ZeRO "
-        f"{engine.zero_stage}: optimizer state is distributed anew, every global batch keeps its samples"
-    )
-
-
-@contextmanager
-def _failures_in(run: Run, sections: Sections, world: World) -> Iterator[None]:
-    """Leave the reason of a failure in status.json, and turn what a user can mend into a sentence."""
-    try:
-        yield
-    except (UserError, PreemptedError, SystemExit):
-        # A start that was refused leaves the run as it was.
-        raise
-    except PolycliError as error:
-        run.fail(error.message)
-        raise
-    except (RuntimeError, MemoryError) as error:
-        if is_out_of_memory(error):
-            explained = out_of_memory(error, sections.train, sections.engine, world)
-            run.fail(explained.message)
-            raise explained from error
-        if _lost_another_rank(error):
-            if LOCAL_RANKS_VARIABLE in os.environ:
-                # The rank that failed says why; the parent ends this one.
-                time.sleep(2 * GRACE_SECONDS)
-            raise TrainingError("another process of this run has ended") from error
-        run.fail(f"{type(error).__name__}: {error}")
-        raise
-    except BaseException as error:
-        run.fail(f"{type(error).__name__}: {error}")
-        raise
-
-
-def _lost_another_rank(error: Exception) -> bool:
-    """Whether a collective failed because its other end is gone."""
-    text = str(error)
-    return "gloo" in text or "Connection closed by peer" in text or ("NCCL" in text and "remote" in text)

@@ -13,9 +13,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from forked import import_everything, in_a_world
+from safetensors.torch import save_file
 from toy import ToyTask, train_toy
 
 from polycli.engine import ranks
+from polycli.engine.checkpoints.export import exported_weights
 from polycli.engine.run import Run
 from polycli.errors import PolycliError, PreemptedError, StoreError, TrainingError
 from polycli.launch import World
@@ -75,7 +77,7 @@ def stop_and_resume(folder: Path, world: World, name: str) -> dict[str, Any]:
 
 
 def bad_numbers(folder: Path, world: World, stage: int) -> dict[str, Any]:
-    """Rank 1 meets NaN in step 3 and from step 5 on."""
+    """Rank 1 meets NaN in step 3 and from step 5 on; the weights that this leaves are in after.safetensors."""
     task = ToyTask(micro=((2, 2),), poison={2: 1, 4: 1, 5: 1, 6: 1})
     message = ""
     try:
@@ -90,6 +92,9 @@ def bad_numbers(folder: Path, world: World, stage: int) -> dict[str, Any]:
         )
     except TrainingError as error:
         message = str(error)
+    after = exported_weights(task.exported(), world)
+    if world.rank == 0:
+        save_file(after, folder / "after.safetensors")
     return {"messages": ranks.gather(world, message)}
 
 

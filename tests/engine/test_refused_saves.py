@@ -24,10 +24,10 @@ def refuse(monkeypatch):
     def at(*steps: int) -> None:
         write = saving.write_tensors
 
-        def refusing(path, tensors):
+        def refusing(path, tensors, metadata=None):
             if any(f"step-{step:08d}" in str(path) for step in steps) and "optimizer" in str(path):
                 raise FULL
-            return write(path, tensors)
+            return write(path, tensors, metadata)
 
         monkeypatch.setattr(saving, "write_tensors", refusing)
 
@@ -135,8 +135,8 @@ def test_a_file_that_rank_0_cannot_see_keeps_a_checkpoint_from_its_name(toy, wor
     """What every rank wrote is on a disk of its own, say."""
     write = saving.write_tensors
 
-    def elsewhere(path, tensors):
-        entry = write(path, tensors)
+    def elsewhere(path, tensors, metadata=None):
+        entry = write(path, tensors, metadata)
         if "step-00000005" in str(path) and "optimizer" in str(path):
             path.unlink()
         return entry

@@ -29,6 +29,7 @@ from polycli.checkpoints.manifest import (
     write_manifest,
 )
 from polycli.checkpoints.metadata import described_by
+from polycli.engine.checkpoints.doubt import TRAINER_NAME, mark_doubtful, reason_for_doubt
 from polycli.engine.checkpoints.export import WEIGHTS_NAME, exported_weights, model_description, remaining_weights
 from polycli.engine.checkpoints.retention import clear_leftovers, partial_of, prune, remove
 from polycli.engine.checkpoints.saving import Contents, DescribedTensors, Writer, refusal_of
@@ -40,7 +41,6 @@ from polycli.errors import CheckpointError
 from polycli.launch import World
 from polycli.sections import TrainSection
 
-TRAINER_NAME = "trainer.json"
 _OPTIMIZER_PREFIX = "optimizer/"
 
 
@@ -55,6 +55,11 @@ class TrainerState:
     best_metric: float | None = None
     #: Losses of the last steps that were taken, oldest first: what a spike is measured by.
     recent_losses: list[float] = field(default_factory=list)
+    #: What the schedule gave the last step; None where an earlier version saved.
+    learning_rate: float | None = None
+    #: The length of metrics.jsonl at this step, and the hash of these bytes; None where an earlier version saved.
+    metrics_bytes: int | None = None
+    metrics_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,22 @@ class Checkpointer:
             return True
         self.last, self.failure = self.run.checkpoints / checkpoint_name(pending.step), None
         return True
+
+    def distrust(self, taken: int) -> None:
+        """Hold it against the checkpoint of step `taken`, if there is one, that every step tried from it was bad.
+
+        Where there is an older one, that is the last good one now, and a resume goes on from it.
+        """
+
+        def doubt() -> Path | None:
+            older = [found for found in self.run.whole_checkpoints() if found.manifest.step < taken]
+            good = next((found for found in reversed(older) if reason_for_doubt(found) is None), None)
+            if good is None or self.last is None or self.last.name != checkpoint_name(taken):
+                return self.last
+            mark_doubtful(self.last)
+            return good.directory
+
+        self.last = on_rank_zero(self.world, doubt)
 
     def fallback(self) -> str:
         """Where a run that ends now would go on, for people."""

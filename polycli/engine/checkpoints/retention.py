@@ -8,6 +8,7 @@ from pathlib import Path
 
 from polycli import console
 from polycli.checkpoints.manifest import STEP_PATTERN, Checkpoint, best_checkpoint, checkpoint_name, verify
+from polycli.engine.checkpoints.doubt import reason_for_doubt
 from polycli.engine.ranks import on_rank_zero
 from polycli.engine.run import Run
 from polycli.errors import CheckpointError, RunError
@@ -16,13 +17,13 @@ from polycli.launch import World
 _LEFTOVERS = ".step-*.partial-*"
 
 
-def choose(run: Run, world: World, *, optimizer: str) -> Checkpoint | None:
-    """The newest checkpoint whose every byte is as its manifest says; None in a run that has none yet.
+def choose(run: Run, world: World, *, optimizer: str, steps: int) -> Checkpoint | None:
+    """The newest good checkpoint whose every byte is as its manifest says; None in a run that has none yet.
 
-    A damaged one is passed over with a warning; where all are damaged, or this start cannot go on from what is there,
-    the run is refused.
+    A damaged one, and one of a streak of bad steps that does not end the `steps` of the run, are passed over with a
+    warning; where all are damaged, or this start cannot go on from what is there, the run is refused.
     """
-    return on_rank_zero(world, lambda: _choose(run, optimizer))
+    return on_rank_zero(world, lambda: _choose(run, optimizer, steps))
 
 
 def prune(run: Run, *, newest: int, keep_last: int, keep_every: int | None) -> None:
@@ -58,8 +59,9 @@ def partial_of(directory: Path) -> Path:
     return directory.with_name(f".{directory.name}.partial-{os.urandom(4).hex()}")
 
 
-def _choose(run: Run, optimizer: str) -> Checkpoint | None:
+def _choose(run: Run, optimizer: str, steps: int) -> Checkpoint | None:
     clear_leftovers(run)
+    doubted: list[tuple[Checkpoint, str]] = []
     found = sorted(run.checkpoints.glob(STEP_PATTERN), reverse=True)
     for directory in found:
         try:
@@ -68,7 +70,16 @@ def _choose(run: Run, optimizer: str) -> Checkpoint | None:
             console.warn(f"{error.message}; passed over")
             continue
         _check_resumable(checkpoint, optimizer)
-        return checkpoint
+        reason = None if checkpoint.manifest.step >= steps else reason_for_doubt(checkpoint)
+        if reason is None:
+            for newer, why in doubted:
+                console.warn(f"{newer.directory}: {why}; passed over")
+            return checkpoint
+        doubted.append((checkpoint, reason))
+    if doubted:
+        newest, why = doubted[0]
+        console.warn(f"{newest.directory}: {why}; there is no better one to go on from")
+        return newest
     if found:
         raise RunError(
             f"{run.path}: holds {console.counted(len(found), 'checkpoint', 'checkpoints')} and none is whole",

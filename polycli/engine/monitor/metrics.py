@@ -5,6 +5,7 @@ What time makes vary stands under "speed"; the rest is the same, bit for bit, in
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -20,7 +21,32 @@ from typing import Any
 import torch
 
 from polycli.console import warn
+from polycli.engine.monitor.metrics_lines import MetricsLine, read_lines
 from polycli.engine.run import write_atomically
+
+
+@dataclass(frozen=True)
+class CutBack:
+    """What a start found in metrics.jsonl up to the step that it goes on from."""
+
+    path: Path
+    damaged: tuple[MetricsLine, ...] = ()
+    #: Of what is kept.
+    size: int = 0
+    sha256: str = ""
+    #: That of the step that the run goes on from, if it was logged.
+    learning_rate: float | None = None
+
+    def problems(self, size: int | None, sha256: str | None) -> list[str]:
+        """Sentences about damage; `size` and `sha256` are what the checkpoint says of the file, if it says anything."""
+        if self.damaged:
+            first = self.damaged[0]
+            more = f" and {len(self.damaged) - 1} more" if len(self.damaged) > 1 else ""
+            return [f"{self.path}: line {first.number} is damaged ({first.damage}){more}; left out"]
+        if not self.sha256 or sha256 in (None, self.sha256):
+            return []
+        found = f"{self.size} bytes where there were {size}" if size != self.size else "bytes have changed"
+        return [f"{self.path}: its lines up to this step are not those that were written ({found}); kept as they are"]
 
 
 class MetricsFile:
@@ -30,27 +56,41 @@ class MetricsFile:
         self.path, self.writes = path, writes
         #: What a full disk has kept from being written.
         self.waiting: list[str] = []
+        self._size, self._digest = 0, hashlib.sha256()
 
-    def cut_back(self, step: int) -> None:
-        """Drop what was written after `step`, and a last line that a kill cut short: those steps will be run again."""
-        if not self.writes or not self.path.exists():
-            return
-        kept = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
-            try:
-                document = json.loads(line)
-            except ValueError:
-                continue
-            if document["step"] <= step:
-                kept.append(line + "\n")
-        write_atomically(self.path, "".join(kept))
+    def cut_back(self, step: int) -> CutBack:
+        """Drop what was written after `step`, and a last line that a kill cut short: those steps will be run again.
+
+        Lines that are damaged are dropped too, and told in what is returned.
+        """
+        if not self.writes:
+            return CutBack(self.path)
+        kept, damaged, last_rate = [], [], None
+        for line in read_lines(self.path):
+            if line.damage is None and line.step <= step:
+                kept.append(line.content.removesuffix(b"\n") + b"\n")
+                last_rate = line.learning_rate if (line.kind, line.step) == ("train", step) else last_rate
+            elif line.damage is not None and not line.cut_short:
+                damaged.append(line)
+        content = b"".join(kept)
+        self._size, self._digest = len(content), hashlib.sha256(content)
+        if self.path.exists():
+            write_atomically(self.path, content.decode("utf-8"))
+        return CutBack(self.path, tuple(damaged), *self.written(), last_rate)
+
+    def written(self) -> tuple[int, str]:
+        """How many bytes the file has with all that waits, and their SHA-256."""
+        return self._size, self._digest.hexdigest()
 
     def append(self, kind: str, step: int, values: Mapping[str, object], speed: Mapping[str, object]) -> None:
         """Write one line; numbers that are not finite become null, which JSON can hold."""
         if not self.writes:
             return
         document = {"kind": kind, "step": step, **values, "speed": speed}
-        self.waiting.append(json.dumps(_finite(document), allow_nan=False) + "\n")
+        line = json.dumps(_finite(document), allow_nan=False) + "\n"
+        self._digest.update(line.encode("utf-8"))
+        self._size += len(line.encode("utf-8"))
+        self.waiting.append(line)
         self.flush()
 
     def flush(self) -> None:
