@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from polycli.astroclip.data.store import ObjectStore, common_columns, with_columns
-from polycli.astroclip.model.loaded import LoadedAstroClip, load_checkpoint
+from polycli.astroclip.model.loaded import LoadedAstroClip, load_for
 from polycli.astroclip.recipe.settings import EmbedSettings
 from polycli.astroclip.scoring.encode import Encoder, Modality, common_modalities
 from polycli.astroclip.scoring.retrieval import unit
@@ -33,7 +33,7 @@ def run(request: EmbedRequest) -> JsonDocument | None:
     """
     settings = default_recipe("astroclip", "embed", request.overrides, schema=EmbedSettings)
     target = begin(request, overwrite=settings.overwrite)
-    loaded = load_checkpoint(request.checkpoint, **settings.model.model_dump(exclude_none=True))
+    loaded = load_for(request.checkpoint, settings)
     stores = [ObjectStore(store) for store in embedded_stores(request, family="astroclip")]
     kinds = wanted_vectors(loaded, stores, settings)
     schema = common_columns(stores)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.astroclip.data.store import ObjectStore
-from polycli.astroclip.model.loaded import LoadedAstroClip, load_checkpoint
+from polycli.astroclip.model.loaded import LoadedAstroClip, load_for
 from polycli.astroclip.recipe.settings import EvalSettings
 from polycli.astroclip.scoring.answers import head_answers
 from polycli.astroclip.scoring.encode import Encoder, Modality, common_modalities
@@ -53,7 +53,7 @@ def run(request: EvalRequest) -> JsonDocument | None:
     settings = default_recipe("astroclip", "eval", request.overrides, schema=EvalSettings)
     if rank() > 0:
         return None  # Scores are made by one process.
-    loaded = load_checkpoint(request.checkpoint, **settings.model.model_dump(exclude_none=True))
+    loaded = load_for(request.checkpoint, settings)
     return ObjectEvaluation(loaded, settings, request, unaligned_encoders(loaded, settings)).run(report=settings.report)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.astroclip.data.store import ObjectStore, common_columns, open_objects
-from polycli.astroclip.model.loaded import LoadedAstroClip, load_checkpoint
+from polycli.astroclip.model.loaded import LoadedAstroClip, load_for
 from polycli.astroclip.recipe.settings import PredictSettings
 from polycli.astroclip.scoring.answers import head_answers
 from polycli.astroclip.scoring.encode import Encoder, Modality, common_modalities
@@ -45,7 +45,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
     inputs = (request.checkpoint, *request.data, *references)
     output = Output(request.output, CATALOGUES, settings.overwrite, inputs)
     output.refuse()
-    loaded = load_checkpoint(request.checkpoint, **settings.model.model_dump(exclude_none=True))
+    loaded = load_for(request.checkpoint, settings)
     paths = find_stores(expand_paths(request.data), family="astroclip")
     stores = [open_objects(path, verify="auto") for path in paths]
     common_columns(stores, ["object_id"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from polycli.mpp.model.loaded import load_checkpoint
 from polycli.mpp.predicting.inputs import open_contexts
+from polycli.mpp.predicting.untrained import check_source
 from polycli.mpp.predicting.windows import window_batches, window_starts
 from polycli.mpp.recipe.settings import EmbedSettings
 from polycli.mpp.scoring.rollout import conditions
@@ -38,6 +39,8 @@ def run(request: EmbedRequest) -> JsonDocument | None:
         },
         data=[source.origin["data"] for source in sources],
     )
+    for source in sources:
+        check_source(source, loaded, settings)
     columns, frames = parameter_columns(sources), {"history": loaded.history, "time_stride": loaded.time_stride}
     rows = []
     for source in sources:

@@ -11,6 +11,7 @@ import numpy as np
 from polycli.console import progress, rank, warn
 from polycli.errors import StoreError
 from polycli.mpp.model.loaded import LoadedAViT, load_checkpoint
+from polycli.mpp.model.trained import check_trained
 from polycli.mpp.predicting.files import ForecastHeader, forecast_arrays
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.mpp.recipe.settings import EvalSettings
@@ -54,6 +55,8 @@ class ForecastEvaluation(Evaluation[LoadedAViT, EvalSettings, Subset, Illustrati
         loaded, split = self.loaded, self.request.split
         about = PdeDescription.model_validate(store.manifest.about)
         read = conditions(str(store.path), about, known=loaded.section.fields)
+        allow, stride = self.settings.allow_untrained, loaded.time_stride
+        check_trained(loaded.trained, str(store.path), about, time_stride=stride, allow=allow)
         rows = store.rows(split)[: self.request.limit]
         if len(rows) == 0:
             raise StoreError(

@@ -15,6 +15,7 @@ from polycli.errors import SourceError, StoreError
 from polycli.mpp.model.loaded import LoadedAViT, load_checkpoint
 from polycli.mpp.predicting.files import FORECASTS, ForecastArray, ForecastHeader, forecast_arrays
 from polycli.mpp.predicting.inputs import ContextSource, Reach, open_contexts
+from polycli.mpp.predicting.untrained import check_source
 from polycli.mpp.recipe.settings import PredictSettings
 from polycli.mpp.scoring.rollout import Conditions, conditions, rollout
 from polycli.outputs import Output
@@ -94,6 +95,7 @@ def forecast(loaded: LoadedAViT, plan: Plan, settings: PredictSettings, array: F
 def _plan(source: ContextSource, loaded: LoadedAViT, settings: PredictSettings) -> Plan:
     """What to do with a dataset, after everything that could stop it was looked at."""
     read = conditions(source.name, source.about, known=loaded.section.fields)
+    check_source(source, loaded, settings)
     needed = (loaded.history - 1) * loaded.time_stride + 1
     frames = len(source.time)
     first = frames - needed if settings.from_frame is None else settings.from_frame

@@ -16,6 +16,7 @@ from polycli.store.reader import Store
 from polycli.workflow.evaluated_stores import evaluated_stores, output_folder
 from polycli.workflow.loaded import LoadedCheckpoint
 from polycli.workflow.overlap import ScoredRows, check_overlap, warn_of_shared_validation
+from polycli.workflow.untrained import ALLOW_KEY
 
 
 class ScoredSubset(Protocol):
@@ -42,7 +43,7 @@ class Evaluation(ABC, Generic[Loaded, Settings, Subset, Picture]):
     #: Keys of the settings that stand elsewhere in scores.json.
     said_elsewhere: ClassVar[frozenset[str]] = frozenset()
     #: Keys of the settings that stand in scores.json only where something was given for them.
-    said_if_given: ClassVar[frozenset[str]] = frozenset({"model"})
+    said_if_given: ClassVar[frozenset[str]] = frozenset({"model", ALLOW_KEY})
     #: Files and folders that scoring leaves beside figures, report and scores.
     parts: ClassVar[tuple[str, ...]] = ()
 

@@ -62,7 +62,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
         batch_records=settings.batch_records,
     )
     learned = known_units(loaded.tokenization.units, loaded.run)
-    refuse_other_units(data.units, learned, source=str(request.data[0]))
+    refuse_other_units(data.units, learned, source=str(request.data[0]), allow=settings.allow_untrained)
     units = {**learned, **data.units}
     filler = Filler(loaded.model, loaded.tokenization, settings.batch_tokens, "valid")
     judge = None if loaded.judge is None else Judge(loaded.judge, filler)

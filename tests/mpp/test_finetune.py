@@ -158,3 +158,19 @@ def test_a_published_checkpoint_learns_a_new_field(tmp_path, recipe, store_facto
     assert after.section.fields == (*before.section.fields, "mhd.current")
     idle = {name for name, parameter in type(after)(after.section).named_parameters() if not parameter.requires_grad}
     assert moved(before, after) == {name for name, _ in after.named_parameters()} - idle
+
+
+def test_fields_of_the_vocabulary_that_nothing_trained_are_as_strange_as_new_ones(
+    recipe, checkpoint, store_factory, tmp_path
+):
+    """The checkpoint's vocabulary has swe.velocity, of which its training saw nothing."""
+    store = store_factory("other", fields=["swe.velocity"])
+    with pytest.raises(StoreError, match=r"trained on none of the fields swe\.velocity; it was trained on swe\.height"):
+        tune(recipe, checkpoint, store, tmp_path / "refused")
+    tune(recipe, checkpoint, store, tmp_path / "run", "init.unmatched=allow")
+    described = json.loads((tmp_path / "run" / "checkpoints" / "step-00000003" / "model.json").read_text())
+    found = {name: (tuple(physics["fields"]), physics["dt"]) for name, physics in described["trained"].items()}
+    assert found == {
+        "other": (("swe.velocity",), pytest.approx(0.2)),
+        "old (--checkpoint)": (("swe.height",), pytest.approx(0.2)),
+    }

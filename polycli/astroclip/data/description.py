@@ -106,20 +106,30 @@ def refuse_mismatch(
     found: ImageDescription | SpectrumDescription | None,
     *,
     what: str,
-    hint: str | None = None,
 ) -> None:
     """Make sure that `found`, which `what` names, is described as `expected` is.
 
     Raises:
-        StoreError: a field differs; both values are in the sentence. Image sizes may differ: models crop.
+        StoreError: something differs, or is not there; both values are in the sentence.
+    """
+    if found is None:
+        kind = "images" if isinstance(expected, ImageDescription) else "spectra"
+        raise StoreError(f"{what}: has no {kind}, which are needed")
+    if different := mismatches(expected, found, what=what):
+        raise StoreError(different[0], hint="prepare the data again with select.bands or resample set in the recipe")
+
+
+def mismatches(
+    expected: ImageDescription | SpectrumDescription, found: ImageDescription | SpectrumDescription, *, what: str
+) -> list[str]:
+    """In what `found`, which `what` names, is not described as `expected` is: a sentence for each, with both values.
+
+    Image sizes may differ: models crop.
     """
     kind = "images" if isinstance(expected, ImageDescription) else "spectra"
-    if found is None:
-        raise StoreError(f"{what}: has no {kind}, which are needed", hint=hint)
     ours, theirs = expected.model_dump(exclude={"size"}), found.model_dump(exclude={"size"})
-    for name, value in ours.items():
-        if theirs.get(name) != value:
-            raise StoreError(
-                f"{what}: {kind} with {name.replace('_', ' ')} {theirs.get(name)}, {value} was expected",
-                hint=hint or "prepare the data again with select.bands or resample set in the recipe",
-            )
+    return [
+        f"{what}: {kind} with {name.replace('_', ' ')} {theirs.get(name)}, {value} was expected"
+        for name, value in ours.items()
+        if theirs.get(name) != value
+    ]

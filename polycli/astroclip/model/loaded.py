@@ -8,12 +8,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from polycli.astroclip.data.description import ImageDescription, SpectrumDescription, SurveyDescription, refuse_mismatch
+from polycli.astroclip.data.description import ImageDescription, SpectrumDescription, SurveyDescription, mismatches
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.model.weights import model_from
 from polycli.astroclip.recipe.model import BANDS
+from polycli.astroclip.recipe.settings import EncodingSettings
 from polycli.errors import CheckpointError, problems_of
 from polycli.workflow.loaded import LoadedCheckpoint, find_checkpoint
+from polycli.workflow.untrained import Difference, refuse_untrained
 
 #: What the published checkpoints were trained on: Legacy Survey cutouts and coadded DESI spectra.
 PUBLISHED_IMAGES = ImageDescription(bands=BANDS, size=(152, 152))
@@ -29,6 +31,8 @@ class LoadedAstroClip(LoadedCheckpoint):
     #: What its images and spectra are; None for a modality that it does not have.
     image: ImageDescription | None
     spectrum: SpectrumDescription | None
+    #: Whether bands, scales and wavelengths may differ from the training's; None: the verb has no key for it.
+    allow_untrained: bool | None = None
 
     @property
     def stage(self) -> str | None:
@@ -41,17 +45,28 @@ class LoadedAstroClip(LoadedCheckpoint):
         Raises:
             StoreError: bands, pixel scale, wavelengths or units differ, and which; `what` names the store.
         """
+        different: list[str] = []
         if self.image is not None and about.image is not None:
-            refuse_mismatch(self.image, about.image, what=what, hint=DATA_HINT)
+            different += mismatches(self.image, about.image, what=what)
         if self.spectrum is not None and about.spectrum is not None:
             section = self.model.section.spectrum
             sees_noise = section is not None and "ivar" in section.inputs
             ours, theirs = (found if sees_noise else _grid(found) for found in (self.spectrum, about.spectrum))
-            refuse_mismatch(ours, theirs, what=what, hint=DATA_HINT)
+            different += mismatches(ours, theirs, what=what)
+        found = [Difference(sentence, DATA_HINT) for sentence in different]
+        refuse_untrained(found, allow=self.allow_untrained)
 
 
-def load_checkpoint(path: Path, *, quiet: bool = False, **sizes: Any) -> LoadedAstroClip:  # noqa: ANN401  # as `load_model`
+def load_checkpoint(
+    path: Path,
+    *,
+    quiet: bool = False,
+    allow_untrained: bool | None = None,
+    **sizes: Any,  # noqa: ANN401  # as `load_model`
+) -> LoadedAstroClip:
     """Find the checkpoint that `path` means, say which and why unless `quiet`, and load it.
+
+    `allow_untrained` is what a verb's key of that name says; None where it has none.
 
     Raises:
         CheckpointError: it is absent, truncated, dangerous, of another family or no checkpoint at all.
@@ -59,7 +74,13 @@ def load_checkpoint(path: Path, *, quiet: bool = False, **sizes: Any) -> LoadedA
     found = find_checkpoint(path, family="astroclip", quiet=quiet)
     model = model_from(found.model_file, found.description, sizes)
     image, spectrum = _data(found, model)
-    return LoadedAstroClip(**vars(found), model=model, image=image, spectrum=spectrum)
+    return LoadedAstroClip(**vars(found), model=model, image=image, spectrum=spectrum, allow_untrained=allow_untrained)
+
+
+def load_for(path: Path, settings: EncodingSettings) -> LoadedAstroClip:
+    """The checkpoint that eval, predict or embed works with, with what their settings say of it."""
+    given = settings.model.model_dump(exclude_none=True)
+    return load_checkpoint(path, allow_untrained=settings.allow_untrained, **given)
 
 
 def _data(found: LoadedCheckpoint, model: AstroClip) -> tuple[ImageDescription | None, SpectrumDescription | None]:

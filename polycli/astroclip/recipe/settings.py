@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
 from polycli.astroclip.recipe.training import MaskingSection
 from polycli.sections import Section
+from polycli.workflow.untrained import ALLOW_DESCRIPTION
 
 
 class UnsaidSection(Section):
@@ -28,6 +29,7 @@ class EncodingSettings(Section):
         "float32", description="bfloat16 is faster on GPUs and on processors with its instructions"
     )
     model: UnsaidSection = UnsaidSection()
+    allow_untrained: bool = Field(False, description=ALLOW_DESCRIPTION)
 
 
 class UnalignedSection(Section):

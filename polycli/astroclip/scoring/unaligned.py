@@ -39,7 +39,7 @@ def unaligned_encoders(loaded: LoadedAstroClip, settings: EvalSettings) -> dict[
         if given[name] is None and not Path(path).exists():
             note(f"{path}: the run began from this {name} encoder, which is not there: not compared")
             continue
-        found[name] = load_checkpoint(Path(path), quiet=True)
+        found[name] = load_checkpoint(Path(path), quiet=True, allow_untrained=settings.allow_untrained)
         if getattr(found[name], name) is None:
             raise CheckpointError(
                 f"unaligned.{name}: {found[name].model_file} has no {name} encoder",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from polycli.console import note
 from polycli.errors import CheckpointError, problems_of
 from polycli.mpp.model.avit import AViT
+from polycli.mpp.model.trained import TrainedPhysics, trained_physics
 from polycli.mpp.model.weights import model_from
 from polycli.mpp.recipe.settings import FramesSection, UnsaidSection
 from polycli.mpp.recipe.training import DataSection, ModelSection
@@ -24,6 +26,8 @@ class LoadedAViT(LoadedCheckpoint):
     model: AViT
     history: int
     time_stride: int
+    #: By dataset of the training; empty where nothing says it.
+    trained: Mapping[str, TrainedPhysics]
 
     @property
     def section(self) -> ModelSection:
@@ -35,16 +39,19 @@ class LoadedAViT(LoadedCheckpoint):
         return {**super().provenance(), "history": self.history, "time_stride": self.time_stride}
 
 
-def load_checkpoint(path: Path, frames: FramesSection, unsaid: UnsaidSection, *, quiet: bool = False) -> LoadedAViT:
+def load_checkpoint(
+    path: Path, frames: FramesSection, unsaid: UnsaidSection | None = None, *, quiet: bool = False
+) -> LoadedAViT:
     """Find the checkpoint that `path` means, say which and why unless `quiet`, and load it.
+
+    What `frames` and `unsaid` give holds in place of what the checkpoint says.
 
     Raises:
         CheckpointError: it is absent, truncated, dangerous, of another family or no checkpoint at all.
     """
     found = find_checkpoint(path, family="mpp", quiet=quiet)
-    model = model_from(found.model_file, found.description, unsaid.model_dump(exclude_none=True)).requires_grad_(
-        requires_grad=False
-    )
+    sizes = {} if unsaid is None else unsaid.model_dump(exclude_none=True)
+    model = model_from(found.model_file, found.description, sizes).requires_grad_(requires_grad=False)
     known = _frames(found)
     if not quiet and known is None and (frames.history is None or frames.time_stride is None):
         note(
@@ -52,11 +59,18 @@ def load_checkpoint(path: Path, frames: FramesSection, unsaid: UnsaidSection, *,
             "unless --set data.history=N and data.time_stride=N"
         )
     known = known or FramesSection()
+    trained = trained_physics(found)
+    if not quiet and not trained and found.description is not None:
+        note(
+            "the checkpoint does not say which fields, time steps and units it was trained on, as those of earlier "
+            "versions do not: whether data are like those is not compared"
+        )
     return LoadedAViT(
         **vars(found),
         model=model.to(evaluation_device()),
         history=frames.history or known.history or DataSection().history,
         time_stride=frames.time_stride or known.time_stride or DataSection().time_stride,
+        trained=trained,
     )
 
 

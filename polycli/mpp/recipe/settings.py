@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from polycli.mpp.recipe.physics import Boundary
 from polycli.sections import Section
+from polycli.workflow.untrained import ALLOW_DESCRIPTION
 
 Extent = tuple[tuple[float, float], tuple[float, float]]
 
@@ -36,6 +37,7 @@ class ModelSettings(Section):
     family: Literal["mpp"]
     data: FramesSection = FramesSection()
     model: UnsaidSection = UnsaidSection()
+    allow_untrained: bool = Field(False, description=ALLOW_DESCRIPTION)
 
 
 class ForecastSettings(ModelSettings):

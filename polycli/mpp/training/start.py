@@ -11,6 +11,7 @@ from polycli.errors import StoreError
 from polycli.mpp.model.avit import AViT
 from polycli.mpp.model.loaded import LoadedAViT
 from polycli.mpp.model.new_fields import with_new_fields
+from polycli.mpp.model.trained import TrainedPhysics
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.mpp.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.mpp.training.freeze import freeze
@@ -25,6 +26,8 @@ class Start:
     #: The finetuning written as a pretraining: the checkpoint's sizes and context in it.
     settings: PretrainRecipe
     trained_on: Mapping[str, TrainedOn]
+    #: By dataset: the physics of the checkpoint's training.
+    trained: Mapping[str, TrainedPhysics]
 
 
 def start_from(loaded: LoadedAViT, recipe: FinetuneRecipe, stores: Sequence[Store]) -> Start:
@@ -57,20 +60,31 @@ def start_from(loaded: LoadedAViT, recipe: FinetuneRecipe, stores: Sequence[Stor
         engine=recipe.engine,
         log=recipe.log,
     )
-    return Start(network, settings, loaded.trained_on)
+    return Start(network, settings, loaded.trained_on, loaded.trained)
 
 
 def _say_new_fields(wanted: Iterable[str], loaded: LoadedAViT, recipe: FinetuneRecipe) -> None:
     known = loaded.section.fields
     new = [field for field in dict.fromkeys(wanted) if field not in known]
-    if not new:
-        return
+    met = dict.fromkeys(field for part in loaded.trained.values() for field in part.fields)
+    # A name in the vocabulary is not enough: what no training has met is as strange to the model as a new field.
+    idle = [field for field in dict.fromkeys(wanted) if met and field in known and field not in met]
+    allowed = recipe.init.map or recipe.init.unmatched == "allow"
+    if idle and set(wanted) == {*new, *idle} and not allowed:
+        raise StoreError(
+            f"the checkpoint was trained on none of the fields {', '.join((*idle, *new))}; it was trained on "
+            f"{', '.join(met)}",
+            hint="--set init.unmatched=allow learns all of them anew",
+        )
     named = [field for field in known if not field.startswith("unused.")]
-    if set(wanted) == set(new) and not recipe.init.map and recipe.init.unmatched == "refuse":
+    if new and set(wanted) == set(new) and not allowed:
         raise StoreError(
             f"the checkpoint knows none of the fields {', '.join(new)}; it knows {', '.join(named)}",
             hint="--set 'init.map={NEW: KNOWN}' starts fields as copies of known ones; --set init.unmatched=allow "
             "learns all of them anew",
         )
-    sources = [f"{field} from {recipe.init.map.get(field, recipe.init.new_fields)}" for field in new]
-    note(f"{len(new)} fields are new to the checkpoint and start so: {', '.join(sources)}")
+    if idle:
+        note(f"{len(idle)} fields have a place in the checkpoint that no training has met: {', '.join(idle)}")
+    if new:
+        sources = [f"{field} from {recipe.init.map.get(field, recipe.init.new_fields)}" for field in new]
+        note(f"{len(new)} fields are new to the checkpoint and start so: {', '.join(sources)}")

@@ -13,6 +13,7 @@ from polycli.console import warn
 from polycli.engine.task import Task, World
 from polycli.mpp.data.windows import WindowBatch
 from polycli.mpp.model.avit import AViT, flops_per_sample
+from polycli.mpp.model.trained import TrainedPhysics
 from polycli.mpp.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.mpp.training.batches import MixtureBatches
 from polycli.mpp.training.objective import NextFrame
@@ -65,6 +66,10 @@ class NextFrameTask(Task):
         return {
             "model": self._settings.model.model_dump(mode="json"),
             "data": {"history": self._settings.data.history, "time_stride": self._settings.data.time_stride},
+            "trained": {
+                name: TrainedPhysics.of_store(windows.store, time_stride=self._settings.data.time_stride).to_json()
+                for name, windows in self.batches.training.items()
+            },
             "trained_on": {
                 name: {
                     "store_hash": windows.store.manifest.store_hash,
@@ -106,11 +111,17 @@ class NextFrameFinetuning(NextFrameTask):
         super().__init__(start.settings, stores, world, network=start.network)
         self.recipe = recipe.model_copy(update={"data": start.settings.data})
         self._earlier = {"--checkpoint": dict(start.trained_on)}
+        self._earlier_physics = start.trained
 
     def description(self) -> dict[str, Any]:
-        """What model.json says besides; `trained_on` holds what the checkpoint had seen, too."""
+        """What model.json says besides, of the data of this training and of those that the checkpoint had seen."""
         said = super().description()
-        return {**said, "trained_on": with_earlier(said["trained_on"], self._earlier)}
+        before = {f"{name} (--checkpoint)": physics.to_json() for name, physics in self._earlier_physics.items()}
+        return {
+            **said,
+            "trained": {**said["trained"], **before},
+            "trained_on": with_earlier(said["trained_on"], self._earlier),
+        }
 
 
 def step_flops(recipe: PretrainRecipe, mixture: Iterable[tuple[float, int, tuple[int, int]]]) -> float:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from polycli.sections import Section
+from polycli.workflow.untrained import ALLOW_DESCRIPTION
 from polycli.xval.recipe.sources import TableSection
 
 
@@ -35,6 +36,7 @@ class EvalSettings(Section):
 
     family: Literal["xval"]
     verb: Literal["eval"]
+    allow_untrained: bool = Field(False, description=ALLOW_DESCRIPTION)
     keys: tuple[str, ...] = Field((), description="patterns of key paths whose numbers are scored; all if empty")
     groups: tuple[tuple[str, ...], ...] = Field(
         (), description="patterns of key paths whose numbers are hidden together, such as [[description.planet*.a]]"
@@ -58,6 +60,7 @@ class PredictSettings(Section):
 
     family: Literal["xval"]
     verb: Literal["predict"]
+    allow_untrained: bool = Field(False, description=ALLOW_DESCRIPTION)
     keys: tuple[str, ...] = Field(
         (), description="patterns of key paths where a null is filled in; where the model knows numbers if empty"
     )
@@ -72,6 +75,7 @@ class EmbedSettings(Section):
 
     family: Literal["xval"]
     verb: Literal["embed"]
+    allow_untrained: bool = Field(False, description=ALLOW_DESCRIPTION)
     numbers: bool = Field(True, description="also a vector for every number, with its key path and value")
     keys: tuple[str, ...] = Field((), description="patterns of key paths of those numbers; all if empty")
     batch_records: PositiveInt = Field(256, description="records that are read together")

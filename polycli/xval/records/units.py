@@ -8,6 +8,7 @@ from pathlib import Path
 
 from polycli.errors import SourceError, StoreError
 from polycli.store.manifest import read_manifest
+from polycli.workflow.untrained import Difference, refuse_untrained
 from polycli.xval.records.cells import same_unit
 from polycli.xval.records.keypaths import pattern_of
 
@@ -39,19 +40,20 @@ def joined_units(sources: Iterable[tuple[str, Mapping[str, str]]]) -> dict[str, 
     return found
 
 
-def refuse_other_units(units: Mapping[str, str], known: Mapping[str, str], *, source: str) -> None:
-    """Return if no key path of the data is in another unit than the model learned it in.
+def refuse_other_units(units: Mapping[str, str], known: Mapping[str, str], *, source: str, allow: bool = False) -> None:
+    """Return if no key path of the data is in another unit than the model learned it in, or if that is allowed.
 
     Raises:
         SourceError: one is; its numbers would be read as what they are not.
     """
+    different = []
     for path, unit in units.items():
         learned = unit_of(path, known)
         if learned is not None and not same_unit(learned, unit):
-            raise SourceError(
-                f"{source}: {path} is in {unit}, the model learned it in {learned}",
-                hint=f"convert the values to {learned}, and say so in the header",
-            )
+            sentence = f"{source}: {path} is in {unit}, the model learned it in {learned}"
+            hint = f"convert the values to {learned}, and say so in the header"
+            different.append(Difference(sentence, hint))
+    refuse_untrained(different, allow=allow, error=SourceError)
 
 
 def known_units(learned: Mapping[str, str], run: Path | None) -> dict[str, str]:

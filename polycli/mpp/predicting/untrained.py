@@ -1,0 +1,26 @@
+"""Compares what predict and embed are given with what the model was trained on."""
+
+from __future__ import annotations
+
+from polycli.mpp.model.loaded import LoadedAViT
+from polycli.mpp.model.trained import check_trained
+from polycli.mpp.predicting.inputs import ArrayContexts, ContextSource
+from polycli.mpp.recipe.settings import ModelSettings
+
+
+def check_source(source: ContextSource, loaded: LoadedAViT, settings: ModelSettings) -> None:
+    """Compare fields, time between frames and units with those of the training.
+
+    Raises:
+        StoreError: they differ, and the settings do not allow it.
+    """
+    # An array file says nothing of time: what holds where nothing was given is no reason to refuse it.
+    dt_known = "dt" in settings.model_fields_set or not isinstance(source, ArrayContexts)
+    check_trained(
+        loaded.trained,
+        source.name,
+        source.about,
+        time_stride=loaded.time_stride,
+        allow=settings.allow_untrained,
+        dt_known=dt_known,
+    )
