@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from polycli.engine.blocks import compile_blocks
 from polycli.mpp.model.avit import AViT
 from polycli.mpp.model.metrics import mean_square, mean_square_error
 from polycli.mpp.recipe.training import ModelSection
@@ -146,7 +147,7 @@ def make_steps(section: ModelSection, precision: str, *, also_eager: bool) -> di
     torch.manual_seed(0)
     model = AViT(section).train()
     compiled = copy.deepcopy(model)
-    compiled.compile_blocks()
+    compile_blocks(compiled.blocks)
     x = torch.randn(1, HISTORY, FIELDS, GRID, GRID)
     target = torch.randn(1, FIELDS, GRID, GRID)
     labels, bcs = torch.tensor([6, 7, 8, 9]), torch.ones(1, 2, dtype=torch.long)

@@ -41,6 +41,8 @@ class Task(ABC):
     #: As the run saves it, with everything in it that the command line and checkpoints say.
     recipe: Section
     model: nn.Module
+    #: Whether inputs differ in length from batch to batch, so that compiled code must take any.
+    lengths_vary: bool = False
 
     @abstractmethod
     def micro_batches(self, step: int, world: World) -> Sequence[MicroBatch]:
@@ -72,6 +74,10 @@ class Task(ABC):
     def tokens_per_step(self) -> float | None:
         """Count the tokens of one optimizer step over all ranks; None where samples are not made of tokens."""
         return None
+
+    def blocks(self) -> Sequence[nn.Module]:
+        """Return the parts of `model` that repeat, each of which is recomputed and compiled by itself."""
+        return ()
 
     def costliest_batches(self, world: World) -> Sequence[MicroBatch] | None:  # noqa: ARG002  # Some tasks need it.
         """Return the micro-batches that need most memory, as many on every rank, for the rehearsal before a training.

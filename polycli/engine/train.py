@@ -145,7 +145,14 @@ class _Loop:
         self.task, self.sections, self.run, self.world, self.stop = task, sections, run, world, stop
         self.steps = sections.train.steps
         self.device = device_of(world)
-        self.engine = start_engine(task.model, sections.optim, sections.engine, world)
+        self.engine = start_engine(
+            task.model,
+            sections.optim,
+            sections.engine,
+            world,
+            blocks=task.blocks(),
+            lengths_vary=task.lengths_vary,
+        )
         self.stepper = Stepper(self.engine, device=self.device, clip_norm=sections.optim.clip_norm)
         self.checkpointer = Checkpointer(
             task, self.engine, run, world, optimizer=sections.optim.name, train=sections.train

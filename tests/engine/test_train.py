@@ -264,14 +264,19 @@ def test_a_store_that_turns_out_to_be_damaged_fails_the_run(toy, world, tmp_path
 def test_activation_checkpointing_reaches_the_model_and_changes_no_number(toy, world, tmp_path, metrics_of):
     task = toy.ToyTask(dropout=0.3)
     toy.train_toy(tmp_path / "kept", toy.ToyTask(dropout=0.3), world, train__steps=3)
+    computed: list[str] = []
+    for name, module in task.model.named_children():
+        forward = module.forward
+        module.forward = lambda x, name=name, forward=forward: (computed.append(name), forward(x))[1]
     toy.train_toy(tmp_path / "again", task, world, train__steps=3, engine__activation_checkpointing=True)
-    assert task.model.activation_checkpointing
+    blocks = ["first", "norm", "dropout", "last"]
+    assert computed[:8] == [*blocks, *reversed(blocks)]  # forward, and again in the backward pass
     assert metrics_of(tmp_path / "again") == metrics_of(tmp_path / "kept")
 
 
-def test_a_model_without_recomputation_says_so(toy, world, tmp_path):
+def test_a_model_without_blocks_to_recompute_says_so(toy, world, tmp_path):
     task = toy.ToyTask()
-    del task.model.activation_checkpointing
+    task.blocks = lambda: ()
     with pytest.raises(RecipeError, match="activation_checkpointing"):
         toy.train_toy(tmp_path / "run", task, world, engine__activation_checkpointing=True)
 
@@ -282,18 +287,25 @@ def test_compile_without_a_compiler_says_what_is_missing(toy, world, tmp_path, m
         toy.train_toy(tmp_path / "run", toy.ToyTask(), world, engine__compile=True)
 
 
-def test_a_model_that_can_compile_its_blocks_is_not_compiled_as_a_whole(toy, world, tmp_path, monkeypatch):
-    task, compiled = toy.ToyTask(), []
-    task.model.compile_blocks = lambda: compiled.append("blocks")
+def test_a_model_is_compiled_block_by_block_or_as_a_whole_where_it_has_none(toy, world, tmp_path, monkeypatch):
+    compiled: list[str] = []
     monkeypatch.setattr("deepspeed.DeepSpeedEngine.compile", lambda *_, **__: compiled.append("all"))
-    toy.train_toy(tmp_path / "run", task, world, train__steps=1, engine__compile=True)
-    assert compiled == ["blocks"]
+    monkeypatch.setattr("torch.nn.Module.compile", lambda self, **_: compiled.append(type(self).__name__))
+    whole = toy.ToyTask()
+    whole.blocks = lambda: ()
+    for name, task in (("blocks", toy.ToyTask()), ("whole", whole)):
+        toy.train_toy(tmp_path / name, task, world, train__steps=1, engine__compile=True)
+    assert compiled == ["Linear", "LayerNorm", "Dropout", "Linear", "all"]
 
 
 @pytest.mark.slow
-def test_a_compiled_run_trains_as_an_eager_one(toy, world, tmp_path, metrics_of):
+@pytest.mark.parametrize("blocks", [True, False])
+def test_a_compiled_run_trains_as_an_eager_one(toy, world, tmp_path, metrics_of, blocks):
     for name, compiled in (("eager", False), ("compiled", True)):
-        toy.train_toy(tmp_path / name, toy.ToyTask(), world, engine__zero_stage=2, engine__compile=compiled)
+        task = toy.ToyTask()
+        if not blocks:
+            task.blocks = lambda: ()
+        toy.train_toy(tmp_path / name, task, world, engine__zero_stage=2, engine__compile=compiled)
     runs = (metrics_of(tmp_path / name) for name in ("compiled", "eager"))
     found, expected = ([line for line in lines if line.pop("kind")] for lines in runs)
     assert found == [pytest.approx(line, rel=1e-4) for line in expected]

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from polycli.engine.run import Run
 from polycli.engine.task import Task
@@ -22,7 +21,7 @@ INPUTS, HIDDEN, OUTPUTS = 16, 32, 4
 
 
 class Network(nn.Module):
-    """x -> y with a normalisation, dropout on request, and a recomputed block on request."""
+    """x -> y with a normalisation, and dropout on request."""
 
     def __init__(self, dropout: float = 0.0) -> None:
         super().__init__()
@@ -30,19 +29,12 @@ class Network(nn.Module):
         self.norm = nn.LayerNorm(HIDDEN)
         self.dropout = nn.Dropout(dropout)
         self.last = nn.Linear(HIDDEN, OUTPUTS)
-        self.activation_checkpointing = False
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        if self.activation_checkpointing:
-            hidden = checkpoint(self.hidden, batch["x"], use_reentrant=False)
-        else:
-            hidden = self.hidden(batch["x"])
+        hidden = self.norm(torch.tanh(self.first(batch["x"])))
         prediction = self.last(self.dropout(hidden)).float()
         errors = (prediction - batch["y"]).square().mean(dim=1)
         return errors.mean(), {"error": errors.detach().sqrt()}
-
-    def hidden(self, x: Tensor) -> Tensor:
-        return self.norm(torch.tanh(self.first(x)))
 
 
 @dataclass(frozen=True)
@@ -100,6 +92,9 @@ class ToyTask(Task):
     def validate(self, forward: nn.Module, world: World) -> dict[str, float]:
         loss, _ = forward(ToyBatch(self.seed + 1, 0, 0, 32, 1.0).load())
         return {"validation/loss": float(loss)}
+
+    def blocks(self) -> Sequence[nn.Module]:
+        return tuple(self.model.children())
 
     def exported(self) -> nn.Module:
         return self.model

@@ -284,5 +284,5 @@ def test_a_plan_writes_nothing(base, stars, finetune_recipe, tmp_path):
 
 
 def test_without_a_checkpoint_there_is_nothing_to_finetune(stars, finetune_recipe):
-    with pytest.raises(UserError, match="no checkpoint"):
+    with pytest.raises(UserError, match="starts from a checkpoint, and none was given"):
         finetune.run(TrainRequest(recipe=finetune_recipe, data=(stars,)))

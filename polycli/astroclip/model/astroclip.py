@@ -226,20 +226,9 @@ class AstroClip(nn.Module):
         classes = zip(head.section.classification, scores, strict=True)
         return found | {name: score.softmax(dim=1) for name, score in classes}
 
-    @property
-    def activation_checkpointing(self) -> bool:
-        """Whether the backbones recompute their blocks in the backward pass; the engine sets it."""
-        return any(encoder.backbone.activation_checkpointing for encoder in self._encoders())
-
-    @activation_checkpointing.setter
-    def activation_checkpointing(self, value: bool) -> None:
-        for encoder in self._encoders():
-            encoder.backbone.activation_checkpointing = value
-
-    def compile_blocks(self) -> None:
-        """Compile the backbones, in place."""
-        for encoder in self._encoders():
-            encoder.backbone.compile_blocks()
+    def blocks(self) -> list[nn.Module]:
+        """The parts that repeat in the backbones."""
+        return [block for encoder in self._encoders() for block in encoder.backbone.blocks]
 
     def width(self, modality: str, source: str = "embedding") -> int:
         """Length of a modality's vectors (`embedding`), or of its features before the head (`backbone`)."""

@@ -11,7 +11,6 @@ from itertools import pairwise
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from polycli.astroclip.recipe.model import ImageSection
 
@@ -25,13 +24,11 @@ class ResNet50(nn.Module):
 
     Attributes:
         section: the recipe section that it was built from.
-        activation_checkpointing: recompute bottlenecks in the backward pass.
     """
 
     def __init__(self, section: ImageSection) -> None:
         super().__init__()
         self.section = section
-        self.activation_checkpointing = False
         self.conv1 = nn.Conv2d(3, 64, kernel_size=7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
@@ -49,24 +46,22 @@ class ResNet50(nn.Module):
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """The bottlenecks of all stages, in order."""
+        stages = (self.get_submodule(f"layer{number}") for number in range(1, len(STAGES) + 1))
+        return [block for stage in stages for block in stage.children()]
+
     def forward(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b t 2048"]:
         """Features at each place of the last map, row by row."""
         maps = self.maxpool(torch.relu(self.bn1(self.conv1(rgb))))
-        for number in range(1, len(STAGES) + 1):
-            for block in self.get_submodule(f"layer{number}").children():
-                if self.activation_checkpointing and self.training and torch.is_grad_enabled():
-                    maps = checkpoint(block, maps, use_reentrant=False)
-                else:
-                    maps = block(maps)
+        for block in self.blocks:
+            maps = block(maps)
         return maps.flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
 
     def pooled(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 2048"]:
         """The mean over all places."""
         return self(rgb).mean(dim=1)  # type: ignore[no-any-return]
-
-    def compile_blocks(self) -> None:
-        """Compile the whole: its bottlenecks differ in shape."""
-        self.compile(dynamic=False)
 
 
 class _Bottleneck(nn.Module):

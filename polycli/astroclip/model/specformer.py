@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from polycli.astroclip.model.stems import PieceConvolutions
 from polycli.astroclip.model.templates import Templates
@@ -28,13 +27,11 @@ class SpecFormer(nn.Module):
 
     Attributes:
         section: the recipe section that it was built from.
-        activation_checkpointing: recompute blocks in the backward pass.
     """
 
     def __init__(self, section: SpectrumSection) -> None:
         super().__init__()
         self.section = section
-        self.activation_checkpointing = False
         width, features = section.embed_dim, section.token_features
         self.data_embed: nn.Linear | PieceConvolutions
         if section.stem == "convolution":
@@ -134,10 +131,7 @@ class SpecFormer(nn.Module):
             embedded = torch.cat([embedded, self.templates(*self._pixels(tokens, context or {}, hidden))], dim=1)
         embedded = self.dropout(embedded)
         for block in self.blocks:
-            if self.activation_checkpointing and self.training and torch.is_grad_enabled():
-                embedded = checkpoint(block, embedded, use_reentrant=False)
-            else:
-                embedded = block(embedded)
+            embedded = block(embedded)
         return self.final_layernorm(embedded)  # type: ignore[no-any-return]
 
     def reconstruct(self, embedding: Float[Tensor, "b t2 d"]) -> Float[Tensor, "b t f"]:
@@ -152,11 +146,6 @@ class SpecFormer(nn.Module):
             raise TypeError("this encoder has no templates")
         flux, weight = self._pixels(tokens, context, None)
         return self.templates.error(flux, weight, self._pixels(tokens, context, hidden)[1])
-
-    def compile_blocks(self) -> None:
-        """Compile block by block, in place: alike blocks share their code."""
-        for block in self.blocks:
-            block.compile(fullgraph=True, dynamic=False)
 
     def _pieces(self, values: Float[Tensor, "b l"]) -> Float[Tensor, "b t p"]:
         length, step = self.section.section_length, self.section.section_step

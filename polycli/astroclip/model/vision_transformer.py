@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from polycli.astroclip.model.stems import PatchConvolutions
 from polycli.astroclip.recipe.model import ImageInput, ImageSection
@@ -30,13 +29,11 @@ class VisionTransformer(nn.Module):
 
     Attributes:
         section: the recipe section that it was built from.
-        activation_checkpointing: recompute blocks in the backward pass.
     """
 
     def __init__(self, section: ImageSection) -> None:
         super().__init__()
         self.section = section
-        self.activation_checkpointing = False
         width = section.embed_dim
         self.patches = section.size // section.patch_size
         self.patch_embed = _PatchEmbed(section)
@@ -68,21 +65,13 @@ class VisionTransformer(nn.Module):
             first = self.cls_token + self.pos_embed[:, :1] if positions else self.cls_token
             tokens = torch.cat([first.expand(len(tokens), -1, -1).to(tokens.dtype), tokens], dim=1)
         for block in self.blocks:
-            if self.activation_checkpointing and self.training and torch.is_grad_enabled():
-                tokens = checkpoint(block, tokens, use_reentrant=False)
-            else:
-                tokens = block(tokens)
+            tokens = block(tokens)
         return self.norm(tokens)  # type: ignore[no-any-return]
 
     def pooled(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         """One vector per image: the token of the whole, as AstroDINO is read, or the mean of its patches."""
         tokens: Tensor = self(rgb)
         return tokens[:, 0] if self.section.pool == "class" else tokens[:, 1:].mean(dim=1)
-
-    def compile_blocks(self) -> None:
-        """Compile block by block, in place: alike blocks share their code."""
-        for block in self.blocks:
-            block.compile(fullgraph=True, dynamic=False)
 
     def _patch_positions(self, size: tuple[int, ...]) -> Float[Tensor, "1 n d"]:
         positions = self.pos_embed[:, 1:]

@@ -35,19 +35,6 @@ class Objective(nn.Module):
         super().__init__()
         self.network = network
 
-    @property
-    def activation_checkpointing(self) -> bool:
-        """Whether the network recomputes its blocks in the backward pass; the engine sets it."""
-        return self.network.activation_checkpointing
-
-    @activation_checkpointing.setter
-    def activation_checkpointing(self, value: bool) -> None:
-        self.network.activation_checkpointing = value
-
-    def compile_blocks(self) -> None:
-        """Compile the network's blocks, in place; the loss around it is cheap."""
-        self.network.compile_blocks()
-
 
 class MaskedModelling(Objective):
     """Stage `spectrum`: reconstruct the tokens that were hidden."""

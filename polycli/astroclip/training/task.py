@@ -44,6 +44,10 @@ class ObjectsTask(Task):
         """Return the network without its loss."""
         return self.network
 
+    def blocks(self) -> Sequence[nn.Module]:
+        """Return the network's repeated parts."""
+        return self.network.blocks()
+
     def description(self) -> dict[str, Any]:
         """Return sizes, what images and spectra are, and the objects that the model has seen, now and before."""
         image, spectrum = self.batches.image, self.batches.spectrum

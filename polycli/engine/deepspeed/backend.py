@@ -13,12 +13,13 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from polycli.engine.blocks import compile_blocks, recompute_blocks
 from polycli.engine.deepspeed.compiler import check_compiler
 from polycli.engine.deepspeed.config import deepspeed_config
 from polycli.engine.deepspeed.optimizers import build_optimizer
@@ -75,13 +76,24 @@ def _import_muon_uncompiled() -> None:
         compiler.compile = compile_
 
 
-def start_engine(model: nn.Module, optim: OptimSection, engine: EngineSection, world: World) -> Any:  # noqa: ANN401
-    """A DeepSpeed engine around `model`, which it may move, shard and compile in place."""
+def start_engine(
+    model: nn.Module,
+    optim: OptimSection,
+    engine: EngineSection,
+    world: World,
+    *,
+    blocks: Sequence[nn.Module] = (),
+    lengths_vary: bool = False,
+) -> Any:  # noqa: ANN401
+    """A DeepSpeed engine around `model`, which it may move, shard and compile in place.
+
+    `blocks` and `lengths_vary` are as in `polycli.engine.task.Task`.
+    """
     deepspeed = load_deepspeed()
     if engine.activation_checkpointing:
-        if not hasattr(model, "activation_checkpointing"):
-            raise RecipeError(f"engine.activation_checkpointing: {type(model).__name__} cannot recompute its blocks")
-        setattr(model, "activation_checkpointing", True)  # noqa: B010  # Not every nn.Module has it.
+        if not blocks:
+            raise RecipeError(f"engine.activation_checkpointing: {type(model).__name__} has no blocks to recompute")
+        recompute_blocks(blocks)
     if engine.compile:
         check_compiler()
     on_gpu = device_of(world).type == "cuda"
@@ -99,9 +111,8 @@ def start_engine(model: nn.Module, optim: OptimSection, engine: EngineSection, w
         if engine.compile:
             # One graph per shape: shapes are few (one per dataset), and a graph for all of them would be slower.
             torch._dynamo.config.recompile_limit = 64  # noqa: SLF001
-            if hasattr(model, "compile_blocks"):
-                # One graph for the whole of a deep model takes minutes to compile, and runs no faster.
-                cast("Any", model).compile_blocks()
+            if blocks:
+                compile_blocks(blocks, dynamic=lengths_vary)
             else:
                 started.compile(compile_kwargs={"dynamic": False})
     return started

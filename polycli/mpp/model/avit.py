@@ -10,7 +10,6 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from polycli.errors import UserError
 from polycli.mpp.model.attention import Axes, SpaceTimeBlock
@@ -30,13 +29,11 @@ class AViT(nn.Module):
 
     Attributes:
         section: the recipe section that it was built from.
-        activation_checkpointing: recompute blocks in the backward pass; the engine sets it.
     """
 
     def __init__(self, section: ModelSection) -> None:
         super().__init__()
         self.section = section
-        self.activation_checkpointing = False
         width, states = section.embed_dim, len(section.fields)
         self.space_bag = FieldProjection(states, width // 4)
         self.embed = Stem(section.patch_size, width)
@@ -80,19 +77,6 @@ class AViT(nn.Module):
         x, mean, scale, selection = self._normalised(x, state_labels, bcs)
         return self._tokens((x - mean) / scale, selection, bcs)[:, -1]
 
-    def compile_blocks(self, backend: str = "inductor") -> None:
-        """Compile block by block, in place: alike blocks share their code, so that depth costs no time to compile.
-
-        `torch.compile(model)` makes one graph instead, which takes minutes for twelve blocks and runs no faster.
-        """
-        from torch._functorch import config
-
-        # By default a compiled backward pass runs under the forward pass's autocast: it would multiply in bfloat16 what
-        # `products` multiplies in float32 on purpose. Uncompiled it does not, and neither shall it here.
-        config.backward_pass_autocast = "off"  # noqa: S105  # not a password
-        for block in self.blocks:
-            block.compile(backend=backend, fullgraph=True, dynamic=False)
-
     def _normalised(
         self, x: Float[Tensor, "b t c h w"], state_labels: Tensor, bcs: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -134,10 +118,6 @@ class AViT(nn.Module):
         last_frame = number == self.section.blocks - 1
         drop = self.section.drop_path * number / max(self.section.blocks - 1, 1)
         keep = torch.full((), 1 - drop, device=tokens.device) if self.training and drop > 0 else None
-        if self.activation_checkpointing and self.training and torch.is_grad_enabled():
-            return checkpoint(  # type: ignore[no-any-return]
-                self.blocks[number], tokens, axes, keep, last_frame=last_frame, use_reentrant=False
-            )
         return self.blocks[number](tokens, axes, keep, last_frame=last_frame)  # type: ignore[no-any-return]
 
 

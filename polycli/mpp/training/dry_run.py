@@ -16,6 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from polycli.console import counted, result
 from polycli.engine.batch_plan import check_division, memory_per_device
+from polycli.engine.blocks import recompute_blocks
 from polycli.engine.schedule import warmup_steps
 from polycli.launch import environment
 from polycli.mpp.model.avit import AViT, parameter_count
@@ -146,7 +147,8 @@ def _kept_bytes(recipe: PretrainRecipe, channels: int, grid: tuple[int, int], ba
     with FakeTensorMode():
         with uninitialised():
             model = AViT(recipe.model.model_copy(update={"blocks": blocks}))
-        model.activation_checkpointing = recipe.engine.activation_checkpointing
+        if recipe.engine.activation_checkpointing:
+            recompute_blocks(model.blocks)
         own = {parameter.untyped_storage()._cdata for parameter in model.parameters()}  # noqa: SLF001  # Its identity.
 
         def keep(tensor: torch.Tensor) -> torch.Tensor:

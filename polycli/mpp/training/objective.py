@@ -24,15 +24,6 @@ class NextFrame(nn.Module):
         self.model = model
         self.objective = ObjectiveSection() if objective is None else objective
 
-    @property
-    def activation_checkpointing(self) -> bool:
-        """Whether the network recomputes its blocks in the backward pass; the engine sets it."""
-        return self.model.activation_checkpointing
-
-    @activation_checkpointing.setter
-    def activation_checkpointing(self, value: bool) -> None:
-        self.model.activation_checkpointing = value
-
     def forward(self, batch: dict[str, Tensor]) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, " b"]]]:
         """Mean loss over samples and fields, and each sample's NRMSE and VRMSE averaged over its fields.
 
@@ -49,10 +40,6 @@ class NextFrame(nn.Module):
                 "vrmse": vrmse(prediction, target).mean(dim=-1),
             }
         return loss, metrics
-
-    def compile_blocks(self) -> None:
-        """Compile the network block by block, in place; the loss around it is cheap."""
-        self.model.compile_blocks()
 
     def _scale(self, last: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c"]:
         """The square that squared errors are divided by; a field is never so still that this is zero."""

@@ -61,6 +61,10 @@ class NextFrameTask(Task):
         """The network without its loss."""
         return self._network
 
+    def blocks(self) -> Sequence[nn.Module]:
+        """Return the network's space-time blocks."""
+        return tuple(self._network.blocks)
+
     def description(self) -> dict[str, Any]:
         """What model.json says besides: sizes, field names, context, and the hashes of the trajectories trained on."""
         return {

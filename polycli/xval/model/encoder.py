@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from polycli.nn.products import attention, linear
 from polycli.xval.recipe.model import ModelSection
@@ -70,26 +69,18 @@ class EncoderLayer(nn.Module):
 
 
 class EncoderStack(nn.Module):
-    """The layers, without a norm after the last one, as published.
-
-    Attributes:
-        activation_checkpointing: recompute layers in the backward pass.
-    """
+    """The layers, without a norm after the last one, as published."""
 
     def __init__(self, section: ModelSection) -> None:
         super().__init__()
         self.causal = section.causal
-        self.activation_checkpointing = False
         self.layers = nn.ModuleList(EncoderLayer(section) for _ in range(section.blocks))
 
     def forward(self, x: Float[Tensor, "b l d"], real: Bool[Tensor, "b l"] | None) -> Float[Tensor, "b l d"]:
         """`real` says which tokens are no padding; None where none is."""
         mask = None if real is None else self._mask(real)
         for layer in self.layers:
-            if self.activation_checkpointing and self.training and torch.is_grad_enabled():
-                x = checkpoint(layer, x, mask, use_reentrant=False)
-            else:
-                x = layer(x, mask)
+            x = layer(x, mask)
         return x
 
     def _mask(self, real: Bool[Tensor, "b l"]) -> Bool[Tensor, "b 1 #l l"]:

@@ -96,19 +96,6 @@ class RecordLoss(nn.Module):
         super().__init__()
         self.model = model
 
-    @property
-    def activation_checkpointing(self) -> bool:
-        """Whether the network recomputes its layers in the backward pass; the engine sets it."""
-        return self.model.activation_checkpointing
-
-    @activation_checkpointing.setter
-    def activation_checkpointing(self, value: bool) -> None:
-        self.model.activation_checkpointing = value
-
-    def compile_blocks(self) -> None:
-        """Compile the network layer by layer, in place."""
-        self.model.compile_blocks()
-
     def forward(self, batch: dict[str, Tensor]) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Mean loss over the records of `token_ids`, `numbers` (B, L) and `labels` (B,), and what is logged of it.
 

@@ -49,7 +49,6 @@ class Numformer(nn.Module):
     Attributes:
         section: the recipe section that it was built from.
         special: the ids of padding, mask and number tokens.
-        activation_checkpointing: recompute layers in the backward pass; the engine sets it.
     """
 
     def __init__(self, section: ModelSection, tokens: int, special: SpecialTokens | None = None) -> None:
@@ -71,15 +70,6 @@ class Numformer(nn.Module):
     def tokens(self) -> int:
         """The size of the vocabulary."""
         return self.token_embed.num_embeddings
-
-    @property
-    def activation_checkpointing(self) -> bool:
-        """Whether layers are recomputed in the backward pass."""
-        return self.encoder_stack.activation_checkpointing
-
-    @activation_checkpointing.setter
-    def activation_checkpointing(self, value: bool) -> None:
-        self.encoder_stack.activation_checkpointing = value
 
     def forward(self, token_ids: Int[Tensor, "b l"], numbers: Float[Tensor, "b l"]) -> Float[Tensor, "b l v"]:
         """Logits over the vocabulary at every position; `outputs` gives numbers too.
@@ -141,11 +131,6 @@ class Numformer(nn.Module):
         """Predicted quantiles in `number_space`, rising, float32."""
         raw = cast("NumberHead", self.quantile_head)(hidden)
         return rising(raw, middle_of(self.section.quantiles))
-
-    def compile_blocks(self, backend: str = "inductor") -> None:
-        """Compile layer by layer, in place, for any length: alike layers share their code."""
-        for layer in self.encoder_stack.layers:
-            layer.compile(backend=backend, dynamic=True)
 
     def _check(self, token_ids: Tensor, numbers: Tensor) -> Tensor | None:
         """Which tokens are no padding, None where all are; refuses numbers that would spoil the batch."""

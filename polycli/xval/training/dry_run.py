@@ -15,6 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from polycli.console import result
 from polycli.engine.batch_plan import check_division, memory_per_device
+from polycli.engine.blocks import recompute_blocks
 from polycli.engine.schedule import warmup_steps
 from polycli.launch import environment
 from polycli.recipes import dump_recipe
@@ -142,7 +143,8 @@ def _kept_bytes(section: ModelSection, batch: int, *, blocks: int, recompute: bo
     kept: dict[int, tuple[int, torch.Tensor]] = {}
     with FakeTensorMode():
         model = Numformer(section.model_copy(update={"blocks": blocks}), 32)
-        model.activation_checkpointing = recompute
+        if recompute:
+            recompute_blocks(model.encoder_stack.layers)
         own = {parameter.untyped_storage()._cdata for parameter in model.parameters()}  # noqa: SLF001  # Its identity.
 
         def keep(tensor: torch.Tensor) -> torch.Tensor:

@@ -53,6 +53,10 @@ class FillInTask(RecordsTask):
         """The network without its loss."""
         return self._network
 
+    def blocks(self) -> Sequence[nn.Module]:
+        """Return the network's layers."""
+        return tuple(self._network.encoder_stack.layers)
+
     def description(self) -> dict[str, Any]:
         """What model.json says besides: all that is needed to read records as this model does, and what it has seen."""
         return {

@@ -23,19 +23,6 @@ class FillIn(nn.Module):
         self.model = model
         self.objective = ObjectiveSection() if objective is None else objective
 
-    @property
-    def activation_checkpointing(self) -> bool:
-        """Whether the network recomputes its layers in the backward pass; the engine sets it."""
-        return self.model.activation_checkpointing
-
-    @activation_checkpointing.setter
-    def activation_checkpointing(self, value: bool) -> None:
-        self.model.activation_checkpointing = value
-
-    def compile_blocks(self) -> None:
-        """Compile the network layer by layer, in place; the loss around it is cheap."""
-        self.model.compile_blocks()
-
     def forward(self, batch: dict[str, Tensor]) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """The loss, and what is logged of it.
 

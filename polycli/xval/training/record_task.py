@@ -77,6 +77,10 @@ class RecordTask(RecordsTask):
         """The network with its head."""
         return self._network
 
+    def blocks(self) -> Sequence[nn.Module]:
+        """Return the network's layers."""
+        return tuple(self._network.encoder_stack.layers)
+
     def description(self) -> dict[str, Any]:
         """What model.json says besides: all that is needed to read records as this model does, and what it answers."""
         return {

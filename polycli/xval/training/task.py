@@ -16,6 +16,7 @@ class RecordsTask(Task):
     """A task whose batches are records: what it takes of `RecordBatches`."""
 
     family = "xval"
+    lengths_vary = True
 
     def __init__(
         self,

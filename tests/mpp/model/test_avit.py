@@ -10,6 +10,7 @@ from safetensors import safe_open
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from polycli.engine.blocks import compile_blocks, recompute_blocks
 from polycli.errors import UserError
 from polycli.mpp import load_model
 from polycli.mpp.model.attention import drop_path
@@ -233,7 +234,7 @@ def test_compiled_blocks_give_the_gradients_of_uncompiled_ones_under_autocast():
     for compiled in (False, True):
         model = tiny().train()
         if compiled:
-            model.compile_blocks(backend="aot_eager")
+            compile_blocks(model.blocks, backend="aot_eager")
         torch.manual_seed(5)
         x = torch.randn(2, 3, 2, 32, 48)
         with torch.autocast("cpu", torch.bfloat16):
@@ -250,7 +251,9 @@ def test_checkpointed_activations_give_the_same_gradients(rate):
     model = tiny(drop_path=rate).train()
     x, labels = torch.randn(4, 3, 2, 32, 32), torch.tensor([2, 7])
     gradients = []
-    for model.activation_checkpointing in (False, True):
+    for recompute in (False, True):
+        if recompute:
+            recompute_blocks(model.blocks)
         model.zero_grad()
         torch.manual_seed(7)
         model(x, labels, CLOSED.expand(4, 2)).square().mean().backward()
