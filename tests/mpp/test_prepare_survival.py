@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from polycli.errors import PolycliError, SourceError
-from polycli.mpp import prepare
 from polycli.mpp.data import publishing
 from polycli.mpp.prepare import run
 from polycli.requests import PrepareRequest
@@ -144,11 +143,11 @@ def test_a_killed_prepare_leaves_nobody_behind_and_goes_on_to_the_same_store(tmp
         assert all(path.stat().st_mtime_ns == stamp for path, stamp in untouched.items())
         return finished(plan)
 
-    original, prepare.publish = prepare.publish, publish
+    publishing.publish = publish
     try:
         store = prepared(tmp_path / "in", tmp_path / "out")
     finally:
-        prepare.publish = original
+        publishing.publish = finished
     run(ask(tmp_path / "in", tmp_path / "fresh"))
     assert content(store.path) == content(tmp_path / "fresh/swe_8x6.zarr")
 
