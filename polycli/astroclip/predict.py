@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,8 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.data.store import ObjectStore, common_columns, open_objects
 from polycli.astroclip.model.loaded import LoadedAstroClip, load_for
+from polycli.astroclip.predicting.catalogue import CATALOGUES, write_catalogue
+from polycli.astroclip.predicting.inputs import open_data
 from polycli.astroclip.recipe.settings import PredictSettings
 from polycli.astroclip.scoring.answers import head_answers
 from polycli.astroclip.scoring.encode import Encoder, Modality, common_modalities
@@ -20,7 +21,7 @@ from polycli.astroclip.scoring.neighbours import Neighbours
 from polycli.astroclip.scoring.retrieval import unit
 from polycli.console import counted, note, progress, rank, result, say
 from polycli.errors import StoreError, UserError
-from polycli.outputs import Output, OutputKind
+from polycli.outputs import Output
 from polycli.paths import expand_paths, plain_path
 from polycli.recipes import default_recipe
 from polycli.requests import JsonDocument, PredictRequest
@@ -46,25 +47,24 @@ def run(request: PredictRequest) -> JsonDocument | None:
     output = Output(request.output, CATALOGUES, settings.overwrite, inputs)
     output.refuse()
     loaded = load_for(request.checkpoint, settings)
-    paths = find_stores(expand_paths(request.data), family="astroclip")
-    stores = [open_objects(path, verify="auto") for path in paths]
-    common_columns(stores, ["object_id"])
-    rows = [_rows(store, request) for store in stores]
-    if loaded.model.properties is not None:
-        tables = [_by_head(loaded, store, some, settings) for store, some in zip(stores, rows, strict=True)]
-        how = "the model's head"
-    else:
-        tables, how = _by_neighbours(loaded, stores, rows, settings)
-    count = sum(map(len, rows))
-    document: JsonDocument = {
-        "output": str(request.output),
-        **loaded.provenance(),
-        "by": how,
-        "objects": count,
-        "columns": list(tables[0]),
-        "store_hash": {store.name: store.manifest.store_hash for store in stores},
-    }
     with output.writing() as unfinished:
+        stores = open_data(request, settings, scratch=unfinished.parent / "prepared")
+        common_columns(stores, ["object_id"])
+        rows = [_rows(store, request) for store in stores]
+        if loaded.model.properties is not None:
+            tables = [_by_head(loaded, store, some, settings) for store, some in zip(stores, rows, strict=True)]
+            how = "the model's head"
+        else:
+            tables, how = _by_neighbours(loaded, stores, rows, settings)
+        count = sum(map(len, rows))
+        document: JsonDocument = {
+            "output": str(request.output),
+            **loaded.provenance(),
+            "by": how,
+            "objects": count,
+            "columns": list(tables[0]),
+            "store_hash": {store.name: store.manifest.store_hash for store in stores},
+        }
         write_catalogue(unfinished, _joined(stores, rows, tables), document)
     say(f"{counted(count, 'object', 'objects')}: {', '.join(tables[0])}, by {how}")
     if not request.json:
@@ -75,41 +75,6 @@ def run(request: PredictRequest) -> JsonDocument | None:
 def quantile_name(column: str, quantile: float) -> str:
     """`redshift_q16` of 0.16, `redshift_q2.5` of 0.025."""
     return f"{column}_q{100 * quantile:g}"
-
-
-def write_catalogue(path: Path, table: pa.Table, document: JsonDocument) -> None:
-    """Parquet, with the document in its metadata under `polycli`, or FITS with its hashes in the header."""
-    if path.suffix == ".fits":
-        _write_fits(path, table, document)
-        return
-    from pyarrow import parquet
-
-    metadata = {**(table.schema.metadata or {}), b"polycli": json.dumps(document).encode()}
-    parquet.write_table(table.replace_schema_metadata(metadata), path)
-
-
-def _is_catalogue(path: Path) -> bool:
-    """Whether a file has what `write_catalogue` leaves in its metadata or header."""
-    try:
-        if path.suffix == ".fits":
-            from astropy.io import fits
-
-            with warnings.catch_warnings(action="ignore"), fits.open(path) as file:
-                return len(file) > 1 and all(key in file[1].header for key in _CARDS)
-        from pyarrow import ArrowException, parquet
-
-        try:
-            said = json.loads((parquet.read_schema(path).metadata or {}).get(b"polycli", b"{}"))
-        except ArrowException:
-            return False
-    except (OSError, ValueError):
-        return False
-    return isinstance(said, dict) and {"by", "objects", "columns"} <= said.keys()
-
-
-#: Header cards of a FITS catalogue, and which key of the document each holds.
-_CARDS = {"CHECKPT": "checkpoint", "MODEL": "model_hash", "VERSION": "version", "BY": "by"}
-CATALOGUES = OutputKind("predictions", (".parquet", ".fits"), _is_catalogue)
 
 
 def _rows(store: ObjectStore, request: PredictRequest) -> NDArray[np.int64]:
@@ -244,25 +209,3 @@ def _joined(stores: Sequence[ObjectStore], rows: Sequence[NDArray[np.int64]], ta
             part = part.append_column(name, pa.array(values))
         parts.append(part)
     return pa.concat_tables(parts, promote_options="permissive")
-
-
-def _write_fits(path: Path, table: pa.Table, document: JsonDocument) -> None:
-    from astropy.table import Table
-
-    columns = {}
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        values = column.to_numpy()
-        columns[name] = values.astype(str) if values.dtype == object else values
-    # Names before what stands under them: which class is predicted must not change what is said.
-    texts = [(name, name) for name in columns]
-    texts += [(name, text) for name, values in columns.items() if values.dtype.kind == "U" for text in values.tolist()]
-    for name, text in texts:
-        if not text.isascii():
-            raise UserError(
-                f"{text!r} of column {name} cannot be written to FITS, which holds ASCII alone", hint="write .parquet"
-            )
-    found = Table(columns)
-    for card, key in _CARDS.items():
-        value = Path(document[key]).name if card == "CHECKPT" else document[key]
-        found.meta[card] = value.encode("ascii", "backslashreplace").decode("ascii")
-    found.write(path, format="fits", overwrite=True)

@@ -46,9 +46,10 @@ class Preparation(ABC, Generic[Recipe, Content, Task]):
     #: What a bar of progress says.
     doing: ClassVar[str]
 
-    def __init__(self, request: PrepareRequest) -> None:
+    def __init__(self, request: PrepareRequest, recipe: Recipe | None = None) -> None:
+        """Of a request, whose recipe is read unless it is given."""
         self.request = request
-        self.recipe = self._read_recipe()
+        self.recipe = self._read_recipe() if recipe is None else recipe
 
     @property
     def folder(self) -> Path:
@@ -103,30 +104,45 @@ class Preparation(ABC, Generic[Recipe, Content, Task]):
             UserError: input, recipe or output is wrong, or another process makes the same store; nothing was written.
             PolycliError: the disk is full, or a process was killed; what is finished is kept.
         """
-        request = self.request
         drafts = self.drafts()
-        asked = processor_count() if request.workers is None else request.workers
-        workers = max(1, min(asked, sum(draft.pieces for draft in drafts)))
-        if request.dry_run:
-            return self._dry_run(drafts, workers)
+        if self.request.dry_run:
+            return self._dry_run(drafts)
+        plans, new, staged = self._work(drafts)
+        if staged is not None:
+            return staged
+        return {"stores": [self._described(plan, new=plan.target in new) for plan in plans]}
+
+    def make(self) -> list[Path]:
+        """Prepare, and say nothing of the stores that come of it; returns where they are. Errors as for `run`."""
+        plans, _, _ = self._work(self.drafts())
+        return [plan.target for plan in plans]
+
+    def _work(self, drafts: Sequence[Draft[Content]]) -> tuple[Sequence[Plan[Task]], set[Path], JsonDocument | None]:
+        """All plans, which of their stores are new, and, of a part, what it has staged."""
+        request, staged = self.request, None
         refuse_unwritable(self.folder, what="stores")
         made = missing_parents(self.folder / "store")
         try:
-            with ExitStack() as held, Workers(workers) as pool:
+            with ExitStack() as held, Workers(self._workers(drafts)) as pool:
                 plans = self._plans(drafts, pool)
                 waiting = self._reserve(plans, held)
                 if request.part is not None:
-                    return self._stage_part(plans, waiting, request.part, pool)
-                if request.finalize:
-                    self._refuse_missing(plans, waiting)
+                    staged = self._stage_part(plans, waiting, request.part, pool)
                 else:
-                    self._warn_of_full_disk(drafts, waiting)
-                self._build(waiting, pool, held)
+                    if request.finalize:
+                        self._refuse_missing(plans, waiting)
+                    else:
+                        self._warn_of_full_disk(drafts, waiting)
+                    self._build(waiting, pool, held)
         finally:
             remove_empty(made)
-        shutil.rmtree(self._notes, ignore_errors=True)
-        new = {plan.target for plan in waiting}
-        return {"stores": [self._described(plan, new=plan.target in new) for plan in plans]}
+        if staged is None:
+            shutil.rmtree(self._notes, ignore_errors=True)
+        return plans, {plan.target for plan in waiting}, staged
+
+    def _workers(self, drafts: Sequence[Draft[Content]]) -> int:
+        asked = processor_count() if self.request.workers is None else self.request.workers
+        return max(1, min(asked, sum(draft.pieces for draft in drafts)))
 
     def _read_recipe(self) -> Recipe:
         """The recipe that was named, or the defaults, with `--set` applied."""
@@ -264,8 +280,9 @@ class Preparation(ABC, Generic[Recipe, Content, Task]):
             more=self.describe(plan, manifest),
         ).document(many)
 
-    def _dry_run(self, drafts: Sequence[Draft[Content]], workers: int) -> JsonDocument:
-        document = dry_run_document([self.preview(draft) for draft in drafts], self.rows_are, workers)
+    def _dry_run(self, drafts: Sequence[Draft[Content]]) -> JsonDocument:
+        previews = [self.preview(draft) for draft in drafts]
+        document = dry_run_document(previews, self.rows_are, self._workers(drafts))
         if not self.request.json:
             console.result(self.show(document))
         return document

@@ -68,17 +68,14 @@ def load_source(family: str, name: str) -> Source[Any, Any]:
     return source
 
 
-def source_for(family: str, paths: Sequence[Path], *, asked: str | None = None) -> Source[Any, Any]:
-    """The one source that reads these paths: the one that is asked for, else, of each file, the first that accepts it.
+def find_source(family: str, paths: Sequence[Path]) -> str:
+    """The name of the one source that reads these paths: of each file the first that accepts it.
 
     In a folder, files that no source accepts do not count.
 
     Raises:
         SourceError: no source reads a path, or different ones would read different files.
-        UserError: there is no source of the name that is asked for.
     """
-    if asked is not None:
-        return load_source(family, asked)
     sources = {name: load_source(family, name) for name in source_names(family)}
     readers: dict[str, Path] = {}
     for path in paths:
@@ -96,7 +93,7 @@ def source_for(family: str, paths: Sequence[Path], *, asked: str | None = None) 
             f"inputs of different kinds: {first} is for the source {one}, {second} for {other}",
             hint=f"give them to two commands, or say what all are: --set source={one}",
         )
-    return sources[next(iter(readers))]
+    return next(iter(readers))
 
 
 def _readers(path: Path, sources: Mapping[str, Source[Any, Any]]) -> dict[str, Path]:

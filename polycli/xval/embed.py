@@ -40,7 +40,7 @@ def run(request: EmbedRequest) -> JsonDocument | None:
     refuse_unknown(settings.keys, loaded.tokenization.language.key_paths, where="keys")
     data = open_inputs(
         expand_paths(request.data),
-        table=settings.table,
+        reading=settings,
         split=request.split,
         limit=request.limit,
         batch_records=settings.batch_records,

@@ -56,7 +56,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
     blanks = blanks_of(loaded, settings.keys)
     data = open_inputs(
         expand_paths(request.data),
-        table=settings.table,
+        reading=settings,
         split=request.split,
         limit=request.limit,
         batch_records=settings.batch_records,

@@ -133,3 +133,37 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, head_model, mo
     with full_disk(500), pytest.raises(PolycliError, match=said):
         predict.run(request(head_model, mock_store, tmp_path / f"p{suffix}"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_source_files_are_read_as_prepare_reads_them_and_nothing_of_it_is_left(
+    tmp_path, head_model, mock_store, survey_files
+):
+    """Objects of a store, written out as arrays of one's own, get the same predictions as in the store."""
+    store = open_objects(mock_store)
+    rows = store.rows()
+    spectra = store.read_spectra(rows)
+    np.savez(
+        tmp_path / "mine.npz",
+        image=store.read_images(rows),
+        wavelength=store.wavelength,
+        object_id=store.ids(rows),
+        spectrum=spectra.flux,
+        ivar=spectra.ivar,
+        mask=spectra.mask,
+        **{name: store.column(name, rows) for name in ("ra", "dec", "redshift")},
+    )
+    predict.run(request(head_model, mock_store, tmp_path / "store.parquet"))
+    document = predict.run(request(head_model, tmp_path / "mine.npz", tmp_path / "files.parquet"))
+    assert document["objects"] == len(rows)
+    of_store, of_files = (parquet.read_table(tmp_path / f"{name}.parquet") for name in ("store", "files"))
+    assert of_files["object_id"].to_pylist() == of_store["object_id"].to_pylist()
+    np.testing.assert_allclose(of_files["redshift_q90"].to_numpy(), of_store["redshift_q90"].to_numpy(), rtol=1e-5)
+    survey_files.legacysurvey(tmp_path / "cutouts" / "a.h5", count=3, size=64)
+    of_survey = predict.run(request(head_model, tmp_path / "cutouts", tmp_path / "survey.parquet", limit=2))
+    assert of_survey["objects"] == 2
+    names = {"mine.npz", "cutouts", "store.parquet", "files.parquet", "survey.parquet"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    with pytest.raises(UserError, match=r"--split test: .*mine.npz is no store"):
+        predict.run(request(head_model, tmp_path / "mine.npz", tmp_path / "x.parquet", split="test"))
+    with pytest.raises(UserError, match="neither a store nor anything that a source of astroclip reads"):
+        predict.run(request(head_model, tmp_path / "store.parquet", tmp_path / "x.parquet"))

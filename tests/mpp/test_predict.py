@@ -300,3 +300,21 @@ def test_a_source_file_that_is_none_is_refused(tmp_path, model):
     (tmp_path / "notes.h5").write_text("not HDF5")
     with pytest.raises(SourceError):
         forecast(tmp_path, tmp_path / "notes.h5")
+
+
+SHELVES = """
+    from polycli.mpp.sources.pdebench import PdebenchSource
+
+
+    class Shelves(PdebenchSource):
+        def accepts(self, path):
+            return path.suffix == ".shelf"
+"""
+
+
+def test_a_source_of_an_installed_package_is_found_by_its_files(tmp_path, model, pdebench, package):
+    package("shelves", {"shelves.py": SHELVES}, {"polycli.sources.mpp": {"shelves": "shelves:Shelves"}})
+    pdebench.shallow_water(tmp_path / "a.shelf", trajectories=2, grid=(16, 16))
+    (name,) = forecast(tmp_path, tmp_path / "a.shelf", overrides=("steps=1",))["datasets"]
+    assert zarr.open_group(tmp_path / "out.zarr", mode="r")["fields"].shape == (2, 1, 1, 16, 16)
+    assert name == "swe_16"

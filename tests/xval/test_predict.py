@@ -261,6 +261,23 @@ def test_what_cannot_be_done_is_refused_and_nothing_is_written(tmp_path, model):
         run(tmp_path, data)
 
 
+def test_files_of_every_source_are_read(tmp_path, model):
+    model()
+    (tmp_path / "lines.txt").write_text("{'mass': None, 'year': 2001}\n{'mass': 2.0, 'year': 2002}\n")
+    assert run(tmp_path, tmp_path / "lines.txt", "lines.jsonl")["filled"] == 1
+    (tmp_path / "prose.txt").write_text("A star.\nAnother one.\n")
+    assert run(tmp_path, tmp_path / "prose.txt", "prose.jsonl")["records"] == 2
+    # A table by another name is no CSV to a look at it.
+    (tmp_path / "table.txt").write_text("name,mass\nSun,\n")
+    found = run(tmp_path, tmp_path / "table.txt", "table.jsonl", "source=table")
+    assert (found["records"], found["filled"]) == (1, 1)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.csv").write_text("mass\n1\n")
+    write_lines(tmp_path / "in" / "b.jsonl", RECORDS)
+    with pytest.raises(SourceError, match=r"inputs of different kinds: .*in/a.csv is for the source table, .*b.json"):
+        run(tmp_path, tmp_path / "in", "both.jsonl")
+
+
 @pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv"])
 def test_overwrite_replaces_what_predict_wrote_and_never_what_is_read_or_the_user_s(tmp_path, model, suffix):
     model()

@@ -6,6 +6,14 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
+from polycli.astroclip.recipe.preparing import (
+    ArraysSection,
+    PairSection,
+    PrepareRecipe,
+    QualitySection,
+    ResampleSection,
+    SelectSection,
+)
 from polycli.astroclip.recipe.training import MaskingSection
 from polycli.sections import Section
 from polycli.workflow.untrained import ALLOW_DESCRIPTION
@@ -59,7 +67,26 @@ class EvalSettings(EncodingSettings):
     seed: NonNegativeInt = Field(0, description="of the bootstrap, of probes and of second looks")
 
 
-class PredictSettings(EncodingSettings):
+class ReadingSettings(Section):
+    """How files are read that are no stores, in the words of prepare's recipe."""
+
+    source: str | None = Field(
+        None, description="as --source of prepare, such as legacysurvey+desi; found by a look at the files if absent"
+    )
+    arrays: ArraysSection = ArraysSection()
+    select: SelectSection = SelectSection()
+    quality: QualitySection = QualitySection()
+    pair: PairSection = PairSection()
+    resample: ResampleSection = ResampleSection()
+
+    @property
+    def recipe(self) -> PrepareRecipe:
+        """As a source takes them."""
+        sections = {name: getattr(self, name) for name in ("arrays", "select", "quality", "pair", "resample")}
+        return PrepareRecipe(family="astroclip", verb="prepare", **sections)
+
+
+class PredictSettings(EncodingSettings, ReadingSettings):
     """`polycli predict astroclip --set KEY=VALUE`."""
 
     verb: Literal["predict"]

@@ -22,7 +22,7 @@ from polycli.mpp.sources.pdebench_read import open_source
 from polycli.requests import Split
 from polycli.store.manifest import MANIFEST_NAME
 from polycli.store.reader import Store, Window, find_stores, open_store
-from polycli.workflow.sources import source_for
+from polycli.workflow.sources import find_source, load_source
 
 Frames = NDArray[np.float32]
 AXES = ("x", "y")
@@ -127,7 +127,8 @@ def open_contexts(
     found += [_of_array(path, settings, limit) for path in arrays]
     if others:
         recipe = PrepareRecipe(family="mpp", verb="prepare")
-        found += [_of_dataset(dataset, limit) for dataset in source_for("mpp", others).open(others, recipe, limit)]
+        source = load_source("mpp", find_source("mpp", others))
+        found += [_of_dataset(dataset, limit) for dataset in source.open(others, recipe, limit)]
     twice = [name for name, count in Counter(source.name for source in found).items() if count > 1]
     if twice:
         raise UserError(f"two of the data sets are called {twice[0]}", hint="give them two outputs")

@@ -1,4 +1,4 @@
-"""Records for predict and embed, from JSON, CSV and Parquet files and from stores; a block at a time."""
+"""Records for predict and embed, from files of every source and from stores; a block at a time."""
 
 from __future__ import annotations
 
@@ -16,20 +16,15 @@ from polycli.console import progress, warn
 from polycli.errors import SourceError
 from polycli.requests import Split
 from polycli.store.manifest import MANIFEST_NAME
+from polycli.workflow.sources import find_source, load_source
 from polycli.xval.data.collate import Tokenization
 from polycli.xval.data.source import Block, Opened
 from polycli.xval.data.store import RecordStore, open_records
-from polycli.xval.recipe.sources import TableSection
-from polycli.xval.recipe.training import PrepareRecipe
+from polycli.xval.recipe.settings import ReadingSettings
 from polycli.xval.records.decode import decode_records
 from polycli.xval.records.encode import encode_records
 from polycli.xval.records.records import Records
 from polycli.xval.records.values import Record, RecordError, Value
-from polycli.xval.sources.json import JsonSource
-from polycli.xval.sources.table import TableSource
-
-TABLES = (".csv", ".tsv", ".parquet")
-JSON_FILES = (".json", ".jsonl", ".ndjson")
 
 
 @dataclass(frozen=True)
@@ -92,9 +87,9 @@ class _Collector:
 
 
 def open_inputs(
-    paths: Sequence[Path], *, table: TableSection, split: Split | None, limit: int | None, batch_records: int
+    paths: Sequence[Path], *, reading: ReadingSettings, split: Split | None, limit: int | None, batch_records: int
 ) -> Input:
-    """The records of files of one kind, or of one store.
+    """The records of files that one source reads, or of one store.
 
     Raises:
         SourceError: they are of no kind that is read here, of two, or malformed.
@@ -112,7 +107,8 @@ def open_inputs(
         raise SourceError(
             f"--split {split}: {paths[0]} is no store, and files have no splits", hint="leave --split out"
         )
-    opened = _open_files(paths, table, limit)
+    source = load_source("xval", reading.source or find_source("xval", paths))
+    opened: Opened = source.open(paths, reading.recipe, limit)
     return Input(_rebatched(_block_records(opened.blocks), batch_records), opened.about.get("units", {}))
 
 
@@ -148,26 +144,6 @@ def counting(total: int | None, what: str) -> Iterator[Callable[[int], None]]:
     else:
         with progress(total, what) as bar:
             yield bar.advance
-
-
-def _open_files(paths: Sequence[Path], table: TableSection, limit: int | None) -> Opened:
-    recipe = PrepareRecipe(family="xval", verb="prepare", table=table)
-    kinds = {_kind(path) for path in paths}
-    if len(kinds) > 1:
-        raise SourceError(f"inputs of two kinds, such as {paths[0]} and {paths[-1]}: give tables or JSON, not both")
-    return (TableSource() if kinds == {"table"} else JsonSource()).open(paths, recipe, limit)
-
-
-def _kind(path: Path) -> str:
-    inside = sorted(path.rglob("*")) if path.is_dir() else [path]
-    suffixes = {file.suffix.lower() for file in inside if file.is_file()}
-    kinds = {"table" for suffix in suffixes & set(TABLES)} | {"json" for suffix in suffixes & set(JSON_FILES)}
-    if len(kinds) != 1:
-        raise SourceError(
-            f"{path}: {'both tables and JSON' if kinds else 'neither a store nor JSON, CSV or Parquet'}",
-            hint=f"files whose names end in {', '.join((*JSON_FILES, *TABLES))}",
-        )
-    return kinds.pop()
 
 
 def _block_records(blocks: Iterable[Block]) -> Iterator[Record]:

@@ -8,7 +8,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from polycli.sections import Section
 from polycli.workflow.untrained import ALLOW_DESCRIPTION
-from polycli.xval.recipe.sources import TableSection
+from polycli.xval.recipe.sources import TableSection, TemperatureSection, TextSection
+from polycli.xval.recipe.training import JsonSection, PrepareRecipe
 
 
 class SweepSection(Section):
@@ -55,7 +56,23 @@ class EvalSettings(Section):
     seed: NonNegativeInt = Field(0, description="of the turns in which numbers are hidden, and of the bootstrap")
 
 
-class PredictSettings(Section):
+class ReadingSettings(Section):
+    """How files are read, in the words of prepare's recipe."""
+
+    source: str | None = Field(None, description="as --source of prepare; found by a look at the files if absent")
+    table: TableSection = Field(TableSection(), description="how CSV and Parquet are read")
+    json_lines: JsonSection = Field(JsonSection(), description="of the sources json and python-lines")
+    text: TextSection = TextSection()
+    temperature: TemperatureSection = TemperatureSection()
+
+    @property
+    def recipe(self) -> PrepareRecipe:
+        """As a source takes them."""
+        sections = {name: getattr(self, name) for name in ("table", "json_lines", "text", "temperature")}
+        return PrepareRecipe(family="xval", verb="prepare", **sections)
+
+
+class PredictSettings(ReadingSettings):
     """`polycli predict xval --set KEY=VALUE`."""
 
     family: Literal["xval"]
@@ -66,11 +83,10 @@ class PredictSettings(Section):
     )
     batch_records: PositiveInt = Field(256, description="records that are filled in together")
     batch_tokens: PositiveInt = Field(16_384, description="tokens of a forward pass, padding included")
-    table: TableSection = Field(TableSection(), description="how CSV and Parquet are read")
     overwrite: bool = Field(False, description="replace the output where it exists")
 
 
-class EmbedSettings(Section):
+class EmbedSettings(ReadingSettings):
     """`polycli embed xval --set KEY=VALUE`."""
 
     family: Literal["xval"]
@@ -80,5 +96,4 @@ class EmbedSettings(Section):
     keys: tuple[str, ...] = Field((), description="patterns of key paths of those numbers; all if empty")
     batch_records: PositiveInt = Field(256, description="records that are read together")
     batch_tokens: PositiveInt = Field(16_384, description="tokens of a forward pass, padding included")
-    table: TableSection = Field(TableSection(), description="how CSV and Parquet are read")
     overwrite: bool = Field(False, description="replace the output where it exists")

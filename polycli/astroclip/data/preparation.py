@@ -1,0 +1,181 @@
+"""What a prepare of this family is: one or two sources, paired, with catalogues joined on, to one store of objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+
+from polycli import console
+from polycli.astroclip.data.publishing import Plan, summarise
+from polycli.astroclip.data.source import Listing, Source
+from polycli.astroclip.data.staging import BLOCK, BlockTask, stage
+from polycli.astroclip.data.survey import Survey, gather, inputs_of
+from polycli.astroclip.recipe.preparing import PrepareRecipe
+from polycli.errors import UserError
+from polycli.paths import expand_paths, plain_path
+from polycli.requests import JsonDocument
+from polycli.store.manifest import Manifest, SourceFile
+from polycli.workflow.prepare import Preparation
+from polycli.workflow.prepared_stores import DraftedStore, size_of
+from polycli.workflow.sources import load_source
+from polycli.workflow.store_plans import Draft
+
+#: Between two sources whose objects are paired: --source legacysurvey+desi.
+_AND = "+"
+#: What one process stages, for estimates: reading, checks, hashing, writing and reading back.
+BYTES_PER_SECOND = 40e6
+
+
+class ObjectPreparation(Preparation[PrepareRecipe, Survey, BlockTask]):
+    """One store of the objects of one source, or of the pairs of two."""
+
+    family = "astroclip"
+    row, rows_are = "object", "objects"
+    counted = ("object", "objects")
+    doing = "preparing objects"
+
+    def drafts(self) -> list[Draft[Survey]]:
+        """One draft, of all objects."""
+        request, recipe = self.request, self.recipe
+        names = request.source.split(_AND)
+        sources = load_sources(names)
+        shares = inputs_of(sources, names, expand_paths(request.inputs))
+        # A pair is cut after it is made, or little of it would be left.
+        limit = request.limit if len(sources) == 1 else None
+        listings: list[Listing] = [
+            source.open(share, recipe, limit) for source, share in zip(sources, shares, strict=True)
+        ]
+        survey = gather(request.output.name.removesuffix(".zarr"), listings, recipe, request.limit)
+        _say_pairs(survey)
+        files = [file for listing in survey.listings for file in zip(listing.files, listing.file_names, strict=True)]
+        files += [(plain_path(section.path), Path(section.path).name) for section in recipe.catalogues]
+        return [
+            Draft(
+                name=survey.name,
+                target=request.output,
+                content=survey,
+                files=tuple(files),
+                pieces=-(-len(survey) // BLOCK),
+                # Blocks are staged before they are joined.
+                bytes=2 * _bytes(survey),
+            )
+        ]
+
+    def plan(self, draft: Draft[Survey], sources: Sequence[SourceFile]) -> Plan:
+        """The plan for the survey, with the settings that decided its content."""
+        request, recipe = self.request, self.recipe
+        sections = {"select", "quality", "split", "pair", "resample"}
+        sections |= {name for name in ("arrays", "mock") if name in request.source.split(_AND)}
+        options = {
+            "source": request.source,
+            "limit": request.limit,
+            **recipe.model_dump(mode="json", include=sections),
+            "catalogues": [
+                {**section.model_dump(mode="json"), "path": Path(section.path).name} for section in recipe.catalogues
+            ],
+        }
+        return Plan.of(draft.content, draft.target, recipe, sources, options)
+
+    @staticmethod
+    def stage(task: BlockTask) -> None:
+        """Read, check and stage one piece."""
+        stage(task)
+
+    def size(self, task: BlockTask) -> int:
+        """Objects."""
+        return len(task.survey)
+
+    def summary(self, manifest: Manifest) -> str:
+        """What was left out."""
+        return f"{len(manifest.rejected)} rejected"
+
+    def describe(self, plan: object, manifest: Manifest) -> JsonDocument:  # noqa: ARG002
+        """How many pairs there are."""
+        pairing = manifest.about["pairing"]
+        return {"pairs": None if pairing is None else pairing["pairs"]}
+
+    def preview(self, draft: Draft[Survey]) -> DraftedStore:
+        """What the listings have told."""
+        survey = draft.content
+        summarise(survey.name, survey.rejected)
+        known = [listing.seconds for listing in survey.listings if listing.seconds is not None]
+        return DraftedStore(
+            path=draft.target,
+            name=survey.name,
+            rows=len(survey),
+            files=sum(len(listing.files) for listing in survey.listings),
+            bytes=_bytes(survey),
+            seconds=len(survey) * sum(known) + _bytes(survey) / BYTES_PER_SECOND,
+            more={
+                "image": None if survey.image is None else survey.image.model_dump(mode="json"),
+                "spectrum": None if survey.spectrum is None else survey.spectrum.model_dump(mode="json"),
+                "properties": [column.name for column in (*survey.columns, *survey.promised)],
+                "pairing": None if survey.pairing is None else survey.pairing.model_dump(mode="json"),
+                "rejected": [left.model_dump() for left in survey.rejected],
+            },
+        )
+
+    def show(self, document: JsonDocument) -> str:
+        """What would be in the store."""
+        store, workers = document["stores"][0], document["workers"]
+        image, spectrum = _image_sentence(store["image"]), _spectrum_sentence(store["spectrum"])
+        lines = [
+            f"store       {store['path']}",
+            f"objects     {store['objects']:,}, and {len(store['rejected']):,} rejected before reading",
+            f"images      {image}",
+            f"spectra     {spectrum}",
+            f"properties  {', '.join(store['properties']) or 'none'}",
+            f"size        {size_of(store['bytes'])} before compression",
+            f"time        {store['minutes']:.2f} minutes, {console.counted(workers, 'process', 'processes')}",
+        ]
+        return "\n".join(lines)
+
+
+def load_sources(names: Sequence[str]) -> list[Source]:
+    """The one or two sources that --source names.
+
+    Raises:
+        UserError: there is none of that name, or there are more than two.
+    """
+    sources = [load_source("astroclip", name) for name in names]
+    if len(names) > 2 or len(set(names)) < len(names):
+        raise UserError(
+            f"--source {_AND.join(names)}: one source was expected, or two different ones with {_AND} between them"
+        )
+    return sources
+
+
+def _say_pairs(survey: Survey) -> None:
+    pairing = survey.pairing
+    if pairing is None:
+        return
+    console.say(
+        f"{survey.name}: {pairing.pairs:,} pairs by {pairing.by}; without a partner "
+        f"{pairing.images_left:,} images and {pairing.spectra_left:,} spectra"
+    )
+    if pairing.contested:
+        console.warn(
+            f"{survey.name}: {pairing.contested:,} further matches within {pairing.radius_arcsec:g} arcsec; "
+            "each object went to the nearest that was free, of equally near ones to the earlier in its file"
+        )
+
+
+def _image_sentence(image: JsonDocument | None) -> str:
+    if image is None:
+        return "none"
+    height, width = image["size"]
+    return f"{', '.join(image['bands'])}; {height} x {width} pixels of {image['pixel_scale_arcsec']:g} arcsec"
+
+
+def _spectrum_sentence(spectrum: JsonDocument | None) -> str:
+    if spectrum is None:
+        return "none"
+    return f"{spectrum['pixels']:,} pixels, {spectrum['first']:g} to {spectrum['last']:g} A"
+
+
+def _bytes(survey: Survey) -> int:
+    """Size of the store before compression."""
+    image = 0 if survey.image is None else 4 * len(survey.image.bands) * prod(survey.image.size)
+    spectrum = 0 if survey.spectrum is None else 9 * survey.spectrum.pixels
+    return len(survey) * (image + spectrum + 8 * (len(survey.columns) + len(survey.promised) + 7))

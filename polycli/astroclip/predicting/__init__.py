@@ -1,0 +1,1 @@
+"""Objects to predict for, and the catalogues that the answers go to."""

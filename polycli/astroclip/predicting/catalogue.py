@@ -1,0 +1,72 @@
+"""Catalogues of predictions on disk: Parquet or FITS, with the checkpoint and its hash in their metadata."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from polycli.errors import UserError
+from polycli.outputs import OutputKind
+from polycli.requests import JsonDocument
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def write_catalogue(path: Path, table: pa.Table, document: JsonDocument) -> None:
+    """Parquet, with the document in its metadata under `polycli`, or FITS with its hashes in the header."""
+    if path.suffix == ".fits":
+        _write_fits(path, table, document)
+        return
+    from pyarrow import parquet
+
+    metadata = {**(table.schema.metadata or {}), b"polycli": json.dumps(document).encode()}
+    parquet.write_table(table.replace_schema_metadata(metadata), path)
+
+
+def _is_catalogue(path: Path) -> bool:
+    """Whether a file has what `write_catalogue` leaves in its metadata or header."""
+    try:
+        if path.suffix == ".fits":
+            from astropy.io import fits
+
+            with warnings.catch_warnings(action="ignore"), fits.open(path) as file:
+                return len(file) > 1 and all(key in file[1].header for key in _CARDS)
+        from pyarrow import ArrowException, parquet
+
+        try:
+            said = json.loads((parquet.read_schema(path).metadata or {}).get(b"polycli", b"{}"))
+        except ArrowException:
+            return False
+    except (OSError, ValueError):
+        return False
+    return isinstance(said, dict) and {"by", "objects", "columns"} <= said.keys()
+
+
+#: Header cards of a FITS catalogue, and which key of the document each holds.
+_CARDS = {"CHECKPT": "checkpoint", "MODEL": "model_hash", "VERSION": "version", "BY": "by"}
+CATALOGUES = OutputKind("predictions", (".parquet", ".fits"), _is_catalogue)
+
+
+def _write_fits(path: Path, table: pa.Table, document: JsonDocument) -> None:
+    from astropy.table import Table
+
+    columns = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        values = column.to_numpy()
+        columns[name] = values.astype(str) if values.dtype == object else values
+    # Names before what stands under them: which class is predicted must not change what is said.
+    texts = [(name, name) for name in columns]
+    texts += [(name, text) for name, values in columns.items() if values.dtype.kind == "U" for text in values.tolist()]
+    for name, text in texts:
+        if not text.isascii():
+            raise UserError(
+                f"{text!r} of column {name} cannot be written to FITS, which holds ASCII alone", hint="write .parquet"
+            )
+    found = Table(columns)
+    for card, key in _CARDS.items():
+        value = Path(document[key]).name if card == "CHECKPT" else document[key]
+        found.meta[card] = value.encode("ascii", "backslashreplace").decode("ascii")
+    found.write(path, format="fits", overwrite=True)

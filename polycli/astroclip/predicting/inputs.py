@@ -1,0 +1,38 @@
+"""The objects that predict is asked for: those of stores, and of files of every source, which are prepared first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from polycli.astroclip.data.preparation import ObjectPreparation
+from polycli.astroclip.data.store import ObjectStore, open_objects
+from polycli.astroclip.recipe.settings import PredictSettings
+from polycli.errors import UserError
+from polycli.outputs import is_zarr
+from polycli.paths import expand_paths
+from polycli.requests import PredictRequest, PrepareRequest
+from polycli.store.reader import find_stores
+from polycli.workflow.sources import find_source
+
+
+def open_data(request: PredictRequest, settings: PredictSettings, *, scratch: Path) -> list[ObjectStore]:
+    """The stores of the data; source files are prepared first, in `scratch`, as prepare would, and then forgotten."""
+    paths = expand_paths(request.data)
+    files = [path for path in paths if not _holds_stores(path)]
+    found = [path for path in paths if path not in files]
+    stores = find_stores(found, family="astroclip") if found or not files else []
+    if files:
+        if request.split is not None:
+            raise UserError(
+                f"--split {request.split}: {files[0]} is no store, and files have no splits", hint="leave --split out"
+            )
+        source = settings.source or find_source("astroclip", files)
+        target = scratch / f"{files[0].stem}.zarr"
+        wanted = PrepareRequest(source=source, inputs=tuple(files), output=target, limit=request.limit)
+        stores = [*stores, *ObjectPreparation(wanted, settings.recipe).make()]
+    return [open_objects(path, verify="auto") for path in stores]
+
+
+def _holds_stores(path: Path) -> bool:
+    """Whether a path is a store or another zarr, or a folder with such in it."""
+    return path.is_dir() and any(is_zarr(place) for place in (path, *path.iterdir()))
