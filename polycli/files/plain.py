@@ -35,6 +35,8 @@ def check_plain(path: Path, failing: type[UserError] = SourceError) -> int:
     """
     try:
         status = path.stat()
+    except FileNotFoundError as error:
+        raise failing(f"{path}: no such file") from error
     except (OSError, ValueError) as error:
         raise failing(f"{path}: cannot be read: {reason_of(error)}") from error
     if not stat.S_ISREG(status.st_mode):

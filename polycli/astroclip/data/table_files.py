@@ -12,6 +12,10 @@ import numpy as np
 
 from polycli.astroclip.data.columns import Column, column_of
 from polycli.errors import SourceError
+from polycli.files.fits_files import open_fits
+from polycli.files.hdf5 import open_hdf5
+from polycli.files.parquet import open_parquet
+from polycli.files.plain import check_plain, reason_of
 
 FITS_SUFFIXES = (".fits", ".fit", ".fits.gz", ".fits.fz")
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf")
@@ -24,8 +28,7 @@ def read_table(path: Path) -> list[Column]:
         SourceError: there is no such file, it is damaged, of an unknown kind, or holds no table.
     """
     name = path.name.lower()
-    if not path.is_file():
-        raise SourceError(f"{path}: no such file")
+    check_plain(path)
     try:
         if name.endswith(FITS_SUFFIXES):
             found = _fits(path)
@@ -37,8 +40,8 @@ def read_table(path: Path) -> list[Column]:
             found = _hdf5(path)
         else:
             raise SourceError(f"{path}: a table in FITS, Parquet, CSV or HDF5 was expected, by the ending of the name")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SourceError(f"{path}: the table cannot be read: {error}") from error
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+        raise SourceError(f"{path}: the table cannot be read: {reason_of(error)}") from error
     columns = [column for column in found if column is not None]
     if not columns:
         raise SourceError(f"{path}: holds no table with one value for each row")
@@ -79,7 +82,7 @@ def _fits(path: Path) -> list[Column | None]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnitsWarning)
-        with fits.open(path, memmap=False) as file:
+        with open_fits(path, checksums=True) as file:
             tables = [hdu for hdu in file if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
             if not tables:
                 raise SourceError(f"{path}: has no table HDU, only {', '.join(hdu.name or 'PRIMARY' for hdu in file)}")
@@ -99,13 +102,8 @@ def _with_null(name: str, values: Any, null: Any, unit: str, source: str) -> Col
 
 
 def _parquet(path: Path) -> list[Column | None]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
-    except pa.ArrowException as error:
-        raise SourceError(f"{path}: the Parquet file cannot be read: {error}") from error
+    with open_parquet(path) as file:
+        table = file.read()
     return [_arrow(name, table.column(name), path.name) for name in table.column_names]
 
 
@@ -153,7 +151,7 @@ def _arrow(name: str, chunked: Any, source: str) -> Column | None:  # noqa: ANN4
 def _hdf5(path: Path) -> list[Column | None]:
     import h5py
 
-    with h5py.File(path) as file:
+    with open_hdf5(path) as file:
         datasets = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset)}
         records = next((item for item in datasets.values() if item.dtype.names and item.ndim == 1), None)
         if records is not None:

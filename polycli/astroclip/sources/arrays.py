@@ -21,10 +21,12 @@ from polycli.astroclip.data.resampling import describe_grid, recipe_grid, refuse
 from polycli.astroclip.data.source import Listing, Payload, find_files
 from polycli.astroclip.data.table_files import HDF5_SUFFIXES, nearest_names
 from polycli.astroclip.recipe.preparing import ArraysSection, PrepareRecipe
-from polycli.astroclip.sources.hdf5_files import check_images, opened, read_rows, same_length
+from polycli.astroclip.sources.hdf5_files import check_images, read_rows, same_length
 from polycli.astroclip.sources.plausible import ANGSTROM, refuse_other_units, warn_of_band_order
 from polycli.console import note
 from polycli.errors import SourceError
+from polycli.files.hdf5 import open_hdf5
+from polycli.files.numpy_files import npz_headers, open_npy, read_npz
 
 SUFFIXES = (".npy", ".npz", *HDF5_SUFFIXES)
 _FLUX_UNIT = 1e-17
@@ -44,7 +46,7 @@ class ArraySet:
         """All of a small array."""
         path, key = self.members[array]
         if path.name.lower().endswith(HDF5_SUFFIXES):
-            with opened(path) as file:
+            with open_hdf5(path) as file:
                 return np.asarray(file[key][()])
         return np.asarray(_loaded(path, key))
 
@@ -52,7 +54,7 @@ class ArraySet:
         """Some rows of an array."""
         path, key = self.members[array]
         if path.name.lower().endswith(HDF5_SUFFIXES):
-            with opened(path) as file:
+            with open_hdf5(path) as file:
                 return read_rows(file[key], rows)
         return np.asarray(_loaded(path, key)[rows])
 
@@ -60,7 +62,7 @@ class ArraySet:
         """Without reading it, where the format allows."""
         path, key = self.members[array]
         if path.name.lower().endswith(HDF5_SUFFIXES):
-            with opened(path) as file:
+            with open_hdf5(path) as file:
                 return tuple(file[key].shape)
         return tuple(_loaded(path, key).shape)
 
@@ -205,14 +207,7 @@ def _loaded(path: Path, key: str) -> NDArray[Any]:
     Raises:
         SourceError: the file is damaged, or holds Python objects.
     """
-    try:
-        if not key:
-            return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
-        with np.load(path, allow_pickle=False) as file:
-            return np.asarray(file[key])
-    except (OSError, ValueError, EOFError) as error:
-        what = f"{path}{f': array {key}' if key else ''}"
-        raise SourceError(f"{what} cannot be read: {error}", hint="numbers and texts are read, no pickles") from error
+    return read_npz(path, key) if key else open_npy(path)
 
 
 def _array_sets(files: Sequence[tuple[Path, str]]) -> list[ArraySet]:
@@ -223,20 +218,12 @@ def _array_sets(files: Sequence[tuple[Path, str]]) -> list[ArraySet]:
             known = sets.get(folder, ArraySet(path.parent.name or ".", {}))
             sets[folder] = replace(known, members={**known.members, path.stem: (path, "")})
         elif path.suffix.lower() == ".npz":
-            sets[str(path)] = ArraySet(name, {key: (path, key) for key in _npz_keys(path)})
+            sets[str(path)] = ArraySet(name, {key: (path, key) for key in npz_headers(path)})
         else:
-            with opened(path) as file:
+            with open_hdf5(path) as file:
                 keys = [key for key, item in file.items() if hasattr(item, "shape")]
             sets[str(path)] = ArraySet(name, {key: (path, key) for key in keys})
     return list(sets.values())
-
-
-def _npz_keys(path: Path) -> list[str]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return list(file.files)
-    except (OSError, ValueError, EOFError) as error:
-        raise SourceError(f"{path}: the npz file is truncated or damaged: {error}") from error
 
 
 def _look(source: ArraySet, section: ArraysSection, *, alone: bool) -> _Look:

@@ -20,8 +20,9 @@ from polycli.astroclip.data.resampling import describe_grid
 from polycli.astroclip.data.source import Listing, Payload, find_files
 from polycli.astroclip.recipe.preparing import PrepareRecipe
 from polycli.astroclip.sources.desi_files import GRID
-from polycli.astroclip.sources.hdf5_files import check_images, dataset, holds, opened, read_rows, same_length
+from polycli.astroclip.sources.hdf5_files import check_images, dataset, holds, read_rows, same_length
 from polycli.errors import SourceError
+from polycli.files.hdf5 import open_hdf5
 
 SUFFIXES = (".h5", ".hdf5")
 BANDS = ("g", "r", "z")
@@ -43,7 +44,7 @@ class AstroclipReader:
         spectra: dict[int, NDArray[Any]] = {}
         for number in np.unique(files).tolist():
             places = np.flatnonzero(files == number)
-            with opened(self.files[number]) as file:
+            with open_hdf5(self.files[number]) as file:
                 start = 0
                 for group in _groups(file, self.files[number]):
                     stop = start + group["targetids"].shape[0]
@@ -76,7 +77,7 @@ class AstroclipSource:
         files = find_files(inputs, SUFFIXES, source="astroclip")
         ids, redshifts, sizes = [], [], set()
         for path, _ in files:
-            with opened(path) as file:
+            with open_hdf5(path) as file:
                 groups = _groups(file, path)
                 sizes |= {_check(group, path) for group in groups}
                 ids.append(np.concatenate([as_ids(group["targetids"][()], what=str(path)) for group in groups]))

@@ -24,12 +24,12 @@ from polycli.astroclip.sources.desi_files import (
     camera_slices,
     hdu,
     kind_of,
-    opened,
     table_columns,
 )
 from polycli.astroclip.sources.desi_spectra import fibre_status, read_spectra
 from polycli.console import note, warn
 from polycli.errors import SourceError
+from polycli.files.fits_files import open_fits
 from polycli.store.manifest import LeftOut
 
 SUFFIXES = (".fits", ".fits.gz")
@@ -110,7 +110,7 @@ def _sorted_files(inputs: Sequence[Path]) -> tuple[list[tuple[Path, str]], list[
     for path, name in find_files(inputs, SUFFIXES, source="desi"):
         kind = kind_of(path)
         if kind == "other":
-            with opened(path) as file:
+            with open_fits(path) as file:
                 if path.resolve() in named:
                     hdu(file, "FIBERMAP", path)
                     camera_names(file, path)
@@ -145,7 +145,7 @@ class _Part:
 
 
 def _read_fibermap(path: Path, name: str) -> _Part:
-    with opened(path) as file:
+    with open_fits(path) as file:
         camera_slices(file, path)
         table = hdu(file, "FIBERMAP", path)
         columns = {column.name: column for column in table_columns(table, path, name)}
@@ -195,7 +195,7 @@ def _redshifts(files: Sequence[tuple[Path, str]], ids: NDArray[np.int64]) -> _Fo
         return _Found(np.full(len(ids), np.nan), np.zeros(len(ids), np.bool_), [])
     parts, lengths = [], []
     for path, name in files:
-        with opened(path) as file:
+        with open_fits(path, checksums=True) as file:
             table = hdu(file, "REDSHIFTS", path)
             part = table_columns(table, path, name)
             names = {column.name for column in part}

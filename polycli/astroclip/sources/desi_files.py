@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +10,7 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.data.columns import Column, column_of
 from polycli.errors import SourceError
+from polycli.files.fits_files import open_fits
 
 #: Angstrom, vacuum: the union of the three cameras.
 GRID: NDArray[np.float64] = 3600.0 + 0.8 * np.arange(7781, dtype=np.float64)
@@ -26,26 +25,9 @@ _OFF_GRID = 0.01
 FileKind = Literal["spectra", "redshifts", "other"]
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """The FITS file.
-
-    Raises:
-        SourceError: it is no FITS file, truncated or damaged.
-    """
-    from astropy.io import fits
-
-    try:
-        # Masks are unsigned, which astropy stores with an offset and cannot map; sections read what is asked for alone.
-        with fits.open(path, memmap=False) as file:
-            yield file
-    except (OSError, TypeError, ValueError) as error:
-        raise SourceError(f"{path}: the FITS file is truncated or damaged: {error}") from error
-
-
 def kind_of(path: Path) -> FileKind:
     """What a file holds, by its HDUs."""
-    with opened(path) as file:
+    with open_fits(path) as file:
         names = {found.name for found in file}
     if "REDSHIFTS" in names:
         return "redshifts"

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.astroclip.sources.desi_files import GRID, camera_slices, hdu, opened
+from polycli.astroclip.sources.desi_files import GRID, camera_slices, hdu
 from polycli.errors import SourceError
+from polycli.files.fits_files import open_fits
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ def _layout(path: Path, changed: int) -> _Layout:
     """Looked at once for each file and process, until the file is changed."""
     del changed
     plain = not path.name.lower().endswith(".gz")
-    with opened(path) as file:
+    # All of the file is compared with its checksums where it is read, not where it is listed: so processes share it.
+    with open_fits(path, checksums=True) as file:
         table = hdu(file, "FIBERMAP", path).data
         slices = camera_slices(file, path)
         blocks = {
@@ -129,7 +131,7 @@ def _rows(path: Path, layout: _Layout, name: str, start: int, stop: int) -> NDAr
     """Rows of an HDU; of a mask, whether it is not 0."""
     block = layout.blocks[name]
     if block is None:
-        with opened(path) as file:
+        with open_fits(path) as file:
             return np.asarray(file[name].section[start:stop])
     values = block.read(path, start, stop)
     return values != block.zero if block.dtype == ">i4" else values

@@ -1,9 +1,7 @@
-"""Opens HDF5 files and looks at their datasets, with sentences where something is not as it should be."""
+"""Looks at the datasets of HDF5 files, with sentences where something is not as it should be."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +11,17 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.data.table_files import nearest_names
 from polycli.errors import SourceError
+from polycli.files.hdf5 import is_hdf5, open_hdf5
 
 #: Rows that lie within so many times their number are read as one piece: faster than one by one.
 _DENSE = 4
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """The HDF5 file.
-
-    Raises:
-        SourceError: it is no HDF5 file, truncated or damaged.
-    """
-    try:
-        with h5py.File(path) as file:
-            yield file
-    except OSError as error:
-        raise SourceError(f"{path}: the HDF5 file is truncated or damaged, or none: {error}") from error
-
-
 def holds(path: Path, suffixes: tuple[str, ...], names: tuple[str, ...]) -> bool:
     """Whether a file with one of the endings is HDF5 and has all of these at its root."""
-    if not path.name.lower().endswith(suffixes) or not h5py.is_hdf5(path):
+    if not path.name.lower().endswith(suffixes) or not is_hdf5(path):
         return False
-    with opened(path) as file:
+    with open_hdf5(path) as file:
         return all(name in file for name in names)
 
 

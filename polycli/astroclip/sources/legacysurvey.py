@@ -17,8 +17,9 @@ from polycli.astroclip.data.columns import Column, column_of, stacked
 from polycli.astroclip.data.description import ImageDescription
 from polycli.astroclip.data.source import Listing, Payload, find_files
 from polycli.astroclip.recipe.preparing import PrepareRecipe
-from polycli.astroclip.sources.hdf5_files import check_images, dataset, holds, opened, read_rows, same_length
+from polycli.astroclip.sources.hdf5_files import check_images, dataset, holds, read_rows, same_length
 from polycli.errors import SourceError
+from polycli.files.hdf5 import open_hdf5
 
 SUFFIXES = (".h5", ".hdf5")
 BANDS = ("g", "r", "z")
@@ -56,7 +57,7 @@ class LegacySurveyReader:
         images: NDArray[np.float32] | None = None
         for number in np.unique(files).tolist():
             places = np.flatnonzero(files == number)
-            with opened(self.files[number]) as file:
+            with open_hdf5(self.files[number]) as file:
                 found = read_rows(file["images"], rows[places]).astype(np.float32)
             if images is None:
                 images = np.empty((len(rows), *found.shape[1:]), np.float32)
@@ -108,7 +109,7 @@ class _Part:
 
 
 def _read_columns(path: Path, name: str) -> _Part:
-    with opened(path) as file:
+    with open_hdf5(path) as file:
         images = dataset(file, "images", path)
         size = check_images(images.shape, BANDS, band_last=False, what=str(path))
         lengths = {"images": images.shape[0]}

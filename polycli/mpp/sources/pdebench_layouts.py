@@ -84,11 +84,7 @@ def survey_file(path: Path, source: str) -> list[Survey]:
         NotPdebenchError: sound, but in none of the layouts.
     """
     with open_source(path) as file:
-        try:
-            surveys = _surveys(file, path, source)
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-            # What h5py raises for damaged metadata, dangling links and types that are no numbers.
-            raise SourceError(f"{path}: the file cannot be read: {error}", hint="fetch or copy it again") from error
+        surveys = _surveys(file, path, source)
     if not any(survey.members for survey in surveys):
         reasons = [left for survey in surveys for left in survey.rejected]
         first = f": {reasons[0].id}: {reasons[0].reason}" if reasons else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.errors import SourceError
+from polycli.files.hdf5 import is_hdf5, open_hdf5
+from polycli.files.plain import check_plain
 from polycli.mpp.data.source import Trajectory
 
 #: `grouped`: an HDF5 group per trajectory; the others: an array per quantity, trajectories along its first axis.
@@ -24,26 +27,21 @@ COMPRESSIBLE_KEYS = ("Vx", "Vy", "density", "pressure")
 INCOMPRESSIBLE_KEYS = ("velocity", "particles")
 
 
-def open_source(path: Path) -> h5py.File:
-    """An HDF5 file opened for reading, without locks, which network file systems often lack.
+@contextmanager
+def open_source(path: Path) -> Iterator[h5py.File]:
+    """An HDF5 file opened for reading.
 
     Raises:
-        SourceError: missing, empty, not HDF5, or truncated.
+        SourceError: missing, empty, not HDF5, truncated or damaged, here or where the block reads it.
     """
-    try:
-        if path.stat().st_size == 0:
-            raise SourceError(f"{path}: the file is empty, an HDF5 file was expected", hint="fetch it again")
-        if not h5py.is_hdf5(path):
-            raise SourceError(
-                f"{path}: not an HDF5 file: its signature is missing", hint="name another file, or fetch this one again"
-            )
-        return h5py.File(path, "r", locking=False)
-    except FileNotFoundError as error:
-        raise SourceError(f"{path}: no such file") from error
-    except OSError as error:
+    if check_plain(path) == 0:
+        raise SourceError(f"{path}: the file is empty, an HDF5 file was expected", hint="fetch it again")
+    if not is_hdf5(path):
         raise SourceError(
-            f"{path}: the HDF5 file is truncated or damaged: {error}", hint="fetch or copy it again"
-        ) from error
+            f"{path}: not an HDF5 file: its signature is missing", hint="name another file, or fetch this one again"
+        )
+    with open_hdf5(path, hint="fetch or copy it again") as file:
+        yield file
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from polycli.errors import RecipeError
 from polycli.workflow.study.recipe import RunSection, Scalar, StudyRecipe
 
-_RUN_FOLDER = re.compile(r"\{run:([^}]+)\}")
+_RUN_FOLDER = re.compile(r"\{run:([^{}]+)\}")
 
 
 @dataclass(frozen=True)

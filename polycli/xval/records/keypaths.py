@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from polycli.errors import RecipeError
 
 TOP = "$"
+_STARS = ("*", "**")
 _SPECIAL = re.compile(r"([\\.*])")
 _ESCAPED_TOP = r"\$"
 
@@ -35,18 +36,51 @@ def last_key(path: str) -> str:
     return TOP if path == TOP else re.sub(r"\\(.)", r"\1", parts[-1])
 
 
-def pattern_of(text: str) -> re.Pattern[str]:
-    """The regular expression for a pattern of key paths."""
-    parts = []
-    for token in re.findall(r"\\.|\*\*|\*|.", text, flags=re.DOTALL):
-        if token == "**":  # noqa: S105  # no password
-            parts.append(".*")
-        elif token == "*":  # noqa: S105
-            # Characters of one key: an escaped dot belongs to the key, a plain one ends it.
-            parts.append(r"(?:\\.|[^.\\])*")
-        else:
-            parts.append(re.escape(token))
-    return re.compile("".join(parts), flags=re.DOTALL)
+class KeyPattern:
+    """A pattern of key paths."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        #: Characters that stand for themselves, or one of the stars.
+        self._parts: list[str] = []
+        for token in re.findall(r"\\.|\*\*|\*|.", text, flags=re.DOTALL):
+            if token in _STARS or not self._parts or self._parts[-1] in _STARS:
+                self._parts.append(token)
+            else:
+                self._parts[-1] += token
+
+    def fullmatch(self, path: str) -> bool:
+        """Whether the whole path fits, in a time that grows as the lengths do; a regular expression may take ages."""
+        # The places in the path that what came before in the pattern can end at.
+        ends = {0}
+        for part in self._parts:
+            if not ends:
+                return False
+            if part == "**":
+                ends = set(range(min(ends), len(path) + 1))
+            elif part == "*":
+                ends = _within_key(path, ends)
+            else:
+                ends = {end + len(part) for end in ends if path.startswith(part, end)}
+        return len(path) in ends
+
+
+def _within_key(path: str, ends: set[int]) -> set[int]:
+    """Where characters of one key can lead: a dot after a backslash belongs to the key, a plain one ends it."""
+    found: set[int] = set()
+    for end in sorted(ends):
+        place = end
+        while place not in found and place <= len(path):
+            found.add(place)
+            if path[place : place + 1] == ".":
+                break
+            place += 2 if path[place : place + 1] == "\\" else 1
+    return found
+
+
+def pattern_of(text: str) -> KeyPattern:
+    """What tells whether key paths fit a pattern."""
+    return KeyPattern(text)
 
 
 class KeyPatterns:

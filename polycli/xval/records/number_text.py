@@ -26,8 +26,11 @@ _MANTISSA = r"(?:\d+(?:\.\d+)?|\.\d+)"
 #: The exponent may follow a bare point: `5.e3`.
 _NUMBER = rf"(?<!['\"])(?>[-\u2212]?{_MANTISSA}(?:\.?[eE][-+]?\d+)?)(?!['\"]|[^\W\d]*[\d_]|(?:st|nd|rd|th)\b)"
 _OTHER = r"[-\u2212]?[\d.]*\d\w*"
+#: A row of dots is passed over as a whole: begun anew at each of its dots, the search would take time with its square.
+_DOTS = r"\.+"
 _SCANNER = re.compile(
-    rf"(?P<text>{_DATE}|{_SLASHED}|{_TIME}|{_VERSION}|{_GROUPED}|{_WORD})|(?P<number>{_NUMBER})|(?P<other>{_OTHER})"
+    rf"(?P<text>{_DATE}|{_SLASHED}|{_TIME}|{_VERSION}|{_GROUPED}|{_WORD})|(?P<number>{_NUMBER})"
+    rf"|(?P<other>{_OTHER}|{_DOTS})"
 )
 _INTEGER = re.compile(r"-?\d+")
 _NOT_ZERO = re.compile(r"[1-9]")

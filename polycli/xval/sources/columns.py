@@ -17,9 +17,11 @@ import yaml
 
 from polycli.xval.recipe.sources import TableSection
 from polycli.xval.records.cells import Cell, mark_of, read_cell, same_unit, split_header
-from polycli.xval.records.values import Value
+from polycli.xval.records.values import NumberLiteral, Value
 from polycli.xval.sources.json_text import number_of
 
+#: Digits of an integer that float64 could hold.
+_LONGEST_INTEGER = 310
 #: Examples of cells that a report shows.
 _EXAMPLES = 3
 
@@ -211,6 +213,8 @@ def _remarks(column: Column, tally: Tally) -> list[str]:
 
 def _value(number: str, decimal: str | None) -> Value:
     """As JSON would have it: whole numbers stay whole, and what float64 cannot hold stays as it was written."""
+    if len(number) > _LONGEST_INTEGER:
+        return NumberLiteral(number)  # Python refuses to read what has thousands of digits.
     if mark_of(number) == "whole":
         return -0.0 if number.startswith("-") and int(number) == 0 else int(number)
     return number_of(number.replace(",", ".") if decimal == "," else number)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from polycli.errors import SourceError
+from polycli.files.plain import open_plain, reason_of
 from polycli.xval.recipe.sources import TableSection
 
 DELIMITERS = (",", ";", "\t", "|")
@@ -54,7 +56,7 @@ def open_csv(path: Path, name: str, section: TableSection) -> CsvFile:
     header = [column.strip() for column in header]
     header[0] = header[0].removeprefix(_BYTE_ORDER_MARK).strip().strip('"')
     header = [column or f"column_{place + 1}" for place, column in enumerate(header)]
-    twice = sorted({column for column in header if header.count(column) > 1})
+    twice = sorted(column for column, count in Counter(header).items() if count > 1)
     if twice:
         raise SourceError(f"{name}: the header names {twice[0]!r} twice", hint="give each column its own name")
     if all(_is_number(column) for column in header):
@@ -105,13 +107,13 @@ class _Reader:
     def _lines(self) -> Iterator[str]:
         """csv.reader asks for exactly the lines of one row before it hands that row over."""
         try:
-            with self._path.open("rb") as file:
+            with open_plain(self._path) as file:
                 file.seek(self.place.byte)
                 for line in file:
                     self.place = Place(self.place.byte + len(line), self.place.line + 1)
                     yield line.decode(self._encoding)
         except OSError as error:
-            raise SourceError(f"{self._path}: cannot be read: {error.strerror}") from error
+            raise SourceError(f"{self._path}: cannot be read: {reason_of(error)}") from error
         except UnicodeDecodeError as error:
             raise SourceError(
                 f"{self._name}, line {self.place.line}: byte {error.object[error.start]:#04x} is not {self._encoding}",
@@ -139,7 +141,7 @@ def _delimiter(path: Path, name: str, encoding: str) -> str:
 
 
 def _most_common(path: Path, encoding: str) -> str:
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         first = file.readline().decode(encoding, "replace")
     return max(DELIMITERS, key=first.count)
 

@@ -12,8 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.errors import SourceError
+from polycli.files.hdf5 import open_hdf5
+from polycli.files.plain import open_plain, reason_of
 
 Floats = NDArray[np.float64]
+#: What zarr and scipy raise for metadata that they cannot make sense of.
+_DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 _TIME_UNITS = re.compile(
     r"(second|minute|hour|day)s? since (\d{1,4}-\d{1,2}-\d{1,2})(?:[ T](\d{1,2}:\d{1,2}(?::\d{1,2})?))?"
 )
@@ -139,7 +153,10 @@ def _seconds(path: Path, time: _Variable) -> Floats:
     unit, date, clock = match.groups()
     year, month, day = (int(part) for part in date.split("-"))
     hour, minute, second = ([int(part) for part in (clock or "0:0:0").split(":")] + [0])[:3]
-    origin = np.datetime64(f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}", "s")
+    try:
+        origin = np.datetime64(f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}", "s")
+    except ValueError as error:
+        raise SourceError(f"{path}: time is in {units!r}, which begins at no date: {error}") from error
     return _decoded(time) * _SECONDS[unit] + float(origin.astype(np.int64))
 
 
@@ -147,10 +164,10 @@ def _variables(path: Path) -> dict[str, _Variable]:
     if path.is_dir():
         return _zarr_variables(path)
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             start = file.read(8)
     except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+        raise SourceError(f"{path}: cannot be read: {reason_of(error)}") from error
     if start.startswith(b"\x89HDF\r\n\x1a\n"):
         return _hdf5_variables(path)
     if start[:3] == b"CDF" and start[3] in {1, 2}:
@@ -164,8 +181,8 @@ def _zarr_variables(path: Path) -> dict[str, _Variable]:
     try:
         group = zarr.open_group(path, mode="r")
         arrays = dict(group.arrays())
-    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-        raise SourceError(f"{path}: this folder is no zarr group: {error}") from error
+    except _DAMAGE as error:
+        raise SourceError(f"{path}: this folder is no zarr group: {reason_of(error)}") from error
     found = {}
     for name, array in arrays.items():
         dims = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
@@ -179,16 +196,13 @@ def _hdf5_variables(path: Path) -> dict[str, _Variable]:
     import h5py
 
     found = {}
-    try:
-        with h5py.File(path, "r") as file:
-            for name, data in file.items():
-                if not isinstance(data, h5py.Dataset):
-                    continue
-                attributes = {key: _text(value) for key, value in data.attrs.items() if key != "DIMENSION_LIST"}
-                dims = tuple(_dimension(file, data, place) or name for place in range(data.ndim))
-                found[name] = _Variable(dims, data.shape, attributes, _Hdf5Reader(path, name))
-    except OSError as error:
-        raise SourceError(f"{path}: this NetCDF file is damaged: {error}") from error
+    with open_hdf5(path) as file:
+        for name, data in file.items():
+            if not isinstance(data, h5py.Dataset):
+                continue
+            attributes = {key: _text(value) for key, value in data.attrs.items() if key != "DIMENSION_LIST"}
+            dims = tuple(_dimension(file, data, place) or name for place in range(data.ndim))
+            found[name] = _Variable(dims, data.shape, attributes, _Hdf5Reader(path, name))
     return found
 
 
@@ -208,9 +222,7 @@ class _Hdf5Reader:
     name: str
 
     def __call__(self, cut: tuple[slice, ...]) -> NDArray[Any]:
-        import h5py
-
-        with h5py.File(self.path, "r") as file:
+        with open_hdf5(self.path) as file:
             return np.asarray(file[self.name][cut])
 
 
@@ -230,8 +242,8 @@ def _classic_variables(path: Path) -> dict[str, _Variable]:
                 for name, data in file.variables.items()
                 if data.dimensions
             }
-    except (OSError, TypeError, ValueError) as error:
-        raise SourceError(f"{path}: this NetCDF file is damaged: {error}") from error
+    except _DAMAGE as error:
+        raise SourceError(f"{path}: this NetCDF file is damaged: {reason_of(error)}") from error
 
 
 def _text(value: Any) -> Any:  # noqa: ANN401  # An attribute is anything.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from polycli.errors import SourceError
+from polycli.files.plain import open_plain, reason_of
 
 #: A block holds the lines that begin within so many bytes: a second or so of work for one process.
 BLOCK_BYTES = 4 * 2**20
@@ -37,11 +39,11 @@ class LineRange:
             SourceError: it cannot be read, or is not UTF-8; line and column of the first wrong byte are named.
         """
         try:
-            with self.path.open("rb") as file:
+            with open_plain(self.path) as file:
                 file.seek(self.start)
                 data = file.read(self.size)
         except OSError as error:
-            raise SourceError(f"{self.name}: cannot be read: {error.strerror}") from error
+            raise SourceError(f"{self.name}: cannot be read: {reason_of(error)}") from error
         if self.start == 0:
             data = data.removeprefix(_BOM)
         try:
@@ -72,7 +74,7 @@ def cut_lines(path: Path, name: str, limit: int | None = None) -> list[LineRange
     ranges: list[LineRange] = []
     start, number, wanted = 0, 1, limit if limit is not None else 2**62
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             while wanted > 0 and (data := file.read(BLOCK_BYTES)):
                 # What is left of the last line belongs to the block in which the line begins.
                 data += file.readline() if not data.endswith(b"\n") else b""
@@ -80,7 +82,7 @@ def cut_lines(path: Path, name: str, limit: int | None = None) -> list[LineRange
                 ranges.append(LineRange(path, name, start, len(data), number, min(count, wanted)))
                 start, number, wanted = start + len(data), number + count, wanted - count
     except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+        raise SourceError(f"{path}: cannot be read: {reason_of(error)}") from error
     if not ranges:
         raise SourceError(f"{path}: the file is empty", hint="leave it out, or write its records again")
     return ranges
@@ -109,13 +111,13 @@ def find_files(inputs: Sequence[Path], suffixes: Sequence[str], *, what: str) ->
 
 def _told_apart(found: dict[Path, str]) -> list[tuple[Path, str]]:
     """Files of equal names in different folders keep their folder's name, or, if need be, their whole path."""
-    names = list(found.values())
+    names = Counter(found.values())
+    longer = {path: f"{path.parent.name}/{name}" for path, name in found.items()}
+    same = Counter(longer.values())
     result = []
     for path, name in found.items():
-        if names.count(name) == 1:
+        if names[name] == 1:
             result.append((path, name))
-            continue
-        longer = f"{path.parent.name}/{name}"
-        same = sum(f"{other.parent.name}/{other_name}" == longer for other, other_name in found.items())
-        result.append((path, longer if same == 1 else path.as_posix().lstrip("/")))
+        else:
+            result.append((path, longer[path] if same[longer[path]] == 1 else path.as_posix().lstrip("/")))
     return result

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from polycli.errors import SourceError
+from polycli.files.parquet import open_parquet as open_parquet_file
+from polycli.files.plain import open_plain, reason_of
 from polycli.xval.data.source import Block, RecordWriter
 from polycli.xval.recipe.sources import TableSection
 from polycli.xval.records.cells import split_header
@@ -24,10 +27,10 @@ _BATCH = 4096
 def is_parquet(path: Path) -> bool:
     """By its first bytes."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             return file.read(4) == b"PAR1"
     except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+        raise SourceError(f"{path}: cannot be read: {reason_of(error)}") from error
 
 
 @dataclass(frozen=True)
@@ -91,17 +94,12 @@ def open_parquet(
         SourceError: a file is damaged or has no rows, or a column that the recipe names does not exist.
         StoreError: two files state different units of one column.
     """
-    import pyarrow.parquet
-
     blocks: list[Block] = []
     stated: list[tuple[str, dict[str, str]]] = []
     left = limit
     for path, name in named:
-        try:
-            metadata = pyarrow.parquet.read_metadata(path)
-            headers = pyarrow.parquet.read_schema(path).names
-        except (OSError, pyarrow.ArrowInvalid) as error:
-            raise SourceError(f"{name}: this Parquet file is damaged: {error}") from error
+        with open_parquet_file(path) as file:
+            metadata, headers = file.metadata, file.schema_arrow.names
         if section.id_column is not None and section.id_column not in headers:
             raise SourceError(f"{name}: there is no column {section.id_column!r}", hint=f"it has {', '.join(headers)}")
         if metadata.num_rows == 0:
@@ -126,17 +124,15 @@ def open_parquet(
 
 def _keys(headers: Sequence[str], section: TableSection) -> tuple[tuple[tuple[str, str], ...], dict[str, str]]:
     split = {header: split_header(header) if section.units else (header, None) for header in headers}
-    used = [key for key, _ in split.values()]
-    keys = {header: key if used.count(key) == 1 else header for header, (key, _) in split.items()}
+    used = Counter(key for key, _ in split.values())
+    keys = {header: key if used[key] == 1 else header for header, (key, _) in split.items()}
     return tuple(keys.items()), {
         child_path(TOP, keys[header]): unit for header, (_, unit) in split.items() if unit is not None
     }
 
 
 def _batches(path: Path, groups: list[int] | None) -> Any:  # noqa: ANN401  # Lists of rows, each a dict.
-    import pyarrow.parquet
-
-    with pyarrow.parquet.ParquetFile(path) as file:
+    with open_parquet_file(path) as file:
         for batch in file.iter_batches(batch_size=_BATCH, row_groups=groups):
             yield batch.to_pylist()
 

@@ -11,13 +11,14 @@ import math
 import re
 from collections import Counter
 
-from polycli.xval.records.values import NumberLiteral, Value
+from polycli.xval.records.values import TOO_DEEP, NumberLiteral, Value
 from polycli.xval.sources.json_text import DuplicateKeyError, decoder, may_exceed_float64, number_of
 
 WRAPPED = "np.float64(...) and the like, read as the number inside"
 TUPLES = "tuples, read as lists"
 _SCALAR = re.compile(r"\b(?:np|numpy)\.(?:float|int|uint|bool_?)\d*\(([^()'\"]*)\)")
 _SCALAR_NAMES = re.compile(r"(?:float|int|uint)\d+|bool_?|array|asarray")
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _CONSTANTS = {"nan": math.nan, "NaN": math.nan, "inf": math.inf, "Infinity": math.inf}
 _QUICK, _CAREFUL = decoder(careful=False, strict=False), decoder(careful=True, strict=False)
 
@@ -66,6 +67,8 @@ class _Literals:
 
     def __init__(self, text: str, notes: Counter[str]) -> None:
         self._text = text.strip()
+        #: As the parser counts lines and columns; looked up for every number.
+        self._lines = [line.encode() for line in _LINE_END.split(self._text)]
         self._indent = len(text) - len(text.lstrip())
         self._notes = notes
 
@@ -76,7 +79,10 @@ class _Literals:
             raise LiteralError(f"malformed literal: {error.msg}", self._indent + (error.offset or 1)) from error
         except (ValueError, MemoryError, RecursionError) as error:
             raise LiteralError(f"malformed literal: {error}", 1) from error
-        return self._value(tree.body)
+        try:
+            return self._value(tree.body)
+        except RecursionError as error:
+            raise LiteralError(f"malformed literal: {TOO_DEEP}", 1) from error
 
     def _value(self, node: ast.expr) -> Value:  # noqa: PLR0911  # one branch for each kind of literal
         match node:
@@ -127,7 +133,9 @@ class _Literals:
         return isinstance(function, ast.Name) and function.id == "array"
 
     def _source(self, node: ast.expr) -> str:
-        return ast.get_source_segment(self._text, node) or ""
+        if node.lineno != node.end_lineno or node.lineno > len(self._lines):
+            return ast.get_source_segment(self._text, node) or ""
+        return self._lines[node.lineno - 1][node.col_offset : node.end_col_offset].decode("utf-8", "replace")
 
     def _wrong(self, node: ast.expr, message: str) -> LiteralError:
         return LiteralError(message, self._indent + node.col_offset + 1)

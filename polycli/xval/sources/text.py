@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from polycli.errors import SourceError
+from polycli.files.plain import check_plain
 from polycli.xval.data.source import Block, Opened, RecordWriter
 from polycli.xval.recipe.sources import TextSection
 from polycli.xval.recipe.training import PrepareRecipe
@@ -114,7 +115,7 @@ class TextSource:
         section = recipe.text
         named = names_of(inputs, SUFFIXES)
         for path, name in named:
-            if path.stat().st_size == 0:
+            if check_plain(path) == 0:
                 raise SourceError(f"{name}: the file is empty, text was expected")
         cut: Sequence[Lines | Wholes] = list(
             _line_blocks(named, section) if section.record == "line" else _whole_blocks(named, section)

@@ -156,9 +156,9 @@ def test_an_id_that_stands_twice_is_refused_where_it_is_needed(tmp_path):
     [
         ("none.fits", None, "no such file"),
         ("a.txt", "x", "a table in FITS, Parquet, CSV or HDF5 was expected"),
-        ("a.parquet", "no parquet", "the Parquet file cannot be read"),
-        ("a.fits", "no FITS", "the table cannot be read"),
-        ("a.h5", "no HDF5", "the table cannot be read"),
+        ("a.parquet", "no parquet", "the Parquet file is truncated or damaged, or none"),
+        ("a.fits", "no FITS", "the FITS file is truncated or damaged"),
+        ("a.h5", "no HDF5", "the HDF5 file is truncated or damaged, or none"),
     ],
 )
 def test_files_that_are_no_tables_are_named(tmp_path, name, content, sentence):

@@ -183,3 +183,23 @@ def test_a_truncated_file_is_named(tmp_path, survey_files):
     for name in ("coadd.fits", "text.fits"):
         with pytest.raises(SourceError, match=name):
             _listing(tmp_path / name)
+
+
+def test_no_flipped_bit_of_a_file_with_checksums_is_read(tmp_path, survey_files):
+    survey_files.coadd(tmp_path / "plain.fits", ids=survey_files.desi_ids(2))
+    path = tmp_path / "coadd.fits"
+    with fits.open(tmp_path / "plain.fits") as file:
+        file.writeto(path, checksum=True)
+    whole = path.read_bytes()
+    with fits.open(path) as file:
+        places = [(unit.fileinfo()["datLoc"], unit.data.nbytes) for unit in file[1:]]
+    flux, _ = read_spectra(path, np.arange(2))
+    assert np.isfinite(flux).all()
+
+    generator = np.random.default_rng(0)
+    for start, size in places:
+        damaged = bytearray(whole)
+        damaged[start + int(generator.integers(size))] ^= 1 << int(generator.integers(8))
+        path.write_bytes(damaged)
+        with pytest.raises(SourceError, match=r"coadd\.fits: .*(Checksum|Datasum) verification failed"):
+            read_spectra(path, np.arange(2))

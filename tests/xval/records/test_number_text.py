@@ -100,3 +100,38 @@ def test_the_pieces_are_the_whole_text(text):
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_every_float_is_read_from_its_own_digits(value):
     assert read(f"x = {value!r};") == [value]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "unit",
+    [
+        ".",
+        "-",
+        "1.",
+        ".1",
+        "1,",
+        "1,111",
+        "1:",
+        "1-",
+        "a-",
+        "a.",
+        "'1",
+        "1e",
+        "1a",
+        "e",
+        "1/",
+        "\N{MINUS SIGN}",
+        "1.1.",
+        "9",
+    ],
+)
+def test_the_search_takes_time_with_the_length_of_the_text(unit):
+    # Half a million characters: with its square that would be hours.
+    text = unit * (500_000 // len(unit))
+    assert "".join(text[span.start : span.stop] for span in find_numbers(text)) is not None
+    assert find_numbers(text + " 5")[-1].value == 5
+
+
+def test_dots_before_a_number_are_text():
+    assert [span.value for span in find_numbers("wait... 5 and ...6 and .. .5")] == [5, 0.5]

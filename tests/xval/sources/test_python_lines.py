@@ -1,6 +1,7 @@
 """The original's format: Python literals, one a line, read without running them."""
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from polycli.errors import SourceError
 from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.records.values import NumberLiteral
 from polycli.xval.sources.python_lines import PythonLinesSource
-from polycli.xval.sources.python_literals import TUPLES, WRAPPED
+from polycli.xval.sources.python_literals import TUPLES, WRAPPED, LiteralError, read_literal
 
 RECIPE = PrepareRecipe(family="xval", verb="prepare")
 
@@ -119,3 +120,19 @@ def test_the_originals_texts_have_its_numbers_but_for_those_it_reads_wrongly(loa
         if "'f':.5" in case["text"]:
             expected[5] = 0.5  # the original reads 5
         assert numbers(value) == expected
+
+
+@pytest.mark.timeout(60)
+def test_a_long_line_with_escapes_takes_time_with_its_length():
+    numbers = [f"{number}.5" for number in range(60_000)]
+    found = read_literal(f'{{"a": [{", ".join(numbers)}], \'é"\': 1.5}}', Counter())
+    assert found["a"][-1] == 59_999.5
+    assert found['é"'] == 1.5
+
+
+@pytest.mark.parametrize(
+    "text", ['"' + "[" * 5000, "-" * 5000 + '1 #"', '"a"' + "+1" * 9000, "9" * 5000 + '#"', '("a"' * 300]
+)
+def test_deep_or_endless_literals_are_said(text):
+    with pytest.raises(LiteralError):
+        read_literal(text, Counter())

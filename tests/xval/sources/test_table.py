@@ -14,6 +14,7 @@ from polycli.recipes import default_recipe
 from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.records.values import NumberLiteral
 from polycli.xval.sources import table as module
+from polycli.xval.sources.columns import _value
 from polycli.xval.sources.table import TableSource
 
 
@@ -247,3 +248,8 @@ def test_parquet_keeps_its_types(tmp_path, read):
     assert opened.about["units"] == {"mass": "kg"}
     few, _ = read(TableSource(), tmp_path / "data.parquet", table={"id_column": "id"}, limit=1)
     assert list(few.records) == ["p"]
+
+
+def test_integers_of_thousands_of_digits_are_kept_as_they_were_written():
+    assert _value("9" * 5000, ".") == NumberLiteral("9" * 5000)
+    assert _value("9" * 30, ".") == int("9" * 30)
