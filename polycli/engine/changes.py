@@ -96,8 +96,12 @@ def recipe_changes(run: Path, recipe: Section | str) -> list[Change]:
         # Runs of earlier versions lack keys that have come since; what these stand at by themselves is how they ran.
         with suppress(ValidationError):
             before = _leaves_of(type(recipe).model_validate(written))
-    keys = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
-    return [_change(key, before, now) for key in keys if key in said or key != _ONCE_UNSAID]
+    return [change for change in _changes(before, now) if change.key in said or change.key != _ONCE_UNSAID]
+
+
+def changes_between(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
+    """What differs between two recipes, or two other documents of settings, that were read already."""
+    return _changes(_leaves(dict(before)), _leaves(dict(now)))
 
 
 def data_changes(run: Path, data: Mapping[str, Any]) -> list[Change]:
@@ -161,6 +165,11 @@ def check_changes(
             f"{run}: holds a run that was begun otherwise: {_listed(differing)}",
             hint="--output OTHER begins another run; --resume must goes on with this one, changed from here on",
         )
+
+
+def _changes(before: Leaves, now: Leaves) -> list[Change]:
+    keys = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+    return [_change(key, before, now) for key in keys]
 
 
 def _change(key: str, before: Leaves, now: Leaves) -> Change:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from polycli.errors import RecipeError
-from polycli.workflow.study.recipe import RunSection, Scalar, StudyRecipe
+from polycli.workflow.study.recipe import RunSection, Scalar, StudyRecipe, folder_name
 
 _RUN_FOLDER = re.compile(r"\{run:([^{}]+)\}")
 
@@ -24,7 +23,7 @@ class Experiment:
     @property
     def name(self) -> str:
         """Folder name: the entry and its values."""
-        return "-".join([self.entry, *(str(value) for value in self.values.values())])
+        return folder_name(self.entry, self.values)
 
     @property
     def row(self) -> tuple[tuple[str, Scalar], ...]:
@@ -48,14 +47,16 @@ class Layout:
 
     def evaluation(self, name: str, experiment: Experiment) -> Path:
         """What `eval` writes."""
-        return self.folder / "evaluations" / "-".join([name, *(str(v) for v in experiment.values.values())])
+        return self.folder / "evaluations" / folder_name(name, experiment.values)
+
+    def line(self, folder: Path) -> Path:
+        """What says by which line a run or an evaluation was made."""
+        return self.folder / "lines" / folder.parent.name / f"{folder.name}.json"
 
 
 def experiments(entry: str, run: RunSection) -> list[Experiment]:
     """Every combination of the grid, the last key fastest."""
-    return [
-        Experiment(entry, dict(zip(run.grid, values, strict=True))) for values in itertools.product(*run.grid.values())
-    ]
+    return [Experiment(entry, values) for values in run.combinations()]
 
 
 def prepare_line(recipe: StudyRecipe, name: str, layout: Layout, limit: int | None) -> list[str]:
@@ -73,16 +74,21 @@ def train_line(recipe: StudyRecipe, experiment: Experiment, layout: Layout, step
     """The words that train one experiment; `steps` where they follow from another run's time."""
     run = recipe.runs[experiment.entry]
     line = [run.verb, recipe.family, "--recipe", run.recipe, "--output", str(layout.run(experiment))]
-    for name in run.stores:
-        line += ["--data", _store(recipe, name, experiment, layout)]
+    for path in store_paths(recipe, run.stores, experiment, layout):
+        line += ["--data", path]
     if run.checkpoint is not None:
         line += ["--checkpoint", str(layout.run(_sibling(recipe, run.checkpoint, experiment)))]
     if run.nproc is not None:
         line += ["--nproc", str(run.nproc)]
-    settings = [_filled(setting, recipe, experiment, layout) for setting in run.set]
+    settings = training_settings(recipe, experiment, layout)
     if steps is not None:
-        settings.append(f"train.steps={steps}")
-    return [*line, *_settings(tuple(settings))]
+        settings = (*settings, f"train.steps={steps}")
+    return [*line, *_settings(settings)]
+
+
+def training_settings(recipe: StudyRecipe, experiment: Experiment, layout: Layout) -> tuple[str, ...]:
+    """What `--set` says of one experiment, each KEY=VALUE."""
+    return tuple(_filled(setting, recipe, experiment, layout) for setting in recipe.runs[experiment.entry].set)
 
 
 def evaluate_line(
@@ -92,10 +98,19 @@ def evaluate_line(
     evaluation = recipe.evaluations[name]
     line = ["eval", recipe.family, "--checkpoint", str(layout.run(experiment)), "--split", evaluation.split]
     line += ["--output", str(layout.evaluation(name, experiment))]
-    for store in evaluation.stores:
-        line += ["--data", _store(recipe, store, experiment, layout)]
-    settings = tuple(_filled(setting, recipe, experiment, layout) for setting in evaluation.set)
-    return [*line, *_limit(limit), *_settings(settings)]
+    for path in store_paths(recipe, evaluation.stores, experiment, layout):
+        line += ["--data", path]
+    return [*line, *_limit(limit), *_settings(evaluation_settings(recipe, name, experiment, layout))]
+
+
+def evaluation_settings(recipe: StudyRecipe, name: str, experiment: Experiment, layout: Layout) -> tuple[str, ...]:
+    """What `--set` says of one evaluation of an experiment, each KEY=VALUE."""
+    return tuple(_filled(setting, recipe, experiment, layout) for setting in recipe.evaluations[name].set)
+
+
+def store_paths(recipe: StudyRecipe, stores: Iterable[str], experiment: Experiment, layout: Layout) -> tuple[str, ...]:
+    """Where the stores lie that a run or an evaluation names: in the study, or wherever they are."""
+    return tuple(_store(recipe, name, experiment, layout) for name in stores)
 
 
 def matched_runs(recipe: StudyRecipe, experiment: Experiment) -> tuple[Experiment, Experiment] | None:
@@ -109,18 +124,29 @@ def matched_runs(recipe: StudyRecipe, experiment: Experiment) -> tuple[Experimen
 
 def read_by_training(recipe: StudyRecipe, experiment: Experiment, layout: Layout) -> frozenset[Path]:
     """Folders that must be complete before `train_line` can run: all stores, runs that it names or is matched with."""
-    run = recipe.runs[experiment.entry]
-    others = [*_named(recipe, (*run.stores, *run.set), experiment), *(matched_runs(recipe, experiment) or ())]
-    if run.checkpoint is not None:
-        others.append(_sibling(recipe, run.checkpoint, experiment))
+    others = runs_read_by_training(recipe, experiment)
     return frozenset([*map(layout.store, recipe.stores), *map(layout.run, others)])
 
 
 def read_by_evaluation(recipe: StudyRecipe, name: str, experiment: Experiment, layout: Layout) -> frozenset[Path]:
     """Folders that must be complete before `evaluate_line` can run: all stores, its run, and runs that it names."""
-    evaluation = recipe.evaluations[name]
-    runs = [experiment, *_named(recipe, (*evaluation.stores, *evaluation.set), experiment)]
+    runs = runs_read_by_evaluation(recipe, name, experiment)
     return frozenset([*map(layout.store, recipe.stores), *map(layout.run, runs)])
+
+
+def runs_read_by_training(recipe: StudyRecipe, experiment: Experiment) -> list[Experiment]:
+    """The runs that a run names, starts from or is matched with."""
+    run = recipe.runs[experiment.entry]
+    others = [*_named(recipe, (*run.stores, *run.set), experiment), *(matched_runs(recipe, experiment) or ())]
+    if run.checkpoint is not None:
+        others.append(_sibling(recipe, run.checkpoint, experiment))
+    return others
+
+
+def runs_read_by_evaluation(recipe: StudyRecipe, name: str, experiment: Experiment) -> list[Experiment]:
+    """The run that an evaluation is of, and those that it names."""
+    evaluation = recipe.evaluations[name]
+    return [experiment, *_named(recipe, (*evaluation.stores, *evaluation.set), experiment)]
 
 
 def _named(recipe: StudyRecipe, texts: Iterable[str], experiment: Experiment) -> list[Experiment]:

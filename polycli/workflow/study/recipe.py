@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from polycli.errors import UserError
 from polycli.families import family_names, find_family
 from polycli.sections import Section
 
 Scalar = bool | int | float | str
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+_LONGEST_PART = 60
+_PART_OF_NAME = re.compile(rf"[^/\\\x00-\x1f\x7f]{{0,{_LONGEST_PART}}}")
 
 
 def _family(name: str) -> str:
@@ -35,6 +40,17 @@ class StoreSection(Section):
     set: tuple[str, ...] = Field((), description="KEY=VALUE, as --set takes them")
 
 
+def _of_a_folder_name(values: dict[str, tuple[Scalar, ...]]) -> dict[str, tuple[Scalar, ...]]:
+    for key, options in values.items():
+        for value in options:
+            if not _PART_OF_NAME.fullmatch(str(value)):
+                raise ValueError(
+                    f"the value {value!r} of {key} becomes a part of a folder's name, which has no slashes, no line "
+                    f"breaks and at most {_LONGEST_PART} letters"
+                )
+    return values
+
+
 class MatchTimeSection(Section):
     """Train as long, in seconds, as a reference run took, instead of as many steps."""
 
@@ -51,7 +67,7 @@ class RunSection(Section):
     recipe: str
     stores: tuple[str, ...] = Field(description="names under `stores`, or paths")
     checkpoint: str | None = Field(None, description="for finetune: the entry under `runs` that it starts from")
-    grid: dict[str, tuple[Scalar, ...]] = Field(
+    grid: Annotated[dict[str, tuple[Scalar, ...]], AfterValidator(_of_a_folder_name)] = Field(
         {}, description="every combination is one run; `seed` is what tables pool"
     )
     set: tuple[str, ...] = Field(
@@ -59,6 +75,15 @@ class RunSection(Section):
     )
     nproc: PositiveInt | None = None
     match_time: MatchTimeSection | None = None
+
+    def combinations(self) -> list[dict[str, Scalar]]:
+        """Every combination of the grid's values, the last key fastest."""
+        return [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
+
+
+def folder_name(entry: str, values: Mapping[str, Scalar]) -> str:
+    """The folder of one combination of grid values of an entry under `runs` or `evaluations`."""
+    return "-".join([entry, *map(str, values.values())])
 
 
 class EvaluationSection(Section):
@@ -115,6 +140,17 @@ class StudyRecipe(Section):
     tables: tuple[TableSection, ...]
     claims: tuple[ClaimSection, ...] = ()
 
+    @field_validator("stores", "runs", "evaluations")
+    @classmethod
+    def _names_are_names(cls, entries: dict[str, Section]) -> dict[str, Section]:
+        for name in entries:
+            if not _FOLDER_NAME.fullmatch(name):
+                raise ValueError(
+                    f"{name!r} becomes the name of a folder: it is of letters, digits and . _ + -, begins with none of "
+                    "these signs, and is no path"
+                )
+        return entries
+
     @model_validator(mode="after")
     def _names_exist(self) -> StudyRecipe:
         for name, run in self.runs.items():
@@ -132,6 +168,32 @@ class StudyRecipe(Section):
         for claim in self.claims:
             _known(f"claim {claim.text!r}: of", claim.of, {**self.runs, **self.evaluations})
         return self
+
+    @model_validator(mode="after")
+    def _every_folder_is_of_one(self) -> StudyRecipe:
+        _refuse_twice("runs", self.runs)
+        # Evaluations of a run that is not there are refused above.
+        of = {name: self.runs[section.run] for name, section in self.evaluations.items() if section.run in self.runs}
+        _refuse_twice("evaluations", of)
+        return self
+
+
+def _refuse_twice(kind: str, entries: Mapping[str, RunSection]) -> None:
+    taken: dict[str, tuple[str, dict[str, Scalar]]] = {}
+    for entry, run in entries.items():
+        for values in run.combinations():
+            folder = folder_name(entry, values)
+            if folder in taken:
+                other, others = taken[folder]
+                raise ValueError(
+                    f"{kind}.{entry} with {_shown(values)} and {kind}.{other} with {_shown(others)} would lie in one "
+                    f"folder, {kind}/{folder}: rename one, or leave one value out"
+                )
+            taken[folder] = entry, values
+
+
+def _shown(values: Mapping[str, Scalar]) -> str:
+    return ", ".join(f"{key} {value!r}" for key, value in values.items()) or "no grid"
 
 
 def _known(where: str, name: str | None, names: Mapping[str, Section]) -> None:

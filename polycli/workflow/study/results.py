@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 
 from polycli.checkpoints.resolve import resolve_checkpoint
-from polycli.errors import RecipeError
+from polycli.errors import CheckpointError, RecipeError
 from polycli.requests import JsonDocument
+from polycli.store.hashing import file_hash
 
 
 def run_document(run: Path) -> JsonDocument:
@@ -36,6 +37,16 @@ def run_document(run: Path) -> JsonDocument:
     if rates:
         document["tokens_per_second"] = statistics.median(rates)
     return document
+
+
+def model_hash(run: Path) -> str | None:
+    """SHA-256 of the model that an evaluation of the run would take; None where there is none yet."""
+    if not run.exists():
+        return None
+    try:
+        return file_hash(resolve_checkpoint(run).model_file)
+    except CheckpointError:
+        return None
 
 
 def value_at(document: JsonDocument, place: str, *, where: str) -> float | None:

@@ -1,7 +1,8 @@
 """Runs a study: every command line as its own process, so that a study does what a user would type, and can go on.
 
-A store, run or evaluation that is complete is found so and left alone. Commands run one after the other, because their
-times are results, or as many at a time as `--jobs` says.
+A store, run or evaluation that is complete is found so and left alone, where the line that made it is the one that the
+recipe now stands for (see `lines`): a changed run is refused, a changed evaluation is made again. Commands run one
+after the other, because their times are results, or as many at a time as `--jobs` says.
 """
 
 from __future__ import annotations
@@ -13,9 +14,18 @@ from functools import partial
 from pathlib import Path
 
 from polycli import console
-from polycli.errors import PolycliError
+from polycli.errors import PolycliError, UserError
 from polycli.recipes import load_recipe
 from polycli.requests import JsonDocument, StudyRequest
+from polycli.workflow.study.lines import (
+    changes_since,
+    check_lines,
+    keep_line,
+    line_of_evaluation,
+    line_of_run,
+    refuse_changed,
+    set_aside,
+)
 from polycli.workflow.study.plan import (
     Experiment,
     Layout,
@@ -37,12 +47,14 @@ def run_study(request: StudyRequest, family: str) -> JsonDocument:
     """Run what is missing of the study, then write DIR/{study.json,tables.md,report.html}.
 
     Raises:
-        RecipeError: the recipe is wrong, or names values that the results do not have.
+        RecipeError: the recipe, or one that it names, is wrong, or it names values that the results do not have.
+        RunError: runs are there that other lines made.
         PolycliError: a command failed; it carries that command's exit code.
         PreemptedError: a signal came; the commands were asked to save and end, and have ended.
     """
     recipe = load_recipe(request.recipe, family=family, verb="study", overrides=request.overrides, schema=StudyRecipe)
     layout = Layout(request.output)
+    check_lines(recipe, layout, request.limit)
     if request.dry_run:
         return _dry_run(recipe, layout, request)
     processes = Processes(request.jobs)
@@ -74,12 +86,19 @@ def _tasks(
         _polycli(prepare_line(recipe, name, layout, limit), processes)
 
     def train(experiment: Experiment) -> None:
+        line = line_of_run(recipe, experiment, layout)
+        refuse_changed({line.writes: changes_since(layout, line)}, layout)
+        keep_line(layout, line)
         _polycli(train_line(recipe, experiment, layout, _matched_steps(recipe, experiment, layout)), processes)
         results[layout.run(experiment)] = run_document(layout.run(experiment))
 
     def evaluate(name: str, experiment: Experiment) -> None:
         folder = layout.evaluation(name, experiment)
+        line = line_of_evaluation(recipe, name, experiment, layout, limit)
+        if (folder / "scores.json").is_file() and (changes := changes_since(layout, line)):
+            set_aside(layout, folder, changes)
         if not (folder / "scores.json").is_file():
+            keep_line(layout, line)
             _polycli(evaluate_line(recipe, name, experiment, layout, limit), processes)
         results[folder] = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
 
@@ -123,7 +142,8 @@ def _polycli(words: Sequence[str], processes: Processes) -> None:
     if code:
         problem = PolycliError(
             f"the study stopped: `polycli {shlex.join(words)}` ended with exit code {code}",
-            hint="run the same line again to go on",
+            # What is wrong with the input is said above, and the same line would find it wrong again.
+            hint=None if code == UserError.exit_code else "run the same line again to go on",
         )
         problem.exit_code = code if code > 0 else 128 - code
         raise problem

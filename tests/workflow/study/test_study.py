@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,7 +17,7 @@ import yaml
 from safetensors.numpy import save_file
 
 from polycli import __main__ as entry
-from polycli.errors import PolycliError, RecipeError
+from polycli.errors import PolycliError, RecipeError, RunError, StoreError
 from polycli.requests import StudyRequest
 from polycli.workflow.study import results
 from polycli.workflow.study.recipe import ClaimSection, StudyRecipe
@@ -72,7 +74,11 @@ def polycli(monkeypatch):
         lines.append(line)
         verb = line[0]
         output = Path(line[line.index("--output") + 1])
-        if verb == "pretrain":
+        if verb == "prepare":
+            output.mkdir(parents=True, exist_ok=True)
+            manifest = {"store_hash": " ".join(word for word in line if "=" in word)}
+            (output / "MANIFEST.json").write_text(json.dumps(manifest))
+        elif verb == "pretrain":
             write_run(output, [word for word in line if "=" in word])
         elif verb == "eval":
             output.mkdir(parents=True)
@@ -88,7 +94,8 @@ def polycli(monkeypatch):
         lines = [{"kind": "train", "step": step, "loss": 0.1, "speed": speed} for step in (4, 8)]
         (output / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         (output / "recipe.yaml").write_text(yaml.safe_dump({"train": {"seed": 0}}))
-        save_file({"a": np.zeros((2, 3), np.float32), "b": np.zeros(5, np.float32)}, output / "model.safetensors")
+        if not (output / "model.safetensors").exists():  # A run that is complete is left as it is.
+            save_file({"a": np.zeros((2, 3), np.float32), "b": np.zeros(5, np.float32)}, output / "model.safetensors")
 
     class Process:
         """A command: `during` is what happens while it runs."""
@@ -223,6 +230,148 @@ def test_a_recipe_that_names_what_is_not_there_is_refused(tmp_path, polycli, cha
     assert polycli.lines == []
 
 
+def changed(entry, *settings):
+    """The study with other settings of one entry under `runs`."""
+    runs = {**STUDY["runs"], entry: {**STUDY["runs"][entry], "set": [*STUDY["runs"][entry]["set"], *settings]}}
+    return {"runs": runs}
+
+
+def test_a_run_that_another_learning_rate_made_does_not_stand_in_the_table(tmp_path, polycli):
+    study(tmp_path)
+    before = (tmp_path / "out" / "tables.md").read_text()
+    polycli.lines.clear()
+    with pytest.raises(RunError) as caught:
+        study(tmp_path, changed("time", "optim.learning_rate=0.5"))
+    assert polycli.lines == []
+    assert "2 runs that another recipe made" in caught.value.message
+    for run in ("time-state-0", "time-change-0"):
+        assert re.search(rf"runs/{run}: optim.learning_rate was [0-9.]+, is 0.5\n?", caught.value.message)
+        assert str(tmp_path / "out" / "runs" / run) in caught.value.hint
+    assert "steps-" not in caught.value.message
+    assert (tmp_path / "out" / "tables.md").read_text() == before
+    # What the hint says is what helps.
+    for run in ("time-state-0", "time-change-0"):
+        shutil.rmtree(tmp_path / "out" / "runs" / run)
+    study(tmp_path, changed("time", "optim.learning_rate=0.5"))
+    assert [line[0] for line in polycli.lines if "optim.learning_rate=0.5" in line] == ["pretrain"] * 2
+    assert "eval" not in [line[0] for line in polycli.lines]
+
+
+def test_a_run_goes_on_where_no_number_depends_on_the_change_or_only_steps_are_added(tmp_path, polycli):
+    study(tmp_path)
+    study(tmp_path, changed("time", "log.every=3"))
+    study(tmp_path, changed("steps", "train.steps=2000"))
+
+
+def test_an_evaluation_with_other_settings_is_made_again_and_the_old_one_kept(tmp_path, polycli, capsys):
+    study(tmp_path)
+    folder = tmp_path / "out" / "evaluations"
+    before = {path.name: (path / "scores.json").read_text() for path in folder.iterdir()}
+    polycli.lines.clear()
+    study(tmp_path, {"evaluations": {"test": {"run": "steps", "stores": ["waves"], "set": ["rollout_steps=2"]}}})
+    assert [line[0] for line in polycli.lines].count("eval") == 6
+    said = capsys.readouterr().err
+    assert "test-state-0 is made again: report was false, is true; rollout_steps was null, is 2" in said
+    for name, text in before.items():
+        assert (folder / name / "scores.json").read_text() != text
+        (kept,) = folder.glob(f"{name}.of-*")
+        assert (kept / "scores.json").read_text() == text
+
+
+def test_an_evaluation_of_a_model_or_a_store_that_is_another_now_is_made_again(tmp_path, polycli):
+    study(tmp_path)
+    save_file({"a": np.ones(5, np.float32)}, tmp_path / "out" / "runs" / "steps-state-1" / "model.safetensors")
+    polycli.lines.clear()
+    study(tmp_path)
+    assert [line[line.index("--output") + 1][-12:] for line in polycli.lines if line[0] == "eval"] == ["test-state-1"]
+
+
+def test_a_store_that_is_another_now_is_named_with_the_runs_that_read_it(tmp_path, polycli):
+    study(tmp_path)
+    waves = {"waves": {**STUDY["stores"]["waves"], "set": ["split.test=0.3"]}}
+    with pytest.raises(RunError, match=r"stores/waves had the hash split.test=0, has split.test=0"):
+        study(tmp_path, {"stores": waves})
+    assert [line[0] for line in polycli.lines[15:]] == ["prepare"]
+
+
+def test_an_evaluation_of_which_no_line_is_kept_is_made_again(tmp_path, polycli):
+    study(tmp_path)
+    shutil.rmtree(tmp_path / "out" / "lines")
+    polycli.lines.clear()
+    study(tmp_path)
+    assert [line[0] for line in polycli.lines].count("eval") == 6
+
+
+def test_a_study_may_be_moved(tmp_path, polycli):
+    steps = {**STUDY["runs"]["steps"], "set": [*STUDY["runs"]["steps"]["set"], "data.stores=[ {run:time} ]"]}
+    changes = {"runs": {"time": {**STUDY["runs"]["time"], "match_time": None}, "steps": steps}}
+    changes["runs"]["time"]["grid"] = {"predicts": ["state", "change"]}
+    changes["runs"]["time"]["set"] = ["model.predicts={predicts}"]
+    study(tmp_path, changes)
+    (tmp_path / "out").rename(tmp_path / "moved")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "moved").rename(tmp_path / "elsewhere" / "out")
+    polycli.lines.clear()
+    path = tmp_path / "study.yaml"
+    run_study(StudyRequest(recipe=str(path), output=tmp_path / "elsewhere" / "out"), "mpp")
+    assert "eval" not in [line[0] for line in polycli.lines]
+
+
+def test_a_line_that_is_damaged_is_named(tmp_path, polycli):
+    study(tmp_path)
+    path = tmp_path / "out" / "lines" / "runs" / "time-state-0.json"
+    for text in ("{", "[]", "{}"):
+        path.write_text(text)
+        with pytest.raises(StoreError, match=r"time-state-0\.json: "):
+            study(tmp_path)
+
+
+def test_a_wrong_setting_of_the_last_run_is_found_before_the_first_begins(tmp_path, polycli):
+    with pytest.raises(RecipeError, match=r"unknown key `optim\.learning_rat`"):
+        study(tmp_path, changed("time", "optim.learning_rat=0.5"))
+    evaluations = {"test": {"run": "steps", "stores": ["waves"], "set": ["rollout_stepz=2"]}}
+    with pytest.raises(RecipeError, match="unknown key `rollout_stepz`"):
+        study(tmp_path, {"evaluations": evaluations})
+    assert polycli.lines == []
+
+
+@pytest.mark.parametrize("name", ["../../x", "..", ".", "a/b", "/x", "", "-x", "a b", "x\n", "x" * 101])
+@pytest.mark.parametrize("kind", ["stores", "runs", "evaluations"])
+def test_a_name_that_would_leave_the_study_is_refused(tmp_path, polycli, kind, name):
+    entry = next(iter(STUDY[kind].values()))
+    with pytest.raises(RecipeError, match="becomes the name of a folder"):
+        study(tmp_path, {kind: {**STUDY[kind], name: entry}})
+    assert polycli.lines == []
+
+
+@pytest.mark.parametrize("value", ["../../x", "a/b", "x\ny", "x" * 61])
+def test_a_grid_value_that_would_leave_the_study_is_refused(tmp_path, polycli, value):
+    steps = {**STUDY["runs"]["steps"], "grid": {"predicts": ["state", value], "seed": [0]}}
+    with pytest.raises(RecipeError, match="becomes a part of a folder's name"):
+        study(tmp_path, {"runs": {**STUDY["runs"], "steps": steps}})
+
+
+@pytest.mark.parametrize(
+    ("name", "grid", "shown"),
+    [
+        ("steps-state", {"seed": [0]}, "runs.steps-state with seed 0 and runs.steps with predicts 'state', seed 0"),
+        ("twice", {"seed": [0, 0]}, "runs.twice with seed 0 and runs.twice with seed 0"),
+        ("text", {"seed": [0, "0"]}, "runs.text with seed '0' and runs.text with seed 0"),
+    ],
+)
+def test_two_runs_of_one_folder_are_refused(tmp_path, polycli, name, grid, shown):
+    run = {"recipe": "mpp_demo", "stores": ["waves"], "grid": grid}
+    with pytest.raises(RecipeError, match=shown):
+        study(tmp_path, {"runs": {**STUDY["runs"], name: run}})
+
+
+def test_two_evaluations_of_one_folder_are_refused(tmp_path, polycli):
+    evaluations = {"test": {"run": "steps", "stores": ["waves"]}, "test-state": {"run": "only", "stores": ["waves"]}}
+    only = {"recipe": "mpp_demo", "stores": ["waves"], "grid": {"seed": [0]}}
+    with pytest.raises(RecipeError, match="evaluations/test-state-0"):
+        study(tmp_path, {"runs": {**STUDY["runs"], "only": only}, "evaluations": evaluations})
+
+
 #: Four runs that need nothing of each other.
 SEEDS = {
     "runs": {"steps": {**STUDY["runs"]["steps"], "grid": {"predicts": ["state"], "seed": [0, 1, 2, 3]}}},
@@ -265,7 +414,7 @@ def test_a_command_waits_for_what_it_reads_wherever_that_stands_in_the_recipe(tm
 
     polycli.during[:] = [during]
     steps = STUDY["runs"]["steps"]
-    settings = [*steps["set"], "init.map={run:tuned}"]
+    settings = [*steps["set"], "data.stores=[ {run:tuned} ]"]
     runs = {
         "time": STUDY["runs"]["time"],
         "mapped": {**steps, "set": settings},
@@ -276,7 +425,7 @@ def test_a_command_waits_for_what_it_reads_wherever_that_stands_in_the_recipe(tm
     evaluations = {
         "plain": {"run": "steps", "stores": ["waves"]},
         "by_store": {"run": "steps", "stores": ["waves", "{run:mapped}"]},
-        "by_setting": {"run": "steps", "stores": ["waves"], "set": ["beside={run:again}"]},
+        "by_setting": {"run": "steps", "stores": ["waves"], "set": ["model.fields=[ {run:again} ]"]},
     }
     tables = [{"title": "Errors", "of": "plain", "columns": {"error": "scores/error"}}]
     changes = {"runs": runs, "evaluations": evaluations, "tables": tables, "claims": []}
