@@ -104,6 +104,12 @@ class Output:
                 f"{path}: is not replaced, for it is not {kind.what} that polycli wrote",
                 hint="give another --output, or move it away yourself",
             )
+        foreign = [entry.name for entry in path.iterdir() if not _is_part(entry)] if path.is_dir() else []
+        if foreign:
+            raise UserError(
+                f"{path}: is not replaced, for it also holds {foreign[0]}, which polycli did not write",
+                hint="move that away, or give another --output",
+            )
 
 
 def refuse_inputs(target: Path, inputs: Iterable[Path]) -> None:
@@ -121,6 +127,14 @@ def refuse_inputs(target: Path, inputs: Iterable[Path]) -> None:
             raise UserError(f"{target}: holds {path}, which this command reads", hint="give another --output")
         if read in place.parents and is_zarr(read):
             raise UserError(f"{target}: lies in {path}, a store that this command reads", hint="give another --output")
+
+
+def _is_part(entry: Path) -> bool:
+    """Whether something in a folder of polycli's is part of what it writes there: zarr, Parquet or a manifest."""
+    if entry.is_dir():
+        # `_TABLE/` of embeddings holds a further table.
+        return entry.name == "c" or entry.name.startswith("_") or is_zarr(entry)
+    return entry.suffix == ".parquet" or entry.name in (*_ZARR_FILES, "_MANIFEST.json")
 
 
 def is_zarr(path: Path) -> bool:

@@ -256,6 +256,15 @@ def test_overwrite_deletes_no_run_no_store_and_nothing_of_the_user(tmp_path, mod
     assert (tmp_path / "notes.zarr").is_dir()
 
 
+def test_what_a_user_has_put_into_a_forecast_is_not_deleted_with_it(tmp_path, model, store_factory):
+    path = store_factory("swe", splits=("test",))
+    forecast(tmp_path, path, overrides=("steps=1",))
+    (tmp_path / "out.zarr" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"also holds notes.txt, which polycli did not write"):
+        forecast(tmp_path, path, overrides=("steps=1", "overwrite=true"))
+    assert (tmp_path / "out.zarr" / "notes.txt").read_text() == "mine"
+
+
 @pytest.mark.parametrize("output", ["out.h5", "out.zarr"])
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, model, store_factory, full_disk, output):
     """HDF5 ended the process with a segmentation fault."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import operator
+import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from polycli import __version__, console
-from polycli.errors import RecipeError
+from polycli.errors import RecipeError, UserError
+from polycli.publishing import holding, publish_parts
 from polycli.report.html import Block, Heading, Paragraph, page
 from polycli.report.table import Table, as_markdown, as_text, number
 from polycli.requests import JsonDocument
@@ -17,6 +20,8 @@ from polycli.workflow.study.plan import Experiment, Layout, experiments
 from polycli.workflow.study.recipe import ClaimSection, Scalar, StudyRecipe, TableSection
 from polycli.workflow.study.results import value_at
 
+#: What a study leaves; study.json comes last: who finds a new one finds what belongs to it.
+FILES = ("tables.md", "report.html", "study.json")
 #: By entry and name of the experiment: what a run and its evaluation say.
 Documents = Mapping[str, Mapping[str, JsonDocument]]
 Row = tuple[tuple[str, Scalar], ...]
@@ -30,6 +35,26 @@ class Verdict:
     holds: bool
     #: Found and expected, in numbers.
     evidence: str
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Return if the files of a study's results may be written to `folder`: none of them is there, or a study's are.
+
+    Raises:
+        UserError: one is there that no study wrote.
+    """
+    try:
+        earlier = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        earlier = None
+    if isinstance(earlier, dict) and {"title", "version", "results", "claims"} <= earlier.keys():
+        return
+    there = [name for name in FILES if os.path.lexists(folder / name)]
+    if there:
+        raise UserError(
+            f"{folder}: has {there[0]}, which no study of polycli wrote and which is not replaced",
+            hint="give another --output, or move it away yourself",
+        )
 
 
 def write_report(recipe: StudyRecipe, documents: Documents, layout: Layout) -> JsonDocument:
@@ -54,8 +79,13 @@ def write_report(recipe: StudyRecipe, documents: Documents, layout: Layout) -> J
         "report.html": page(recipe.title, blocks),
         "study.json": json.dumps(document, indent=1) + "\n",
     }
-    for name, text in texts.items():
-        (layout.folder / name).write_text(text, encoding="utf-8")
+    with holding(layout.folder, what="the results of a study") as work:
+        new = work / "new"
+        new.mkdir()
+        for name, text in texts.items():
+            (new / name).write_text(text, encoding="utf-8")
+        publish_parts(new, layout.folder, FILES, work)
+    for name in texts:
         console.say(f"wrote {layout.folder / name}")
     console.say("\n\n".join(as_text(table) for table in tables))
     return document

@@ -38,7 +38,7 @@ from polycli.workflow.study.plan import (
     train_line,
 )
 from polycli.workflow.study.recipe import StudyRecipe
-from polycli.workflow.study.report import write_report
+from polycli.workflow.study.report import refuse_foreign, write_report
 from polycli.workflow.study.results import run_document
 from polycli.workflow.study.schedule import Processes, Task, run_tasks
 
@@ -49,11 +49,13 @@ def run_study(request: StudyRequest, family: str) -> JsonDocument:
     Raises:
         RecipeError: the recipe, or one that it names, is wrong, or it names values that the results do not have.
         RunError: runs are there that other lines made.
+        UserError: files are there, of the names that results have, that no study wrote.
         PolycliError: a command failed; it carries that command's exit code.
         PreemptedError: a signal came; the commands were asked to save and end, and have ended.
     """
     recipe = load_recipe(request.recipe, family=family, verb="study", overrides=request.overrides, schema=StudyRecipe)
     layout = Layout(request.output)
+    refuse_foreign(layout.folder)
     check_lines(recipe, layout, request.limit)
     if request.dry_run:
         return _dry_run(recipe, layout, request)

@@ -17,7 +17,7 @@ import yaml
 from safetensors.numpy import save_file
 
 from polycli import __main__ as entry
-from polycli.errors import PolycliError, RecipeError, RunError, StoreError
+from polycli.errors import PolycliError, RecipeError, RunError, StoreError, UserError
 from polycli.requests import StudyRequest
 from polycli.workflow.study import results
 from polycli.workflow.study.recipe import ClaimSection, StudyRecipe
@@ -166,6 +166,17 @@ def test_a_command_that_fails_ends_the_study_with_its_exit_code(tmp_path, polycl
         study(tmp_path)
     assert caught.value.exit_code == 75
     assert not (tmp_path / "out" / "study.json").exists()
+
+
+@pytest.mark.parametrize("name", ["report.html", "tables.md", "study.json"])
+def test_files_that_no_study_wrote_are_not_replaced(tmp_path, polycli, name):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / name).write_text("mine")
+    with pytest.raises(UserError, match=f"has {name}, which no study of polycli wrote"):
+        study(tmp_path)
+    assert [path.name for path in folder.iterdir()] == [name]
+    assert (folder / name).read_text() == "mine"
 
 
 def test_a_dry_run_prints_the_lines_and_runs_none(tmp_path, polycli, capsys):
