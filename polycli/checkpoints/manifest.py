@@ -11,6 +11,7 @@ import json
 import math
 import os
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -28,6 +29,8 @@ DESCRIPTION_NAME = "model.json"
 #: Where a run keeps its checkpoints, each in `step-%08d`.
 CHECKPOINTS_FOLDER = "checkpoints"
 STEP_PATTERN = "step-*"
+#: In MANIFEST.json: the hash of everything else that it says.
+CHECKSUM_KEY = "manifest_sha256"
 
 
 class _Record(BaseModel):
@@ -52,7 +55,8 @@ class CheckpointManifest(_Record):
     """What a checkpoint says about itself."""
 
     format: Literal["polycli-checkpoint"] = "polycli-checkpoint"
-    schema_version: Literal[1] = 1
+    #: From 2 on the file carries a hash of itself.
+    schema_version: Literal[1, 2] = 2
     step: int = Field(ge=0, lt=2**63)
     family: str
     verb: str
@@ -111,7 +115,7 @@ def write_manifest(
         _sync_folder(folder)
     partial = directory / f"{MANIFEST_NAME}.partial"
     with partial.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
+        file.write(_text_of(manifest))
         file.flush()
         os.fsync(file.fileno())
     partial.rename(directory / MANIFEST_NAME)
@@ -135,15 +139,22 @@ def read_manifest(directory: Path) -> CheckpointManifest:
     """The manifest of one checkpoint directory; `CheckpointError` where there is none or it cannot be trusted."""
     path = directory / MANIFEST_NAME
     try:
-        manifest = CheckpointManifest.model_validate_json(read_bytes(path, LARGEST_DOCUMENT))
+        document = json.loads(read_bytes(path, LARGEST_DOCUMENT))
     except FileNotFoundError:
         raise CheckpointError(f"{directory}: no {MANIFEST_NAME}, so this is no complete checkpoint") from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({reason_of(error)})") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not a checkpoint manifest ({error})") from error
+    own = document.pop(CHECKSUM_KEY, None) if isinstance(document, dict) else None
+    try:
+        manifest = CheckpointManifest.model_validate(document)
     except ValidationError as error:
         raise CheckpointError(f"{path}: not a checkpoint manifest ({problems_of(error)})") from error
     for name in manifest.files:
         _inside(directory, name)
+    if (manifest.schema_version > 1 or own is not None) and own != _own_hash(document):
+        raise CheckpointError(f"{path}: damaged, its content does not match its own {CHECKSUM_KEY}")
     return manifest
 
 
@@ -177,18 +188,27 @@ def list_checkpoints(run: Path, names: Collection[str] | None = None) -> list[Ch
 
     Where only files of these `names` are wanted, others may be missing.
     """
-    found = []
+    whole = []
     for directory in (run / CHECKPOINTS_FOLDER).glob(STEP_PATTERN):
+        with suppress(CheckpointError):
+            whole.append(_at_first_sight(directory, names))
+    return sorted(whole, key=lambda checkpoint: checkpoint.manifest.step)
+
+
+def damages(run: Path, names: Collection[str] | None = None, *, hashes: bool = False) -> dict[Path, str]:
+    """By directory, what is wrong with the checkpoints that `list_checkpoints` leaves out, newest first.
+
+    With `hashes` every byte is read, and checkpoints are told too of which a file has changed.
+    """
+    sentences = {}
+    for directory in sorted((run / CHECKPOINTS_FOLDER).glob(STEP_PATTERN), reverse=True):
         try:
-            manifest = read_manifest(directory)
-            for name, expected in manifest.files.items():
-                if names is None or name in names:
-                    _check_size(_inside(directory, name), expected)
-        except CheckpointError:
-            continue
-        if directory.name == checkpoint_name(manifest.step):
-            found.append(Checkpoint(directory, manifest))
-    return sorted(found, key=lambda checkpoint: checkpoint.manifest.step)
+            _at_first_sight(directory, names)
+            if hashes:
+                verify(directory, names)
+        except CheckpointError as error:
+            sentences[directory] = error.message
+    return sentences
 
 
 def best_checkpoint(checkpoints: list[Checkpoint]) -> Checkpoint | None:
@@ -202,6 +222,27 @@ def best_checkpoint(checkpoints: list[Checkpoint]) -> Checkpoint | None:
         return None
     alike = [(metric, checkpoint) for metric, checkpoint in scored if metric.name == scored[-1][0].name]
     return min(reversed(alike), key=lambda entry: entry[0].value)[1]
+
+
+def _at_first_sight(directory: Path, names: Collection[str] | None) -> Checkpoint:
+    """The checkpoint there, if its files have the sizes that it says; `CheckpointError` otherwise."""
+    manifest = read_manifest(directory)
+    for name, expected in manifest.files.items():
+        if names is None or name in names:
+            _check_size(_inside(directory, name), expected)
+    if directory.name != checkpoint_name(manifest.step):
+        raise CheckpointError(f"{directory}: holds step {manifest.step}, going by its manifest")
+    return Checkpoint(directory, manifest)
+
+
+def _text_of(manifest: CheckpointManifest) -> str:
+    document = manifest.model_dump(mode="json")
+    return json.dumps({**document, CHECKSUM_KEY: _own_hash(document)}, indent=2) + "\n"
+
+
+def _own_hash(document: Mapping[str, object]) -> str:
+    """The hash of a manifest's content, in whatever order and however spaced it is written."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode("utf-8")).hexdigest()
 
 
 def _check_size(path: Path, expected: CheckpointFile) -> None:

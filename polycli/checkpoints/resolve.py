@@ -11,12 +11,13 @@ from polycli.checkpoints.manifest import (
     DESCRIPTION_NAME,
     MANIFEST_NAME,
     MODEL_NAME,
-    STEP_PATTERN,
     best_checkpoint,
+    damages,
     list_checkpoints,
     read_manifest,
     verify,
 )
+from polycli.console import warn
 from polycli.errors import CheckpointError
 
 
@@ -60,15 +61,19 @@ def resolve_checkpoint(path: Path) -> ResolvedCheckpoint:
 
 def _from_run(run: Path) -> ResolvedCheckpoint:
     # Whoever needs room may have deleted the training state.
-    checkpoints = list_checkpoints(run, (MODEL_NAME, DESCRIPTION_NAME))
+    needed = (MODEL_NAME, DESCRIPTION_NAME)
+    checkpoints, damaged = list_checkpoints(run, needed), damages(run, needed)
     if not checkpoints:
-        for damaged in sorted((run / CHECKPOINTS_FOLDER).glob(STEP_PATTERN), reverse=True):
-            verify(damaged)  # Says what is wrong with the newest.
+        for sentence in damaged.values():
+            raise CheckpointError(sentence)  # The newest.
         raise CheckpointError(f"{run}: the run has no complete checkpoint yet")
+    for directory, sentence in damaged.items():
+        warn(f"{directory.name} is damaged and passed over: {sentence}")
+    others = f" that are whole, {len(damaged)} damaged" if damaged else ""
     best = best_checkpoint(checkpoints)
     if best is None or best.manifest.metric is None:
-        return _from_checkpoint(checkpoints[-1].directory, f"last of {len(checkpoints)}")
-    return _from_checkpoint(best.directory, f"best of {len(checkpoints)} by {best.manifest.metric.name}")
+        return _from_checkpoint(checkpoints[-1].directory, f"last of {len(checkpoints)}{others}")
+    return _from_checkpoint(best.directory, f"best of {len(checkpoints)}{others} by {best.manifest.metric.name}")
 
 
 def _from_checkpoint(directory: Path, how: str) -> ResolvedCheckpoint:

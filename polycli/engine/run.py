@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, get_args
 
 from polycli import console
 from polycli.checkpoints.manifest import CHECKPOINTS_FOLDER, Checkpoint, list_checkpoints
@@ -24,6 +24,7 @@ from polycli.engine.changes import (
     steps_of,
 )
 from polycli.engine.ranks import on_rank_zero
+from polycli.engine.seals import SEALS_NAME, broken_seals, write_sealed
 from polycli.errors import RunError
 from polycli.launch import World
 from polycli.recipes import dump_recipe
@@ -31,6 +32,7 @@ from polycli.requests import JsonDocument, ResumePolicy
 from polycli.sections import Section
 
 State = Literal["running", "preempted", "complete", "failed"]
+STATES: tuple[State, ...] = get_args(State)
 STATUS_NAME = "status.json"
 METRICS_NAME = "metrics.jsonl"
 LOG_NAME = "log.txt"
@@ -171,9 +173,10 @@ def _enter(
         (path / CHECKPOINTS_FOLDER).mkdir(parents=True, exist_ok=True)
         lock.append(_locked(path))
         changes = _changes(path, recipe, data, resume) if exists else []
-        write_atomically(path / RECIPE_NAME, recipe if isinstance(recipe, str) else dump_recipe(recipe))
+        text = recipe if isinstance(recipe, str) else dump_recipe(recipe)
+        write_sealed(path / RECIPE_NAME, text, write_atomically)
         if data is not None:
-            write_atomically(path / DATA_NAME, json.dumps(data, indent=2) + "\n")
+            write_sealed(path / DATA_NAME, json.dumps(data, indent=2) + "\n", write_atomically)
     except OSError as error:
         raise RunError(f"{path}: cannot be written ({error.strerror})") from error
     except RunError:
@@ -185,6 +188,8 @@ def _enter(
 
 def _changes(path: Path, recipe: Section | str, data: JsonDocument | None, resume: ResumePolicy) -> list[Change]:
     """What differs from the run that is there; `RunError` where it is not to be gone on with."""
+    for sentence in broken_seals(path).values():
+        console.warn(sentence)
     changes = recipe_changes(path, recipe) + ([] if data is None else data_changes(path, data))
     checkpoints = list_checkpoints(path)
     saved_step = checkpoints[-1].manifest.step if checkpoints else None
@@ -201,7 +206,7 @@ def _is_run(path: Path) -> bool:
     if (path / RECIPE_NAME).is_file():
         return True
     # What a start that was killed in its first instants leaves is not in the way.
-    started = {CHECKPOINTS_FOLDER, _LOCK_NAME, LOG_NAME}
+    started = {CHECKPOINTS_FOLDER, SEALS_NAME, _LOCK_NAME, LOG_NAME}
     foreign = [entry.name for entry in path.iterdir() if entry.name not in started and ".partial-" not in entry.name]
     if foreign:
         raise RunError(

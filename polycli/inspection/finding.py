@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from polycli.requests import JsonDocument
 
@@ -54,3 +56,12 @@ def _text(value: object) -> str:
     if isinstance(value, Mapping):
         return shortened(f"{name} {item}" for name, item in value.items())
     return shortened(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The document, or nothing where there is none: whoever needs it whole reads it through its own module."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from polycli.console import counted
 from polycli.errors import UserError
 from polycli.families import Inspector, all_families, family_names, find_family
 from polycli.inspection.embeddings import are_embeddings, describe_embeddings
-from polycli.inspection.finding import FORECAST, SHOWN, Finding, byte_size, describe, shortened
+from polycli.inspection.finding import FORECAST, SHOWN, Finding, byte_size, describe, read_json, shortened
+from polycli.inspection.runs import describe_checkpoint, describe_run
 from polycli.store.embeddings.manifest import MANIFEST_NAME, METADATA_KEY
 
 _MANIFEST = "MANIFEST.json"
@@ -23,15 +22,15 @@ def inspect_folder(path: Path, *, verify: bool) -> Finding:
     Raises:
         PolycliError: it is damaged.
     """
-    manifest = _read_json(path / _MANIFEST)
+    manifest = read_json(path / _MANIFEST)
     if manifest.get("format") == "polycli-checkpoint":
-        return _checkpoint(path, verify=verify)
-    if are_embeddings(embeddings := _read_json(path / MANIFEST_NAME)):
+        return describe_checkpoint(path, verify=verify)
+    if are_embeddings(embeddings := read_json(path / MANIFEST_NAME)):
         return describe_embeddings(path, embeddings)
     if (path / _MANIFEST).exists():
         return _store(path, verify=verify)
     if (path / "status.json").is_file() or any((path / "checkpoints").glob("step-*")):
-        return _run(path, verify=verify)
+        return describe_run(path, verify=verify)
     if any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray")):
         return _foreign_zarr(path)
     return _plain_folder(path)
@@ -70,69 +69,6 @@ def _reasons(rejected: tuple[Any, ...], flagged: tuple[Any, ...]) -> str | None:
     return f"{len(rejected)} rejected, {len(flagged)} flagged: {shortened(reasons[:2], '; ')}"
 
 
-def _checkpoint(path: Path, *, verify: bool) -> Finding:
-    from polycli.checkpoints.manifest import read_manifest
-    from polycli.checkpoints.manifest import verify as check_hashes
-
-    manifest = check_hashes(path) if verify else read_manifest(path)
-    metric = manifest.metric
-    facts = {
-        "step": manifest.step,
-        "score": None if metric is None else f"{metric.name} {metric.value:.4g}",
-        "written by": f"{counted(manifest.world_size, 'rank', 'ranks')} at ZeRO stage {manifest.zero_stage}",
-        "goes on with": manifest.optimizer and f"{manifest.optimizer}, any number of processes",
-        "size": f"{byte_size(sum(file.size for file in manifest.files.values()))} in {len(manifest.files)} files",
-        "verified": "every file has the hash that the manifest says" if verify else None,
-    }
-    document = {"kind": "checkpoint", "path": str(path), **manifest.model_dump(mode="json")}
-    return describe(path, f"a checkpoint of `{manifest.verb} {manifest.family}`", facts, document)
-
-
-def _run(path: Path, *, verify: bool) -> Finding:
-    from polycli.checkpoints.manifest import best_checkpoint, list_checkpoints
-    from polycli.checkpoints.manifest import verify as check_hashes
-
-    status = _read_json(path / "status.json")
-    checkpoints = list_checkpoints(path)
-    if verify:
-        for checkpoint in checkpoints:
-            check_hashes(checkpoint.directory)
-    best = best_checkpoint(checkpoints)
-    first = checkpoints[-1].manifest if checkpoints else None
-    kind = f"a run of `{first.verb} {first.family}`" if first else "a run"
-    facts = {
-        "state": status.get("state"),
-        "step": status.get("step"),
-        "message": status.get("message"),
-        "checkpoints": [checkpoint.directory.name for checkpoint in checkpoints],
-        "best": None
-        if best is None or best.manifest.metric is None
-        else f"{best.directory.name}, {best.manifest.metric.name} {best.manifest.metric.value:.4g}",
-        "trained on": sorted(_read_json(path / "data.json")),
-        "recipe": str(path / "recipe.yaml") if (path / "recipe.yaml").is_file() else None,
-        "last line": _last_metrics(path / "metrics.jsonl"),
-        "verified": "every checkpoint has the hashes that its manifest says" if verify and checkpoints else None,
-    }
-    document = {
-        "kind": "run",
-        "path": str(path),
-        "status": status,
-        "checkpoints": [checkpoint.manifest.model_dump(mode="json", exclude={"files"}) for checkpoint in checkpoints],
-        "best": None if best is None else best.directory.name,
-    }
-    return describe(path, kind, facts, document)
-
-
-def _last_metrics(path: Path) -> str | None:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        found = json.loads(lines[-1])
-    except (OSError, ValueError, IndexError):
-        return None
-    numbers = [f"{name} {value:.4g}" for name, value in found.items() if isinstance(value, float)]
-    return f"step {found.get('step')}: {shortened(numbers)}"
-
-
 def _foreign_zarr(path: Path) -> Finding:
     import zarr
 
@@ -169,11 +105,11 @@ def _plain_folder(path: Path) -> Finding:
         entries = sorted(path.iterdir())
     except OSError as error:
         raise UserError(f"{path}: cannot be listed: {error.strerror}") from error
-    stores = [entry.name for entry in entries if _read_json(entry / _MANIFEST).get("format") == "polycli-store"]
+    stores = [entry.name for entry in entries if read_json(entry / _MANIFEST).get("format") == "polycli-store"]
     runs = [entry.name for entry in entries if (entry / "status.json").is_file()]
     partial = [entry.name for entry in entries if ".partial-" in entry.name]
     checkpoints = [
-        entry.name for entry in entries if _read_json(entry / _MANIFEST).get("format") == "polycli-checkpoint"
+        entry.name for entry in entries if read_json(entry / _MANIFEST).get("format") == "polycli-checkpoint"
     ]
     facts: dict[str, object] = {
         "stores": stores,
@@ -192,19 +128,10 @@ def _plain_folder(path: Path) -> Finding:
 
 def _scores(path: Path) -> dict[str, object]:
     """What was evaluated, and the scores that each family would name first."""
-    scores = _read_json(path)
+    scores = read_json(path)
     named = {name: fact for family in all_families() for name, fact in family.inspects().scores(scores).items()}
     return {
         "split": scores.get("split"),
         "checkpoint": f"{scores.get('checkpoint')} ({scores.get('selected_by')})",
         **named,
     }
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """The document, or nothing where there is none: whoever needs it whole reads it through its own module."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}

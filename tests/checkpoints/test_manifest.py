@@ -8,6 +8,7 @@ import pytest
 from polycli.checkpoints.manifest import (
     best_checkpoint,
     checkpoint_name,
+    damages,
     list_checkpoints,
     publish,
     read_manifest,
@@ -114,3 +115,35 @@ def test_what_is_no_manifest_is_refused(tmp_path, text):
     (tmp_path / "MANIFEST.json").write_text(text)
     with pytest.raises(CheckpointError, match="not a checkpoint manifest"):
         read_manifest(tmp_path)
+
+
+def test_a_changed_digit_in_the_manifest_itself_is_found(tmp_path):
+    checkpoint = make_checkpoint(tmp_path, 3, metric=0.25)
+    manifest = checkpoint / "MANIFEST.json"
+    manifest.write_text(manifest.read_text().replace("0.25", "0.24"))
+    with pytest.raises(CheckpointError, match="does not match its own manifest_sha256"):
+        read_manifest(checkpoint)
+
+
+def test_manifests_of_the_first_schema_are_read_without_a_hash_of_themselves(tmp_path):
+    checkpoint = make_checkpoint(tmp_path, 3)
+    manifest = checkpoint / "MANIFEST.json"
+    document = json.loads(manifest.read_text())
+    del document["manifest_sha256"]
+    manifest.write_text(json.dumps({**document, "schema_version": 1}))
+    assert read_manifest(checkpoint).step == 3
+    manifest.write_text(json.dumps(document))
+    with pytest.raises(CheckpointError, match="manifest_sha256"):
+        read_manifest(checkpoint)
+
+
+def test_damages_tell_what_is_wrong_with_the_checkpoints_that_are_not_listed(tmp_path):
+    cut, changed, _ = (make_checkpoint(tmp_path, step) for step in (1, 2, 3))
+    (cut / "model.safetensors").write_bytes(b"weigh")
+    (changed / "model.safetensors").write_bytes(b"Weights" * 2)
+    (tmp_path / "checkpoints" / checkpoint_name(3)).rename(tmp_path / "checkpoints" / checkpoint_name(4))
+    found = damages(tmp_path)
+    assert [directory.name for directory in found] == [checkpoint_name(4), checkpoint_name(1)]
+    assert "5 bytes, MANIFEST.json says 7" in found[cut]
+    assert "holds step 3" in next(iter(found.values()))
+    assert "damaged, its sha256" in damages(tmp_path, hashes=True)[changed]

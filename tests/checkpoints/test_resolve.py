@@ -61,6 +61,18 @@ def test_a_run_of_nothing_but_damaged_checkpoints_says_what_is_wrong_with_the_ne
         resolve_checkpoint(tmp_path)
 
 
+@pytest.mark.parametrize("metrics", [(0.5, 0.6), (None, None)])
+def test_a_damaged_checkpoint_is_said_where_another_one_is_taken(tmp_path, capsys, metrics):
+    first, second = (make_checkpoint(tmp_path, step, metric) for step, metric in zip((10, 20), metrics, strict=True))
+    damaged, other = (first, second) if metrics[0] else (second, first)
+    content = (damaged / "model.safetensors").read_bytes()
+    (damaged / "model.safetensors").write_bytes(content[:-1])
+    resolved = resolve_checkpoint(tmp_path)
+    assert resolved.checkpoint_dir == other
+    assert resolved.how.startswith(("best" if metrics[0] else "last") + " of 1 that are whole, 1 damaged")
+    assert f"warning: {damaged.name} is damaged and passed over" in capsys.readouterr().err
+
+
 def test_an_exported_pair_may_have_any_name_and_place(tmp_path):
     directory = make_checkpoint(tmp_path, 1)
     (directory / "model.safetensors").rename(tmp_path / "swe.safetensors")

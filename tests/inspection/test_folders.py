@@ -62,7 +62,7 @@ def test_a_checkpoint_tells_its_step_and_score(run):
     text = "\n".join(inspect_path(run / "checkpoints" / checkpoint_name(10)).lines)
     assert "a checkpoint of `pretrain mpp`" in text
     assert "2 ranks at ZeRO stage 2" in text
-    assert "adan, any number of processes" in text
+    assert "can be resumed with adan on any number of processes" in text
 
 
 def test_a_zarr_group_of_somebody_else_is_no_store(tmp_path):
