@@ -53,7 +53,7 @@ _MANIFEST_KINDS: dict[str, Kind] = {
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _PICKLE_PROTOCOL = b"\x80"
 #: Larger JSON headers than this are no safetensors; the format's own limit.
-_LARGEST_HEADER = 100_000_000
+LONGEST_HEADER = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _file_kind(path: Path) -> Kind:
     if start.startswith(b"PK\x03\x04"):
         return _archive_kind(path)
     header = int.from_bytes(start[:8], "little")
-    if len(start) > 8 and start[8:9] == b"{" and 2 <= header <= _LARGEST_HEADER:
+    if len(start) > 8 and start[8:9] == b"{" and 2 <= header <= LONGEST_HEADER:
         return "safetensors"
     # After safetensors: the length of a header may begin with the byte of a pickle.
     if start.startswith(_PICKLE_PROTOCOL):

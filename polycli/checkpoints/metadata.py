@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from polycli.checkpoints.identify import identify
-from polycli.errors import CheckpointError
+from polycli.checkpoints.tensor_files import damage_said
 
 #: The key of the metadata under which model.json's text stands.
 DESCRIPTION_KEY = "polycli"
@@ -39,11 +39,8 @@ def read_metadata(file: Path) -> dict[str, str]:
     """
     if identify(file).kind != "safetensors":
         return {}
-    try:
-        with safe_open(file, framework="numpy") as opened:
-            return dict(opened.metadata() or {})
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{file}: a damaged or truncated safetensors file ({error})") from error
+    with damage_said(file), safe_open(file, framework="numpy") as opened:
+        return dict(opened.metadata() or {})
 
 
 def says_nothing(metadata: Mapping[str, str]) -> bool:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import Parameter
@@ -19,6 +18,7 @@ from torch.nn import Parameter
 from polycli.checkpoints.archives import members_of, refuse_packed
 from polycli.checkpoints.identify import identify
 from polycli.checkpoints.pickles import load_pickles
+from polycli.checkpoints.tensor_files import damage_said, read_header
 from polycli.errors import CheckpointError
 
 #: Where projects keep the state dict inside what they save.
@@ -85,8 +85,7 @@ def read_packed(path: Path, *, stubs: Sequence[str] = ()) -> Packed:
 
 def _settings(path: Path, found: Any) -> dict[str, int | float | str]:  # noqa: ANN401  # what strangers put into a file
     if identify(path).kind == "safetensors":
-        with safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {})
+        return dict(read_header(path).metadata)
     beside = found.get("hyper_parameters") if isinstance(found, Mapping) else None
     if not isinstance(beside, Mapping):
         return {}
@@ -98,10 +97,8 @@ def _read(path: Path, stubs: Sequence[str]) -> Any:  # noqa: ANN401  # what stra
     if kind.kind == "missing":
         raise CheckpointError(f"{path}: not there")
     if kind.kind == "safetensors":
-        try:
+        with damage_said(path):
             return load_file(path)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise CheckpointError(f"{path}: a damaged or truncated safetensors file ({error})") from error
     if kind.kind in ("torch", "pickle"):
         return _read_pickle(path, stubs, zipped=kind.kind == "torch")
     raise CheckpointError(f"{path}: {kind.name}, not a safetensors or PyTorch checkpoint")

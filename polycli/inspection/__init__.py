@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from polycli.errors import UserError
+from polycli.files.plain import reason_of
 from polycli.inspection.finding import Finding
 from polycli.inspection.folders import inspect_folder
 from polycli.inspection.verifying import verify_content
+
+#: What looking for a key, a length or a time where there is none raises.
+_UNEXPECTED = (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)
 
 __all__ = ["Finding", "inspect_path"]
 
@@ -20,6 +24,14 @@ def inspect_path(path: Path, *, verify: bool = False) -> Finding:
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
+    try:
+        return _inspected(path, verify=verify)
+    except _UNEXPECTED as error:
+        # What is written in it reads as JSON, zarr or a name, and yet is not what anybody's writer would write there.
+        raise UserError(f"{path}: damaged or forged: its description makes no sense: {reason_of(error)}") from error
+
+
+def _inspected(path: Path, *, verify: bool) -> Finding:
     # Before anything else: what is damaged may not be recognised for what it was.
     verified = verify_content(path) if verify else None
     if path.is_dir():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import mmap
 import re
 import zipfile
@@ -10,20 +10,23 @@ import zlib
 from collections.abc import Callable, Iterable
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 from polycli.checkpoints.archives import holds_program, members_of, refuse_packed
+from polycli.checkpoints.identify import LONGEST_HEADER
 from polycli.checkpoints.metadata import DESCRIPTION_KEY
 from polycli.checkpoints.pickles import imports_of, imports_of_file
+from polycli.checkpoints.tensor_files import read_header
 from polycli.errors import CheckpointError, PolycliError, SourceError
 from polycli.families import all_families
+from polycli.files.documents import LARGEST_DOCUMENT, parse_json, read_json
+from polycli.files.plain import open_plain, read_bytes, reason_of
 from polycli.inspection.embeddings import are_embeddings, describe_embeddings
 from polycli.inspection.finding import FORECAST, Finding, byte_size, describe, shortened
 from polycli.store.embeddings.manifest import METADATA_KEY
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-#: A safetensors header longer than this is refused by the format itself.
-_LONGEST_HEADER = 100_000_000
+#: Bytes of a line of JSON that are looked at together.
+_LONGEST_LINE = 2**24
 #: What plain tensors in plain containers need.
 _HARMLESS = re.compile(
     r"collections\.(OrderedDict|Counter)|(__builtin__|builtins)\.(set|bytearray|complex)|_codecs\.encode|torch\._utils\._rebuild_\w+|torch\.\w+Storage|torch\.storage\.\w+"
@@ -39,10 +42,10 @@ def inspect_file(path: Path) -> Finding:
         PolycliError: it cannot be read, or is damaged where its kind can tell.
     """
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             start = file.read(64)
     except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+        raise SourceError(f"{path}: cannot be read: {reason_of(error)}") from error
     for recognises, describes in _KINDS:
         if recognises(start, path):
             return describes(path)
@@ -52,23 +55,30 @@ def inspect_file(path: Path) -> Finding:
 def _hdf5(path: Path) -> Finding:
     import h5py
 
+    from polycli.files.hdf5 import DAMAGE, MOST_OBJECTS
+
     datasets: list[str] = []
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             attributes = list(file.attrs)
+            # A link leads anywhere, also to itself.
+            nodes = [file.get(name) for name in file if isinstance(file.get(name, getlink=True), h5py.HardLink)]
             forecast = file.attrs.get("format") == FORECAST or any(
-                node.attrs.get("format") == FORECAST for node in file.values() if isinstance(node, h5py.Group)
+                node.attrs.get("format") == FORECAST for node in nodes if isinstance(node, h5py.Group)
             )
 
-            def note(name: str, node: object) -> None:
+            def note(name: str, node: object) -> bool | None:
                 if isinstance(node, h5py.Dataset):
                     packed = f" {node.compression}" if node.compression else ""
-                    datasets.append(f"{name} {' x '.join(map(str, node.shape)) or 'scalar'} {node.dtype}{packed}")
+                    datasets.append(f"{name} {' x '.join(map(str, node.shape or ())) or 'scalar'} {node.dtype}{packed}")
+                return True if len(datasets) > MOST_OBJECTS else None
 
             file.visititems(note)
             groups = list(file)
-    except OSError as error:
-        raise SourceError(f"{path}: an HDF5 file that cannot be opened, truncated perhaps: {error}") from error
+    except DAMAGE as error:
+        raise SourceError(
+            f"{path}: an HDF5 file that cannot be opened, truncated perhaps: {reason_of(error)}"
+        ) from error
     facts = {
         "size": _size(path),
         **({} if forecast else _by_families(path)),
@@ -85,39 +95,26 @@ def _by_families(path: Path) -> dict[str, object]:
 
 
 def _fits(path: Path) -> Finding:
-    from astropy.io import fits
+    from polycli.files.fits_files import open_fits
 
-    try:
-        with fits.open(path, memmap=True, lazy_load_hdus=False) as units:
-            extensions = [
-                f"{unit.name or place} {' x '.join(map(str, getattr(unit, 'shape', ())))}".strip()
-                for place, unit in enumerate(units)
-            ]
-    except (OSError, ValueError, TypeError) as error:
-        raise SourceError(f"{path}: a FITS file that cannot be opened, truncated perhaps: {error}") from error
+    with open_fits(path) as units:
+        extensions = [
+            f"{unit.name or place} {' x '.join(map(str, getattr(unit, 'shape', ())))}".strip()
+            for place, unit in enumerate(units)
+        ]
     return describe(path, "a FITS file", {"size": _size(path), "extensions": extensions})
 
 
 def _safetensors(path: Path) -> Finding:
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = file.read(min(length, _LONGEST_HEADER))
-    try:
-        entries: dict[str, Any] = json.loads(header)
-        metadata = entries.pop("__metadata__", {})
-        inside = metadata.pop(DESCRIPTION_KEY, None)
-        end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
-        parameters = {name: _product(entry["shape"]) for name, entry in entries.items()}
-        dtypes = sorted({entry["dtype"] for entry in entries.values()})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path}: a safetensors file with a header that cannot be read") from error
-    expected = 8 + length + end
-    if path.stat().st_size != expected:
-        raise CheckpointError(f"{path}: truncated or extended: {path.stat().st_size} bytes, its header says {expected}")
+    header = read_header(path)
+    metadata = dict(header.metadata)
+    inside = metadata.pop(DESCRIPTION_KEY, None)
+    numbers = sum(math.prod(tensor.shape) for tensor in header.tensors.values())
+    dtypes = sorted({tensor.dtype for tensor in header.tensors.values()})
     facts = {
         "size": _size(path),
-        "tensors": f"{len(entries)}, {sum(parameters.values()):,} numbers, {', '.join(dtypes)}",
-        "names": list(entries),
+        "tensors": f"{len(header.tensors)}, {numbers:,} numbers, {', '.join(dtypes)}",
+        "names": list(header.tensors),
         "metadata": metadata,
         **_description(path, inside),
     }
@@ -127,14 +124,15 @@ def _safetensors(path: Path) -> Finding:
 def _description(path: Path, inside: object) -> dict[str, object]:
     """What the weights say of themselves, or model.json beside them."""
     try:
-        text = path.with_suffix(".json").read_text(encoding="utf-8") if inside is None else str(inside)
-        document = json.loads(text)
+        text = read_bytes(path.with_suffix(".json"), LARGEST_DOCUMENT) if inside is None else str(inside)
+        document = parse_json(text)
     except (OSError, ValueError):
         return {}
     if not isinstance(document, dict) or document.get("format") != "polycli-model":
         return {}
     about = f"{document.get('family')}, {document.get('verb')}, step {document.get('step')}"
-    return {"model": about, "trained on": sorted(document.get("trained_on", {}))}
+    trained_on = document.get("trained_on")
+    return {"model": about, "trained on": sorted(trained_on) if isinstance(trained_on, dict) else None}
 
 
 def _archive(path: Path) -> Finding:
@@ -154,7 +152,7 @@ def _archive(path: Path) -> Finding:
         with zipfile.ZipFile(path) as archive:
             program = archive.read(pickles[0])
     except (zipfile.BadZipFile, zlib.error, RuntimeError, OSError, ValueError, EOFError) as error:
-        raise CheckpointError(f"{path}: a PyTorch file whose pickle cannot be read: {error}") from error
+        raise CheckpointError(f"{path}: a PyTorch file whose pickle cannot be read: {reason_of(error)}") from error
     return _pickle_facts(path, "a PyTorch file", imports_of(BytesIO(program)), tensors=True)
 
 
@@ -200,37 +198,30 @@ def _tensors(path: Path) -> dict[str, object]:
 
 
 def _numpy(path: Path) -> Finding:
-    import numpy as np
+    from polycli.files.numpy_files import npz_headers, open_npy
 
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = [f"{name} {' x '.join(map(str, archive[name].shape))}" for name in archive.files]
-            return describe(path, "a NumPy archive", {"size": _size(path), "arrays": arrays})
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{path}: a NumPy file that cannot be opened: {error}") from error
+    if path.suffix == ".npz":
+        arrays = [f"{name} {' x '.join(map(str, entry.shape))}" for name, entry in npz_headers(path).items()]
+        return describe(path, "a NumPy archive", {"size": _size(path), "arrays": arrays})
+    array = open_npy(path)
     facts = {"size": _size(path), "shape": " x ".join(map(str, array.shape)), "type": str(array.dtype)}
     return describe(path, "a NumPy array", facts)
 
 
 def _parquet(path: Path) -> Finding:
-    from pyarrow import ArrowInvalid
-    from pyarrow.parquet import ParquetFile
+    from polycli.files.parquet import open_parquet
 
+    with open_parquet(path) as file:
+        schema, rows = file.schema_arrow, file.metadata.num_rows
+        columns = [f"{column.name} {column.type}" for column in schema]
+        metadata = (schema.metadata or {}).get(METADATA_KEY.encode())
     try:
-        file = ParquetFile(path)
-    except (ArrowInvalid, OSError) as error:
-        raise SourceError(f"{path}: a Parquet file that cannot be opened: {error}") from error
-    columns = [f"{column.name} {column.type}" for column in file.schema_arrow]
-    metadata = (file.schema_arrow.metadata or {}).get(METADATA_KEY.encode())
-    try:
-        about = json.loads(metadata) if metadata is not None else {}
+        about = parse_json(metadata) if metadata is not None else {}
     except ValueError:
         about = {}
     if are_embeddings(about):
         return describe_embeddings(path, about, columns=columns, size=_size(path))
-    facts = {"size": _size(path), "rows": file.metadata.num_rows, "columns": columns}
+    facts = {"size": _size(path), "rows": rows, "columns": columns}
     if isinstance(about, dict) and "checkpoint" in about:
         facts |= {"checkpoint": about["checkpoint"], "by": about.get("by")}
     return describe(path, "a Parquet file", facts)
@@ -253,30 +244,35 @@ def _yaml(path: Path) -> Finding:
 
 
 def _json(path: Path) -> Finding:
-    try:
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        if path.suffix == ".jsonl":
-            keys = sorted(json.loads(lines[-1])) if lines else []
-            return describe(path, "JSON lines", {"size": _size(path), "lines": len(lines), "keys": keys})
-        document = json.loads("\n".join(lines))
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{path}: a JSON file that cannot be read: {error}") from error
+    if path.suffix == ".jsonl":
+        return _json_lines(path)
+    if path.stat().st_size > LARGEST_DOCUMENT:
+        return describe(path, "a file as large as no JSON document of polycli", {"size": _size(path)})
+    document = read_json(path, SourceError, what="a JSON document")
     keys = list(document) if isinstance(document, dict) else []
     named = {"format": document.get("format")} if isinstance(document, dict) else {}
     return describe(path, "a JSON document", {"size": _size(path), **named, "keys": keys})
 
 
+def _json_lines(path: Path) -> Finding:
+    count, last = 0, b""
+    with open_plain(path) as file:
+        # In pieces: a line may be as long as the file.
+        while line := file.readline(_LONGEST_LINE):
+            if line.strip():
+                count, last = count + 1, line
+    try:
+        document = parse_json(last) if last else {}
+    except ValueError as error:
+        raise SourceError(f"{path}: a JSON document cannot be read, the last of {count}: {reason_of(error)}") from error
+    keys = sorted(document) if isinstance(document, dict) else []
+    return describe(path, "JSON lines", {"size": _size(path), "lines": count, "keys": keys})
+
+
 def _looks_like_safetensors(start: bytes, path: Path) -> bool:
     if path.suffix == ".safetensors":
         return True
-    return start[8:9] == b"{" and 2 <= int.from_bytes(start[:8], "little") <= _LONGEST_HEADER
-
-
-def _product(shape: list[int]) -> int:
-    count = 1
-    for length in shape:
-        count *= length
-    return count
+    return start[8:9] == b"{" and 2 <= int.from_bytes(start[:8], "little") <= LONGEST_HEADER
 
 
 def _size(path: Path) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from polycli.files.documents import LARGEST_DOCUMENT, parse_json
+from polycli.files.plain import read_bytes
 from polycli.requests import JsonDocument
 
 #: A list longer than this is cut, so that an answer stays near ten lines.
@@ -61,7 +62,7 @@ def _text(value: object) -> str:
 def read_json(path: Path) -> dict[str, Any]:
     """The document, or nothing where there is none: whoever needs it whole reads it through its own module."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(read_bytes(path, LARGEST_DOCUMENT))
     except (OSError, ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,8 @@ from polycli.engine.monitor.metrics_lines import read_lines
 from polycli.engine.run import METRICS_NAME, STATES, STATUS_NAME
 from polycli.engine.seals import broken_seals, read_seals
 from polycli.errors import CheckpointError, RecipeError, RunError
+from polycli.files.documents import LARGEST_DOCUMENT, parse_json
+from polycli.files.plain import read_bytes, reason_of
 from polycli.recipes import load_any_recipe
 
 _HASHED = "every checkpoint has the hashes that its manifest says; "
@@ -151,9 +152,9 @@ def _status_damage(run: Path, checkpoints: list[Checkpoint], *, unsure: bool) ->
 def _read(path: Path) -> tuple[dict[str, Any], str | None]:
     """A JSON object, and what is wrong with it."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(read_bytes(path, LARGEST_DOCUMENT))
     except OSError as error:
-        return {}, f"cannot be read ({error.strerror})"
-    except (ValueError, RecursionError) as error:
+        return {}, f"cannot be read ({reason_of(error)})"
+    except ValueError as error:
         return {}, f"not JSON ({error})"
     return (document, None) if isinstance(document, dict) else ({}, "no JSON object")

@@ -8,6 +8,8 @@ from pathlib import Path
 from polycli.checkpoints.manifest import best_checkpoint, damages, list_checkpoints, read_manifest
 from polycli.checkpoints.manifest import verify as check_hashes
 from polycli.console import counted
+from polycli.files.documents import LARGEST_DOCUMENT
+from polycli.files.plain import read_bytes
 from polycli.inspection.finding import Finding, byte_size, describe, read_json, shortened
 from polycli.inspection.run_damage import verify_run
 
@@ -72,7 +74,7 @@ def describe_run(path: Path, *, verify: bool) -> Finding:
 
 def _last_metrics(path: Path) -> str | None:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_bytes(path, LARGEST_DOCUMENT).decode("utf-8").splitlines()
         last = json.loads(lines[-1])
         numbers = [f"{name} {value:.4g}" for name, value in last.items() if isinstance(value, float)]
     except (OSError, ValueError, LookupError, AttributeError, RecursionError):

@@ -1,8 +1,10 @@
 """Files are told apart by looking into them, and nothing in them is run."""
 
 import argparse
+import contextlib
 import io
 import json
+import os
 import pickle
 import re
 import struct
@@ -14,7 +16,8 @@ import pytest
 import torch
 from torch import nn
 
-from polycli.errors import CheckpointError, SourceError, UserError
+from polycli.checkpoints.tensors import read_state_dict
+from polycli.errors import CheckpointError, PolycliError, SourceError, UserError
 from polycli.inspection import inspect_path
 
 
@@ -208,3 +211,61 @@ def test_an_archive_that_unpacks_to_far_more_than_it_is_is_refused(tmp_path):
         archive.writestr("model/data.pkl", bytes(10**7))
     with pytest.raises(CheckpointError, match="once unpacked"):
         inspect_path(tmp_path / "model.pt")
+
+
+def _with_header(path, text):
+    path.write_bytes(struct.pack("<Q", len(text)) + text)
+    return path
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{}",
+        b"{",
+        b"[]",
+        b'{"a": 3}',
+        b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}',
+        b'{"a": {"dtype": "F99", "shape": [0], "data_offsets": [0, 0]}}',
+        b'{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 0]}}',
+        b'{"a": {"dtype": "F32", "shape": [1e9], "data_offsets": [0, 0]}}',
+        b'{"a": {"dtype": "F32", "shape": [4611686018427387904, 8], "data_offsets": [0, 0]}}',
+        b'{"a": {"dtype": "F32", "shape": [0], "data_offsets": [5, 2]}}',
+        b'{"__metadata__": 7}',
+        b'{"__metadata__": {"a": 7}}',
+        b'{"a": ' * 5000,
+        b'{"\\ud800": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}}',
+        b"\xff" * 40,
+    ],
+)
+def test_safetensors_of_any_header_end_in_a_sentence(tmp_path, header):
+    path = _with_header(tmp_path / "model.safetensors", header)
+    with contextlib.suppress(CheckpointError):
+        inspect_path(path)
+    with pytest.raises(CheckpointError):
+        read_state_dict(path)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["a", "a.h5", "a.npz", "a.safetensors", "a.jsonl", "a.yaml", "MANIFEST.json"])
+def test_named_pipes_are_said_and_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(PolycliError, match="a named pipe"):
+        inspect_path(tmp_path / name)
+    with contextlib.suppress(PolycliError):
+        inspect_path(tmp_path)
+
+
+def test_an_archive_of_arrays_is_described_by_its_headers(tmp_path):
+    (tmp_path / "a.npz").write_bytes(b"no archive")
+    with pytest.raises(SourceError, match="cannot be read"):
+        inspect_path(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("document", ["[" * 10**5, "1" * 5000, '{"a": NaN}', "", '"\\ud800"'])
+def test_documents_that_cannot_be_read_are_said(tmp_path, document):
+    for name in ("a.json", "a.jsonl"):
+        (tmp_path / name).write_text(document)
+        if document or name == "a.json":
+            with pytest.raises(SourceError, match="cannot be read"):
+                inspect_path(tmp_path / name)
