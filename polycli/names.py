@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Collection, Sequence
 
 #: Longer ones are cut on terminals and in figures.
 LONGEST_SHOWN = 120
@@ -58,6 +59,25 @@ def without_formulas(text: object) -> str:
 def cell(text: str) -> str:
     """A name in a table that other programs open: what they would compute gets a quote before it; numbers do not."""
     return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def free_names(names: Sequence[str], *, taken: Collection[str], prefix: str) -> list[str]:
+    """What columns of these names are called in a table that has columns of its own: all names are unique.
+
+    >>> free_names(["mass", "split"], taken=["split"], prefix="catalogue_")
+    ['mass', 'catalogue_split']
+    """
+    used = {*taken}
+    chosen: list[str] = []
+    for name in names:
+        free, number = name, 2
+        if name in used:
+            free = f"{prefix}{name}"
+            while free in used or free in names:
+                free, number = f"{prefix}{name}_{number}", number + 1
+        used.add(free)
+        chosen.append(free)
+    return chosen
 
 
 def problem_of_name(name: str) -> str | None:

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polycli.names import LONGEST_SHOWN, cell, clean, clean_lines, file_stem, problem_of_name, without_formulas
+from polycli.names import (
+    LONGEST_SHOWN,
+    cell,
+    clean,
+    clean_lines,
+    file_stem,
+    free_names,
+    problem_of_name,
+    without_formulas,
+)
 
 
 def test_plain_names_stay_as_they_are():
@@ -60,3 +69,15 @@ def test_a_formula_is_quoted(text):
 @pytest.mark.parametrize("text", ["-5", "+1.5e-3", "a=1", "", "NGC 1"])
 def test_numbers_and_other_texts_are_not_quoted(text):
     assert cell(text) == text
+
+
+@pytest.mark.parametrize(
+    ("names", "taken", "expected"),
+    [
+        (["mass", "ra"], ["ra", "dec"], ["mass", "own_ra"]),
+        (["ra", "own_ra"], ["ra"], ["own_ra_2", "own_ra"]),
+        (["a", "a", "a"], [], ["a", "own_a", "own_a_2"]),
+    ],
+)
+def test_columns_have_names_that_are_free(names, taken, expected):
+    assert free_names(names, taken=taken, prefix="own_") == expected

@@ -19,7 +19,8 @@ from polycli.recipes import default_recipe
 from polycli.requests import EmbedRequest, JsonDocument
 from polycli.store.embeddings.manifest import ROWS, EmbeddingsHeader
 from polycli.store.embeddings.parts import Tables, with_vectors
-from polycli.workflow.embed import Advance, Rows, begin, embed, embedded_stores
+from polycli.workflow.embed import Advance, Rows, begin, embed
+from polycli.workflow.stores import open_stores
 
 SUFFIX = "_embedding"
 _MODALITIES: tuple[Modality, ...] = ("image", "spectrum")
@@ -34,7 +35,8 @@ def run(request: EmbedRequest) -> JsonDocument | None:
     settings = default_recipe("astroclip", "embed", request.overrides, schema=EmbedSettings)
     target = begin(request, overwrite=settings.overwrite)
     loaded = load_for(request.checkpoint, settings)
-    stores = [ObjectStore(store) for store in embedded_stores(request, family="astroclip")]
+    opened = open_stores(request.data, family="astroclip", verify="auto", by_name=False)
+    stores = [ObjectStore(store) for store in opened]
     kinds = wanted_vectors(loaded, stores, settings)
     schema = common_columns(stores)
     header = EmbeddingsHeader(

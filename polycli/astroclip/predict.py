@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.astroclip.data.store import ObjectStore, common_columns, open_objects
+from polycli.astroclip.data.store import ObjectStore, common_columns
 from polycli.astroclip.model.loaded import LoadedAstroClip, load_for
 from polycli.astroclip.predicting.catalogue import CATALOGUES, write_catalogue
 from polycli.astroclip.predicting.inputs import open_data
@@ -21,16 +21,19 @@ from polycli.astroclip.scoring.neighbours import Neighbours
 from polycli.astroclip.scoring.retrieval import unit
 from polycli.console import counted, note, progress, rank, result, say
 from polycli.errors import StoreError, UserError
+from polycli.names import free_names
 from polycli.outputs import Output
-from polycli.paths import expand_paths, plain_path
+from polycli.paths import plain_path
 from polycli.recipes import default_recipe
 from polycli.requests import JsonDocument, PredictRequest
-from polycli.store.reader import find_stores
+from polycli.workflow.stores import open_stores
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Columns = dict[str, NDArray[Any]]
+#: Columns of the store that stand before the predicted ones.
+_KEPT_COLUMNS = ["object_id", "ra", "dec"]
 
 
 def run(request: PredictRequest) -> JsonDocument | None:
@@ -56,6 +59,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
             how = "the model's head"
         else:
             tables, how = _by_neighbours(loaded, stores, rows, settings)
+        tables = [_with_free_names(table) for table in tables]
         count = sum(map(len, rows))
         document: JsonDocument = {
             "output": str(request.output),
@@ -137,6 +141,8 @@ def _by_neighbours(
         asked = [vectors(store, some) for store, some in zip(stores, rows, strict=True)]
     _note_labelled(references, known, stores, rows)
     tables: list[Columns] = [{} for _ in stores]
+    predicted = [name if q is None else quantile_name(name, q) for name in targets for q in (None, *settings.quantiles)]
+    (similarity,) = free_names(["similarity"], taken=predicted, prefix="neighbour_")
     for name, values in targets.items():
         there = np.isfinite(values)
         if not there.any():
@@ -146,9 +152,15 @@ def _by_neighbours(
             answer = neighbours.answer(seen, values[there], settings.quantiles)
             table[name] = answer.mean
             table |= {quantile_name(name, q): answer.quantiles[:, place] for place, q in enumerate(settings.quantiles)}
-            table["similarity"] = answer.similarity
+            table[similarity] = answer.similarity
     names = ", ".join(store.name for store in references)
     return tables, f"{settings.neighbours} neighbours by {' and '.join(modalities)} in {names}"
+
+
+def _with_free_names(table: Columns) -> Columns:
+    """The columns, none under the name of the id or the position."""
+    names = free_names(list(table), taken=_KEPT_COLUMNS, prefix="predicted_")
+    return dict(zip(names, table.values(), strict=True))
 
 
 def _note_labelled(
@@ -177,7 +189,7 @@ def _references(loaded: LoadedAstroClip, settings: PredictSettings) -> list[Obje
             "the model has no property head, and there are no labelled objects to search among",
             hint="--set 'reference=[STORE]', or polycli finetune astroclip adds a head",
         )
-    return [open_objects(path) for path in find_stores(expand_paths(paths), family="astroclip")]
+    return [ObjectStore(store) for store in open_stores(paths, family="astroclip", by_name=False)]
 
 
 def _modalities(
@@ -204,7 +216,7 @@ def _joined(stores: Sequence[ObjectStore], rows: Sequence[NDArray[np.int64]], ta
 
     parts = []
     for store, some, table in zip(stores, rows, tables, strict=True):
-        part = store.table(some).select(["object_id", "ra", "dec"])
+        part = store.table(some).select(_KEPT_COLUMNS)
         for name, values in table.items():
             part = part.append_column(name, pa.array(values))
         parts.append(part)

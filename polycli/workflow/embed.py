@@ -19,15 +19,12 @@ from polycli.engine.ranks import on_rank_zero, together
 from polycli.errors import SourceError
 from polycli.launch import World, environment, join_process_group
 from polycli.outputs import Output
-from polycli.paths import expand_paths
 from polycli.publishing import holding, publish, publish_parts, telling_refusals
 from polycli.requests import EmbedRequest, JsonDocument
 from polycli.store.embeddings.joining import join
 from polycli.store.embeddings.kind import EMBEDDINGS
 from polycli.store.embeddings.manifest import EmbeddingsHeader, table_file
 from polycli.store.embeddings.parts import PartWriter, Tables
-from polycli.store.reader import Store, find_stores
-from polycli.workflow.stores import open_stores
 
 Batch = TypeVar("Batch", bound=Sized)
 #: Told how many more rows have their vectors.
@@ -51,17 +48,6 @@ class Rows(Generic[Batch]):
     tables: Callable[[Sequence[Batch], int, Advance], Tables]
     #: How many rows there are, where that is known before reading.
     count: int | None = None
-
-
-def embedded_stores(request: EmbedRequest, *, family: str) -> list[Store]:
-    """The stores of the data, in the order that was asked for, under names that tell them apart.
-
-    Raises:
-        UserError: a path holds no store of the family, or one is damaged.
-    """
-    order = {path.resolve(): index for index, path in enumerate(find_stores(expand_paths(request.data), family=family))}
-    stores = open_stores(request.data, family=family, verify="auto")
-    return sorted(stores, key=lambda store: order[store.path.resolve()])
 
 
 @dataclass(frozen=True)

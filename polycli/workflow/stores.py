@@ -14,9 +14,14 @@ from polycli.store.reader import Store, Verify, find_stores, open_store
 
 
 def open_stores(
-    paths: Sequence[str | Path], *, family: str, verify: Verify = "sizes", hint: str | None = None
+    paths: Sequence[str | Path],
+    *,
+    family: str,
+    verify: Verify = "sizes",
+    hint: str | None = None,
+    by_name: bool = True,
 ) -> list[Store]:
-    """The stores that `paths` name (files, folders, globs, `@list.txt`), in the order of their names.
+    """The stores that `paths` name (files, folders, globs, `@list.txt`), in the order of their names or as given.
 
     A store that is reached in two ways is opened once. Stores of one name are all opened, each under a name of its own
     (`unique_names`), which is then said; data.json, model.json, metrics and scores call them by it.
@@ -34,7 +39,8 @@ def open_stores(
     stores = {place: open_store(path, family=family, verify=verify) for place, path in places.items()}
     names = unique_names({place: store.name for place, store in stores.items()})
     _say_new_names(stores, names)
-    return sorted((store.named(names[place]) for place, store in stores.items()), key=lambda store: store.name)
+    opened = [stores[place].named(names[place]) for place in dict.fromkeys(path.resolve() for path in found)]
+    return sorted(opened, key=lambda store: store.name) if by_name else opened
 
 
 def unique_names(names: Mapping[Path, str]) -> dict[Path, str]:

@@ -120,6 +120,15 @@ def test_stores_of_different_columns_make_one_table_with_gaps(tmp_path, prepare,
     assert set(tmp_path.iterdir()) == before
 
 
+def test_stores_of_one_name_are_all_named_with_their_hashes(tmp_path, prepare, tiny_model, mock_store):
+    (tmp_path / "elsewhere").mkdir()
+    other = tmp_path / "elsewhere" / mock_store.name
+    prepare("mock", other, "mock.objects=3", "mock.seed=9")
+    done = embed.run(EmbedRequest(checkpoint=tiny_model, data=(mock_store, other), output=tmp_path / "e", limit=2))
+    hashes = [open_objects(path).manifest.store_hash for path in (mock_store, other)]
+    assert sorted(done["store_hash"].values()) == sorted(hashes)
+
+
 def test_an_embedding_that_fails_leaves_nothing_behind(tmp_path, tiny_model, mock_store, monkeypatch):
     def failing(*_, **__):
         raise StoreError("a chunk is damaged")

@@ -41,6 +41,15 @@ def document_columns(document):
     return ["object_id", "ra", "dec", *document["columns"]]
 
 
+def test_every_column_of_a_catalogue_has_a_name_of_its_own(tmp_path, tiny_model, mock_store):
+    settings = (f"reference=[{mock_store}]", "properties=[ra, redshift]", "quantiles=[0.5]")
+    predict.run(request(tiny_model, mock_store, tmp_path / "p.parquet", *settings, split="test"))
+    assert parquet.read_table(tmp_path / "p.parquet").column_names == [
+        *("object_id", "ra", "dec"),
+        *("predicted_ra", "ra_q50", "similarity", "redshift", "redshift_q50"),
+    ]
+
+
 def test_fits_keeps_ids_bit_for_bit_through_the_command_line(tmp_path, tiny_model, mock_store, capsys):
     words = ["predict", "astroclip", "--checkpoint", str(tiny_model), "--data", str(mock_store), "--split", "test"]
     words += ["--output", str(tmp_path / "p.fits"), "--set", f"reference=[{mock_store}]", "--json"]

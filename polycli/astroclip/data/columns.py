@@ -39,10 +39,10 @@ class Column:
         """Whether some objects may lack a value."""
         return self.kind == "float" or self.valid is not None
 
-    def describe(self, array: str) -> PropertyDescription:
-        """What the manifest says of this column, which lies in the store as `array`."""
+    def describe(self, name: str, array: str) -> PropertyDescription:
+        """What the manifest says of this column, which has this name there and lies in the store as `array`."""
         return PropertyDescription(
-            name=self.name, array=array, unit=self.unit, kind=self.kind, nullable=self.nullable, source=self.source
+            name=name, array=array, unit=self.unit, kind=self.kind, nullable=self.nullable, source=self.source
         )
 
     def take(self, places: NDArray[np.int64]) -> Column:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from polycli.errors import StoreError
+from polycli.names import free_names
 
 #: Flux density of every spectrum in a store.
 FLUX_UNIT = "1e-17 erg/s/cm2/A"
@@ -23,6 +25,20 @@ QUALITY_BITS: dict[str, int] = {
     "image_partly_blank": 16,
     "no_position": 32,
 }
+#: What every store has beside images and spectra, with units.
+OWN_COLUMNS = {
+    "object_id": "",
+    "ra": "deg",
+    "dec": "deg",
+    "healpix16": "nested, nside 16",
+    "healpix29": "nested, nside 2**29",
+    "redshift": "",
+    "quality": "bits",
+}
+#: Names that no property has: those, and those of the columns that `embed` adds.
+RESERVED_NAMES = (*OWN_COLUMNS, "split", "image_embedding", "spectrum_embedding", "fused_embedding")
+#: What comes before the name of a property that would have one of them.
+RESERVED_PREFIX = "catalogue_"
 #: Where a property's array lies in a store.
 PROPERTY_PREFIX = "property_"
 NULL_SUFFIX = "_null"
@@ -74,6 +90,11 @@ class PropertyDescription(_Description):
     #: Whether an object may lack it.
     nullable: bool
     source: str
+
+
+def property_names(names: Sequence[str]) -> list[str]:
+    """What properties are called whose columns have these names: none as a column of the store, and each once."""
+    return free_names(names, taken=RESERVED_NAMES, prefix=RESERVED_PREFIX)
 
 
 class PairingDescription(_Description):

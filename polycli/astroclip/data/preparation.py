@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 
 from polycli import console
-from polycli.astroclip.data.publishing import Plan, summarise
+from polycli.astroclip.data.publishing import Plan, about, summarise
 from polycli.astroclip.data.source import Listing, Source
 from polycli.astroclip.data.staging import BLOCK, BlockTask, stage
 from polycli.astroclip.data.survey import Survey, gather, inputs_of
@@ -110,7 +110,7 @@ class ObjectPreparation(Preparation[PrepareRecipe, Survey, BlockTask]):
             more={
                 "image": None if survey.image is None else survey.image.model_dump(mode="json"),
                 "spectrum": None if survey.spectrum is None else survey.spectrum.model_dump(mode="json"),
-                "properties": [column.name for column in (*survey.columns, *survey.promised)],
+                "properties": [found.name for found in about(survey).properties],
                 "pairing": None if survey.pairing is None else survey.pairing.model_dump(mode="json"),
                 "rejected": [left.model_dump() for left in survey.rejected],
             },

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.astroclip.data.columns import Column, array_names
-from polycli.astroclip.data.description import SurveyDescription
+from polycli.astroclip.data.description import SurveyDescription, property_names
 from polycli.astroclip.data.staging import BLOCK, MOMENTS, BlockTask, block_task
 from polycli.astroclip.data.survey import Survey
 from polycli.astroclip.recipe.preparing import PrepareRecipe
@@ -91,13 +91,15 @@ class Plan:
 def about(survey: Survey) -> SurveyDescription:
     """What the manifest says of a survey."""
     properties: list[Column] = [*survey.columns, *survey.promised]
+    names = property_names([column.name for column in properties])
     return SurveyDescription(
         image=survey.image,
         spectrum=survey.spectrum,
         object_id="text" if survey.ids.dtype == object else "int64",
         id_name=survey.id_name,
         properties=tuple(
-            column.describe(array) for array, column in zip(array_names(properties), properties, strict=True)
+            column.describe(name, array)
+            for name, array, column in zip(names, array_names(properties), properties, strict=True)
         ),
         pairing=survey.pairing,
     )

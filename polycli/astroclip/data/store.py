@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from polycli.astroclip.data.description import NULL_SUFFIX, PropertyDescription, SurveyDescription
+from polycli.astroclip.data.description import (
+    NULL_SUFFIX,
+    OWN_COLUMNS,
+    PropertyDescription,
+    SurveyDescription,
+    property_names,
+)
 from polycli.astroclip.data.photometry import asinh_magnitudes
 from polycli.astroclip.data.table_files import nearest_names
 from polycli.errors import StoreError, problems_of
@@ -23,16 +29,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Rows = Sequence[int] | NDArray[np.int64]
-#: What every store has beside images and spectra, with units.
-OWN_COLUMNS = {
-    "object_id": "",
-    "ra": "deg",
-    "dec": "deg",
-    "healpix16": "nested, nside 16",
-    "healpix29": "nested, nside 2**29",
-    "redshift": "",
-    "quality": "bits",
-}
 
 
 class Spectra(NamedTuple):
@@ -63,7 +59,9 @@ class ObjectStore:
                 f"{store.path}: the description of images and spectra does not fit its schema: {problems_of(error)}",
                 hint="prepare the store again",
             ) from error
-        self._properties = {found.name: found for found in self.about.properties}
+        # Stores of earlier versions may have properties with the names of the store's own columns.
+        names = property_names([found.name for found in self.about.properties])
+        self._properties = dict(zip(names, self.about.properties, strict=True))
         self._wavelength: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
@@ -271,17 +269,31 @@ def common_columns(stores: Sequence[ObjectStore], names: Sequence[str] | None = 
     fields: dict[str, pa.Field] = {}
     for store in stores:
         for field in store.table([]).schema:
-            before = fields.get(field.name)
-            if before is None or (pa.types.is_floating(before.type) and pa.types.is_floating(field.type)):
-                wider = before is None or field.type.bit_width > before.type.bit_width
-                fields[field.name] = field if wider else before
-            elif before.type != field.type and (names is None or field.name in names):
+            before = fields.setdefault(field.name, field)
+            both = _common_type(before.type, field.type)
+            if both is not None:
+                fields[field.name] = before.with_type(both)
+            elif names is None or field.name in names:
                 raise StoreError(
                     f"{store.path}: column {field.name} is {field.type}, and {before.type} in {stores[0].path} or "
                     "others: they make no table together",
                     hint="take the stores one by one",
                 )
     return pa.schema([field for field in fields.values() if names is None or field.name in names])
+
+
+def _common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """The type that holds the values of both without a loss; None where there is none."""
+    import pyarrow as pa
+
+    if one == other:
+        return one
+    for alike in (pa.types.is_floating, pa.types.is_integer):
+        if alike(one) and alike(other):
+            both = np.result_type(one.to_pandas_dtype(), other.to_pandas_dtype())
+            # Of unsigned and signed integers of 64 bits numpy makes floats.
+            return pa.from_numpy_dtype(both) if alike(pa.from_numpy_dtype(both)) else None
+    return None
 
 
 def with_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:

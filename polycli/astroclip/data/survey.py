@@ -12,13 +12,19 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.data.catalogue import join_catalogue
 from polycli.astroclip.data.columns import Column, joined
-from polycli.astroclip.data.description import ImageDescription, PairingDescription, SpectrumDescription
+from polycli.astroclip.data.description import (
+    ImageDescription,
+    PairingDescription,
+    SpectrumDescription,
+    property_names,
+)
 from polycli.astroclip.data.pairing import pair
 from polycli.astroclip.data.resampling import target_grid
 from polycli.astroclip.data.source import Listing, Source
 from polycli.astroclip.recipe.preparing import PrepareRecipe
-from polycli.console import warn
+from polycli.console import note, warn
 from polycli.errors import SourceError
+from polycli.names import clean
 from polycli.store.manifest import LeftOut
 
 
@@ -112,7 +118,21 @@ def gather(name: str, listings: Sequence[Listing], recipe: PrepareRecipe, limit:
         survey = replace(survey, columns=(*survey.columns, *added))
         if redshift is not None:
             survey = _with_redshift(survey, _possible(redshift, survey.ids, section.path))
+    _say_new_names(survey)
     return survey
+
+
+def _say_new_names(survey: Survey) -> None:
+    """Say which columns have the names of a store's own columns, and what they are called instead."""
+    columns = [*survey.columns, *survey.promised]
+    names = property_names([column.name for column in columns])
+    renamed = [
+        f"{clean(column.name)} of {column.source} as {clean(name)}"
+        for name, column in zip(names, columns, strict=True)
+        if name != column.name
+    ]
+    if renamed:
+        note(f"{survey.name}: columns with the names of the store's own columns are kept: {', '.join(renamed)}")
 
 
 def _with_redshift(survey: Survey, redshift: NDArray[np.float64]) -> Survey:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from polycli.astroclip.data.preparation import ObjectPreparation
-from polycli.astroclip.data.store import ObjectStore, open_objects
+from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.recipe.settings import PredictSettings
 from polycli.errors import UserError
 from polycli.outputs import is_zarr
@@ -13,6 +13,7 @@ from polycli.paths import expand_paths
 from polycli.requests import PredictRequest, PrepareRequest
 from polycli.store.reader import find_stores
 from polycli.workflow.sources import find_source
+from polycli.workflow.stores import open_stores
 
 
 def open_data(request: PredictRequest, settings: PredictSettings, *, scratch: Path) -> list[ObjectStore]:
@@ -30,7 +31,8 @@ def open_data(request: PredictRequest, settings: PredictSettings, *, scratch: Pa
         target = scratch / f"{files[0].stem}.zarr"
         wanted = PrepareRequest(source=source, inputs=tuple(files), output=target, limit=request.limit)
         stores = [*stores, *ObjectPreparation(wanted, settings.recipe).make()]
-    return [open_objects(path, verify="auto") for path in stores]
+    opened = open_stores(stores, family="astroclip", verify="auto", by_name=False)
+    return [ObjectStore(store) for store in opened]
 
 
 def _holds_stores(path: Path) -> bool:

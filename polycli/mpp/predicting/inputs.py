@@ -21,8 +21,9 @@ from polycli.mpp.recipe.training import PrepareRecipe
 from polycli.mpp.sources.pdebench_read import open_source
 from polycli.requests import Split
 from polycli.store.manifest import MANIFEST_NAME
-from polycli.store.reader import Store, Window, find_stores, open_store
+from polycli.store.reader import Store, Window
 from polycli.workflow.sources import find_source, load_source
+from polycli.workflow.stores import open_stores
 
 Frames = NDArray[np.float32]
 AXES = ("x", "y")
@@ -122,7 +123,7 @@ def open_contexts(
         )
     found: list[ContextSource] = []
     if stores:
-        opened = [open_store(path, family="mpp", verify="auto") for path in find_stores(stores, family="mpp")]
+        opened = open_stores(stores, family="mpp", verify="auto", by_name=False)
         found += [_of_store(store, split, limit) for store in opened]
     found += [_of_array(path, settings, limit) for path in arrays]
     if others:

@@ -16,7 +16,7 @@ from polycli.mpp.model.padding import missing_points
 from polycli.mpp.predicting.inputs import ContextSource, StoreContexts
 from polycli.mpp.predicting.windows import WindowBatch
 from polycli.mpp.scoring.rollout import Conditions, last_tokens
-from polycli.store.embeddings.columns import free_names
+from polycli.names import free_names
 from polycli.store.embeddings.manifest import ROWS
 from polycli.store.embeddings.parts import Tables, with_vectors
 from polycli.workflow.embed import Advance
@@ -29,8 +29,9 @@ COLUMNS = ("trajectory", "dataset", "split", "window_start", "time")
 
 def parameter_columns(sources: Sequence[ContextSource]) -> dict[str, str]:
     """By parameter or constant of any dataset the name of its column."""
-    known = [name for source in sources for name in (*source.about.parameter_names, *source.about.constants)]
-    return free_names(dict.fromkeys(known), taken=[*COLUMNS, "pooled_embedding"], prefix="parameter_")
+    found = [name for source in sources for name in (*source.about.parameter_names, *source.about.constants)]
+    names = list(dict.fromkeys(found))
+    return dict(zip(names, free_names(names, taken=[*COLUMNS, "pooled_embedding"], prefix="parameter_"), strict=True))
 
 
 def parameters_of(source: ContextSource) -> dict[str, NDArray[np.float64]]:

@@ -42,6 +42,8 @@ class PartWriter:
         """Add a block of rows to each table."""
         for name, table in tables.items():
             if name not in self._writers:
+                if len(set(table.column_names)) < len(table.column_names):
+                    raise ValueError(f"two columns of one name: {table.column_names}")
                 path = self._path(name)
                 path.parent.mkdir(exist_ok=True)
                 self._writers[name] = parquet_writer(path, table.schema)

@@ -1,15 +1,18 @@
 """Objects as they come back from a store."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from polycli.astroclip.data import survey
 from polycli.astroclip.data.description import ImageDescription, SpectrumDescription, refuse_mismatch
-from polycli.astroclip.data.store import open_objects
+from polycli.astroclip.data.store import ObjectStore, common_columns, open_objects
 from polycli.errors import StoreError
+from polycli.store.reader import Store
 
 IDS = np.array([39633297352951412, -1695072, 2**62 + 1, 5], np.int64)
 
@@ -120,3 +123,67 @@ def test_descriptions_that_do_not_fit_are_refused_with_both_values():
         refuse_mismatch(spectrum, spectrum.model_copy(update={"frame": "rest"}), what="a")
     with pytest.raises(StoreError, match="has no spectra"):
         refuse_mismatch(spectrum, None, what="a")
+
+
+@pytest.fixture(scope="module")
+def shadowed(tmp_path_factory, prepare):
+    """A catalogue whose columns are called as those of every store; and what was said of it."""
+    folder = tmp_path_factory.mktemp("names")
+    images = np.random.default_rng(0).standard_normal((4, 3, 8, 8)).astype(np.float32)
+    np.savez(folder / "a.npz", image=images, object_id=IDS, ra=np.arange(4.0), dec=np.ones(4))
+    own = {"ra": [9.5, 8, 7, 6], "split": ["train", "x", "y", "z"], "quality": [10, 11, 12, 13], "mass": [1, 2, 3, 4]}
+    pq.write_table(pa.table({"id": IDS, **own, "image_embedding": [1.0] * 4}), folder / "names.parquet")
+    catalogues = json.dumps([{"path": str(folder / "names.parquet")}])
+    with pytest.MonkeyPatch.context() as patch:
+        said = []
+        patch.setattr(survey, "note", said.append)
+        prepare("arrays", folder / "s.zarr", f"catalogues={catalogues}", inputs=[folder / "a.npz"])
+    return open_objects(folder / "s.zarr"), own, said
+
+
+def test_columns_with_the_names_of_a_stores_own_are_kept_under_others(shadowed):
+    store, own, said = shadowed
+    assert store.column("ra").tolist() == [0, 1, 2, 3]
+    for name in ("ra", "split", "quality"):
+        assert store.column(f"catalogue_{name}").tolist() == own[name]
+    assert store.column("mass").tolist() == own["mass"]
+    assert "split" not in store.columns
+    assert len(set(store.table().column_names)) == len(store.columns)
+    assert len(said) == 1
+    assert "ra of names.parquet as catalogue_ra, split of names.parquet as catalogue_split" in said[0]
+    assert "image_embedding of names.parquet as catalogue_image_embedding" in said[0]
+
+
+def test_stores_of_before_have_such_columns_too(shadowed):
+    store, own, _ = shadowed
+    about = json.loads(json.dumps(store.manifest.about).replace("catalogue_", ""))
+    earlier = ObjectStore(Store(store.path, store.manifest.model_copy(update={"about": about})))
+    assert earlier.columns == store.columns
+    assert earlier.column("catalogue_ra").tolist() == own["ra"]
+
+
+def columns_of(**types):
+    """What `common_columns` sees of a store."""
+    schema = pa.schema(types)
+    return SimpleNamespace(path=next(iter(types)), table=lambda rows: schema.empty_table())
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (pa.int32(), pa.int64(), pa.int64()),
+        (pa.int64(), pa.uint32(), pa.int64()),
+        (pa.float32(), pa.float64(), pa.float64()),
+        (pa.string(), pa.string(), pa.string()),
+        (pa.int64(), pa.uint64(), None),
+        (pa.int64(), pa.float64(), None),
+        (pa.bool_(), pa.int64(), None),
+    ],
+)
+def test_columns_of_two_stores_have_a_type_that_loses_nothing(one, other, expected):
+    for stores in ([columns_of(x=one), columns_of(x=other)], [columns_of(x=other), columns_of(x=one)]):
+        if expected is None:
+            with pytest.raises(StoreError, match=r"column x is .* they make no table together"):
+                common_columns(stores)
+        else:
+            assert common_columns(stores).field("x").type == expected
