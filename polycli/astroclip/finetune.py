@@ -8,9 +8,11 @@ from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.loaded import load_checkpoint
 from polycli.astroclip.recipe.training import FinetuneRecipe
 from polycli.astroclip.training.properties import PropertyFinetuning, with_checkpoint
+from polycli.astroclip.training.sketch import sketch
 from polycli.engine.task import World
 from polycli.requests import JsonDocument, TrainRequest
 from polycli.store.reader import Store
+from polycli.workflow.sketch import Sketch
 from polycli.workflow.train import Training, checkpoint_to_start_from, read_training_recipe, run_training
 
 
@@ -41,22 +43,16 @@ def _task(recipe: FinetuneRecipe, stores: list[Store], world: World) -> Property
     return PropertyFinetuning(with_checkpoint(recipe, loaded, objects), objects, world, loaded)
 
 
-def _dry_run(recipe: FinetuneRecipe, stores: list[Store], request: TrainRequest) -> JsonDocument:
-    from polycli.astroclip.training import dry_run
-
+def _sketch(recipe: FinetuneRecipe, stores: list[Store]) -> Sketch:
     objects = [ObjectStore(store) for store in stores]
-    complete = with_checkpoint(recipe, load_checkpoint(Path(str(recipe.checkpoint)), quiet=True), objects)
-    processes = request.nproc or dry_run.processes_of_environment()
-    document = dry_run.plan(complete, objects, output=request.run_folder, processes=processes)
-    if not request.json:
-        dry_run.say(document, complete)
-    return document
+    loaded = load_checkpoint(Path(str(recipe.checkpoint)), quiet=True)
+    return sketch(with_checkpoint(recipe, loaded, objects), objects)
 
 
 TRAINING: Training[FinetuneRecipe] = Training(
     family="astroclip",
     verb="finetune",
     make_task=_task,
-    dry_run=_dry_run,
+    sketch=_sketch,
     assumes_data=False,
 )

@@ -7,10 +7,12 @@ from pathlib import Path
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.recipe.training import InitSection, PretrainRecipe
 from polycli.astroclip.training.initial import read_initial, with_initial
+from polycli.astroclip.training.sketch import sketch
 from polycli.astroclip.training.stages import TASKS, AlignPretraining, PretrainTask
 from polycli.engine.task import World
 from polycli.requests import JsonDocument, TrainRequest
 from polycli.store.reader import Store
+from polycli.workflow.sketch import Sketch
 from polycli.workflow.train import Training, read_training_recipe, run_training
 
 
@@ -45,16 +47,9 @@ def _task(recipe: PretrainRecipe, stores: list[Store], world: World) -> Pretrain
     return TASKS[complete.stage](complete, objects, world)
 
 
-def _dry_run(recipe: PretrainRecipe, stores: list[Store], request: TrainRequest) -> JsonDocument:
-    from polycli.astroclip.training import dry_run
-
+def _sketch(recipe: PretrainRecipe, stores: list[Store]) -> Sketch:
     complete = with_initial(recipe, read_initial(recipe, quiet=True))
-    objects = [ObjectStore(store) for store in stores]
-    processes = request.nproc or dry_run.processes_of_environment()
-    document = dry_run.plan(complete, objects, output=request.run_folder, processes=processes)
-    if not request.json:
-        dry_run.say(document, complete)
-    return document
+    return sketch(complete, [ObjectStore(store) for store in stores])
 
 
-TRAINING: Training[PretrainRecipe] = Training(family="astroclip", verb="pretrain", make_task=_task, dry_run=_dry_run)
+TRAINING: Training[PretrainRecipe] = Training(family="astroclip", verb="pretrain", make_task=_task, sketch=_sketch)

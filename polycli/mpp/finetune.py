@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from polycli.engine.task import World
 from polycli.mpp.model.loaded import load_checkpoint
 from polycli.mpp.recipe.settings import FramesSection
 from polycli.mpp.recipe.training import FinetuneRecipe
+from polycli.mpp.training.sketch import sketch
 from polycli.mpp.training.start import Start, start_from
 from polycli.mpp.training.task import NextFrameFinetuning
 from polycli.requests import JsonDocument, TrainRequest
 from polycli.store.reader import Store
+from polycli.workflow.sketch import Sketch
 from polycli.workflow.train import Training, checkpoint_to_start_from, read_training_recipe, run_training
 
 
@@ -41,23 +44,15 @@ def _task(recipe: FinetuneRecipe, stores: list[Store], world: World) -> NextFram
     return NextFrameFinetuning(recipe, _start(recipe, stores, quiet=world.rank > 0), stores, world)
 
 
-def _dry_run(recipe: FinetuneRecipe, stores: list[Store], request: TrainRequest) -> JsonDocument:
-    from polycli.mpp.training import dry_run
-
-    start = _start(recipe, stores, quiet=False)
-    processes = request.nproc or dry_run.processes_of_environment()
-    document = dry_run.plan(start.settings, stores, output=request.run_folder, processes=processes)
-    complete = recipe.model_copy(update={"data": start.settings.data})
-    document["recipe"] = complete.model_dump(mode="json")
-    if not request.json:
-        dry_run.say(document, start.settings)
-    return document
+def _sketch(recipe: FinetuneRecipe, stores: list[Store]) -> Sketch:
+    settings = _start(recipe, stores, quiet=False).settings
+    return replace(sketch(settings, stores), recipe=recipe.model_copy(update={"data": settings.data}))
 
 
 TRAINING: Training[FinetuneRecipe] = Training(
     family="mpp",
     verb="finetune",
     make_task=_task,
-    dry_run=_dry_run,
+    sketch=_sketch,
     assumes_data=False,
 )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from polycli.mpp.recipe.training import PretrainRecipe
+from polycli.mpp.training.sketch import sketch
 from polycli.mpp.training.task import NextFramePretraining
 from polycli.requests import JsonDocument, TrainRequest
-from polycli.store.reader import Store
 from polycli.workflow.train import Training, read_training_recipe, run_training
 
 
@@ -20,16 +20,6 @@ def run(request: TrainRequest) -> JsonDocument:
     return run_training(request, TRAINING, read_training_recipe(request, TRAINING))
 
 
-def _dry_run(recipe: PretrainRecipe, stores: list[Store], request: TrainRequest) -> JsonDocument:
-    from polycli.mpp.training import dry_run
-
-    processes = request.nproc or dry_run.processes_of_environment()
-    document = dry_run.plan(recipe, stores, output=request.run_folder, processes=processes)
-    if not request.json:
-        dry_run.say(document, recipe)
-    return document
-
-
 TRAINING: Training[PretrainRecipe] = Training(
-    family="mpp", verb="pretrain", make_task=NextFramePretraining, dry_run=_dry_run
+    family="mpp", verb="pretrain", make_task=NextFramePretraining, sketch=sketch
 )

@@ -1,8 +1,8 @@
 """The flow of `pretrain` and `finetune`, once for all families: a recipe and stores to a run.
 
 A family describes its training in a `Training`: how recipe and stores become a task of the engine, and what a dry run
-says. Everything else happens here, in this order: open the stores, make the task, open the run that is of the same
-recipe and data, train.
+plans from. Everything else happens here, in this order: open the stores, make the task, open the run that is of the
+same recipe and data, train.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
+from polycli.console import result
 from polycli.engine.deepspeed.config import check_sections
 from polycli.engine.ranks import together
 from polycli.engine.run import Run
@@ -24,6 +25,8 @@ from polycli.recipes import load_recipe
 from polycli.requests import JsonDocument, TrainRequest
 from polycli.sections import TrainingRecipe
 from polycli.store.reader import Store
+from polycli.workflow.dry_run import plan, processes_of_environment
+from polycli.workflow.sketch import Sketch, sketch_of
 from polycli.workflow.stores import open_stores
 
 Recipe = TypeVar("Recipe", bound=TrainingRecipe)
@@ -37,9 +40,10 @@ class Training(Generic[Recipe]):
     verb: str
     #: The task of a recipe and its stores; every rank calls it, and none may wait for another in it.
     make_task: Callable[[Recipe, list[Store], World], Task]
-    #: Say what the training would be, of a recipe and its stores, which may be none where `assumes_data`.
-    dry_run: Callable[[Recipe, list[Store], TrainRequest], JsonDocument]
-    #: Whether a dry run without stores makes sense.
+    #: What a dry run plans from, of a recipe and its stores, which may be none where `assumes_data`; without it, the
+    #: task is made for that.
+    sketch: Callable[[Recipe, list[Store]], Sketch] | None = None
+    #: Whether `sketch` can do without stores.
     assumes_data: bool = True
 
     @property
@@ -90,9 +94,7 @@ def run_training(request: TrainRequest, training: Training[Recipe], recipe: Reci
     """
     check_sections(recipe.optim, recipe.engine)
     if request.dry_run:
-        absent = training.assumes_data and not recipe.data.stores
-        stores = [] if absent else open_training_stores(training, recipe, verify=False)
-        return training.dry_run(recipe, stores, request)
+        return _dry_run(request, training, recipe)
     world = join_process_group()
     stores = together(world, lambda: open_training_stores(training, recipe, verify=world.rank == 0))
     task = together(world, lambda: training.make_task(recipe, stores, world))
@@ -113,6 +115,20 @@ def run_training(request: TrainRequest, training: Training[Recipe], recipe: Reci
         workers=recipe.data.workers,
     )
     return outcome.document(request.run_folder)
+
+
+def _dry_run(request: TrainRequest, training: Training[Recipe], recipe: Recipe) -> JsonDocument:
+    """Say what the training would be."""
+    absent = training.sketch is not None and training.assumes_data and not recipe.data.stores
+    stores = [] if absent else open_training_stores(training, recipe, verify=False)
+    if training.sketch is not None:
+        sketch = training.sketch(recipe, stores)
+    else:
+        sketch = sketch_of(training.make_task(recipe, stores, World()))
+    planned = plan(sketch, output=request.run_folder, processes=request.nproc or processes_of_environment())
+    if not request.json:
+        result(planned.text())
+    return planned.document()
 
 
 def open_training_stores(training: Training[Recipe], recipe: Recipe, *, verify: bool) -> list[Store]:

@@ -10,6 +10,7 @@ import torch
 from polycli.engine.task import World
 from polycli.requests import JsonDocument, TrainRequest
 from polycli.store.reader import Store
+from polycli.workflow.sketch import Sketch
 from polycli.workflow.train import Training, checkpoint_to_start_from, read_training_recipe, run_training
 from polycli.xval.data.store import RecordStore
 from polycli.xval.model.heads import RecordModel
@@ -19,6 +20,7 @@ from polycli.xval.training.batches import fill_in_batches
 from polycli.xval.training.fill_in import FillInTask
 from polycli.xval.training.labels import check_target
 from polycli.xval.training.record_task import RecordTask, labelled_batches
+from polycli.xval.training.sketch import sketch
 from polycli.xval.training.starting import Start, extended, extended_tensors, load_start
 
 
@@ -75,25 +77,16 @@ def _task(recipe: FinetuneRecipe, stores: list[Store], world: World) -> FillInTa
     return finetuning(recipe, start, [RecordStore(store) for store in stores], world)
 
 
-def _dry_run(recipe: FinetuneRecipe, stores: list[Store], request: TrainRequest) -> JsonDocument:
-    from polycli.xval.training import dry_run
-
-    processes = request.nproc or dry_run.processes_of_environment()
+def _sketch(recipe: FinetuneRecipe, stores: list[Store]) -> Sketch:
     start = load_start(Path(str(recipe.checkpoint)))
-    world = World(rank=0, local_rank=0, size=processes)
-    task = finetuning(recipe, start, [RecordStore(store) for store in stores], world)
-    document = dry_run.plan_of(
-        recipe, start.network.section, task.batches, output=request.run_folder, processes=processes
-    )
-    if not request.json:
-        dry_run.say(document, recipe)
-    return document
+    task = finetuning(recipe, start, [RecordStore(store) for store in stores], World())
+    return sketch(recipe, start.network.section, task.batches)
 
 
 TRAINING: Training[FinetuneRecipe] = Training(
     family="xval",
     verb="finetune",
     make_task=_task,
-    dry_run=_dry_run,
+    sketch=_sketch,
     assumes_data=False,
 )

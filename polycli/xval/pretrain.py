@@ -5,10 +5,12 @@ from __future__ import annotations
 from polycli.engine.task import World
 from polycli.requests import JsonDocument, TrainRequest
 from polycli.store.reader import Store
+from polycli.workflow.sketch import Sketch
 from polycli.workflow.train import Training, read_training_recipe, run_training
 from polycli.xval.data.store import RecordStore
 from polycli.xval.recipe.training import PretrainRecipe
 from polycli.xval.training.fill_in import FillInTask, pretraining
+from polycli.xval.training.sketch import pretraining_sketch
 
 
 def run(request: TrainRequest) -> JsonDocument:
@@ -26,15 +28,8 @@ def _task(recipe: PretrainRecipe, stores: list[Store], world: World) -> FillInTa
     return pretraining(recipe, [RecordStore(store) for store in stores], world)
 
 
-def _dry_run(recipe: PretrainRecipe, stores: list[Store], request: TrainRequest) -> JsonDocument:
-    from polycli.xval.training import dry_run
-
-    records = [RecordStore(store) for store in stores]
-    processes = request.nproc or dry_run.processes_of_environment()
-    document = dry_run.plan(recipe, records, output=request.run_folder, processes=processes)
-    if not request.json:
-        dry_run.say(document, recipe)
-    return document
+def _sketch(recipe: PretrainRecipe, stores: list[Store]) -> Sketch:
+    return pretraining_sketch(recipe, [RecordStore(store) for store in stores])
 
 
-TRAINING: Training[PretrainRecipe] = Training(family="xval", verb="pretrain", make_task=_task, dry_run=_dry_run)
+TRAINING: Training[PretrainRecipe] = Training(family="xval", verb="pretrain", make_task=_task, sketch=_sketch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,10 +12,11 @@ from polycli.checkpoints.exported import with_earlier
 from polycli.console import warn
 from polycli.engine.task import Task, World
 from polycli.mpp.data.windows import WindowBatch
-from polycli.mpp.model.avit import AViT, flops_per_sample
+from polycli.mpp.model.avit import AViT
 from polycli.mpp.model.trained import TrainedPhysics
 from polycli.mpp.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.mpp.training.batches import MixtureBatches
+from polycli.mpp.training.costs import step_flops
 from polycli.mpp.training.objective import NextFrame
 from polycli.mpp.training.start import Start
 from polycli.mpp.training.validation import validate
@@ -126,15 +127,6 @@ class NextFrameFinetuning(NextFrameTask):
             "trained": {**said["trained"], **before},
             "trained_on": with_earlier(said["trained_on"], self._earlier),
         }
-
-
-def step_flops(recipe: PretrainRecipe, mixture: Iterable[tuple[float, int, tuple[int, int]]]) -> float:
-    """Operations of one optimizer step over all ranks; `mixture` has (share of the draws, fields, grid) by dataset."""
-    forward = sum(
-        share * flops_per_sample(recipe.model, recipe.data.history, fields, grid) for share, fields, grid in mixture
-    )
-    # The backward pass makes two products for each one of the forward pass.
-    return 3 * forward * recipe.train.global_batch_size
 
 
 def _warn_of_missing_validation(batches: MixtureBatches) -> None:

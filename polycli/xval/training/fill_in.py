@@ -12,10 +12,10 @@ from polycli.checkpoints.exported import TrainedOn
 from polycli.engine.task import World
 from polycli.xval.data.store import RecordStore
 from polycli.xval.data.tokenization import describe_tokenization, tokenization_for
-from polycli.xval.model.numformer import Numformer, flops_per_record
-from polycli.xval.recipe.model import ModelSection, ObjectiveSection
+from polycli.xval.model.numformer import Numformer
 from polycli.xval.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.xval.training.batches import RecordBatches, fill_in_batches
+from polycli.xval.training.costs import step_flops
 from polycli.xval.training.objective import FillIn
 from polycli.xval.training.task import RecordsTask
 from polycli.xval.training.validation import validate
@@ -83,12 +83,3 @@ def pretraining(recipe: PretrainRecipe, stores: Sequence[RecordStore], world: Wo
     batches = fill_in_batches(stores, tokenization, data=recipe.data, objective=recipe.objective, train=recipe.train)
     torch.manual_seed(recipe.train.seed)  # the same weights on every rank
     return FillInTask(recipe, Numformer(recipe.model, tokenization.tokens), batches, world)
-
-
-def step_flops(
-    section: ModelSection, objective: ObjectiveSection, *, tokens: int, length: float, records: int
-) -> float:
-    """Operations of one optimizer step over all ranks, for records of so many tokens."""
-    predicted = length if section.causal else objective.mask_probability * length
-    # The backward pass makes two products for each one of the forward pass.
-    return 3 * flops_per_record(section, tokens, length, predicted) * records

@@ -7,7 +7,7 @@ import pytest
 from polycli.errors import RecipeError
 from polycli.mpp import pretrain
 from polycli.mpp.recipe.training import PretrainRecipe
-from polycli.mpp.training import dry_run
+from polycli.mpp.training.costs import activation_bytes
 from polycli.recipes import load_recipe
 from polycli.requests import TrainRequest
 from polycli.sections import EngineSection
@@ -52,10 +52,10 @@ def test_activations_grow_with_the_batch_and_shrink_when_recomputed():
     )
     recomputed = recipe.model_copy(update={"engine": EngineSection(activation_checkpointing=True)})
 
-    one, two = (dry_run.activation_bytes(recipe, 2, (32, 32), batch) for batch in (1, 2))
+    one, two = (activation_bytes(recipe, 2, (32, 32), batch) for batch in (1, 2))
 
     assert two == pytest.approx(2 * one, rel=0.05)
-    assert dry_run.activation_bytes(recomputed, 2, (32, 32), 1) < 0.5 * one
+    assert activation_bytes(recomputed, 2, (32, 32), 1) < 0.5 * one
 
 
 @pytest.mark.parametrize(

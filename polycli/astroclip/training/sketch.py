@@ -1,0 +1,59 @@
+"""A training of AstroCLIP before it starts, for `--dry-run`: one of the stages, or a finetuning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from polycli.astroclip.data.store import ObjectStore
+from polycli.astroclip.model.astroclip import parameter_count
+from polycli.astroclip.model.flops import image_flops, spectrum_flops
+from polycli.astroclip.recipe.training import FinetuneRecipe, PretrainRecipe
+from polycli.astroclip.training.batches import ObjectBatches
+from polycli.astroclip.training.stages import check_templates, needs_of, training_flops
+from polycli.workflow.sketch import Sketch, Words
+
+#: What is assumed of spectra where no store is given: DESI's.
+ASSUMED_PIXELS = 7781
+
+
+def sketch(recipe: PretrainRecipe | FinetuneRecipe, stores: Sequence[ObjectStore]) -> Sketch:
+    """Sketch a training on stores, or on assumed spectra where there are none; the recipe has the encoders' sizes.
+
+    Raises:
+        StoreError: recipe and stores do not fit each other.
+        RecipeError: templates are for other wavelengths.
+    """
+    pixels, data = ASSUMED_PIXELS, dict[str, Any]()
+    if stores:
+        batches = ObjectBatches(stores, recipe.data, recipe.train, needs_of(recipe))
+        check_templates(recipe.model, batches)
+        pixels = pixels if batches.spectrum is None else batches.spectrum.pixels
+        data = batches.summary()
+    return Sketch(
+        recipe=recipe,
+        parameters=parameter_count(recipe.model),
+        flops_per_step=recipe.train.global_batch_size * _flops(recipe, pixels),
+        micro_batch_size=recipe.train.micro_batch_size,
+        data=data,
+        assumed=None if stores else {"pixels": ASSUMED_PIXELS},
+        words=Words(
+            sample=("object", "objects"),
+            first={"stage": recipe.stage if isinstance(recipe, PretrainRecipe) else "finetune"},
+            data={
+                name: f"{found['training']:,} objects to train on, {found['validation']:,} held back for validation"
+                for name, found in data.items()
+            },
+        ),
+    )
+
+
+def _flops(recipe: PretrainRecipe | FinetuneRecipe, pixels: int) -> float:
+    """Operations of both passes for one object."""
+    if isinstance(recipe, PretrainRecipe):
+        return training_flops(recipe, pixels)
+    if recipe.freeze:
+        return 0.0  # the head alone: nothing beside what embedding all objects once costs
+    model = recipe.model
+    image = 0.0 if model.image is None else image_flops(model.image)
+    return 3 * (image + (0.0 if model.spectrum is None else spectrum_flops(model.spectrum, pixels)))

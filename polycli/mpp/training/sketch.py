@@ -1,0 +1,106 @@
+"""A training of MPP before it starts, for `--dry-run`: by dataset of the mixture, or for assumed fields on a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from polycli.console import counted
+from polycli.mpp.model.avit import parameter_count
+from polycli.mpp.recipe.training import PretrainRecipe
+from polycli.mpp.training.batches import MixtureBatches
+from polycli.mpp.training.costs import activation_bytes, step_flops
+from polycli.store.reader import Store
+from polycli.workflow.sketch import Batches, Sketch, Words
+
+#: What is assumed of the data where none is given: PDEBench's compressible flow.
+ASSUMED_CHANNELS, ASSUMED_GRID = 4, (128, 128)
+#: The name of what is assumed.
+_ANY = "any"
+
+
+@dataclass(frozen=True)
+class _Case:
+    """The sizes of one dataset, or those that are assumed, as far as cost depends on them."""
+
+    name: str
+    channels: int
+    grid: tuple[int, int]
+    micro_batch_size: int
+    share: float
+
+
+def sketch(recipe: PretrainRecipe, stores: Sequence[Store]) -> Sketch:
+    """Sketch a training on stores, or on assumed data where there are none.
+
+    Raises:
+        StoreError: recipe and stores do not fit each other.
+    """
+    cases = [_Case(_ANY, ASSUMED_CHANNELS, ASSUMED_GRID, recipe.train.micro_batch_size, 1.0)]
+    data: dict[str, Any] = {}
+    if stores:
+        batches = MixtureBatches(stores, recipe)
+        data = batches.summary()
+        cases = [
+            _Case(name, len(windows.labels), windows.grid, batches.micro_batch_size(name), batches.shares[name])
+            for name, windows in batches.training.items()
+        ]
+    draws = recipe.data.draws_per_step
+    assumed = f"none given; {ASSUMED_CHANNELS} fields of {ASSUMED_GRID[0]} x {ASSUMED_GRID[1]} assumed"
+    return Sketch(
+        recipe=recipe,
+        parameters=parameter_count(recipe.model),
+        flops_per_step=step_flops(recipe, [(case.share, case.channels, case.grid) for case in cases]),
+        micro_batch_size={case.name: case.micro_batch_size for case in cases},
+        draws=draws,
+        activations=max(
+            activation_bytes(recipe, case.channels, case.grid, case.micro_batch_size) for case in _costliest(cases)
+        ),
+        data=data,
+        assumed=None if stores else {"channels": ASSUMED_CHANNELS, "grid": list(ASSUMED_GRID)},
+        more_of_batch={"draws_per_step": draws},
+        words=Words(
+            batch=lambda shared: _batch_sentence(shared, draws),
+            assumed=None if stores else assumed,
+            data={name: _data_sentence(found) for name, found in data.items()},
+        ),
+    )
+
+
+def _costliest(cases: Sequence[_Case]) -> list[_Case]:
+    """Those that no other case reaches in every size: a forward pass that costs less need not be run to know it."""
+    sizes = {(case.channels, *case.grid, case.micro_batch_size): case for case in cases}
+    return [
+        case
+        for size, case in sizes.items()
+        if not any(
+            other != size and all(more >= less for more, less in zip(other, size, strict=True)) for other in sizes
+        )
+    ]
+
+
+def _batch_sentence(batches: Batches, draws: int) -> str:
+    sizes, turns = batches.micro_batch_size, batches.accumulation
+    assert isinstance(sizes, Mapping)  # noqa: S101  # as `sketch` gives them
+    assert isinstance(turns, Mapping)  # noqa: S101
+    parts = [f"{turns[name]} x {size}" + ("" if name == _ANY else f" ({name})") for name, size in sizes.items()]
+    alone = batches.samples_per_process == batches.global_batch_size
+    return (
+        f"{counted(batches.global_batch_size, 'sample', 'samples')} of {counted(draws, 'draw', 'draws')}, "
+        f"{batches.samples_per_process} on {'the' if alone else 'each'} process, as micro-batches {', '.join(parts)}"
+    )
+
+
+def _data_sentence(found: Mapping[str, Any]) -> str:
+    training, validation = found["training"], found["validation"]
+    return (
+        f"{_windows(training)}, {found['share']:.0%} of draws; validates on {_windows(validation)} "
+        f"({validation['split']}); {counted(len(found['fields']), 'field', 'fields')} of "
+        f"{found['grid'][0]} x {found['grid'][1]}"
+    )
+
+
+def _windows(part: Mapping[str, int]) -> str:
+    trajectories = counted(part["trajectories"], "trajectory", "trajectories")
+    return f"{counted(part['windows'], 'window', 'windows')} of {trajectories}"
