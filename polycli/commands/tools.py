@@ -35,8 +35,8 @@ def register(app: typer.Typer) -> None:
 def search(embeddings: Annotated[Path, typer.Argument(metavar="EMBEDDINGS")]) -> None:
     """Find neighbours in embeddings."""
     raise UserError(
-        f"{embeddings}: `search` is not in this version, because no family writes embeddings yet",
-        hint="polycli --help lists what there is",
+        f"{embeddings}: `search` is not in this version",
+        hint=f"polycli inspect {embeddings} says what it holds; any reader of Parquet or zarr reads its vectors",
     )
 
 
