@@ -31,6 +31,7 @@ FAMILY = Family(
     },
     sources={
         "pdebench": "polycli.mpp.sources.pdebench:PdebenchSource",
+        "arrays": "polycli.mpp.sources.arrays:ArraysSource",
         "simulate": "polycli.mpp.sources.simulate:SimulateSource",
     },
     first_store=(

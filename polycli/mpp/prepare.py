@@ -77,6 +77,8 @@ class TrajectoryPreparation(Preparation[PrepareRecipe, Dataset, StageTask]):
             "select": recipe.select.model_dump(mode="json"),
             "split": recipe.split.model_dump(mode="json"),
         }
+        if self.request.source == "arrays":
+            options["arrays"] = recipe.arrays.model_dump(mode="json", exclude_defaults=True)
         if dataset.name in recipe.simulate:
             options["simulate"] = recipe.simulate[dataset.name].model_dump(mode="json")
         return Plan.of(dataset, draft.target, sources, options, recipe.split)

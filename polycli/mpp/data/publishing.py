@@ -16,6 +16,7 @@ from polycli.errors import SourceError
 from polycli.mpp.data.source import Dataset, Job
 from polycli.mpp.data.staging import Row, StageTask, is_staged
 from polycli.mpp.recipe.training import SplitSection
+from polycli.requests import Split
 from polycli.store.builder import StoreBuilder
 from polycli.store.hashing import canonical_hash
 from polycli.store.manifest import LeftOut, SourceFile
@@ -24,6 +25,8 @@ from polycli.store.statistics import RunningStatistics
 
 #: Ids that a summary on stderr names; the manifest has them all.
 _SHOWN = 3
+#: What the manifest says of splits that are not by hash.
+_GIVEN = "as the files give it"
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,9 @@ class Plan:
         cls, dataset: Dataset, target: Path, sources: Sequence[SourceFile], options: dict[str, Any], split: SplitSection
     ) -> Plan:
         """The plan for a dataset; equal sources, rows and options give an equal fingerprint, wherever files lie."""
-        rows = [[job.source, name] for job in dataset.jobs for name in job.ids]
+        names = [(job.source, name) for job in dataset.jobs for name in job.ids]
+        # Splits that files give are part of the content; without them, fingerprints stay what they were.
+        rows = [[*name, *([dataset.splits[name]] if dataset.splits else [])] for name in names]
         fingerprint = canonical_hash(
             {
                 "layout": 1,
@@ -86,6 +91,7 @@ class Plan:
 @dataclass(frozen=True)
 class _Kept:
     key: str
+    source: tuple[str, str]
     id: str
     row: Row
 
@@ -105,7 +111,7 @@ def publish(plan: Plan) -> Path:
         reasons = "; ".join(dict.fromkeys(left.reason for left in rejected[:_SHOWN]))
         raise SourceError(f"{name}: all {len(rejected)} trajectories were rejected: {reasons}")
     hashes = [item.row["hash"] for item in kept]
-    splits = split_rows(hashes, validation=plan.split.validation, test=plan.split.test)
+    splits = _given_splits(dataset, kept) or split_rows(hashes, validation=plan.split.validation, test=plan.split.test)
     if len(kept) == 1:
         warn(f"{name}: a single trajectory; it trains, and nothing is left to validate or test on")
     train = [item.row["statistics"] for item, split in zip(kept, splits, strict=True) if split == "train"]
@@ -120,7 +126,9 @@ def publish(plan: Plan) -> Path:
         name=name,
         row_ids=tuple(item.id for item in kept),
         row_splits=tuple(splits),
-        split_rule=describe_split(splits, validation=plan.split.validation, test=plan.split.test),
+        split_rule=_GIVEN
+        if dataset.splits
+        else describe_split(splits, validation=plan.split.validation, test=plan.split.test),
         statistics={"fields": RunningStatistics.merge(train)},
         dims={"params": ("trajectory", "parameter"), "time": ("time",)},
         sources=plan.sources,
@@ -129,6 +137,23 @@ def publish(plan: Plan) -> Path:
         about=dataset.about.model_dump(mode="json"),
         options=plan.options,
     )
+
+
+def _given_splits(dataset: Dataset, kept: Sequence[_Kept]) -> list[Split]:
+    """The splits that the files give; none where they give none.
+
+    Raises:
+        SourceError: nothing is left to train on.
+    """
+    if dataset.splits is None:
+        return []
+    splits = [dataset.splits[item.source] for item in kept]
+    if "train" not in splits:
+        raise SourceError(
+            f"{dataset.name}: of {len(kept)} trajectories none is given to train",
+            hint="leave arrays.split out, and rows are divided by content hash",
+        )
+    return splits
 
 
 def _sift(plan: Plan, builder: StoreBuilder) -> tuple[list[_Kept], list[LeftOut], list[LeftOut]]:
@@ -150,7 +175,7 @@ def _sift(plan: Plan, builder: StoreBuilder) -> tuple[list[_Kept], list[LeftOut]
                 rejected.append(LeftOut(source=task.job.source, id=name, reason=reason))
                 continue
             first_with[row["hash"]] = f"{task.job.source} {name}"
-            kept.append(_Kept(key, row_id, row))
+            kept.append(_Kept(key, (task.job.source, name), row_id, row))
             flagged.extend(LeftOut(source=task.job.source, id=name, reason=flag) for flag in row["flags"])
     gone = {(left.source, left.id) for left in rejected}
     return kept, rejected, [left for left in flagged if (left.source, left.id) not in gone]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.mpp.recipe.training import PrepareRecipe
+from polycli.requests import Split
 from polycli.store.manifest import LeftOut
 from polycli.workflow import sources
 
@@ -61,6 +62,10 @@ class Dataset:
     #: What the source itself found wrong before anything was read in full, and what it found strange but kept.
     rejected: tuple[LeftOut, ...] = ()
     flagged: tuple[LeftOut, ...] = ()
+    #: The split of each trajectory, by source and id, where the files say it; else it is by content hash.
+    splits: Mapping[tuple[str, str], Split] | None = None
+    #: Whether anything has told the time between frames; forecasts may do without.
+    dt_known: bool = True
     #: Seconds of work for one process, where the source can tell; else `prepare` estimates from bytes.
     seconds: float | None = None
 

@@ -13,8 +13,9 @@ from polycli.errors import SourceError
 from polycli.mpp.data.source import Dataset
 from polycli.mpp.recipe.physics import PUBLISHED_FIELDS, Boundary, PdeDescription
 from polycli.mpp.recipe.training import PrepareRecipe, SelectionSection
+from polycli.mpp.sources.frames import UNEVEN, Frames, unevenness
 from polycli.mpp.sources.pdebench_layouts import PARAMETERS, Member, NotPdebenchError, Survey, survey_file
-from polycli.mpp.sources.pdebench_read import Frames, PdebenchJob
+from polycli.mpp.sources.pdebench_read import PdebenchJob
 from polycli.store.manifest import LeftOut
 
 SUFFIXES = (".h5", ".hdf5")
@@ -33,8 +34,6 @@ _BOUNDARIES: dict[str, Boundary] = {
 }
 #: A job is about this much to read: enough to be worth a process's while, small enough to share out evenly.
 _JOB_BYTES = 16 * 2**20
-#: Steps that differ by more than this part of their median are flagged; float32 times are off by less.
-_UNEVEN = 0.01
 
 
 class PdebenchSource:
@@ -106,8 +105,8 @@ class _Group:
         self.physics = survey.physics
         self.label = survey.label
         self.constants = dict(member.constants)
-        self.extent = survey.extent
-        self.grid = (-(-survey.grid[0] // frames.space), -(-survey.grid[1] // frames.space))
+        self.extent = frames.extent(survey.extent, survey.grid)
+        self.grid = frames.grid(survey.grid)
         self.frames = frames
         self.time = time
         self.dt = _time_step(time)
@@ -166,7 +165,7 @@ class _Group:
     def _uneven(self) -> Iterable[LeftOut]:
         for survey, member in self.members:
             time = member.time[self.frames.start : self.frames.stop : self.frames.step]
-            if _unevenness(time) > _UNEVEN:
+            if unevenness(time) > UNEVEN:
                 steps = np.diff(time)
                 reason = f"uneven time step: {steps.min():.4g} to {steps.max():.4g}"
                 yield LeftOut(source=survey.source, id=member.id, reason=reason)
@@ -196,16 +195,10 @@ def _sort_into(groups: dict[tuple[object, ...], _Group], survey: Survey, select:
         home.rejected.extend(survey.rejected)
 
 
-def _unevenness(time: NDArray[np.float64]) -> float:
-    """Largest deviation of a step from the median, as a part of it."""
-    steps = np.diff(time)
-    return float(np.abs(steps / np.median(steps) - 1).max())
-
-
 def _time_step(time: NDArray[np.float64]) -> float:
     """Mean step, in which the rounding of float32 times cancels; where steps differ, the median; six digits."""
     steps = np.diff(time)
-    step = np.median(steps) if _unevenness(time) > _UNEVEN else (time[-1] - time[0]) / steps.size
+    step = np.median(steps) if unevenness(time) > UNEVEN else (time[-1] - time[0]) / steps.size
     return float(f"{step:.6g}")
 
 

@@ -16,6 +16,7 @@ from polycli.errors import SourceError
 from polycli.files.hdf5 import is_hdf5, open_hdf5
 from polycli.files.plain import check_plain
 from polycli.mpp.data.source import Trajectory
+from polycli.mpp.sources.frames import Frames
 
 #: `grouped`: an HDF5 group per trajectory; the others: an array per quantity, trajectories along its first axis.
 Layout = Literal["grouped", "compressible", "incompressible"]
@@ -45,21 +46,6 @@ def open_source(path: Path) -> Iterator[h5py.File]:
 
 
 @dataclass(frozen=True)
-class Frames:
-    """Which frames and grid points are kept: every `step`-th from `start`, every `space`-th along x and y."""
-
-    start: int
-    stop: int
-    step: int
-    space: int
-
-    @property
-    def count(self) -> int:
-        """Frames that are kept."""
-        return len(range(self.start, self.stop, self.step))
-
-
-@dataclass(frozen=True)
 class PdebenchJob:
     """Some trajectories of one file; `items` are their groups, or their places along the first axis."""
 
@@ -84,28 +70,18 @@ class PdebenchJob:
     def _read(self, file: h5py.File, item: str | int) -> Iterator[NDArray[np.float32]]:
         arrays, lead = _arrays(file, self.layout, item)
         frame_bytes = sum(int(np.prod(array.shape[lead + 1 :])) * array.dtype.itemsize for array in arrays)
-        frames = self.frames
-        # Blocks end where the file's chunks end, so that no compressed chunk is unpacked twice.
         chunk = max(array.chunks[lead] if array.chunks else 1 for array in arrays)
-        span = max(1, BLOCK_BYTES // max(frame_bytes, 1)) * frames.step
-        if span > chunk:
-            span -= span % chunk
+        span = max(1, BLOCK_BYTES // max(frame_bytes, 1)) * self.frames.step
         index: tuple[int, ...] = (int(item),) if lead else ()
-        edge = frames.start
-        while edge < frames.stop:
-            end = min(frames.stop, (edge // span + 1) * span)
-            # The first kept frame at or after the block's edge.
-            first = frames.start + -(-(edge - frames.start) // frames.step) * frames.step
-            if first < end:
-                try:
-                    parts = [array[(*index, slice(first, end, frames.step))] for array in arrays]
-                except (OSError, RuntimeError) as error:
-                    raise SourceError(
-                        f"{self.path}: trajectory {item}, frames {first} to {end - 1} cannot be read: {error}",
-                        hint="the file is damaged; fetch or copy it again",
-                    ) from error
-                yield _as_fields(parts, space=frames.space)
-            edge = end
+        for block in self.frames.blocks(span, chunk):
+            try:
+                parts = [array[(*index, block)] for array in arrays]
+            except (OSError, RuntimeError) as error:
+                raise SourceError(
+                    f"{self.path}: trajectory {item}, frames {block.start} to {block.stop - 1} cannot be read: {error}",
+                    hint="the file is damaged; fetch or copy it again",
+                ) from error
+            yield _as_fields(parts, space=self.frames.space)
 
 
 def _arrays(file: h5py.File, layout: Layout, item: str | int) -> tuple[list[Any], int]:

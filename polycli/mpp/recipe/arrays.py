@@ -1,0 +1,62 @@
+"""What a recipe or `--set` says of arrays of one's own: axes, fields, time, boundaries; and what a store is called."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, PositiveFloat, model_validator
+
+from polycli.mpp.recipe.physics import Boundary
+from polycli.sections import Section
+
+Axis = Literal["trajectory", "time", "x", "y", "field"]
+Extent = tuple[tuple[float, float], tuple[float, float]]
+
+
+class ArraysSection(Section):
+    """What the source `arrays` cannot see in a file of numbers. Nothing of it is guessed: messages propose lines."""
+
+    array: str | None = Field(None, description="name of the array in a file of several")
+    axes: tuple[Axis, ...] = Field(
+        (), description="what each axis of the array is, in its own order; trajectory and field may be absent"
+    )
+    fields: tuple[str, ...] | dict[str, str] = Field(
+        (), description="names along the axis `field`, or by name the array of each: {my.height: h, my.speed: v}"
+    )
+    units: dict[str, str] = Field({}, description="units by field name; those in the file where absent")
+    dt: PositiveFloat | None = Field(None, description="time between frames of the file; from its times where absent")
+    time: str | None = Field(None, description="name of the array of times; `time` or `t` where absent")
+    boundary: dict[Literal["x", "y"], Boundary] = Field({}, description="boundary conditions by axis; both are needed")
+    extent: Extent | None = Field(
+        None, description="lowest and highest x, lowest and highest y; from coordinates in the file, else 0 to 1"
+    )
+    coordinates: dict[Literal["x", "y"], str] = Field(
+        {}, description="names of the arrays of coordinates; `x` and `y`, or those of the dimensions, where absent"
+    )
+    parameters: dict[str, float | str] = Field(
+        {}, description="by parameter: a constant, or the name of an array with a number for each trajectory"
+    )
+    split: str | None = Field(
+        None, description="name of an array with train, validation or test for each trajectory; by hash if absent"
+    )
+
+    @model_validator(mode="after")
+    def _check_axes(self) -> Self:
+        if self.axes:
+            twice = sorted({axis for axis in self.axes if self.axes.count(axis) > 1})
+            if twice:
+                raise ValueError(f"axes names {' and '.join(twice)} twice")
+            missing = [axis for axis in ("time", "x", "y") if axis not in self.axes]
+            if missing:
+                raise ValueError(f"axes has no {' and no '.join(missing)}; only trajectory and field may be absent")
+        if len(set(self.fields)) < len(self.fields):
+            raise ValueError("fields names a field twice")
+        return self
+
+
+class DatasetSection(Section):
+    """What a store is called."""
+
+    name: str | None = Field(
+        None, description="name of the store; the source gives one if absent, and several datasets need theirs"
+    )

@@ -1,0 +1,186 @@
+"""Times and coordinates of array files: even ones give the time step and the extent, others are refused by name."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.console import note, warn
+from polycli.errors import SourceError
+from polycli.mpp.recipe.arrays import ArraysSection, Axis, Extent
+from polycli.mpp.sources.array_files import ArrayFile
+from polycli.mpp.sources.array_proposals import NAMES
+from polycli.mpp.sources.array_read import Placed
+from polycli.mpp.sources.frames import UNEVEN
+
+#: Two time steps that differ by less than this part are one: people round what they type.
+_SAME = 1e-3
+_SPACE: tuple[Literal["x", "y"], ...] = ("x", "y")
+
+
+def find_times(
+    file: ArrayFile, section: ArraysSection, placed: Placed, shape: tuple[int, int]
+) -> NDArray[np.float64] | None:
+    """Times of the frames, which all trajectories share; None where the file has none. `shape` is (trajectory, time).
+
+    Raises:
+        SourceError: they are not of the frames, fall, are uneven, or differ between trajectories.
+    """
+    name = section.time or beside(file, placed, "time")
+    if name is None:
+        return None
+    if name not in file.arrays:
+        raise SourceError(f"{file.path}: there is no array {name!r} of times", hint="arrays.time names it")
+    info, frames = file.arrays[name], shape[1]
+    if not info.is_numeric:
+        if section.dt is None or section.time is not None:
+            raise SourceError(
+                f"{file.path}: the times {name!r} are {info.dtype}, numbers were expected",
+                hint="--set arrays.dt=NUMBER says the time between frames",
+            )
+        warn(f"{file.path}: the times {name!r} are {info.dtype}: not read, arrays.dt {section.dt:g} is taken")
+        return None
+    if info.shape not in ((frames,), shape, (shape[0], frames, 1)):
+        raise SourceError(
+            f"{file.path}: the times {name!r} are {info.shape}, ({frames},) was expected, for {placed.name!r} has "
+            f"{frames} frames along its axis time",
+            hint="arrays.axes says which axis is time, arrays.time which array has the times",
+        )
+    times = file.read(name).astype(np.float64)
+    if times.ndim > 1:
+        times = times.reshape(shape)
+        if np.abs(times - times[0]).max() > UNEVEN * np.abs(np.diff(times[0])).max(initial=0):
+            raise SourceError(
+                f"{file.path}: the times {name!r} differ between trajectories, equal ones were expected",
+                hint="put trajectories of different times into different files",
+            )
+        times = times[0]
+    _refuse_uneven(file, name, times, _rounding(times, info.dtype))
+    return times
+
+
+def beside(file: ArrayFile, placed: Placed, axis: Axis) -> str | None:
+    """The array of times or coordinates of an axis: that of its dimension's name, else of a usual name.
+
+    It stands in the group of the array, or at the root.
+    """
+    info = file.arrays[placed.name]
+    named = [info.dims[placed.axes.index(axis)]] if info.dims else []
+    group = placed.name.rpartition("/")[0]
+    for name in (*named, *NAMES[axis]):
+        for path in (f"{group}/{name}" if group else name, name):
+            if path in file.arrays and path != placed.name and len(file.arrays[path].shape) in {1, 2}:
+                return path
+    return None
+
+
+def time_step(file: ArrayFile, section: ArraysSection, times: NDArray[np.float64] | None) -> float | None:
+    """The time between frames: that of the file's times, and of the settings; None where neither tells.
+
+    Raises:
+        SourceError: both do, and they disagree.
+    """
+    if times is None:
+        return section.dt
+    found = float((times[-1] - times[0]) / (times.size - 1))
+    if section.dt is not None:
+        if abs(found - section.dt) > _SAME * section.dt:
+            raise SourceError(
+                f"{file.path}: its times are {found:.6g} apart, arrays.dt says {section.dt:g}",
+                hint="leave arrays.dt out, or take the times out of the file",
+            )
+        return section.dt
+    found = float(f"{found:.6g}")
+    note(f"{file.path}: dt is {found:g}, from its times")
+    return found
+
+
+def find_extent(
+    file: ArrayFile, section: ArraysSection, placed: Placed, grid: tuple[int, int]
+) -> tuple[Extent, tuple[str, ...]]:
+    """The edges of the domain around cells whose middles are the coordinates, and what is strange about these.
+
+    Raises:
+        SourceError: coordinates are not of the grid, fall, or do not fit the extent that was given.
+    """
+    edges: list[tuple[float, float]] = []
+    strange: list[str] = []
+    for index, axis in enumerate(_SPACE):
+        points, given = grid[index], section.extent[index] if section.extent else None
+        found = _edges(file, section, placed, axis=axis, points=points, strange=strange)
+        if given is not None and found is not None:
+            cell = (found[1] - found[0]) / points
+            if max(abs(given[0] - found[0]), abs(given[1] - found[1])) > 1.001 * cell:
+                raise SourceError(
+                    f"{file.path}: its coordinates fill {found[0]:.6g} to {found[1]:.6g} along {axis}, arrays.extent "
+                    f"says {given[0]:g} to {given[1]:g}",
+                    hint="leave arrays.extent out, or take the coordinates out of the file",
+                )
+        edges.append(given or found or (0.0, 1.0))
+    return (edges[0], edges[1]), tuple(strange)
+
+
+def _edges(
+    file: ArrayFile, section: ArraysSection, placed: Placed, *, axis: Literal["x", "y"], points: int, strange: list[str]
+) -> tuple[float, float] | None:
+    name = section.coordinates.get(axis) or beside(file, placed, axis)
+    if name is None or (axis not in section.coordinates and name in _named_as_fields(section)):
+        return None
+    if name not in file.arrays:
+        raise SourceError(f"{file.path}: there is no array {name!r} of coordinates", hint="arrays.coordinates names it")
+    info = file.arrays[name]
+    if not info.is_numeric or info.shape != (points,):
+        if section.extent is not None and axis not in section.coordinates:
+            warn(f"{file.path}: {name!r} is no line of {points} coordinates along {axis}: arrays.extent is taken")
+            return None
+        raise SourceError(
+            f"{file.path}: the coordinates {name!r} are {info.dtype} {info.shape}, ({points},) was expected, for "
+            f"{placed.name!r} has {points} points along {axis}",
+            hint="arrays.axes says which axis is x; --set 'arrays.extent=[[0, 1], [0, 1]]' leaves coordinates aside",
+        )
+    values = file.read(name).astype(np.float64)
+    steps = np.diff(values)
+    if points < 2 or not np.isfinite(values).all() or (steps <= 0).any():
+        raise SourceError(
+            f"{file.path}: the coordinates {name!r} fall or stand still, from {values[0]:g} to {values[-1]:g}; rising "
+            "ones were expected",
+            hint=f"turn {axis} round, in the fields too (vectors along {axis} change their sign)",
+        )
+    if np.abs(steps / np.median(steps) - 1).max() > UNEVEN + _rounding(values, info.dtype) / np.median(steps):
+        strange.append(f"stretched grid: steps along {axis} are {steps.min():.4g} to {steps.max():.4g}")
+    half = (values[-1] - values[0]) / (points - 1) / 2
+    return (float(f"{values[0] - half:.9g}"), float(f"{values[-1] + half:.9g}"))
+
+
+def _named_as_fields(section: ArraysSection) -> set[str]:
+    chosen = {section.array} if section.array else set()
+    return chosen | (set(section.fields.values()) if isinstance(section.fields, dict) else set())
+
+
+def _refuse_uneven(file: ArrayFile, name: str, times: NDArray[np.float64], rounding: float) -> None:
+    if times.size < 2:
+        return
+    steps = np.diff(times)
+    hint = "models take equal steps: write frames at equal times into the file"
+    if not np.isfinite(times).all():
+        raise SourceError(f"{file.path}: the times {name!r} are not finite", hint=hint)
+    if (steps <= 0).any():
+        at = int(np.argmax(steps <= 0))
+        raise SourceError(
+            f"{file.path}: the times {name!r} do not increase after frame {at}: {times[at]:g}, then {times[at + 1]:g}",
+            hint=hint,
+        )
+    median = float(np.median(steps))
+    if np.abs(steps - median).max() > UNEVEN * median + rounding:
+        raise SourceError(
+            f"{file.path}: the times {name!r} are uneven: steps of {steps.min():.4g} to {steps.max():.4g}", hint=hint
+        )
+
+
+def _rounding(values: NDArray[np.float64], dtype: np.dtype[Any]) -> float:
+    """How far the difference of two neighbours may be off because of the type that they are kept in."""
+    if dtype.kind != "f":
+        return 0.0
+    return 2 * float(np.finfo(dtype).eps) * float(np.abs(values).max())

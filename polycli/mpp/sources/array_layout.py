@@ -1,0 +1,229 @@
+"""Which arrays of a file hold which fields, and along which axes; what is not said is refused with a line to paste."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+from polycli.console import note
+from polycli.errors import SourceError
+from polycli.mpp.recipe.arrays import ArraysSection, Axis
+from polycli.mpp.sources.array_files import ArrayFile, ArrayInfo
+from polycli.mpp.sources.array_grids import beside
+from polycli.mpp.sources.array_proposals import NAMES, axis_of, candidates, listing, propose_axes
+from polycli.mpp.sources.array_read import Placed
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The arrays of one file, in the order of the fields."""
+
+    arrays: tuple[Placed, ...]
+    fields: tuple[str, ...]
+    trajectories: int
+    frames: int
+    grid: tuple[int, int]
+
+
+def find_layout(file: ArrayFile, section: ArraysSection, *, dt_needed: bool) -> Layout:
+    """What the settings and the file's own names of dimensions say.
+
+    Raises:
+        SourceError: they leave something open, or do not fit the file; all of it at once, with lines to paste.
+    """
+    names = _chosen(file, section)
+    axes = {name: _axes(file, name, section) for name in names}
+    gaps = _Gaps(file, section)
+    if len(names) > 1 and not isinstance(section.fields, dict):
+        gaps.choose(names)
+    gaps.axes([name for name in names if axes[name] is None])
+    placed = tuple(Placed(name, found) for name in names if (found := axes[name]) is not None)
+    fields = gaps.fields(names, placed)
+    gaps.boundary()
+    if dt_needed and section.dt is None:
+        gaps.dt(placed)
+    gaps.refuse()
+    return _agreed(file, placed, fields)
+
+
+def _chosen(file: ArrayFile, section: ArraysSection) -> list[str]:
+    """The arrays that hold the fields; several candidates where nothing tells which."""
+    if isinstance(section.fields, dict):
+        if section.array is not None:
+            raise SourceError("arrays.array and arrays.fields both name arrays", hint="leave arrays.array out")
+        wanted = list(section.fields.values())
+    elif section.array is not None:
+        wanted = [section.array]
+    else:
+        wanted = list(candidates(file))
+        if not wanted:
+            raise SourceError(
+                f"{file.path}: no array of numbers with 3 to 5 axes, as frames over time have; in it: {listing(file)}"
+            )
+    for name in wanted:
+        if name not in file.arrays:
+            near = difflib.get_close_matches(name, file.arrays, n=1)
+            raise SourceError(
+                f"{file.path}: there is no array {name!r}; in it: {listing(file)}",
+                hint=f"did you mean {near[0]}?" if near else None,
+            )
+        info = file.arrays[name]
+        if not info.is_numeric:
+            parts = "; its real and imaginary parts can be two fields" if info.dtype.kind == "c" else ""
+            raise SourceError(f"{file.path}: the array {name!r} holds {info.dtype}, real numbers were expected{parts}")
+    return wanted
+
+
+def _axes(file: ArrayFile, name: str, section: ArraysSection) -> tuple[Axis, ...] | None:
+    """The axes of an array: as the settings say, else by the file's own names of dimensions; None where neither do.
+
+    Raises:
+        SourceError: the settings name more or fewer axes than there are, or others than the file does.
+    """
+    info = file.arrays[name]
+    own = tuple(axis_of(dimension) for dimension in info.dims or ())
+    if not section.axes:
+        found = tuple(axis for axis in own if axis is not None)
+        whole = len(found) == len(own) == len(set(own)) and {"time", "x", "y"} <= set(found)
+        return found if whole else None
+    if len(section.axes) != len(info.shape):
+        raise SourceError(
+            f"{file.path}: the array {name!r} is {info.shape}, which is {len(info.shape)} axes, and arrays.axes names "
+            f"{len(section.axes)}: {', '.join(section.axes)}",
+            hint=_axes_line(propose_axes(file, name, section).axes),
+        )
+    for said, axis, dimension in zip(section.axes, own, info.dims or (), strict=False):
+        if axis is not None and axis != said and dimension.lower() == NAMES[axis][0]:
+            raise SourceError(
+                f"{file.path}: arrays.axes says {said} where the array {name!r} itself says {dimension}",
+                hint=_axes_line(propose_axes(file, name, section).axes),
+            )
+    return section.axes
+
+
+def _axes_line(axes: tuple[Axis, ...]) -> str | None:
+    return f"--set 'arrays.axes=[{', '.join(axes)}]'" if axes else None
+
+
+class _Gaps:
+    """What is not said about a file, all of it, and lines that would say it."""
+
+    def __init__(self, file: ArrayFile, section: ArraysSection) -> None:
+        self._file, self._section = file, section
+        self._problems: list[str] = []
+        self._lines: list[str] = []
+
+    def choose(self, names: list[str]) -> None:
+        """Which of several arrays."""
+        self._problems.append(f"which of the arrays {', '.join(map(repr, names))} to take is not said")
+        if len({self._file.arrays[name].shape for name in names}) > 1:
+            largest = max(names, key=lambda name: self._file.arrays[name].shape)
+            self._lines.append(f"--set arrays.array={largest}")
+
+    def axes(self, names: list[str]) -> None:
+        """Which axis is what."""
+        if not names:
+            return
+        name, info = names[0], self._file.arrays[names[0]]
+        proposal = propose_axes(self._file, name, self._section)
+        doubt = f" ({proposal.doubt})" if proposal.doubt else ""
+        self._problems.append(f"the axes of {name!r} {_dimensions(info)} are not said{doubt}")
+        if line := _axes_line(proposal.axes):
+            self._lines.append(line)
+
+    def fields(self, names: list[str], placed: tuple[Placed, ...]) -> tuple[str, ...]:
+        """The names of the fields; what is wrong with them is noted."""
+        said, file = self._section.fields, self._file
+        if isinstance(said, dict):
+            if any("field" in array.axes for array in placed):
+                raise SourceError(
+                    f"{file.path}: arrays.fields names an array for each field, and these have an axis field too",
+                    hint="give the names alone: --set 'arrays.fields=[my.height, my.speed]'",
+                )
+            return tuple(said)
+        if len(names) > 1:
+            pairs = ", ".join(f"{_field_name(name, file.path)}: {name}" for name in names)
+            if len({file.arrays[name].shape for name in names}) == 1:
+                self._lines.append(f"--set 'arrays.fields={{{pairs}}}'")
+            return said
+        found = placed[0].length("field", file.arrays[names[0]]) if placed else None
+        if found is None:
+            proposal = propose_axes(file, names[0], self._section)
+            shape = file.arrays[names[0]].shape
+            found = shape[proposal.axes.index("field")] if "field" in proposal.axes else 1
+            if said:
+                return said
+        if len(said) != found:
+            array = f"the array {names[0]!r} is {file.arrays[names[0]].shape}, so {found} field{'s' * (found > 1)}"
+            self._problems.append(f"{array}, and {len(said)} names were given")
+            plain = _field_name(names[0], file.path)
+            proposed = [plain] if found == 1 else [f"{plain}_{index}" for index in range(found)]
+            self._lines.append(f"--set 'arrays.fields=[{', '.join(proposed)}]'")
+        return said
+
+    def boundary(self) -> None:
+        """What happens at the edges."""
+        if set(self._section.boundary) != {"x", "y"}:
+            self._problems.append("an array does not say its boundary conditions (periodic, wall or open)")
+            self._lines.append("--set 'arrays.boundary={x: periodic, y: periodic}'")
+
+    def dt(self, placed: tuple[Placed, ...]) -> None:
+        """The time between frames."""
+        file = self._file
+        if self._section.time is not None or any(name in file.arrays for name in NAMES["time"]):
+            return
+        if placed and beside(file, placed[0], "time") is not None:
+            return
+        self._problems.append("no array of times (time or t) is in it, and arrays.dt is not given")
+        one = [
+            name for name, info in file.arrays.items() if name == "dt" and info.is_numeric and info.shape in ((), (1,))
+        ]
+        number = float(file.read(one[0]).reshape(())) if one else 1.0
+        self._lines.append(f"--set arrays.dt={number:.6g}")
+
+    def refuse(self) -> None:
+        """Raise for what is open."""
+        if self._problems:
+            raise SourceError(
+                f"{self._file.path}: {'; '.join(self._problems)}. In it: {listing(self._file)}",
+                hint=f"set what is right, such as: {' '.join(self._lines)}",
+            )
+
+
+def _agreed(file: ArrayFile, placed: tuple[Placed, ...], fields: tuple[str, ...]) -> Layout:
+    """The lengths that all arrays share.
+
+    Raises:
+        SourceError: they differ, or an axis is too short.
+    """
+    first = placed[0]
+    axes: tuple[Axis, ...] = ("trajectory", "time", "x", "y")
+    lengths = {axis: first.length(axis, file.arrays[first.name]) for axis in axes}
+    for other in placed[1:]:
+        for axis, length in lengths.items():
+            if (found := other.length(axis, file.arrays[other.name])) != length:
+                raise SourceError(
+                    f"{file.path}: the array {other.name!r} has {found} along {axis}, {first.name!r} has {length}",
+                    hint="all fields of a store lie on one grid, at the same times",
+                )
+    for axis, length in lengths.items():
+        if length < (1 if axis == "trajectory" else 2):
+            raise SourceError(
+                f"{file.path}: the array {first.name!r} is {file.arrays[first.name].shape}, {length} along {axis}; "
+                "at least 2 were expected"
+            )
+    if file.arrays[first.name].dims:
+        seen = dict(zip(file.arrays[first.name].dims or (), first.axes, strict=True))
+        if any(name != axis for name, axis in seen.items()):
+            note(f"{file.path}: {', '.join(f'{name} is {axis}' for name, axis in seen.items())}")
+    return Layout(placed, fields, lengths["trajectory"], lengths["time"], (lengths["x"], lengths["y"]))
+
+
+def _field_name(array: str, path: Path) -> str:
+    plain = array.rpartition("/")[2] or path.stem
+    return "my." + "".join(letter if letter.isalnum() or letter == "_" else "_" for letter in plain)
+
+
+def _dimensions(info: ArrayInfo) -> str:
+    return str(info.shape) if info.dims is None else f"({', '.join(info.dims)}) {info.shape}"

@@ -1,0 +1,78 @@
+"""Which frames and grid points of a source are kept, in which blocks they are read, and where the kept points lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Extent = tuple[tuple[float, float], tuple[float, float]]
+
+#: Steps that differ by more than this part of their median are uneven; float32 times are off by less.
+UNEVEN = 0.01
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Which frames and grid points are kept: every `step`-th from `start`, every `space`-th along x and y."""
+
+    start: int
+    stop: int
+    step: int
+    space: int
+
+    @property
+    def count(self) -> int:
+        """Frames that are kept."""
+        return len(range(self.start, self.stop, self.step))
+
+    def grid(self, grid: tuple[int, int]) -> tuple[int, int]:
+        """Points along x and y that are kept of a grid."""
+        return (-(-grid[0] // self.space), -(-grid[1] // self.space))
+
+    def blocks(self, span: int, chunk: int = 1) -> Iterator[slice]:
+        """The kept frames in slices of at most `span` frames, kept or not.
+
+        Slices end where a file's chunks end, so that no compressed chunk is unpacked twice.
+        """
+        if span > chunk:
+            span -= span % chunk
+        edge = self.start
+        while edge < self.stop:
+            end = min(self.stop, (edge // span + 1) * span)
+            # The first kept frame at or after the block's edge.
+            first = self.start + -(-(edge - self.start) // self.step) * self.step
+            if first < end:
+                yield slice(first, end, self.step)
+            edge = end
+
+    def extent(self, extent: Extent, grid: tuple[int, int]) -> Extent:
+        """The edges of the domain around the points that are kept of `grid`, whose cells fill `extent`.
+
+        A cell of the thinned grid is `space` times as wide and has its middle where the kept point lies.
+        """
+        if self.space == 1:
+            return extent
+        x, y = (
+            _edges(low, (high - low) / points, self.space, kept)
+            for (low, high), points, kept in zip(extent, grid, self.grid(grid), strict=True)
+        )
+        return x, y
+
+
+def _edges(low: float, cell: float, space: int, kept: int) -> tuple[float, float]:
+    first = low + cell / 2 - space * cell / 2
+    return (_digits(first, cell), _digits(first + kept * space * cell, cell))
+
+
+def _digits(value: float, cell: float) -> float:
+    """Without the noise of arithmetic, which is far below a cell."""
+    return round(value, int(np.ceil(-np.log10(abs(cell)))) + 6) if cell else value
+
+
+def unevenness(points: NDArray[np.float64]) -> float:
+    """Largest deviation of a step from the median step, as a part of it."""
+    steps = np.diff(points)
+    return float(np.abs(steps / np.median(steps) - 1).max())

@@ -1,0 +1,299 @@
+"""One's own arrays: any order of axes, any kind of file, read bit for bit; what is not said is refused with a line."""
+
+import itertools
+import re
+
+import h5py
+import numpy as np
+import pytest
+import zarr
+
+from polycli.errors import RecipeError, SourceError
+from polycli.mpp.sources import array_read
+from polycli.mpp.sources.arrays import ArraysSource
+from polycli.recipes import default_recipe
+
+SIZES = {"trajectory": 3, "time": 5, "x": 6, "y": 4, "field": 2}
+FULL = ("trajectory", "time", "field", "x", "y")
+SAID = (
+    "arrays.fields=[my.height, my.speed]",
+    "arrays.boundary={x: periodic, y: wall}",
+    "arrays.dt=0.1",
+)
+ORDERS = [
+    "trajectory,time,x,y,field",
+    "y,x,time,field,trajectory",
+    "field,time,trajectory,y,x",
+    "x,trajectory,y,field,time",
+]
+
+
+def numbers(dtype=np.float64, axes=FULL):
+    generator = np.random.default_rng(0)
+    return generator.normal(size=[SIZES[axis] for axis in axes]).astype(dtype)
+
+
+def turned(values, order, axes=FULL):
+    """The array as somebody else would have written it, with its axes in another order."""
+    return np.ascontiguousarray(values.transpose([axes.index(axis) for axis in order]))
+
+
+def opened(*paths, settings=(), limit=None):
+    (dataset,) = ArraysSource().open(paths, default_recipe("mpp", "prepare", tuple(settings)), limit)
+    return dataset
+
+
+def rows(dataset):
+    """(trajectory, time, field, x, y) as it would go into a store."""
+    return np.stack(
+        [np.concatenate(list(trajectory.blocks)) for job in dataset.jobs for trajectory in job.trajectories(job.ids)]
+    )
+
+
+def write(path, arrays):
+    if path.suffix == ".npz":
+        np.savez(path, **arrays)
+    elif path.suffix == ".zarr":
+        group = zarr.open_group(path, mode="w")
+        for name, values in arrays.items():
+            group.create_array(name, data=np.asarray(values))
+    else:
+        with h5py.File(path, "w") as file:
+            for name, values in arrays.items():
+                file[name] = values
+
+
+def axes_line(order):
+    return f"arrays.axes=[{', '.join(order)}]"
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(FULL)), ids="-".join)
+def test_every_order_of_axes_gives_the_same_trajectories_bit_for_bit(tmp_path, order):
+    values = numbers()
+    np.save(tmp_path / "own.npy", turned(values, order))
+    dataset = opened(tmp_path / "own.npy", settings=(*SAID, axes_line(order)))
+    found = rows(dataset)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, values.astype(np.float32))
+    assert dataset.about.grid == (6, 4)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("suffix", [".npz", ".h5", ".zarr"])
+def test_every_kind_of_file_gives_what_numpy_gives(tmp_path, suffix, order, monkeypatch):
+    monkeypatch.setattr(array_read, "BLOCK_BYTES", 1)  # A frame at a time.
+    monkeypatch.setattr(array_read, "_SCATTERED_BYTES", 1)
+    values = numbers(np.float32)
+    path = tmp_path / f"own{suffix}"
+    write(path, {"data": turned(values, order.split(",")), "note": np.arange(3)})
+    np.testing.assert_array_equal(rows(opened(path, settings=(*SAID, axes_line(order.split(","))))), values)
+
+
+def test_axes_may_be_absent_and_files_are_then_trajectories(tmp_path):
+    values = numbers(axes=("trajectory", "time", "x", "y"))
+    for index, trajectory in enumerate(values):
+        np.save(tmp_path / f"run{index}.npy", trajectory.transpose(2, 0, 1))
+    settings = ("arrays.fields=[my.height]", *SAID[1:], "arrays.axes=[y, time, x]")
+    dataset = opened(tmp_path, settings=settings)
+    np.testing.assert_array_equal(rows(dataset)[:, :, 0], values.astype(np.float32))
+    assert [job.source for job in dataset.jobs] == ["run0.npy", "run1.npy", "run2.npy"]
+    assert len(opened(tmp_path, settings=settings, limit=2).jobs) == 2
+
+
+def test_one_array_for_each_field_by_name(tmp_path):
+    height, speed = numbers(axes=("trajectory", "time", "x", "y")), numbers(axes=("trajectory", "time", "x", "y")) ** 2
+    np.savez(tmp_path / "own.npz", h=height, v=speed)
+    settings = ("arrays.fields={my.speed: v, my.height: h}", *SAID[1:], "arrays.axes=[trajectory, time, x, y]")
+    dataset = opened(tmp_path / "own.npz", settings=settings)
+    assert dataset.about.fields == ("my.speed", "my.height")
+    np.testing.assert_array_equal(rows(dataset), np.stack([speed, height], axis=2).astype(np.float32))
+
+
+def test_the_description_holds_what_was_said_and_the_selection_what_was_asked(tmp_path):
+    values = numbers()
+    np.savez(
+        tmp_path / "own.npz",
+        data=values,
+        viscosity=[0.1, 0.2, 0.3],
+        part=["train", "valid", "test"],
+        x=np.linspace(0.5, 5.5, 6),
+    )
+    settings = (
+        *SAID,
+        axes_line(FULL),
+        "arrays.array=data",
+        "arrays.units={my.height: m}",
+        "arrays.parameters={nu: viscosity, gravity: 9.81}",
+        "arrays.split=part",
+        "dataset.name=mine",
+        "select.time_stride=2",
+        "select.first_frame=1",
+        "select.space_stride=2",
+    )
+    dataset = opened(tmp_path / "own.npz", settings=settings)
+    about = dataset.about
+    assert dataset.name == "mine"
+    assert about.physics == "my"
+    assert about.units == ("m", "")
+    assert about.dt == pytest.approx(0.2)
+    assert about.boundary_conditions == {"x": "periodic", "y": "wall"}
+    assert about.parameter_names == ("nu",)
+    assert about.constants == {"gravity": 9.81}
+    assert [parameters for job in dataset.jobs for parameters in job.parameters] == [(0.1,), (0.2,), (0.3,)]
+    assert list(dataset.splits.values()) == ["train", "validation", "test"]
+    np.testing.assert_allclose(dataset.time, [0.1, 0.3])
+    np.testing.assert_array_equal(rows(dataset), values[:, 1::2, :, ::2, ::2].astype(np.float32))
+    # Kept points at 0.5, 2.5 and 4.5 are the middles of cells that are twice as wide.
+    assert about.extent[0] == pytest.approx((-0.5, 5.5))
+
+
+def netcdf(path, values, order, *, packed=False):
+    """As NetCDF4 writes it: a scale for each dimension, numbers perhaps packed into integers."""
+    with h5py.File(path, "w") as file:
+        for name, length in (("time", SIZES["time"]), ("x", SIZES["x"]), ("y", SIZES["y"])):
+            file[name] = 0.25 * np.arange(length) + 1
+            file[name].make_scale(name)
+        data = file.create_dataset("h", data=values.transpose([("time", "x", "y").index(name) for name in order]))
+        data.attrs["units"] = "m"
+        if packed:
+            data.attrs.update({"scale_factor": 0.5, "add_offset": 10.0, "_FillValue": np.int16(-1)})
+        for place, name in enumerate(order):
+            data.dims[place].attach_scale(file[name])
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(("time", "x", "y"))), ids="-".join)
+def test_netcdf_says_by_itself_which_axis_is_what(tmp_path, order):
+    values = numbers(axes=("time", "x", "y"))
+    netcdf(tmp_path / "own.nc", values, order)
+    dataset = opened(tmp_path / "own.nc", settings=("arrays.fields=[my.height]", SAID[1]))
+    np.testing.assert_array_equal(rows(dataset)[0, :, 0], values.astype(np.float32))
+    assert dataset.about.dt == 0.25
+    assert dataset.about.units == ("m",)
+    np.testing.assert_allclose(dataset.about.extent, [[0.875, 2.375], [0.875, 1.875]])
+    np.testing.assert_allclose(dataset.time, 1 + 0.25 * np.arange(5))
+
+
+def test_packed_numbers_of_netcdf_come_unpacked_and_unknown_ones_as_nan(tmp_path):
+    values = np.arange(5 * 6 * 4, dtype=np.int16).reshape(5, 6, 4)
+    values[3, 2, 1] = -1
+    netcdf(tmp_path / "own.nc", values, ("time", "x", "y"), packed=True)
+    expected = np.where(values == -1, np.nan, 10 + 0.5 * values).astype(np.float32)
+    dataset = opened(tmp_path / "own.nc", settings=("arrays.fields=[my.height]", SAID[1]))
+    np.testing.assert_array_equal(rows(dataset)[0, :, 0], expected)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_zarr_as_xarray_writes_it_says_which_axis_is_what(tmp_path, version):
+    values = numbers(axes=("time", "x", "y"))
+    group = zarr.open_group(tmp_path / "own.zarr", mode="w", zarr_format=version)
+    arrays = {"h": (values.transpose(2, 0, 1), ["lat", "time", "lon"]), "time": (np.arange(5) * 0.5, ["time"])}
+    for name, (data, dims) in arrays.items():
+        named = {"dimension_names": dims} if version == 3 else {}
+        array = group.create_array(name, shape=data.shape, dtype=data.dtype, **named)
+        array[...] = data
+        if version == 2:
+            array.attrs["_ARRAY_DIMENSIONS"] = dims
+    dataset = opened(tmp_path / "own.zarr", settings=("arrays.fields={my.height: h}", SAID[1]))
+    np.testing.assert_array_equal(rows(dataset)[0, :, 0], values.astype(np.float32))
+    assert dataset.about.dt == 0.5
+    assert dataset.name == "own"
+
+
+def pasted(hint):
+    """The settings of a proposed line, as the shell would pass them on."""
+    return [one or two for one, two in re.findall(r"--set (?:'([^']+)'|(\S+))", hint)]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "names"),
+    [
+        ({"data": numbers()}, "axes"),
+        ({"data": turned(numbers(), ORDERS[0].split(",")), "time": np.arange(5) * 0.1}, "axes"),
+        (
+            {"h": numbers(axes=("time", "x", "y")), "v": numbers(axes=("time", "x", "y"))},
+            "which of the arrays 'h', 'v'",
+        ),
+        ({"h": numbers(axes=("trajectory", "time", "x", "y")), "dt": 0.5}, "axes"),
+    ],
+)
+def test_what_is_not_said_is_refused_with_a_line_that_works_when_it_is_pasted(tmp_path, arrays, names):
+    np.savez(tmp_path / "own.npz", **arrays)
+    with pytest.raises(SourceError, match=names) as caught:
+        opened(tmp_path / "own.npz")
+    for name, values in arrays.items():
+        assert f"{name!r} {np.shape(values)}" in caught.value.message
+    dataset = opened(tmp_path / "own.npz", settings=pasted(caught.value.hint))
+    count = len(dataset.about.fields)
+    assert rows(dataset).shape == (len(rows(dataset)), 5, count, 6, 4)
+    if "dt" in arrays:
+        assert dataset.about.dt == 0.5
+
+
+def test_axes_of_equal_lengths_are_named_as_what_nobody_can_tell_apart(tmp_path):
+    np.save(tmp_path / "own.npy", np.zeros((8, 8, 8)))
+    with pytest.raises(
+        SourceError, match="nothing in the file tells which is time or x or y of its axes 1st"
+    ) as caught:
+        opened(tmp_path / "own.npy")
+    assert "--set 'arrays.axes=[time, x, y]'" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("arrays", "settings", "sentence"),
+    [
+        ({"a": numbers()}, ["arrays.axes=[trajectory, time, x, y]"], "is 5 axes, and arrays.axes names 4"),
+        ({"a": numbers()}, [axes_line(FULL), "arrays.fields=[my.h]"], "so 2 fields, and 1 names were given"),
+        ({"a": numbers()}, [axes_line(FULL), "arrays.array=b"], "there is no array 'b'"),
+        ({"a": numbers().astype(complex)}, [axes_line(FULL), "arrays.array=a"], "real and imaginary parts"),
+        ({"a": numbers(), "time": np.arange(6)}, [axes_line(FULL)], r"times 'time' are \(6,\), \(5,\) was expected"),
+        ({"a": numbers(), "t": np.arange(5)[::-1]}, [axes_line(FULL)], "do not increase after frame 0: 4, then 3"),
+        ({"a": numbers(), "t": np.logspace(-2, 0, 5)}, [axes_line(FULL)], "are uneven: steps of 0.02162 to 0.6838"),
+        ({"a": numbers(), "t": np.arange(5) * 0.3}, [axes_line(FULL)], "its times are 0.3 apart, arrays.dt says 0.1"),
+        ({"a": numbers(), "x": np.arange(7)}, [axes_line(FULL)], r"coordinates 'x' are .* \(6,\) was expected"),
+        ({"a": numbers(), "y": -np.arange(4)}, [axes_line(FULL)], "coordinates 'y' fall"),
+        ({"a": numbers(), "x": np.arange(6)}, [axes_line(FULL), "arrays.extent=[[0,1],[0,1]]"], "fill -0.5 to 5.5"),
+        (
+            {"a": numbers(), "p": np.arange(2)},
+            [axes_line(FULL), "arrays.parameters={nu: p}"],
+            "parameter nu, array 'p'",
+        ),
+        ({"a": numbers(), "s": ["a"] * 3}, [axes_line(FULL), "arrays.split=s"], "hold 'a'; train, validation"),
+        ({"a": numbers()}, [axes_line(FULL), "arrays.split=s"], "arrays.split names 's', which is not in it"),
+        ({"a": np.zeros(4)}, [axes_line(FULL)], "no array of numbers with 3 to 5 axes"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(tmp_path, arrays, settings, sentence):
+    np.savez(tmp_path / "own.npz", **arrays)
+    with pytest.raises(SourceError, match=sentence):
+        opened(tmp_path / "own.npz", settings=(*SAID, *settings))
+
+
+def test_axes_that_a_file_itself_names_otherwise_are_refused(tmp_path):
+    netcdf(tmp_path / "own.nc", numbers(axes=("time", "x", "y")), ("time", "y", "x"))
+    with pytest.raises(SourceError, match="says x where the array 'h' itself says y"):
+        opened(tmp_path / "own.nc", settings=("arrays.fields=[my.height]", SAID[1], "arrays.axes=[time, x, y]"))
+
+
+@pytest.mark.parametrize("axes", ["[time, x]", "[time, time, x, y]", "[time, x, y, z]"])
+def test_axes_that_cannot_be_are_refused_before_a_file_is_opened(axes):
+    with pytest.raises(RecipeError, match="axes"):
+        default_recipe("mpp", "prepare", (f"arrays.axes={axes}",))
+
+
+def test_stretched_coordinates_are_flagged(tmp_path):
+    np.savez(tmp_path / "own.npz", data=numbers(), x=np.logspace(-2, 0, 6))
+    dataset = opened(tmp_path / "own.npz", settings=(*SAID, axes_line(FULL)))
+    assert {left.reason for left in dataset.flagged} == {"stretched grid: steps along x are 0.01512 to 0.6019"}
+    assert len(dataset.flagged) == 3
+
+
+def test_times_in_float32_are_even_though_they_are_rounded(tmp_path):
+    np.savez(tmp_path / "own.npz", data=numbers(), t=(1000 + 0.01 * np.arange(5)).astype(np.float32))
+    assert opened(tmp_path / "own.npz", settings=(*SAID[:2], axes_line(FULL))).about.dt == pytest.approx(0.01, rel=1e-2)
+
+
+def test_files_that_differ_are_refused_with_both_names(tmp_path):
+    np.save(tmp_path / "a.npy", numbers())
+    np.save(tmp_path / "b.npy", numbers()[:, :4])
+    with pytest.raises(SourceError, match=r"b.npy: frames 4, 5 was expected from .*a.npy"):
+        opened(tmp_path / "a.npy", tmp_path / "b.npy", settings=(*SAID, axes_line(FULL)))
