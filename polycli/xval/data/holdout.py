@@ -46,7 +46,7 @@ def held_out(
     owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     for column, rule in enumerate(rules):
         expression = pattern_of(rule.pattern)
-        chosen = np.array([expression.fullmatch(path) is not None for path in key_paths], dtype=np.bool_)
+        chosen = np.array([expression.fullmatch(path) for path in key_paths], dtype=np.bool_)
         inside = chosen[number_keys] & (numbers >= rule.low) & (numbers <= rule.high)
         marks[owner[inside], column] = True
     return marks

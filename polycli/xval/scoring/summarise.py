@@ -187,7 +187,7 @@ def hold_out_scores(found: Examined, place: int, rule: HoldOutRule, bootstrap: B
     records that no rule held out.
     """
     expression = pattern_of(rule.pattern)
-    mine = np.array([expression.fullmatch(path) is not None for path in found.key_paths], dtype=np.bool_)
+    mine = np.array([expression.fullmatch(path) for path in found.key_paths], dtype=np.bool_)
     of_rule = mine[found.key] if len(mine) else np.empty(0, dtype=np.bool_)
     within = (found.truth >= rule.low) & (found.truth <= rule.high)
     ordinary = ~np.asarray(found.held_out.any(axis=1))[found.record]
