@@ -1,4 +1,4 @@
-"""Files that hold their own hash: what `inspect --verify` checks where no other file could say it.
+"""Files that hold their own hash, and those of their neighbours: what `inspect --verify` checks of results.
 
 The seal is the SHA-256 of the file with the 64 digits of the seal itself taken as zeros. So every byte is covered, the
 format's own headers and footers too, and equal content gives equal bytes.
@@ -10,10 +10,16 @@ import hashlib
 import mmap
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from polycli.errors import StoreError
+from polycli.store.hashing import file_hash
+from polycli.store.manifest import FileEntry
 
+#: Where the seal of an HDF5 file stands, among the attributes of its root.
+HDF5_SEAL = "polycli_sha256"
 _DIGITS = 64
 _ZEROS = b"0" * _DIGITS
 
@@ -45,6 +51,29 @@ def check_seal(file: Path, digest: str, *, hint: str) -> None:
     found, place = _digest(file, digest)
     if place is None or found != digest:
         raise StoreError(f"{file}: damaged: its SHA-256 does not match the one that it states", hint=hint)
+
+
+def entries_of(folder: Path, *, without: Path) -> dict[str, FileEntry]:
+    """Size and hash of every file in a folder but one, by path: what that one says of the others."""
+    return {
+        path.relative_to(folder).as_posix(): FileEntry(size=path.stat().st_size, sha256=file_hash(path))
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path != without
+    }
+
+
+def check_entries(folder: Path, entries: Mapping[str, Any], *, hint: str) -> None:
+    """Compare files with what another file says of them.
+
+    Raises:
+        StoreError: one is missing or was changed.
+    """
+    for name, entry in entries.items():
+        file = folder / name
+        if not file.is_file():
+            raise StoreError(f"{file}: is missing", hint=hint)
+        if file.stat().st_size != entry["size"] or file_hash(file) != entry["sha256"]:
+            raise StoreError(f"{file}: damaged: its SHA-256 does not match the manifest", hint=hint)
 
 
 def _digest(file: Path, token: str) -> tuple[str, int | None]:

@@ -10,7 +10,8 @@ import zarr
 
 from polycli.__main__ import run as command_line
 from polycli.checkpoints.exported import ModelDescription, write_model
-from polycli.errors import PolycliError, SourceError, UserError
+from polycli.errors import PolycliError, SourceError, StoreError, UserError
+from polycli.inspection import inspect_path
 from polycli.mpp import eval as evaluation
 from polycli.mpp import predict
 from polycli.mpp.model.avit import AViT
@@ -327,3 +328,34 @@ def test_a_source_of_an_installed_package_is_found_by_its_files(tmp_path, model,
     (name,) = forecast(tmp_path, tmp_path / "a.shelf", overrides=("steps=1",))["datasets"]
     assert zarr.open_group(tmp_path / "out.zarr", mode="r")["fields"].shape == (2, 1, 1, 16, 16)
     assert name == "swe_16"
+
+
+@pytest.mark.parametrize("suffix", ["zarr", "h5"])
+@pytest.mark.parametrize("datasets", [1, 2])
+def test_verify_finds_any_changed_byte_of_forecasts(tmp_path, model, store_factory, suffix, datasets):
+    stores = [store_factory(f"swe{number}", frames=5, seed=number) for number in range(datasets)]
+    forecast(tmp_path, *stores, output=f"out.{suffix}", split="test", overrides=("steps=2",))
+    target = tmp_path / f"out.{suffix}"
+    assert any("every file has the hash" in line for line in inspect_path(target, verify=True).lines)
+    files = [target] if target.is_file() else [file for file in sorted(target.rglob("*")) if file.is_file()]
+    generator = np.random.default_rng(0)
+    for file in files:
+        content = file.read_bytes()
+        for place in generator.integers(len(content), size=40 if target.is_file() else 3).tolist():
+            file.write_bytes(content[:place] + bytes([content[place] ^ 32]) + content[place + 1 :])
+            with pytest.raises(PolycliError, match="out"):
+                inspect_path(target, verify=True)
+        file.write_bytes(content)
+
+
+def test_forecasts_of_before_are_read_to_their_end(tmp_path, model, store_factory):
+    forecast(tmp_path, store_factory("swe", frames=5), output="out.h5", overrides=("steps=2",))
+    with h5py.File(tmp_path / "out.h5", "r+") as file:
+        del file.attrs["schema_version"], file.attrs["polycli_sha256"]
+        place = file["fields"].id.get_chunk_info(0).byte_offset
+    assert any("no hash was written" in line for line in inspect_path(tmp_path / "out.h5", verify=True).lines)
+    content = bytearray((tmp_path / "out.h5").read_bytes())
+    content[place + 20] ^= 1
+    (tmp_path / "out.h5").write_bytes(content)
+    with pytest.raises(StoreError, match=r"out\.h5: damaged"):
+        inspect_path(tmp_path / "out.h5", verify=True)

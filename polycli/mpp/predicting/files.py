@@ -22,9 +22,12 @@ from numpy.typing import NDArray
 
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.outputs import OutputKind
+from polycli.store.sealing import HDF5_SEAL, entries_of, new_seal, seal
 
 #: What the attribute `format` says.
 FORMAT = "polycli-forecast"
+#: Since version 2, forecasts are sealed: see `polycli.store.sealing`.
+SCHEMA_VERSION = 2
 DIMENSIONS = ("trajectory", "time", "field", "x", "y")
 #: Bytes of a chunk, at most; a chunk is at least one frame of one trajectory.
 _CHUNK_BYTES = 4 * 2**20
@@ -91,12 +94,18 @@ class ForecastHeader:
 
 @contextmanager
 def forecast_arrays(path: Path, headers: Sequence[ForecastHeader]) -> Iterator[list[ForecastArray]]:
-    """Open arrays for all datasets in a new zarr or HDF5 file at `path`, as its suffix says, until the block ends."""
+    """Open arrays for all datasets in a new zarr or HDF5 file at `path`, as its suffix says, until the block ends.
+
+    Then the hashes of what was written are written too, which `inspect --verify` compares.
+    """
+    token = new_seal()
     if path.suffix == ".zarr":
         yield _zarr_arrays(path, headers)
+        _seal_zarr(path, token)
     else:
-        with _hdf5_arrays(path, headers) as arrays:
+        with _hdf5_arrays(path, headers, token) as arrays:
             yield arrays
+        seal(path, token)
 
 
 def _is_forecast(path: Path) -> bool:
@@ -179,11 +188,27 @@ def _zarr_arrays(path: Path, headers: Sequence[ForecastHeader]) -> list[Forecast
     return arrays
 
 
+def _seal_zarr(path: Path, token: str) -> None:
+    import zarr
+
+    group = path / "zarr.json"
+    zarr.open_group(path, mode="r+").attrs["polycli"] = {
+        "format": FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        "files": {name: entry.model_dump() for name, entry in entries_of(path, without=group).items()},
+        "sha256": token,
+    }
+    seal(group, token)
+
+
 @contextmanager
-def _hdf5_arrays(path: Path, headers: Sequence[ForecastHeader]) -> Iterator[list[ForecastArray]]:
+def _hdf5_arrays(path: Path, headers: Sequence[ForecastHeader], token: str) -> Iterator[list[ForecastArray]]:
     import h5py
 
     with _SafeFile(path) as file, h5py.File(file, "w") as root:
+        root.attrs["schema_version"] = SCHEMA_VERSION
+        # Of a fixed length, for it is changed in place when the file is whole.
+        root.attrs[HDF5_SEAL] = np.bytes_(token)
         arrays: list[ForecastArray] = []
         for header in headers:
             group = root if len(headers) == 1 else root.create_group(header.name)

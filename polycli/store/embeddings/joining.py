@@ -14,7 +14,6 @@ from polycli.store.embeddings.manifest import (
     ROWS,
     SEAL_KEY,
     EmbeddingsHeader,
-    FileFacts,
     TableFacts,
     manifest,
     table_file,
@@ -30,7 +29,7 @@ from polycli.store.embeddings.parts import (
 )
 from polycli.store.embeddings.zarr_form import fill_group, zarr_group
 from polycli.store.hashing import file_hash
-from polycli.store.sealing import new_seal, seal
+from polycli.store.sealing import entries_of, new_seal, seal
 from polycli.store.staging import sync_tree, write_text
 
 #: Rows of a row group in single Parquet files.
@@ -51,11 +50,7 @@ def join(folder: Path, new: Path, header: EmbeddingsHeader) -> JsonDocument:
 
 def _as_folder(folder: Path, new: Path, header: EmbeddingsHeader, tables: Mapping[str, Sequence[Path]]) -> JsonDocument:
     """The parts stay as they are, and a manifest with their hashes comes beside them."""
-    files = {
-        part.relative_to(folder).as_posix(): FileFacts(part.stat().st_size, file_hash(part), row_count(part))
-        for parts in tables.values()
-        for part in parts
-    }
+    files = {part.relative_to(folder).as_posix(): _entry(part) for parts in tables.values() for part in parts}
     document = manifest(header, _facts(tables), files)
     token = new_seal()
     write_text(folder / MANIFEST_NAME, json.dumps({**document, SEAL_KEY: token}, indent=1) + "\n")
@@ -67,11 +62,11 @@ def _as_folder(folder: Path, new: Path, header: EmbeddingsHeader, tables: Mappin
 def _as_files(_: Path, new: Path, header: EmbeddingsHeader, tables: Mapping[str, Sequence[Path]]) -> JsonDocument:
     """One file for each table. That of the rows comes last, as its manifest has the others' hashes."""
     facts = _facts(tables)
-    files: dict[str, FileFacts] = {}
+    files: dict[str, JsonDocument] = {}
     for name in sorted(set(tables) - {ROWS}):
         file = table_file(new, name)
         _write_file(file, tables[name], {**manifest(header, facts), "table": name})
-        files[file.name] = FileFacts(file.stat().st_size, file_hash(file), facts[name].rows)
+        files[file.name] = _entry(file)
     document = manifest(header, facts, files)
     _write_file(new, tables[ROWS], document)
     return document
@@ -95,11 +90,7 @@ def _as_zarr(_: Path, new: Path, header: EmbeddingsHeader, tables: Mapping[str, 
     for name, parts in tables.items():
         group = root if name == ROWS else root.create_group(name)
         fill_group(group, parts, facts[name].rows, taken=[*tables] if name == ROWS else ())
-    files = {
-        path.relative_to(new).as_posix(): FileFacts(path.stat().st_size, file_hash(path))
-        for path in new.rglob("*")
-        if path.is_file() and path != new / "zarr.json"
-    }
+    files = {name: entry.model_dump() for name, entry in entries_of(new, without=new / "zarr.json").items()}
     document, token = manifest(header, facts, files), new_seal()
     root.attrs[METADATA_KEY] = {**document, SEAL_KEY: token}
     seal(new / "zarr.json", token)
@@ -110,3 +101,7 @@ def _facts(tables: Mapping[str, Sequence[Path]]) -> dict[str, TableFacts]:
     return {
         name: TableFacts(sum(map(row_count, parts)), vectors_of(schema_of(parts))) for name, parts in tables.items()
     }
+
+
+def _entry(file: Path) -> JsonDocument:
+    return {"rows": row_count(file), "size": file.stat().st_size, "sha256": file_hash(file)}

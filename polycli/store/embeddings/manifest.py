@@ -48,23 +48,13 @@ class TableFacts:
     vectors: Mapping[str, JsonDocument]
 
 
-@dataclass(frozen=True)
-class FileFacts:
-    """Size and hash of one file, and the rows that it holds, where it is a table."""
-
-    size: int
-    sha256: str
-    rows: int | None = None
-
-    def as_json(self) -> JsonDocument:
-        """Without what is not known."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
-
-
 def manifest(
-    header: EmbeddingsHeader, tables: Mapping[str, TableFacts], files: Mapping[str, FileFacts] | None = None
+    header: EmbeddingsHeader, tables: Mapping[str, TableFacts], files: Mapping[str, JsonDocument] | None = None
 ) -> JsonDocument:
-    """The manifest as JSON; `files` are all others that belong to the embeddings, by their path beside the manifest."""
+    """The manifest as JSON; `files` are all others that belong to the embeddings, by their path beside the manifest.
+
+    Of each it says the size, the SHA-256 and, of Parquet, the rows.
+    """
     return {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
@@ -72,7 +62,7 @@ def manifest(
         "tables": {name: asdict(facts) for name, facts in tables.items() if name != ROWS},
         **asdict(header),
         "data": list(header.data),
-        "files": {name: facts.as_json() for name, facts in sorted((files or {}).items())},
+        "files": dict(sorted((files or {}).items())),
     }
 
 
