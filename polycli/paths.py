@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import glob
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -79,23 +78,6 @@ def refuse_unwritable(folder: Path, *, what: str) -> None:
         raise UserError(
             f"{folder}: {what} cannot be written in {place}: {error.strerror}", hint="give another --output"
         ) from error
-
-
-def replace(new: Path, target: Path) -> None:
-    """Put `new` in the place of `target`, which may be a folder; nobody finds half of either."""
-    old = target.with_name(f".{target.name}.old-{os.getpid()}")
-    if target.is_dir():
-        target.rename(old)
-    new.rename(target)
-    remove(old)
-
-
-def remove(path: Path) -> None:
-    """A file or a folder, if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _expand(value: str) -> tuple[Path, ...]:

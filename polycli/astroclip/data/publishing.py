@@ -21,11 +21,10 @@ from polycli.store.blocks import BlockBuilder, ColumnSpec, StagedRows
 from polycli.store.hashing import canonical_hash
 from polycli.store.manifest import LeftOut, SourceFile
 from polycli.store.splits import describe_split, split_rows
+from polycli.workflow import left_out
 
 #: One spectrum to a chunk: rows are read at random.
 _SPECTRUM_CHUNK = 32 * 2**10
-#: Ids that a summary on stderr names; the manifest has them all.
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ def publish(plan: Plan) -> Path:
     rejected = [*survey.rejected, *_rejected_blocks(builder, plan.keys), *rows.duplicates]
     summarise(survey.name, rejected)
     if not len(rows):
-        reasons = "; ".join(dict.fromkeys(left.reason for left in rejected[:_SHOWN]))
+        reasons = left_out.reasons_of(rejected)
         raise SourceError(f"{survey.name}: all {len(survey)} objects were rejected: {reasons}")
     splits = split_rows(rows.hex_hashes(), validation=plan.recipe.split.validation, test=plan.recipe.split.test)
     if len(rows) == 1:
@@ -210,11 +209,12 @@ def _summary(values: NDArray[np.float64]) -> dict[str, float]:
 
 
 def summarise(name: str, entries: Sequence[LeftOut]) -> None:
-    """One line on stderr for each kind of reason, with the first few ids."""
-    kinds: dict[str, list[LeftOut]] = {}
-    for entry in entries:
-        kinds.setdefault(entry.reason.split(":")[0].split(" of ")[0], []).append(entry)
-    for kind, members in kinds.items():
-        shown = ", ".join(f"{entry.id} in {entry.source} ({entry.reason})" for entry in members[:_SHOWN])
-        more = f" and {len(members) - _SHOWN} more" if len(members) > _SHOWN else ""
-        warn(f"{name}: rejected {len(members)} ({kind}): {shown}{more}")
+    """Say which objects of a survey are rejected, and why."""
+    left_out.summarise(f"{name}: rejected", entries, kind=_KIND, show=_shown)
+
+
+_KIND = left_out.beginning(":", " of ")
+
+
+def _shown(entry: LeftOut) -> str:
+    return f"{entry.id} in {entry.source} ({entry.reason})"

@@ -13,7 +13,7 @@ import numpy as np
 
 from polycli.console import warn
 from polycli.errors import SourceError
-from polycli.mpp.data.source import Dataset, Job
+from polycli.mpp.data.source import Dataset
 from polycli.mpp.data.staging import Row, StageTask, is_staged
 from polycli.mpp.recipe.training import SplitSection
 from polycli.requests import Split
@@ -22,9 +22,8 @@ from polycli.store.hashing import canonical_hash
 from polycli.store.manifest import LeftOut, SourceFile
 from polycli.store.splits import describe_split, split_rows
 from polycli.store.statistics import RunningStatistics
+from polycli.workflow import left_out
 
-#: Ids that a summary on stderr names; the manifest has them all.
-_SHOWN = 3
 #: What the manifest says of splits that are not by hash.
 _GIVEN = "as the files give it"
 
@@ -108,7 +107,7 @@ def publish(plan: Plan) -> Path:
     summarise(name, "rejected", rejected)
     summarise(name, "flagged", flagged)
     if not kept:
-        reasons = "; ".join(dict.fromkeys(left.reason for left in rejected[:_SHOWN]))
+        reasons = left_out.reasons_of(rejected)
         raise SourceError(f"{name}: all {len(rejected)} trajectories were rejected: {reasons}")
     hashes = [item.row["hash"] for item in kept]
     splits = _given_splits(dataset, kept) or split_rows(hashes, validation=plan.split.validation, test=plan.split.test)
@@ -161,7 +160,7 @@ def _sift(plan: Plan, builder: StoreBuilder) -> tuple[list[_Kept], list[LeftOut]
     dataset = plan.dataset
     rejected = list(dataset.rejected)
     flagged = list(dataset.flagged)
-    row_ids = _row_ids(dataset.jobs)
+    row_ids = dataset.row_ids
     first_with: dict[str, str] = {}
     kept = []
     for task in map(plan.task, plan.keys):
@@ -181,19 +180,13 @@ def _sift(plan: Plan, builder: StoreBuilder) -> tuple[list[_Kept], list[LeftOut]
     return kept, rejected, [left for left in flagged if (left.source, left.id) not in gone]
 
 
-def _row_ids(jobs: Sequence[Job]) -> dict[tuple[str, str], str]:
-    """Plain ids where they tell all rows apart, else with their file: `ns_incom_inhom_2d_512-0.h5/0002`."""
-    names = [(job.source, name) for job in jobs for name in job.ids]
-    plain = len({name for _, name in names}) == len(names)
-    return {(source, name): name if plain else f"{source}/{name}" for source, name in names}
-
-
 def summarise(name: str, what: str, entries: Sequence[LeftOut]) -> None:
-    """One line on stderr for each kind of reason, with the first few ids."""
-    kinds: dict[str, list[LeftOut]] = {}
-    for entry in entries:
-        kinds.setdefault(entry.reason.split(":")[0].split(" in ")[0].split(" of ")[0], []).append(entry)
-    for kind, members in kinds.items():
-        shown = ", ".join(f"{entry.source} {entry.id} ({entry.reason})" for entry in members[:_SHOWN])
-        more = f" and {len(members) - _SHOWN} more" if len(members) > _SHOWN else ""
-        warn(f"{name}: {what} {len(members)} ({kind}): {shown}{more}")
+    """Say which trajectories of a dataset are rejected or flagged, and why."""
+    left_out.summarise(f"{name}: {what}", entries, kind=_KIND, show=_shown)
+
+
+_KIND = left_out.beginning(":", " in ", " of ")
+
+
+def _shown(entry: LeftOut) -> str:
+    return f"{entry.source} {entry.id} ({entry.reason})"

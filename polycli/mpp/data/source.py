@@ -70,6 +70,13 @@ class Dataset:
     seconds: float | None = None
 
     @property
+    def row_ids(self) -> dict[tuple[str, str], str]:
+        """By source and id of a trajectory: its id where that tells all apart, else with its file, `FILE.h5/0002`."""
+        names = [(job.source, name) for job in self.jobs for name in job.ids]
+        plain = len({name for _, name in names}) == len(names)
+        return {(source, name): name if plain else f"{source}/{name}" for source, name in names}
+
+    @property
     def manifest_names(self) -> tuple[str, ...]:
         """What the manifest calls the files: as the source says, or their plain names."""
         return self.file_names or tuple(path.name for path in self.files)

@@ -166,12 +166,10 @@ def _of_store(store: Store, split: Split | None, limit: int | None) -> StoreCont
 
 
 def _of_dataset(dataset: Dataset, limit: int | None) -> SourceContexts:
-    ids = [(job.source, name) for job in dataset.jobs for name in job.ids]
-    plain = len({name for _, name in ids}) == len(ids)
     return SourceContexts(
         name=dataset.name,
         about=dataset.about,
-        ids=tuple(name if plain else f"{source}/{name}" for source, name in ids)[:limit],
+        ids=tuple(dataset.row_ids.values())[:limit],
         time=dataset.time,
         origin={"data": ", ".join(str(file) for file in dataset.files)},
         jobs=dataset.jobs,

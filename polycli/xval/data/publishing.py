@@ -19,6 +19,7 @@ from polycli.store.blocks import BlockBuilder, ColumnSpec, Ragged, StagedRows
 from polycli.store.hashing import canonical_hash
 from polycli.store.manifest import LeftOut, SourceFile
 from polycli.store.splits import describe_split, group_hashes, split_rows
+from polycli.workflow import left_out
 from polycli.xval.data.coverage import KeyCoverage, mixed_types, refuse_immense, totals
 from polycli.xval.data.description import RecordsAbout
 from polycli.xval.data.holdout import held_out, kept_out, rules_of
@@ -30,9 +31,6 @@ from polycli.xval.numbers.statistics import NumberStatistics, NumberSums
 from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.records.keypaths import refuse_unknown
 from polycli.xval.records.vocabulary import Vocabulary
-
-#: Ids that a line on stderr names; the manifest has them all.
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -103,11 +101,13 @@ def publish(plan: Plan) -> Path:
     notes = [note for key in keys if (note := builder.record(key)) is not None]
     staged = builder.rows(keys)
     rejected = [LeftOut(**left) for note in notes for left in note["rejected"]]
-    summarise([*rejected, *staged.duplicates])
+    left_out.summarise(
+        "left out", [*rejected, *staged.duplicates], kind=_kind, show=lambda left: left.id, rows=" records"
+    )
     if not len(staged):
         if not rejected:
             raise SourceError("the input holds no records")
-        reasons = "; ".join(dict.fromkeys(left.reason for left in rejected[:_SHOWN]))
+        reasons = left_out.reasons_of(rejected)
         raise SourceError(f"there are no records to publish: {len(rejected)} were rejected: {reasons}")
     names = _names(notes, plan.recipe, plan.opened.options.get("id_key"))
     rows = NamedRows(staged, names)
@@ -157,15 +157,8 @@ def publish(plan: Plan) -> Path:
     )
 
 
-def summarise(left_out: Sequence[LeftOut]) -> None:
-    """One line on stderr for each kind of reason, with the first few ids."""
-    kinds: dict[str, list[LeftOut]] = {}
-    for entry in left_out:
-        kinds.setdefault("duplicate" if entry.reason.startswith("duplicate of") else entry.reason, []).append(entry)
-    for kind, members in kinds.items():
-        shown = ", ".join(entry.id for entry in members[:_SHOWN])
-        more = f" and {len(members) - _SHOWN} more" if len(members) > _SHOWN else ""
-        warn(f"left out {len(members)} records ({kind}): {shown}{more}")
+def _kind(left: LeftOut) -> str:
+    return "duplicate" if left.reason.startswith("duplicate of") else left.reason
 
 
 def _names(notes: Iterable[JsonDocument], recipe: PrepareRecipe, id_key: str | None) -> Names:

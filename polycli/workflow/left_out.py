@@ -1,0 +1,54 @@
+"""What `prepare` says of rows that it leaves out, or keeps though they are strange: a line for each kind of reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from polycli.console import warn
+from polycli.store.manifest import LeftOut
+
+#: Rows that a line names; the manifest has them all.
+SHOWN = 3
+
+
+def beginning(*ends: str) -> Callable[[LeftOut], str]:
+    """What makes a kind of a reason: its beginning, up to the first of these."""
+
+    def kind(entry: LeftOut) -> str:
+        reason = entry.reason
+        for end in ends:
+            reason = reason.split(end)[0]
+        return reason
+
+    return kind
+
+
+def summarise(
+    what: str,
+    entries: Sequence[LeftOut],
+    *,
+    kind: Callable[[LeftOut], str],
+    show: Callable[[LeftOut], str],
+    rows: str = "",
+) -> None:
+    """One line on stderr for each kind of reason, with the first few rows.
+
+    Args:
+        what: how the line begins, such as `NAME: rejected`.
+        entries: the rows.
+        kind: which of them are told together.
+        show: how one row is named.
+        rows: what the rows are called, with a space before it, where `what` does not say so.
+    """
+    kinds: dict[str, list[LeftOut]] = {}
+    for entry in entries:
+        kinds.setdefault(kind(entry), []).append(entry)
+    for name, members in kinds.items():
+        shown = ", ".join(map(show, members[:SHOWN]))
+        more = f" and {len(members) - SHOWN} more" if len(members) > SHOWN else ""
+        warn(f"{what} {len(members)}{rows} ({name}): {shown}{more}")
+
+
+def reasons_of(entries: Sequence[LeftOut]) -> str:
+    """The first few reasons, each once, for the sentence that says that no row is left."""
+    return "; ".join(dict.fromkeys(left.reason for left in entries[:SHOWN]))
