@@ -127,7 +127,7 @@ def test_array_files_are_forecast_by_the_names_that_are_given(tmp_path, model, l
         file = tmp_path / "data.h5"
         with h5py.File(file, "w") as opened:
             opened["fields"] = data
-            opened["time"] = 10.0 + np.arange(5)
+            opened["time"] = 10.0 + 0.5 * np.arange(5)
     else:
         file = tmp_path / "data.npy"
         np.save(file, data if layout == "npy" else data[0])
@@ -140,8 +140,70 @@ def test_array_files_are_forecast_by_the_names_that_are_given(tmp_path, model, l
     with torch.inference_mode():
         first = model(torch.tensor(data[:1, 2:], dtype=torch.float32), torch.tensor([5, 4]), flags)
     np.testing.assert_allclose(found["fields"][0, 0], first[0].numpy(), rtol=1e-4, atol=1e-5)
-    start = 14.0 if layout == "hdf5" else 2.0
+    start = 12.0 if layout == "hdf5" else 2.0
     np.testing.assert_allclose(found["time"][:], start + 0.5 * np.arange(1, 4))
+
+
+OWN = (
+    "arrays.fields=[diffusion_reaction.activator, diffusion_reaction.inhibitor]",
+    "arrays.boundary={x: wall, y: wall}",
+)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5", ".nc", ".npy"])
+def test_the_keys_of_prepare_describe_arrays_in_any_order_and_their_times(tmp_path, model, suffix):
+    data = np.random.default_rng(0).normal(size=(2, 5, 2, 16, 8)).cumsum(axis=1)
+    file, times = tmp_path / f"own{suffix}", 3 + 0.25 * np.arange(5)
+    mixed = data.transpose(4, 1, 0, 3, 2)
+    if suffix == ".npy":
+        np.save(file, mixed)
+    elif suffix == ".npz":
+        np.savez(file, waves=mixed, t=times)
+    else:
+        with h5py.File(file, "w") as opened:
+            opened["run/waves"], opened["run/t"] = mixed, times
+    settings = (*OWN, "arrays.axes=[y, time, trajectory, x, field]", "steps=2", "dataset.name=mine")
+    settings += ("arrays.dt=0.25",) if suffix == ".npy" else ()
+    (name,) = forecast(tmp_path, file, overrides=settings)["datasets"]
+    assert name == "mine"
+    found = zarr.open_group(tmp_path / "out.zarr", mode="r")
+    expected = by_hand(model, data[1, 2:], [4, 5], 2, periodic=False)
+    np.testing.assert_allclose(found["fields"][1], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found["time"][:], (1 if suffix == ".npy" else 4) + 0.25 * np.arange(1, 3))
+    assert found.attrs["interval"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("times", "settings", "sentence"),
+    [
+        (np.arange(6)[::-1] * 0.1, (), "do not increase after frame 0: 0.5, then 0.4"),
+        (np.logspace(-2, 0, 6), (), "are uneven"),
+        (np.arange(6) * 0.1, ("dt=0.5",), "its times are 0.1 apart, arrays.dt says 0.5"),
+        (np.arange(6) * 0.1, ("arrays.dt=0.5",), "its times are 0.1 apart, arrays.dt says 0.5"),
+    ],
+)
+def test_times_of_an_array_file_are_not_ignored(tmp_path, model, times, settings, sentence):
+    """They were: forecasts of falling and uneven frames had even times."""
+    with h5py.File(tmp_path / "own.h5", "w") as file:
+        file["fields"] = np.ones((2, 6, 1, 16, 16))
+        file["time"] = times
+    known = ("fields=[shallow_water.height]", "boundary={x: wall, y: wall}")
+    with pytest.raises(SourceError, match=sentence):
+        forecast(tmp_path, tmp_path / "own.h5", overrides=(*known, *settings))
+
+
+def test_the_older_name_of_a_key_and_the_key_together_are_refused(tmp_path, model):
+    np.save(tmp_path / "own.npy", np.ones((6, 1, 16, 16)))
+    both = ("fields=[shallow_water.height]", "arrays.fields=[shallow_water.height]", "boundary={x: wall, y: wall}")
+    with pytest.raises(UserError, match=r"fields is an older name of arrays.fields, and both are given"):
+        forecast(tmp_path, tmp_path / "own.npy", overrides=both)
+
+
+def test_an_array_whose_axes_nobody_said_is_refused_with_a_line_to_paste(tmp_path, model):
+    np.savez(tmp_path / "own.npz", h=np.ones((6, 12, 16)))
+    with pytest.raises(UserError, match=r"the axes of 'h' .* are not said") as caught:
+        forecast(tmp_path, tmp_path / "own.npz")
+    assert "--set 'arrays.axes=[time, x, y]' --set 'arrays.fields=[my.h]'" in caught.value.hint
 
 
 def test_a_pdebench_file_is_continued(tmp_path, model):
@@ -219,9 +281,9 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(tmp_path, model, store_
         (file, known, {"split": "test"}, "is no store and has no splits"),
         (file, ("fields=[shallow_water.depth]", known[1]), {}, "does not know the field shallow_water.depth"),
         (holed, known, {}, "trajectory 0001 holds values that are not finite"),
-        (tmp_path / "text.npy", known, {}, "not a whole .npy array"),
-        (tmp_path / "objects.npy", known, {}, "not a whole .npy array"),
-        (tmp_path / "words.h5", known, {}, "words.h5: the array holds .*, real numbers were expected"),
+        (tmp_path / "text.npy", known, {}, "text.npy: cannot be read, truncated or damaged perhaps"),
+        (tmp_path / "objects.npy", known, {}, "objects.npy: cannot be read, truncated or damaged perhaps"),
+        (tmp_path / "words.h5", known, {}, "words.h5: the array 'fields' holds .*, real numbers were expected"),
         (tmp_path / "cut.h5", known, {}, "cut.h5: the HDF5 file is truncated or damaged"),
     ]
     before = sorted(p.name for p in tmp_path.iterdir())

@@ -9,24 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.errors import SourceError, UserError
+from polycli.errors import UserError
 from polycli.mpp.data.source import Dataset, Job
+from polycli.mpp.predicting.file_datasets import open_datasets
 from polycli.mpp.recipe.physics import PdeDescription
-from polycli.mpp.recipe.settings import ArraySection
-from polycli.mpp.recipe.training import PrepareRecipe
-from polycli.mpp.sources.pdebench_read import open_source
+from polycli.mpp.recipe.settings import ReadingSettings
 from polycli.requests import Split
 from polycli.store.manifest import MANIFEST_NAME
 from polycli.store.reader import Store, Window
-from polycli.workflow.sources import find_source, load_source
 from polycli.workflow.stores import open_stores
 
 Frames = NDArray[np.float32]
-AXES = ("x", "y")
 
 
 @dataclass(frozen=True)
@@ -54,6 +50,8 @@ class ContextSource(ABC):
     time: NDArray[np.float64]
     #: Which data this is, for whoever finds the forecast.
     origin: dict[str, Any]
+    #: Whether anything has told the time between frames.
+    dt_known: bool = True
 
     @abstractmethod
     def contexts(self, reach: Reach) -> Iterator[Frames]:
@@ -86,50 +84,24 @@ class SourceContexts(ContextSource):
                 yield _pick(trajectory.blocks, reach.frames)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ArrayContexts(ContextSource):
-    """One array in a .npy or HDF5 file, (N, T, C, H, W) or (T, C, H, W)."""
-
-    file: Path
-
-    def contexts(self, reach: Reach) -> Iterator[Frames]:
-        """As ContextSource says."""
-        frames = slice(reach.first, reach.frames[-1] + 1, reach.stride)
-        if self.file.suffix == ".npy":
-            array = _open_npy(self.file)
-            for place in range(len(self.ids)):
-                yield np.asarray(array[place, frames] if array.ndim == 5 else array[frames], dtype=np.float32)
-            return
-        with open_source(self.file) as file:
-            fields = file["fields"]
-            for place in range(len(self.ids)):
-                yield np.asarray(fields[place, frames] if fields.ndim == 5 else fields[frames], dtype=np.float32)
-
-
 def open_contexts(
-    paths: Sequence[Path], *, split: Split | None, limit: int | None, settings: ArraySection
+    paths: Sequence[Path], *, split: Split | None, limit: int | None, settings: ReadingSettings
 ) -> list[ContextSource]:
-    """What `paths` hold, found by looking: stores, folders of stores, array files, PDEBench files or folders of them.
+    """What `paths` hold, found by looking: stores, folders of stores, and files that a source of prepare reads.
 
     Raises:
         UserError: a path is none of these, is damaged, or lacks what a setting must say.
     """
     stores = [path for path in paths if path.is_dir() and _is_store(path)]
-    arrays = [path for path in paths if path.is_file() and _is_array(path)]
-    others = [path for path in paths if path not in stores and path not in arrays]
-    if split is not None and (arrays or others):
-        raise UserError(
-            f"--split {split}: {(arrays + others)[0]} is no store and has no splits", hint="leave --split out"
-        )
+    files = [path for path in paths if path not in stores]
+    if split is not None and files:
+        raise UserError(f"--split {split}: {files[0]} is no store and has no splits", hint="leave --split out")
     found: list[ContextSource] = []
     if stores:
         opened = open_stores(stores, family="mpp", verify="auto", by_name=False)
         found += [_of_store(store, split, limit) for store in opened]
-    found += [_of_array(path, settings, limit) for path in arrays]
-    if others:
-        recipe = PrepareRecipe(family="mpp", verb="prepare")
-        source = load_source("mpp", find_source("mpp", others))
-        found += [_of_dataset(dataset, limit) for dataset in source.open(others, recipe, limit)]
+    if files:
+        found += [_of_dataset(dataset, limit) for dataset in open_datasets(files, settings, limit)]
     twice = [name for name, count in Counter(source.name for source in found).items() if count > 1]
     if twice:
         raise UserError(f"two of the data sets are called {twice[0]}", hint="give them two outputs")
@@ -138,16 +110,8 @@ def open_contexts(
 
 def _is_store(path: Path) -> bool:
     inside = [path, *path.iterdir()]
-    return any((place / name).exists() for place in inside for name in (MANIFEST_NAME, "zarr.json"))
-
-
-def _is_array(path: Path) -> bool:
-    if path.suffix == ".npy":
-        return True
-    if not h5py.is_hdf5(path):
-        return False
-    with open_source(path) as file:
-        return isinstance(file.get("fields"), h5py.Dataset)
+    # A zarr group without a manifest may be arrays of the user's own.
+    return any((place / MANIFEST_NAME).exists() for place in inside)
 
 
 def _of_store(store: Store, split: Split | None, limit: int | None) -> StoreContexts:
@@ -173,69 +137,8 @@ def _of_dataset(dataset: Dataset, limit: int | None) -> SourceContexts:
         time=dataset.time,
         origin={"data": ", ".join(str(file) for file in dataset.files)},
         jobs=dataset.jobs,
+        dt_known=dataset.dt_known,
     )
-
-
-def _of_array(path: Path, settings: ArraySection, limit: int | None) -> ArrayContexts:
-    shape, time = _array_shape(path)
-    if len(shape) not in {4, 5}:
-        raise SourceError(f"{path}: the array is {shape}, (N, T, C, H, W) or (T, C, H, W) was expected")
-    count = min(shape[0] if len(shape) == 5 else 1, limit or shape[0])
-    frames, fields, height, width = shape[-4:]
-    if len(settings.fields) != fields:
-        raise SourceError(
-            f"{path}: the array is {shape}, so {fields} field{'s' if fields > 1 else ''}, "
-            f"and {len(settings.fields)} names were given",
-            hint="--set 'fields=[shallow_water.height]', names in the order of the array",
-        )
-    if set(settings.boundary) != set(AXES):
-        raise SourceError(
-            f"{path}: an array file does not say its boundary conditions",
-            hint="--set 'boundary={x: periodic, y: wall}', each of periodic, wall, open",
-        )
-    physics = {name.split(".", 1)[0] for name in settings.fields}
-    about = PdeDescription(
-        physics=physics.pop() if len(physics) == 1 else "mixed",
-        fields=settings.fields,
-        units=("",) * fields,
-        dt=settings.dt,
-        grid=(height, width),
-        extent=settings.extent,
-        boundary_conditions=settings.boundary,
-        parameter_names=(),
-        constants={},
-    )
-    if time is None:
-        time = np.arange(frames) * settings.dt
-    elif time.shape != (frames,):
-        raise SourceError(f"{path}: time is {time.shape}, ({frames},) was expected")
-    ids = tuple(f"{place:04d}" for place in range(count))
-    return ArrayContexts(
-        name=path.stem, about=about, ids=ids, time=time.astype(np.float64), origin={"data": str(path)}, file=path
-    )
-
-
-def _array_shape(path: Path) -> tuple[tuple[int, ...], NDArray[Any] | None]:
-    if path.suffix == ".npy":
-        return _open_npy(path).shape, None
-    with open_source(path) as file:
-        time = file.get("time")
-        _refuse_objects(path, file["fields"].dtype)
-        return tuple(file["fields"].shape), time[...] if isinstance(time, h5py.Dataset) else None
-
-
-def _open_npy(path: Path) -> NDArray[Any]:
-    try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{path}: not a whole .npy array of numbers: {error}") from error
-    _refuse_objects(path, array.dtype)
-    return array
-
-
-def _refuse_objects(path: Path, found: np.dtype[Any]) -> None:
-    if found.kind not in "fiu":
-        raise SourceError(f"{path}: the array holds {found}, real numbers were expected")
 
 
 def _pick(blocks: Iterator[Frames], wanted: range) -> Frames:

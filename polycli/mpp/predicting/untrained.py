@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from polycli.mpp.model.loaded import LoadedAViT
 from polycli.mpp.model.trained import check_trained
-from polycli.mpp.predicting.inputs import ArrayContexts, ContextSource
+from polycli.mpp.predicting.inputs import ContextSource
 from polycli.mpp.recipe.settings import ModelSettings
 
 
@@ -14,13 +14,12 @@ def check_source(source: ContextSource, loaded: LoadedAViT, settings: ModelSetti
     Raises:
         StoreError: they differ, and the settings do not allow it.
     """
-    # An array file says nothing of time: what holds where nothing was given is no reason to refuse it.
-    dt_known = "dt" in settings.model_fields_set or not isinstance(source, ArrayContexts)
     check_trained(
         loaded.trained,
         source.name,
         source.about,
         time_stride=loaded.time_stride,
         allow=settings.allow_untrained,
-        dt_known=dt_known,
+        # An array file may say nothing of time: what holds where nothing was given is no reason to refuse it.
+        dt_known=source.dt_known,
     )

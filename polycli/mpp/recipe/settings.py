@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from polycli.mpp.recipe.arrays import ArraysSection, DatasetSection, Extent
 from polycli.mpp.recipe.physics import Boundary
 from polycli.sections import Section
 from polycli.workflow.untrained import ALLOW_DESCRIPTION
 
-Extent = tuple[tuple[float, float], tuple[float, float]]
+_OLDER_NAMES = ("fields", "boundary", "dt", "extent")
 
 
 class FramesSection(Section):
@@ -63,16 +64,35 @@ class EvalSettings(ForecastSettings):
     seed: NonNegativeInt = Field(0, description="of the bootstrap")
 
 
-class ArraySection(Section):
-    """What an array file does not say about itself."""
+class ReadingSettings(Section):
+    """How files are read, in the words of prepare's recipe, and older names of some of its keys."""
 
-    fields: tuple[str, ...] = Field((), description="names of the fields, in the order of the file")
-    boundary: dict[Literal["x", "y"], Boundary] = Field({}, description="boundary conditions by axis; both are needed")
-    dt: PositiveFloat = Field(1.0, description="time between frames")
-    extent: Extent = Field(((0.0, 1.0), (0.0, 1.0)), description="lowest and highest x, lowest and highest y")
+    source: str | None = Field(None, description="as --source of prepare; found by a look at the files if absent")
+    arrays: ArraysSection = Field(ArraysSection(), description="what the source arrays is told of files of one's own")
+    dataset: DatasetSection = DatasetSection()
+    fields: tuple[str, ...] = Field((), description="older name of arrays.fields")
+    boundary: dict[Literal["x", "y"], Boundary] = Field({}, description="older name of arrays.boundary")
+    dt: PositiveFloat | None = Field(None, description="older name of arrays.dt")
+    extent: Extent | None = Field(None, description="older name of arrays.extent")
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        twice = [name for name in self._older if name in self.arrays.model_fields_set]
+        if twice:
+            raise ValueError(f"{twice[0]} is an older name of arrays.{twice[0]}, and both are given: leave one out")
+        return self
+
+    @property
+    def _older(self) -> dict[str, object]:
+        return {name: getattr(self, name) for name in _OLDER_NAMES if name in self.model_fields_set}
+
+    @property
+    def described(self) -> ArraysSection:
+        """What is said of arrays, under whichever names."""
+        return self.arrays.model_copy(update=self._older)
 
 
-class PredictSettings(ForecastSettings, ArraySection):
+class PredictSettings(ForecastSettings, ReadingSettings):
     """`polycli predict mpp --set KEY=VALUE`."""
 
     verb: Literal["predict"]
@@ -83,7 +103,7 @@ class PredictSettings(ForecastSettings, ArraySection):
     overwrite: bool = Field(False, description="replace the output where it exists")
 
 
-class EmbedSettings(ModelSettings, ArraySection):
+class EmbedSettings(ModelSettings, ReadingSettings):
     """`polycli embed mpp --set KEY=VALUE`."""
 
     verb: Literal["embed"]

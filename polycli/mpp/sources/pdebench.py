@@ -14,7 +14,14 @@ from polycli.mpp.data.source import Dataset
 from polycli.mpp.recipe.physics import PUBLISHED_FIELDS, Boundary, PdeDescription
 from polycli.mpp.recipe.training import PrepareRecipe, SelectionSection
 from polycli.mpp.sources.frames import UNEVEN, Frames, unevenness
-from polycli.mpp.sources.pdebench_layouts import PARAMETERS, Member, NotPdebenchError, Survey, survey_file
+from polycli.mpp.sources.pdebench_layouts import (
+    PARAMETERS,
+    Member,
+    NotPdebenchError,
+    Survey,
+    looks_like_pdebench,
+    survey_file,
+)
 from polycli.mpp.sources.pdebench_read import PdebenchJob
 from polycli.store.manifest import LeftOut
 
@@ -40,8 +47,13 @@ class PdebenchSource:
     """Finds out what files are by looking into them; their names and folders decide nothing."""
 
     def accepts(self, path: Path) -> bool:
-        """HDF5 files, of which `open` then says what is in them."""
-        return path.suffix.lower() in SUFFIXES and path.is_file()
+        """HDF5 files that look like PDEBench's, or cannot be looked at, of which `open` then says what is wrong."""
+        if path.suffix.lower() not in SUFFIXES or not path.is_file():
+            return False
+        try:
+            return looks_like_pdebench(path)
+        except SourceError:
+            return True
 
     def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> list[Dataset]:
         """What the inputs hold; see `Source.open`."""

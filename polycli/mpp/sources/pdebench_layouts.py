@@ -76,6 +76,20 @@ class Survey:
         self.rejected.append(LeftOut(source=self.source, id=name, reason=reason))
 
 
+def looks_like_pdebench(path: Path) -> bool:
+    """Whether a file has the keys of one of the layouts, sound or not.
+
+    Raises:
+        SourceError: not HDF5, or truncated.
+    """
+    with open_source(path) as file:
+        keys = set(file)
+        if len(keys.intersection(COMPRESSIBLE_KEYS)) >= 2 or keys.intersection(INCOMPRESSIBLE_KEYS):
+            return True
+        groups = [file[name] for name in keys if isinstance(file.get(name), h5py.Group)]
+        return any("data" in group and "grid" in group for group in groups)
+
+
 def survey_file(path: Path, source: str) -> list[Survey]:
     """What a file holds; several surveys where its groups differ in physics or grid.
 

@@ -143,6 +143,15 @@ def test_strides_and_first_frame_select_as_slices_do_whatever_the_block(
     assert thinned.about.grid == next(iter(found.values())).shape[2:]
 
 
+def test_the_extent_after_a_stride_has_the_kept_points_in_the_middles_of_its_cells(tmp_path, pdebench):
+    """It stayed that of all points, and the coordinates of forecasts were shifted."""
+    pdebench.compressible(tmp_path / "a.hdf5", grid=(8, 9))
+    about = only(tmp_path / "a.hdf5", space_stride=3).about
+    for points, whole, (low, high) in zip(about.grid, (8, 9), about.extent, strict=True):
+        kept = ((np.arange(whole) + 0.5) / whole)[::3]
+        np.testing.assert_allclose(low + (np.arange(points) + 0.5) * (high - low) / points, kept, atol=1e-6)
+
+
 def test_a_limit_keeps_the_first_trajectories_of_each_dataset(tmp_path, pdebench):
     pdebench.shallow_water(tmp_path / "a.h5")
     pdebench.shallow_water(tmp_path / "b.h5", seed=50)
