@@ -49,12 +49,16 @@ class Preparation(ABC, Generic[Recipe, Content, Task]):
     def __init__(self, request: PrepareRequest, recipe: Recipe | None = None) -> None:
         """Of a request, whose recipe is read unless it is given."""
         self.request = request
-        self.recipe = self._read_recipe() if recipe is None else recipe
+        self.recipe = self.with_defaults(self._read_recipe() if recipe is None else recipe)
 
     @property
     def folder(self) -> Path:
         """The folder that the stores come to stand in."""
         return self.request.output.parent
+
+    def with_defaults(self, recipe: Recipe) -> Recipe:
+        """Return the recipe with what follows from the source where it says nothing; as it is, unless overridden."""
+        return recipe
 
     @abstractmethod
     def drafts(self) -> Sequence[Draft[Content]]:

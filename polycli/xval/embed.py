@@ -41,6 +41,7 @@ def run(request: EmbedRequest) -> JsonDocument | None:
     data = open_inputs(
         expand_paths(request.data),
         reading=settings,
+        tokenization=loaded.tokenization,
         split=request.split,
         limit=request.limit,
         batch_records=settings.batch_records,

@@ -15,6 +15,7 @@ from polycli.report.table import Table
 from polycli.requests import EvalRequest, JsonDocument
 from polycli.store.reader import Store
 from polycli.workflow.evaluate import Evaluation
+from polycli.xval.data.reading import warn_of_another_order
 from polycli.xval.data.store import RecordStore
 from polycli.xval.model.loaded import LoadedNumformer, load_checkpoint
 from polycli.xval.recipe.settings import EvalSettings
@@ -47,7 +48,9 @@ class RecordEvaluation(Evaluation[LoadedNumformer, EvalSettings, Subset, Illustr
 
     def choose(self, store: Store) -> Subset:
         """The records to score."""
-        return self._chosen(RecordStore(store))
+        records = RecordStore(store)
+        warn_of_another_order(records, self.loaded.tokenization.key_order)
+        return self._chosen(records)
 
     def score(self, subset: Subset, folder: Path) -> tuple[JsonDocument, Illustration | None]:  # noqa: ARG002  # no parts
         """All scores of one dataset, and what its figures show; a head has no figures."""

@@ -21,6 +21,7 @@ from polycli.xval.model.loaded import LoadedNumformer, load_checkpoint
 from polycli.xval.predicting.files import FILLED_RECORDS, Answer, Extras, FilledRecord, fill_in, writer_for
 from polycli.xval.predicting.inputs import counting, encode, open_inputs
 from polycli.xval.recipe.settings import PredictSettings
+from polycli.xval.records.key_order import as_it_came, in_order
 from polycli.xval.records.keypaths import KeyPatterns, refuse_unknown
 from polycli.xval.records.records import Records
 from polycli.xval.records.units import known_units, refuse_other_units
@@ -57,6 +58,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
     data = open_inputs(
         expand_paths(request.data),
         reading=settings,
+        tokenization=loaded.tokenization,
         split=request.split,
         limit=request.limit,
         batch_records=settings.batch_records,
@@ -113,7 +115,10 @@ def _answered(
     filler: Filler, batch: Sequence[Record], blanks: Blanks, units: Mapping[str, str]
 ) -> Iterator[FilledRecord]:
     for record, mine in zip(batch, answer(filler, batch, blanks), strict=True):
-        yield fill_in(record.id, record.value, iter(mine), blanks.matches, units)
+        # Answers come in the order in which the model reads a record; the user gets it back as it came.
+        seen = in_order(record.value, filler.tokenization.key_order)
+        done = fill_in(record.id, seen, iter(mine), blanks.matches, units)
+        yield replace(done, value=as_it_came(done.value, record.value))
 
 
 def _judged(judge: Judge, batch: Sequence[Record], units: Mapping[str, str]) -> Iterator[FilledRecord]:

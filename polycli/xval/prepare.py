@@ -20,6 +20,11 @@ from polycli.xval.data.source import Opened
 from polycli.xval.data.staging import StageTask, stage
 from polycli.xval.recipe.training import PrepareRecipe
 
+#: Sources of people's own records, whose numbers may have any size; what is simulated has the paper's scales.
+SCALED_BY_DEFAULT = ("table", "json")
+#: Key paths that a warning shows.
+_SHOWN = 5
+
 
 def run(request: PrepareRequest) -> JsonDocument:
     """Prepare what is asked for; see `Preparation.run`."""
@@ -33,6 +38,12 @@ class RecordPreparation(Preparation[PrepareRecipe, Opened, StageTask]):
     row, rows_are = "record", "records"
     counted = ("block", "blocks")
     doing = "reading records"
+
+    def with_defaults(self, recipe: PrepareRecipe) -> PrepareRecipe:
+        """Scale people's own numbers by key path, where the recipe does not say how."""
+        if self.request.source not in SCALED_BY_DEFAULT or "default" in recipe.scaling.model_fields_set:
+            return recipe
+        return recipe.model_copy(update={"scaling": recipe.scaling.model_copy(update={"default": "auto"})})
 
     def drafts(self) -> list[Draft[Opened]]:
         """One draft, of everything that the source opens."""
@@ -84,12 +95,34 @@ class RecordPreparation(Preparation[PrepareRecipe, Opened, StageTask]):
             console.say(f"held out of training: {console.counted(count, 'record', 'records')} with {rule}")
         for what, count in coverage["notes"].items():
             console.say(f"{what}: {count}")
-        saturated = {path: entry for path, entry in coverage["keys"].items() if entry["saturated"]}
-        for path, entry in saturated.items():
-            console.warn(
-                f"{path}: {entry['saturated']:.2%} of the numbers are beyond {coverage['saturation_limit']:g} after "
-                f"scaling ({entry['scaler']}), where plain xVal hardly tells numbers apart"
-            )
-        if any(entry["scaler"] == "none" for entry in saturated.values()):
-            console.note("--set scaling.default=affine scales numbers; asinh is for those of many decades")
+        if about.scaling.default == "auto":
+            console.say(_scaled(coverage["keys"]))
+        warn_of_saturation(coverage)
         return {"numbers": coverage["numbers"], "held_out": about.held_out, "coverage": coverage}
+
+
+def warn_of_saturation(coverage: JsonDocument) -> None:
+    """Name the key paths whose numbers are too large, as they are scaled, for a model to tell them apart."""
+    saturated = {path: entry for path, entry in coverage["keys"].items() if entry["saturated"]}
+    shown = [
+        f"{path} ({entry['saturated']:.2%}, scaled by {entry['scaler']})"
+        for path, entry in sorted(saturated.items(), key=lambda item: -item[1]["saturated"])[:_SHOWN]
+    ]
+    if shown:
+        more = f" and {len(saturated) - _SHOWN} more" if len(saturated) > _SHOWN else ""
+        console.warn(
+            f"numbers beyond {coverage['saturation_limit']:g} after scaling, where plain xVal hardly tells them apart: "
+            f"{', '.join(shown)}{more}"
+        )
+    if any(entry["scaler"] == "none" for entry in saturated.values()):
+        console.note("--set scaling.default=auto scales numbers by key path")
+
+
+def _scaled(keys: JsonDocument) -> str:
+    """One line on what `auto` chose."""
+    curved = [path for path, entry in keys.items() if entry["scaler"] == "asinh"]
+    sentence = f"numbers are scaled by key path (scaling.default: auto): {len(keys) - len(curved)} affine"
+    if not curved:
+        return sentence
+    more = f" and {len(curved) - _SHOWN} more" if len(curved) > _SHOWN else ""
+    return f"{sentence}, asinh over many decades: {', '.join(curved[:_SHOWN])}{more}"

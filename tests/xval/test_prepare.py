@@ -272,7 +272,8 @@ def test_missing_numbers_are_counted_and_null(prepare):
 def test_numbers_beyond_float32_are_refused_until_they_are_scaled(prepare):
     values = [{"x": 1.5 + number, "big": 10.0 ** (30 + number)} for number in range(12)]
     with pytest.raises(SourceError, match=r"big: 3 of 12 numbers are beyond float32 after scaling, such as 1e\+39"):
-        prepare(values)
+        prepare(values, "scaling.default=none")
+    assert prepare(values, name="auto.zarr").about.coverage["keys"]["big"]["scaler"] == "asinh"
     store = prepare(values, "scaling.keys={big: asinh}")
     assert store.scaling.keys == {"big": "asinh"}
     assert store.about.coverage["keys"]["big"]["scaler"] == "asinh"
@@ -291,19 +292,19 @@ def test_numbers_beyond_all_statistics_are_refused_unless_they_are_text(prepare)
 def test_numbers_that_vanish_in_float32_are_refused_or_counted(prepare):
     values = [{"x": 10.0 ** (-40 - number)} for number in range(12)]
     with pytest.raises(SourceError, match="x: 6 of 12 numbers are not zero, but are zero in float32"):
-        prepare(values)
-    store = prepare(values, "coverage.underflow=count")
+        prepare(values, "scaling.default=none")
+    store = prepare(values, "coverage.underflow=count", "scaling.default=none")
     assert store.about.coverage["keys"]["x"]["underflow"] == 6
 
 
 def test_saturation_is_counted_and_refused_where_the_recipe_says_so(prepare, capsys):
     values = [{"x": float(number)} for number in range(20)]
-    store = prepare(values, name="a.zarr")
+    store = prepare(values, "scaling.default=none", name="a.zarr")
     # 6 to 19 are beyond 5.
     assert store.about.coverage["keys"]["x"]["saturated"] == pytest.approx(14 / 20)
-    assert "--set scaling.default=affine scales numbers" in capsys.readouterr().err
+    assert "--set scaling.default=auto scales numbers" in capsys.readouterr().err
     with pytest.raises(SourceError, match=r"x: 70.00% of 20 numbers are beyond 5 after scaling"):
-        prepare(values, "coverage.max_saturated=0.5", name="b.zarr")
+        prepare(values, "coverage.max_saturated=0.5", "scaling.default=none", name="b.zarr")
     prepare(values, "coverage.max_saturated=0.01", "scaling.default=affine", name="c.zarr")
 
 

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from polycli.engine.task import Batch
 from polycli.xval.data.pool import Language
+from polycli.xval.data.reading import Reading
 from polycli.xval.numbers import Encoding, expand
 from polycli.xval.numbers.scaling import Scaling
+from polycli.xval.records.key_order import KeyOrder
 from polycli.xval.records.records import Records
 from polycli.xval.records.structure import END, MASK, NUM, PAD
 
@@ -33,6 +35,13 @@ class Tokenization:
     ends: bool = False
     #: By pattern of key paths, where the data that trained said so.
     units: Mapping[str, str] = field(default_factory=dict)
+    #: How the data that trained were read; None where that is not known.
+    reading: Reading | None = None
+
+    @property
+    def key_order(self) -> KeyOrder:
+        """The order of keys that the model learned, by path of the object; empty where it learned no one order."""
+        return {} if self.reading is None else self.reading.key_order
 
     @property
     def tokens(self) -> int:

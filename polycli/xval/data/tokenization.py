@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polycli.console import warn
 from polycli.errors import CheckpointError, StoreError
 from polycli.xval.data.collate import Tokenization
 from polycli.xval.data.pool import Language, language_of
+from polycli.xval.data.reading import read_reading, reading_of
 from polycli.xval.data.store import RecordStore
 from polycli.xval.numbers import Encoding, covering_exponents, encoding_from_json, make_encoding
-from polycli.xval.numbers.scaling import Scaling, make_scaling
+from polycli.xval.numbers.scaling import SPAN, Scaling, make_scaling
 from polycli.xval.numbers.statistics import NumberStatistics
 from polycli.xval.recipe.model import ModelSection
 from polycli.xval.recipe.training import ScalingSection
@@ -22,6 +24,8 @@ from polycli.xval.records.units import joined_units
 from polycli.xval.records.vocabulary import Vocabulary
 
 _ROWS_AT_A_TIME = 4096
+#: Key paths that a warning shows.
+_SHOWN = 5
 
 
 def tokenization_for(
@@ -39,9 +43,17 @@ def tokenization_for(
     section = scaling if scaling is not None else _recommended(stores)
     scaler = make_scaling(section, language.key_paths, merged_statistics(stores))
     refuse_overflow(scaler, stores)
+    if model.encoding == "xval":
+        _warn_of_unscaled(scaler, stores)
     units = joined_units((str(store.path), store.units) for store in (first, *others))
     return Tokenization(
-        language, encoding_for(model, scaler, stores), scaler, model.context, ends=model.causal, units=units
+        language,
+        encoding_for(model, scaler, stores),
+        scaler,
+        model.context,
+        ends=model.causal,
+        units=units,
+        reading=reading_of(stores),
     )
 
 
@@ -53,6 +65,7 @@ def describe_tokenization(tokenization: Tokenization) -> dict[str, Any]:
         "encoding": tokenization.encoding.to_json(),
         "scaling": tokenization.scaling.to_json(),
         "units": dict(tokenization.units),
+        "reading": None if tokenization.reading is None else tokenization.reading.model_dump(mode="json"),
         "special": {"end": END, "mask": MASK, "pad": PAD, "num": NUM},
     }
 
@@ -72,7 +85,15 @@ def read_tokenization(document: Mapping[str, Any], model: ModelSection, *, sourc
             f"{source}: it does not say how the model reads records ({error} is missing or unsound)",
             hint="a run of polycli, or an export of one, was expected",
         ) from error
-    return Tokenization(language, encoding, scaling, model.context, ends=model.causal, units=units)
+    return Tokenization(
+        language,
+        encoding,
+        scaling,
+        model.context,
+        ends=model.causal,
+        units=units,
+        reading=read_reading(document, source=source),
+    )
 
 
 def encoding_for(model: ModelSection, scaling: Scaling, stores: Sequence[RecordStore]) -> Encoding:
@@ -127,6 +148,23 @@ def refuse_overflow(scaling: Scaling, stores: Sequence[RecordStore]) -> None:
                     f"({scaling.of(path).kind})",
                     hint="another scaling of this key path: scaling.keys takes affine and asinh",
                 )
+
+
+def _warn_of_unscaled(scaling: Scaling, stores: Sequence[RecordStore]) -> None:
+    """Say which numbers are trained on as they are and are too large for that; only plain xVal has such a bound."""
+    large = {
+        path: max(abs(known["min"]), abs(known["max"]))
+        for store in stores
+        for path, known in store.about.coverage.get("keys", {}).items()
+        if scaling.of(path).kind == "none"
+    }
+    beyond = [f"{path} (up to {size:.3g})" for path, size in large.items() if size > SPAN]
+    if beyond:
+        more = f" and {len(beyond) - _SHOWN} more" if len(beyond) > _SHOWN else ""
+        warn(
+            f"numbers that are not scaled, beyond {SPAN:g}, where plain xVal hardly tells them apart: "
+            f"{', '.join(beyond[:_SHOWN])}{more}; --set 'scaling={{default: auto}}' scales them by key path"
+        )
 
 
 def _covering(scaling: Scaling, stores: Sequence[RecordStore]) -> tuple[int, int] | None:

@@ -20,6 +20,8 @@ from polycli.xval.records.keypaths import KeyPatterns, refuse_unknown
 
 #: asinh maps the largest number of the training split here, the edge of xVal's useful range.
 SPAN = 5.0
+#: Largest size over that where numbers of note begin, above which `auto` is asinh.
+MANY_DECADES = 1e3
 
 
 @dataclass(frozen=True)
@@ -120,9 +122,22 @@ def make_scaling(
     for path in key_paths:
         pattern = patterns.first(path)
         wanted = section.default if pattern is None else section.keys[pattern]
-        chosen = wanted if isinstance(wanted, ScalerSection) else ScalerSection(kind=wanted)
-        scalers[path] = _scaler(chosen, statistics.get(path))
+        known = statistics.get(path)
+        if not isinstance(wanted, ScalerSection):
+            wanted = ScalerSection(kind=automatic(known) if wanted == "auto" else wanted)
+        scalers[path] = _scaler(wanted, known)
     return Scaling(scalers)
+
+
+def automatic(known: NumberStatistics | None) -> ScalerKind:
+    """What `auto` is for numbers of these statistics: asinh for those of many decades, else affine.
+
+    The smallest hundredth of the sizes is left aside, so that a few numbers near zero do not make a bell curve one of
+    many decades.
+    """
+    if known is None or not known.largest:
+        return "affine"
+    return "asinh" if known.largest > MANY_DECADES * 10.0 ** (known.low_decade + 1) else "affine"
 
 
 def _scaler(section: ScalerSection, known: NumberStatistics | None) -> Scaler:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import overload
@@ -12,17 +12,21 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.console import progress, warn
+from polycli.console import note, progress, warn
 from polycli.errors import SourceError
 from polycli.requests import Split
 from polycli.store.manifest import MANIFEST_NAME
 from polycli.workflow.sources import find_source, load_source
 from polycli.xval.data.collate import Tokenization
+from polycli.xval.data.reading import Reading
 from polycli.xval.data.source import Block, Opened
 from polycli.xval.data.store import RecordStore, open_records
+from polycli.xval.predicting.reread import refuse_other_kinds, say_other_keys, settings_for
 from polycli.xval.recipe.settings import ReadingSettings
 from polycli.xval.records.decode import decode_records
 from polycli.xval.records.encode import encode_records
+from polycli.xval.records.key_order import in_order, with_keys
+from polycli.xval.records.keypaths import TOP, KeyPatterns
 from polycli.xval.records.records import Records
 from polycli.xval.records.values import Record, RecordError, Value
 
@@ -87,9 +91,15 @@ class _Collector:
 
 
 def open_inputs(
-    paths: Sequence[Path], *, reading: ReadingSettings, split: Split | None, limit: int | None, batch_records: int
+    paths: Sequence[Path],
+    *,
+    reading: ReadingSettings,
+    tokenization: Tokenization,
+    split: Split | None,
+    limit: int | None,
+    batch_records: int,
 ) -> Input:
-    """The records of files that one source reads, or of one store.
+    """The records of files that one source reads, or of one store; files are read as the data of the training were.
 
     Raises:
         SourceError: they are of no kind that is read here, of two, or malformed.
@@ -107,18 +117,21 @@ def open_inputs(
         raise SourceError(
             f"--split {split}: {paths[0]} is no store, and files have no splits", hint="leave --split out"
         )
-    source = load_source("xval", reading.source or find_source("xval", paths))
-    opened: Opened = source.open(paths, reading.recipe, limit)
-    return Input(_rebatched(_block_records(opened.blocks), batch_records), opened.about.get("units", {}))
+    opened = _open_files(paths, reading, tokenization.reading, limit)
+    records = _noticed(_block_records(opened.blocks), tokenization)
+    return Input(_rebatched(records, batch_records), opened.about.get("units", {}))
 
 
 def encode(records: Sequence[Record], tokenization: Tokenization, *, nulls: Sequence[str] = ()) -> Records:
-    """Records in the vocabulary of a model; numbers where it learned none are text to it, as identifiers are.
+    """Records in the vocabulary of a model, and with their keys in the order that it learned.
+
+    Numbers where it learned none are text to it, as identifiers are.
 
     Raises:
         SourceError: a record is longer than the model's context, or its value is nothing that JSON has.
     """
     vocabulary, known = tokenization.language.vocabulary, set(tokenization.language.key_paths)
+    records = [replace(record, value=as_learned(record.value, tokenization)) for record in records]
     try:
         found = encode_records(records, vocabulary, nulls=nulls)
         strange = [path for path in found.key_paths if path not in known]
@@ -136,6 +149,18 @@ def encode(records: Sequence[Record], tokenization: Tokenization, *, nulls: Sequ
     return found
 
 
+def as_learned(value: Value, tokenization: Tokenization) -> Value:
+    """A record as the model reads it: without keys that it has never seen, the others in the order that it learned.
+
+    A model that does not say how its data were read sees records as they come.
+    """
+    if tokenization.reading is None:
+        return value
+    known, spelled = tokenization.language.vocabulary.key_ids, KeyPatterns(tokenization.reading.spell_keys)
+    kept = with_keys(value, lambda key, path: key in known or spelled.match(path))
+    return in_order(kept, tokenization.key_order)
+
+
 @contextmanager
 def counting(total: int | None, what: str) -> Iterator[Callable[[int], None]]:
     """A report of progress where the number of records is known; where they stream, nobody knows how many will come."""
@@ -144,6 +169,27 @@ def counting(total: int | None, what: str) -> Iterator[Callable[[int], None]]:
     else:
         with progress(total, what) as bar:
             yield bar.advance
+
+
+def _open_files(paths: Sequence[Path], settings: ReadingSettings, learned: Reading | None, limit: int | None) -> Opened:
+    name, recipe = settings.source or find_source("xval", paths), settings.recipe
+    if name == "table" and learned is None:
+        note("the checkpoint does not say how its data were read: tables are read with the settings of --set table.*")
+    elif name == "table" and learned is not None:
+        recipe = recipe.model_copy(update={"table": settings_for(paths, recipe.table, learned)})
+    opened: Opened = load_source("xval", name).open(paths, recipe, limit)
+    if learned is not None:
+        refuse_other_kinds(opened.about.get("columns", {}), learned)
+    return opened
+
+
+def _noticed(records: Iterator[Record], tokenization: Tokenization) -> Iterator[Record]:
+    """The records; of the first one it is said which of its keys are not those of the training."""
+    known = tokenization.key_order.get(TOP)
+    for number, record in enumerate(records):
+        if number == 0 and known and isinstance(record.value, Mapping):
+            say_other_keys(list(record.value), known)
+        yield record
 
 
 def _block_records(blocks: Iterable[Block]) -> Iterator[Record]:

@@ -18,6 +18,8 @@ from polycli.xval.recipe.sources import (
 )
 
 ScalerKind = Literal["none", "affine", "asinh"]
+#: `auto` is affine, or asinh where the numbers of a key path reach over more than three decades.
+ScalerChoice = Literal["auto", "none", "affine", "asinh"]
 
 
 def _interval(bounds: tuple[float, float]) -> tuple[float, float]:
@@ -54,8 +56,12 @@ class ScalerSection(Section):
 class ScalingSection(Section):
     """How numbers are scaled when they are read, by key path; the store keeps them raw."""
 
-    default: ScalerKind = Field("none", description="for key paths that no pattern below fits")
-    keys: dict[str, ScalerKind | ScalerSection] = Field(
+    default: ScalerChoice = Field(
+        "none",
+        description="for key paths that no pattern below fits; auto is affine, or asinh over more than three decades. "
+        "Stores of tables and JSON have auto where the recipe says nothing",
+    )
+    keys: dict[str, ScalerChoice | ScalerSection] = Field(
         {}, description="by pattern of key paths, such as description.planet*.a; the first that fits counts"
     )
 

@@ -71,6 +71,8 @@ class Column:
     unit_in_cells: bool = False
     limits: bool = False
     errors: bool = False
+    #: Whether its cells are text because it cannot be told what its numbers mean.
+    undecided: bool = False
 
     def values(self, text: str, missing: frozenset[str]) -> dict[str, Value]:
         """What a cell adds to its record, by key."""
@@ -104,7 +106,8 @@ class Column:
 
     def described(self) -> dict[str, Any]:
         """For the manifest."""
-        return {"key": self.key, "unit": self.unit, "read_as": "text" if self.decimal is None else "number"}
+        said = {"key": self.key, "unit": self.unit, "read_as": "text" if self.decimal is None else "number"}
+        return {**said, "undecided": True} if self.undecided else said
 
 
 def decide(tallies: Mapping[str, Tally], section: TableSection) -> tuple[list[Column], list[str]]:
@@ -130,6 +133,7 @@ def decide(tallies: Mapping[str, Tally], section: TableSection) -> tuple[list[Co
             unit_in_cells=in_cells is not None,
             limits=section.limits == "value" and tally.limits > 0 and decimal is not None,
             errors=section.uncertainties == "value" and tally.errors > 0 and decimal is not None,
+            undecided=decimal is None and bool(tally.marks) and header not in section.columns,
         )
         found.append(column)
         reports += [f"column {header!r}: {text}" for text in (reason, conflict, *_remarks(column, tally)) if text]

@@ -19,6 +19,7 @@ from polycli.console import note, say
 from polycli.errors import CheckpointError
 from polycli.xval.data.collate import Tokenization
 from polycli.xval.data.pool import Language, language_of
+from polycli.xval.data.reading import reading_of, warn_of_another_order
 from polycli.xval.data.store import RecordStore
 from polycli.xval.data.tokenization import merged_statistics, read_tokenization, refuse_overflow, refuse_uncovered
 from polycli.xval.model.numformer import Numformer
@@ -94,7 +95,12 @@ def extended(recipe: FinetuneRecipe, known: Tokenization, stores: Sequence[Recor
     refuse_uncovered(known.encoding, scaling, stores, hint=hint)
     named = sorted(stores, key=lambda store: store.name)
     units = joined_units([("the checkpoint", known.units), *((str(store.path), store.units) for store in named)])
-    return replace(known, language=language, scaling=scaling, units=units)
+    reading = reading_of(named)
+    for store in named:
+        warn_of_another_order(store, known.key_order)
+    if known.reading is not None:
+        reading = reading.model_copy(update={"key_order": {**known.reading.key_order, **reading.key_order}})
+    return replace(known, language=language, scaling=scaling, units=units, reading=reading)
 
 
 def extended_tensors(start: Start, tokenization: Tokenization) -> dict[str, Tensor]:

@@ -1,0 +1,84 @@
+"""Files read as the data of the training were: settings of tables, names of rows, columns that are numbers or text."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow.parquet as pq
+
+from polycli.console import note
+from polycli.errors import SourceError
+from polycli.xval.data.reading import Reading, table_settings
+from polycli.xval.recipe.sources import TableSection
+from polycli.xval.records.cells import split_header
+from polycli.xval.sources.csv_files import names_of, open_csv
+from polycli.xval.sources.parquet_files import is_parquet
+from polycli.xval.sources.table import SUFFIXES
+
+#: Names that a message shows.
+_SHOWN = 8
+
+
+def settings_for(paths: Sequence[Path], given: TableSection, reading: Reading) -> TableSection:
+    """The settings for some tables: those of the training as far as these files have the columns, then `--set`.
+
+    Raises:
+        SourceError: a file cannot be read as a table at all.
+    """
+    settings = table_settings(given, reading)
+    headers = _headers(paths, settings)
+    changes: dict[str, Any] = {}
+    if settings.id_column not in {None, *headers} and "id_column" not in given.model_fields_set:
+        note(f"there is no column {settings.id_column!r}, which named the rows of the training: rows are FILE:ROW")
+        changes["id_column"] = None
+    columns: dict[str, Literal["number", "decimal-comma", "text"]] = {
+        header: kind for header, kind in settings.columns.items() if header in headers or header in given.columns
+    }
+    for header in headers:
+        if reading.columns.get(key_of(header, settings)) == "text":
+            columns.setdefault(header, "text")
+    return settings.model_copy(update={**changes, "columns": columns})
+
+
+def refuse_other_kinds(columns: Mapping[str, Mapping[str, Any]], reading: Reading) -> None:
+    """Return if what trained as numbers is read as numbers here, too.
+
+    Raises:
+        SourceError: a column is text here, because of how its numbers are written; the hint has the setting.
+    """
+    for header, column in columns.items():
+        if reading.columns.get(column["key"]) == "number" and column.get("undecided"):
+            raise SourceError(
+                f"column {header!r} is numbers in the data that the model learned from, and read as text here",
+                hint=f"--set 'table.columns={{{header}: number}}', or decimal-comma",
+            )
+
+
+def key_of(header: str, settings: TableSection) -> str:
+    """The key of a column without its unit: `mass` of `mass (kg)`."""
+    return split_header(header)[0] if settings.units else header.strip()
+
+
+def say_other_keys(found: Collection[str], known: Collection[str]) -> None:
+    """Say once which keys of records the model does not know, and which of its own the records lack."""
+    strange = [key for key in found if key not in known]
+    lacking = [key for key in known if key not in found]
+    if strange:
+        note(f"keys that the model has never seen, and does not look at: {_listed(strange)}")
+    if lacking:
+        note(f"keys of the training that these records lack: {_listed(lacking)}")
+
+
+def _listed(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    return ", ".join(map(repr, keys[:_SHOWN])) + more
+
+
+def _headers(paths: Sequence[Path], settings: TableSection) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for path, name in names_of(paths, SUFFIXES):
+        names = pq.read_schema(path).names if is_parquet(path) else open_csv(path, name, settings).header
+        found |= dict.fromkeys(names)
+    return tuple(found)

@@ -1,0 +1,185 @@
+"""Files are read as the training's were: in any order of columns, with or without ids, in other dialects."""
+
+import csv
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from polycli.checkpoints.exported import ModelDescription, write_model
+from polycli.errors import SourceError
+from polycli.requests import EmbedRequest, EvalRequest, PredictRequest
+from polycli.xval import embed, predict
+from polycli.xval import eval as evaluation
+from polycli.xval.data.reading import Reading, reading_of
+from polycli.xval.data.store import open_records
+from polycli.xval.data.tokenization import describe_tokenization, tokenization_for
+from polycli.xval.model.numformer import Numformer
+from polycli.xval.recipe.model import ModelSection
+from tests.xval.conftest import prepare
+
+NAMES = ("sample", "mass", "radius", "batch", "logP")
+SIZES = {"embed_dim": 16, "num_heads": 2, "blocks": 1, "feed_forward": 32, "context": 64, "dropout": 0.0}
+
+
+def rows(count):
+    generator = np.random.default_rng(3)
+    for number in range(count):
+        mass = float(generator.uniform(50, 400))
+        yield (f"S{number:03d}", f"{mass:.2f}", f"{mass**0.5:.2f}", "ABC"[number % 3], f"{mass / 100 - 1:.2f}")
+
+
+def write(path, order=NAMES, blank="logP", delimiter=",", decimal="."):
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, delimiter=delimiter)
+        writer.writerow(order)
+        for number, row in enumerate(rows(24)):
+            cells = dict(zip(NAMES, row, strict=True))
+            if blank and number % 2:
+                cells[blank] = ""
+            writer.writerow([cells[name].replace(".", decimal) for name in order])
+    return path
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("table")
+    return prepare(
+        "table",
+        folder / "samples.zarr",
+        "table.id_column=sample",
+        "split.test=0.2",
+        inputs=[write(folder / "samples.csv", blank=None)],
+    )
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, store):
+    section = ModelSection(**{**SIZES, "quantiles": (0.1, 0.5, 0.9)})
+    tokenization = tokenization_for(section, None, [open_records(store)])
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("model")
+    description = ModelDescription(
+        family="xval",
+        verb="pretrain",
+        version="0",
+        step=1,
+        model=section.model_dump(mode="json"),
+        **describe_tokenization(tokenization),
+    )
+    write_model(folder, Numformer(section, tokenization.tokens).state_dict(), description)
+    return folder / "model.safetensors"
+
+
+@pytest.fixture
+def answers(tmp_path, checkpoint):
+    def run(data, *overrides, output="out.jsonl"):
+        predict.run(
+            PredictRequest(
+                checkpoint=checkpoint, data=(data,), output=tmp_path / output, overrides=overrides, json=True
+            )
+        )
+        lines = [json.loads(line) for line in (tmp_path / output).read_text().splitlines()]
+        (tmp_path / output).unlink()
+        return lines
+
+    return run
+
+
+def filled(lines):
+    return {n: line["_filled"]["/logP"]["value"] for n, line in enumerate(lines) if "/logP" in line["_filled"]}
+
+
+def test_a_run_says_how_its_data_were_read(store):
+    reading = reading_of([open_records(store)])
+    assert (reading.source, reading.table.id_column) == ("table", "sample")
+    assert reading.columns == {
+        "sample": "text",
+        "mass": "number",
+        "radius": "number",
+        "batch": "text",
+        "logP": "number",
+    }
+    assert reading.key_order == {"$": ("mass", "radius", "batch", "logP")}
+    assert Reading.model_validate_json(reading.model_dump_json()) == reading
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"order": ("logP", "batch", "sample", "radius", "mass")}, ""),
+        ({"order": NAMES[1:]}, "there is no column 'sample', which named the rows of the training"),
+        ({"delimiter": ";", "decimal": ","}, ""),
+        ({"order": NAMES[:0:-1], "delimiter": "\t"}, "there is no column 'sample'"),
+    ],
+)
+def test_other_orders_dialects_and_an_absent_id_give_equal_answers(tmp_path, answers, capsys, options, says):
+    expected = filled(answers(write(tmp_path / "as_trained.csv")))
+    assert len(expected) == 12
+    lines = answers(write(tmp_path / "other.csv", **options))
+    assert filled(lines) == pytest.approx(expected, rel=1e-5)
+    assert says in capsys.readouterr().err
+    # The columns come back in the order of the file.
+    order = [name for name in options.get("order", NAMES) if name != "sample"]
+    assert [key for key in lines[0] if not key.startswith("_")] == order
+
+
+def test_rows_keep_the_names_of_the_id_column_that_the_training_had(tmp_path, answers):
+    assert [line["_id"] for line in answers(write(tmp_path / "gaps.csv"))][:2] == ["S000", "S001"]
+
+
+def test_columns_that_the_model_never_saw_are_said_and_change_nothing(tmp_path, answers, capsys):
+    expected = filled(answers(write(tmp_path / "gaps.csv")))
+    text = (tmp_path / "gaps.csv").read_text().splitlines()
+    wider = [f"shelf,{text[0]}", *(f"{number * 17},{line}" for number, line in enumerate(text[1:]))]
+    (tmp_path / "wider.csv").write_text("\n".join(wider) + "\n")
+    assert filled(answers(tmp_path / "wider.csv")) == pytest.approx(expected, rel=1e-5)
+    assert "keys that the model has never seen, and does not look at: 'shelf'" in capsys.readouterr().err
+
+
+def test_a_number_column_that_cannot_be_read_as_numbers_is_refused_with_the_setting(tmp_path, answers):
+    (tmp_path / "odd.csv").write_text('mass;radius;batch;logP\n"1,500";4.5;A;\n"2,500";5.5;B;\n')
+    with pytest.raises(SourceError, match="column 'mass' is numbers in the data that the model learned from") as caught:
+        answers(tmp_path / "odd.csv")
+    assert "table.columns={mass: number}" in str(caught.value)
+
+
+def test_what_is_set_otherwise_than_in_training_is_said(tmp_path, answers, capsys):
+    answers(write(tmp_path / "gaps.csv"), "table.missing=[-]")
+    assert "table.missing is ('-',) here" in capsys.readouterr().err
+
+
+def test_vectors_of_reordered_columns_are_equal(tmp_path, checkpoint):
+    vectors = []
+    for name, order in (("a", NAMES), ("b", NAMES[::-1])):
+        data = (write(tmp_path / f"{name}.csv", order=order, blank=None),)
+        embed.run(EmbedRequest(checkpoint=checkpoint, data=data, output=tmp_path / f"{name}.parquet", json=True))
+        vectors.append(pq.read_table(tmp_path / f"{name}.parquet"))
+    one, two = (np.array(table.column("record_embedding").to_pylist()) for table in vectors)
+    np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
+
+
+def test_tables_are_scaled_by_key_unless_told_otherwise(store):
+    keys = open_records(store).about.coverage["keys"]
+    assert {entry["scaler"] for entry in keys.values()} == {"affine"}
+    assert sum(entry["saturated"] for entry in keys.values()) == 0
+
+
+def test_eval_says_that_a_store_has_its_columns_in_another_order(tmp_path, checkpoint, store, capsys):
+    other = write(tmp_path / "other.csv", order=NAMES[::-1], blank=None)
+    reversed_store = prepare("table", tmp_path / "other.zarr", "table.id_column=sample", inputs=[other])
+    sentence = "keys stand in another order than in the data that the model learned from"
+    for data, said in ((reversed_store, True), (store, False)):
+        evaluation.run(
+            EvalRequest(
+                checkpoint=checkpoint,
+                data=(data,),
+                split="train",
+                output=tmp_path / f"eval{said}",
+                overrides=("report=false", "baselines=false"),
+                json=True,
+            )
+        )
+        assert (sentence in capsys.readouterr().err) == said
