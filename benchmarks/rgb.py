@@ -1,6 +1,6 @@
 """Images per second from nanomaggies to model input: batched on the device, against one image at a time in numpy.
 
-    python benchmarks/rgb.py [--images 256] [--repeats 7] [--threads 2]
+    python benchmarks/rgb.py [--images 256] [--repeats 7] [--threads 2] [--record rgb]
 
 The numpy form is the formula as one first writes it, with the cutout's 152 pixels stretched and then cropped to 144, as
 the published loader does. Both forms give the same numbers; that is checked first. Runs take turns, so that a
@@ -10,16 +10,17 @@ disturbance of the machine meets both, and medians are printed. On a machine wit
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import time
 from collections.abc import Callable
 
+import _record
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from polycli.astroclip.data.rgb import model_input
+from polycli.report.table import Table
 
 SCALES = {"g": (2, 6.0), "r": (1, 3.4), "z": (0, 2.2)}
 #: How many times faster it is meant to be.
@@ -67,13 +68,18 @@ def main() -> None:
             form()
             seconds[name].append(time.perf_counter() - start)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    print(
-        f"{device}, {options.threads} threads, load {os.getloadavg()[0]:.1f}; {options.images} images of 3 x 152 x 152"
-    )
-    for name, median in medians.items():
-        print(f"{name:22s} {options.images / median:10,.0f} images/s")
     ratio = medians["numpy, one at a time"] / medians["torch, batched"]
-    print(f"ratio {ratio:.1f} (aim {AIM:g}); largest difference {difference:.1e}")
+    rates = {name: options.images / median for name, median in medians.items()}
+    table = Table(
+        "From nanomaggies to model input",
+        ("form", "images per second"),
+        [(name, f"{rate:,.0f}") for name, rate in rates.items()],
+        f"{options.images} images of 3 x 152 x 152 on {device}, {options.threads} threads, medians of "
+        f"{options.repeats} runs in turns: {ratio:.1f} times as fast, where {AIM:g} was the aim. Largest difference "
+        f"of the two forms: {difference:.1e}.",
+    )
+    figures = {"images_per_second": rates, "ratio": ratio, "largest_difference": float(difference)}
+    _record.finish(options, figures, table)
 
 
 def arguments() -> argparse.Namespace:
@@ -81,6 +87,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
+    _record.add_option(parser)
     return parser.parse_args()
 
 

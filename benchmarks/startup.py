@@ -1,17 +1,22 @@
 """How long `polycli --help` and a refused recipe take, beside a Python that does nothing. Medians of interleaved runs.
 
-    python benchmarks/startup.py [repetitions]
+    python benchmarks/startup.py [--repeats 15] [--record startup]
 
 Wall seconds depend on what else the machine does; the ratio to `python -c pass` and the CPU seconds do so less.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import subprocess
 import sys
 import time
+
+import _record
+
+from polycli.report.table import Table
 
 LINES = {
     "python -c pass": ["-c", "pass"],
@@ -32,20 +37,34 @@ def measure(arguments: list[str]) -> tuple[float, float]:
 
 
 def main() -> None:
-    repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=15)
+    _record.add_option(parser)
+    options = parser.parse_args()
     for arguments in LINES.values():
         measure(arguments)  # Fills the caches of bytecode and of the file system.
     runs: dict[str, list[tuple[float, float]]] = {name: [] for name in LINES}
-    for _ in range(repetitions):
+    for _ in range(options.repeats):
         for name, arguments in LINES.items():
             runs[name].append(measure(arguments))
     medians = {
         name: [statistics.median(column) for column in zip(*values, strict=True)] for name, values in runs.items()
     }
     empty = medians["python -c pass"][0]
-    print(f"{'':26}{'wall s':>8}{'CPU s':>8}{'ratio':>8}")
-    for name, (wall, cpu) in medians.items():
-        print(f"{name:26}{wall:8.3f}{cpu:8.3f}{wall / empty:8.1f}")
+    figures = {
+        name: {"wall_seconds": wall, "cpu_seconds": cpu, "ratio": wall / empty} for name, (wall, cpu) in medians.items()
+    }
+    rows = [
+        (f"`{name}`", f"{found['wall_seconds']:.2f}", f"{found['cpu_seconds']:.2f}", f"{found['ratio']:.1f}")
+        for name, found in figures.items()
+    ]
+    table = Table(
+        "How long commands take that compute nothing",
+        ("line", "seconds", "processor seconds", "times of an empty Python"),
+        rows,
+        f"Medians of {options.repeats} runs in turns. The aim for `polycli --help` is 0.3 s.",
+    )
+    _record.finish(options, figures, table)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from polycli import __version__, console
 from polycli.errors import RecipeError, UserError
 from polycli.publishing import holding, publish_parts
 from polycli.report.html import Block, Heading, Paragraph, page
+from polycli.report.measurements import Measurement
 from polycli.report.table import Table, as_markdown, as_text, number
 from polycli.requests import JsonDocument
 from polycli.workflow.study.plan import Experiment, Layout, experiments
@@ -21,7 +22,7 @@ from polycli.workflow.study.recipe import ClaimSection, Scalar, StudyRecipe, Tab
 from polycli.workflow.study.results import value_at
 
 #: What a study leaves; study.json comes last: who finds a new one finds what belongs to it.
-FILES = ("tables.md", "report.html", "study.json")
+FILES = ("tables.md", "report.html", "measurement.json", "study.json")
 #: By entry and name of the experiment: what a run and its evaluation say.
 Documents = Mapping[str, Mapping[str, JsonDocument]]
 Row = tuple[tuple[str, Scalar], ...]
@@ -57,9 +58,13 @@ def refuse_foreign(folder: Path) -> None:
         )
 
 
-def write_report(recipe: StudyRecipe, documents: Documents, layout: Layout) -> JsonDocument:
-    """Write DIR/{study.json,tables.md,report.html}; returns study.json."""
+def write_report(recipe: StudyRecipe, documents: Documents, layout: Layout, *, command: str) -> JsonDocument:
+    """Write DIR/{study.json,tables.md,report.html,measurement.json}; returns study.json.
+
+    `command` is the line of the study, for documentation that quotes its tables.
+    """
     tables = [_table(recipe, table, documents) for table in recipe.tables]
+    figures = {table.title: _figures(recipe, table, documents) for table in recipe.tables}
     verdicts = [judge(recipe, claim, documents) for claim in recipe.claims]
     if verdicts:
         rows = [(verdict.text, "holds" if verdict.holds else "does not hold", verdict.evidence) for verdict in verdicts]
@@ -77,6 +82,7 @@ def write_report(recipe: StudyRecipe, documents: Documents, layout: Layout) -> J
         )
         + "\n",
         "report.html": page(recipe.title, blocks),
+        "measurement.json": Measurement.of(command, figures, tables).text(),
         "study.json": json.dumps(document, indent=1) + "\n",
     }
     with holding(layout.folder, what="the results of a study") as work:
@@ -132,6 +138,15 @@ def _table(recipe: StudyRecipe, section: TableSection, documents: Documents) -> 
     if any(len(found) > 1 for found in first.values()):
         caption = f"{caption} Median over seeds, with the smallest and the largest.".strip()
     return Table(section.title, [*labels, "seeds", *columns], body, caption=caption, labels=max(1, len(labels)))
+
+
+def _figures(recipe: StudyRecipe, section: TableSection, documents: Documents) -> JsonDocument:
+    """By row and column of a table: the values of all seeds."""
+    figures: JsonDocument = {}
+    for heading, place in section.columns.items():
+        for row, values in _by_row(recipe, section.of, [place], documents).items():
+            figures.setdefault(_named(row), {})[heading] = values
+    return figures
 
 
 def _by_row(

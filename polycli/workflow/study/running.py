@@ -44,7 +44,7 @@ from polycli.workflow.study.schedule import Processes, Task, run_tasks
 
 
 def run_study(request: StudyRequest, family: str) -> JsonDocument:
-    """Run what is missing of the study, then write DIR/{study.json,tables.md,report.html}.
+    """Run what is missing of the study, then write DIR/{study.json,tables.md,report.html,measurement.json}.
 
     Raises:
         RecipeError: the recipe, or one that it names, is wrong, or it names values that the results do not have.
@@ -76,7 +76,15 @@ def run_study(request: StudyRequest, family: str) -> JsonDocument:
             }
             for experiment in experiments(evaluation.run, recipe.runs[evaluation.run])
         }
-    return write_report(recipe, documents, layout)
+    return write_report(recipe, documents, layout, command=_command(request, family))
+
+
+def _command(request: StudyRequest, family: str) -> str:
+    """The line that runs the study again, without the folders of this machine."""
+    words = ["polycli", "study", family, "--recipe", Path(request.recipe).stem, "--output", request.output.name]
+    words += [word for override in request.overrides for word in ("--set", override)]
+    words += [] if request.limit is None else ["--limit", str(request.limit)]
+    return shlex.join([*words, "--jobs", str(request.jobs)])
 
 
 def _tasks(

@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 
 from polycli import __main__ as entry
 from polycli.errors import PolycliError, RecipeError, RunError, StoreError, UserError
+from polycli.report.measurements import Measurement
 from polycli.requests import StudyRequest
 from polycli.workflow.study import results
 from polycli.workflow.study.recipe import ClaimSection, StudyRecipe
@@ -158,6 +159,10 @@ def test_tables_pool_seeds_and_claims_compare_medians(tmp_path, polycli):
     assert "2.51 (2.50 to 2.52)" in document["claims"][2]["evidence"], "5.02 over a scale of 2"
     assert document["results"]["test"]["steps-state-0"]["run"]["parameters"] == 2 * 3 + 5
     assert (tmp_path / "out" / "report.html").is_file()
+    measured = Measurement.read(tmp_path / "out" / "measurement.json")
+    assert measured.command == "polycli study mpp --recipe study --output out --jobs 1"
+    assert measured.figures["Errors"]["state"]["error"] == [5.01, 5.02, 5.03]
+    assert "| state | 3 | 5.02 (5.01 to 5.03) |" in measured.markdown()
 
 
 def test_a_command_that_fails_ends_the_study_with_its_exit_code(tmp_path, polycli):
