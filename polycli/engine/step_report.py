@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from polycli.engine.prefetch import StepSize
+from polycli.engine.batches.prefetch import StepSize
 from polycli.engine.ranks import everyone, gather
 from polycli.engine.stepper import StepResult
 from polycli.errors import UnevenBatchesError

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from polycli.engine.batches.prefetch import LoadedBatch
 from polycli.engine.deepspeed.backend import to_device
-from polycli.engine.prefetch import LoadedBatch
 from polycli.engine.task import Batch
 
 

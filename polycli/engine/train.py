@@ -17,6 +17,7 @@ from pathlib import Path
 from polycli import console
 from polycli.checkpoints.manifest import Checkpoint
 from polycli.engine import ranks
+from polycli.engine.batches.prefetch import Prefetcher
 from polycli.engine.checkpoints.checkpointing import Checkpointer, TrainerState, averaged_weights
 from polycli.engine.checkpoints.export import restore_weights
 from polycli.engine.checkpoints.retention import choose
@@ -30,7 +31,6 @@ from polycli.engine.monitor.peaks import peak_of
 from polycli.engine.monitor.profiling import StepProfiler
 from polycli.engine.monitor.spikes import find_spike, remember
 from polycli.engine.monitor.trackers import Trackers
-from polycli.engine.prefetch import Prefetcher
 from polycli.engine.randomness import seed_step
 from polycli.engine.run import METRICS_NAME, Run, State
 from polycli.engine.schedule import scheduled_rate

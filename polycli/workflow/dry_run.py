@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from polycli.console import counted
-from polycli.engine.batch_plan import check_division, memory_per_device
+from polycli.engine.batches.plan import check_division, memory_per_device
 from polycli.engine.schedule import warmup_steps
 from polycli.launch import environment
 from polycli.recipes import dump_recipe

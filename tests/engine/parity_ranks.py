@@ -17,10 +17,10 @@ import torch
 from forked import import_everything, in_a_world
 from toy import ToyTask
 
+from polycli.engine.batches.prefetch import LoadedBatch
 from polycli.engine.checkpoints.export import exported_weights
 from polycli.engine.deepspeed import backend
 from polycli.engine.deepspeed.optimizers import build_optimizer
-from polycli.engine.prefetch import LoadedBatch
 from polycli.engine.stepper import Stepper, StepResult
 from polycli.launch import World
 from polycli.sections import EngineSection, OptimSection

@@ -21,8 +21,8 @@ from polycli.astroclip.data.randomness import keys_of
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.recipe.model import BANDS
 from polycli.astroclip.recipe.training import DataSection
-from polycli.engine.batch_plan import check_division
-from polycli.engine.order import shuffled
+from polycli.engine.batches.order import shuffled
+from polycli.engine.batches.plan import check_division
 from polycli.engine.task import Batch, World
 from polycli.errors import StoreError
 from polycli.requests import Split

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from polycli.astroclip.training.batches import ObjectBatch
 from polycli.astroclip.training.contrastive import ranks_of_partners, unit_vectors
-from polycli.engine.prefetch import read_ahead
+from polycli.engine.batches.prefetch import read_ahead
 from polycli.engine.ranks import gather
 from polycli.engine.task import World
 

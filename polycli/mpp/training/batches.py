@@ -2,7 +2,7 @@
 
 A step takes `data.draws_per_step` draws. A draw is one dataset, chosen by weight, and an equal part of the global batch
 in windows of that dataset. All ranks share every draw, each its slice, so that they meet grids of equal cost at equal
-places. What is drawn never depends on the number of ranks or of readers: see `polycli.engine.order`.
+places. What is drawn never depends on the number of ranks or of readers: see `polycli.engine.batches.order`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.engine.batch_plan import check_division
-from polycli.engine.order import DrawSchedule, shuffled
+from polycli.engine.batches.order import DrawSchedule, shuffled
+from polycli.engine.batches.plan import check_division
 from polycli.engine.task import World
 from polycli.errors import RecipeError
 from polycli.mpp.data.windows import WindowBatch, training_windows, validation_windows

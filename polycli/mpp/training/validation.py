@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from polycli.engine.prefetch import read_ahead
+from polycli.engine.batches.prefetch import read_ahead
 from polycli.engine.ranks import gather
 from polycli.engine.task import Batch, World
 from polycli.mpp.model.metrics import nrmse

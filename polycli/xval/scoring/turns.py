@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.engine.order import GOLDEN, mixed
+from polycli.engine.batches.order import GOLDEN, mixed
 from polycli.xval.records.keypaths import KeyPatterns, refuse_unknown
 from polycli.xval.records.records import Records
 from polycli.xval.training.masking import Words

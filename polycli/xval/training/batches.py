@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 
 from polycli.console import warn
-from polycli.engine.batch_plan import check_division
-from polycli.engine.order import shuffled
+from polycli.engine.batches.order import shuffled
+from polycli.engine.batches.plan import check_division
 from polycli.engine.task import Batch, World
 from polycli.errors import StoreError
 from polycli.requests import Split

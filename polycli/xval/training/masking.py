@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.engine.order import GOLDEN, keyed_words, mixed
+from polycli.engine.batches.order import GOLDEN, keyed_words, mixed
 from polycli.xval.recipe.model import ObjectiveSection
 from polycli.xval.records.keypaths import KeyPatterns
 from polycli.xval.records.records import Records

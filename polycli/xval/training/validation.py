@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from polycli.engine.prefetch import read_ahead
+from polycli.engine.batches.prefetch import read_ahead
 from polycli.engine.ranks import gather
 from polycli.engine.task import Batch, World
 from polycli.xval.data.collate import Tokenization

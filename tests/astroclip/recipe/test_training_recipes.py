@@ -12,7 +12,7 @@ from polycli.astroclip.recipe.model import HeadSection, ImageSection, ModelSecti
 from polycli.astroclip.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.astroclip.training.initial import with_initial
 from polycli.astroclip.training.stages import copy_encoder
-from polycli.engine.batch_plan import check_division
+from polycli.engine.batches.plan import check_division
 from polycli.errors import RecipeError
 from polycli.recipes import load_recipe
 from polycli.requests import TrainRequest

@@ -4,8 +4,8 @@ import subprocess
 
 import pytest
 
+from polycli.engine.batches.prefetch import LoadedBatch
 from polycli.engine.deepspeed.backend import device_of, start_engine
-from polycli.engine.prefetch import LoadedBatch
 from polycli.engine.stepper import Stepper, StepResult
 from polycli.sections import EngineSection, OptimSection
 

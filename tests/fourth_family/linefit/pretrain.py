@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from linefit.recipes import PretrainRecipe
-from polycli.engine.order import shuffled
+from polycli.engine.batches.order import shuffled
 from polycli.engine.task import Batch, Task, World
 from polycli.requests import JsonDocument, TrainRequest
 from polycli.store.overlap import pack_hashes

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from polycli.__main__ import run as command_line
-from polycli.engine.batch_plan import check_division
+from polycli.engine.batches.plan import check_division
 from polycli.recipes import load_recipe
 from polycli.xval.model.numformer import parameter_count
 from polycli.xval.recipe.training import FinetuneRecipe, PretrainRecipe

@@ -2,7 +2,7 @@
 
 import pytest
 
-from polycli.engine.batch_plan import check_division, memory_per_device
+from polycli.engine.batches.plan import check_division, memory_per_device
 from polycli.errors import RecipeError
 from polycli.sections import EngineSection, OptimSection
 

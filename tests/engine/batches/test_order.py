@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from polycli.engine.order import DrawSchedule, shuffled
+from polycli.engine.batches.order import DrawSchedule, shuffled
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 16, 17, 1000, 4097])

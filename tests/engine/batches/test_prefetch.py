@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from polycli.engine.prefetch import Prefetcher, read_ahead
+from polycli.engine.batches.prefetch import Prefetcher, read_ahead
 from polycli.launch import World
 
 
