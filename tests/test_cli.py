@@ -300,6 +300,7 @@ sys.exit(f"imported {heavy}" if heavy else code)
         (["pretrain", "mpp", "--recipe", "mpp_demo_data"], 2),
         (["pretrain", "xval", "--recipe", "mpp_b"], 2),
         (["eval", "mpp", "--checkpoint", "x", "--set", "max_window=1"], 2),
+        (["embed", "xval", "--checkpoint", "x", "--data", "x", "--output", "o", "--set", "batch=1"], 2),
     ],
 )
 def test_what_does_not_compute_imports_nothing_heavy(arguments, code):

@@ -22,7 +22,10 @@ class AstroclipInspector(Inspector):
             "spectra": spectrum
             and f"{spectrum['pixels']} pixels, {spectrum['first']:g} to {spectrum['last']:g} "
             f"{spectrum['wavelength_unit']} [{spectrum['flux_unit']}]",
-            "properties": [f"{entry['name']} [{entry['unit']}]" for entry in about.get("properties", ())],
+            "properties": [
+                f"{entry['name']} [{entry['unit']}]" if entry["unit"] else entry["name"]
+                for entry in about.get("properties", ())
+            ],
             "paired by": pairing and f"{pairing['by']}: {pairing['pairs']} pairs",
         }
 

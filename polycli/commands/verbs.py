@@ -286,6 +286,7 @@ def embed(
     """Write one vector per row of data, with its id."""
     refuse_leftovers(context)
     require_verb(family, "embed")
+    _check_settings(family, "embed", overrides)
     request = EmbedRequest(
         checkpoint=plain_path(checkpoint),
         data=_some_data(data),
