@@ -36,7 +36,7 @@ def load_plugin(group: str, taken: Collection[str], name: str, *, what: str) -> 
 
 @cache
 def _plugins(group: str, taken: frozenset[str]) -> Mapping[str, EntryPoint]:
-    # Importing it takes as long as the rest of `polycli --help`, so those who ask for a shipped name never come here.
+    # It takes a sixth of the time of the rest of `polycli --help`; those who ask for a shipped name never come here.
     from importlib.metadata import entry_points
 
     found: dict[str, EntryPoint] = {}
