@@ -10,7 +10,7 @@ from pathlib import Path
 from polycli import console
 from polycli.errors import UserError
 from polycli.mpp.data.publishing import Plan, summarise
-from polycli.mpp.data.source import Dataset
+from polycli.mpp.data.source import Dataset, named
 from polycli.mpp.data.staging import StageTask, stage
 from polycli.mpp.recipe.training import PrepareRecipe
 from polycli.paths import expand_paths
@@ -49,6 +49,10 @@ class TrajectoryPreparation(Preparation[PrepareRecipe, Dataset, StageTask]):
         request = self.request
         source = load_source(self.family, request.source)
         datasets: list[Dataset] = source.open(expand_paths(request.inputs), self.recipe, request.limit)
+        if self.recipe.dataset.name is not None:
+            if request.source == "simulate":
+                raise UserError("dataset.name: a simulation is named by its key in the recipe's simulate section")
+            datasets = named(datasets, self.recipe.dataset.name)
         for dataset in datasets:
             # A recipe names its simulations freely, and the name becomes a folder.
             if not _PLAIN_NAME.fullmatch(dataset.name):
@@ -79,6 +83,8 @@ class TrajectoryPreparation(Preparation[PrepareRecipe, Dataset, StageTask]):
         }
         if self.request.source == "arrays":
             options["arrays"] = recipe.arrays.model_dump(mode="json", exclude_defaults=True)
+        if self.request.source == "pdebench" and recipe.pdebench.boundary is not None:
+            options["pdebench"] = recipe.pdebench.model_dump(mode="json")
         if dataset.name in recipe.simulate:
             options["simulate"] = recipe.simulate[dataset.name].model_dump(mode="json")
         return Plan.of(dataset, draft.target, sources, options, recipe.split)

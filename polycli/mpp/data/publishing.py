@@ -13,6 +13,7 @@ import numpy as np
 
 from polycli.console import warn
 from polycli.errors import SourceError
+from polycli.mpp.data.oddities import scale_warnings
 from polycli.mpp.data.source import Dataset
 from polycli.mpp.data.staging import Row, StageTask, is_staged
 from polycli.mpp.recipe.training import SplitSection
@@ -114,6 +115,9 @@ def publish(plan: Plan) -> Path:
     if len(kept) == 1:
         warn(f"{name}: a single trajectory; it trains, and nothing is left to validate or test on")
     train = [item.row["statistics"] for item, split in zip(kept, splits, strict=True) if split == "train"]
+    fields = RunningStatistics.merge(train)
+    for sentence in scale_warnings(fields):
+        warn(f"{name}: {sentence}")
     parameters = np.array([item.row["parameters"] for item in kept], dtype=np.float64)
     return builder.publish(
         [item.key for item in kept],
@@ -128,7 +132,7 @@ def publish(plan: Plan) -> Path:
         split_rule=_GIVEN
         if dataset.splits
         else describe_split(splits, validation=plan.split.validation, test=plan.split.test),
-        statistics={"fields": RunningStatistics.merge(train)},
+        statistics={"fields": fields},
         dims={"params": ("trajectory", "parameter"), "time": ("time",)},
         sources=plan.sources,
         rejected=tuple(rejected),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from polycli.errors import SourceError
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.mpp.recipe.training import PrepareRecipe
 from polycli.requests import Split
@@ -80,6 +81,21 @@ class Dataset:
     def manifest_names(self) -> tuple[str, ...]:
         """What the manifest calls the files: as the source says, or their plain names."""
         return self.file_names or tuple(path.name for path in self.files)
+
+
+def named(datasets: Sequence[Dataset], name: str) -> list[Dataset]:
+    """The one dataset under the name that was asked for.
+
+    Raises:
+        SourceError: there are several.
+    """
+    if len(datasets) > 1:
+        found = ", ".join(dataset.name for dataset in datasets)
+        raise SourceError(
+            f"dataset.name {name}: the inputs hold {len(datasets)} datasets, and one name cannot name them: {found}",
+            hint="name the files of one of them, or leave dataset.name out",
+        )
+    return [replace(dataset, name=name) for dataset in datasets]
 
 
 #: What `polycli.workflow.sources` finds for this family: the datasets that the inputs hold. `limit` keeps at most that

@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from polycli.mpp.data.oddities import ZeroFrames, flags_of
 from polycli.mpp.data.source import Job, Trajectory
 from polycli.store.builder import StoreBuilder
 from polycli.store.layout import ArrayLayout
@@ -62,20 +63,17 @@ def stage(task: StageTask) -> None:
 
 
 def _stage_row(builder: StoreBuilder, key: str, trajectory: Trajectory, task: StageTask) -> Row:
-    statistics = RunningStatistics(task.fields)
+    statistics, zeros = RunningStatistics(task.fields), ZeroFrames()
     layout = fields_layout(task.shape)
     parameters = [float(value) for value in trajectory.parameters]
     try:
-        staged = builder.stage(key, layout, _checked(trajectory.blocks, statistics, task))
+        staged = builder.stage(key, layout, _checked(trajectory.blocks, statistics, zeros, task))
     except _RejectedError as reason:
         return Row(rejected=str(reason), flags=[], hash="", parameters=parameters, statistics={})
     sums = statistics.as_dict()
-    flags = [
-        f"constant field: {name} is {sums[name]['values']['mean']:g} everywhere"
-        for name in task.fields
-        if sums[name]["values"]["minimum"] == sums[name]["values"]["maximum"]
-    ]
-    return Row(rejected=None, flags=flags, hash=staged.hash, parameters=parameters, statistics=sums)
+    return Row(
+        rejected=None, flags=list(flags_of(sums, zeros)), hash=staged.hash, parameters=parameters, statistics=sums
+    )
 
 
 def fields_layout(shape: tuple[int, int, int, int]) -> ArrayLayout:
@@ -84,7 +82,7 @@ def fields_layout(shape: tuple[int, int, int, int]) -> ArrayLayout:
 
 
 def _checked(
-    blocks: Iterable[NDArray[Any]], statistics: RunningStatistics, task: StageTask
+    blocks: Iterable[NDArray[Any]], statistics: RunningStatistics, zeros: ZeroFrames, task: StageTask
 ) -> Iterator[NDArray[np.float32]]:
     """The blocks as they pass, counted into the statistics; stops at the first that cannot be kept."""
     frames = 0
@@ -98,6 +96,7 @@ def _checked(
         frames += block.shape[0]
         if frames <= task.shape[0]:
             statistics.update(block)
+            zeros.update(block)
             yield block
     if frames != task.shape[0]:
         raise _RejectedError(f"wrong shape: {frames} frames, {task.shape[0]} were expected")

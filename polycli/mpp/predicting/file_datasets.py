@@ -34,14 +34,14 @@ def open_datasets(paths: Sequence[Path], settings: ReadingSettings, limit: int |
     older = {path: axes for path in paths if (axes := _older_axes(path, section, settings.source)) is not None}
     found: list[Dataset] = []
     for path, axes in older.items():
-        named = section.model_copy(update={"axes": axes, "array": section.array or _older_array(path)})
-        found += ArraysSource(_ASSUMED_DT).open([path], _recipe(settings, named), limit)
+        whole = section.model_copy(update={"axes": axes, "array": section.array or _older_array(path)})
+        found += ArraysSource(_ASSUMED_DT).open([path], _recipe(settings, whole), limit)
     others = [path for path in paths if path not in older]
     if others:
         name = settings.source or ("arrays" if section != ArraysSection() else find_source("mpp", others))
         source = ArraysSource(_ASSUMED_DT) if name == "arrays" else load_source("mpp", name)
         datasets: list[Dataset] = source.open(others, _recipe(settings, section), limit)
-        found += datasets
+        found += datasets if settings.dataset.name is None else named(datasets, settings.dataset.name)
     return found
 
 

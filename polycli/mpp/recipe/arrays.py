@@ -60,3 +60,13 @@ class DatasetSection(Section):
     name: str | None = Field(
         None, description="name of the store; the source gives one if absent, and several datasets need theirs"
     )
+
+
+class PdebenchSection(Section):
+    """What the source `pdebench` cannot see in its files."""
+
+    boundary: Boundary | None = Field(
+        None,
+        description="along both axes, of all files; if absent, that of the system, or of `periodic` or `trans` in the "
+        "name of a compressible file",
+    )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.console import warn
+from polycli.console import note, warn
 from polycli.errors import SourceError
 from polycli.mpp.data.source import Dataset
 from polycli.mpp.recipe.physics import PUBLISHED_FIELDS, Boundary, PdeDescription
@@ -17,12 +18,11 @@ from polycli.mpp.sources.frames import UNEVEN, Frames, unevenness
 from polycli.mpp.sources.pdebench_layouts import (
     PARAMETERS,
     Member,
-    NotPdebenchError,
     Survey,
     looks_like_pdebench,
     survey_file,
 )
-from polycli.mpp.sources.pdebench_read import PdebenchJob
+from polycli.mpp.sources.pdebench_read import ForeignFileError, PdebenchJob
 from polycli.store.manifest import LeftOut
 
 SUFFIXES = (".h5", ".hdf5")
@@ -58,12 +58,37 @@ class PdebenchSource:
     def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> list[Dataset]:
         """What the inputs hold; see `Source.open`."""
         surveys = _survey(inputs)
+        if recipe.pdebench.boundary is not None:
+            for survey in surveys:
+                survey.boundary = recipe.pdebench.boundary
+        for survey in surveys:
+            if _boundary(survey) != _BOUNDARIES[survey.physics]:
+                says = "its name says" if recipe.pdebench.boundary is None else "pdebench.boundary says"
+                note(f"{survey.path}: boundaries are {survey.boundary}, as {says}")
         groups: dict[tuple[object, ...], _Group] = {}
         for survey in surveys:
             _sort_into(groups, survey, recipe.select)
         names = _names(list(groups.values()))
         datasets = [group.dataset(name, limit) for name, group in zip(names, groups.values(), strict=True)]
         return sorted(datasets, key=lambda dataset: dataset.name)
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """The files in a folder and below it, sorted; links are followed, and each folder is entered once."""
+    found: list[Path] = []
+    entered: set[Path] = set()
+    for place, inside, names in os.walk(folder, followlinks=True):
+        real = Path(place).resolve()
+        if real in entered:
+            inside.clear()
+            continue
+        entered.add(real)
+        found += [path for name in names if (path := Path(place, name)).is_file()]
+    yield from sorted(found)
+
+
+def _boundary(survey: Survey) -> Boundary:
+    return survey.boundary or _BOUNDARIES[survey.physics]
 
 
 def find_files(inputs: Iterable[Path]) -> list[tuple[Path, str, bool]]:
@@ -75,7 +100,7 @@ def find_files(inputs: Iterable[Path]) -> list[tuple[Path, str, bool]]:
     found: dict[Path, tuple[Path, str, bool]] = {}
     for entry in inputs:
         if entry.is_dir():
-            files = sorted(path for path in entry.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+            files = [path for path in files_below(entry) if path.suffix.lower() in SUFFIXES]
             if not files:
                 raise SourceError(f"{entry}: no file with the ending {' or '.join(SUFFIXES)} in this folder")
             for path in files:
@@ -95,16 +120,18 @@ def _survey(inputs: Sequence[Path]) -> list[Survey]:
     if not inputs:
         raise SourceError("the source pdebench needs input files", hint="name them with --input FILE or FOLDER")
     surveys: list[Survey] = []
-    foreign: list[NotPdebenchError] = []
+    foreign: list[ForeignFileError] = []
     for path, name, named in find_files(inputs):
         try:
             surveys.extend(survey_file(path, name))
-        except NotPdebenchError as error:
+        except ForeignFileError as error:
             if named:
                 raise
             foreign.append(error)
     if not surveys:
-        raise SourceError(f"no file in PDEBench's layout among {len(foreign)}: {foreign[0].message}")
+        raise SourceError(
+            f"no file in PDEBench's layout among {len(foreign)}: {foreign[0].message}", hint=foreign[0].hint
+        )
     for stranger in foreign:
         warn(f"left out: {stranger.message}")
     return surveys
@@ -117,6 +144,7 @@ class _Group:
         self.physics = survey.physics
         self.label = survey.label
         self.constants = dict(member.constants)
+        self.boundary = _boundary(survey)
         self.extent = frames.extent(survey.extent, survey.grid)
         self.grid = frames.grid(survey.grid)
         self.frames = frames
@@ -127,11 +155,10 @@ class _Group:
 
     def dataset(self, name: str, limit: int | None) -> Dataset:
         members = self.members[:limit]
-        parameter_names = tuple(
-            key for key in PARAMETERS.get(self.physics, ()) if any(key in member.parameters for _, member in members)
-        )
+        usual = PARAMETERS.get(self.physics, ())
+        known = {key for _, member in members for key in member.parameters}
+        parameter_names = (*(key for key in usual if key in known), *sorted(known.difference(usual)))
         fields = tuple(field for field in PUBLISHED_FIELDS if field.startswith(f"{self.physics}."))
-        boundary = _BOUNDARIES[self.physics]
         files = dict.fromkeys((survey.path, survey.source) for survey, _ in members)
         kept = {(survey.source, member.id) for survey, member in members}
         return Dataset(
@@ -143,7 +170,7 @@ class _Group:
                 dt=self.dt,
                 grid=self.grid,
                 extent=self.extent,
-                boundary_conditions={"x": boundary, "y": boundary},
+                boundary_conditions={"x": self.boundary, "y": self.boundary},
                 parameter_names=parameter_names,
                 constants=self.constants,
             ),
@@ -152,7 +179,7 @@ class _Group:
             files=tuple(path for path, _ in files),
             file_names=tuple(source for _, source in files),
             rejected=tuple(self.rejected),
-            flagged=tuple(left for left in self._uneven() if (left.source, left.id) in kept),
+            flagged=tuple(left for left in self._strange() if (left.source, left.id) in kept),
         )
 
     def _jobs(self, members: list[tuple[Survey, Member]], parameter_names: tuple[str, ...]) -> Iterable[PdebenchJob]:
@@ -174,8 +201,10 @@ class _Group:
                 frames=self.frames,
             )
 
-    def _uneven(self) -> Iterable[LeftOut]:
+    def _strange(self) -> Iterable[LeftOut]:
         for survey, member in self.members:
+            for reason in survey.strange:
+                yield LeftOut(source=survey.source, id=member.id, reason=reason)
             time = member.time[self.frames.start : self.frames.stop : self.frames.step]
             if unevenness(time) > UNEVEN:
                 steps = np.diff(time)
@@ -197,7 +226,7 @@ def _sort_into(groups: dict[tuple[object, ...], _Group], survey: Survey, select:
         time = member.time[frames.start : frames.stop : frames.step]
         key = (
             survey.physics, survey.label, survey.grid, survey.extent, member.time.size,
-            f"{_time_step(time):.4g}", tuple(sorted(member.constants.items())),
+            f"{_time_step(time):.4g}", tuple(sorted(member.constants.items())), _boundary(survey),
         )  # fmt: skip
         if key not in groups:
             groups[key] = _Group(survey, member, frames, time)
@@ -242,6 +271,8 @@ def _plain_name(group: _Group) -> str:
     parts = [_PREFIXES[group.physics]]
     if group.label:
         parts.append(group.label)
+    if group.boundary != _BOUNDARIES[group.physics]:
+        parts.append(group.boundary)
     if group.physics == "compressible_ns":
         parts.extend(f"{key}{group.constants[key]!r}" for key in ("M", "eta", "zeta") if key in group.constants)
     x, y = group.grid

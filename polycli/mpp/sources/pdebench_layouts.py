@@ -1,15 +1,14 @@
 """Recognises PDEBench's HDF5 layouts by what is in a file, and checks every shape before anything is read in full.
 
-Sources: PDEBench's generators (Takamoto et al. 2022). Names of files and folders decide nothing, except where a
-compressible file lacks the attributes that hold its constants.
+Sources: PDEBench's generators (Takamoto et al. 2022). Names of files and folders decide nothing, except for
+compressible files, which do not say their boundaries, and may lack the attributes that hold their constants.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,17 @@ from numpy.typing import NDArray
 
 from polycli.console import warn
 from polycli.errors import SourceError
-from polycli.mpp.sources.pdebench_read import COMPRESSIBLE_KEYS, INCOMPRESSIBLE_KEYS, Layout, open_source
+from polycli.mpp.recipe.physics import Boundary
+from polycli.mpp.sources.frames import UNEVEN, Extent, unevenness
+from polycli.mpp.sources.pdebench_names import named_boundary, named_constant, named_kind
+from polycli.mpp.sources.pdebench_read import (
+    COMPRESSIBLE_KEYS,
+    INCOMPRESSIBLE_KEYS,
+    ForeignFileError,
+    Layout,
+    open_source,
+)
 from polycli.store.manifest import LeftOut
-
-Extent = tuple[tuple[float, float], tuple[float, float]]
 
 #: Numbers of the `config` attribute that differ between trajectories, and those that tell datasets apart.
 PARAMETERS = {"shallow_water": ("dam_radius",)}
@@ -33,15 +39,13 @@ CONSTANTS = {
     "incompressible_ns": ("NU", "nu", "viscosity"),
 }
 _GAMMA = 5 / 3
-_NAMED_CONSTANTS = re.compile(r"M(?P<M>[\d.]+)_Eta(?P<eta>[\d.e+-]+)_Zeta(?P<zeta>[\d.e+-]+)", re.IGNORECASE)
-_NAMED_KIND = re.compile(r"(?:^|_)(rand|turb)(?:_|$)", re.IGNORECASE)
 _LAYOUTS = (
     "groups with 'data' and 'grid' (shallow water, diffusion-reaction), 'velocity' and 'particles' (incompressible), "
     "or 'Vx', 'Vy', 'density' and 'pressure' (compressible)"
 )
 
 
-class NotPdebenchError(SourceError):
+class NotPdebenchError(ForeignFileError):
     """A sound HDF5 file in none of PDEBench's layouts."""
 
 
@@ -68,6 +72,10 @@ class Survey:
     grid: tuple[int, int] = (0, 0)
     extent: Extent = ((0.0, 1.0), (0.0, 1.0))
     frame_bytes: int = 0
+    #: Along both axes, where the file's name tells.
+    boundary: Boundary | None = None
+    #: What is strange about its grid.
+    strange: tuple[str, ...] = ()
     members: list[Member] = field(default_factory=list)
     rejected: list[LeftOut] = field(default_factory=list)
 
@@ -94,15 +102,21 @@ def survey_file(path: Path, source: str) -> list[Survey]:
     """What a file holds; several surveys where its groups differ in physics or grid.
 
     Raises:
-        SourceError: not HDF5, truncated, or a key is missing or of a wrong shape.
+        SourceError: truncated or damaged.
+        ForeignFileError: not HDF5, or a key is missing or of a wrong shape, as in 1-D and 3-D files.
         NotPdebenchError: sound, but in none of the layouts.
     """
     with open_source(path) as file:
-        surveys = _surveys(file, path, source)
+        try:
+            surveys = _surveys(file, path, source)
+        except ForeignFileError:
+            raise
+        except SourceError as error:
+            raise ForeignFileError(error.message, hint=error.hint) from error
     if not any(survey.members for survey in surveys):
         reasons = [left for survey in surveys for left in survey.rejected]
         first = f": {reasons[0].id}: {reasons[0].reason}" if reasons else ""
-        raise SourceError(f"{path}: no usable trajectory among {len(reasons)}{first}")
+        raise ForeignFileError(f"{path}: no usable trajectory among {len(reasons)}{first}")
     return [survey for survey in surveys if survey.members or survey.rejected]
 
 
@@ -124,7 +138,7 @@ def _surveys(file: h5py.File, path: Path, source: str) -> list[Survey]:
 
 def _grouped(file: h5py.File, path: Path, source: str, names: list[str]) -> list[Survey]:
     """Shallow water and diffusion-reaction: one group per trajectory, `data` (time, x, y, component)."""
-    surveys: dict[tuple[str, tuple[int, int]], Survey] = {}
+    surveys: dict[tuple[str, tuple[int, int], Extent], Survey] = {}
     faults: list[LeftOut] = []
     for name in names:
         fault = _group_fault(file[name])
@@ -135,12 +149,16 @@ def _grouped(file: h5py.File, path: Path, source: str, names: list[str]) -> list
         data, grid = group["data"], group["grid"]
         shape: tuple[int, int] = data.shape[1:3]
         physics = "shallow_water" if data.shape[3] == 1 else "diffusion_reaction"
-        survey = surveys.get((physics, shape))
+        try:
+            extent, strange = _extents(path, grid["x"], grid["y"])
+        except SourceError as error:
+            faults.append(LeftOut(source=source, id=name, reason=error.message.removeprefix(f"{path}: ")))
+            continue
+        survey = surveys.get((physics, shape, extent))
         if survey is None:
-            extent = (_extent(grid["x"]), _extent(grid["y"]))
             frame_bytes = int(np.prod(data.shape[1:])) * data.dtype.itemsize
-            survey = Survey(path, source, physics, "grouped", None, shape, extent, frame_bytes)
-            surveys[physics, shape] = survey
+            survey = Survey(path, source, physics, "grouped", None, shape, extent, frame_bytes, strange=strange)
+            surveys[physics, shape, extent] = survey
         time = grid["t"][:].astype(np.float64)
         if (wrong := _time_fault(time)) is not None:
             faults.append(LeftOut(source=source, id=name, reason=f"key 'grid/t': {wrong}"))
@@ -159,7 +177,23 @@ def _grouped(file: h5py.File, path: Path, source: str, names: list[str]) -> list
         raise SourceError(f"{path}: trajectory {faults[0].id!r}: {faults[0].reason}")
     first = next(survey for survey in surveys.values() if survey.members)
     first.rejected.extend(faults)
+    for survey in surveys.values():
+        survey.members = _with_swept(survey.members)
     return list(surveys.values())
+
+
+def _with_swept(members: list[Member]) -> list[Member]:
+    """Constants that differ between the trajectories of one file were swept: they are parameters of the rows."""
+    shared = set.intersection(*(set(member.constants) for member in members)) if members else set()
+    swept = {key for key in shared if len({member.constants[key] for member in members}) > 1}
+    return [
+        replace(
+            member,
+            parameters={**member.parameters, **{key: member.constants[key] for key in sorted(swept)}},
+            constants={key: value for key, value in member.constants.items() if key not in swept},
+        )
+        for member in members
+    ]
 
 
 def _group_fault(group: h5py.Group) -> str | None:
@@ -202,9 +236,9 @@ def _compressible(file: h5py.File, path: Path, source: str) -> Survey:
     time = file["t-coordinate"][:frames].astype(np.float64)
     if fault := _time_fault(time):
         raise SourceError(f"{path}: key 't-coordinate': {fault}")
-    kind = _NAMED_KIND.search(path.stem)
-    survey = Survey(path, source, "compressible_ns", "compressible", kind.group(1).lower() if kind else None, (x, y))
-    survey.extent = (_extent(file["x-coordinate"]), _extent(file["y-coordinate"]))
+    survey = Survey(path, source, "compressible_ns", "compressible", named_kind(path.stem), (x, y))
+    survey.extent, survey.strange = _extents(path, file["x-coordinate"], file["y-coordinate"])
+    survey.boundary = named_boundary(path.stem)
     survey.frame_bytes = 4 * x * y * leader.dtype.itemsize
     constants = {**_compressible_constants(file, path), "gamma": _GAMMA}
     survey.members = [Member(f"{index:04d}", index, time, {}, constants) for index in range(count)]
@@ -217,9 +251,9 @@ def _compressible_constants(file: h5py.File, path: Path) -> dict[str, float]:
     known = {key: _round(value) for key, value in constants.items() if value is not None}
     missing = [key for key in ("M", "eta", "zeta") if key not in known]
     if missing:
-        named = _NAMED_CONSTANTS.search(path.stem)
-        told = {key: _number(named.group(key).rstrip(".")) for key in missing} if named else {}
-        known.update({key: _round(value) for key, value in told.items() if value is not None})
+        numbers = {key: _number(named_constant(path.stem, key)) for key in missing}
+        told = {key: value for key, value in numbers.items() if value is not None}
+        known.update({key: _round(value) for key, value in told.items()})
         where = f"taken from its name: {told}" if told else "and its name does not tell: left out"
         warn(f"{path}: attributes {', '.join(missing)} are missing, {where}")
     return {key: known[key] for key in ("M", "eta", "zeta") if key in known}
@@ -282,6 +316,28 @@ def _time_fault(time: NDArray[np.float64]) -> str | None:
     if (steps <= 0).any():
         return f"time does not increase after frame {int(np.argmax(steps <= 0))}: the simulation was not finished"
     return None
+
+
+def _extents(path: Path, *coordinates: h5py.Dataset) -> tuple[Extent, tuple[str, ...]]:
+    """Edges of the domain along x and y, and what is strange about the coordinates.
+
+    Raises:
+        SourceError: they fall.
+    """
+    strange: list[str] = []
+    for name, coordinate in zip("xy", coordinates, strict=True):
+        values = coordinate[:].astype(np.float64)
+        steps = np.diff(values)
+        if values.size < 2 or not np.isfinite(values).all():
+            continue
+        if (steps <= 0).any():
+            raise SourceError(
+                f"{path}: the {name} coordinates fall or stand still, from {values[0]:g} to {values[-1]:g}",
+                hint=f"turn {name} round, in the fields too (vectors along {name} change their sign)",
+            )
+        if unevenness(values) > UNEVEN:
+            strange.append(f"stretched grid: steps along {name} are {steps.min():.4g} to {steps.max():.4g}")
+    return (_extent(coordinates[0]), _extent(coordinates[1])), tuple(strange)
 
 
 def _extent(coordinate: h5py.Dataset) -> tuple[float, float]:

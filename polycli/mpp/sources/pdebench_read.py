@@ -28,17 +28,22 @@ COMPRESSIBLE_KEYS = ("Vx", "Vy", "density", "pressure")
 INCOMPRESSIBLE_KEYS = ("velocity", "particles")
 
 
+class ForeignFileError(SourceError):
+    """A file that is not damaged, and yet none that is read here: it may stand in a folder among others."""
+
+
 @contextmanager
 def open_source(path: Path) -> Iterator[h5py.File]:
     """An HDF5 file opened for reading.
 
     Raises:
-        SourceError: missing, empty, not HDF5, truncated or damaged, here or where the block reads it.
+        SourceError: missing, empty, truncated or damaged, here or where the block reads it.
+        ForeignFileError: not HDF5.
     """
     if check_plain(path) == 0:
         raise SourceError(f"{path}: the file is empty, an HDF5 file was expected", hint="fetch it again")
     if not is_hdf5(path):
-        raise SourceError(
+        raise ForeignFileError(
             f"{path}: not an HDF5 file: its signature is missing", hint="name another file, or fetch this one again"
         )
     with open_hdf5(path, hint="fetch or copy it again") as file:
