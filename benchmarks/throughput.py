@@ -27,8 +27,9 @@ from polycli.engine.run import METRICS_NAME, Run
 from polycli.engine.task import Task
 from polycli.engine.train import train
 from polycli.launch import World, free_port, join_process_group
-from polycli.mpp.model.avit import AViT, flops_per_sample
+from polycli.mpp.model.avit import AViT
 from polycli.mpp.recipe.training import ModelSection
+from polycli.mpp.training.costs import flops_per_sample
 from polycli.mpp.training.objective import NextFrame
 from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, TrainSection
 

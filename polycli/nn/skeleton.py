@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
+Model = TypeVar("Model", bound=nn.Module)
 _FILLS = frozenset({torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.fill_, torch.Tensor.zero_})
 
 
@@ -20,6 +22,20 @@ def skeleton() -> Iterator[None]:
     """
     with torch.device("meta"), uninitialised():
         yield
+
+
+@contextmanager
+def fake_model(make: Callable[[], Model]) -> Iterator[Model]:
+    """Give the model that `make` makes, on tensors that have shapes but no memory; what runs inside computes shapes.
+
+    The tensors say that they are on the CPU, so that autocast and attention do what they do there.
+    """
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with skeleton():
+        model = make()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        yield model.to_empty(device="cpu")
 
 
 def uninitialised() -> AbstractContextManager[object]:

@@ -16,16 +16,17 @@ from torch import Tensor, nn
 
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.astroclip import AstroClip
-from polycli.astroclip.model.flops import image_flops, spectrum_flops
 from polycli.astroclip.model.loaded import LoadedAstroClip
 from polycli.astroclip.recipe.model import ModelSection, PropertySection
 from polycli.astroclip.recipe.training import FinetuneRecipe
 from polycli.astroclip.training.batches import ObjectBatch, ObjectBatches, ObjectPool, Rows
+from polycli.astroclip.training.costs import finetuning_flops
 from polycli.astroclip.training.objectives import PropertyFit, input_view
 from polycli.astroclip.training.stages import check_image_size, needs_of
 from polycli.astroclip.training.task import ObjectsTask
 from polycli.astroclip.training.validation import coefficient_of_determination, run_over
 from polycli.console import note, say
+from polycli.engine.costs.flops import PASSES
 from polycli.engine.deepspeed.backend import device_of
 from polycli.engine.ranks import gather
 from polycli.engine.task import World
@@ -149,12 +150,9 @@ class PropertyFinetuning(ObjectsTask):
     def flops_per_step(self) -> float:
         """Of one optimizer step over all ranks."""
         head = sum(parameter.numel() for parameter in self.network.property_head().parameters())
-        model, encoders = self.recipe.model, 0.0
-        if not self.recipe.freeze:
-            pixels = 0 if self.batches.spectrum is None else self.batches.spectrum.pixels
-            encoders += 0.0 if model.image is None else image_flops(model.image)
-            encoders += 0.0 if model.spectrum is None else spectrum_flops(model.spectrum, pixels)
-        return 3 * self.recipe.train.global_batch_size * (2.0 * head + encoders)
+        pixels = 0 if self.batches.spectrum is None else self.batches.spectrum.pixels
+        of_head = PASSES * 2.0 * head
+        return self.recipe.train.global_batch_size * (of_head + finetuning_flops(self.recipe, pixels))
 
     def _all_validation(self) -> list[ObjectBatch]:
         batches, _ = self.batches.validation(World())

@@ -7,10 +7,10 @@ from typing import Any
 
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.astroclip import parameter_count
-from polycli.astroclip.model.flops import image_flops, spectrum_flops
 from polycli.astroclip.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.astroclip.training.batches import ObjectBatches
-from polycli.astroclip.training.stages import check_templates, needs_of, training_flops
+from polycli.astroclip.training.costs import finetuning_flops, pretraining_flops
+from polycli.astroclip.training.stages import check_templates, needs_of
 from polycli.workflow.sketch import Sketch, Words
 
 #: What is assumed of spectra where no store is given: DESI's.
@@ -30,30 +30,23 @@ def sketch(recipe: PretrainRecipe | FinetuneRecipe, stores: Sequence[ObjectStore
         check_templates(recipe.model, batches)
         pixels = pixels if batches.spectrum is None else batches.spectrum.pixels
         data = batches.summary()
+    if isinstance(recipe, PretrainRecipe):
+        stage, flops = str(recipe.stage), pretraining_flops(recipe, pixels)
+    else:
+        stage, flops = "finetune", finetuning_flops(recipe, pixels)
     return Sketch(
         recipe=recipe,
         parameters=parameter_count(recipe.model),
-        flops_per_step=recipe.train.global_batch_size * _flops(recipe, pixels),
+        flops_per_step=recipe.train.global_batch_size * flops,
         micro_batch_size=recipe.train.micro_batch_size,
         data=data,
         assumed=None if stores else {"pixels": ASSUMED_PIXELS},
         words=Words(
             sample=("object", "objects"),
-            first={"stage": recipe.stage if isinstance(recipe, PretrainRecipe) else "finetune"},
+            first={"stage": stage},
             data={
                 name: f"{found['training']:,} objects to train on, {found['validation']:,} held back for validation"
                 for name, found in data.items()
             },
         ),
     )
-
-
-def _flops(recipe: PretrainRecipe | FinetuneRecipe, pixels: int) -> float:
-    """Operations of both passes for one object."""
-    if isinstance(recipe, PretrainRecipe):
-        return training_flops(recipe, pixels)
-    if recipe.freeze:
-        return 0.0  # the head alone: nothing beside what embedding all objects once costs
-    model = recipe.model
-    image = 0.0 if model.image is None else image_flops(model.image)
-    return 3 * (image + (0.0 if model.spectrum is None else spectrum_flops(model.spectrum, pixels)))

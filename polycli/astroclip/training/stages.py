@@ -12,12 +12,12 @@ from torch import nn
 
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.astroclip import AstroClip
-from polycli.astroclip.model.flops import image_flops, spectrum_flops
 from polycli.astroclip.model.loaded import LoadedAstroClip
 from polycli.astroclip.model.specformer import token_count
 from polycli.astroclip.recipe.model import ModelSection
 from polycli.astroclip.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.astroclip.training.batches import Needs, ObjectBatches
+from polycli.astroclip.training.costs import pretraining_flops
 from polycli.astroclip.training.momentum import MomentumContrast
 from polycli.astroclip.training.objectives import Alignment, MaskedModelling
 from polycli.astroclip.training.task import ObjectsTask
@@ -52,7 +52,7 @@ class PretrainTask(ObjectsTask):
 
     def flops_per_step(self) -> float:
         """Of one optimizer step over all ranks, forward and backward."""
-        return self.recipe.train.global_batch_size * training_flops(self.recipe, self._pixels())
+        return self.recipe.train.global_batch_size * pretraining_flops(self.recipe, self._pixels())
 
     def tokens_per_step(self) -> float:
         """Patches and pieces of spectra of one optimizer step over all ranks."""
@@ -206,19 +206,3 @@ def copy_encoder(source: AstroClip, target: AstroClip, modality: str) -> None:
     if any(name not in theirs or theirs[name].shape != shape for name, shape in head.items()):
         theirs = {name: value for name, value in theirs.items() if ".backbone." in name}
     target.load_state_dict({**ours, **theirs})
-
-
-def training_flops(recipe: PretrainRecipe, pixels: int) -> float:
-    """Operations of forward and backward for one object; the backward pass makes two products for each one."""
-    model = recipe.model
-    image = 0.0 if model.image is None else image_flops(model.image)
-    spectrum = 0.0 if model.spectrum is None or not pixels else spectrum_flops(model.spectrum, pixels)
-    if recipe.stage == "image":
-        return 4 * image  # the momentum encoder sees one view, forward alone
-    times = {
-        name: 1 if recipe.stage == "align" and name in recipe.align.freeze else 3 for name in ("image", "spectrum")
-    }
-    if recipe.stage == "align":
-        views = {"image": recipe.align.within_image, "spectrum": recipe.align.within_spectrum}
-        times = {name: number * (2 if views[name] > 0 else 1) for name, number in times.items()}
-    return times["image"] * image + times["spectrum"] * spectrum

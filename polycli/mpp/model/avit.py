@@ -13,15 +13,12 @@ from torch import Tensor, nn
 
 from polycli.errors import UserError
 from polycli.mpp.model.attention import Axes, SpaceTimeBlock
-from polycli.mpp.model.flops import flops_per_sample
 from polycli.mpp.model.normalization import change_scale, field_statistics, widen
 from polycli.mpp.model.padding import OPEN, PERIODIC, crop_to_grid, pad_to_patches
 from polycli.mpp.model.position_bias import POSITION_BIASES
 from polycli.mpp.model.stem import FieldProjection, Head, Stem, select_fields
 from polycli.mpp.recipe.training import ModelSection
 from polycli.nn.skeleton import skeleton
-
-__all__ = ["AViT", "check_inputs", "flops_per_sample", "parameter_count"]
 
 
 class AViT(nn.Module):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import lru_cache
 
 import torch
-from torch import nn
 
-from polycli.engine.activations import kept_bytes
 from polycli.engine.blocks import recompute_blocks
-from polycli.engine.flops import over_blocks
-from polycli.mpp.model.avit import AViT, flops_per_sample
-from polycli.mpp.recipe.training import PretrainRecipe
+from polycli.engine.costs.activations import kept_bytes
+from polycli.engine.costs.flops import PASSES, forward_flops, over_blocks
+from polycli.mpp.model.avit import AViT
+from polycli.mpp.recipe.training import ModelSection, PretrainRecipe
 
 
 def step_flops(recipe: PretrainRecipe, mixture: Iterable[tuple[float, int, tuple[int, int]]]) -> float:
@@ -24,24 +24,43 @@ def step_flops(recipe: PretrainRecipe, mixture: Iterable[tuple[float, int, tuple
     forward = sum(
         share * flops_per_sample(recipe.model, recipe.data.history, fields, grid) for share, fields, grid in mixture
     )
-    # The backward pass makes two products for each one of the forward pass.
-    return 3 * forward * recipe.train.global_batch_size
+    return PASSES * forward * recipe.train.global_batch_size
+
+
+@lru_cache(maxsize=256)
+def flops_per_sample(section: ModelSection, history: int, channels: int, grid: tuple[int, int]) -> int:
+    """Count the operations of one forward pass for one sample.
+
+    Args:
+        section: the sizes of the network.
+        history: frames of the context.
+        channels: fields of the sample.
+        grid: points along H and W.
+    """
+
+    def forward(model: AViT) -> object:
+        fields = torch.empty(1, history, channels, *grid)
+        return model(fields, torch.zeros(channels, dtype=torch.long), torch.zeros(1, 2, dtype=torch.long))
+
+    def cost(blocks: int) -> int:
+        return forward_flops(lambda: AViT(section.model_copy(update={"blocks": blocks})), forward)
+
+    return over_blocks(section.blocks, cost)
 
 
 def activation_bytes(recipe: PretrainRecipe, channels: int, grid: tuple[int, int], batch: int) -> int:
     """Count what one forward pass of `batch` samples keeps for its backward pass, uncompiled."""
 
-    def build(blocks: int) -> tuple[nn.Module, Callable[[], object]]:
+    def make(blocks: int) -> AViT:
         model = AViT(recipe.model.model_copy(update={"blocks": blocks}))
         if recipe.engine.activation_checkpointing:
             recompute_blocks(model.blocks)
+        return model
+
+    def forward(model: AViT) -> object:
         fields = torch.empty(batch, recipe.data.history, channels, *grid)
         labels, boundaries = torch.zeros(channels, dtype=torch.long), torch.zeros(batch, 2, dtype=torch.long)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.engine.precision == "bfloat16"):
+            return model(fields, labels, boundaries)
 
-        def forward() -> object:
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.engine.precision == "bfloat16"):
-                return model(fields, labels, boundaries)
-
-        return model, forward
-
-    return over_blocks(recipe.model.blocks, lambda blocks: kept_bytes(lambda: build(blocks)))
+    return over_blocks(recipe.model.blocks, lambda blocks: kept_bytes(lambda: make(blocks), forward))

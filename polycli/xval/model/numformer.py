@@ -151,19 +151,3 @@ def parameter_count(section: ModelSection, tokens: int) -> int:
     """Parameters, counted without allocating them."""
     with skeleton():
         return sum(parameter.numel() for parameter in Numformer(section, tokens).parameters())
-
-
-def flops_per_record(section: ModelSection, tokens: int, length: float, masked: float) -> float:
-    """Operations of the matrix products of one forward pass, a multiplication and an addition being two.
-
-    Args:
-        section: the network.
-        tokens: size of the vocabulary.
-        length: tokens of the record, padding included.
-        masked: positions at which the heads answer.
-    """
-    width, hidden = section.embed_dim, section.feed_forward
-    layer = 4 * width * width + 2 * width * hidden + 2 * length * width
-    numbers = 1 if section.continuous else 0
-    heads = width * hidden + hidden * tokens + numbers * (width * hidden + hidden)
-    return 2.0 * (length * section.blocks * layer + masked * heads)

@@ -15,9 +15,9 @@ from polycli.xval.data.collate import Tokenization
 from polycli.xval.data.store import RecordStore
 from polycli.xval.data.tokenization import describe_tokenization
 from polycli.xval.model.heads import HEAD_PREFIX, HeadDescription, RecordLoss, RecordModel
-from polycli.xval.model.numformer import flops_per_record
 from polycli.xval.recipe.training import FinetuneRecipe
 from polycli.xval.training.batches import SPLITS_USED, RecordBatches, open_pool
+from polycli.xval.training.costs import flops_per_record
 from polycli.xval.training.labels import LabelledPool, LabelledReader, describe_head, labels_of
 from polycli.xval.training.task import RecordsTask
 

@@ -7,14 +7,11 @@ import pyarrow.parquet as parquet
 import pytest
 import torch
 from pydantic import ValidationError
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from polycli.__main__ import run as command_line
 from polycli.astroclip import load_model
 from polycli.astroclip.data.randomness import keys_of
 from polycli.astroclip.model.astroclip import AstroClip
-from polycli.astroclip.model.flops import image_flops, spectrum_flops
 from polycli.astroclip.model.masking import chunk_mask, hide
 from polycli.astroclip.model.specformer import SpecFormer
 from polycli.astroclip.model.stems import patch_layers, prime_factors, signal_share
@@ -159,32 +156,6 @@ def test_pieces_that_the_convolutions_do_not_divide_are_refused(length):
 def test_patches_of_one_pixel_are_refused():
     with pytest.raises(ValidationError, match="patch_size 1: convolutions need at least 2"):
         ImageSection(patch_size=1, stem="convolution")
-
-
-@pytest.mark.parametrize("stem", ["linear", "convolution"])
-@pytest.mark.parametrize("patch_size", [12, 7])
-def test_operations_of_an_image_are_those_of_a_counting_mode(stem, patch_size):
-    section = ImageSection(size=4 * patch_size, patch_size=patch_size, **IMAGE | {"stem": stem})
-
-    assert image_flops(section) == pytest.approx(counted(VisionTransformer(section), section.size), rel=1e-6)
-
-
-@pytest.mark.parametrize("stem", ["linear", "convolution"])
-@pytest.mark.parametrize("inputs", [(), BOTH])
-def test_operations_of_a_spectrum_are_those_of_a_counting_mode(stem, inputs):
-    templates = TEMPLATES.model_copy(update={"last": 3600 + 399 * 0.8}) if inputs else None
-    section = SpectrumSection(**SPECTRUM, stem=stem, inputs=inputs, templates=templates)
-
-    assert spectrum_flops(section, 400) == pytest.approx(counted(SpecFormer(section), None), rel=1e-6)
-
-
-def counted(model, size):
-    """Operations for one image of `size`, or for one spectrum of 400 pixels."""
-    values = (torch.rand(1, 400), torch.rand(1, 400), torch.rand(1, 400) < 0.5)
-    # The mode does not know the fused attention of CPUs.
-    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        _ = model(*values) if size is None else model(torch.rand(1, 3, size, size))
-    return counter.get_total_flops()
 
 
 @pytest.fixture(scope="module")

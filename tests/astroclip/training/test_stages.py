@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import pytest
 
 from polycli.astroclip.data.store import open_objects
-from polycli.astroclip.model.flops import image_flops, spectrum_flops
 from polycli.astroclip.recipe.model import (
     AugmentationSection,
     HeadSection,
@@ -15,9 +14,9 @@ from polycli.astroclip.recipe.model import (
     SpectrumSection,
     TemplateSection,
 )
-from polycli.astroclip.recipe.training import AlignSection, FinetuneRecipe, MaskingSection, PretrainRecipe
+from polycli.astroclip.recipe.training import FinetuneRecipe, MaskingSection, PretrainRecipe
 from polycli.astroclip.training.batches import descriptions
-from polycli.astroclip.training.stages import check_templates, needs_of, training_flops
+from polycli.astroclip.training.stages import check_templates, needs_of
 from polycli.errors import RecipeError, StoreError
 from polycli.sections import TrainSection
 
@@ -113,12 +112,3 @@ def test_templates_for_other_wavelengths_are_refused(mock_store, changes, words)
     check_templates(model, SimpleNamespace(spectrum=grid))
     with pytest.raises(RecipeError, match=words):
         check_templates(model, SimpleNamespace(spectrum=grid.model_copy(update=changes)))
-
-
-def test_second_views_cost_as_much_as_first_ones():
-    plain = pretraining("align", AugmentationSection(), **BOTH)
-    spectra = plain.model_copy(update={"align": AlignSection(within_spectrum=1.0)})
-    images = plain.model_copy(update={"align": AlignSection(within_image=1.0)})
-    flops = [training_flops(recipe, 7781) for recipe in (plain, spectra, images)]
-    assert flops[1] - flops[0] == 3 * spectrum_flops(SPECTRUM, 7781)
-    assert flops[2] - flops[0] == 3 * image_flops(IMAGE)

@@ -10,37 +10,33 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from polycli.nn.skeleton import uninitialised
+from polycli.nn.skeleton import fake_model
 
+Model = TypeVar("Model", bound=nn.Module)
 Number = TypeVar("Number", int, float)
 #: A step has three times the operations of its forward pass: the backward pass makes two products for each one of it.
 #: What activation checkpointing computes again is not counted, as is usual for model FLOPs.
 PASSES = 3
 
 
-def forward_flops(build: Callable[[], Callable[[], object]]) -> int:
-    """Count the operations of one forward pass.
+def forward_flops(make: Callable[[], Model], forward: Callable[[Model], object]) -> int:
+    """Count the operations of one forward pass. Nothing is allocated or computed.
 
     Args:
-        build: makes a model and its input, and returns the forward pass as a function; nothing is allocated in it.
+        make: makes the model.
+        forward: makes an input and runs the model on it.
 
-    >>> def build():
-    ...     layer, x = torch.nn.Linear(3, 5, bias=False), torch.empty(7, 3)
-    ...     return lambda: layer(x)
-    >>> forward_flops(build) == 2 * 7 * 3 * 5
+    >>> forward_flops(lambda: torch.nn.Linear(3, 5), lambda layer: layer(torch.empty(7, 3))) == 2 * 7 * 3 * 5
     True
     """
     counter = FlopCounterMode(display=False)
-    with FakeTensorMode(), torch.no_grad():
-        with uninitialised():
-            forward = build()
-        # The counter knows no fused attention of CPUs.
-        with sdpa_kernel(SDPBackend.MATH), counter:
-            forward()
+    # The counter knows no fused attention of CPUs.
+    with fake_model(make) as model, torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+        forward(model)
     return counter.get_total_flops()
 
 

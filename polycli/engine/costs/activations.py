@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
-from polycli.nn.skeleton import uninitialised
+from polycli.nn.skeleton import fake_model
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
-def kept_bytes(build: Callable[[], tuple[nn.Module, Callable[[], object]]]) -> int:
-    """Count what one forward pass keeps, uncompiled; what it needs for a moment comes on top.
+def kept_bytes(make: Callable[[], Model], forward: Callable[[Model], object]) -> int:
+    """Count what one forward pass keeps, uncompiled; what it needs for a moment comes on top. Nothing is allocated.
 
     Args:
-        build: makes a model, whose parameters are not counted, and its forward pass as a function; nothing is allocated
-            in it.
+        make: makes the model, whose parameters are not counted.
+        forward: makes an input and runs the model on it.
     """
     kept: dict[int, tuple[int, torch.Tensor]] = {}
-    with FakeTensorMode():
-        with uninitialised():
-            model, forward = build()
+    with fake_model(make) as model:
         own = {parameter.untyped_storage()._cdata for parameter in model.parameters()}  # noqa: SLF001  # Its identity.
 
         def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -31,5 +31,5 @@ def kept_bytes(build: Callable[[], tuple[nn.Module, Callable[[], object]]]) -> i
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            forward()
+            forward(model)
     return sum(size for size, _ in kept.values())

@@ -1,0 +1,1 @@
+"""What a model costs: operations and activations, counted on shapes alone."""
