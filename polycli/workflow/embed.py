@@ -18,6 +18,7 @@ from polycli.console import counted, progress, result, say
 from polycli.engine.ranks import on_rank_zero, together
 from polycli.errors import SourceError
 from polycli.launch import World, environment, join_process_group
+from polycli.names import clean
 from polycli.outputs import Output
 from polycli.publishing import holding, publish, publish_parts, telling_refusals
 from polycli.requests import EmbedRequest, JsonDocument
@@ -140,7 +141,7 @@ def write_parts(folder: Path, data: Sequence[Rows[Batch]], world: World) -> None
                         advance(len(batch))
                 number += 1
     if first_row == 0:
-        raise SourceError("there is nothing to embed: the data have no rows")
+        raise SourceError(f"{', '.join(clean(rows.name) for rows in data)}: there are no rows to embed")
 
 
 def _write_part(writer: PartWriter, unit: Iterator[Batch], rows: Rows[Batch], first_row: int, advance: Advance) -> int:

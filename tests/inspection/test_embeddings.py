@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
+import zarr
+from zarr.codecs import Crc32cCodec
 
 from polycli.errors import PolycliError, StoreError
 from polycli.inspection import inspect_path
@@ -88,3 +90,27 @@ def test_embeddings_of_before_seals_are_read_to_their_end(tmp_path):
     (tmp_path / "old.parquet").write_bytes(content[:4] + b"\xff" * 200 + content[204:])
     with pytest.raises(StoreError, match=r"old\.parquet: damaged"):
         inspect_path(tmp_path / "old.parquet", verify=True)
+
+
+def test_what_xval_wrote_in_zarr_before_is_known_and_read_to_its_end(tmp_path):
+    group = zarr.create_group(store=tmp_path / "old.zarr")
+    group.attrs.update({"format": "polycli-embeddings", "checkpoint": "m", "encoding": "xval"})
+    group.create_array("vectors", data=np.ones((2, 3), np.float32), compressors=[Crc32cCodec()])
+    finding = inspect_path(tmp_path / "old.zarr", verify=True)
+    assert "embeddings" in finding.lines[0]
+    assert any("no hash" in line for line in finding.lines)
+    chunk = tmp_path / "old.zarr" / "vectors" / "c" / "0" / "0"
+    chunk.write_bytes(b"\1" + chunk.read_bytes()[1:])
+    with pytest.raises(StoreError, match=r"old\.zarr: damaged"):
+        inspect_path(tmp_path / "old.zarr", verify=True)
+
+
+def test_folders_of_before_are_checked_by_the_hashes_of_their_parts(write):
+    folder = write("e")
+    manifest = json.loads((folder / "_MANIFEST.json").read_text())
+    del manifest["sha256"], manifest["tables"]
+    (folder / "_MANIFEST.json").write_text(json.dumps(manifest | {"schema_version": 1}))
+    assert any("every file has the hash" in line for line in inspect_path(folder, verify=True).lines)
+    (folder / "part-00000.parquet").unlink()
+    with pytest.raises(StoreError, match=r"part-00000\.parquet: is missing"):
+        inspect_path(folder, verify=True)

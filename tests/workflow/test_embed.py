@@ -94,7 +94,7 @@ def test_the_report_names_every_table_and_its_vectors(tmp_path, run, capsys):
 
 
 def test_data_without_rows_are_refused_and_nothing_is_left(tmp_path, run):
-    with pytest.raises(SourceError, match="the data have no rows"):
+    with pytest.raises(SourceError, match="a: there are no rows to embed"):
         run("new/e.parquet", toy("a", 0, 2))
     assert list(tmp_path.iterdir()) == []
 
