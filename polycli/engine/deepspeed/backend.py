@@ -19,10 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from polycli.console import note
 from polycli.engine.blocks import compile_blocks, recompute_blocks
+from polycli.engine.deepspeed.compile_cache import cache_folders, clear_cut_libraries, leave_headers_alone, sentence
 from polycli.engine.deepspeed.compiler import check_compiler
 from polycli.engine.deepspeed.config import deepspeed_config
 from polycli.engine.deepspeed.optimizers import build_optimizer
+from polycli.engine.ranks import gather
 from polycli.engine.task import Batch
 from polycli.errors import MissingDependencyError, RecipeError
 from polycli.launch import World
@@ -96,6 +99,10 @@ def start_engine(
         recompute_blocks(blocks)
     if engine.compile:
         check_compiler()
+        leave_headers_alone()
+        cleared = {path for paths in gather(world, clear_cut_libraries(cache_folders())) for path in paths}
+        if cleared:
+            note(sentence(sorted(cleared)))
     on_gpu = device_of(world).type == "cuda"
     config = deepspeed_config(
         optim,
