@@ -22,6 +22,8 @@ SCORES_NAME = "scores.json"
 _PARTS = ("figures", "report.html", SCORES_NAME)
 #: A figure says within so many bytes what wrote it.
 _START = 1024
+#: How PNG and GIF files say who wrote them: a text chunk, and a comment block with its length.
+_MARKS = (f"Software\0{SOFTWARE}".encode(), b"\x21\xfe" + bytes([len(SOFTWARE)]) + SOFTWARE.encode())
 #: By these keys the scores of an evaluation are known.
 _KEYS = {"split", "checkpoint", "version", "datasets"}
 
@@ -93,8 +95,11 @@ def _is_own(entry: Path, datasets: Sequence[str]) -> bool:
         return isinstance(attributes, dict) and str(attributes.get("format")).startswith("polycli-")
     if not entry.is_file():
         return False
+    if entry.suffix == ".mp4":
+        return _is_own(entry.with_suffix(".gif"), datasets)  # Films are written in pairs.
     with entry.open("rb") as file:
-        return f"Software\0{SOFTWARE}".encode() in file.read(_START)
+        start = file.read(_START)
+    return any(mark in start for mark in _MARKS)
 
 
 def _read_object(path: Path) -> JsonDocument:

@@ -57,7 +57,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Figure:
-    """A PNG file that is embedded, and what it shows."""
+    """A PNG or GIF file that is embedded, and what it shows."""
 
     file: Path
     caption: str
@@ -88,9 +88,10 @@ def _block(block: Block) -> str:
             return f"<h3>{html.escape(title)}</h3>\n<dl>\n{listed}\n</dl>"
         case Figure(file, caption):
             data = base64.b64encode(file.read_bytes()).decode("ascii")
+            kind = file.suffix.removeprefix(".")
             text = html.escape(caption)
             return (
-                f'<figure><img src="data:image/png;base64,{data}" alt="{html.escape(caption, quote=True)}">'
+                f'<figure><img src="data:image/{kind};base64,{data}" alt="{html.escape(caption, quote=True)}">'
                 f"<figcaption>{text}</figcaption></figure>"
             )
         case Table():

@@ -8,6 +8,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 import torch
+import zarr
 from matplotlib import image
 
 from polycli.__main__ import run as command_line
@@ -182,7 +183,15 @@ def test_the_report_needs_nothing_else_and_holds_every_figure(tmp_path, model, s
     text = (tmp_path / "out" / "report.html").read_text()
     pictures = re.findall(r'<img src="data:image/png;base64,([^"]*)"', text)
     files = list((tmp_path / "out" / "figures").glob("*.png"))
-    assert {path.name for path in files} == {"summary.png", "swe.growth.png", "swe.height.png", "swe.conservation.png"}
+    assert {path.name for path in files} == {
+        "summary.png",
+        "swe.growth.png",
+        "swe.height.png",
+        "swe.spectra.png",
+        "swe.conservation.png",
+    }
+    films = re.findall(r'<img src="data:image/gif;base64,', text)
+    assert ([path.name for path in (tmp_path / "out" / "figures").glob("*.gif")], len(films)) == (["swe.film.gif"], 1)
     assert len(pictures) == len(files)
     for picture in pictures:
         assert image.imread(BytesIO(base64.b64decode(picture, validate=True))).shape[0] > 100
@@ -337,3 +346,31 @@ def test_the_command_line_prints_a_table_or_one_json_document(tmp_path, model, s
     assert "checkpoint:" in printed.err
     assert command_line([*line, "--set", "nonsense=1"]) == 2
     assert "nonsense" in capsys.readouterr().err
+
+
+def test_windows_correlation_spectra_and_blow_ups_are_those_of_the_saved_frames(tmp_path, model, store_factory):
+    path = store_factory("swe", frames=18, splits=("train", "test", "test"))
+    scores = evaluate(tmp_path, path, overrides=("save_rollouts=true",))["datasets"]["swe"]["rollout"]
+    saved = zarr.open(tmp_path / "out" / "rollouts" / "swe.zarr")["fields"][:].astype(np.float64)
+    store = open_store(path)
+    truth = np.stack([store.read("fields")[row, -saved.shape[1] :] for row in store.rows("test")]).astype(np.float64)
+    steps = saved.shape[1]
+    assert steps >= 12
+    error = np.sqrt(((saved - truth) ** 2).mean(axis=(3, 4)) / (truth.var(axis=(3, 4), ddof=1) + 1e-7))
+    assert scores["vrmse"]["steps_6_to_12"]["model"] == pytest.approx(error[:, 5:12].mean(), rel=1e-4)
+    assert scores["vrmse"]["steps_1_to_10"]["model"] == pytest.approx(error[:, :10].mean(), rel=1e-4)
+    assert "steps_13_to_30" not in scores["vrmse"]
+    correlated = np.array(
+        [
+            [np.corrcoef(one[step, 0].ravel(), two[step, 0].ravel())[0, 1] for step in range(steps)]
+            for one, two in zip(saved, truth, strict=True)
+        ]
+    )
+    kept = [int(np.argmax(row < 0.8)) if (row < 0.8).any() else steps for row in correlated]
+    assert scores["correlation"]["steps"]["model"] == pytest.approx(np.mean(kept))
+    last = scores["spectra"][-1]
+    field = last["fields"]["shallow_water.height"]
+    assert last["step"] == steps
+    # Up to Nyquist's wavenumber; smooth waves have nothing beyond it.
+    assert sum(field["truth"]) == pytest.approx(truth[:, -1].var(axis=(2, 3)).mean(), rel=1e-3)
+    assert scores["blow_up"]["rollouts"] == int((error.mean(axis=2).max(axis=1) > 10).sum())

@@ -21,6 +21,7 @@ from polycli.mpp.recipe.physics import PdeDescription
 from polycli.mpp.scoring.baselines import linear_extrapolation, persistence
 from polycli.mpp.scoring.conservation import invariants, relative
 from polycli.mpp.scoring.rollout import Conditions, next_frame, rollout
+from polycli.mpp.scoring.spectra import Spectra, correlation, radial_power
 from polycli.store.reader import Store, Window
 from polycli.workflow.overlap import ScoredRows
 
@@ -31,8 +32,8 @@ BASELINES = {"persistence": persistence, "linear": linear_extrapolation}
 Errors = dict[str, dict[str, Floats]]
 #: Bytes of true frames that are read at once.
 _READ_BYTES = 64 * 2**20
-#: Columns of a field panel.
-_SHOWN = 5
+#: Frames that are kept of the rollout that is shown, at most, and the points of their longer side.
+_FILMED, _FILMED_POINTS = 60, 256
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,10 @@ class Rollouts:
     errors: Errors
     #: By quantity: relative drift of the model's and the true frames, (trajectory, step).
     conservation: dict[str, dict[str, Floats]]
+    #: Correlation with the truth by method, (trajectory, step, field).
+    correlation: dict[str, Floats]
+    #: Power by wavenumber at the first and at the last step.
+    spectra: tuple[Spectra, ...]
     illustration: Illustration
     #: Whether all frames of a trajectory's rollout are finite.
     finite: NDArray[np.bool_]
@@ -138,11 +143,13 @@ def score_rollouts(
 ) -> Rollouts:
     """Score `steps` frames predicted from the first `history` frames of each trajectory, each fed back."""
     conserved = invariants(subset.about)
-    shown = tuple(int(step) for step in np.unique(np.geomspace(1, steps, _SHOWN).round()))
+    shown = frozenset(int(step) for step in np.unique(np.linspace(1, steps, min(steps, _FILMED)).round()))
     pictures: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
     shape = (len(subset.rows), steps, len(subset.about.fields))
     table = {(metric, method): np.empty(shape) for metric in METRICS for method in ("model", *subset.baselines)}
     drifts = {(quantity.name, whose): np.empty(shape[:2]) for quantity in conserved for whose in ("model", "truth")}
+    correlated = {method: np.empty(shape) for method in ("model", *subset.baselines)}
+    powers: dict[tuple[int, str], list[Tensor]] = {}
     finite = np.ones(len(subset.rows), dtype=np.bool_)
     for begin in range(0, len(subset.rows), batch_size):
         rows = subset.rows[begin : begin + batch_size]
@@ -155,22 +162,33 @@ def score_rollouts(
             methods = {"model": predicted, **{name: BASELINES[name](context, index + 1) for name in subset.baselines}}
             for (metric, method), values in table.items():
                 values[here, index] = _errors(METRICS[metric](methods[method], target)).numpy()
+            for method, values in correlated.items():
+                values[here, index] = correlation(methods[method], target).double().cpu().numpy()
+            if index + 1 in {1, steps}:
+                for whose, frame in (("model", predicted), ("truth", target)):
+                    powers.setdefault((index + 1, whose), []).append(radial_power(frame).double().cpu())
             for quantity in conserved:
                 for whose, frame in (("model", predicted), ("truth", target)):
                     drifts[quantity.name, whose][here, index] = relative(quantity, frame, last).cpu().numpy()
             finite[here] &= torch.isfinite(predicted).all(dim=(1, 2, 3)).cpu().numpy()
             if begin == 0 and index + 1 in shown:
-                pictures.append((true[0].numpy(), predicted[0].cpu().numpy()))
+                thin = max(1, -(-max(true.shape[-2:]) // _FILMED_POINTS))
+                first_true, first_predicted = (frame[0, :, ::thin, ::thin].cpu().numpy() for frame in (true, predicted))
+                pictures.append((first_true, first_predicted))
             if saved is not None:
                 saved.write(begin, index, predicted.cpu().numpy())
             progress.advance(len(rows))
     illustration = Illustration(
         trajectory=subset.store.manifest.row_ids[int(subset.rows[0])],
-        steps=shown,
+        steps=tuple(sorted(shown)),
         truth=np.stack([true for true, _ in pictures]),
         prediction=np.stack([predicted for _, predicted in pictures]),
     )
-    return Rollouts(_by_metric(table), _by_metric(drifts), illustration, finite)
+    spectra = tuple(
+        Spectra(step, *(torch.cat(powers[step, whose]).numpy() for whose in ("model", "truth")))
+        for step in sorted({1, steps})
+    )
+    return Rollouts(_by_metric(table), _by_metric(drifts), correlated, spectra, illustration, finite)
 
 
 def _truth(subset: Subset, rows: NDArray[np.int64], steps: int) -> Iterator[Tensor]:

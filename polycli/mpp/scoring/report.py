@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from polycli.mpp.recipe.physics import PdeDescription
+from polycli.mpp.scoring.film import write_film
 from polycli.mpp.scoring.measure import Illustration, Subset
 from polycli.mpp.scoring.tables import METRICS, field_table, overview
 from polycli.names import file_stem
@@ -17,6 +18,8 @@ from polycli.report.html import Block, Figure, Heading, Paragraph, page
 from polycli.report.provenance import provenance_block
 from polycli.requests import JsonDocument
 
+#: Columns of a field panel.
+_SHOWN = 5
 METHODS = {"model": "model", "persistence": "persistence", "linear": "linear extrapolation"}
 DEFINITIONS = (
     "NRMSE is the root mean square error over the root mean square of the true frame, VRMSE the same over its standard "
@@ -82,6 +85,8 @@ def _dataset_blocks(
             f"{found['one_step']['windows_available']} windows of each."
         ),
         _growth_figure(name, rollout, figures),
+        _film(name, about, picture, figures),
+        _spectra_figure(name, rollout, figures),
     ]
     blocks += [
         _field_figure(name, place, about, picture, rollout["interval"], figures=figures)
@@ -120,13 +125,15 @@ def _field_figure(
     name: str, place: int, about: PdeDescription, picture: Illustration, interval: float, *, figures: Path
 ) -> Figure:
     quantity = about.fields[place].rsplit(".", maxsplit=1)[-1]
+    last = len(picture.steps) - 1
+    chosen = np.unique(np.geomspace(1, last + 1, _SHOWN).round().astype(int)) - 1
     file = figures / f"{file_stem(f'{name}.{quantity}')}.png"
     comparison(
         file,
         title=f"{name}: {quantity.replace('_', ' ')}, trajectory {picture.trajectory}",
-        times=[f"step {step}\n(+{step * interval:.3g})" for step in picture.steps],
-        truth=picture.truth[:, place],
-        prediction=picture.prediction[:, place],
+        times=[f"step {step}\n(+{step * interval:.3g})" for step in (picture.steps[index] for index in chosen)],
+        truth=picture.truth[chosen, place],
+        prediction=picture.prediction[chosen, place],
         extent=about.extent,
         unit="dimensionless" if about.units[place] in {"", "1"} else about.units[place],
     )
@@ -134,6 +141,43 @@ def _field_figure(
         file,
         f"{quantity.replace('_', ' ').capitalize()} in the first trajectory of the split: truth and rollout on one "
         "scale, and their difference; in brackets the time after the last frame known.",
+    )
+
+
+def _film(name: str, about: PdeDescription, picture: Illustration, figures: Path) -> Figure:
+    fields = [field.rsplit(".", maxsplit=1)[-1].replace("_", " ") for field in about.fields]
+    stem = file_stem(f"{name}.film")
+    files = write_film(
+        figures, stem, fields=fields, steps=picture.steps, truth=picture.truth, prediction=picture.prediction
+    )
+    also = f" The same film as MP4: figures/{files[1].name}." if len(files) > 1 else ""
+    return Figure(
+        files[0],
+        f"Rollout of trajectory {picture.trajectory}: truth, model and their difference, a row for each field; the "
+        f"colours of truth and model are those of the truth's range.{also}",
+    )
+
+
+def _spectra_figure(name: str, rollout: Mapping[str, Any], figures: Path) -> Figure:
+    file = figures / f"{file_stem(f'{name}.spectra')}.png"
+    last = rollout["spectra"][-1]
+    panels = [
+        CurvePanel(
+            field.rsplit(".", maxsplit=1)[-1].replace("_", " "),
+            "wavenumber (waves per domain)",
+            "power",
+            np.arange(1, len(found["truth"]) + 1, dtype=np.float64),
+            [Line(whose, _array(found[whose])) for whose in ("model", "truth")],
+            logarithmic=True,
+            depth=1e-12,
+        )
+        for field, found in last["fields"].items()
+    ]
+    curves(file, title=f"{name}: power by wavenumber at step {last['step']}", panels=panels)
+    return Figure(
+        file,
+        f"Mean power of fields by radial wavenumber at step {last['step']} of the rollouts. A forecast whose power "
+        "falls below the truth's at high wavenumbers has lost its small structures.",
     )
 
 

@@ -9,10 +9,25 @@ from numpy.typing import NDArray
 
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.mpp.scoring.measure import OneStep, Rollouts
+from polycli.mpp.scoring.spectra import LOST_BELOW, Spectra, steps_correlated
+from polycli.report.binomial import beta_interval
 from polycli.report.bootstrap import Bootstrap
 from polycli.requests import JsonDocument
 
 Floats = NDArray[np.float64]
+#: Steps of rollouts, both ends included, over which papers average: MPP's, The Well's (6:12, 13:30) and Walrus'.
+WINDOWS: dict[str, tuple[int, int]] = {
+    "step_1": (1, 1),
+    "steps_1_to_5": (1, 5),
+    "steps_6_to_12": (6, 12),
+    "steps_13_to_30": (13, 30),
+    "steps_1_to_10": (1, 10),
+    "steps_11_to_30": (11, 30),
+    "steps_1_to_20": (1, 20),
+    "steps_21_to_60": (21, 60),
+}
+#: A rollout whose error is above this, or not finite, has blown up; tables of The Well print such errors as ">10".
+BLOWN_UP = 10.0
 
 
 def one_step_scores(found: OneStep, about: PdeDescription, bootstrap: Bootstrap) -> JsonDocument:
@@ -38,16 +53,65 @@ def rollout_scores(
         "diverged": int((~found.finite).sum()),
     }
     for metric, methods in found.errors.items():
-        spans = {"step_1": 1, "steps_1_to_5": 5, "trajectory": steps}
+        spans = {**WINDOWS, "trajectory": (1, steps)}
         scores[metric] = {
-            name: _entry_with_fields({key: v[:, :span].mean(axis=1) for key, v in methods.items()}, about, bootstrap)
-            for name, span in spans.items()
-            if span <= steps
+            name: _entry_with_fields(
+                {key: v[:, first - 1 : last].mean(axis=1) for key, v in methods.items()}, about, bootstrap
+            )
+            for name, (first, last) in spans.items()
+            if last <= steps
         }
         scores[metric]["steps_below_persistence"] = steps_below(methods)
         scores[metric]["growth"] = _growth(methods, bootstrap)
+    scores["correlation"] = _correlation(found, bootstrap, interval)
+    scores["spectra"] = [_spectrum(spectra, about) for spectra in found.spectra]
+    scores["blow_up"] = _blow_up(found, about)
     scores["conservation"] = {name: _drift(values, bootstrap) for name, values in found.conservation.items()}
     return scores
+
+
+def _correlation(found: Rollouts, bootstrap: Bootstrap, interval: float) -> JsonDocument:
+    """How long forecasts stay correlated with the truth: the mean over trajectories, in steps and in time."""
+    kept = {method: steps_correlated(values).astype(np.float64) for method, values in found.correlation.items()}
+    low, high = bootstrap.mean(kept["model"]).tolist()
+    return {
+        "threshold": LOST_BELOW,
+        "steps": {method: float(values.mean()) for method, values in kept.items()},
+        "steps_interval": [low, high],
+        "time": {method: float(values.mean()) * interval for method, values in kept.items()},
+        "growth": {method: values.mean(axis=(0, 2)).tolist() for method, values in found.correlation.items()},
+    }
+
+
+def _spectrum(spectra: Spectra, about: PdeDescription) -> JsonDocument:
+    """Mean power by wavenumber, and the model's over the truth's in thirds of the wavenumbers: low, middle, high."""
+    model, truth = spectra.model.mean(axis=0), spectra.truth.mean(axis=0)
+    bands = dict(zip(("low", "middle", "high"), np.array_split(np.arange(truth.shape[1]), 3), strict=True))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = {
+            name: (model[:, band].sum(axis=1) / truth[:, band].sum(axis=1)).tolist()
+            for name, band in bands.items()
+            if len(band)
+        }
+    return {
+        "step": spectra.step,
+        "fields": {
+            field: {
+                "model": model[place].tolist(),
+                "truth": truth[place].tolist(),
+                "ratio": {name: values[place] for name, values in ratios.items()},
+            }
+            for place, field in enumerate(about.fields)
+        },
+    }
+
+
+def _blow_up(found: Rollouts, about: PdeDescription) -> JsonDocument:
+    """The share of rollouts that blow up before their end, with the interval that a binomial count allows."""
+    worst = found.errors["vrmse"]["model"].reshape(len(found.finite), -1, len(about.fields)).mean(axis=2).max(axis=1)
+    blown = ~(worst <= BLOWN_UP) | ~found.finite
+    low, high = beta_interval(int(blown.sum()), len(blown))
+    return {"above": BLOWN_UP, "rollouts": int(blown.sum()), "rate": float(blown.mean()), "interval": [low, high]}
 
 
 def steps_below(methods: Mapping[str, Floats]) -> JsonDocument:

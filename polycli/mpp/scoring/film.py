@@ -1,0 +1,119 @@
+"""A film of one rollout: truth, model and difference side by side, a row for each field."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from polycli.report.figures import SOFTWARE
+
+#: Pixels of the longer side of a panel, at least; small grids are enlarged by whole factors.
+_PANEL = 160
+_GAP = 4
+_LINE = 14
+_MILLISECONDS = 120
+_COLUMNS = ("truth", "model", "model - truth")
+
+
+def write_film(
+    folder: Path,
+    stem: str,
+    *,
+    fields: Sequence[str],
+    steps: Sequence[int],
+    truth: NDArray[np.float32],
+    prediction: NDArray[np.float32],
+) -> list[Path]:
+    """Write `folder`/stem.gif and, where ffmpeg is installed, stem.mp4; gives the files.
+
+    Args:
+        folder: where they go.
+        stem: their name.
+        fields: names, one for each row.
+        steps: numbers of the frames.
+        truth: (time, field, x, y).
+        prediction: as `truth`; what is not finite is left white.
+    """
+    scales = [_scale(truth[:, place]) for place in range(truth.shape[1])]
+    reaches = [_reach(truth[:, place], prediction[:, place]) for place in range(truth.shape[1])]
+    frames = []
+    for index, step in enumerate(steps):
+        rows = [
+            [
+                _panel(truth[index, place], *scales[place], "viridis"),
+                _panel(prediction[index, place], *scales[place], "viridis"),
+                _panel(prediction[index, place] - truth[index, place], -reaches[place], reaches[place], "PuOr_r"),
+            ]
+            for place in range(len(fields))
+        ]
+        frames.append(_frame(rows, fields, step))
+    gif = folder / f"{stem}.gif"
+    # The comment marks the file as ours, as the figures are marked.
+    frames[0].save(
+        gif, save_all=True, append_images=frames[1:], duration=_MILLISECONDS, loop=0, comment=SOFTWARE.encode()
+    )
+    return [gif, *_write_mp4(folder / f"{stem}.mp4", frames)]
+
+
+def _scale(values: NDArray[np.float32]) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    return (low, high) if high > low else (low - 0.5, low + 0.5)
+
+
+def _reach(truth: NDArray[np.float32], prediction: NDArray[np.float32]) -> float:
+    """The 99.9th percentile of the error, so that one bad pixel does not make the rest white."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = np.abs(prediction - truth)
+    finite = error[np.isfinite(error)]
+    return max(float(np.quantile(finite, 0.999)) if finite.size else 0.0, 1e-30)
+
+
+def _panel(values: NDArray[np.float32], low: float, high: float, palette: str) -> Image.Image:
+    """One field as a picture, x to the right and y upwards."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        shares = np.clip((values.T[::-1].astype(np.float64) - low) / (high - low), 0, 1)
+    colours = mpl.colormaps[palette](np.ma.masked_invalid(shares), bytes=True)
+    colours[~np.isfinite(shares)] = 255
+    picture = Image.fromarray(np.ascontiguousarray(colours[..., :3]))
+    factor = max(1, round(_PANEL / max(picture.size)))
+    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+
+
+def _frame(rows: Sequence[Sequence[Image.Image]], fields: Sequence[str], step: int) -> Image.Image:
+    width, height = rows[0][0].size
+    page = Image.new("RGB", (3 * (width + _GAP) + _GAP, _LINE + len(rows) * (height + _LINE + _GAP)), (255, 255, 255))
+    draw = ImageDraw.Draw(page)
+    for column, name in enumerate(_COLUMNS):
+        text = f"{name}, step {step}" if column == 0 else name
+        draw.text((_GAP + column * (width + _GAP), 1), text, fill=(27, 31, 36))
+    for row, (panels, field) in enumerate(zip(rows, fields, strict=True)):
+        top = _LINE + row * (height + _LINE + _GAP)
+        draw.text((_GAP, top), field, fill=(87, 96, 106))
+        for column, panel in enumerate(panels):
+            page.paste(panel, (_GAP + column * (width + _GAP), top + _LINE))
+    return page
+
+
+def _write_mp4(file: Path, frames: Sequence[Image.Image]) -> list[Path]:
+    """The film as MP4; nothing where ffmpeg is not installed or, as builds without the codec, cannot write it."""
+    if shutil.which("ffmpeg") is None:
+        return []
+    # Even sizes, which the codec asks for.
+    width, height = (size - size % 2 for size in frames[0].size)
+    line = f"ffmpeg -loglevel error -y -f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {1000 / _MILLISECONDS:g} -i -"
+    line += " -pix_fmt yuv420p -metadata"
+    data = b"".join(frame.crop((0, 0, width, height)).tobytes() for frame in frames)
+    done = subprocess.run(
+        [*line.split(), f"comment={SOFTWARE}", str(file)], input=data, capture_output=True, check=False
+    )
+    if done.returncode == 0:
+        return [file]
+    file.unlink(missing_ok=True)
+    return []
