@@ -59,6 +59,9 @@ def test_prepare_pretrain_and_eval_of_a_family_from_a_package(linefit, points, t
     recipe = tmp_path / "line.yaml"
     sizes = {"steps": 200, "global_batch_size": 32, "micro_batch_size": 32, "validate_every": 100}
     recipe.write_text(yaml.safe_dump({"family": "linefit", "verb": "pretrain", "train": sizes}))
+    planned = polycli(capsys, "pretrain", "linefit", "--recipe", recipe, "--data", store, "--output", run, "--dry-run")
+    assert planned["parameters"] == 2 + 1
+    assert not run.exists()
     trained = polycli(capsys, "pretrain", "linefit", "--recipe", recipe, "--data", store, "--output", run)
     assert trained["step"] == 200
     weights = load_file(Path(trained["checkpoint"]) / "model.safetensors")

@@ -88,8 +88,4 @@ class LineTask(Task):
         return 1.0
 
 
-def _dry_run(recipe: PretrainRecipe, stores: Sequence[Store], request: TrainRequest) -> JsonDocument:
-    return {"steps": recipe.train.steps}
-
-
-TRAINING: Training[PretrainRecipe] = Training(family="linefit", verb="pretrain", make_task=LineTask, dry_run=_dry_run)
+TRAINING: Training[PretrainRecipe] = Training(family="linefit", verb="pretrain", make_task=LineTask)
