@@ -113,7 +113,7 @@ class ForecastEvaluation(Evaluation[LoadedAViT, EvalSettings, Subset, Illustrati
         write_report(scores, subsets, pictures, folder)
 
     def _header(self, subset: Subset, steps: int) -> ForecastHeader:
-        """What the files of rollouts say of themselves: they start from the first frames."""
+        """The header for files of rollouts, which start from the first frames."""
         time = subset.store.read("time")[:: subset.time_stride].astype(np.float64)
         return ForecastHeader(
             name=subset.store.name,

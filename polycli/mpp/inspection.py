@@ -1,4 +1,4 @@
-"""What `polycli inspect` says of MPP's stores, evaluations, PDEBench files and published weights."""
+"""Tells `polycli inspect` about MPP's stores, evaluations, PDEBench files and published weights."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class MppInspector(Inspector):
         }
 
     def source_file(self, path: Path) -> Mapping[str, object]:
-        """What `prepare mpp --source pdebench` would find in the file."""
+        """Describes what `prepare mpp --source pdebench` would find in the file."""
         from polycli.mpp.sources.pdebench_layouts import NotPdebenchError, survey_file
 
         try:

@@ -93,7 +93,7 @@ def forecast(loaded: LoadedAViT, plan: Plan, settings: PredictSettings, array: F
 
 
 def _plan(source: ContextSource, loaded: LoadedAViT, settings: PredictSettings) -> Plan:
-    """What to do with a dataset, after everything that could stop it was looked at."""
+    """Decides how a dataset is forecast, after a check of everything that could stop it."""
     read = conditions(source.name, source.about, known=loaded.section.fields)
     check_source(source, loaded, settings)
     needed = (loaded.history - 1) * loaded.time_stride + 1

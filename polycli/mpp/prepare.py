@@ -95,11 +95,11 @@ class TrajectoryPreparation(Preparation[PrepareRecipe, Dataset, StageTask]):
         stage(task)
 
     def size(self, task: StageTask) -> int:
-        """Trajectories."""
+        """Counts the trajectories of a task."""
         return len(task.keys)
 
     def summary(self, manifest: Manifest) -> str:
-        """What was left out, and what is strange."""
+        """Says how many trajectories were left out, and how many are strange."""
         return f"{len(manifest.rejected)} rejected, {len(manifest.flagged)} flagged"
 
     def describe(self, plan: object, manifest: Manifest) -> JsonDocument:  # noqa: ARG002
@@ -107,7 +107,7 @@ class TrajectoryPreparation(Preparation[PrepareRecipe, Dataset, StageTask]):
         return {"flagged": len(manifest.flagged)}
 
     def preview(self, draft: Draft[Dataset]) -> DraftedStore:
-        """What the look at the files has told."""
+        """Describes the store that would be made, as far as the files have been read."""
         dataset = draft.content
         summarise(dataset.name, "rejected", dataset.rejected)
         summarise(dataset.name, "flagged", dataset.flagged)

@@ -1,4 +1,4 @@
-"""What is strange in a trajectory or a store, and is kept: said when it is prepared, listed in the manifest."""
+"""Finds what is strange in a trajectory or a store that is kept: prepare says it, and the manifest lists it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ZeroFrames:
 
     @property
     def flag(self) -> str | None:
-        """What to say; nothing where no frame is zero, or all are, which constant fields say."""
+        """The sentence to say; None where no frame is zero, or all are, which the check for constant fields says."""
         if not self._places or len(self._places) == self._seen:
             return None
         some = f"{len(self._places)}, first frame {self._places[0]}" if len(self._places) > 1 else f"{self._places[0]}"

@@ -79,12 +79,12 @@ class Plan:
         return is_staged(self.task(key))
 
     def publish(self) -> Path:
-        """See `publish`."""
+        """Makes the store of the staged rows and returns its path; see the function `publish`."""
         return publish(self)
 
     @cached_property
     def _first_rows(self) -> list[int]:
-        """By job: how many trajectories the jobs before it have."""
+        """The number of trajectories before each job, and last that of all jobs."""
         return [0, *accumulate(len(job.ids) for job in self.dataset.jobs)]
 
 

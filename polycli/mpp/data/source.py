@@ -1,4 +1,4 @@
-"""What a source of trajectories offers to `prepare`: datasets, made of jobs, that stream trajectories."""
+"""The interface by which `prepare` reads any source of trajectories: datasets, made of jobs, that stream them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Job(Protocol):
 
     @property
     def source(self) -> str:
-        """Where its trajectories come from: a file name relative to the input, or the name of a simulation."""
+        """The origin of its trajectories: a file name relative to the input, or the name of a simulation."""
         ...
 
     @property
@@ -49,7 +49,7 @@ class Job(Protocol):
 
 @dataclass(frozen=True)
 class Dataset:
-    """What becomes one store: equal physics, grid, time step, boundaries and constants."""
+    """Trajectories that become one store: equal physics, grid, time step, boundaries and constants."""
 
     name: str
     about: PdeDescription
@@ -72,14 +72,14 @@ class Dataset:
 
     @property
     def row_ids(self) -> dict[tuple[str, str], str]:
-        """By source and id of a trajectory: its id where that tells all apart, else with its file, `FILE.h5/0002`."""
+        """Maps (source, id) to the name of the row: the id if it is unique, else file and id, `FILE.h5/0002`."""
         names = [(job.source, name) for job in self.jobs for name in job.ids]
         plain = len({name for _, name in names}) == len(names)
         return {(source, name): name if plain else f"{source}/{name}" for source, name in names}
 
     @property
     def manifest_names(self) -> tuple[str, ...]:
-        """What the manifest calls the files: as the source says, or their plain names."""
+        """The names of the files in the manifest: as the source says, or their plain names."""
         return self.file_names or tuple(path.name for path in self.files)
 
 

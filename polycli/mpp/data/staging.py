@@ -1,4 +1,4 @@
-"""What prepare does in its worker processes: a job's trajectories to staged rows, with checks and statistics."""
+"""The work of prepare's worker processes: a job's trajectories become staged rows, with checks and statistics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from polycli.store.statistics import FieldSums, RunningStatistics
 
 
 class Row(TypedDict):
-    """What is kept of a trajectory when it is done: staged if `rejected` is None."""
+    """Everything that is kept of a trajectory when it is done; it is staged if `rejected` is None."""
 
     rejected: str | None
     flags: list[str]

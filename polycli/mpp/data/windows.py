@@ -76,7 +76,7 @@ class Windows:
         return len(self.rows) * self.starts
 
     def window(self, number: int) -> Window:
-        """Where window `number` lies in the store."""
+        """Finds the row and the first frame of window `number` in the store."""
         row, start = divmod(number, self.starts)
         return Window(row=int(self.rows[row]), start=start, length=self.length, stride=self.stride)
 

@@ -22,7 +22,7 @@ from polycli.nn.products import linear, matmul
 
 @dataclass(frozen=True)
 class Axes:
-    """What the blocks need to know of the three axes: features of their offsets, and which samples are periodic."""
+    """Features of the offsets along the three axes, and which samples are periodic, as the blocks need them."""
 
     time: Float[Tensor, "1 offsets features"]
     height: Float[Tensor, "2 offsets features"]
@@ -42,7 +42,7 @@ class Pointwise(nn.Module):
         nn.init.uniform_(self.bias, -1 / math.sqrt(inputs), 1 / math.sqrt(inputs))
 
     def forward(self, x: Float[Tensor, "*b i"]) -> Float[Tensor, "*b o"]:
-        """One matrix product."""
+        """Applies the 1 x 1 convolution as one matrix product."""
         return linear(x, self.weight.flatten(1), self.bias)
 
 

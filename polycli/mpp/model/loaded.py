@@ -35,7 +35,7 @@ class LoadedAViT(LoadedCheckpoint):
         return self.model.section
 
     def provenance(self) -> JsonDocument:
-        """What scores and forecasts must say about where they come from."""
+        """Records where scores and forecasts come from: the checkpoint, and the frames that its model sees."""
         return {**super().provenance(), "history": self.history, "time_stride": self.time_stride}
 
 

@@ -1,4 +1,4 @@
-"""What AViT divides by: statistics of the input's fields, and the two norms over a frame that its blocks use.
+"""Normalises AViT's input fields by their statistics, and the tokens of a frame by the two norms of its blocks.
 
 Everything here is computed in float32 (or float64 where the input has it), whatever autocast says, and with floors
 relative to the scale of the numbers: a frame without variance or a field of zeros gives finite values and gradients.
@@ -21,7 +21,7 @@ INSTANCE_EPSILON = 1e-5
 
 
 def widen(x: Tensor) -> Tensor:
-    """At least float32."""
+    """Casts to float32, unless the tensor has a wider type already."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -72,7 +72,7 @@ class FrameNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Float[Tensor, "*b h w d"]) -> Float[Tensor, "*b h w d"]:
-        """Normalised tokens, float32."""
+        """Returns the normalised tokens in float32."""
         _, centred, variance, _ = _frame_moments(widen(x))
         return centred * ((variance + INSTANCE_EPSILON).rsqrt() * self.weight) + self.bias
 
@@ -90,7 +90,7 @@ class RMSInstanceNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels), requires_grad=False)
 
     def forward(self, x: Float[Tensor, "*b h w d"]) -> Float[Tensor, "*b h w d"]:
-        """Scaled tokens, float32."""
+        """Returns the scaled tokens in float32."""
         x = widen(x)
         mean, _, mean_square, count = _frame_moments(x)
         variance = mean_square * (count / (count - 1))

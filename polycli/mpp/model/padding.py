@@ -53,7 +53,7 @@ def crop_to_grid(y: Float[Tensor, "b c hp wp"], grid: tuple[int, int], patch_siz
 
 
 def _sources(points: int, before: int, behind: int, flags: Int[Tensor, " b"]) -> Int[Tensor, "b p"]:
-    """For each sample and each point of the lengthened axis: the index of the point that it repeats."""
+    """Finds the index of the point that each point of the lengthened axis repeats, for each sample."""
     place = torch.arange(-before, points + behind, device=flags.device)
     folded = place.remainder(2 * points)
     by_rule = {

@@ -1,4 +1,4 @@
-"""What attention adds for the distance between two tokens on an axis, on an interval and on a ring.
+"""Biases that attention adds for the distance between two tokens on an axis, on an interval and on a ring.
 
 A bias module turns the features of all offsets -(L-1)..L-1 into one value per head, for the closed axis and for the
 periodic one; which of the two holds is chosen per sample, inside the graph. There is no gather in either step, so that
@@ -79,7 +79,7 @@ class NoPositionBias(nn.Module):
         return torch.zeros(2, 2 * length - 1, 1, device=device)
 
     def forward(self, features: Float[Tensor, "p offsets 1"]) -> None:  # noqa: ARG002  # as its siblings
-        """No bias."""
+        """Returns None: attention adds no bias."""
         return
 
 

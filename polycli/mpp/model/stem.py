@@ -1,4 +1,4 @@
-"""From fields to tokens and back: non-overlapping convolutions, computed as products over patches, channels last.
+"""Turns fields into tokens and back: non-overlapping convolutions, computed as products over patches, channels last.
 
 A stem is named by the strides of its stages. All share their weights' names and shapes with the published 4.2.2 stem,
 so that a checkpoint of one patch size holds every weight that a smaller patch size needs for its own stem:

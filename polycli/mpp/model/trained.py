@@ -35,17 +35,17 @@ class TrainedPhysics(BaseModel):
     grid: tuple[int, int]
 
     def to_json(self) -> dict[str, Any]:
-        """As model.json has it."""
+        """Returns the fields as model.json has them."""
         return self.model_dump(mode="json")
 
     @classmethod
     def of_store(cls, store: Store, *, time_stride: int) -> TrainedPhysics:
-        """What a training on a store, every `time_stride`-th frame of it, has seen."""
+        """Describes the physics that a training on every `time_stride`-th frame of a store has seen."""
         return cls.of(PdeDescription.model_validate(store.manifest.about), time_stride=time_stride)
 
     @classmethod
     def of(cls, about: PdeDescription, *, time_stride: int) -> TrainedPhysics:
-        """What a training on a store of this description, every `time_stride`-th frame of it, has seen."""
+        """Describes the physics that a training on every `time_stride`-th frame of such a store has seen."""
         return cls(
             fields=about.fields,
             units=about.units,
@@ -56,7 +56,7 @@ class TrainedPhysics(BaseModel):
 
 
 def trained_physics(loaded: LoadedCheckpoint) -> dict[str, TrainedPhysics]:
-    """By dataset of the training; of runs of earlier versions, from their stores, where all of them are still there.
+    """Maps each training dataset to its physics; runs of earlier versions are read from their stores, if all are there.
 
     Raises:
         CheckpointError: what the checkpoint says of its training is not sound.
@@ -155,7 +155,7 @@ def _sides(boundary: Mapping[Literal["x", "y"], Boundary]) -> str:
 
 
 def _of_stores(loaded: LoadedCheckpoint) -> dict[str, TrainedPhysics]:
-    """From the stores that a run of an earlier version names, as far as they are there and still the same."""
+    """Reads the physics from the stores that a run of an earlier version names, if they are there and unchanged."""
     listing = None if loaded.run is None else loaded.run / "data.json"
     if listing is None or not listing.is_file():
         return {}

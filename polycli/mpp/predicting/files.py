@@ -43,7 +43,7 @@ class ForecastArray(Protocol):
 
 @dataclass(frozen=True)
 class ForecastHeader:
-    """What is known of a dataset's forecast before the first frame is."""
+    """Everything about a dataset's forecast that is known before its first frame."""
 
     name: str
     about: PdeDescription
@@ -57,7 +57,7 @@ class ForecastHeader:
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
-        """Of `fields`."""
+        """The shape of the array `fields`: (trajectory, time, field, x, y)."""
         return (len(self.trajectories), len(self.time), len(self.about.fields), *self.about.grid)
 
     @property
@@ -250,7 +250,7 @@ class _SafeFile(io.FileIO):
         return len(view)
 
     def truncate(self, size: int | None = None) -> int:
-        """To the size that HDF5 asks for."""
+        """Sets the file's size to what HDF5 asks for, and keeps an error of the system for later."""
         try:
             return super().truncate(size) if self._refused is None else size or 0
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Where forecasts start: contexts from stores, PDEBench files and array files, one trajectory at a time."""
+"""Reads the frames that forecasts start from: from stores, PDEBench files and array files, by trajectory."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class StoreContexts(ContextSource):
     rows: NDArray[np.int64]
 
     def contexts(self, reach: Reach) -> Iterator[Frames]:
-        """As ContextSource says."""
+        """Yields the frames of one trajectory after another, as `ContextSource` says."""
         for row in self.rows:
             yield self.store.read_windows("fields", [Window(int(row), reach.first, reach.length, reach.stride)])[0]
 
@@ -78,7 +78,7 @@ class SourceContexts(ContextSource):
     jobs: tuple[Job, ...]
 
     def contexts(self, reach: Reach) -> Iterator[Frames]:
-        """As ContextSource says."""
+        """Yields the frames of one trajectory after another, as `ContextSource` says."""
         for job in self.jobs:
             for trajectory in job.trajectories(job.ids):
                 yield _pick(trajectory.blocks, reach.frames)
@@ -87,7 +87,7 @@ class SourceContexts(ContextSource):
 def open_contexts(
     paths: Sequence[Path], *, split: Split | None, limit: int | None, settings: ReadingSettings
 ) -> list[ContextSource]:
-    """What `paths` hold, found by looking: stores, folders of stores, and files that a source of prepare reads.
+    """Opens `paths` as whatever they are: stores, folders of stores, or files that a source of prepare reads.
 
     Raises:
         UserError: a path is none of these, is damaged, or lacks what a setting must say.

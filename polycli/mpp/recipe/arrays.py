@@ -1,4 +1,4 @@
-"""What a recipe or `--set` says of arrays of one's own: axes, fields, time, boundaries; and what a store is called."""
+"""Describes arrays of one's own, in a recipe or by `--set`: axes, fields, time, boundaries, and the store's name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ Extent = tuple[tuple[float, float], tuple[float, float]]
 
 
 class ArraysSection(Section):
-    """What the source `arrays` cannot see in a file of numbers. Nothing of it is guessed: messages propose lines."""
+    """Everything that the source `arrays` cannot see in a file of numbers.
+    Nothing of it is guessed: messages propose lines.
+    """
 
     array: str | None = Field(None, description="name of the array in a file of several")
     axes: tuple[Axis, ...] = Field(
@@ -55,7 +57,7 @@ class ArraysSection(Section):
 
 
 class DatasetSection(Section):
-    """What a store is called."""
+    """The name of the store that prepare makes."""
 
     name: str | None = Field(
         None, description="name of the store; the source gives one if absent, and several datasets need theirs"
@@ -63,7 +65,7 @@ class DatasetSection(Section):
 
 
 class PdebenchSection(Section):
-    """What the source `pdebench` cannot see in its files."""
+    """Everything that the source `pdebench` cannot see in its files."""
 
     boundary: Boundary | None = Field(
         None,

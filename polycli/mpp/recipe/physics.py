@@ -1,4 +1,4 @@
-"""What a store of trajectories says about its physics, and the names by which models know fields.
+"""Describes the physics of a store of trajectories, and the names by which models know fields.
 
 A field is named `<physics>.<quantity>`. A model's vocabulary is an ordered list of such names; a field's id in the
 model is its place in that list, so checkpoints and stores meet by name, never by number.

@@ -1,4 +1,4 @@
-"""What `--set` may say to eval, predict and embed: typed and closed, like recipes, and in their words."""
+"""The settings that `--set` gives to eval, predict and embed: typed and closed, in the words of recipes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FramesSection(Section):
 
 
 class UnsaidSection(Section):
-    """What weights without their model.json do not say; given, it holds in place of what a checkpoint says."""
+    """Facts about the model that weights without their model.json lack; given, they replace what a checkpoint says."""
 
     predicts: Literal["state", "change"] | None = Field(
         None, description="the next state, as published, or the change to it; what the checkpoint says if absent"
@@ -33,7 +33,7 @@ class UnsaidSection(Section):
 
 
 class ModelSettings(Section):
-    """What all verbs share that work with a checkpoint."""
+    """The settings that all verbs share that work with a checkpoint."""
 
     family: Literal["mpp"]
     data: FramesSection = FramesSection()
@@ -42,7 +42,7 @@ class ModelSettings(Section):
 
 
 class ForecastSettings(ModelSettings):
-    """What eval and predict share."""
+    """The settings that eval and predict share."""
 
     rollout_batch_size: PositiveInt = Field(
         1, description="trajectories per forward pass; above 1, a GPU is used better and frames may round differently"
@@ -88,7 +88,7 @@ class ReadingSettings(Section):
 
     @property
     def described(self) -> ArraysSection:
-        """What is said of arrays, under whichever names."""
+        """The description of arrays, whether it was given under today's names or under older ones."""
         return self.arrays.model_copy(update=self._older)
 
 

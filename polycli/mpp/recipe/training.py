@@ -1,4 +1,4 @@
-"""What a recipe of this family may say: typed and closed."""
+"""The recipes of MPP, section by section: typed and closed."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class DataSection(Section):
 
 
 class ObjectiveSection(Section):
-    """What is minimised: squared error per sample and field, divided by its own scale."""
+    """The training loss: squared error per sample and field, divided by its own scale."""
 
     normalise_by: Literal["target", "variance", "change"] = Field(
         "target",
@@ -73,7 +73,7 @@ class ObjectiveSection(Section):
 
 
 class PretrainRecipe(Section):
-    """`polycli pretrain mpp`."""
+    """A whole recipe of `polycli pretrain mpp`."""
 
     family: Literal["mpp"]
     verb: Literal["pretrain"]
@@ -88,7 +88,7 @@ class PretrainRecipe(Section):
 
 
 class InitSection(Section):
-    """What a finetuning takes from its checkpoint, and what fields that are new to it start from."""
+    """The way in which a finetuning starts fields that are new to its checkpoint."""
 
     new_fields: Literal["mean", "copy", "noise"] = Field(
         "mean",
@@ -160,7 +160,7 @@ class SimulationSection(Section):
 
 
 class PrepareRecipe(Section):
-    """`polycli prepare mpp`."""
+    """A whole recipe of `polycli prepare mpp`."""
 
     family: Literal["mpp"]
     verb: Literal["prepare"]

@@ -1,4 +1,4 @@
-"""What a forecast must beat: nothing changes, or everything goes on changing at its present rate."""
+"""The forecasts that a model must beat: nothing changes, or everything goes on changing at its present rate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the physics conserves, measured on frames, so that a rollout's drift can stand beside the truth's.
+"""Measures what the physics conserves, so that a rollout's drift can stand beside the truth's.
 
 All quantities are means over the grid in float64, of frames (B, C, H, W) whose fields are in the order of the store.
 """
@@ -29,7 +29,7 @@ class Invariant:
 
 
 def invariants(about: PdeDescription) -> list[Invariant]:
-    """What this system conserves under its boundary conditions; empty where nothing is.
+    """Lists the quantities that this system conserves under its boundary conditions; empty where there are none.
 
     Mass between walls or around a torus for shallow water; mass, momentum and total energy for compressible flow on a
     torus (viscosity turns motion into heat; energy needs the constant gamma); the tracer's mean and a divergence of

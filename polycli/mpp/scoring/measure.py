@@ -202,7 +202,7 @@ def _truth(subset: Subset, rows: NDArray[np.int64], steps: int) -> Iterator[Tens
 
 
 def _errors(values: Tensor) -> Tensor:
-    """In float64 on the CPU; the error of a frame that is not finite is infinite."""
+    """Returns the errors in float64 on the CPU; the error of a frame that is not finite is infinite."""
     return torch.nan_to_num(values.double().cpu(), nan=torch.inf, posinf=torch.inf)
 
 

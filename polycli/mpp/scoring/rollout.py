@@ -20,7 +20,7 @@ from polycli.mpp.recipe.physics import PdeDescription
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the model must know besides the frames of a dataset."""
+    """Everything besides the frames of a dataset that the model must know: its fields and boundaries."""
 
     #: Ids of the fields in the model's vocabulary, in the order of the data.
     labels: tuple[int, ...]

@@ -115,7 +115,7 @@ def _blow_up(found: Rollouts, about: PdeDescription) -> JsonDocument:
 
 
 def steps_below(methods: Mapping[str, Floats]) -> JsonDocument:
-    """For how many steps, from the first, the model's error (mean over fields) is below persistence's.
+    """Counts the steps, from the first, at which the model's error (mean over fields) is below persistence's.
 
     `mean_curve` compares the means over trajectories; the others count in each trajectory by itself.
     """
@@ -136,7 +136,7 @@ def _leading(below: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def _entry_with_fields(methods: Mapping[str, Floats], about: PdeDescription, bootstrap: Bootstrap) -> JsonDocument:
-    """Of errors (trajectory, field): the entry of their mean over fields, and one of each field."""
+    """Summarises errors (trajectory, field): an entry for their mean over fields, and one for each field."""
     fields = {
         name: _entry({method: values[:, place] for method, values in methods.items()}, bootstrap)
         for place, name in enumerate(about.fields)
@@ -145,7 +145,7 @@ def _entry_with_fields(methods: Mapping[str, Floats], about: PdeDescription, boo
 
 
 def _entry(methods: Mapping[str, Floats], bootstrap: Bootstrap) -> JsonDocument:
-    """Of errors (trajectory,): means of all methods, the model's interval, its ratio to persistence and that one's."""
+    """Summarises errors (trajectory,): means of all methods, and the model's ratio to persistence, with intervals."""
     model, persistence = methods["model"], methods["persistence"]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = float(model.mean() / persistence.mean())
@@ -167,7 +167,7 @@ def _growth(methods: Mapping[str, Floats], bootstrap: Bootstrap) -> JsonDocument
 
 
 def _drift(values: Mapping[str, Floats], bootstrap: Bootstrap) -> JsonDocument:
-    """Of relative drifts (trajectory, step): each trajectory's largest, averaged, and the mean size at each step."""
+    """Summarises relative drifts (trajectory, step): mean of the trajectories' largest, and the mean size by step."""
     size = {whose: np.nan_to_num(np.abs(drift), nan=np.inf) for whose, drift in values.items()}
     return {
         **{whose: float(drift.max(axis=1).mean()) for whose, drift in size.items()},

@@ -13,7 +13,7 @@ _ENTRY_COLUMNS = ("model", "95 % interval", "persistence", "linear", "model / pe
 
 
 def overview(datasets: Mapping[str, Any]) -> list[Table]:
-    """What a terminal shows, and a report first."""
+    """The tables that a terminal shows, and a report first."""
     tables = [
         one_step_table(datasets),
         rollout_table(datasets),
@@ -56,7 +56,7 @@ def rollout_table(datasets: Mapping[str, Any]) -> Table:
 
 
 def endurance_table(datasets: Mapping[str, Any]) -> Table:
-    """For how many steps a rollout stays below persistence."""
+    """Tabulates for how many steps a rollout stays below persistence."""
     rows = []
     for name, found in datasets.items():
         for metric, shown in METRICS.items():

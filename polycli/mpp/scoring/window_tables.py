@@ -28,14 +28,14 @@ COLUMNS = ("trajectory", "dataset", "split", "window_start", "time")
 
 
 def parameter_columns(sources: Sequence[ContextSource]) -> dict[str, str]:
-    """By parameter or constant of any dataset the name of its column."""
+    """Maps each parameter or constant of any dataset to the name of its column."""
     found = [name for source in sources for name in (*source.about.parameter_names, *source.about.constants)]
     names = list(dict.fromkeys(found))
     return dict(zip(names, free_names(names, taken=[*COLUMNS, "pooled_embedding"], prefix="parameter_"), strict=True))
 
 
 def parameters_of(source: ContextSource) -> dict[str, NDArray[np.float64]]:
-    """By name the parameters of each trajectory, and the constants that all of them share."""
+    """Maps the name of each parameter to its value in every trajectory; constants have the same value in all."""
     count = len(source.ids)
     found = {name: np.full(count, value) for name, value in source.about.constants.items()}
     if isinstance(source, StoreContexts) and source.about.parameter_names:
@@ -107,7 +107,7 @@ class WindowTables:
         return pa.table({**dict(zip(COLUMNS, fixed, strict=True)), **values})
 
     def _centres(self, height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Where the middles of the patches lie along x and y, in the units of the dataset's extent."""
+        """The centres of the patches along x and y, in the units of the dataset's extent."""
         patch = self.loaded.section.patch_size
         found = []
         for patches, points, (low, high) in zip(

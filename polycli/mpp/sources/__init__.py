@@ -1,1 +1,1 @@
-"""Where trajectories come from: one file per source, all behind the `Source` protocol of `base`."""
+"""Sources of trajectories: one file for each, all behind the `Source` protocol of `base`."""

@@ -35,7 +35,7 @@ _PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsig
 
 @dataclass(frozen=True)
 class ArrayInfo:
-    """What a file says of one array before its numbers are read."""
+    """The shape, type and axes of an array, as its file states them before any number is read."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -191,7 +191,7 @@ def _arrays_below(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:  #
 
 
 def _zarr_dims(array: Any) -> tuple[str, ...] | None:  # noqa: ANN401
-    """As zarr v3 has them, or as xarray writes them into v2."""
+    """The names of the axes, as zarr v3 keeps them, or as xarray writes them into v2."""
     names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
     return tuple(map(str, names)) if names and all(names) and len(names) == array.ndim else None
 

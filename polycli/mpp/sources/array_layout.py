@@ -27,7 +27,7 @@ class Layout:
 
 
 def find_layout(file: ArrayFile, section: ArraysSection, *, dt_needed: bool) -> Layout:
-    """What the settings and the file's own names of dimensions say.
+    """Combines the settings and the file's own names of dimensions into a layout.
 
     Raises:
         SourceError: they leave something open, or do not fit the file; all of it at once, with lines to paste.
@@ -107,7 +107,7 @@ def _axes_line(axes: tuple[Axis, ...]) -> str | None:
 
 
 class _Gaps:
-    """What is not said about a file, all of it, and lines that would say it."""
+    """Collects everything that is not said about a file, and lines that would say it."""
 
     def __init__(self, file: ArrayFile, section: ArraysSection) -> None:
         self._file, self._section = file, section
@@ -163,7 +163,7 @@ class _Gaps:
         return said
 
     def boundary(self) -> None:
-        """What happens at the edges."""
+        """Notes that the boundary conditions are missing, if they are."""
         if set(self._section.boundary) != {"x", "y"}:
             self._problems.append("an array does not say its boundary conditions (periodic, wall or open)")
             self._lines.append("--set 'arrays.boundary={x: periodic, y: periodic}'")

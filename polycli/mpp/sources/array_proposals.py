@@ -24,7 +24,7 @@ _SHOWN = 12
 
 @dataclass(frozen=True)
 class Proposal:
-    """What the axes of an array may be, and why that is no more than a guess."""
+    """A guess at the axes of an array, and why it is no more than a guess."""
 
     axes: tuple[Axis, ...]
     doubt: str

@@ -1,4 +1,4 @@
-"""What array files say of each trajectory beside its fields: parameters and the split that it belongs to."""
+"""Reads what array files say of each trajectory beside its fields: parameters, and the split that it belongs to."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ _SPLITS: dict[str, Split] = {
 
 
 def find_parameters(file: ArrayFile, section: ArraysSection, count: int) -> dict[str, NDArray[np.float64]]:
-    """By parameter that is an array: a number for each of `count` trajectories; one number holds for all of the file.
+    """Maps each parameter that is an array to `count` numbers, one per trajectory; a single number holds for all of
+    them.
 
     Raises:
         SourceError: there is no such array, or it is not of the trajectories.

@@ -42,7 +42,7 @@ class ArraysSource:
         return path.suffix.lower() in SUFFIXES
 
     def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> list[Dataset]:
-        """What the inputs hold; see `Source.open`."""
+        """Reads the layout of the input files and returns their datasets; see `Source.open`."""
         section = recipe.arrays
         looks = [self._look(path, name, section) for path, name in find_array_files(inputs)]
         for look in looks[1:]:
@@ -88,7 +88,7 @@ class ArraysSource:
         ]
 
     def _look(self, path: Path, source: str, section: ArraysSection) -> _Look:
-        """What one file holds, its numbers aside."""
+        """Reads everything about one file but its numbers."""
         with open_arrays(path) as file:
             layout = find_layout(file, section, dt_needed=self._assumed_dt is None)
             leader, count = layout.arrays[0], layout.trajectories

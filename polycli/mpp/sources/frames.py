@@ -68,7 +68,7 @@ def _edges(low: float, cell: float, space: int, kept: int) -> tuple[float, float
 
 
 def _digits(value: float, cell: float) -> float:
-    """Without the noise of arithmetic, which is far below a cell."""
+    """Rounds off the noise of arithmetic, which is far below a cell."""
     return round(value, int(np.ceil(-np.log10(abs(cell)))) + 6) if cell else value
 
 

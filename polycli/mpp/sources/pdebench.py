@@ -56,7 +56,7 @@ class PdebenchSource:
             return True
 
     def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> list[Dataset]:
-        """What the inputs hold; see `Source.open`."""
+        """Surveys the input files and returns their datasets; see `Source.open`."""
         surveys = _survey(inputs)
         if recipe.pdebench.boundary is not None:
             for survey in surveys:

@@ -62,7 +62,7 @@ class Member:
 
 @dataclass
 class Survey:
-    """What one file holds, without its numbers. `grid` is (x, y); all members of a file share it."""
+    """The description of one file, without its numbers. `grid` is (x, y); all members of a file share it."""
 
     path: Path
     source: str
@@ -99,7 +99,7 @@ def looks_like_pdebench(path: Path) -> bool:
 
 
 def survey_file(path: Path, source: str) -> list[Survey]:
-    """What a file holds; several surveys where its groups differ in physics or grid.
+    """Surveys a file; there are several surveys where its groups differ in physics or grid.
 
     Raises:
         SourceError: truncated or damaged.
@@ -197,7 +197,7 @@ def _with_swept(members: list[Member]) -> list[Member]:
 
 
 def _group_fault(group: h5py.Group) -> str | None:
-    """What keeps a group from being a trajectory, or None."""
+    """Says why a group is no trajectory, or returns None if it is one."""
     for key in ("data", "grid/x", "grid/y", "grid/t"):
         if key not in group or not isinstance(group[key], h5py.Dataset):
             return f"key {key!r} is missing; found {_names(group)}"

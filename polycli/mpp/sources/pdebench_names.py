@@ -1,4 +1,4 @@
-"""What the names of PDEBench files say where the files are silent: constants, initial condition, boundaries."""
+"""Reads from the names of PDEBench files what the files omit: constants, initial condition, boundaries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pretraining minimises: the squared error of the next frame, per sample and field over that field's own scale."""
+"""The loss of pretraining: the squared error of the next frame, per sample and field over that field's own scale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a finetuning starts from: the checkpoint's network with a place for each new field, and its settings."""
+"""The start of a finetuning: the checkpoint's network with a place for each new field, and its settings."""
 
 from __future__ import annotations
 

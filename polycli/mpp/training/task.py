@@ -67,7 +67,7 @@ class NextFrameTask(Task):
         return tuple(self._network.blocks)
 
     def description(self) -> dict[str, Any]:
-        """What model.json says besides: sizes, field names, context, and the hashes of the trajectories trained on."""
+        """The additions to model.json: sizes, field names, context, and the hashes of the trajectories trained on."""
         return {
             "model": self._settings.model.model_dump(mode="json"),
             "data": {"history": self._settings.data.history, "time_stride": self._settings.data.time_stride},
@@ -85,7 +85,9 @@ class NextFrameTask(Task):
         }
 
     def flops_per_step(self) -> float:
-        """Of one optimizer step over all ranks, forward and backward, averaged over the mixture."""
+        """Floating-point operations of one optimizer step over all ranks, forward and backward, averaged over the
+        mixture.
+        """
         return step_flops(
             self._settings,
             [
@@ -119,7 +121,7 @@ class NextFrameFinetuning(NextFrameTask):
         self._earlier_physics = start.trained
 
     def description(self) -> dict[str, Any]:
-        """What model.json says besides, of the data of this training and of those that the checkpoint had seen."""
+        """The additions to model.json, about the data of this training and those that the checkpoint had seen."""
         said = super().description()
         before = {f"{name} (--checkpoint)": physics.to_json() for name, physics in self._earlier_physics.items()}
         return {

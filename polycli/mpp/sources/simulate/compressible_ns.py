@@ -94,7 +94,8 @@ class CompressibleSolver:
         return finite_volume.heun(state, step, self._careful_euler)[1], step
 
     def _careful_euler(self, state: Tensor, step: Tensor) -> Tensor:
-        """As `euler`, with every flux blended, as little as needed, with a first-order one that keeps cells positive.
+        """Steps as `euler` does, with each flux blended, as little as needed, with a first-order one that keeps cells
+        positive.
 
         A cell's new state is the mean over its four faces of `state -+ 4 ratio flux`. Where each of these is positive,
         so is the mean, because positive states are a convex set.
@@ -135,7 +136,7 @@ class CompressibleSolver:
 
 
 def _balance(flux_x: Tensor, flux_y: Tensor) -> Tensor:
-    """What leaves each cell, from the fluxes through its upper faces."""
+    """The net outflow of each cell, from the fluxes through its upper faces."""
     return (flux_x - flux_x.roll(1, -2)) + (flux_y - flux_y.roll(1, -1))
 
 
@@ -191,7 +192,7 @@ def _share(safe: Tensor, wanted: Tensor) -> Tensor:
 
 
 class CompressibleBatch:
-    """Trajectories under way."""
+    """A batch of compressible trajectories that advance together."""
 
     def __init__(self, solver: CompressibleSolver, state: Tensor, parameters: NDArray[np.float64]) -> None:
         self.parameters = parameters

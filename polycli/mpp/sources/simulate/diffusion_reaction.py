@@ -59,7 +59,7 @@ class DiffusionReactionSolver:
         return values, vectors
 
     def diffusion(self, step: float) -> Tensor:
-        """What diffusion does along one axis in a step: (2, n, n) float64, symmetric, rows that add up to 1."""
+        """The effect of diffusion along one axis in a step: (2, n, n) float64, symmetric, rows that add up to 1."""
         values, vectors = self._modes
         factors = [(vectors * torch.exp(step * d * values)) @ vectors.T for d in self.diffusivities]
         return torch.stack(factors)
@@ -92,7 +92,7 @@ class DiffusionReactionSolver:
 
 
 class DiffusionReactionBatch:
-    """Trajectories under way."""
+    """A batch of diffusion-reaction trajectories that advance together."""
 
     def __init__(self, solver: DiffusionReactionSolver, state: Tensor) -> None:
         self.parameters: NDArray[np.float64] = np.zeros((state.shape[1], 0))

@@ -1,4 +1,4 @@
-"""What the finite-volume systems share: ghost cells, limited slopes, and time steps that suit each trajectory alone.
+"""Shared by the finite-volume systems: ghost cells, limited slopes, and time steps that suit each trajectory alone.
 
 States are (variable, trajectory, x, y) of cell averages. Space is second order (piecewise linear in the primitive
 variables, van Leer's limiter), time too (strong-stability-preserving Runge-Kutta of two stages).

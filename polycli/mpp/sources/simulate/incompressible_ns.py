@@ -62,7 +62,7 @@ class IncompressibleSolver:
 
     @cached_property
     def _to_velocity(self) -> Tensor:
-        """What the modes of the vorticity are multiplied by to get those of u and v, (2, 1, kx, ky) complex128."""
+        """Factors that turn the modes of the vorticity into those of u and v, (2, 1, kx, ky) complex128."""
         along_x, along_y = self._numbers
         square = along_x.square() + along_y.square()
         inverse = torch.where(square > 0, 1.0 / square.clamp(min=1e-30), 0.0)
@@ -70,7 +70,7 @@ class IncompressibleSolver:
 
     @cached_property
     def _to_rates(self) -> Tensor:
-        """What the modes of u v, u c, v v - u u and v c are multiplied by, (4, 1, kx, ky) complex128.
+        """Factors for the modes of u v, u c, v v - u u and v c, (4, 1, kx, ky) complex128.
 
         The first and third then add up to the rate of the vorticity, the second and fourth to that of the tracer c.
         """
@@ -148,7 +148,7 @@ def _runge_kutta(state: Tensor, length: Tensor, half: Tensor, rate: Callable[[Te
 
 
 class IncompressibleBatch:
-    """Trajectories under way."""
+    """A batch of incompressible trajectories that advance together."""
 
     def __init__(
         self, solver: IncompressibleSolver, state: Tensor, forcing: Tensor | None, parameters: NDArray[np.float64]

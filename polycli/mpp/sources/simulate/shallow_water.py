@@ -56,7 +56,7 @@ class ShallowWaterSolver:
         return state - (step / self.spacing) * change
 
     def _fluxes(self, primitive: Tensor) -> Tensor:
-        """Of depth and the momenta along x and y, through all faces across x."""
+        """The fluxes of depth and of the momenta along x and y, through all faces across x."""
         padded = finite_volume.with_ghosts(primitive, periodic=self.periodic)
         below, above = finite_volume.face_states(padded)
         wave_below, wave_above = (self.gravity * below[0]).sqrt(), (self.gravity * above[0]).sqrt()
@@ -78,7 +78,7 @@ class ShallowWaterSolver:
 
 
 class ShallowWaterBatch:
-    """Trajectories under way."""
+    """A batch of shallow-water trajectories that advance together."""
 
     def __init__(self, solver: ShallowWaterSolver, depth: Tensor, parameters: NDArray[np.float64]) -> None:
         self.parameters = parameters

@@ -89,7 +89,8 @@ class SimulateSource:
         return False
 
     def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> list[Dataset]:
-        """What the recipe says to simulate. `limit` keeps at most that many trajectories of each dataset.
+        """Returns the datasets that the recipe says to simulate.
+        `limit` keeps at most that many trajectories of each dataset.
 
         Raises:
             SourceError: there are inputs, nothing to simulate, or an entry asks for what its system lacks.

@@ -1,4 +1,4 @@
-"""What a simulated system offers to the source, and how it reads its section of the recipe.
+"""The interface of a simulated system, and how it reads its section of the recipe.
 
 A `System` is built from a `SimulationSection` and describes one dataset; `start` gives a `Batch` of trajectories
 that advance together. Nothing that one trajectory does depends on the others in its batch.
@@ -29,7 +29,7 @@ WORK_GRID = 32
 
 @dataclass(frozen=True)
 class Work:
-    """What a unit of time of one trajectory costs, measured, for forecasts of how long a preparation takes."""
+    """The measured cost of a unit of time of one trajectory, to forecast how long a preparation takes."""
 
     seconds: float
     #: 3 where a finer grid also needs shorter steps, else 2.
