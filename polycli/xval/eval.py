@@ -74,7 +74,7 @@ class RecordEvaluation(Evaluation[LoadedNumformer, EvalSettings, Subset, Illustr
 
     @cached_property
     def _units(self) -> Mapping[str, str]:
-        """By key path, those that the model learned in."""
+        """Maps patterns of key paths to the units in which the model learned."""
         return known_units(self.loaded.tokenization.units, self.loaded.run)
 
     def _chosen(self, store: RecordStore) -> Subset:

@@ -1,4 +1,4 @@
-"""What `polycli inspect` says of xVal's stores and of weights of the original code."""
+"""Tells `polycli inspect` about xVal's stores and weights of the original code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class XvalInspector(Inspector):
     """Facts of this family, by their names."""
 
     def store(self, about: Mapping[str, Any]) -> Mapping[str, object]:
-        """Where numbers stand in the records, their units, and what is held out of training."""
+        """Says at which key paths there are numbers, in which units, and what is held out of training."""
         units = about.get("source", {}).get("units", {})
         return {
             "numbers at": list(about.get("key_paths", ())),

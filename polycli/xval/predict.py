@@ -38,7 +38,7 @@ class Blanks:
 
     @property
     def matches(self) -> KeyPatterns:
-        """To ask about key paths."""
+        """The patterns, compiled for matching."""
         return KeyPatterns(self.patterns)
 
 
@@ -139,7 +139,7 @@ def _judged(judge: Judge, batch: Sequence[Record], units: Mapping[str, str]) -> 
 
 
 def _extras(loaded: LoadedNumformer, blanks: Blanks) -> Extras:
-    """What a table says beside the values that are filled in."""
+    """Chooses the columns that a table has beside the values that are filled in."""
     if loaded.judge is None:
         return Extras.of(blanks.matches, interval=interval_level(loaded) is not None, probability=False)
     head = loaded.judge.head
@@ -147,13 +147,13 @@ def _extras(loaded: LoadedNumformer, blanks: Blanks) -> Extras:
 
 
 def interval_level(loaded: LoadedNumformer) -> float | None:
-    """What share of true values the intervals are to hold."""
+    """The share of true values that the intervals are meant to hold; None where the model has no intervals."""
     levels = loaded.model.section.quantiles
     return levels[-1] - levels[0] if len(levels) > 1 else None
 
 
 def answer(filler: Filler, batch: Sequence[Record], blanks: Blanks) -> list[list[Answer]]:
-    """For each record its answers, in the order of its nulls."""
+    """Returns the answers to each record's nulls, in the order of the nulls."""
     records = encode(batch, filler.tokenization, nulls=blanks.patterns)
     missing = np.isnan(records.numbers)
     answers = _sequential(filler, records, missing) if filler.model.section.causal else filler.fill(records, missing)

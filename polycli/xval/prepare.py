@@ -73,7 +73,7 @@ class RecordPreparation(Preparation[PrepareRecipe, Opened, StageTask]):
         return 1
 
     def preview(self, draft: Draft[Opened]) -> DraftedStore:
-        """What the first block tells of all."""
+        """Describes the store that would be made, as far as the first block tells."""
         return preview(draft.target, draft.name, draft.content, self.recipe)
 
     def show(self, document: JsonDocument) -> str:
@@ -85,7 +85,7 @@ class RecordPreparation(Preparation[PrepareRecipe, Opened, StageTask]):
         return f"{manifest.about['coverage']['numbers']} numbers"
 
     def describe(self, plan: object, manifest: Manifest) -> JsonDocument:  # noqa: ARG002
-        """What was read, held out and left out, and which numbers are hard to tell apart."""
+        """Says what was read, held out and left out, and which numbers are hard to tell apart."""
         about = RecordsAbout.model_validate(manifest.about)
         coverage = about.coverage
         characters = f"{coverage['characters']} characters read, " if coverage["characters"] else ""

@@ -1,4 +1,4 @@
-"""What of the data arrived in the store, by key path, and what prepare refuses to publish.
+"""Counts how much of the data arrived in the store, by key path, and refuses to publish where too much is lost.
 
 Nothing is lost on the way: characters become bytes or structure, numbers float64 or text. What can go wrong is that
 float32, in which the model computes, cannot hold a number, or that xVal cannot tell large numbers apart.
@@ -41,7 +41,7 @@ def refuse_immense(values: NDArray[np.float64], keys: NDArray[np.int32], key_pat
 
 
 class KeyCoverage:
-    """What scaling does to the numbers of each key path."""
+    """Measures how scaling changes the numbers of each key path."""
 
     def __init__(self, scaling: Scaling, key_paths: Sequence[str], section: CoverageSection) -> None:
         self._scaling = scaling
@@ -94,7 +94,7 @@ class KeyCoverage:
                 )
 
     def report(self, sums: NumberSums) -> dict[str, JsonDocument]:
-        """By key path: count, range and decades of the raw numbers, and what became of them."""
+        """Maps each key path to the count, range and decades of its raw numbers, and to their fate under scaling."""
         known = sums.statistics(self._paths)
         return {
             path: {
@@ -118,7 +118,7 @@ def _note(found: dict[int, list[float]], key: int, members: NDArray[np.float64])
 
 
 def totals(blocks: Iterable[JsonDocument]) -> dict[str, Any]:
-    """What the blocks noted, together."""
+    """Adds up the notes of all blocks."""
     sums: Counter[str] = Counter()
     notes: Counter[str] = Counter()
     longest = 0

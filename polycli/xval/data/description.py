@@ -1,4 +1,4 @@
-"""What the manifest of a store of records says besides what every store says."""
+"""The manifest of a store of records: the fields that it has besides those of every store."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from polycli.xval.recipe.training import ScalingSection
 
 
 class RecordsAbout(BaseModel):
-    """The manifest's `about`."""
+    """The manifest's `about` section for a store of records."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -19,7 +19,7 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Language:
-    """What token ids and key numbers mean: of a store, or of a model."""
+    """The meaning of token ids and key numbers, in a store or in a model."""
 
     vocabulary: Vocabulary
     key_paths: tuple[str, ...]
@@ -33,7 +33,7 @@ class Language:
         return Language(vocabulary, tuple(paths))
 
     def reader(self, store: Language) -> Callable[[Records], Records]:
-        """What turns a store's records into records of this language, token by token and key by key, by name.
+        """Returns a function that renumbers a store's records into this language, matching tokens and keys by name.
 
         Raises:
             StoreError: a key of the store is not known here.
@@ -68,27 +68,27 @@ class Pool(Protocol):
 
     @property
     def stores(self) -> tuple[RecordStore, ...]:
-        """Where they come from."""
+        """The stores that the records come from."""
         ...
 
     @property
     def store_of(self) -> Rows:
-        """By record: the place of its store."""
+        """The index of each record's store in `stores`."""
         ...
 
     @property
     def row_of(self) -> Rows:
-        """By record: its row in that store."""
+        """The row of each record in its store."""
         ...
 
     @property
     def lengths(self) -> Rows:
-        """By record: tokens in the neutral form."""
+        """The number of tokens of each record in the neutral form."""
         ...
 
     @property
     def number_lengths(self) -> Rows:
-        """By record: how many of these are numbers."""
+        """The number of tokens of each record that are numbers."""
         ...
 
     def __len__(self) -> int: ...
@@ -120,7 +120,7 @@ class RecordPool:
         return len(self.row_of)
 
     def where(self, chosen: NDArray[np.bool_]) -> RecordPool:
-        """Those records alone."""
+        """Returns a pool of the chosen records alone."""
         rows = [self.row_of[chosen & (self.store_of == place)] for place in range(len(self.stores))]
         return RecordPool(self.stores, rows, self.language)
 

@@ -81,7 +81,7 @@ class Plan:
         return BlockBuilder(self.target, fingerprint=self.fingerprint).record(key) is not None
 
     def publish(self) -> Path:
-        """See `publish`."""
+        """Makes the store of the staged rows and returns its path; see the function `publish`."""
         return publish(self)
 
     @cached_property
@@ -240,7 +240,7 @@ def _splits(
 def _statistics(
     rows: StagedRows, train: NDArray[np.bool_], names: Names, recipe: PrepareRecipe
 ) -> tuple[dict[str, NumberStatistics], dict[str, JsonDocument]]:
-    """By key path: statistics of the training rows, and the coverage of all rows.
+    """Computes, for each key path, statistics of the training rows and the coverage of all rows.
 
     Raises:
         SourceError: the model could not compute with the numbers as they would be scaled.

@@ -1,4 +1,4 @@
-"""From the ids that staged blocks share to those of the published store: places in its vocabulary and its key paths."""
+"""Translates the ids that staged blocks share into places in the published store's vocabulary and key paths."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ class NamedRows(StagedRows):
         self._names = names
 
     def blocks(self, *names: str) -> Iterator[dict[str, Column]]:
-        """As for all staged rows."""
+        """Yields the staged blocks, with their ids translated."""
         for block in super().blocks(*names):
             yield {name: self._converted(name, column) for name, column in block.items()}
 
     def checked(self, name: str) -> Iterator[Column]:
-        """As for all staged rows."""
+        """Yields the checked pieces of one column, with their ids translated."""
         for column in super().checked(name):
             yield self._converted(name, column)
 

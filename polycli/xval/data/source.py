@@ -1,4 +1,4 @@
-"""What a source of records offers to `prepare`: blocks, each of which writes its records to a writer."""
+"""The interface by which `prepare` reads any source of records: blocks, which write their records to a writer."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Block(Protocol):
 
     @property
     def source(self) -> str:
-        """Where its records come from: a file name relative to the input, or the name of a generator."""
+        """The origin of its records: a file name relative to the input, or the name of a generator."""
         ...
 
     @property

@@ -128,7 +128,7 @@ class BlockWriter:
         self._characters += n
 
     def records(self) -> Records:
-        """What was taken, in the block's own vocabulary."""
+        """Returns the records that were taken, in the block's own vocabulary."""
         return self._encoder.records()
 
     def staged(self) -> tuple[dict[str, Column], JsonDocument]:

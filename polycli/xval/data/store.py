@@ -53,12 +53,12 @@ class RecordStore:
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """The path of the store on disk."""
         return self.store.path
 
     @property
     def name(self) -> str:
-        """The dataset's name."""
+        """The name of the dataset."""
         return self.store.name
 
     @property
@@ -68,12 +68,12 @@ class RecordStore:
 
     @property
     def units(self) -> dict[str, str]:
-        """By pattern of key paths, where the source stated them."""
+        """Maps patterns of key paths to their units, where the source stated them."""
         return {str(path): str(unit) for path, unit in self.about.source.get("units", {}).items()}
 
     @cached_property
     def statistics(self) -> dict[str, NumberStatistics]:
-        """By key path, of the raw numbers of the training split."""
+        """Maps each key path to statistics of its raw numbers in the training split."""
         found = self.store.manifest.statistics.get("numbers", {})
         return {path: NumberStatistics.from_dict(values) for path, values in found.items()}
 
@@ -118,7 +118,7 @@ class RecordStore:
         return marks if rows is None else marks[np.asarray(rows, dtype=np.int64)]
 
     def row_ids(self, rows: Rows | Sequence[int] | None = None) -> list[str]:
-        """Names of records."""
+        """Returns the names of the given records, or of all."""
         return self.store.row_ids(rows)
 
     def row_hashes(self) -> NDArray[np.uint8]:

@@ -58,7 +58,7 @@ def tokenization_for(
 
 
 def describe_tokenization(tokenization: Tokenization) -> dict[str, Any]:
-    """As model.json has it."""
+    """Returns the part of model.json from which `read_tokenization` rebuilds a tokenization."""
     return {
         "vocabulary": tokenization.language.vocabulary.to_json(),
         "key_paths": list(tokenization.language.key_paths),
@@ -71,7 +71,7 @@ def describe_tokenization(tokenization: Tokenization) -> dict[str, Any]:
 
 
 def read_tokenization(document: Mapping[str, Any], model: ModelSection, *, source: str) -> Tokenization:
-    """What `describe_tokenization` wrote; `document` is all of model.json, `source` its name.
+    """Rebuilds what `describe_tokenization` wrote; `document` is all of model.json, `source` its name.
 
     Raises:
         CheckpointError: it says nothing of this, or nothing sound.
@@ -175,7 +175,7 @@ def _covering(scaling: Scaling, stores: Sequence[RecordStore]) -> tuple[int, int
 
 
 def merged_statistics(stores: Sequence[RecordStore]) -> dict[str, NumberStatistics]:
-    """By key path, of the training splits of all stores together."""
+    """Maps each key path to statistics of the training splits of all stores together."""
     found: dict[str, list[NumberStatistics]] = {}
     for store in stores:
         for path, statistics in store.statistics.items():

@@ -59,7 +59,7 @@ class EncoderLayer(nn.Module):
         self.dropout = section.dropout
 
     def forward(self, x: Float[Tensor, "b l d"], mask: Bool[Tensor, "b 1 #l l"] | None) -> Float[Tensor, "b l d"]:
-        """One layer."""
+        """Applies one pre-norm layer: attention, then the MLP, each added to its input."""
         x = x + self._drop(self.self_attn(self.norm1(x), mask))
         hidden = self._drop(functional.gelu(self.linear1(self.norm2(x))))
         return x + self._drop(self.linear2(hidden))

@@ -34,7 +34,7 @@ def generate(
     temperature: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Continuation:
-    """Up to `most` tokens after each beginning; a [NUM] gets the number that the model predicts there.
+    """Appends up to `most` tokens to each beginning; a [NUM] gets the number that the model predicts there.
 
     The beginnings of a batch are equally long. With `temperature` 0 the likeliest token is taken, else one is drawn.
 

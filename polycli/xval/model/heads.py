@@ -1,4 +1,4 @@
-"""What finetuning for one value per record adds to the network: a pooled vector, a head on it, and its loss."""
+"""The additions to the network for finetuning on one value per record: a pooled vector, a head on it, and its loss."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEAD_PREFIX = "record_head."
 
 @dataclass(frozen=True)
 class HeadDescription:
-    """What the head answers, as model.json has it under `head`."""
+    """The question that a head answers, as model.json has it under `head`."""
 
     kind: Literal["regression", "classification"]
     #: Key path of the value; it is null in what the model reads.
@@ -36,12 +36,12 @@ class HeadDescription:
         return len(self.classes) if self.kind == "classification" else 1
 
     def to_json(self) -> dict[str, Any]:
-        """As model.json has it."""
+        """Returns the fields as model.json has them."""
         return {**asdict(self), "classes": list(self.classes)}
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> HeadDescription:
-        """What `to_json` wrote."""
+        """Rebuilds a description from what `to_json` wrote."""
         return cls(**{**document, "classes": tuple(document.get("classes", ()))})
 
 
@@ -55,7 +55,7 @@ class RecordHead(nn.Module):
         self.dropout = dropout
 
     def forward(self, pooled: Float[Tensor, "b d"]) -> Float[Tensor, "b o"]:
-        """The outputs."""
+        """Returns the head's outputs for pooled vectors, in float32."""
         with torch.autocast(pooled.device.type, enabled=False):
             hidden = functional.gelu(self.inner(self.norm(pooled.float())))
             return self.outer(functional.dropout(hidden, self.dropout, self.training))  # type: ignore[no-any-return]

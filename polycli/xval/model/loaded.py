@@ -35,7 +35,7 @@ class LoadedNumformer(LoadedCheckpoint):
         return self.tokenization.encoding.name
 
     def provenance(self) -> JsonDocument:
-        """What results must say about where they come from."""
+        """Records where results come from: the checkpoint, and how its model encodes numbers."""
         return {**super().provenance(), "encoding": self.encoding}
 
 

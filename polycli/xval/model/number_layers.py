@@ -27,11 +27,11 @@ class LinearSpace:
     """Numbers as they are."""
 
     def encode(self, numbers: Tensor) -> Tensor:
-        """The same."""
+        """Identity: numbers are unchanged in this space."""
         return numbers
 
     def decode(self, codes: Tensor) -> Tensor:
-        """The same."""
+        """Identity: numbers are unchanged in this space."""
         return codes
 
 
@@ -88,7 +88,7 @@ class MultiscaleBank(nn.Module):
         nn.init.normal_(self.vectors.weight, std=start) if start else nn.init.zeros_(self.vectors.weight)
 
     def forward(self, numbers: Float[Tensor, "b l"]) -> Float[Tensor, "b l d"]:
-        """What is added to the embedding at numbers; zero where the number is zero."""
+        """Returns the vectors to add to the embeddings of numbers; zero where the number is zero."""
         scales = torch.tensor(self.scales, dtype=torch.float32, device=numbers.device)
         x = numbers[..., None]
         # hypot neither overflows nor underflows where squares would.

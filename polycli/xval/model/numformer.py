@@ -32,7 +32,7 @@ class SpecialTokens:
 
 @dataclass(frozen=True)
 class NumformerOutput:
-    """What the network says of the positions that were asked for."""
+    """The network's predictions at the positions that were asked for."""
 
     logits: Float[Tensor, "*b v"]
     #: In the units of the input numbers; None where numbers are text.
@@ -120,7 +120,7 @@ class Numformer(nn.Module):
         return self.encoder_stack(embedded + self.position_embed(places), real)  # type: ignore[no-any-return]
 
     def logits(self, hidden: Float[Tensor, "*b d"]) -> Float[Tensor, "*b v"]:
-        """Over the vocabulary, in autocast's type."""
+        """Returns logits over the vocabulary, in autocast's type."""
         return self.lm_head(hidden)  # type: ignore[no-any-return]
 
     def number_codes(self, hidden: Float[Tensor, "*b d"]) -> Float[Tensor, "*b"]:

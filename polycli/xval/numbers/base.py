@@ -1,4 +1,4 @@
-"""What every encoding of numbers offers."""
+"""The interface of every encoding of numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Encoding(Protocol):
 
     @property
     def name(self) -> EncodingName:
-        """As recipes name it."""
+        """The name of the encoding in recipes."""
         ...
 
     @property
@@ -35,7 +35,7 @@ class Encoding(Protocol):
 
     @property
     def slots(self) -> tuple[tuple[int, int], ...]:
-        """For each of a number's tokens the range of ids, first and one past the last, that may stand there."""
+        """Gives, for each token of a number, the range of ids (first, one past the last) that may stand there."""
         ...
 
     @property
@@ -56,7 +56,7 @@ class Encoding(Protocol):
         ...
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in model.json."""
+        """Returns the encoding as it stands in model.json."""
         ...
 
 

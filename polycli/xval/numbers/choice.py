@@ -45,7 +45,7 @@ def covering_exponents(values: NDArray[np.float64]) -> tuple[int, int]:
 
 
 def encoding_from_json(document: Mapping[str, Any]) -> Encoding:
-    """What an encoding's `to_json` wrote.
+    """Rebuilds an encoding from what its `to_json` wrote.
 
     Raises:
         CheckpointError: it is no such document.

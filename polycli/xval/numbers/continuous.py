@@ -29,5 +29,5 @@ class Continuous:
         return np.full(len(ids), np.nan)
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in model.json."""
+        """Returns the encoding as it stands in model.json."""
         return {"name": self.name}

@@ -22,7 +22,7 @@ _SAFE = 290
 
 
 class Figures(NamedTuple):
-    """Of each number: is it negative, its mantissa (0 or 100 to 999), the power of ten of its first figure."""
+    """Arrays with the sign, the mantissa (0 or 100 to 999) and the power of ten of the first figure of each number."""
 
     negative: NDArray[np.bool_]
     mantissa: NDArray[np.int64]

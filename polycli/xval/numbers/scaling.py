@@ -78,7 +78,7 @@ class Scaling:
         return Scaling({**other.scalers, **self.scalers}, self.default)
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in model.json."""
+        """Returns the scalers as they stand in model.json."""
         return {
             "default": asdict(self.default),
             "keys": {path: asdict(scaler) for path, scaler in self.scalers.items()},
@@ -86,7 +86,7 @@ class Scaling:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Scaling:
-        """What `to_json` wrote.
+        """Rebuilds a scaling from what `to_json` wrote.
 
         Raises:
             CheckpointError: it is no such document.
@@ -130,7 +130,7 @@ def make_scaling(
 
 
 def automatic(known: NumberStatistics | None) -> ScalerKind:
-    """What `auto` is for numbers of these statistics: asinh for those of many decades, else affine.
+    """Chooses the scaler that `auto` stands for: asinh for numbers of many decades, else affine.
 
     The smallest hundredth of the sizes is left aside, so that a few numbers near zero do not make a bell curve one of
     many decades.

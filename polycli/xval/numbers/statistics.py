@@ -17,7 +17,7 @@ LOWEST_DECADE, HIGHEST_DECADE = -324, 308
 
 @dataclass(frozen=True)
 class NumberStatistics:
-    """What is known of the numbers of one key path, in their own units."""
+    """Statistics of the numbers of one key path, in their own units."""
 
     count: int
     mean: float
@@ -31,12 +31,12 @@ class NumberStatistics:
     low_decade: int
 
     def as_dict(self) -> dict[str, float]:
-        """As it stands in a manifest."""
+        """Returns the statistics as they stand in a manifest."""
         return {name: float(getattr(self, name)) for name in self.__dataclass_fields__}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, float]) -> NumberStatistics:
-        """What `as_dict` wrote."""
+        """Rebuilds statistics from what `as_dict` wrote."""
         whole = {"count", "low_decade"}
         return cls(
             **{
@@ -71,7 +71,7 @@ class NumberSums:
         return {int(place) + LOWEST_DECADE: int(counts[place]) for place in np.flatnonzero(counts)}
 
     def statistics(self, key_paths: Sequence[str]) -> dict[str, NumberStatistics]:
-        """By key path; paths without numbers are left out."""
+        """Maps each key path to its statistics; paths without numbers are left out."""
         return {path: self._of(key) for key, path in enumerate(key_paths) if key in self._moments}
 
     def _of(self, key: int) -> NumberStatistics:

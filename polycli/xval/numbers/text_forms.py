@@ -62,7 +62,7 @@ class TextForm:
 
     @cached_property
     def slots(self) -> tuple[tuple[int, int], ...]:
-        """For each of a number's tokens the range of ids that may stand there."""
+        """Gives, for each token of a number, the range of ids that may stand there."""
         powers = self.exponents[1] - self.exponents[0] + 1
         sizes: Sequence[int]
         if self.name == "p10":
@@ -110,7 +110,7 @@ class TextForm:
         return np.where(valid, value_of(*self._figures(parts)), np.nan)
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in model.json."""
+        """Returns the encoding as it stands in model.json."""
         return {"name": self.name, "exponents": list(self.exponents)}
 
     @property
@@ -119,7 +119,7 @@ class TextForm:
         return [f"E{decade - 2}" for decade in range(self.exponents[0], self.exponents[1] + 1)]
 
     def _parts(self, figures: Figures) -> list[NDArray[np.int64]]:
-        """What each of a number's tokens shows, counted from 0."""
+        """Splits numbers into the parts that each of their tokens shows, counted from 0."""
         negative, mantissa = figures.negative.astype(np.int64), figures.mantissa
         power = figures.decade - self.exponents[0]
         place = np.maximum(mantissa - _FIRST + 1, 0)
@@ -133,7 +133,7 @@ class TextForm:
         return [np.where(mantissa == 0, 0, whole)]
 
     def _figures(self, parts: NDArray[np.int64]) -> Figures:
-        """`_parts` taken back."""
+        """Inverts `_parts`: the parts back to sign, mantissa and power of ten."""
         columns = list(parts.T)
         if self.name == "p10":
             sign, hundreds, tens, ones, power = columns

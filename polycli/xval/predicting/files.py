@@ -38,7 +38,7 @@ class Filled:
     probability: float | None = None
 
     def document(self) -> JsonDocument:
-        """As JSON has it."""
+        """Returns the value as JSON output has it."""
         document: JsonDocument = {
             "key_path": self.key_path,
             "value": self.value,
@@ -59,7 +59,7 @@ class FilledRecord:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says of one null."""
+    """The model's answer for one null: a value, and what bounds or probability it gives."""
 
     value: Value
     interval: tuple[float, float] | None
@@ -100,7 +100,7 @@ class FilledWriter(Protocol):
     """Takes filled records one after the other."""
 
     def write(self, record: FilledRecord) -> None:
-        """One more."""
+        """Writes one more record."""
         ...
 
     def close(self) -> None:
@@ -128,7 +128,7 @@ FILLED_RECORDS = OutputKind("records", SUFFIXES, _is_filled)
 
 @dataclass(frozen=True)
 class Extras:
-    """What stands in a table beside the value of a column that can be filled in."""
+    """The columns that a table has beside each column that can be filled in."""
 
     patterns: KeyPatterns
     #: Ends of the names of the columns, such as `mass_low`.
@@ -136,11 +136,11 @@ class Extras:
 
     @classmethod
     def of(cls, patterns: KeyPatterns, *, interval: bool, probability: bool) -> Extras:
-        """For a model that gives intervals, probabilities, or neither."""
+        """Builds the extras of a model that gives intervals, probabilities, or neither."""
         return cls(patterns, ("low", "high") * interval + ("probability",) * probability)
 
     def cells(self, item: Filled | None) -> list[str]:
-        """Of one column in one row."""
+        """Extra cells (bounds, probability) for one column of one row."""
         found: dict[str, float | None] = {}
         if item is not None:
             low, high = item.interval or (None, None)
@@ -149,7 +149,7 @@ class Extras:
 
 
 def writer_for(suffix: str, file: TextIO, units: Mapping[str, str], extras: Extras) -> FilledWriter:
-    """What writes the format that a suffix names."""
+    """Returns a writer of the format that a suffix names."""
     if suffix == ".csv":
         return CsvWriter(file, units, extras)
     return JsonWriter(file, lines=suffix == ".jsonl")
@@ -177,7 +177,7 @@ class JsonWriter:
         self._count += 1
 
     def close(self) -> None:
-        """End the array."""
+        """Ends the array, where the file is one."""
         if not self._lines:
             self._file.write("\n]\n" if self._count else "[]\n")
 

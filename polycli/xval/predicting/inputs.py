@@ -87,7 +87,7 @@ class _Collector:
         """Coverage is of no interest here."""
 
     def characters(self, n: int) -> None:
-        """Neither is this."""
+        """Ignores the count of characters, which prepare alone needs."""
 
 
 def open_inputs(

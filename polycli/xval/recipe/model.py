@@ -89,7 +89,7 @@ class DataSection(Section):
 
 
 class ObjectiveSection(Section):
-    """What is hidden and what is minimised: cross-entropy of tokens plus squared error of numbers (section 2.3)."""
+    """The training loss: which tokens are hidden, and the weights of cross-entropy and squared error (section 2.3)."""
 
     mask_probability: float = Field(0.3, gt=0, le=1, description="of hiding a token or a number; the paper's 0.3")
     number_weight: NonNegativeFloat = Field(1.0, description="factor on the squared error of numbers; the paper's 1")
@@ -103,7 +103,7 @@ class ObjectiveSection(Section):
 
 
 class HeadSection(Section):
-    """What finetuning trains the model for, besides filling in: one value per record, from its pooled vector."""
+    """The target of finetuning besides filling in: one value per record, from its pooled vector."""
 
     kind: Literal["none", "regression", "classification"] = Field(
         "none", description="none goes on filling in masked numbers and tokens"

@@ -1,4 +1,4 @@
-"""What `--set` may say to eval, predict and embed: typed and closed, like recipes, and in their words."""
+"""The settings that `--set` gives to eval, predict and embed: typed and closed, in the words of recipes."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class ReadingSettings(Section):
 
     @property
     def recipe(self) -> PrepareRecipe:
-        """As a source takes them."""
+        """The settings as a prepare recipe, which is how a source takes them."""
         sections = {name: getattr(self, name) for name in ("table", "json_lines", "text", "temperature")}
         return PrepareRecipe(family="xval", verb="prepare", **sections)
 

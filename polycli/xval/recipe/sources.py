@@ -1,4 +1,4 @@
-"""What a recipe may say about the sources of `prepare xval` that make or parse their own records.
+"""Recipe sections for the sources of `prepare xval` that make or parse their own records.
 
 Pure pydantic: `polycli recipes check` must answer at once.
 """
@@ -37,7 +37,7 @@ Counts = Annotated[tuple[PositiveInt, PositiveInt], AfterValidator(_ordered)]
 
 
 class PlanetScale(Section):
-    """What the elements are multiplied by before they are written, so that all numbers are of order one."""
+    """Factors on the orbital elements before they are written, so that all numbers are of order one."""
 
     m: PositiveFloat = 1e5
     a: PositiveFloat = 1.0

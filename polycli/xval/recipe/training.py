@@ -1,4 +1,4 @@
-"""What a recipe of this family may say: typed and closed."""
+"""The recipes of xVal, section by section: typed and closed."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class VocabularySection(Section):
 
 
 class CoverageSection(Section):
-    """What of the data must survive, or prepare refuses to publish."""
+    """Limits on what the data may lose, beyond which prepare refuses to publish."""
 
     verify_every: PositiveInt = Field(
         64, description="every n-th record of a block is decoded again and compared with what was read; 1 is all"
@@ -110,7 +110,7 @@ class JsonSection(Section):
 
 
 class PrepareRecipe(Section):
-    """`polycli prepare xval`."""
+    """A whole recipe of `polycli prepare xval`."""
 
     family: Literal["xval"]
     verb: Literal["prepare"]
@@ -142,7 +142,7 @@ class PrepareRecipe(Section):
 
 
 class PretrainRecipe(Section):
-    """`polycli pretrain xval`."""
+    """A whole recipe of `polycli pretrain xval`."""
 
     family: Literal["xval"]
     verb: Literal["pretrain"]

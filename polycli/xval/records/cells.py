@@ -1,4 +1,4 @@
-"""What a cell of a table says: a number, a limit, a number with its error or unit, nothing, or text.
+"""Reads a cell of a table: a number, a limit, a number with its error or unit, nothing, or text.
 
 A cell alone does not tell whether `1,500` is one and a half or fifteen hundred: `columns` decides that, from all cells
 of a column together.
@@ -53,7 +53,7 @@ class Cell:
 
 
 def read_cell(text: str) -> Cell | None:
-    """What the cell says; None for text."""
+    """Parses a cell's number with its limit, error and unit; None if the cell is text."""
     match = _CELL.fullmatch(text)
     # Blanks behind a unit are taken off here: a pattern that leaves them out would look at each of them many times.
     unit = None if match is None or match["unit"] is None else match["unit"].rstrip()

@@ -1,4 +1,4 @@
-"""From the neutral form back to values: the exact inverse of the walk that made it."""
+"""Decodes the neutral form back to values: the exact inverse of the walk that made it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From values to the neutral form: one walk over each record, every number and piece of structure one token.
+"""Encodes values in the neutral form: one walk over each record, every number and piece of structure one token.
 
 The walk only appends to lists; arrays are made once for many records, which is what makes it fast.
 """
@@ -103,7 +103,7 @@ class RecordEncoder:
         self.ids.append(id)
 
     def texts(self) -> dict[str, int]:
-        """By key path, how many texts stand there; key paths without any are left out."""
+        """Maps each key path to the number of texts that stand there; key paths without any are left out."""
         found, waiting = {}, [self._top]
         while waiting:
             place = waiting.pop()

@@ -66,7 +66,9 @@ class KeyPattern:
 
 
 def _within_key(path: str, ends: set[int]) -> set[int]:
-    """Where characters of one key can lead: a dot after a backslash belongs to the key, a plain one ends it."""
+    """Positions that the characters of one key can lead to: a dot after a backslash belongs to the key, a plain one
+    ends it.
+    """
     found: set[int] = set()
     for end in sorted(ends):
         place = end
@@ -79,7 +81,7 @@ def _within_key(path: str, ends: set[int]) -> set[int]:
 
 
 def pattern_of(text: str) -> KeyPattern:
-    """What tells whether key paths fit a pattern."""
+    """Compiles a pattern that key paths can be matched with."""
     return KeyPattern(text)
 
 

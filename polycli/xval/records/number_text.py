@@ -71,7 +71,7 @@ def split_text(text: str) -> list[str | float]:
 
 
 def number_value(literal: str) -> float | None:
-    """What a number is as float64, an `int` where it was written as one; None where float64 cannot hold it."""
+    """Reads a number as float64, or as `int` where it was written as one; None where float64 cannot hold it."""
     plain = literal.replace("\N{MINUS SIGN}", "-")
     value = float(plain)
     if not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""Where values of a record stand, as the walk over it meets them, and what is decided there by key path."""
+"""The tree of places where a record's values stand, as the walk meets them, and what is decided there by key path."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TokenRules:
-    """What the walk decides by key path."""
+    """The rules by which the walk treats the values at some key paths differently."""
 
     #: Numbers here are identifiers: they stay text.
     text_keys: tuple[str, ...] = ()

@@ -50,7 +50,7 @@ class Records:
         return self.token_ids[self.token_offsets[record] : self.token_offsets[record + 1]]
 
     def numbers_of(self, record: int) -> slice:
-        """Where the numbers of one record stand in `numbers`, `number_keys` and `number_integers`."""
+        """The slice of `numbers`, `number_keys` and `number_integers` that belongs to one record."""
         return slice(int(self.number_offsets[record]), int(self.number_offsets[record + 1]))
 
     def select(self, rows: NDArray[np.int64] | NDArray[np.bool_] | Sequence[int]) -> Records:

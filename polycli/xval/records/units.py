@@ -57,7 +57,9 @@ def refuse_other_units(units: Mapping[str, str], known: Mapping[str, str], *, so
 
 
 def known_units(learned: Mapping[str, str], run: Path | None) -> dict[str, str]:
-    """By pattern of key paths: what the checkpoint says, else the stores of its run, as far as they are still there."""
+    """Maps patterns of key paths to units: those of the checkpoint, else those of its run's stores that are still
+    there.
+    """
     listing = None if run is None else run / "data.json"
     if learned or listing is None or not listing.is_file():
         return dict(learned)

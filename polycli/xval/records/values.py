@@ -1,4 +1,4 @@
-"""What a record may hold: JSON values, and two things that JSON text has and Python's values have not."""
+"""The values that a record may hold: those of JSON, and two that JSON text has and Python's values lack."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class NumberLiteral:
     text: str
 
     def value(self) -> int | float:
-        """As Python reads it: exact for integers, infinite or zero where a float64 overflows or underflows.
+        """The number as Python reads it: exact for integers, infinite or zero where a float64 overflows or underflows.
 
         Raises:
             ValueError: it is no number.

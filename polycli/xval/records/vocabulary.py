@@ -67,12 +67,12 @@ class Vocabulary:
         return Vocabulary(dict.fromkeys((*self.keys, *keys)))
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in a manifest or in model.json."""
+        """Returns the vocabulary as it stands in a manifest or in model.json."""
         return {"form": FORM, "keys": list(self.keys)}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Vocabulary:
-        """What `to_json` wrote.
+        """Rebuilds a vocabulary from what `to_json` wrote.
 
         Raises:
             CheckpointError: it was written by other rules, or is no vocabulary.

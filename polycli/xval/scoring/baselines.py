@@ -1,4 +1,4 @@
-"""What simpler models answer for the same numbers with the same ones hidden: means, the last value, and table learners.
+"""Simpler models that answer for the same hidden numbers: means, the last value, and table learners.
 
 k nearest neighbours and gradient boosting are for tables: records with at most one number under each key path. They
 learn from the training split, with as many cells hidden as the model does without, and see what it sees.
@@ -27,7 +27,7 @@ _BLOCK = 512
 
 
 def simple_answers(records: Records, passes: Rows, statistics: Mapping[str, NumberStatistics]) -> dict[str, Floats]:
-    """By name of the baseline an answer for every number; NaN where it has none.
+    """Maps the name of each baseline to its answers for every number; NaN where it has none.
 
     `mean` is that of all numbers of the training split, `key mean` that of the key path's; `persistence` is the last
     visible value and, where there is none, the key's mean; only key paths that stand in lists have it.
@@ -143,6 +143,6 @@ def _neighbours(visible: Floats, targets: Floats, seen: Floats) -> Floats:
 
 
 def baseline_names(answers: Mapping[str, Floats]) -> Sequence[str]:
-    """In the order of tables."""
+    """Returns the names of the baselines that answered, in the order of tables."""
     order = ("mean", "key mean", "persistence", "k-NN", "gradient boosting")
     return [name for name in order if name in answers]

@@ -1,4 +1,4 @@
-"""What a model says of hidden numbers, in their own units: many numbers of many records in each forward pass.
+"""Predicts hidden numbers in their own units: many numbers of many records in each forward pass.
 
 Continuous encodings answer in one pass. Text encodings write their tokens one after the other, each seeing those before
 it, because tokens chosen at once need not fit each other.
@@ -140,7 +140,7 @@ class Filler:
         return found.astype(np.int32)
 
     def _at(self, batch: _Batch, places: Rows) -> Tensor:
-        """Where in the flattened batch the model says what stands at these tokens of the rows."""
+        """Indices in the flattened batch at which the model predicts the tokens at `places`."""
         # A causal model says it one token earlier. Nothing stands before a record's first token, so that says itself.
         before = 1 if self.model.section.causal else 0
         flat = batch.flat[places]

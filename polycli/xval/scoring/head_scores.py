@@ -35,7 +35,7 @@ def head_scores(
     columns: Columns | None,
     bootstrap: Bootstrap,
 ) -> JsonDocument:
-    """What scores.json says of the head.
+    """Returns the entry of scores.json for a model with a head.
 
     Args:
         head: what was asked for.
@@ -142,7 +142,7 @@ def _boosted(learner: Any, learned: Any, columns: Columns) -> Any:  # noqa: ANN4
 
 
 def _neighbours(learner: Any, learned: Any, columns: Columns) -> Any:  # noqa: ANN401
-    """In standardised columns; an empty cell counts as the column's mean."""
+    """Predicts by k nearest neighbours in standardised columns; an empty cell counts as the column's mean."""
     centre, spread = np.nanmean(columns.training, axis=0), np.nanstd(columns.training, axis=0)
     spread = np.where(spread > 0, spread, 1)
     training, scored = (np.nan_to_num((part - centre) / spread) for part in (columns.training, columns.scored))

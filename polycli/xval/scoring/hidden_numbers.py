@@ -43,7 +43,7 @@ class Subset:
 
 @dataclass(frozen=True)
 class Illustration:
-    """What the figures of one dataset show."""
+    """The data behind the figures of one dataset."""
 
     examined: Examined
     sweep: Sweep | None

@@ -1,4 +1,4 @@
-"""Where numbers stand in the lists of a record, and which one came before each: the baseline that nothing changes."""
+"""Finds where numbers stand in the lists of a record and which one came before each: the baseline "nothing changes"."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Rows = NDArray[np.int64]
 
 
 def list_positions(stream: str) -> list[tuple[int, ...]]:
-    """For each number of a record, given as one character a token: its indices in the lists around it, outermost first.
+    """Returns the indices of each number in the lists around it, outermost first; a record has one character a token.
 
     Indices of objects in between are left out: keys say those.
     """
@@ -39,7 +39,7 @@ def list_positions(stream: str) -> list[tuple[int, ...]]:
 
 
 def persistence(records: Records, passes: Rows) -> NDArray[np.float64]:
-    """For each number the last one before it that is visible when it is hidden.
+    """Returns, for each number, the last one before it that is visible when it is hidden.
 
     Before it means: under the same key path, a smaller first list index and the same other ones, as the same planet or
     station one time step earlier. NaN for numbers that stand in no list, or have none before them that is visible.

@@ -1,4 +1,4 @@
-"""What a model with a head says of whole records: the value, in its own units, or the class that it was trained for."""
+"""Predicts the value of whole records by a model with a head: a number in its own units, or a class."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Judge:
 
     @property
     def head(self) -> HeadDescription:
-        """What it answers."""
+        """The description of the head that answers."""
         return self.model.head
 
     def question(self, record: Record) -> Question:

@@ -115,7 +115,7 @@ def relative_scores(found: Examined, bootstrap: Bootstrap) -> JsonDocument:
 
 
 def _key_scores(found: Examined, bootstrap: Bootstrap) -> JsonDocument:
-    """Of one key, in its units."""
+    """Returns the scores of one key path, in its units."""
     errors = found.errors()
     squares = {name: values**2 for name, values in errors.items()}
     squared = _entry(squares, found.record, bootstrap)

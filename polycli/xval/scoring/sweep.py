@@ -40,7 +40,7 @@ class Sweep:
     thresholds: tuple[float, ...]
 
     def document(self) -> JsonDocument:
-        """For scores.json."""
+        """Returns the sweep as scores.json has it."""
         return {
             "vary": self.vary,
             "points": len(self.values),
@@ -131,7 +131,7 @@ def run_sweep(
 
 
 def _answers(filler: Filler, record: Records, own: int, wanted: NDArray[np.bool_], values: Floats) -> Floats:
-    """For each value the answers for all numbers of the record, (values, numbers)."""
+    """Returns the answers for all numbers of the record at each value, (values, numbers)."""
     copies = record.select(np.zeros(len(values), dtype=np.int64))
     width = len(wanted)
     numbers = copies.numbers.copy()

@@ -14,7 +14,7 @@ SHOWN_KEYS = 40
 
 
 def overview(datasets: Mapping[str, Any]) -> list[Table]:
-    """What a terminal shows, and a report first."""
+    """The tables that a terminal shows, and a report first."""
     heads = [head_table(name, found["head"]) for name, found in datasets.items() if "head" in found]
     datasets = {name: found for name, found in datasets.items() if "head" not in found}
     tables = [*heads, summary_table(datasets)]

@@ -29,7 +29,7 @@ def passes_of(
     share: float | None,
     keys: Sequence[str] = (),
 ) -> Rows:
-    """For each number the turn of its record in which it is hidden; -1: in none.
+    """Returns, for each number, the turn of its record in which it is hidden; -1 if in none.
 
     Args:
         records: with key paths.

@@ -1,1 +1,1 @@
-"""What records can come from: one file per source."""
+"""Sources of records: one file for each."""

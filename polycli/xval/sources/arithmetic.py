@@ -18,7 +18,7 @@ _RECORDS_PER_SECOND = 30_000.0
 
 @dataclass(frozen=True)
 class ArithmeticBlock:
-    """Some consecutive problems."""
+    """A block of consecutive problems, made when it is read."""
 
     section: ArithmeticSection
     first: int

@@ -90,5 +90,5 @@ def _tree(operands: list[_Number], generator: np.random.Generator) -> tuple[Any,
 
 
 def _value(exact: _Number) -> int | float:
-    """As JSON says it: a whole number stays one."""
+    """Converts an exact number to a JSON value: a whole number stays whole."""
     return exact if isinstance(exact, int) else float(exact)

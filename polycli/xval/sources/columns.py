@@ -28,7 +28,7 @@ _EXAMPLES = 3
 
 @dataclass
 class Tally:
-    """What stands in a column: counted over all its cells."""
+    """Counts of the kinds of cells in a column, over all of its rows."""
 
     cells: int = 0
     missing: int = 0
@@ -41,7 +41,7 @@ class Tally:
     examples: dict[str, None] = field(default_factory=dict)
 
     def add(self, text: str, missing: frozenset[str]) -> None:
-        """Count one cell."""
+        """Counts one more cell."""
         self.cells += 1
         if text.strip() in missing:
             self.missing += 1
@@ -75,7 +75,7 @@ class Column:
     undecided: bool = False
 
     def values(self, text: str, missing: frozenset[str]) -> dict[str, Value]:
-        """What a cell adds to its record, by key."""
+        """Returns the values that a cell adds to its record, by key."""
         if text.strip() in missing:
             value: Value = None
             cell = None
@@ -105,7 +105,7 @@ class Column:
         return None if cell.marks & wrong else cell
 
     def described(self) -> dict[str, Any]:
-        """For the manifest."""
+        """Returns the entry of the column in the manifest."""
         said = {"key": self.key, "unit": self.unit, "read_as": "text" if self.decimal is None else "number"}
         return {**said, "undecided": True} if self.undecided else said
 
@@ -184,7 +184,7 @@ def _decimal(
 
 
 def _column_setting(header: str) -> str:
-    """What `--set` takes to say how one column is read, quoted for YAML and for a shell."""
+    """Returns the value for `--set` that says how one column is read, quoted for YAML and for a shell."""
     value = f"{{{header}: decimal-comma}}"
     try:
         plain = yaml.safe_load(value) == {header: "decimal-comma"}
@@ -216,7 +216,9 @@ def _remarks(column: Column, tally: Tally) -> list[str]:
 
 
 def _value(number: str, decimal: str | None) -> Value:
-    """As JSON would have it: whole numbers stay whole, and what float64 cannot hold stays as it was written."""
+    """Converts a number to a JSON value: whole numbers stay whole; one that float64 cannot hold stays as it was
+    written.
+    """
     if len(number) > _LONGEST_INTEGER:
         return NumberLiteral(number)  # Python refuses to read what has thousands of digits.
     if mark_of(number) == "whole":

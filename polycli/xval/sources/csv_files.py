@@ -35,7 +35,7 @@ class CsvFile:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a row begins."""
+    """The position in a file at which a row begins."""
 
     byte: int
     #: Lines before it.
@@ -68,7 +68,7 @@ def open_csv(path: Path, name: str, section: TableSection) -> CsvFile:
 
 
 def rows(file: CsvFile, start: Place | None = None, count: int | None = None) -> Iterator[tuple[Place, list[str]]]:
-    """Where each row begins, and its cells; empty lines are no rows.
+    """Yields the position of each row and its cells; empty lines are no rows.
 
     Raises:
         SourceError: a row has more or fewer cells than the header, or quotes or bytes are wrong; it names the line.

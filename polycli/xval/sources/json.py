@@ -34,12 +34,12 @@ class JsonLinesBlock:
 
     @property
     def source(self) -> str:
-        """The file's name."""
+        """The name of the file."""
         return self.lines.name
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """The size of the block in bytes."""
         return self.lines.size
 
     def load(self, writer: RecordWriter) -> None:
@@ -130,7 +130,7 @@ class JsonFilesBlock:
 
 
 def _other_form(name: str, line: str) -> str | None:
-    """What a file whose lines are no records may be instead."""
+    """Suggests what a file whose lines are no records may be instead."""
     if Path(name).suffix.lower() in (".csv", ".tsv"):
         return "tables are read with --source table"
     return "one record, or an array of them, over many lines? name the file .json" if line.strip() in "[{" else None
@@ -199,5 +199,5 @@ def write(writer: RecordWriter, value: Value, name: str, id_key: str | None) -> 
 
 
 def malformed(name: str, line: int, column: int, problem: str, *, hint: str | None = None) -> SourceError:
-    """What to say of text that cannot be parsed."""
+    """Builds the error for text that cannot be parsed."""
     return SourceError(f"{name}, line {line}, column {column}: malformed JSON: {problem}", hint=hint)

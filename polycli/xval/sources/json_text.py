@@ -28,7 +28,7 @@ def may_exceed_float64(text: str) -> bool:
 
 
 def decoder(*, careful: bool, strict: bool = True) -> json.JSONDecoder:
-    """What reads one JSON text. `careful` keeps literals that float64 cannot hold, at a call for each number.
+    """Returns a decoder of one JSON text. `careful` keeps literals that float64 cannot hold, at a call for each number.
 
     NaN, Infinity and -Infinity, which are not JSON but often written, are read as floats. Reading raises
     DuplicateKeyError where an object has a key twice, and otherwise what `json` raises.

@@ -25,7 +25,7 @@ _BATCH = 4096
 
 
 def is_parquet(path: Path) -> bool:
-    """By its first bytes."""
+    """Whether the file is Parquet, by its first bytes."""
     try:
         with open_plain(path) as file:
             return file.read(4) == b"PAR1"

@@ -20,7 +20,7 @@ _SYSTEMS_PER_SECOND = 300.0
 
 @dataclass(frozen=True)
 class PlanetsBlock:
-    """Some consecutive systems."""
+    """A block of consecutive systems, simulated when it is read."""
 
     section: PlanetsSection
     first: int

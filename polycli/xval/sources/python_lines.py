@@ -34,12 +34,12 @@ class PythonLinesBlock:
 
     @property
     def source(self) -> str:
-        """The file's name."""
+        """The name of the file."""
         return self.lines.name
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """The size of the block in bytes."""
         return self.lines.size
 
     def load(self, writer: RecordWriter) -> None:

@@ -44,7 +44,7 @@ def synthetic_field(section: TemperatureSection) -> Field:
 
 
 def climate(hours: Floats, latitude: Floats, longitude: Floats) -> Floats:
-    """What repeats every day and year, (time, latitude, longitude); hours count from the start of a year."""
+    """The part that repeats every day and year, (time, latitude, longitude); hours count from the start of a year."""
     height = np.sin(np.deg2rad(latitude))[None, :, None]
     year = 2 * np.pi * hours[:, None, None] / (24 * YEAR_DAYS)
     local = 2 * np.pi * (hours[:, None, None] / 24 + longitude[None, None, :] / 360 - 14 / 24)

@@ -50,12 +50,12 @@ class CsvRows:
 
     @property
     def source(self) -> str:
-        """The file."""
+        """The name of the file."""
         return self.piece.file.name
 
     @property
     def size(self) -> int:
-        """Rows."""
+        """The number of rows."""
         return self.piece.count
 
     def load(self, writer: RecordWriter) -> None:
@@ -80,12 +80,12 @@ class CsvWholes:
 
     @property
     def source(self) -> str:
-        """The first file."""
+        """The name of the first file."""
         return self.pieces[0].file.name
 
     @property
     def size(self) -> int:
-        """Rows."""
+        """The number of rows of all files."""
         return sum(piece.count for piece in self.pieces)
 
     def load(self, writer: RecordWriter) -> None:
@@ -197,7 +197,7 @@ def scan(
 
 
 def described(columns: Sequence[Column], reports: Sequence[str]) -> dict[str, Any]:
-    """For the manifest."""
+    """Returns the entry of the columns in the manifest."""
     return {
         "columns": {column.header: column.described() for column in columns},
         # An uncertainty is in the unit of its value.

@@ -78,7 +78,7 @@ class Wholes:
 
     @property
     def source(self) -> str:
-        """The first file."""
+        """The name of the first file."""
         return self.files[0][1]
 
     def load(self, writer: RecordWriter) -> None:

@@ -41,7 +41,7 @@ class Reader(Protocol):
 
     @property
     def pool(self) -> Pool:
-        """The records."""
+        """The records that are read."""
         ...
 
     def read(self, numbers: Rows, seeds: Words) -> Batch:
@@ -220,7 +220,7 @@ class RecordBatches:
         return found
 
     def trained_on(self) -> dict[str, Any]:
-        """By store: its hash, and the content hashes of the records that train."""
+        """Maps each store to its hash and the content hashes of the records that train."""
         pool = self.training.pool
         return {
             store.name: {

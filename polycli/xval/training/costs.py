@@ -1,4 +1,4 @@
-"""What a training costs: operations of a step, and memory of activations, from sizes alone."""
+"""The costs of a training, from sizes alone: operations of a step, and memory of activations."""
 
 from __future__ import annotations
 

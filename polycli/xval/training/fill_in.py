@@ -58,7 +58,7 @@ class FillInTask(RecordsTask):
         return tuple(self._network.encoder_stack.layers)
 
     def description(self) -> dict[str, Any]:
-        """What model.json says besides: all that is needed to read records as this model does, and what it has seen."""
+        """The additions to model.json: all that is needed to read records as this model does, and what it has seen."""
         return {
             "model": self._network.section.model_dump(mode="json"),
             "objective": self.objective.model_dump(mode="json"),
@@ -67,7 +67,9 @@ class FillInTask(RecordsTask):
         }
 
     def flops_per_step(self) -> float:
-        """Of one optimizer step over all ranks, forward and backward, for records of the mean length."""
+        """Floating-point operations of one optimizer step over all ranks, forward and backward, for records of mean
+        length.
+        """
         return step_flops(
             self._network.section,
             self.objective,

@@ -56,7 +56,7 @@ class LabelledPool:
         return len(self.row_of)
 
     def leave_out(self, wrong: Sequence[bool]) -> None:
-        """Forget some records."""
+        """Drops the records that are marked as wrong."""
         kept = ~np.array(wrong, dtype=np.bool_)
         self.values = [value for value, good in zip(self.values, kept, strict=True) if good]
         self.store_of, self.row_of = self.store_of[kept], self.row_of[kept]

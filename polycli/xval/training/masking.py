@@ -1,4 +1,4 @@
-"""What is hidden from the model: drawn on the neutral tokens, so that it is the same under every encoding.
+"""Draws what is hidden from the model, on the neutral tokens, so that it is the same under every encoding.
 
 A draw is a pure function of the record's seed and of the place of the number, or of the other token, among its like. So
 what is hidden can be counted from the lengths of records alone, before any of them is read.
@@ -56,7 +56,7 @@ class Masking:
         return hidden
 
     def count(self, lengths: NDArray[np.int64], number_lengths: NDArray[np.int64], seeds: Words) -> MaskCount:
-        """What `draw` hides of records of so many tokens, of which so many are numbers.
+        """Counts what `draw` hides of records with so many tokens, of which so many are numbers.
 
         Only where everything may be hidden: otherwise the key paths of the numbers count too.
         """

@@ -1,4 +1,4 @@
-"""What training minimises: cross-entropy of hidden tokens plus squared error of hidden numbers (section 2.3).
+"""The training loss: cross-entropy of hidden tokens plus squared error of hidden numbers (section 2.3).
 
 Beside them, where the model has quantiles, the pinball loss. Number losses are float32, in the model's number space.
 """

@@ -82,7 +82,7 @@ class RecordTask(RecordsTask):
         return tuple(self._network.encoder_stack.layers)
 
     def description(self) -> dict[str, Any]:
-        """What model.json says besides: all that is needed to read records as this model does, and what it answers."""
+        """The additions to model.json: all that is needed to read records as this model does, and what it answers."""
         return {
             "model": self._network.section.model_dump(mode="json"),
             "head": self._network.head.to_json(),
@@ -91,7 +91,9 @@ class RecordTask(RecordsTask):
         }
 
     def flops_per_step(self) -> float:
-        """Of one optimizer step over all ranks, forward and backward, for records of the mean length."""
+        """Floating-point operations of one optimizer step over all ranks, forward and backward, for records of mean
+        length.
+        """
         length = self.batches.mean_length()
         forward = flops_per_record(self._network.section, self._network.tokens, length, 0)
         return 3 * forward * self.batches.train.global_batch_size

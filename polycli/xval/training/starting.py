@@ -44,7 +44,7 @@ class Start:
 
     @property
     def earlier(self) -> dict[str, dict[str, TrainedOn]]:
-        """What it had seen, by where it was named."""
+        """Maps where the checkpoint was named to the data that it had seen."""
         return {"--checkpoint": self.trained_on}
 
 

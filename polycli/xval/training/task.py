@@ -1,4 +1,4 @@
-"""What all trainings on records have in common, whatever they ask of a record."""
+"""The base of all trainings on records, whatever they ask of a record."""
 
 from __future__ import annotations
 

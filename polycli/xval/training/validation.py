@@ -22,7 +22,7 @@ SHOWN_KEYS = 16
 
 @dataclass(frozen=True)
 class Sums:
-    """Of one batch: over its tokens (number, loss, hits), over its numbers, and by key path."""
+    """Sums over one batch: of its tokens (number, loss, hits), of its numbers, and by key path."""
 
     tokens: NDArray[np.float64]
     numbers: NDArray[np.float64]
