@@ -58,7 +58,7 @@ def run(request: EvalRequest) -> JsonDocument | None:
 
 
 class ObjectEvaluation(Evaluation[LoadedAstroClip, EvalSettings, Subset, Illustration]):
-    """What vectors tell of objects: properties, partners and, of spectra, hidden stretches."""
+    """Scores the vectors of objects: properties, partners and, for spectra, hidden stretches."""
 
     family = "astroclip"
     rows_are = "objects"

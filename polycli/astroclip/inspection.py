@@ -1,4 +1,4 @@
-"""What `polycli inspect` says of AstroCLIP's stores and of the published encoders."""
+"""Tells `polycli inspect` about AstroCLIP's stores and the published encoders."""
 
 from __future__ import annotations
 

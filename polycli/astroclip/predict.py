@@ -94,7 +94,7 @@ def _rows(store: ObjectStore, request: PredictRequest) -> NDArray[np.int64]:
 def _by_head(
     loaded: LoadedAstroClip, store: ObjectStore, rows: NDArray[np.int64], settings: PredictSettings
 ) -> Columns:
-    """What the property head of a finetuned model says."""
+    """Predicts with the property head of a finetuned model."""
     model = loaded.model
     head = model.properties
     if head is None:
@@ -122,7 +122,7 @@ def _by_head(
 def _by_neighbours(
     loaded: LoadedAstroClip, stores: Sequence[ObjectStore], rows: Sequence[NDArray[np.int64]], settings: PredictSettings
 ) -> tuple[list[Columns], str]:
-    """What the labelled objects with the nearest vectors have."""
+    """Predicts from the labelled objects with the nearest vectors."""
     references = _references(loaded, settings)
     modalities = _modalities(loaded, [*stores, *references], settings)
     known = [store.rows("train") for store in references]
@@ -195,7 +195,7 @@ def _references(loaded: LoadedAstroClip, settings: PredictSettings) -> list[Obje
 def _modalities(
     loaded: LoadedAstroClip, stores: Sequence[ObjectStore], settings: PredictSettings
 ) -> tuple[Modality, ...]:
-    """What all stores and the model have, or what was asked for."""
+    """Chooses the modalities that were asked for, or all that the model and every store have."""
     found = [common_modalities(loaded, store) for store in stores]
     shared = tuple(name for name in found[0] if all(name in some for some in found))
     wanted: tuple[Modality, ...] = shared

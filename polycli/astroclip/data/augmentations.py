@@ -1,4 +1,4 @@
-"""What may change in an observation without changing the galaxy.
+"""Changes an observation in ways that do not change the galaxy.
 
 In a cutout its orientation, place, seeing and noise; in a spectrum its noise, and the share of the light in the fibre.
 Images on nanomaggies, batched, on their device. Seeing and noise vary as in DECaLS DR9: log-normal fits by Stein et al.
@@ -186,7 +186,7 @@ def blurred(images: Float[Tensor, "b c h w"], deviations: Float[Tensor, "b c"]) 
 def _added(
     fits: dict[str, LogNormal], bands: Sequence[str], keys: Int[Tensor, " b"], stream: int
 ) -> Float[Tensor, "b c"]:
-    """What to add, in quadrature, to go from one value drawn from the fits to another; 0 where that one is lower."""
+    """Draws two values from the fits and returns what to add in quadrature to go from the first to the second, or 0."""
     drawn = normal(keys, stream, 2 * len(bands)).unflatten(1, (2, len(bands)))  # type: ignore[no-untyped-call]
     parts = [
         torch.tensor([getattr(fits[band], name) for band in bands], device=keys.device)

@@ -31,7 +31,7 @@ class Column:
 
     @property
     def kind(self) -> PropertyKind:
-        """What the values are."""
+        """The kind of the values: integer, float, text or truth value."""
         return _KINDS[self.values.dtype.kind]
 
     @property
@@ -40,7 +40,7 @@ class Column:
         return self.kind == "float" or self.valid is not None
 
     def describe(self, name: str, array: str) -> PropertyDescription:
-        """What the manifest says of this column, which has this name there and lies in the store as `array`."""
+        """Returns the manifest's entry for this column, which is called `name` and lies in the store as `array`."""
         return PropertyDescription(
             name=name, array=array, unit=self.unit, kind=self.kind, nullable=self.nullable, source=self.source
         )
@@ -171,7 +171,7 @@ def stacked(parts: Sequence[Sequence[Column]], lengths: Sequence[int]) -> list[C
 
 
 def array_names(columns: Sequence[Column]) -> list[str]:
-    """What the columns' arrays are called: the columns' names as far as letters, digits and underscores go."""
+    """Names the columns' arrays: the columns' names as far as letters, digits and underscores go."""
     taken: set[str] = set()
     names = []
     for column in columns:

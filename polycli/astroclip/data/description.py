@@ -1,4 +1,4 @@
-"""What images, spectra and columns of a store are: bands, scales, frames, units; from sources to checkpoints."""
+"""Describes the images, spectra and columns of a store (bands, scales, frames, units), from sources to checkpoints."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class PropertyDescription(_Description):
 
 
 def property_names(names: Sequence[str]) -> list[str]:
-    """What properties are called whose columns have these names: none as a column of the store, and each once."""
+    """Returns names of properties for columns with these names: each once, and none that a column of the store has."""
     return free_names(names, taken=RESERVED_NAMES, prefix=RESERVED_PREFIX)
 
 
@@ -143,7 +143,7 @@ def refuse_mismatch(
 def mismatches(
     expected: ImageDescription | SpectrumDescription, found: ImageDescription | SpectrumDescription, *, what: str
 ) -> list[str]:
-    """In what `found`, which `what` names, is not described as `expected` is: a sentence for each, with both values.
+    """Lists where `found`, which is named `what`, differs from `expected`: a sentence for each, with both values.
 
     Image sizes may differ: models crop.
     """

@@ -1,4 +1,4 @@
-"""What cutouts say without any learning: magnitudes, colours and shapes, measured on the pixels.
+"""Measures magnitudes, colours and shapes on the pixels of cutouts, without any learning.
 
 The baselines of an image encoder: a few numbers by hand, from moments around the middle of the cutout, where the object
 is.
@@ -31,7 +31,7 @@ def with_colours(magnitudes: Floats) -> Floats:
 
 
 def asinh_magnitudes(flux: Floats) -> Floats:
-    """Of nanomaggies; those of a flux that is zero or negative too."""
+    """Converts nanomaggies to magnitudes that are finite for a flux that is zero or negative too."""
     return np.asarray(22.5 - 2.5 / np.log(10) * (np.arcsinh(flux / (2 * SOFTENING)) + np.log(SOFTENING)))
 
 

@@ -1,4 +1,4 @@
-"""What a prepare of this family is: one or two sources, paired, with catalogues joined on, to one store of objects."""
+"""Prepares one store of objects: one or two sources, paired, with catalogues joined on."""
 
 from __future__ import annotations
 
@@ -83,11 +83,11 @@ class ObjectPreparation(Preparation[PrepareRecipe, Survey, BlockTask]):
         stage(task)
 
     def size(self, task: BlockTask) -> int:
-        """Objects."""
+        """Counts the objects of a task."""
         return len(task.survey)
 
     def summary(self, manifest: Manifest) -> str:
-        """What was left out."""
+        """Says how many objects were left out."""
         return f"{len(manifest.rejected)} rejected"
 
     def describe(self, plan: object, manifest: Manifest) -> JsonDocument:  # noqa: ARG002
@@ -96,7 +96,7 @@ class ObjectPreparation(Preparation[PrepareRecipe, Survey, BlockTask]):
         return {"pairs": None if pairing is None else pairing["pairs"]}
 
     def preview(self, draft: Draft[Survey]) -> DraftedStore:
-        """What the listings have told."""
+        """Describes the store that would be made, as far as the listings tell."""
         survey = draft.content
         summarise(survey.name, survey.rejected)
         known = [listing.seconds for listing in survey.listings if listing.seconds is not None]
@@ -117,7 +117,7 @@ class ObjectPreparation(Preparation[PrepareRecipe, Survey, BlockTask]):
         )
 
     def show(self, document: JsonDocument) -> str:
-        """What would be in the store."""
+        """Renders a dry run's document as text: what would be in the store."""
         store, workers = document["stores"][0], document["workers"]
         image, spectrum = _image_sentence(store["image"]), _spectrum_sentence(store["spectrum"])
         lines = [

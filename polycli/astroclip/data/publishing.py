@@ -83,12 +83,12 @@ class Plan:
         return BlockBuilder(self.target, fingerprint=self.fingerprint).record(key) is not None
 
     def publish(self) -> Path:
-        """See `publish`."""
+        """Makes the store of the staged rows and returns its path; see the function `publish`."""
         return publish(self)
 
 
 def about(survey: Survey) -> SurveyDescription:
-    """What the manifest says of a survey."""
+    """Describes a survey as the manifest does."""
     properties: list[Column] = [*survey.columns, *survey.promised]
     names = property_names([column.name for column in properties])
     return SurveyDescription(
@@ -160,7 +160,7 @@ def _specs(rows: StagedRows) -> dict[str, ColumnSpec]:
 
 
 def _statistics(train: StagedRows, survey: Survey) -> dict[str, dict[str, dict[str, float]]]:
-    """Of pixels by band, of fluxes, and of the columns of floats; of the training rows, in float64."""
+    """Computes statistics of the training rows in float64: pixels by band, fluxes, and columns of floats."""
     moments = train.column(MOMENTS)
     assert isinstance(moments, np.ndarray)  # noqa: S101  # staging wrote it so
     names = list(survey.image.bands) if survey.image is not None else []

@@ -19,7 +19,7 @@ _FAINT = 0.5
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found in a payload; one entry for each object."""
+    """The result of checking a payload; one entry for each object."""
 
     #: Why an object is kept out; None where it is kept.
     reasons: list[str | None]

@@ -53,7 +53,7 @@ def _mix(words: Tensor) -> Tensor:
 
 
 def _shifted(words: Tensor, bits: int) -> Tensor:
-    """To the right, zeros from the left, as for unsigned words."""
+    """Shifts words to the right, with zeros from the left, as if they were unsigned."""
     return (words >> bits) & ((1 << (64 - bits)) - 1)
 
 

@@ -61,7 +61,7 @@ def refuse_without_overlap(found: NDArray[np.float64], wanted: NDArray[np.float6
 
 
 def describe_grid(wavelength: NDArray[np.float64], *, what: str) -> SpectrumDescription:
-    """What a store says of a wavelength grid.
+    """Describes a wavelength grid as a store does.
 
     Raises:
         SourceError: it does not rise, is not finite, or is no vector.

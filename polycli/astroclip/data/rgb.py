@@ -1,4 +1,4 @@
-"""From nanomaggies to what the image encoder sees, and a crop to the middle: `model.image.input` says which of three.
+"""Turns nanomaggies into the input of the image encoder, cropped to the middle; `model.image.input` names one of three.
 
 - `rgb`: an asinh stretch that keeps colours, Lupton et al. 2004 with the constants of the Legacy Surveys' viewer, as
   AstroCLIP and AstroDINO use it (Parker et al. 2024, 4.1);
@@ -109,7 +109,7 @@ def _colours(flux: Float[Tensor, "*b c h w"], bands: Sequence[str]) -> list[tupl
 
 
 def _gain(planes: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 1 h w"]:
-    """By how much the stretch multiplies each pixel of scaled planes."""
+    """Computes the factor by which the stretch multiplies each pixel of scaled planes."""
     intensity = planes.clamp(min=0).mean(dim=-3, keepdim=True)
     scaled = STRETCH * intensity
     # The inverse hyperbolic sine of what is not negative; torch's own is eight times slower on CPUs.

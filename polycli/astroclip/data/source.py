@@ -1,4 +1,4 @@
-"""What a source of objects offers to `prepare`: a listing, small and whole, and a reader of images and spectra."""
+"""The interface by which `prepare` reads any source of objects: a listing, small and whole, and a reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What prepare does in its worker processes: a block of objects to staged rows, with checks and sums for statistics."""
+"""The work of prepare's worker processes: a block of objects becomes staged rows, with checks and sums."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def block_task(survey: Survey, number: int, task: BlockTask) -> BlockTask:
 
 
 def _slim(listing: Listing) -> Listing:
-    """Without what the worker takes from the survey, and with the files of these objects alone."""
+    """Returns the listing with the files of these objects alone, and without what the worker takes from the survey."""
     numbers, place = np.unique(listing.file, return_inverse=True)
     names = listing.place_names or listing.file_names
     return replace(
@@ -106,7 +106,7 @@ def stage(task: BlockTask) -> None:
 
 
 def _read(survey: Survey) -> Payload:
-    """What the readers of all listings bring, as one."""
+    """Joins what the readers of all listings return."""
     parts = [listing.reader.read(listing.file, listing.row) for listing in survey.listings]
     if len(parts) == 1:
         return parts[0]

@@ -69,12 +69,12 @@ class ObjectStore:
 
     @property
     def path(self) -> Path:
-        """Where the store is."""
+        """The path of the store on disk."""
         return self.store.path
 
     @property
     def name(self) -> str:
-        """The dataset's name."""
+        """The name of the dataset."""
         return self.store.name
 
     @property
@@ -94,7 +94,7 @@ class ObjectStore:
 
     @property
     def bands(self) -> tuple[str, ...]:
-        """Of the images, in the order of their axis; empty where there are none."""
+        """The bands of the images, in the order of their axis; empty where there are no images."""
         return () if self.about.image is None else self.about.image.bands
 
     @property

@@ -166,7 +166,7 @@ def _refuse_impossible_positions(listing: Listing) -> None:
 
 
 def _without_repeated_ids(listing: Listing) -> Listing:
-    """Of objects with one id the first is kept, the others are listed."""
+    """Keeps the first of all objects with one id, and lists the others as rejected."""
     _, first = np.unique(listing.ids.astype(str) if listing.ids.dtype == object else listing.ids, return_index=True)
     if len(first) == len(listing):
         return listing

@@ -65,7 +65,7 @@ def find_column(columns: Sequence[Column], names: Iterable[str], *, path: Path, 
 
 
 def nearest_names(wanted: str, names: Sequence[str]) -> str:
-    """What to say of names that may have been meant."""
+    """Suggests names that may have been meant by `wanted`."""
     lower = {name.lower(): name for name in reversed(names)}
     near = [lower[name] for name in difflib.get_close_matches(wanted.lower(), lower, n=3, cutoff=0.5)]
     inside = [name for name in names if wanted.lower() in name.lower() and name not in near][:2]

@@ -53,7 +53,7 @@ class ImageEncoder(nn.Module):
         return self.backbone.pooled(rgb)
 
     def tokens(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b t d"]:
-        """What the cross-attention sees."""
+        """Returns the tokens that the cross-attention sees."""
         if isinstance(self.backbone, ResNet50) or self.heads is None or self.heads.image_tokens == "all":
             return self.backbone(rgb)  # type: ignore[no-any-return]
         return self.backbone(rgb, whole=False, positions=False)  # type: ignore[no-any-return]
@@ -120,7 +120,7 @@ class AstroClip(nn.Module):
             self.properties = PropertyHead(section.properties, inputs)
 
     def image_input(self, flux: Float[Tensor, "b c h w"], bands: Sequence[str] = BANDS) -> Float[Tensor, "b 3 s s"]:
-        """What the image encoder sees of cutouts in nanomaggies: their middles, in the colours that it was trained on.
+        """Crops cutouts in nanomaggies to the image encoder's input, in the colours that it was trained on.
 
         Raises:
             CheckpointError: the model has no image encoder.
@@ -179,7 +179,7 @@ class AstroClip(nn.Module):
         return self._spectrum().attention(flux, ivar, mask)
 
     def property_head(self) -> PropertyHead:
-        """What predicts properties from vectors; `CheckpointError` where there is none."""
+        """Returns the head that predicts properties from vectors; raises `CheckpointError` where there is none."""
         if self.properties is None:
             raise CheckpointError(
                 "this model embeds and predicts no properties", hint="polycli finetune astroclip adds a head to it"
@@ -193,7 +193,7 @@ class AstroClip(nn.Module):
         ivar: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Float[Tensor, "b d"]:
-        """What the property head sees: the vectors of its modalities, one behind the other."""
+        """Concatenates the vectors of the property head's modalities, which is its input."""
         section = self.property_head().section
         plain = section.source == "backbone"
         parts = []
@@ -214,7 +214,7 @@ class AstroClip(nn.Module):
         ivar: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> dict[str, Float[Tensor, "b q"]]:
-        """By column: its value, or one per quantile, in its own unit; for classes their probabilities.
+        """Maps each column to its value, or one per quantile, in its own unit; classes to probabilities.
 
         Raises:
             CheckpointError: the model was not finetuned, or what it looks at is missing.

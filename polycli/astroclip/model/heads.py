@@ -1,4 +1,4 @@
-"""From the encoders' outputs into the common space, and from there to properties.
+"""Maps the encoders' outputs into the common space, and from there to properties.
 
 The names in the state dict are those of the published checkpoints.
 """
@@ -38,7 +38,7 @@ class CrossAttention(nn.Module):
 
 
 def last_layers(section: HeadSection) -> TwoLayers:
-    """What follows the cross-attention."""
+    """Builds the layers that follow the cross-attention."""
     return TwoLayers(section.embed_dim, 4 * section.embed_dim, section.dropout)
 
 

@@ -101,5 +101,5 @@ def _data(found: LoadedCheckpoint, model: AstroClip) -> tuple[ImageDescription |
 
 
 def _grid(spectrum: SpectrumDescription) -> SpectrumDescription:
-    """Without what does not decide whether a model that sees no inverse variances can read it."""
+    """Returns the grid without the source of its variances, which a model that sees none does not need to match."""
     return spectrum.model_copy(update={"ivar": "measured"})

@@ -111,7 +111,7 @@ def _spectrum_section(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _head_section(tensors: Mapping[str, Tensor]) -> dict[str, Any] | None:
-    """None without heads."""
+    """Reads the sizes of the heads from the tensors; None without heads."""
     image = {"image": "mlp"} if "image_encoder.mlp.2.weight" in tensors else {}
     for side in ("image_encoder", "spectrum_encoder"):
         query = tensors.get(f"{side}.cross_attention.query")

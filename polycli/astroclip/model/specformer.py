@@ -85,7 +85,8 @@ class SpecFormer(nn.Module):
     def context(
         self, flux: Tensor, ivar: Float[Tensor, "b l"] | None, mask: Bool[Tensor, "b l"] | None
     ) -> dict[str, Float[Tensor, "b t p"]]:
-        """By name of `section.inputs`: what the tokens see besides the flux, in pieces; the first token sees zeros.
+        """Maps each name in `section.inputs` to what tokens see besides the flux, in pieces; the first token sees
+        zeros.
 
         The inverse variance becomes the logarithm of one plus the signal to noise of one deviation of the spectrum.
         """

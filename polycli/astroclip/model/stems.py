@@ -45,7 +45,7 @@ class PatchConvolutions(nn.Module):
         self.proj = nn.Conv2d(width, width, kernel_size=1)
 
     def forward(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d h2 w2"]:
-        """As the convolution that cuts patches would give them."""
+        """Returns one vector for each patch, in the shape that the convolution that cuts patches would give."""
         maps = rgb
         for layer in self.layers:
             maps = functional.gelu(layer(maps))
@@ -107,7 +107,7 @@ def signal_share(log_ratio: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
 
 
 def prime_factors(number: int) -> list[int]:
-    """In rising order; empty for 1."""
+    """Returns the prime factors in rising order; none for 1."""
     factors, factor = [], 2
     while number > 1:
         while number % factor == 0:
@@ -118,7 +118,7 @@ def prime_factors(number: int) -> list[int]:
 
 
 def _keeping_variance(convolution: _Convolution) -> _Convolution:
-    """With weights that hand on the variance of the input through a GELU (He et al. 2015)."""
+    """Initialises weights so that the variance of the input survives a GELU (He et al. 2015)."""
     nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
     if convolution.bias is not None:
         nn.init.zeros_(convolution.bias)

@@ -33,7 +33,7 @@ HIDDEN_WIDTH = 32
 
 
 class Lines(NamedTuple):
-    """What rises above and falls below the continuum, on logarithmic wavelengths.
+    """A spectrum's deviations from its continuum, on logarithmic wavelengths.
 
     Attributes:
         values: in deviations of what the spectrum is without noise, as far as variances tell.
@@ -111,7 +111,7 @@ class Templates(nn.Module):
             return squares.sum() / counts.sum().clamp(min=torch.finfo(squares.dtype).tiny)
 
     def fit(self, lines: Lines) -> Fit:
-        """Where templates fit, and how strong each is there."""
+        """Finds at which shift the templates fit, and how strong each is there."""
         maps = self.norm(self.correlation(lines.values * lines.share))
         shifts = (_SHARPNESS * self.score(maps)[:, 0]).softmax(dim=1)
         return Fit(shifts, self.strength((shifts[:, None] * maps).sum(dim=2)))
@@ -150,7 +150,7 @@ class Templates(nn.Module):
 
     @property
     def _period(self) -> int:
-        """Of Fourier transforms: no shift that counts reaches round the end of so many bins."""
+        """The length of the Fourier transforms: no shift that counts reaches round the end of so many bins."""
         return 256 * math.ceil((self.section.bins + self.section.shifts + 1) / 256)
 
     def _bins(self, pixels: int, device: torch.device) -> Int[Tensor, " l"]:

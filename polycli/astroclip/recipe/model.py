@@ -1,4 +1,4 @@
-"""What a recipe may say about the networks: image encoder, spectrum encoder, heads. Pure pydantic, no torch."""
+"""The recipe sections of the networks: image encoder, spectrum encoder, heads. Pure pydantic, no torch."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class TemplateSection(Section):
 
     @property
     def pixels(self) -> int:
-        """Of a spectrum."""
+        """The number of pixels of a spectrum."""
         return round((self.last - self.first) / self.step) + 1
 
     @property
@@ -153,7 +153,7 @@ class SpectrumSection(Section):
 
 
 class HeadSection(Section):
-    """What takes the encoders' outputs into the common space.
+    """The heads that map the encoders' outputs into the common space.
 
     MNRAS version (Parker et al. 2024): cross-attention of a learned query over the tokens, for both, 1024 numbers.
     Workshop version (Lanusse et al. 2023): two linear layers on the image's pooled features, 128 numbers.
@@ -209,7 +209,7 @@ class PropertySection(Section):
 
 
 class AugmentationSection(Section):
-    """What changes between two views of a cutout, and in the spectra of stage `align` and of `finetune`.
+    """Differences between two views of a cutout, and changes to spectra in stage `align` and in `finetune`.
 
     Probabilities are those that the papers state. The published AstroDINO code takes one minus them, so that its first
     view is never blurred or made noisier.

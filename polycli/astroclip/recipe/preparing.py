@@ -58,7 +58,7 @@ class CatalogueSection(Section):
 
 
 class ResampleSection(Section):
-    """What is brought to another grid instead of being refused. Absent: nothing."""
+    """The grids to which spectra and images are brought instead of being refused; absent, nothing is resampled."""
 
     first: PositiveFloat | None = Field(None, description="Angstrom: spectra go to first, first + step, ... last")
     last: PositiveFloat | None = None
@@ -79,7 +79,7 @@ WavelengthUnit = Literal["Angstrom", "nanometre", "micrometre"]
 
 
 class ArraysSection(Section):
-    """What lies in the files of --source arrays: npy, npz or HDF5. Names are keys, or file names without `.npy`."""
+    """The contents of the files of --source arrays: npy, npz or HDF5. Names are keys, or file names without `.npy`."""
 
     image: str | None = Field("image", description="(object, band, y, x)")
     bands: tuple[str, ...] = Field(("g", "r", "z"), description="of the axis `band`, in its order")
@@ -114,7 +114,7 @@ class MockSection(Section):
 
 
 class PrepareRecipe(Section):
-    """`polycli prepare astroclip`."""
+    """A whole recipe of `polycli prepare astroclip`."""
 
     family: Literal["astroclip"]
     verb: Literal["prepare"]

@@ -1,4 +1,4 @@
-"""What `--set` may say to eval, predict and embed: typed and closed, like recipes, and in their words."""
+"""The settings that `--set` gives to eval, predict and embed: typed and closed, in the words of recipes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from polycli.workflow.untrained import ALLOW_DESCRIPTION
 
 
 class UnsaidSection(Section):
-    """What weights without their model.json do not say; given, it holds in place of what a checkpoint says."""
+    """Facts about the model that weights without their model.json lack; given, they replace what a checkpoint says."""
 
     num_heads: PositiveInt | None = Field(None, description="of a checkpoint of one encoder")
     vit_heads: PositiveInt | None = Field(None, description="of the image encoder")
@@ -29,7 +29,7 @@ class UnsaidSection(Section):
 
 
 class EncodingSettings(Section):
-    """What all three share: how objects go through the encoders."""
+    """The settings that all three verbs share: how objects go through the encoders."""
 
     family: Literal["astroclip"]
     batch_size: PositiveInt = Field(32, description="objects per forward pass")
@@ -81,7 +81,7 @@ class ReadingSettings(Section):
 
     @property
     def recipe(self) -> PrepareRecipe:
-        """As a source takes them."""
+        """The settings as a prepare recipe, which is how a source takes them."""
         sections = {name: getattr(self, name) for name in ("arrays", "select", "quality", "pair", "resample")}
         return PrepareRecipe(family="astroclip", verb="prepare", **sections)
 

@@ -1,4 +1,4 @@
-"""What a recipe of pretrain and finetune may say: typed and closed. Pure pydantic, no torch."""
+"""The recipes of pretrain and finetune, section by section: typed and closed. Pure pydantic, no torch."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ class AlignSection(Section):
 
 
 class InitSection(Section):
-    """Where the encoders of stage `align` come from; from random weights where absent."""
+    """The checkpoints from which the encoders of stage `align` start; random weights where absent."""
 
     image: str | None = Field(None, description="checkpoint: a run, an export or a published file")
     spectrum: str | None = Field(None, description="likewise")
 
 
 class PretrainRecipe(Section):
-    """`polycli pretrain astroclip`."""
+    """A whole recipe of `polycli pretrain astroclip`."""
 
     family: Literal["astroclip"]
     verb: Literal["pretrain"]

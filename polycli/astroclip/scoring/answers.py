@@ -1,4 +1,4 @@
-"""What the property head of a finetuned model says of the objects of a store; shared by predict and eval."""
+"""Predicts properties of a store's objects with the head of a finetuned model; shared by predict and eval."""
 
 from __future__ import annotations
 

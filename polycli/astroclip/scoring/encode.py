@@ -32,7 +32,7 @@ SpectrumLook = Callable[[Spectra, NDArray[np.int64]], Spectra]
 
 
 def common_modalities(loaded: LoadedAstroClip, store: ObjectStore) -> tuple[Modality, ...]:
-    """What both the model and a store have, after a comparison of bands, scales, wavelengths and units.
+    """Returns the modalities that model and store share, after comparing bands, scales, wavelengths and units.
 
     Raises:
         StoreError: there is none, or the store's data are not as those of the training.
@@ -93,7 +93,7 @@ class Encoder:
             return _numbers((self.model.embed_image if source == "embedding" else self.model.image_features)(rgb))
 
     def image_input(self, images: NDArray[np.float32]) -> Tensor:
-        """What the image encoder sees of (n, bands, H, W) nanomaggies."""
+        """Turns (n, bands, H, W) nanomaggies into the input of the image encoder."""
         return self.model.image_input(torch.from_numpy(images).to(self.device), self.store.bands)
 
     def spectrum_input(self, spectra: Spectra) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""From vectors of test and training objects to scores: properties, redshifts, retrieval, beside what is simpler."""
+"""Scores vectors of test objects by those of training objects: properties, redshifts, retrieval, and baselines."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Side:
 
 @dataclass
 class Guesses:
-    """What the report draws: test objects' true and predicted values."""
+    """The true and the predicted values of test objects, which the report draws."""
 
     truth: dict[str, Floats] = field(default_factory=dict)
     #: By property and input.
@@ -218,7 +218,7 @@ def score_geometry(test: Side, *, aligned: bool) -> JsonDocument:
 
 
 def _inputs(reference: Side, test: Side) -> dict[str, tuple[Floats, Floats]]:
-    """By input of a probe: what it learns from, what it is asked."""
+    """Maps each input of a probe to the features that it learns from, and those that it is asked about."""
     pairs = {name: (name, name) for name in PROBES if name in test.inputs}
     widths = {test.inputs[name].shape[1] for name in ("image", "spectrum") if name in test.inputs}
     if {"image", "spectrum"} <= test.inputs.keys() and len(widths) == 1:

@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Answer:
-    """For n objects: the weighted mean, quantiles (n, quantiles), and the mean cosine to the neighbours."""
+    """Predictions for n objects: the weighted mean, quantiles (n, quantiles), and the mean cosine to the neighbours."""
 
     mean: Floats
     quantiles: Floats
@@ -32,7 +32,7 @@ class Neighbours:
         self._index = NearestNeighbors(n_neighbors=self.count).fit(unit(vectors))
 
     def answer(self, vectors: NDArray[np.float32], values: Floats, quantiles: Sequence[float]) -> Answer:
-        """What the neighbours of each row of `vectors` (n, d) have, of `values` (labelled,)."""
+        """Predicts `values` (labelled,) for each row of `vectors` (n, d) from its nearest labelled neighbours."""
         distance, found = self._index.kneighbors(unit(vectors))
         # An object that is among the labelled ones has distance 0: it then decides, but divides by no zero.
         weights = 1 / np.maximum(distance.astype(np.float64), 1e-6)

@@ -1,4 +1,4 @@
-"""What vectors tell of properties: k nearest neighbours, a small network, boosted trees, and the scores of all three.
+"""Predicts properties from vectors: k nearest neighbours, a small network, boosted trees, and the scores of all three.
 
 The protocol is that of Parker et al. 2024, section 6: vectors and targets standardised on the training objects, 64
 neighbours weighted by inverse distance, few-shot networks with two hidden layers of 64.
@@ -21,14 +21,14 @@ Probe = Literal["knn", "mlp", "boosting"]
 
 
 class Regressor(Protocol):
-    """What scikit-learn's estimators have in common."""
+    """The methods that scikit-learn's estimators have in common."""
 
     def fit(self, features: Floats, targets: Floats) -> object:
-        """Learn."""
+        """Learns to predict targets from features."""
         ...
 
     def predict(self, features: Floats) -> Floats:
-        """Answer."""
+        """Predicts the targets of new features."""
         ...
 
 

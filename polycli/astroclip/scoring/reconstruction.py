@@ -1,4 +1,4 @@
-"""What a spectrum encoder makes of hidden stretches of test spectra, beside what their neighbourhood alone tells.
+"""Scores how well a spectrum encoder fills in hidden stretches of test spectra, beside two interpolations.
 
 The masking is that of the training, the error that of its loss (`polycli.astroclip.model.masking`), of which the first
 token, mean and deviation, is left out; where `masking.weight` weighs pixels, it does so for all answers alike. All

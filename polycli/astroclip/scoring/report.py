@@ -39,7 +39,7 @@ _PLURAL = {"image": "images", "spectrum": "spectra"}
 
 @dataclass(frozen=True)
 class Illustration:
-    """What the figures of one dataset show."""
+    """The data behind the figures of one dataset."""
 
     rows: NDArray[np.int64]
     #: By modality: (n, d).
@@ -132,7 +132,7 @@ def _flattened(vectors: NDArray[np.float32], seed: int) -> tuple[NDArray[np.floa
 
 
 def _galleries(name: str, picture: Illustration, store: ObjectStore, figures: Path) -> list[Block]:
-    """What is nearest to some objects: across modalities where aligned, within each otherwise."""
+    """Draws the nearest objects of some queries: across modalities where aligned, within each otherwise."""
     pairs = [("image", "spectrum"), ("spectrum", "image")] if picture.aligned else []
     pairs += [(kind, kind) for kind in picture.vectors]
     queries = np.random.default_rng(picture.seed).permutation(len(picture.rows))[:_QUERIES]

@@ -37,7 +37,7 @@ RECONSTRUCTED = {
 
 
 def overview(datasets: Mapping[str, Any]) -> list[Table]:
-    """What a terminal shows, and a report first."""
+    """The tables that a terminal shows, and a report first."""
     tables = []
     for name, found in datasets.items():
         tables += [
@@ -76,7 +76,7 @@ def property_table(name: str, found: Mapping[str, Any]) -> Table:
 
 
 def head_table(name: str, found: Mapping[str, Any]) -> Table:
-    """What the model's own head says: R2 or accuracy of every column."""
+    """Tabulates the R2 or accuracy of the model's own head for every column."""
     head = found.get("head", {"properties": {}, "labels": {}, "modalities": []})
     rows = []
     for column, scores in head["properties"].items():
@@ -142,7 +142,7 @@ def magnitude_table(name: str, found: Mapping[str, Any]) -> Table:
 
 
 def _redshift_answers(found: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
-    """What answered, by what, and its scores; the model's own head first."""
+    """Lists each answer's input and method with its scores; the model's own head comes first."""
     head = (found.get("head") or {}).get("redshift")
     answers = [(OWN_HEAD, NOTHING, head)] if head else []
     for source, probes in found["redshift"].items():
@@ -195,7 +195,7 @@ def retrieval_table(name: str, found: Mapping[str, Any]) -> Table:
 
 
 def geometry_table(name: str, found: Mapping[str, Any]) -> Table:
-    """Alignment and uniformity."""
+    """Tabulates the alignment and uniformity of vectors."""
     geometry = found["geometry"]
     rows = [[f"uniformity of {kind} vectors", number(value)] for kind, value in geometry["uniformity"].items()]
     if "alignment" in geometry:

@@ -49,7 +49,7 @@ def unaligned_encoders(loaded: LoadedAstroClip, settings: EvalSettings) -> dict[
 
 
 def masking_of(loaded: LoadedAstroClip, settings: EvalSettings) -> MaskingSection | None:
-    """What the training hid of spectra; None for models that reconstruct nothing, or no longer: they were aligned."""
+    """Returns how the training hid parts of spectra; None for models that reconstruct nothing."""
     model = loaded.model.section
     if model.spectrum is None or loaded.spectrum is None or model.heads is not None or model.properties is not None:
         return None

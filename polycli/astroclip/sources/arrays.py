@@ -59,7 +59,7 @@ class ArraySet:
         return np.asarray(_loaded(path, key)[rows])
 
     def shape(self, array: str) -> tuple[int, ...]:
-        """Without reading it, where the format allows."""
+        """Returns the shape of an array, without reading it where the format allows."""
         path, key = self.members[array]
         if path.name.lower().endswith(HDF5_SUFFIXES):
             with open_hdf5(path) as file:
@@ -137,7 +137,7 @@ class ArraysSource:
         return path.name.lower().endswith(SUFFIXES)
 
     def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:
-        """What the recipe's `arrays` section finds; see `Source.open`."""
+        """Lists the objects of the files that the recipe's `arrays` section describes; see `Source.open`."""
         del limit
         section = recipe.arrays
         files = find_files(inputs, SUFFIXES, source="arrays")
@@ -187,7 +187,7 @@ class ArraysSource:
 
 @dataclass(frozen=True)
 class _Look:
-    """What one set holds, data aside."""
+    """Everything that one set of files holds besides its data."""
 
     name: str
     ids: NDArray[Any]

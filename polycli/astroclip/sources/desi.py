@@ -71,7 +71,7 @@ class DesiSource:
     """Finds out what files are by their HDUs; names decide nothing."""
 
     def accepts(self, path: Path) -> bool:
-        """FITS files."""
+        """Whether the file is named like a FITS file."""
         return path.name.lower().endswith(SUFFIXES)
 
     def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:
@@ -134,7 +134,7 @@ def _sorted_files(inputs: Sequence[Path]) -> tuple[list[tuple[Path, str]], list[
 
 @dataclass(frozen=True)
 class _Part:
-    """What the FIBERMAP of one file says of the spectra that can be kept."""
+    """Everything that the FIBERMAP of one file says of the spectra that can be kept."""
 
     ids: NDArray[np.int64]
     ra: NDArray[np.float64]
@@ -190,7 +190,9 @@ class _Found:
 
 
 def _redshifts(files: Sequence[tuple[Path, str]], ids: NDArray[np.int64]) -> _Found:
-    """Of each object the best fit of all files: without warning before with one, then by the chi-square difference."""
+    """Finds the best fit of each object in all files: without warning before with one, then by the chi-square
+    difference.
+    """
     if not files:
         return _Found(np.full(len(ids), np.nan), np.zeros(len(ids), np.bool_), [])
     parts, lengths = [], []

@@ -26,7 +26,7 @@ FileKind = Literal["spectra", "redshifts", "other"]
 
 
 def kind_of(path: Path) -> FileKind:
-    """What a file holds, by its HDUs."""
+    """Recognises the kind of a file by its HDUs."""
     with open_fits(path) as file:
         names = {found.name for found in file}
     if "REDSHIFTS" in names:
@@ -64,7 +64,7 @@ def camera_names(file: Any, path: Path) -> tuple[str, ...]:  # noqa: ANN401
 
 
 def camera_slices(file: Any, path: Path) -> dict[str, slice]:  # noqa: ANN401
-    """By camera: which pixels of the grid it covers.
+    """Maps each camera to the pixels of the grid that it covers.
 
     Raises:
         SourceError: an HDU is missing, a camera is off the grid, or arrays and table differ in length.

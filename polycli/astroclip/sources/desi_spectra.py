@@ -21,7 +21,7 @@ from polycli.files.fits_files import open_fits
 
 @dataclass(frozen=True)
 class _Block:
-    """Where the numbers of an image HDU are in its file: rows of `columns` numbers of 4 bytes, big-endian."""
+    """The position of an image HDU's numbers in its file: rows of `columns` numbers of 4 bytes, big-endian."""
 
     offset: int
     columns: int
@@ -41,7 +41,7 @@ class _Block:
 
 @dataclass(frozen=True)
 class _Layout:
-    """What the headers and the FIBERMAP of a file say."""
+    """Everything that the headers and the FIBERMAP of a file say about where its data are."""
 
     slices: dict[str, slice]
     #: By HDU; None where astropy must decode it.

@@ -44,7 +44,7 @@ _BY_BAND = {
 
 @dataclass(frozen=True)
 class LegacySurveyReader:
-    """Reads cutouts."""
+    """Reads cutouts from files of Stein et al."""
 
     files: tuple[Path, ...]
 
@@ -53,7 +53,7 @@ class LegacySurveyReader:
         return LegacySurveyReader(tuple(self.files[number] for number in files))
 
     def read(self, files: NDArray[np.int32], rows: NDArray[np.int64]) -> Payload:
-        """Images alone."""
+        """Reads the images of some rows; there are no spectra."""
         images: NDArray[np.float32] | None = None
         for number in np.unique(files).tolist():
             places = np.flatnonzero(files == number)
@@ -73,7 +73,7 @@ class LegacySurveySource:
         return holds(path, SUFFIXES, ("images", "brickid"))
 
     def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:
-        """What lies beside the images; see `Source.open`."""
+        """Lists the objects from the columns that lie beside the images; see `Source.open`."""
         del recipe, limit
         files = find_files(inputs, SUFFIXES, source="legacysurvey")
         parts = [_read_columns(path, name) for path, name in files]

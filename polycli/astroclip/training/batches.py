@@ -56,7 +56,7 @@ class ObjectPool:
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def read(self, numbers: Rows, read: Callable[[ObjectStore, Rows], Sequence[NDArray[Any]]]) -> list[NDArray[Any]]:
-        """What `read` gives for some objects, in their order, whichever stores they are in."""
+        """Returns what `read` gives for some objects, in their order, whichever stores they are in."""
         owners = np.searchsorted(self._ends, numbers, side="right")
         found: list[NDArray[Any]] | None = None
         for owner in np.unique(owners):
@@ -85,7 +85,7 @@ class ObjectPool:
         )
 
     def trained_on(self) -> dict[str, Any]:
-        """By store, its hash and those of the rows of this pool, as model.json has them."""
+        """Maps each store to its hash and those of this pool's rows, as model.json has them."""
         return {
             store.name: {
                 "store_hash": store.manifest.store_hash,
@@ -97,7 +97,7 @@ class ObjectPool:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a batch must hold."""
+    """The data that each object of a batch must have."""
 
     image: bool = False
     spectrum: bool = False
@@ -175,7 +175,7 @@ class ObjectBatches:
 
     @property
     def bands(self) -> tuple[str, ...]:
-        """Of the images."""
+        """The bands of the images."""
         return BANDS if self.image is None else self.image.bands
 
     def check_division(self, world_size: int) -> None:
@@ -236,7 +236,7 @@ class ObjectBatches:
 def descriptions(
     stores: Sequence[ObjectStore], needs: Needs
 ) -> tuple[ImageDescription | None, SpectrumDescription | None]:
-    """What images and spectra are, which all stores must agree on; None for what is not needed.
+    """Returns the descriptions of images and spectra, on which all stores must agree; None for what is not needed.
 
     Raises:
         StoreError: a store lacks a modality, or two differ in bands, pixel scale, wavelengths or units; or the noise of

@@ -27,10 +27,10 @@ def unit_vectors(vectors: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
 def info_nce(
     one: Float[Tensor, "b d"], other: Float[Tensor, "b d"], scale: float | Tensor = PUBLISHED_SCALE
 ) -> Float[Tensor, " b"]:
-    """Of each object: how badly each of its two vectors finds the other one among those of all ranks' objects.
+    """Per-object InfoNCE loss against the objects of all ranks, averaged over both directions.
 
-    Cross-entropy in both directions, averaged; the mean over the objects of all ranks is the published loss. All ranks
-    call this, each with as many objects.
+    It is the cross-entropy of finding each object's other vector among all; the mean over the objects of all ranks is
+    the published loss. All ranks call this, each with as many objects.
     """
     one, other = unit_vectors(one), unit_vectors(other)
     # Both travel together, so that there is one exchange forward and one backward.
@@ -57,7 +57,7 @@ def gather_with_gradient(values: Float[Tensor, "b ..."]) -> Float[Tensor, "n ...
 
 @torch.no_grad()
 def gather_in_rank_order(values: Tensor) -> Tensor:
-    """As `gather_with_gradient`, for what has no gradient."""
+    """Gathers as `gather_with_gradient` does, for values that have no gradient."""
     if not distributed.is_initialized() or distributed.get_world_size() == 1:
         return values
     return torch.cat(_all(values.contiguous()))

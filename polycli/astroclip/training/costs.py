@@ -1,4 +1,4 @@
-"""What a training costs: operations of encoders, and of both passes of a step for one object."""
+"""The costs of a training: operations of encoders, and of both passes of a step for one object."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _MAY_DIFFER = {"drop_path", "dropout", "layer_scale", "input"}
 
 
 def read_initial(recipe: PretrainRecipe, *, quiet: bool = False) -> dict[str, LoadedAstroClip]:
-    """By `init.image` and `init.spectrum`: the checkpoints that an alignment starts from.
+    """Loads the checkpoints that an alignment starts from, by the names of `init.image` and `init.spectrum`.
 
     Raises:
         CheckpointError: one cannot be read, or is of the other modality alone.
@@ -76,7 +76,7 @@ def with_initial(recipe: PretrainRecipe, initial: dict[str, LoadedAstroClip]) ->
 
 
 def _differences(asked: Section, has: Section, may_differ: set[str]) -> list[tuple[str, object, object]]:
-    """Of each value that a recipe names: what it is called, what it is, and what the checkpoint has."""
+    """Lists the values that recipe and checkpoint disagree about: name, recipe's value, checkpoint's value."""
     found: list[tuple[str, object, object]] = []
     for name in sorted(asked.model_fields_set - may_differ):
         wanted, there = getattr(asked, name), getattr(has, name)

@@ -77,7 +77,7 @@ class MomentumContrast(Objective):
         return {"backbone": encoder.backbone, "projection": self.projection}
 
     def _slow_features(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        """Of the momentum encoder. With batch normalisation, of the images in another order and in two halves.
+        """Features from the momentum encoder; with batch norm the images are shuffled and encoded in two halves.
 
         A key would otherwise be known by the batch statistics that it shares with its query (He et al. 2020, 3.3).
         """

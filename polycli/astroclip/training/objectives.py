@@ -1,4 +1,4 @@
-"""What each stage minimises: modules that take a batch and give its loss and metrics.
+"""The losses of the stages: modules that take a batch and give its loss and metrics.
 
 A batch holds `image` (B, C, H, W) in nanomaggies, `flux`, `ivar` and `mask` (B, L), as far as they are needed, `keys`
 (B,) from which everything random about an object is drawn, and `place` (2,): which of how many micro-batches of the
@@ -97,7 +97,7 @@ class Alignment(Objective):
         self.log_scale = nn.Parameter(torch.tensor([section.scale]).log(), requires_grad=section.learn_scale)
 
     def train(self, mode: bool = True) -> Alignment:  # noqa: FBT001, FBT002  # torch's signature
-        """As every module; frozen backbones stay in eval mode, so that nothing of theirs moves."""
+        """Sets the mode as every module does, but keeps frozen backbones in eval mode, so that they do not move."""
         super().train(mode)
         for backbone in self._frozen_backbones():
             backbone.eval()

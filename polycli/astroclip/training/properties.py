@@ -148,7 +148,7 @@ class PropertyFinetuning(ObjectsTask):
         return {**super().description(), "frozen": self.recipe.freeze, "began_from": began_from}
 
     def flops_per_step(self) -> float:
-        """Of one optimizer step over all ranks."""
+        """Floating-point operations of one optimizer step over all ranks."""
         head = sum(parameter.numel() for parameter in self.network.property_head().parameters())
         pixels = 0 if self.batches.spectrum is None else self.batches.spectrum.pixels
         of_head = PASSES * 2.0 * head

@@ -29,7 +29,7 @@ Stage = Literal["spectrum", "image", "align"]
 
 
 class PretrainTask(ObjectsTask):
-    """What the stages have in common."""
+    """The base of the three stages of pretraining."""
 
     recipe: PretrainRecipe
 
@@ -48,10 +48,10 @@ class PretrainTask(ObjectsTask):
 
     @abstractmethod
     def scores(self, forward: nn.Module, world: World) -> dict[str, float]:
-        """What `validate` gives where there is anything to validate on."""
+        """Returns what `validate` gives, where there is anything to validate on."""
 
     def flops_per_step(self) -> float:
-        """Of one optimizer step over all ranks, forward and backward."""
+        """Floating-point operations of one optimizer step over all ranks, forward and backward."""
         return self.recipe.train.global_batch_size * pretraining_flops(self.recipe, self._pixels())
 
     def tokens_per_step(self) -> float:
@@ -147,7 +147,7 @@ TASKS: dict[str, type[PretrainTask]] = {
 
 
 def needs_of(recipe: PretrainRecipe | FinetuneRecipe) -> Needs:
-    """What the model, and what is done to its input, has to see of each object."""
+    """Returns what the model, and the changes to its input, have to see of each object."""
     model = recipe.model
     inputs = () if model.spectrum is None else model.spectrum.inputs
     # Masked modelling changes no spectrum, nor does a head on vectors that were made once.

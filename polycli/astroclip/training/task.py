@@ -1,4 +1,4 @@
-"""What all trainings on objects have in common, whatever they learn from them."""
+"""The base of all trainings on objects, whatever they learn from them."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def comoving_distance(redshift: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def luminosity_distance(redshift: NDArray[np.float64]) -> NDArray[np.float64]:
-    """In Mpc."""
+    """Returns the luminosity distance in Mpc."""
     return (1 + redshift) * comoving_distance(redshift)
 
 
@@ -42,7 +42,7 @@ def volume_density(redshift: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def age(redshift: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of the universe in Gyr (the closed form for matter and a cosmological constant)."""
+    """Returns the age of the universe in Gyr (the closed form for matter and a cosmological constant)."""
     dark = 1 - MATTER
     unit = _HUBBLE_TIME / HUBBLE * 2 / (3 * np.sqrt(dark))
     result: NDArray[np.float64] = unit * np.arcsinh(np.sqrt(dark / MATTER) * (1 + redshift) ** -1.5)

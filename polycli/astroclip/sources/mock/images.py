@@ -37,7 +37,7 @@ _KNOT_COLOUR = (1.3, 1.0, 0.7)
 
 @dataclass(frozen=True)
 class Seeing:
-    """Of one observation, in g, r, z."""
+    """Blur and noise of one observation, in g, r, z."""
 
     #: Standard deviation in pixels.
     psf: NDArray[np.float64]
@@ -47,7 +47,7 @@ class Seeing:
 
 @dataclass(frozen=True)
 class Look:
-    """What of a galaxy's look is not in its physics: how it lies, its knots, bar and neighbours, in pixels."""
+    """The part of a galaxy's look that is not in its physics: how it lies, its knots, bar and neighbours, in pixels."""
 
     angle: float
     radius: float

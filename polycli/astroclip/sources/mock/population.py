@@ -55,7 +55,7 @@ class Galaxies:
         return len(self.redshift)
 
     def where(self, chosen: NDArray[np.bool_] | slice) -> Galaxies:
-        """Some of them."""
+        """Returns the chosen galaxies alone."""
         return Galaxies(**{part.name: getattr(self, part.name)[chosen] for part in fields(self)})
 
 

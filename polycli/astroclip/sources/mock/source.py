@@ -130,7 +130,7 @@ class MockSource:
     """A survey as the recipe's `mock` section asks for."""
 
     def accepts(self, path: Path) -> bool:
-        """No file."""
+        """Always False: a simulation reads no files."""
         del path
         return False
 

@@ -139,7 +139,9 @@ def _emit(
 
 
 def _line_ratios(generator: np.random.Generator, metallicity: float) -> dict[str, float]:
-    """To H alpha: case B for hydrogen, [N II] from the oxygen abundance, [O III] along the star-forming sequence."""
+    """Ratios of lines to H alpha: case B for hydrogen, [N II] from the oxygen abundance, [O III] on the star-forming
+    sequence.
+    """
     nitrogen = min(max((8.69 + metallicity - 8.9) / 0.57, -2), 0)
     oxygen = 0.61 / (min(nitrogen, -0.1) - 0.05) + 1.3 + 0.1 * generator.standard_normal()
     oxygen = min(max(oxygen, -1), 1)
