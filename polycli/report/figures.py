@@ -141,7 +141,7 @@ def comparison(
 
 @dataclass(frozen=True)
 class _Frame:
-    """Where panels stand, in inches: laid out by hand, because matplotlib's layout of many panels takes seconds."""
+    """Positions of panels in inches: laid out by hand, because matplotlib's layout of many panels takes seconds."""
 
     columns: int
     aspect: float
@@ -154,12 +154,12 @@ class _Frame:
 
     @property
     def height(self) -> float:
-        """Of a panel."""
+        """The height of a panel."""
         return self.width * self.aspect
 
     @property
     def size(self) -> tuple[float, float]:
-        """Of the figure."""
+        """The size of the figure."""
         wide = self.left + self.columns * (self.width + self.gap) + self.right
         return wide, self.top + 3 * self.height + 2 * self.gap + self.bottom
 

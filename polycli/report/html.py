@@ -35,14 +35,14 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 
 @dataclass(frozen=True)
 class Heading:
-    """Opens a section."""
+    """A heading that opens a section."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Plain text."""
+    """A paragraph of plain text."""
 
     text: str
 

@@ -34,7 +34,7 @@ class _Record(BaseModel):
 
 
 class Machine(_Record):
-    """What it was measured on. No name of a host, no path."""
+    """The machine on which something was measured, without a host's name or a path."""
 
     processor: str
     cores: int
@@ -45,7 +45,7 @@ class Machine(_Record):
 
     @classmethod
     def here(cls) -> Machine:
-        """This machine, now."""
+        """Describes this machine as it is now."""
         return cls(
             processor=_processor(),
             cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
@@ -82,7 +82,7 @@ class Measurement(_Record):
 
     @classmethod
     def of(cls, command: str, figures: Mapping[str, Any], tables: Sequence[Table]) -> Measurement:
-        """What was measured here and now."""
+        """Builds the record of what was measured here and now."""
         return cls(
             command=command,
             date=datetime.now(UTC).date().isoformat(),
@@ -116,7 +116,7 @@ class Measurement(_Record):
             raise UserError(f"{path}: cannot be read: {error}") from error
 
     def text(self) -> str:
-        """As JSON, one figure a line, so that a new measurement shows as a difference of its figures."""
+        """Returns JSON with one figure a line, so that a new measurement shows as a difference of its figures."""
         return self.model_dump_json(indent=1) + "\n"
 
     def markdown(self) -> str:
@@ -172,7 +172,7 @@ def _accelerators() -> tuple[str, ...]:
 
 
 def _versions() -> dict[str, str]:
-    """Of polycli, Python, and what polycli requires."""
+    """Returns the versions of polycli, of Python, and of everything that polycli requires."""
     try:
         requirements = metadata.requires("polycli") or []
     except metadata.PackageNotFoundError:

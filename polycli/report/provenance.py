@@ -1,4 +1,4 @@
-"""Where the numbers of an evaluation come from, as the last block of every report.html."""
+"""Shows the origin of an evaluation's numbers, as the last block of every report.html."""
 
 from __future__ import annotations
 

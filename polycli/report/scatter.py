@@ -18,7 +18,7 @@ _SHOWN = 3000
 
 @dataclass(frozen=True)
 class AgreementPanel:
-    """One quantity."""
+    """The true and predicted values of one quantity."""
 
     title: str
     unit: str

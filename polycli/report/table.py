@@ -51,7 +51,7 @@ def interval(bounds: Sequence[float | None] | None, digits: int = 3) -> str:
 
 
 def as_text(table: Table, *, width: int = 200) -> str:
-    """For a terminal or a log; no colours, so that it can be piped."""
+    """Renders a table for a terminal or a log; no colours, so that it can be piped."""
     from rich import box
     from rich.console import Console
     from rich.table import Table as RichTable
@@ -88,7 +88,7 @@ def as_html(table: Table) -> str:
 
 
 def as_markdown(table: Table) -> str:
-    """For documentation: a heading, a table as GitHub draws it, the caption."""
+    """Renders a table for documentation: a heading, a table as GitHub draws it, the caption."""
     rows = [
         table.columns,
         ["---" if index < table.labels else "---:" for index in range(len(table.columns))],

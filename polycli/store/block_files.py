@@ -27,7 +27,7 @@ _AGAIN = "remove this folder and run the same prepare line again"
 
 
 class _Description(BaseModel):
-    """What block.json says."""
+    """The contents of block.json."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -56,17 +56,17 @@ class Block:
 
     @property
     def source(self) -> str:
-        """Where its rows come from."""
+        """The origin of its rows: a file, or the name of a generator."""
         return self._description.source
 
     @property
     def record(self) -> JsonDocument:
-        """What the caller noted of it."""
+        """The record that the caller kept about the block."""
         return self._description.record
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Its columns."""
+        """The names of its columns."""
         return tuple(self._description.columns)
 
     def column(self, name: str) -> Column:

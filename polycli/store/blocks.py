@@ -62,7 +62,9 @@ class BlockBuilder:
         self._place.refuse_other_target()
 
     def record(self, key: str) -> JsonDocument | None:
-        """What `stage` was given for this block, in this or an earlier process; None where it is not finished."""
+        """Returns the record given to `stage` for this block, in this or an earlier process; None if it is not
+        finished.
+        """
         block = read_block(self._folder(key))
         return None if block is None else block.record
 

@@ -55,7 +55,7 @@ class StoreBuilder:
         self._place.refuse_other_target()
 
     def record(self, key: str) -> dict[str, Any] | None:
-        """What `finish` was given for this key, in this or an earlier process; None where it is not complete."""
+        """Returns the record given to `finish` for this key, in this process or an earlier one; None if incomplete."""
         try:
             document = json.loads(self._record_path(key).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -220,7 +220,9 @@ class StoreBuilder:
     def _moves(
         self, rows: Sequence[str], staged: list[dict[str, StagedRow]]
     ) -> Iterator[tuple[Path, str, dict[str, FileEntry]]]:
-        """For every row and array: the folder of its shards, its place in the store, its files below that folder."""
+        """Yields, for every row and array, the folder of its shards, its place in the store, and its files below that
+        folder.
+        """
         for number, (key, arrays) in enumerate(zip(rows, staged, strict=True)):
             for label, piece in arrays.items():
                 entries = {path.removeprefix("c/0"): entry for path, entry in piece.files.items()}

@@ -37,7 +37,7 @@ def is_published(target: Path, fingerprint: str) -> bool:
 
 @dataclass(frozen=True)
 class BuildPlace:
-    """Where the store `target` is built; the same fingerprint finds the same place again."""
+    """The folder where the store `target` is built; the same fingerprint finds the same folder again."""
 
     target: Path
     fingerprint: str
@@ -49,7 +49,7 @@ class BuildPlace:
 
     @property
     def tree(self) -> Path:
-        """What becomes the target."""
+        """The folder that becomes the target."""
         return self.work / "store"
 
     def is_done(self) -> bool:

@@ -88,7 +88,7 @@ class ColumnSpec:
 
 
 def offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where rows of these lengths start, and where the last one ends."""
+    """Returns the positions at which rows of these lengths start, and last the position where they end."""
     offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return offsets

@@ -1,4 +1,4 @@
-"""What a store says about itself: MANIFEST.json, written last, without which a store is not read."""
+"""The description of a store, MANIFEST.json: written last, and a store without it is not read."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def refuse_missing(
 
 
 def _parts_begun(works: Sequence[Path]) -> int | None:
-    """Into how many parts the work was cut last; None where no part has begun."""
+    """Returns into how many parts the work was cut last; None where no part has begun."""
     found = [note for work in works for note in (work / "parts").glob("*-of-*")]
     notes = [note for note in found if re.fullmatch(r"\d+-of-\d+", note.name)]
     if not notes:

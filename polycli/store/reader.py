@@ -204,7 +204,7 @@ class Store:
         return kept
 
     def _checked_offsets(self, array: str) -> NDArray[Any]:
-        """Where the rows of a ragged array begin; looked at before anything is cut by them."""
+        """Returns the offsets of a ragged array's rows, which are checked before anything is cut by them."""
         name = f"{array}_offsets"
         known = name in self._kept
         offsets = self._keep(name)

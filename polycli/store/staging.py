@@ -24,7 +24,7 @@ from polycli.store.manifest import FileEntry
 
 
 class StagedRow(BaseModel):
-    """What was staged of one row; `shape` includes the row axis."""
+    """The result of staging one row; `shape` includes the row axis."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -143,7 +143,7 @@ def write(array: ts.TensorStore, place: tuple[Any, ...], values: NDArray[Any]) -
 
 
 def write_error(target: Path, error: OSError) -> PolycliError:
-    """What to say when the system refuses a write for the store that was to become `target`."""
+    """Builds the error for a write that the system refused, on the way to the store `target`."""
     full = (errno.ENOSPC, errno.EDQUOT)
     if error.errno in full or any(os.strerror(number) in str(error) for number in full):
         return PolycliError(

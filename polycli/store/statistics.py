@@ -58,12 +58,12 @@ class Moments:
 
     @property
     def std(self) -> float:
-        """Population standard deviation."""
+        """The population standard deviation."""
         return math.sqrt(self.deviation / self.count) if self.count else 0.0
 
     @property
     def rms(self) -> float:
-        """Root mean square."""
+        """The root mean square."""
         return math.sqrt(self.mean**2 + self.deviation / self.count) if self.count else 0.0
 
 

@@ -1,4 +1,4 @@
-"""What embeddings are among the outputs: their endings, and how they are told from anything else."""
+"""Recognises embeddings among the outputs, by their endings and their manifests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What embeddings say about themselves, and where their tables lie in each form."""
+"""The manifest of embeddings, and where their tables lie in each form."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROWS = ""
 
 @dataclass(frozen=True)
 class EmbeddingsHeader:
-    """Where embeddings come from."""
+    """The origin of embeddings: the family, the model and the data."""
 
     family: str
     #: The model, its hash, the version.
@@ -41,7 +41,7 @@ class EmbeddingsHeader:
 
 @dataclass(frozen=True)
 class TableFacts:
-    """What the manifest says of one table."""
+    """The manifest's entry for one table."""
 
     rows: int
     #: By column: `{"width": 512, "dtype": "float32"}`.
@@ -79,10 +79,10 @@ def vectors_of(schema: pa.Schema) -> dict[str, JsonDocument]:
 
 
 def table_file(target: Path, table: str) -> Path:
-    """Where a table lies in Parquet: `x.parquet` has its numbers in `x.numbers.parquet`."""
+    """The Parquet file of a table: `x.parquet` has its numbers in `x.numbers.parquet`."""
     return target if table == ROWS else target.with_suffix(f".{table}.parquet")
 
 
 def table_folder(folder: Path, table: str) -> Path:
-    """Where the parts of a table lie in a folder; readers of the folder pass over names with an underscore."""
+    """The folder with the parts of a table; readers of the whole folder pass over names with an underscore."""
     return folder if table == ROWS else folder / f"_{table}"

@@ -21,7 +21,7 @@ COLUMN_ATTRIBUTE = "column"
 
 
 def zarr_group(path: Path) -> zarr.Group:
-    """A new group."""
+    """Creates a new group at `path`."""
     import zarr
 
     return zarr.create_group(store=path)
@@ -53,7 +53,7 @@ def fill_group(group: zarr.Group, parts: Sequence[Path], rows: int, *, taken: Co
 
 
 def _arrays(table: pa.Table) -> Iterator[tuple[str, bool, NDArray[Any]]]:
-    """By column its values, and where they may be unknown and no value says so, which of them are."""
+    """Yields each column's name, whether it marks unknown values, and its values or those marks."""
     import pyarrow as pa
 
     for name, column in zip(table.column_names, table.columns, strict=True):
