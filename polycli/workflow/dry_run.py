@@ -1,4 +1,4 @@
-"""What a training would be, without starting it: `--dry-run`, for all families.
+"""Plans a training without starting it, for `--dry-run` of all families.
 
 A family gives a `Sketch` of the training. Batches, memory, lengths and the sentences around them follow from that and
 from the recipe.

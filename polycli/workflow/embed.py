@@ -53,7 +53,7 @@ class Rows(Generic[Batch]):
 
 @dataclass(frozen=True)
 class Target:
-    """Where embeddings go, and the processes that make them."""
+    """The destination of embeddings, and the processes that make them."""
 
     request: EmbedRequest
     world: World

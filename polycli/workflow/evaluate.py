@@ -20,7 +20,7 @@ from polycli.workflow.untrained import ALLOW_KEY
 
 
 class ScoredSubset(Protocol):
-    """What of one store is scored; a family's own record says how."""
+    """The part of one store that is scored; a family's own record says how."""
 
     @property
     def scored(self) -> ScoredRows:
@@ -52,7 +52,7 @@ class Evaluation(ABC, Generic[Loaded, Settings, Subset, Picture]):
 
     @abstractmethod
     def choose(self, store: Store) -> Subset:
-        """What of a store is scored, after everything that could stop it has been looked at.
+        """Chooses the part of a store that is scored, after a check of everything that could stop it.
 
         Raises:
             StoreError: the store does not fit the model, or has no rows of the split.
@@ -73,7 +73,7 @@ class Evaluation(ABC, Generic[Loaded, Settings, Subset, Picture]):
         """Draw figures and write report.html into `folder`."""
 
     def compared_with(self) -> JsonDocument:
-        """What scores.json says besides of what the model is compared with."""
+        """Returns additions to scores.json about the models that this one is compared with."""
         return {}
 
     def run(self, *, report: bool) -> JsonDocument:

@@ -1,4 +1,4 @@
-"""What an evaluation of any family works on and where it writes: the run's own stores, or others, and the folder."""
+"""Finds the stores that an evaluation works on, its run's own or others, and the folder where it writes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def evaluated_stores(data: Sequence[Path], *, family: str, model_file: Path, run
 
 
 def output_folder(request: EvalRequest, run: Path | None) -> Path:
-    """Where to write: `--output`, else RUN/eval/SPLIT, else ./eval.
+    """Chooses the folder to write to: `--output`, else RUN/eval/SPLIT, else ./eval.
 
     Raises:
         UserError: nothing can be written there.

@@ -1,4 +1,4 @@
-"""What `prepare` says of rows that it leaves out, or keeps though they are strange: a line for each kind of reason."""
+"""Says which rows `prepare` leaves out, or keeps though they are strange: a line for each kind of reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHOWN = 3
 
 
 def beginning(*ends: str) -> Callable[[LeftOut], str]:
-    """What makes a kind of a reason: its beginning, up to the first of these."""
+    """Returns a function that groups reasons by their beginning, up to the first of `ends`."""
 
     def kind(entry: LeftOut) -> str:
         reason = entry.reason

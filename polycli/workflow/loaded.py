@@ -20,7 +20,9 @@ from polycli.store.hashing import file_hash
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedCheckpoint:
-    """Where a model comes from. Families extend this with the model itself and with how it reads data."""
+    """A checkpoint's origin: its file, why that one was chosen, and its run.
+    Families extend this with the model itself and with how it reads data.
+    """
 
     model_file: Path
     #: `best of 3 by validation/loss: 0.123 at step 400`.
@@ -34,7 +36,7 @@ class LoadedCheckpoint:
 
     @property
     def trained_on(self) -> Mapping[str, TrainedOn]:
-        """By dataset of the training: which rows trained; empty where the checkpoint does not say."""
+        """Maps each training dataset to the rows that trained; empty where the checkpoint does not say."""
         return {} if self.description is None else self.description.trained_on
 
     def described(self, section: str) -> Any:  # noqa: ANN401  # what a family wrote there
@@ -47,7 +49,7 @@ class LoadedCheckpoint:
         return found if isinstance(found, dict) else {}
 
     def provenance(self) -> JsonDocument:
-        """What results must say about the model that they come from."""
+        """Returns what results must say about the model that they come from."""
         return {
             "checkpoint": str(self.model_file),
             "selected_by": self.selected_by,

@@ -33,7 +33,7 @@ class Overlap:
     allowed: bool
 
     def document(self, rows_are: str) -> JsonDocument:
-        """As scores.json has it; `rows_are` names the rows: trajectories, records or objects."""
+        """Returns the overlap as scores.json has it; `rows_are` names the rows: trajectories, records or objects."""
         return {"checked": self.count is not None, rows_are: self.count, "allowed": self.allowed}
 
 
@@ -84,7 +84,7 @@ def warn_of_shared_validation(
 
 
 def _trained(hashes: NDArray[np.uint8], loaded: LoadedCheckpoint) -> dict[str, NDArray[np.bool_]]:
-    """By dataset of the training: which of the rows with these hashes it trained on."""
+    """Maps each training dataset to a mask of the rows, by these hashes, that it trained on."""
     found = {}
     for name, entry in loaded.trained_on.items():
         found[name] = np.zeros(len(hashes), np.bool_)

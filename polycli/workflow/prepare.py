@@ -35,7 +35,7 @@ Recipe = TypeVar("Recipe", bound=Section)
 
 
 class Preparation(ABC, Generic[Recipe, Content, Task]):
-    """What one family's `prepare` is. `run` is the same for all."""
+    """The part of `prepare` that each family writes itself. `run` is the same for all."""
 
     family: ClassVar[str]
     #: What a row of a store is called, and several: trajectory, record or object.
@@ -47,7 +47,7 @@ class Preparation(ABC, Generic[Recipe, Content, Task]):
     doing: ClassVar[str]
 
     def __init__(self, request: PrepareRequest, recipe: Recipe | None = None) -> None:
-        """Of a request, whose recipe is read unless it is given."""
+        """Takes a request, whose recipe is read unless it is given."""
         self.request = request
         self.recipe = self.with_defaults(self._read_recipe() if recipe is None else recipe)
 
@@ -62,7 +62,7 @@ class Preparation(ABC, Generic[Recipe, Content, Task]):
 
     @abstractmethod
     def drafts(self) -> Sequence[Draft[Content]]:
-        """What the sources hold.
+        """Looks at the sources and returns a draft of each store.
 
         Raises:
             SourceError: an input is missing, damaged or of no known layout, or there is nothing in it.
@@ -79,7 +79,7 @@ class Preparation(ABC, Generic[Recipe, Content, Task]):
 
     @abstractmethod
     def preview(self, draft: Draft[Content]) -> DraftedStore:
-        """What a dry run says of a draft."""
+        """Describes a draft for a dry run."""
 
     @abstractmethod
     def show(self, document: JsonDocument) -> str:
@@ -90,7 +90,7 @@ class Preparation(ABC, Generic[Recipe, Content, Task]):
         """The end of the sentence that says what a store has: what was left out, say."""
 
     def describe(self, plan: Plan[Task], manifest: Manifest) -> JsonDocument:  # noqa: ARG002
-        """What only this family says of a store; more that the user should know is said on stderr."""
+        """Returns facts that only this family has about a store; more for the user to know is said on stderr."""
         return {}
 
     @abstractmethod
@@ -219,7 +219,7 @@ class Preparation(ABC, Generic[Recipe, Content, Task]):
         return {"part": [index, count], many: staged.total(), "stores": entries}
 
     def _refuse_missing(self, plans: Sequence[Plan[Task]], waiting: Sequence[Plan[Task]]) -> None:
-        """Before anything is joined: every piece of every store is there.
+        """Checks before anything is joined that every piece of every store is there.
 
         Raises:
             StoreError: a part has not run, or not to its end; the line that makes it is named.
@@ -266,7 +266,7 @@ class Preparation(ABC, Generic[Recipe, Content, Task]):
                 yield target, problem
 
     def _described(self, plan: Plan[Task], *, new: bool) -> JsonDocument:
-        """What is said of a store that is there now."""
+        """Describes a store that is there now, on stderr and as a document."""
         manifest = read_manifest(plan.target)
         one, many = self.row, self.rows_are
         counts = ", ".join(f"{count} {split}" for split, count in manifest.splits.items())

@@ -1,4 +1,4 @@
-"""What `prepare` says with `--json`, the same for all families: `{"stores": [...]}`, one entry for each store."""
+"""The output of `prepare --json`, the same for all families: `{"stores": [...]}`, one entry for each store."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PreparedStore:
     more: Mapping[str, Any] = field(default_factory=dict)
 
     def document(self, rows_are: str) -> JsonDocument:
-        """As JSON; the number of rows stands under what rows are called."""
+        """Returns the entry as JSON has it; the number of rows stands under what rows are called."""
         return {
             "path": str(self.path),
             "name": self.name,
@@ -57,7 +57,7 @@ class DraftedStore:
     more: Mapping[str, Any] = field(default_factory=dict)
 
     def document(self, rows_are: str, workers: int) -> JsonDocument:
-        """As JSON."""
+        """Returns the entry as JSON has it; the number of rows stands under what rows are called."""
         return {
             "name": self.name,
             "path": str(self.path),

@@ -22,7 +22,7 @@ class Batches:
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
-    """What only a family can say of its training to people."""
+    """The words that only a family has for telling people about its training."""
 
     #: One sample, and several.
     sample: tuple[str, str] = ("sample", "samples")
@@ -40,7 +40,7 @@ class Words:
 
 @dataclass(frozen=True, kw_only=True)
 class Sketch:
-    """What a family knows of a training that has not started."""
+    """Facts that a family knows about a training that has not started."""
 
     #: As the run would save it.
     recipe: Section

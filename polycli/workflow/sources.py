@@ -1,4 +1,4 @@
-"""What reads a user's data into stores: the protocol of sources, and where those of a family are found.
+"""The protocol of sources, which read a user's data into stores, and the search for those of a family.
 
 A source stands in the table of its family, one line each, or in an installed package, by an entry point in the group
 `polycli.sources.FAMILY`. `prepare --source NAME` takes it by name; `predict` finds it by looking at the files.
@@ -43,7 +43,7 @@ class Source(Protocol[Recipe_contra, Opened_co]):
 
 
 def source_names(family: str) -> tuple[str, ...]:
-    """What `--source` may say for this family: its own sources first, then those of installed packages."""
+    """Lists the names for `--source` of this family: its own sources first, then those of installed packages."""
     shipped = find_family(family).sources
     return (*shipped, *plugin_names(ENTRY_POINTS + family, shipped))
 
@@ -97,7 +97,7 @@ def find_source(family: str, paths: Sequence[Path]) -> str:
 
 
 def _readers(path: Path, sources: Mapping[str, Source[Any, Any]]) -> dict[str, Path]:
-    """By name of a source that reads a path, or files in it: the first file that it reads."""
+    """Maps the name of each source that reads a path, or files in it, to the first file that it reads."""
     found: dict[str, Path] = {}
     whole = next((name for name, source in sources.items() if source.accepts(path)), None)
     if whole is not None:

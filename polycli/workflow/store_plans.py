@@ -35,12 +35,12 @@ class Plan(Protocol[Task_co]):
 
     @property
     def target(self) -> Path:
-        """Where it goes."""
+        """The path that the store will have."""
         ...
 
     @property
     def fingerprint(self) -> str:
-        """64 hex digits."""
+        """A hash of everything that decides the store's content, 64 hex digits."""
         ...
 
     @property
@@ -66,5 +66,5 @@ class Plan(Protocol[Task_co]):
 
 
 def place_of(plan: Plan[Task]) -> BuildPlace:
-    """Where the store of a plan is built."""
+    """Returns the folder where the store of a plan is built."""
     return BuildPlace(plan.target.absolute(), plan.fingerprint)

@@ -34,7 +34,7 @@ Recipe = TypeVar("Recipe", bound=TrainingRecipe)
 
 @dataclass(frozen=True)
 class Training(Generic[Recipe]):
-    """What a family's `pretrain` or `finetune` is, beside the flow."""
+    """The parts of `pretrain` or `finetune` that each family brings to the shared flow."""
 
     family: str
     verb: str

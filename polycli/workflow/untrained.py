@@ -1,4 +1,4 @@
-"""What a model was trained on is what may be asked of it: other data are refused by name, or allowed and said."""
+"""Refuses data that a model was not trained on, by name, or allows them where the user does and says so."""
 
 from __future__ import annotations
 

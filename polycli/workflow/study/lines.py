@@ -1,4 +1,4 @@
-"""What made a run or an evaluation of a study, kept beside it, so that no older result stands for a changed line.
+"""Keeps beside each result of a study the line that made it, so that no older result stands for a changed line.
 
 DIR/lines/KIND/NAME.json says what the line asked for (recipe or settings, resolved), what it read (stores and models
 by the hash of their content), and the hash of both. Where a study lies makes no difference.
@@ -43,7 +43,7 @@ _SHOWN_RUNS = 8
 
 @dataclass(frozen=True)
 class Line:
-    """What one command of a study is asked for and what it reads."""
+    """One command of a study: what it is asked for, and what it reads."""
 
     #: The folder that the command writes.
     writes: Path
@@ -53,7 +53,7 @@ class Line:
 
     @property
     def document(self) -> JsonDocument:
-        """As it is kept."""
+        """Returns the line as it is kept on disk."""
         content = {"asks": self.asks, "reads": dict(self.reads)}
         return {"hash": canonical_hash(content), **content}
 
@@ -187,7 +187,7 @@ def _line(layout: Layout, writes: Path, asked: JsonDocument, stores: Sequence[st
 
 
 def _store_hashes(layout: Layout, path: str) -> dict[str, str | None]:
-    """By where it lies: the hash of each store at a path, which may be a folder of stores."""
+    """Maps the path of each store at `path`, which may be a folder of stores, to its hash."""
     if Path(path).is_relative_to(layout.folder) and not Path(path).exists():
         return {_moved(path, layout): None}
     found: dict[str, str | None] = {}

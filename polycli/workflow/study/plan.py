@@ -27,30 +27,30 @@ class Experiment:
 
     @property
     def row(self) -> tuple[tuple[str, Scalar], ...]:
-        """What runs of one row of a table share: all values but the seed."""
+        """The values that all runs of one row of a table share: all but the seed."""
         return tuple((key, value) for key, value in self.values.items() if key != "seed")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the parts of a study lie."""
+    """The paths of the parts of a study."""
 
     folder: Path
 
     def store(self, name: str) -> Path:
-        """What `prepare` writes."""
+        """The path to which `prepare` writes a store."""
         return self.folder / "stores" / name
 
     def run(self, experiment: Experiment) -> Path:
-        """What `pretrain` and `finetune` write."""
+        """The folder to which `pretrain` and `finetune` write."""
         return self.folder / "runs" / experiment.name
 
     def evaluation(self, name: str, experiment: Experiment) -> Path:
-        """What `eval` writes."""
+        """The folder to which `eval` writes."""
         return self.folder / "evaluations" / folder_name(name, experiment.values)
 
     def line(self, folder: Path) -> Path:
-        """What says by which line a run or an evaluation was made."""
+        """The file that says by which line a run or an evaluation was made."""
         return self.folder / "lines" / folder.parent.name / f"{folder.name}.json"
 
 
@@ -87,7 +87,7 @@ def train_line(recipe: StudyRecipe, experiment: Experiment, layout: Layout, step
 
 
 def training_settings(recipe: StudyRecipe, experiment: Experiment, layout: Layout) -> tuple[str, ...]:
-    """What `--set` says of one experiment, each KEY=VALUE."""
+    """Returns the `--set` arguments of one experiment, each KEY=VALUE."""
     return tuple(_filled(setting, recipe, experiment, layout) for setting in recipe.runs[experiment.entry].set)
 
 
@@ -104,12 +104,12 @@ def evaluate_line(
 
 
 def evaluation_settings(recipe: StudyRecipe, name: str, experiment: Experiment, layout: Layout) -> tuple[str, ...]:
-    """What `--set` says of one evaluation of an experiment, each KEY=VALUE."""
+    """Returns the `--set` arguments of one evaluation of an experiment, each KEY=VALUE."""
     return tuple(_filled(setting, recipe, experiment, layout) for setting in recipe.evaluations[name].set)
 
 
 def store_paths(recipe: StudyRecipe, stores: Iterable[str], experiment: Experiment, layout: Layout) -> tuple[str, ...]:
-    """Where the stores lie that a run or an evaluation names: in the study, or wherever they are."""
+    """Returns the paths of the stores that a run or an evaluation names: in the study, or wherever they are."""
     return tuple(_store(recipe, name, experiment, layout) for name in stores)
 
 

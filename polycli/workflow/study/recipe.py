@@ -1,4 +1,4 @@
-"""What a study recipe may say: stores to prepare, a grid of runs, evaluations, tables and claims."""
+"""The recipe of a study: stores to prepare, a grid of runs, evaluations, tables and claims."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class ClaimSection(Section):
 
 
 class StudyRecipe(Section):
-    """`polycli study FAMILY`."""
+    """A whole recipe of `polycli study FAMILY`."""
 
     family: FamilyName
     verb: Literal["study"]

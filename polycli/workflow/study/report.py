@@ -1,4 +1,4 @@
-"""From the documents of all runs to tables, claims and a report: medians over seeds, with the smallest and largest."""
+"""Turns the documents of all runs into tables, claims and a report: medians over seeds, with smallest and largest."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Row = tuple[tuple[str, Scalar], ...]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a claim."""
+    """The outcome of a claim, with its evidence."""
 
     text: str
     holds: bool
@@ -141,7 +141,7 @@ def _table(recipe: StudyRecipe, section: TableSection, documents: Documents) -> 
 
 
 def _figures(recipe: StudyRecipe, section: TableSection, documents: Documents) -> JsonDocument:
-    """By row and column of a table: the values of all seeds."""
+    """Maps row and column of a table to the values of all seeds."""
     figures: JsonDocument = {}
     for heading, place in section.columns.items():
         for row, values in _by_row(recipe, section.of, [place], documents).items():

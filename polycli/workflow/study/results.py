@@ -1,4 +1,4 @@
-"""What a finished run and its evaluation say, as one document of values that tables can name."""
+"""Joins what a finished run and its evaluation say into one document of values that tables can name."""
 
 from __future__ import annotations
 

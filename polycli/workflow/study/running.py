@@ -125,7 +125,7 @@ def _tasks(
 
 
 def _matched_steps(recipe: StudyRecipe, experiment: Experiment, layout: Layout) -> int | None:
-    """As many steps as fit into the reference run's time, by what a step of this kind took in the other entry."""
+    """Counts the steps that fit into the reference run's time, by what a step of this kind took in the other entry."""
     matched = matched_runs(recipe, experiment)
     if matched is None:
         return None

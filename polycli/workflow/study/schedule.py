@@ -75,7 +75,7 @@ class Processes:
             self._stopped = True
 
     def _environment(self, command: Sequence[str]) -> dict[str, str] | None:
-        """What a command is told besides its words; None, and so what the study was told, where it runs alone."""
+        """Returns the environment of a command; None, and so the study's own, where it runs alone."""
         if self.jobs == 1:
             return None
         # Bars of several commands on one screen would overwrite each other; this asks for plain lines. And under srun
