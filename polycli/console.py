@@ -87,7 +87,7 @@ def terminal() -> bool:
 
 
 class ProgressReport(Protocol):
-    """What `progress` hands out."""
+    """The handle with which a task reports its progress to `progress`."""
 
     def advance(self, n: int = 1) -> None:
         """`n` more of the total are done."""
@@ -113,7 +113,7 @@ def progress(total: int, description: str, *, initial: int = 0) -> Iterator[Prog
 
 
 class _SilentReport:
-    """For ranks other than 0."""
+    """The report of ranks other than 0, which shows nothing."""
 
     def advance(self, n: int = 1) -> None:
         pass

@@ -63,12 +63,12 @@ class Finding:
     hint: str | None = None
 
     def line(self) -> str:
-        """For people."""
+        """Renders the finding for people."""
         ending = f" ({self.hint})" if self.hint else ""
         return f"{self.state.ljust(4)}  {self.name}: {self.message}{ending}"
 
     def as_document(self) -> dict[str, Any]:
-        """For `--json`."""
+        """Returns the finding as `--json` prints it."""
         return asdict(self)
 
 
@@ -152,7 +152,7 @@ def _communication() -> Finding:
 
 
 def _cache() -> Finding:
-    """Where `engine.compile` keeps what it has compiled."""
+    """Checks the folder where `engine.compile` keeps what it has compiled."""
     folder = Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR") or _default_cache())
     there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     try:
@@ -193,7 +193,7 @@ def _memory() -> Finding:
 
 
 def _container_limit() -> int | None:
-    """What the container may still use, where one limits it (cgroup v2)."""
+    """Returns the bytes that the container may still use, where one limits it (cgroup v2)."""
     try:
         limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
         used = Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii").strip()

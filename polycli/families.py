@@ -59,7 +59,9 @@ class PublishedWeights:
 
 
 class Inspector:
-    """What `polycli inspect` says about a family's files beyond what it says of any. By default, nothing."""
+    """The facts that `polycli inspect` tells about a family's files beyond those that it tells of any.
+    By default, nothing.
+    """
 
     def store(self, about: Mapping[str, Any]) -> Mapping[str, object]:  # noqa: ARG002
         """Facts from the `about` section of a store's manifest, by their names."""
@@ -70,7 +72,7 @@ class Inspector:
         return {}
 
     def source_file(self, path: Path) -> Mapping[str, object]:  # noqa: ARG002
-        """What `prepare` would find in a source file (HDF5); empty where it is none of this family."""
+        """Describes what `prepare` would find in a source file (HDF5); empty where it is none of this family."""
         return {}
 
     def tensors(self, tensors: Mapping[str, Tensor]) -> str | None:  # noqa: ARG002
@@ -80,7 +82,7 @@ class Inspector:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """What a family is: its doors and its data, as plain values and as references to what is fetched when it is used.
+    """The definition of a family: its doors and its data, as plain values and references that are fetched when used.
 
     `polycli VERB NAME` calls `run(request)` in the module `PACKAGE.VERB`; a verb without a module is one that the
     family does not have.

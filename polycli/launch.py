@@ -213,7 +213,7 @@ class _Rank:
             self.lines.append(line)
 
     def message(self) -> str:
-        """What the rank wrote last on stderr."""
+        """The last lines that the rank wrote on stderr."""
         self.reader.join(timeout=2)
         return "".join(self.lines)
 

@@ -38,7 +38,7 @@ def clean_lines(text: str) -> str:
 
 
 def shortened_name(text: object, most: int = LONGEST_SHOWN) -> str:
-    """As `clean`, and cut where it is longer than anybody reads."""
+    """Cleans a name as `clean` does, and cuts it where it is longer than anybody reads."""
     plain = clean(text)
     return plain if len(plain) <= most else f"{plain[: most - 3]}..."
 
@@ -62,7 +62,7 @@ def cell(text: str) -> str:
 
 
 def free_names(names: Sequence[str], *, taken: Collection[str], prefix: str) -> list[str]:
-    """What columns of these names are called in a table that has columns of its own: all names are unique.
+    """Renames columns that come into a table with columns of its own, so that all names are unique.
 
     >>> free_names(["mass", "split"], taken=["split"], prefix="catalogue_")
     ['mass', 'catalogue_split']
@@ -81,7 +81,7 @@ def free_names(names: Sequence[str], *, taken: Collection[str], prefix: str) -> 
 
 
 def problem_of_name(name: str) -> str | None:
-    """What is wrong with a name that data sets go by in reports, paths and messages; None where nothing is."""
+    """Says why a dataset cannot have this name in reports, paths and messages; None where it can."""
     if not name.strip():
         return "is empty"
     if len(name) > LONGEST_SHOWN:

@@ -1,4 +1,4 @@
-"""Where the results of a command go: which names, what may stand there, and what may be replaced.
+"""Checks where the results of a command go: which names, what may stand there, and what may be replaced.
 
 All verbs write through here, and so do stores of embeddings and reports, which is why this lies below them. What is
 replaced is only what polycli wrote itself, of the same kind, and never anything that the command reads.
@@ -42,7 +42,7 @@ class OutputKind:
 
 @dataclass(frozen=True)
 class Output:
-    """Where a command's result goes."""
+    """The destination of a command's result."""
 
     path: Path
     kind: OutputKind

@@ -1,4 +1,4 @@
-"""What a user may write where a path is asked for: a file, a folder, a quoted glob, or `@list.txt` (one a line).
+"""Expands what a user gives as a path: a file, a folder, a quoted glob, or `@list.txt` (one a line).
 
 Every path is made plain here, where it comes in: what reads and writes never meets `~` or `..`.
 """

@@ -1,4 +1,4 @@
-"""What installed packages add to polycli by entry points: families (`polycli.families`) and sources of families."""
+"""Finds what installed packages add by entry points: families (`polycli.families`) and sources of families."""
 
 from __future__ import annotations
 

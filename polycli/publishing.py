@@ -134,7 +134,9 @@ def publish_parts(new: Path, folder: Path, parts: Sequence[str], work: Path) -> 
 
 
 def _undo_parts(work: Path) -> None:
-    """After a kill within `publish_parts`: what came goes, what went comes back, unless all had come."""
+    """Undoes a publication that was killed within `publish_parts`: what came goes and what went returns, unless all had
+    come.
+    """
     try:
         noted = json.loads((work / _PARTS).read_text(encoding="utf-8"))
         folder, coming = Path(noted["folder"]), [str(part) for part in noted["parts"]]
@@ -249,7 +251,7 @@ def _take(work: Path, target: Path) -> IO[str]:
 
 
 def _owner_may_live(work: Path) -> bool:
-    """Where the file system has no locks: whether the process that made the folder may still be at work."""
+    """Whether the process that made the folder may still be at work, where the file system has no locks."""
     try:
         host, number = (work / "owner").read_text(encoding="utf-8").split()
         if host != socket.gethostname():

@@ -1,4 +1,4 @@
-"""What the command line asks of a family: one frozen record per verb, the same for all families.
+"""The requests that the command line makes to a family: one frozen record per verb, the same for all families.
 
 `polycli VERB FAMILY ...` becomes `polycli.FAMILY.VERB.run(request)`. A verb reads its request, writes its results, and
 raises a `PolycliError` where it cannot; it returns what `--json` prints, or None.
@@ -55,7 +55,7 @@ class TrainRequest:
 
     @property
     def run_folder(self) -> Path:
-        """Where the run goes: the same line run again finds it."""
+        """The folder of the run: the same line run again finds it."""
         return self.output or Path("runs") / Path(self.recipe).stem
 
 

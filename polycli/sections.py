@@ -87,7 +87,7 @@ class EngineSection(Section):
 
 
 class LogSection(Section):
-    """What is written about a run while it runs."""
+    """The metrics and traces that are written about a run while it runs."""
 
     every: PositiveInt = Field(10, description="steps between lines of metrics.jsonl")
     spike_factor: PositiveFloat | None = Field(
@@ -136,7 +136,7 @@ class TrainingRecipe(Protocol):
 
     @property
     def optim(self) -> OptimSection:
-        """Which optimizer."""
+        """The section of the optimizer."""
         ...
 
     @property
@@ -156,7 +156,7 @@ class TrainingRecipe(Protocol):
 
     @property
     def log(self) -> LogSection:
-        """What is written while it runs."""
+        """The section on what is written while the run goes on."""
         ...
 
     def model_copy(self, *, update: Mapping[str, Any]) -> Self:

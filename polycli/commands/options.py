@@ -164,7 +164,7 @@ def _array_part(environment: Mapping[str, str]) -> tuple[int, int]:
 
 
 def start_ranks_if_asked(context: typer.Context, nproc: int | None, *, print_command: bool) -> None:
-    """With `--nproc`, run this same line as that many ranks and end with their exit code.
+    """Runs this same line as `nproc` ranks, if `--nproc` was given, and ends with their exit code.
 
     Raises:
         UserError: this process is a rank already.

@@ -18,7 +18,7 @@ from polycli.store.reader import find_stores
 
 
 def look_at_run(request: TrainRequest, recipe: Section) -> JsonDocument | None:
-    """What training would give without taking a step: the result of a run that is complete; None for all others.
+    """Returns the result of a run that is complete, without taking a step; None for all others.
 
     A run of another recipe or of other data is for the engine to refuse, as is data that cannot be found.
 

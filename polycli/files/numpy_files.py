@@ -38,7 +38,7 @@ _DAMAGE = (
 
 
 class ArrayHeader(NamedTuple):
-    """What an array's header says of it."""
+    """The shape and type that an array's header states."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]

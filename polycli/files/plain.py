@@ -82,7 +82,7 @@ def reason_of(error: Exception) -> str:
 
 
 def kind_of(mode: int) -> str:
-    """What is no plain file, in words."""
+    """Names the kind of something that is no plain file, in words."""
     return next((name for test, name in _KINDS if test(mode)), "no plain file")
 
 

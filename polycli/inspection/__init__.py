@@ -17,7 +17,7 @@ __all__ = ["Finding", "inspect_path"]
 
 
 def inspect_path(path: Path, *, verify: bool = False) -> Finding:
-    """What `path` is; `verify` reads and hashes all of it, where it says what it should be.
+    """Describes whatever is at `path`; `verify` reads all of it, and compares it with hashes where there are any.
 
     Raises:
         PolycliError: there is nothing at `path`, or it is damaged: the sentence says how.

@@ -16,7 +16,7 @@ def are_embeddings(manifest: object) -> bool:
 
 
 def describe_embeddings(path: Path, manifest: Mapping[str, Any], **facts: object) -> Finding:
-    """What the manifest says, and `facts` that the files themselves do."""
+    """Describes embeddings by their manifest, and by `facts` from the files themselves."""
     files: Mapping[str, Any] = manifest.get("files") or {}
     provenance = manifest.get("provenance") or manifest
     tables: Mapping[str, Any] = manifest.get("tables") or {}

@@ -36,7 +36,7 @@ _HARMLESS = re.compile(
 
 
 def inspect_file(path: Path) -> Finding:
-    """What the file is.
+    """Recognises and describes a file.
 
     Raises:
         PolycliError: it cannot be read, or is damaged where its kind can tell.
@@ -90,7 +90,7 @@ def _hdf5(path: Path) -> Finding:
 
 
 def _by_families(path: Path) -> dict[str, object]:
-    """What `prepare` of each family would find in the file."""
+    """Describes what `prepare` of each family would find in the file."""
     return {name: fact for family in all_families() for name, fact in family.inspects().source_file(path).items()}
 
 
@@ -122,7 +122,7 @@ def _safetensors(path: Path) -> Finding:
 
 
 def _description(path: Path, inside: object) -> dict[str, object]:
-    """What the weights say of themselves, or model.json beside them."""
+    """Returns the weights' own description, or that of model.json beside them."""
     try:
         text = read_bytes(path.with_suffix(".json"), LARGEST_DOCUMENT) if inside is None else str(inside)
         document = parse_json(text)

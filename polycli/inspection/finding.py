@@ -1,4 +1,4 @@
-"""What `polycli inspect` found: lines for people, a document for programs."""
+"""The result of `polycli inspect`: lines for people, a document for programs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Finding:
     document: JsonDocument
 
     def extended(self, name: str, fact: str) -> Finding:
-        """With one more fact behind the others."""
+        """Returns this finding with one more fact behind the others."""
         return Finding((*self.lines, f"  {name}  {fact}"), {**self.document, name: fact})
 
 
@@ -45,7 +45,7 @@ def shortened(items: Iterable[str], separator: str = ", ") -> str:
 
 
 def byte_size(count: float) -> str:
-    """`12.3 MiB`."""
+    """Renders a number of bytes for people, as `12.3 MiB`."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if count < 1024:
             return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"

@@ -17,7 +17,7 @@ _MANIFEST = "MANIFEST.json"
 
 
 def inspect_folder(path: Path, *, verify: bool) -> Finding:
-    """What the folder is, by the files that lie in it.
+    """Recognises and describes a folder by the files that lie in it.
 
     Raises:
         PolycliError: it is damaged.
@@ -127,7 +127,7 @@ def _plain_folder(path: Path) -> Finding:
 
 
 def _scores(path: Path) -> dict[str, object]:
-    """What was evaluated, and the scores that each family would name first."""
+    """Describes an evaluation: what was scored, and the scores that each family would name first."""
     scores = read_json(path)
     named = {name: fact for family in all_families() for name, fact in family.inspects().scores(scores).items()}
     return {

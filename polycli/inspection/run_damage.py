@@ -74,7 +74,7 @@ def _is_trimmed(directory: Path) -> bool:
 
 
 def _recipe_damage(run: Path) -> Iterator[str]:
-    """Where no hash tells, a recipe that does not load."""
+    """Reports a recipe that does not load, where no hash tells whether it is damaged."""
     path = run / RECIPE_NAME
     if path.exists() and RECIPE_NAME not in read_seals(run):
         try:

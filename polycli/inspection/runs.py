@@ -15,7 +15,7 @@ from polycli.inspection.run_damage import verify_run
 
 
 def describe_checkpoint(path: Path, *, verify: bool) -> Finding:
-    """What a checkpoint of a run is.
+    """Describes a checkpoint of a run.
 
     Raises:
         CheckpointError: it is damaged; with `verify`, a byte of it has changed.
@@ -36,7 +36,7 @@ def describe_checkpoint(path: Path, *, verify: bool) -> Finding:
 
 
 def describe_run(path: Path, *, verify: bool) -> Finding:
-    """What a run is, and how it stands.
+    """Describes a run and how it stands.
 
     Raises:
         CheckpointError: with `verify`, a checkpoint is damaged.

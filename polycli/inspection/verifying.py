@@ -94,7 +94,7 @@ def _check_parquet(path: Path) -> bool:
 
 
 def _check_hdf5(path: Path) -> bool | None:
-    """As of Parquet; None for files of others."""
+    """Reads every chunk of an HDF5 file, as for Parquet; None for files that polycli did not write."""
     import h5py
 
     def read(_: str, node: object) -> None:

@@ -1,1 +1,1 @@
-"""What the networks of two families share, and nothing else."""
+"""Layers that the networks of two families share, and nothing else."""

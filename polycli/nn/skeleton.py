@@ -16,7 +16,7 @@ _FILLS = frozenset({torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.fi
 
 @contextmanager
 def skeleton() -> Iterator[None]:
-    """What is made inside lies on the meta device and is not initialised.
+    """Puts the modules that are made inside on the meta device, uninitialised.
 
     Without the second part the first random initialisation on that device imports TorchDynamo, which takes seconds.
     """

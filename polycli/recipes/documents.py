@@ -43,7 +43,7 @@ _NAN = re.compile(r"\.(nan|NaN|NAN)")
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a key was written."""
+    """The file and line at which a key was written."""
 
     source: str
     line: int | None = None
@@ -63,7 +63,7 @@ class Document:
     origins: dict[KeyPath, Origin] = field(default_factory=dict)
 
     def origin(self, path: KeyPath) -> Origin:
-        """Where `path` was written, or the nearest thing around it that was."""
+        """Returns the origin of `path`, or of the nearest thing around it that has one."""
         for length in range(len(path), 0, -1):
             if path[:length] in self.origins:
                 return self.origins[path[:length]]

@@ -1,4 +1,4 @@
-"""Where recipes lie: a path that the user gives, or the name of a recipe that polycli ships."""
+"""Finds recipes: at a path that the user gives, or by the name of a recipe that polycli ships."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a recipe file, what it extends and `--set` to a checked recipe, with every problem told at once."""
+"""Loads a recipe: joins a file, what it extends and `--set`, and checks it, with every problem told at once."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def dump_recipe(recipe: Section) -> str:
 
 
 def shipped_recipes() -> tuple[ShippedRecipe, ...]:
-    """What `polycli recipes ls` lists; the description is the file's first comment."""
+    """Lists the recipes that polycli ships; the description is the file's first comment."""
     found = []
     for name in shipped_names():
         path = recipes_folder() / f"{name}.yaml"
@@ -130,7 +130,8 @@ def read_with_bases(path: Path, chain: tuple[Path, ...] = ()) -> Document:
 
 
 def _read_base(path: Path, chain: tuple[Path, ...], where: str) -> Document:
-    """What a recipe extends. Of a file that may belong to somebody else nothing is shown where it is no recipe.
+    """Reads the recipe that another one extends.
+    Of a file that may belong to somebody else nothing is shown where it is no recipe.
 
     A recipe from anywhere can name any file of this machine, and its messages are shown, logged and sent around.
     """
@@ -271,7 +272,7 @@ def _sections_at(schema: type[Section], path: KeyPath) -> tuple[type[BaseModel],
 
 
 def _meaning(schema: type[Section], path: KeyPath) -> str:
-    """What a missing key stands for, where its schema says so at the top levels."""
+    """Describes a missing key, where its schema does so at the top levels."""
     sections = _sections_at(schema, path)
     meanings = [
         section.model_fields[str(path[-1])].description for section in sections if path[-1] in section.model_fields

@@ -1,4 +1,4 @@
-"""What keys a recipe may have, read from the pydantic models: for overrides, for nearest names, for editors."""
+"""Lists the keys that a recipe may have, from the pydantic models: for overrides, nearest names and editors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXTENDS = "extends"
 
 
 def recipe_schemas(family: str) -> dict[str, type[Section]]:
-    """By verb: the schemas of `family`, those that all families share last."""
+    """Maps each verb to its recipe schema for `family`; those that all families share come last."""
     references = {**find_family(family).recipes, **SHARED_RECIPES}
     return {verb: resolve(reference) for verb, reference in references.items()}
 
@@ -43,7 +43,7 @@ def recipe_schema(family: str, verb: str) -> type[Section]:
 
 
 def settings_schema(family: str, verb: str) -> type[Section] | None:
-    """What `--set` may say to a verb that takes no recipe; None where it takes no settings."""
+    """Returns the schema of `--set` for a verb that takes no recipe; None where it takes no settings."""
     reference = find_family(family).settings.get(verb)
     return None if reference is None else resolve(reference)
 

@@ -1,1 +1,1 @@
-"""Neighbours in embeddings."""
+"""Search for the nearest neighbours in embeddings."""
