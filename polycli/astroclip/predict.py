@@ -26,6 +26,7 @@ from polycli.outputs import Output
 from polycli.paths import plain_path
 from polycli.recipes import default_recipe
 from polycli.requests import JsonDocument, PredictRequest
+from polycli.workflow.identity import Identities, KnownRows
 from polycli.workflow.stores import open_stores
 
 if TYPE_CHECKING:
@@ -169,9 +170,13 @@ def _note_labelled(
     stores: Sequence[ObjectStore],
     rows: Sequence[NDArray[np.int64]],
 ) -> None:
-    """Say where objects are among those that answer: their own values come back, which says nothing of others."""
-    labelled = {name for store, some in zip(references, known, strict=True) for name in store.hashes(some)}
-    themselves = sum(name in labelled for store, some in zip(stores, rows, strict=True) for name in store.hashes(some))
+    """Say where objects are among those that answer: their own values come back, which says nothing of others.
+
+    They are known again by image, spectrum or the id that their user gave, in stores of other modalities too.
+    """
+    labelled = KnownRows.of(Identities.of(store.store, some) for store, some in zip(references, known, strict=True))
+    asked = [Identities.of(store.store, some) for store, some in zip(stores, rows, strict=True)]
+    themselves = sum(int((labelled.content_of(found) | labelled.ids_of(found)).sum()) for found in asked)
     if themselves:
         note(
             f"{themselves:,} of {sum(map(len, rows)):,} objects are among the labelled ones, and get back what they "

@@ -30,6 +30,10 @@ class TrainedOn(BaseModel):
     store_hash: str
     #: Hex digits of each hash, or, of stores of many small rows, all of them packed (`polycli.store.overlap`).
     rows: str | tuple[str, ...]
+    #: By part of the rows (image, spectrum, frames): their hashes, packed. Schema 1 has none.
+    parts: dict[str, str] = {}
+    #: Hashes of the ids that the user gave to the rows, packed; None where there are none.
+    ids: str | None = None
 
 
 class ModelDescription(BaseModel):

@@ -20,7 +20,8 @@ MANIFEST_NAME = "MANIFEST.json"
 CHECKSUM_KEY = "manifest_sha256"
 PREPARE_HINT = "make one: polycli prepare FAMILY --source NAME --input FILES --output STORE"
 AGAIN_HINT = "copy the store again, or prepare it again"
-SCHEMA_VERSION = 1
+#: 1, of earlier versions, has no hashes of parts and does not say whose the ids are.
+SCHEMA_VERSION = 2
 #: The code of a split in a store's `split` array is its place here.
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -90,7 +91,7 @@ class Manifest(_Record):
     """Everything a reader must know before it touches an array."""
 
     format: Literal["polycli-store"] = "polycli-store"
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
     family: str
     name: str
     version: str
@@ -102,6 +103,8 @@ class Manifest(_Record):
     #: Hash of the content of each row as it stands in the store, hex, 32 digits.
     row_hashes: tuple[RowHash, ...]
     row_splits: tuple[Split, ...]
+    #: Whether the ids are the user's own, by which a row is known again in another store, or were made by a source.
+    row_ids_given: bool = False
     splits: dict[Split, Length]
     split_rule: str
     arrays: dict[str, ArrayInfo]

@@ -19,9 +19,12 @@ from polycli.store.hashing import hashes_of
 _PREFIX_BYTES = 8
 
 
+Numbers = NDArray[np.uint64]
+
+
 def pack_hashes(hashes: NDArray[np.uint8]) -> str:
     """Row hashes, (rows, 16) bytes, as base64 of their sorted prefixes: 11 characters a row."""
-    return base64.b64encode(np.unique(_prefixes(hashes)).astype(">u8").tobytes()).decode("ascii")
+    return pack(prefixes(hashes))
 
 
 def overlap(trained: str | Sequence[str], hashes: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -30,16 +33,28 @@ def overlap(trained: str | Sequence[str], hashes: NDArray[np.uint8]) -> NDArray[
     Raises:
         CheckpointError: `trained` is neither.
     """
-    try:
-        known = _unpacked(trained) if isinstance(trained, str) else _prefixes(hashes_of(trained))
-    except (binascii.Error, ValueError) as error:
-        raise CheckpointError(f"the hashes of the rows that were trained on cannot be read: {error}") from error
-    return np.flatnonzero(np.isin(_prefixes(hashes), known)).astype(np.int64)
+    return np.flatnonzero(np.isin(prefixes(hashes), unpack(trained))).astype(np.int64)
 
 
-def _prefixes(hashes: NDArray[np.uint8]) -> NDArray[np.uint64]:
+def prefixes(hashes: NDArray[np.uint8]) -> Numbers:
+    """The first 8 bytes of row hashes, (rows, 16) bytes, as numbers, (rows,)."""
     return np.ascontiguousarray(hashes[:, :_PREFIX_BYTES]).view(">u8").astype(np.uint64).reshape(-1)
 
 
-def _unpacked(text: str) -> NDArray[np.uint64]:
-    return np.frombuffer(base64.b64decode(text, validate=True), dtype=">u8").astype(np.uint64)
+def pack(numbers: Numbers) -> str:
+    """Numbers as base64 of them, sorted and each once, big-endian: 11 characters each."""
+    return base64.b64encode(np.unique(numbers).astype(">u8").tobytes()).decode("ascii")
+
+
+def unpack(packed: str | Sequence[str]) -> Numbers:
+    """The numbers that `pack` packed, or those of hashes of 32 hex digits each.
+
+    Raises:
+        CheckpointError: it is neither.
+    """
+    try:
+        if isinstance(packed, str):
+            return np.frombuffer(base64.b64decode(packed, validate=True), dtype=">u8").astype(np.uint64)
+        return prefixes(hashes_of(packed))
+    except (binascii.Error, ValueError) as error:
+        raise CheckpointError(f"the hashes of the rows that were trained on cannot be read: {error}") from error

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from polycli.checkpoints.exported import MODEL_SCHEMA_VERSION
 from polycli.console import note, warn
 from polycli.errors import StoreError
 from polycli.requests import JsonDocument, Split
-from polycli.store.overlap import overlap
+from polycli.store.hashing import hex_of
+from polycli.store.manifest import SCHEMA_VERSION
+from polycli.store.overlap import pack_hashes
 from polycli.store.reader import Store
+from polycli.workflow.identity import Identities, KnownRows
 from polycli.workflow.loaded import LoadedCheckpoint
 
 
@@ -29,12 +33,28 @@ class Overlap:
     """How many scored rows were trained on; None where the checkpoint does not say what it was trained on."""
 
     count: int | None
+    #: How many others have an id, given by the user, that rows of other content had in the training.
+    same_id: int
     #: Whether `--allow-overlap` was given.
     allowed: bool
 
     def document(self, rows_are: str) -> JsonDocument:
         """Returns the overlap as scores.json has it; `rows_are` names the rows: trajectories, records or objects."""
-        return {"checked": self.count is not None, rows_are: self.count, "allowed": self.allowed}
+        other = {"same_id": self.same_id} if self.same_id else {}
+        return {"checked": self.count is not None, rows_are: self.count, **other, "allowed": self.allowed}
+
+
+def trained_entry(store: Store, rows: NDArray[np.int64], *, listed: bool = False) -> JsonDocument:
+    """Returns what model.json says of rows that train: hashes of each, of its parts, and of ids that users gave.
+
+    With `listed`, whole hashes as a list, for stores of few large rows; else all of them packed.
+    """
+    hashes = store.row_hashes()[rows]
+    return {
+        "store_hash": store.manifest.store_hash,
+        "rows": hex_of(hashes) if listed else pack_hashes(hashes),
+        **Identities.of(store, rows).trained(),
+    }
 
 
 def check_overlap(scored: Sequence[ScoredRows], loaded: LoadedCheckpoint, *, rows_are: str, allow: bool) -> Overlap:
@@ -45,20 +65,28 @@ def check_overlap(scored: Sequence[ScoredRows], loaded: LoadedCheckpoint, *, row
     """
     if not loaded.trained_on:
         note("the checkpoint does not say what it was trained on: an overlap with the data cannot be seen")
-        return Overlap(None, allow)
-    count, sentences = 0, []
+        return Overlap(None, 0, allow)
+    _note_earlier_versions(scored, loaded)
+    known = _known(loaded)
+    count, same_id, sentences = 0, 0, list[str]()
     for subset in scored:
-        trained = _trained(subset.store.row_hashes()[subset.rows], loaded)
-        seen = np.flatnonzero(np.logical_or.reduce(list(trained.values())))
-        if not len(seen):
-            continue
-        count += len(seen)
-        first = int(seen[0])
-        dataset = next(name for name, rows in trained.items() if rows[first])
-        sentences.append(
-            f"{subset.store.path}: the checkpoint was trained on {len(seen)} of the {len(subset.rows)} {rows_are} to "
-            f"be scored, such as {subset.store.row_ids(subset.rows[[first]])[0]}, in {dataset}"
-        )
+        identities = Identities.of(subset.store, subset.rows)
+        trained = {name: rows.content_of(identities) for name, rows in known.items()}
+        seen = np.logical_or.reduce(list(trained.values()))
+        others = np.logical_or.reduce([rows.ids_of(identities) for rows in known.values()]) & ~seen
+        count, same_id = count + int(seen.sum()), same_id + int(others.sum())
+        of_all = f"of the {len(subset.rows)} {rows_are} to be scored"
+        if others.any():
+            warn(
+                f"{subset.store.path}: {int(others.sum())} {of_all} have an id that the training had with other "
+                f"content, such as {_first_name(subset, others)}; the model may know them"
+            )
+        if seen.any():
+            dataset = next(name for name, rows in trained.items() if rows[np.flatnonzero(seen)[0]])
+            sentences.append(
+                f"{subset.store.path}: the checkpoint was trained on {int(seen.sum())} {of_all}, such as "
+                f"{_first_name(subset, seen)}, in {dataset}"
+            )
     if sentences and not allow:
         raise StoreError(
             "; ".join(sentences),
@@ -66,27 +94,44 @@ def check_overlap(scored: Sequence[ScoredRows], loaded: LoadedCheckpoint, *, row
         )
     for sentence in sentences:
         warn(sentence)
-    return Overlap(count, allow)
+    return Overlap(count, same_id, allow)
 
 
 def warn_of_shared_validation(
     scored: Sequence[ScoredRows], loaded: LoadedCheckpoint, split: Split, *, rows_are: str
 ) -> None:
     """Warn where the rows that test a checkpoint may have chosen it, which makes it look better than it is."""
+    known = _known(loaded).values()
     for subset in scored:
         if split != "test" or subset.store.manifest.splits.get("validation"):
             continue
-        if any(rows.any() for rows in _trained(subset.store.row_hashes(), loaded).values()):
+        identities = Identities.of(subset.store, subset.store.rows())
+        if any(rows.content_of(identities).any() for rows in known):
             warn(
                 f"{subset.store.name}: so small that its test {rows_are} also validated the training, and may have "
                 "chosen the checkpoint"
             )
 
 
-def _trained(hashes: NDArray[np.uint8], loaded: LoadedCheckpoint) -> dict[str, NDArray[np.bool_]]:
-    """Maps each training dataset to a mask of the rows, by these hashes, that it trained on."""
-    found = {}
-    for name, entry in loaded.trained_on.items():
-        found[name] = np.zeros(len(hashes), np.bool_)
-        found[name][overlap(entry.rows, hashes)] = True
-    return found
+def _known(loaded: LoadedCheckpoint) -> dict[str, KnownRows]:
+    """Maps each training dataset to the rows of it that trained."""
+    return {
+        name: KnownRows.of_training(entry.rows, entry.parts, entry.ids) for name, entry in loaded.trained_on.items()
+    }
+
+
+def _first_name(subset: ScoredRows, chosen: NDArray[np.bool_]) -> str:
+    """Returns the id of the first row that is chosen."""
+    return subset.store.row_ids(subset.rows[np.flatnonzero(chosen)[:1]])[0]
+
+
+def _note_earlier_versions(scored: Sequence[ScoredRows], loaded: LoadedCheckpoint) -> None:
+    """Says once where earlier versions wrote what is compared: they kept hashes of whole rows alone."""
+    earlier = [str(subset.store.path) for subset in scored if subset.store.manifest.schema_version < SCHEMA_VERSION]
+    if loaded.description is not None and loaded.description.schema_version < MODEL_SCHEMA_VERSION:
+        earlier.insert(0, str(loaded.model_file))
+    if earlier:
+        note(
+            f"{', '.join(earlier)}: of an earlier version, which keeps hashes of whole rows alone: what was trained on "
+            "in a store of other modalities or strides is not seen"
+        )

@@ -209,8 +209,8 @@ def test_what_is_no_store_is_refused_with_what_it_is(kit, tmp_path):
 
 def test_a_manifest_that_is_newer_broken_or_foreign_is_refused(kit):
     path = kit.make()
-    rewrite_manifest(path, lambda document: document.update(schema_version=2, version="9.0"))
-    with pytest.raises(StoreError, match=r"newer polycli \(9\.0\): store schema version 2") as caught:
+    rewrite_manifest(path, lambda document: document.update(schema_version=3, version="9.0"))
+    with pytest.raises(StoreError, match=r"newer polycli \(9\.0\): store schema version 3") as caught:
         open_store(path)
     assert "update polycli" in (caught.value.hint or "")
     rewrite_manifest(path, lambda document: document.update(schema_version=1, surprise=1))

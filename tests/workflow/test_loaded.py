@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from polycli.checkpoints.exported import ModelDescription, TrainedOn, write_model
 from polycli.checkpoints.manifest import CheckpointMetric
@@ -44,8 +45,8 @@ def test_a_checkpoint_of_another_family_is_refused(model):
         find_checkpoint(model, family="xval")
 
 
-def test_weights_of_other_projects_say_nothing_of_themselves(model):
-    model.with_suffix(".json").unlink()
-    found = find_checkpoint(model, family="astroclip", quiet=True)
+def test_weights_of_other_projects_say_nothing_of_themselves(tmp_path):
+    save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")
+    found = find_checkpoint(tmp_path / "other.safetensors", family="astroclip", quiet=True)
 
     assert (found.selected_by, dict(found.trained_on), found.run) == ("as given", {}, None)

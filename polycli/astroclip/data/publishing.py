@@ -50,7 +50,7 @@ class Plan:
         """The plan for a survey; equal sources and options give an equal fingerprint, wherever files lie."""
         fingerprint = canonical_hash(
             {
-                "layout": 2,
+                "layout": 3,
                 "name": survey.name,
                 "about": about(survey).model_dump(mode="json"),
                 "objects": len(survey),
@@ -130,6 +130,7 @@ def publish(plan: Plan) -> Path:
         splits=splits,
         split_rule=describe_split(splits, validation=plan.recipe.split.validation, test=plan.recipe.split.test),
         statistics=_statistics(train, survey),
+        row_ids_given=survey.ids_given,
         row_axis="object",
         arrays={} if survey.wavelength is None else {"wavelength": survey.wavelength},
         dims={} if survey.wavelength is None else {"wavelength": ("wavelength",)},

@@ -77,6 +77,8 @@ class Listing:
     rejected: tuple[LeftOut, ...] = ()
     #: Names of the columns that each payload brings, with what they are.
     promised: tuple[Column, ...] = ()
+    #: Whether the ids are the data's own; else the source numbered the objects.
+    ids_given: bool = True
     #: Seconds of work for one object and process, where the source can tell; else estimated from bytes.
     seconds: float | None = None
 

@@ -19,6 +19,7 @@ from polycli.astroclip.data.survey import Survey
 from polycli.astroclip.recipe.preparing import QualitySection
 from polycli.store.blocks import BlockBuilder, Ragged
 from polycli.store.blocks import Column as StoredColumn
+from polycli.workflow.identity import PART_PREFIX, part_numbers
 
 #: Objects in a block: some tens of megabytes, so that a process holds little and a killed prepare loses little.
 BLOCK = 128
@@ -167,9 +168,10 @@ def _columns(
     """All columns of the block, rejected objects included."""
     columns: dict[str, StoredColumn] = {}
     if payload.image is not None:
-        columns["image"] = payload.image
+        columns |= {"image": payload.image, f"{PART_PREFIX}image": part_numbers(payload.image)}
     if payload.spectrum is not None and payload.ivar is not None and payload.mask is not None:
         columns |= {"spectrum": payload.spectrum, "ivar": payload.ivar, "mask": payload.mask}
+        columns[f"{PART_PREFIX}spectrum"] = part_numbers(payload.spectrum)
     ids = survey.ids
     columns["object_id"] = ids if ids.dtype != object else Ragged.of_strings(ids.tolist())
     columns |= {

@@ -50,6 +50,8 @@ class Survey:
     bands: tuple[int, ...]
     rejected: tuple[LeftOut, ...]
     pairing: PairingDescription | None
+    #: Whether the ids are the data's own; else the source numbered the objects.
+    ids_given: bool
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -110,6 +112,7 @@ def gather(name: str, listings: Sequence[Listing], recipe: PrepareRecipe, limit:
         bands=chosen,
         rejected=rejected,
         pairing=pairing,
+        ids_given=first.ids_given,
     )
     for section in recipe.catalogues:
         columns, redshift = join_catalogue(section, survey.ids, survey.ra, survey.dec)

@@ -169,6 +169,7 @@ class ArraysSource:
                 has_spectrum=spectrum is not None,
             ),
             ids=_joined_ids(looks),
+            ids_given=all(section.object_id in found.members for found in sets),
             id_name=section.object_id,
             ra=np.concatenate([look.ra for look in looks]),
             dec=np.concatenate([look.dec for look in looks]),

@@ -27,7 +27,7 @@ from polycli.engine.task import Batch, World
 from polycli.errors import StoreError
 from polycli.requests import Split
 from polycli.sections import TrainSection
-from polycli.store.overlap import pack_hashes
+from polycli.workflow.overlap import trained_entry
 
 Rows = NDArray[np.int64]
 #: Keys of validation are those of a training that never happens.
@@ -87,11 +87,7 @@ class ObjectPool:
     def trained_on(self) -> dict[str, Any]:
         """Maps each store to its hash and those of this pool's rows, as model.json has them."""
         return {
-            store.name: {
-                "store_hash": store.manifest.store_hash,
-                "rows": pack_hashes(store.store.row_hashes()[rows]),
-            }
-            for store, rows in zip(self.stores, self.rows, strict=True)
+            store.name: trained_entry(store.store, rows) for store, rows in zip(self.stores, self.rows, strict=True)
         }
 
 

@@ -24,6 +24,7 @@ from polycli.store.manifest import LeftOut, SourceFile
 from polycli.store.splits import describe_split, split_rows
 from polycli.store.statistics import RunningStatistics
 from polycli.workflow import left_out
+from polycli.workflow.identity import PART_PREFIX
 
 #: What the manifest says of splits that are not by hash.
 _GIVEN = "as the files give it"
@@ -50,7 +51,7 @@ class Plan:
         rows = [[*name, *([dataset.splits[name]] if dataset.splits else [])] for name in names]
         fingerprint = canonical_hash(
             {
-                "layout": 1,
+                "layout": 2,
                 "name": dataset.name,
                 "about": dataset.about.model_dump(mode="json"),
                 "time": dataset.time.tolist(),
@@ -124,6 +125,7 @@ def publish(plan: Plan) -> Path:
         {
             "params": parameters.reshape(len(kept), len(dataset.about.parameter_names)),
             "time": np.asarray(dataset.time, dtype=np.float64),
+            f"{PART_PREFIX}frames": np.array([item.row["frames"] for item in kept], dtype=np.uint64),
         },
         family="mpp",
         name=name,
@@ -133,7 +135,11 @@ def publish(plan: Plan) -> Path:
         if dataset.splits
         else describe_split(splits, validation=plan.split.validation, test=plan.split.test),
         statistics={"fields": fields},
-        dims={"params": ("trajectory", "parameter"), "time": ("time",)},
+        dims={
+            "params": ("trajectory", "parameter"),
+            "time": ("time",),
+            f"{PART_PREFIX}frames": ("trajectory", "time"),
+        },
         sources=plan.sources,
         rejected=tuple(rejected),
         flagged=tuple(flagged),

@@ -15,6 +15,7 @@ from polycli.mpp.data.source import Job, Trajectory
 from polycli.store.builder import StoreBuilder
 from polycli.store.layout import ArrayLayout
 from polycli.store.statistics import FieldSums, RunningStatistics
+from polycli.workflow.identity import frame_numbers
 
 
 class Row(TypedDict):
@@ -25,6 +26,8 @@ class Row(TypedDict):
     hash: str
     parameters: list[float]
     statistics: FieldSums
+    #: A number for each frame, by which it is known again in stores of other strides.
+    frames: list[int]
 
 
 @dataclass(frozen=True)
@@ -63,22 +66,34 @@ def stage(task: StageTask) -> None:
 
 
 def _stage_row(builder: StoreBuilder, key: str, trajectory: Trajectory, task: StageTask) -> Row:
-    statistics, zeros = RunningStatistics(task.fields), ZeroFrames()
+    statistics, zeros, frames = RunningStatistics(task.fields), ZeroFrames(), list[int]()
     layout = fields_layout(task.shape)
     parameters = [float(value) for value in trajectory.parameters]
     try:
-        staged = builder.stage(key, layout, _checked(trajectory.blocks, statistics, zeros, task))
+        staged = builder.stage(key, layout, _checked(_numbered(trajectory.blocks, frames), statistics, zeros, task))
     except _RejectedError as reason:
-        return Row(rejected=str(reason), flags=[], hash="", parameters=parameters, statistics={})
+        return Row(rejected=str(reason), flags=[], hash="", parameters=parameters, statistics={}, frames=[])
     sums = statistics.as_dict()
     return Row(
-        rejected=None, flags=list(flags_of(sums, zeros)), hash=staged.hash, parameters=parameters, statistics=sums
+        rejected=None,
+        flags=list(flags_of(sums, zeros)),
+        hash=staged.hash,
+        parameters=parameters,
+        statistics=sums,
+        frames=frames,
     )
 
 
 def fields_layout(shape: tuple[int, int, int, int]) -> ArrayLayout:
     """How rows of (time, field, x, y) lie in a store."""
     return ArrayLayout.of_trajectories("fields", ("trajectory", "time", "field", "x", "y"), shape)
+
+
+def _numbered(blocks: Iterable[NDArray[Any]], numbers: list[int]) -> Iterator[NDArray[Any]]:
+    """Yields the blocks as they pass; `numbers` grows by that of each frame."""
+    for block in blocks:
+        numbers += frame_numbers(block)
+        yield block
 
 
 def _checked(

@@ -21,6 +21,7 @@ from polycli.mpp.training.objective import NextFrame
 from polycli.mpp.training.start import Start
 from polycli.mpp.training.validation import validate
 from polycli.store.reader import Store
+from polycli.workflow.overlap import trained_entry
 
 
 class NextFrameTask(Task):
@@ -76,10 +77,7 @@ class NextFrameTask(Task):
                 for name, windows in self.batches.training.items()
             },
             "trained_on": {
-                name: {
-                    "store_hash": windows.store.manifest.store_hash,
-                    "rows": [windows.store.manifest.row_hashes[row] for row in windows.rows],
-                }
+                name: trained_entry(windows.store, windows.rows, listed=True)
                 for name, windows in self.batches.training.items()
             },
         }

@@ -146,6 +146,7 @@ def publish(plan: Plan) -> Path:
         name=plan.target.stem,
         splits=splits,
         split_rule=rule,
+        row_ids_given=any(plan.opened.options.get(key) for key in ("id_key", "id_column")),
         statistics={"numbers": {path: known.as_dict() for path, known in statistics.items()}},
         row_axis="record",
         arrays={"held_out": marks.astype(np.uint8)},

@@ -25,7 +25,7 @@ from polycli.engine.task import Batch, World
 from polycli.errors import StoreError
 from polycli.requests import Split
 from polycli.sections import TrainSection
-from polycli.store.overlap import pack_hashes
+from polycli.workflow.overlap import trained_entry
 from polycli.xval.data.collate import Tokenization, collate_causal, collate_masked
 from polycli.xval.data.pool import Pool, RecordPool, Rows
 from polycli.xval.data.store import RecordStore
@@ -223,10 +223,7 @@ class RecordBatches:
         """Maps each store to its hash and the content hashes of the records that train."""
         pool = self.training.pool
         return {
-            store.name: {
-                "store_hash": store.store.manifest.store_hash,
-                "rows": pack_hashes(store.row_hashes()[pool.row_of[pool.store_of == place]]),
-            }
+            store.name: trained_entry(store.store, pool.row_of[pool.store_of == place])
             for place, store in enumerate(pool.stores)
         }
 

@@ -1,0 +1,154 @@
+"""By what a row is known again in another store: its content, parts of it by themselves, and the id that its user gave.
+
+A store of images and one of spectra hold the same objects, one of every frame and one of every second frame the same
+trajectories, and their rows are not equal. So a store has, besides the hash of each whole row, an array `hash_PART`
+(row,) or (row, n) of numbers for each part: image, spectrum, frames. A row is known again by one part or, where a row
+has several of a kind, by two of them, because simulations that differ may begin alike.
+
+All numbers are the first 8 bytes of SHA-256: of a million rows and a million others, two agree by chance with
+probability 5e-8.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.errors import StoreError
+from polycli.store.columns import Column
+from polycli.store.hashing import row_hashes
+from polycli.store.manifest import AGAIN_HINT
+from polycli.store.overlap import Numbers, pack, prefixes, unpack
+from polycli.store.reader import Store
+
+PART_PREFIX = "hash_"
+_BYTES = 8
+#: Points of a frame that are hashed, along each axis: grids that keep every 2nd or 4th point have the same ones.
+_POINTS = 16
+#: Numbers of one part that model.json has of a store, at most: 11 MiB of text.
+_MOST = 2**20
+#: Parts of one row that must agree where a row has several.
+_NEEDED = 2
+
+
+def part_numbers(column: Column) -> Numbers:
+    """Returns a number for each row of one column, (rows,): equal where dtype, shape and bytes are equal."""
+    return prefixes(row_hashes([column]))
+
+
+def frame_numbers(frames: NDArray[np.float32]) -> list[int]:
+    """Returns a number for each frame of (time, field, x, y), the same whichever strides a store keeps of it."""
+    if all(points % _POINTS == 0 for points in frames.shape[-2:]):
+        frames = frames[..., :: frames.shape[-2] // _POINTS, :: frames.shape[-1] // _POINTS]
+    return [_number(np.ascontiguousarray(frame).tobytes()) for frame in frames]
+
+
+@dataclass(frozen=True)
+class Identities:
+    """Some rows of a store, as they are known again."""
+
+    #: (rows,), of the whole content.
+    whole: Numbers
+    #: By part: (rows, n).
+    parts: Mapping[str, Numbers]
+    #: (rows,), of the ids that the user gave; None where the rows have none.
+    ids: Numbers | None
+
+    @classmethod
+    def of(cls, store: Store, rows: NDArray[np.int64]) -> Identities:
+        """Returns the identities of some rows; stores of earlier versions have neither parts nor ids to compare."""
+        names = [name for name in store.manifest.arrays if name.startswith(PART_PREFIX)]
+        return cls(
+            whole=prefixes(store.row_hashes()[rows]),
+            parts={name.removeprefix(PART_PREFIX): _part(store, name, rows) for name in names},
+            ids=_id_numbers(store.row_ids(rows)) if store.manifest.row_ids_given else None,
+        )
+
+    def trained(self) -> dict[str, Any]:
+        """Returns what model.json says of rows that trained, beside their hashes."""
+        return {
+            "parts": {name: pack(_thinned(values)) for name, values in self.parts.items()},
+            "ids": None if self.ids is None else pack(self.ids),
+        }
+
+
+@dataclass(frozen=True)
+class KnownRows:
+    """Rows that were met before, by which others are recognised."""
+
+    content: Numbers
+    ids: Numbers = field(default_factory=lambda: np.empty(0, np.uint64))
+
+    @classmethod
+    def of(cls, identities: Iterable[Identities]) -> KnownRows:
+        """Returns the rows of several stores together."""
+        met = list(identities)
+        content = [numbers.reshape(-1) for one in met for numbers in (one.whole, *one.parts.values())]
+        return cls(_joined(content), _joined([one.ids for one in met if one.ids is not None]))
+
+    @classmethod
+    def of_training(
+        cls, rows: str | Sequence[str], parts: Mapping[str, str] | None = None, ids: str | None = None
+    ) -> KnownRows:
+        """Returns the rows that model.json says trained.
+
+        Raises:
+            CheckpointError: what it has are no hashes.
+        """
+        content = [unpack(rows), *(unpack(packed) for packed in (parts or {}).values())]
+        return cls(_joined(content), unpack(ids or ""))
+
+    def content_of(self, rows: Identities) -> NDArray[np.bool_]:
+        """Says for each row whether its content, all of it or a part, was met before."""
+        seen = np.isin(rows.whole, self.content)
+        for numbers in rows.parts.values():
+            seen |= _enough(numbers, np.isin(numbers, self.content))
+        return seen
+
+    def ids_of(self, rows: Identities) -> NDArray[np.bool_]:
+        """Says for each row whether its id was met before, where users gave ids on both sides."""
+        return np.zeros(len(rows.whole), np.bool_) if rows.ids is None else np.isin(rows.ids, self.ids)
+
+
+def _part(store: Store, name: str, rows: NDArray[np.int64]) -> Numbers:
+    """Reads the (rows, n) numbers of one part."""
+    info = store.manifest.arrays[name]
+    if info.dtype != "uint64" or info.shape[:1] != (store.manifest.rows,):
+        raise StoreError(
+            f"{store.path}: array {name!r} is {info.dtype} {info.shape}, a uint64 for each row was expected",
+            hint=AGAIN_HINT,
+        )
+    return store.read(name)[rows].reshape(len(rows), -1)
+
+
+def _enough(numbers: Numbers, met: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Says for each row whether so many different numbers of it were met that it is the same row."""
+    found = np.zeros(len(numbers), np.bool_)
+    for row in np.flatnonzero(met.any(axis=1)).tolist():
+        needed = min(_NEEDED, len(np.unique(numbers[row])))
+        found[row] = len(np.unique(numbers[row][met[row]])) >= needed
+    return found
+
+
+def _thinned(numbers: Numbers) -> Numbers:
+    """Returns as many columns of (rows, n) numbers as model.json may hold, evenly, with the first and the last."""
+    rows, columns = numbers.shape
+    kept = min(columns, max(_NEEDED, _MOST // max(rows, 1)))
+    return numbers[:, np.unique(np.linspace(0, columns - 1, kept).round().astype(np.int64))].reshape(-1)
+
+
+def _joined(parts: Sequence[Numbers]) -> Numbers:
+    return np.unique(np.concatenate([np.empty(0, np.uint64), *parts]))
+
+
+def _id_numbers(ids: Sequence[str]) -> Numbers:
+    return np.array([_number(name.encode()) for name in ids], np.uint64)
+
+
+def _number(data: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(data).digest()[:_BYTES], "big")
