@@ -192,6 +192,27 @@ def test_times_of_an_array_file_are_not_ignored(tmp_path, model, times, settings
         forecast(tmp_path, tmp_path / "own.h5", overrides=(*known, *settings))
 
 
+@pytest.mark.parametrize("kind", ["npz", "pdebench"])
+def test_only_the_frames_of_the_context_are_read_of_a_file(tmp_path, model, pdebench, monkeypatch, kind):
+    """Of trajectories of a thousand frames, all were read for the last ones."""
+    whole = []
+    pick = inputs._pick
+    monkeypatch.setattr(
+        inputs, "_pick", lambda blocks, wanted: pick(iter(whole.append(list(blocks)) or whole[-1]), wanted)
+    )
+    if kind == "npz":
+        data = np.random.default_rng(0).normal(size=(2, 40, 16, 16)).astype(np.float32)
+        np.savez(tmp_path / "own.npz", data=data)
+        said = ("arrays.axes=[trajectory, time, x, y]", "arrays.fields=[shallow_water.height]", "arrays.dt=0.1")
+        settings = (*said, "arrays.boundary={x: open, y: open}")
+        forecast(tmp_path, tmp_path / "own.npz", overrides=("steps=1", *settings))
+    else:
+        data = pdebench.shallow_water(tmp_path / "own.h5", trajectories=2, frames=40, grid=(16, 16))
+        data = np.stack(list(data))[..., 0]
+        forecast(tmp_path, tmp_path / "own.h5", overrides=("steps=1",))
+    np.testing.assert_array_equal(np.concatenate(whole[1])[:, 0], data[1, -HISTORY:])
+
+
 def test_the_older_name_of_a_key_and_the_key_together_are_refused(tmp_path, model):
     np.save(tmp_path / "own.npy", np.ones((6, 1, 16, 16)))
     both = ("fields=[shallow_water.height]", "arrays.fields=[shallow_water.height]", "boundary={x: wall, y: wall}")

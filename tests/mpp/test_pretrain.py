@@ -16,6 +16,7 @@ from polycli.mpp import pretrain
 from polycli.mpp.training.batches import MixtureBatches
 from polycli.recipes import load_recipe
 from polycli.requests import EvalRequest, TrainRequest
+from polycli.store.statistics import RunningStatistics
 from tests.mpp.conftest import make_store
 
 RECIPE = """
@@ -73,6 +74,26 @@ def python(*arguments: object) -> subprocess.CompletedProcess:
         check=False,
         env={name: value for name, value in os.environ.items() if name not in launcher},
     )
+
+
+def test_fields_in_units_that_errors_cannot_measure_are_warned_of(recipe, store_factory, tmp_path, capsys, monkeypatch):
+    """Fields of 1e-6 gave errors a thousandfold too small, without a word."""
+    whole = RunningStatistics.merge
+    monkeypatch.setattr(
+        RunningStatistics,
+        "merge",
+        lambda parts: {
+            name: {key: value if key == "count" else 1e-7 * value for key, value in found.items()}
+            for name, found in whole(parts).items()
+        },
+    )
+    path = store_factory("tiny", splits=("train",) * 4 + ("validation", "test"))
+    train(recipe, path, tmp_path / "run", "train.steps=1")
+    sentence = "warning: tiny: shallow_water.height varies by"
+    assert sentence in (said := capsys.readouterr().err)
+    assert "multiplied by 1e+0" in said
+    evaluation.run(EvalRequest(checkpoint=tmp_path / "run", output=tmp_path / "eval", overrides=("report=false",)))
+    assert sentence in capsys.readouterr().err
 
 
 def test_the_command_line_makes_a_run_that_describes_itself(recipe, stores, tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polycli.console import warn
 from polycli.store.statistics import FieldSums
 
 #: Fields that no physics has at zero and below. Pressure is one of them where there is a density beside it.
@@ -68,6 +69,12 @@ def scale_warnings(statistics: Mapping[str, Mapping[str, float]]) -> list[str]:
                 f"is multiplied by {factor:g} they do not"
             )
     return sentences
+
+
+def warn_of_scale(name: str, statistics: Mapping[str, Mapping[str, float]]) -> None:
+    """Say it of a store on stderr, wherever one is made or used."""
+    for sentence in scale_warnings(statistics):
+        warn(f"{name}: {sentence}")
 
 
 def flags_of(sums: FieldSums, zeros: ZeroFrames) -> Sequence[str]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from polycli.console import warn
 from polycli.errors import SourceError
-from polycli.mpp.data.oddities import scale_warnings
+from polycli.mpp.data.oddities import warn_of_scale
 from polycli.mpp.data.source import Dataset
 from polycli.mpp.data.staging import Row, StageTask, is_staged
 from polycli.mpp.recipe.training import SplitSection
@@ -117,8 +117,7 @@ def publish(plan: Plan) -> Path:
         warn(f"{name}: a single trajectory; it trains, and nothing is left to validate or test on")
     train = [item.row["statistics"] for item, split in zip(kept, splits, strict=True) if split == "train"]
     fields = RunningStatistics.merge(train)
-    for sentence in scale_warnings(fields):
-        warn(f"{name}: {sentence}")
+    warn_of_scale(name, fields)
     parameters = np.array([item.row["parameters"] for item in kept], dtype=np.float64)
     return builder.publish(
         [item.key for item in kept],

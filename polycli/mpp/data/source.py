@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,15 @@ class Job(Protocol):
 
     def trajectories(self, wanted: Sequence[str]) -> Iterator[Trajectory]:
         """Those of `ids` that are wanted, in order. Memory does not grow with the size of a file."""
+        ...
+
+
+@runtime_checkable
+class SeekableJob(Job, Protocol):
+    """A job of files that can be read from any frame on."""
+
+    def starting_at(self, frame: int) -> Job:
+        """The same trajectories without their first frames, which are not read."""
         ...
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from polycli.mpp.data.source import Dataset
+from polycli.mpp.data.source import Dataset, named
 from polycli.mpp.recipe.arrays import ArraysSection, Axis
 from polycli.mpp.recipe.settings import ReadingSettings
 from polycli.mpp.recipe.training import PrepareRecipe

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.errors import UserError
-from polycli.mpp.data.source import Dataset, Job
+from polycli.mpp.data.source import Dataset, Job, SeekableJob
 from polycli.mpp.predicting.file_datasets import open_datasets
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.mpp.recipe.settings import ReadingSettings
@@ -80,8 +80,11 @@ class SourceContexts(ContextSource):
     def contexts(self, reach: Reach) -> Iterator[Frames]:
         """Yields the frames of one trajectory after another, as `ContextSource` says."""
         for job in self.jobs:
-            for trajectory in job.trajectories(job.ids):
-                yield _pick(trajectory.blocks, reach.frames)
+            first = reach.first if isinstance(job, SeekableJob) else 0
+            read = job.starting_at(first) if isinstance(job, SeekableJob) else job
+            wanted = range(reach.first - first, reach.frames[-1] + 1 - first, reach.stride)
+            for trajectory in read.trajectories(job.ids):
+                yield _pick(trajectory.blocks, wanted)
 
 
 def open_contexts(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,10 @@ class ArrayJob:
         for name, item, parameters in zip(self.ids, self.items, self.parameters, strict=True):
             if name in wanted:
                 yield Trajectory(id=name, parameters=parameters, blocks=self._blocks(item))
+
+    def starting_at(self, frame: int) -> ArrayJob:
+        """The same trajectories without their first frames, as `SeekableJob` says."""
+        return replace(self, frames=self.frames.starting_at(frame))
 
     def _blocks(self, item: int) -> Iterator[NDArray[np.float32]]:
         with open_arrays(self.path) as file:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,10 @@ class Frames:
     def count(self) -> int:
         """Frames that are kept."""
         return len(range(self.start, self.stop, self.step))
+
+    def starting_at(self, frame: int) -> Frames:
+        """The kept frames from the `frame`-th of them on."""
+        return replace(self, start=self.start + frame * self.step)
 
     def grid(self, grid: tuple[int, int]) -> tuple[int, int]:
         """Points along x and y that are kept of a grid."""
