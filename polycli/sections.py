@@ -162,3 +162,12 @@ class TrainingRecipe(Protocol):
     def model_copy(self, *, update: Mapping[str, Any]) -> Self:
         """Return the recipe with other values."""
         ...
+
+
+class FinetuningRecipe(TrainingRecipe, Protocol):
+    """Any recipe of a training that starts from a checkpoint."""
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The checkpoint; None where the recipe leaves it to the command line."""
+        ...

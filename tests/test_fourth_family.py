@@ -57,7 +57,7 @@ def test_prepare_pretrain_and_eval_of_a_family_from_a_package(linefit, points, t
     assert prepared["splits"]["test"] > 0
 
     recipe = tmp_path / "line.yaml"
-    sizes = {"steps": 200, "global_batch_size": 32, "micro_batch_size": 32, "validate_every": 100}
+    sizes = {"steps": 200, "global_batch_size": 32, "micro_batch_size": 16, "validate_every": 100}
     recipe.write_text(yaml.safe_dump({"family": "linefit", "verb": "pretrain", "train": sizes}))
     planned = polycli(capsys, "pretrain", "linefit", "--recipe", recipe, "--data", store, "--output", run, "--dry-run")
     assert planned["parameters"] == 2 + 1
@@ -73,6 +73,8 @@ def test_prepare_pretrain_and_eval_of_a_family_from_a_package(linefit, points, t
     assert scores["datasets"]["points"]["mae"] < 0.1
     assert scores["overlap"] == {"checked": True, "points": 0, "allowed": False}
     # What one flow for all families gives to the fourth without a line of its own.
+    planned = polycli(capsys, "pretrain", "linefit", "--recipe", recipe, "--data", store, "--nproc", 2, "--dry-run")
+    assert (planned["parameters"], planned["samples"], planned["batch"]["samples_per_process"]) == (3, 6400, 16)
     assert command_line(["eval", "linefit", "--checkpoint", str(run), "--split", "train"]) == 2
     assert "the checkpoint was trained on" in capsys.readouterr().err
     assert command_line(["eval", "mpp", "--checkpoint", str(run), "--data", str(store)]) == 2

@@ -15,7 +15,7 @@ from polycli.mpp.training.task import NextFrameFinetuning
 from polycli.requests import JsonDocument, TrainRequest
 from polycli.store.reader import Store
 from polycli.workflow.sketch import Sketch
-from polycli.workflow.train import Training, checkpoint_to_start_from, read_training_recipe, run_training
+from polycli.workflow.train import Training, read_training_recipe, run_training
 
 
 def run(request: TrainRequest) -> JsonDocument:
@@ -26,9 +26,7 @@ def run(request: TrainRequest) -> JsonDocument:
         TrainingError: training failed after it had begun.
         PreemptedError: a signal stopped the run after its state was saved.
     """
-    recipe = read_training_recipe(request, TRAINING)
-    start = checkpoint_to_start_from(request, recipe.checkpoint)
-    return run_training(request, TRAINING, recipe.model_copy(update={"checkpoint": start}))
+    return run_training(request, TRAINING, read_training_recipe(request, TRAINING))
 
 
 def _start(recipe: FinetuneRecipe, stores: list[Store], *, quiet: bool) -> Start:
@@ -54,5 +52,5 @@ TRAINING: Training[FinetuneRecipe] = Training(
     verb="finetune",
     make_task=_task,
     sketch=_sketch,
-    assumes_data=False,
+    from_checkpoint=True,
 )

@@ -23,7 +23,7 @@ from polycli.launch import join_process_group
 from polycli.paths import expand_paths
 from polycli.recipes import load_recipe
 from polycli.requests import JsonDocument, TrainRequest
-from polycli.sections import TrainingRecipe
+from polycli.sections import FinetuningRecipe, TrainingRecipe
 from polycli.store.reader import Store
 from polycli.workflow.dry_run import plan, processes_of_environment
 from polycli.workflow.sketch import Sketch, sketch_of
@@ -40,11 +40,12 @@ class Training(Generic[Recipe]):
     verb: str
     #: The task of a recipe and its stores; every rank calls it, and none may wait for another in it.
     make_task: Callable[[Recipe, list[Store], World], Task]
-    #: What a dry run plans from, of a recipe and its stores, which may be none where `assumes_data`; without it, the
-    #: task is made for that.
+    #: What a dry run plans from, of a recipe and its stores, which may be none unless it starts from a checkpoint;
+    #: without it, the task is made for that.
     sketch: Callable[[Recipe, list[Store]], Sketch] | None = None
-    #: Whether `sketch` can do without stores.
-    assumes_data: bool = True
+    #: Whether the recipe has the key `checkpoint`, which `--checkpoint` says and which must not stay absent. Without
+    #: one, `sketch` can do without stores.
+    from_checkpoint: bool = False
 
     @property
     def prepare_hint(self) -> str | None:
@@ -53,10 +54,10 @@ class Training(Generic[Recipe]):
 
 
 def read_training_recipe(request: TrainRequest, training: Training[Recipe]) -> Recipe:
-    """Read the recipe with `--set`, `--data` and `--limit` in it, so that what the run saves is enough to repeat it.
+    """Read the recipe with the command line in it, so that what the run saves is enough to repeat it.
 
     Raises:
-        UserError: the recipe has problems, or a path of `--data` does not exist.
+        UserError: the recipe has problems, a path of `--data` does not exist, or no checkpoint is named.
     """
     found = load_recipe(request.recipe, family=training.family, verb=training.verb, overrides=request.overrides)
     recipe = cast("Recipe", found)  # the family's table of schemas says so
@@ -68,20 +69,8 @@ def read_training_recipe(request: TrainRequest, training: Training[Recipe]) -> R
             raise type(error)(error.message, hint=training.prepare_hint) from error
     if request.limit is not None:
         given["limit"] = request.limit
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update=given)})
-
-
-def checkpoint_to_start_from(request: TrainRequest, stated: str | None) -> str:
-    """The checkpoint of `--checkpoint` or, without it, the one that the recipe states; as the run's recipe keeps it.
-
-    Raises:
-        UserError: neither names one.
-    """
-    if request.checkpoint is not None:
-        return str(request.checkpoint.resolve())
-    if stated is None:
-        raise UserError("finetune starts from a checkpoint, and none was given", hint="add --checkpoint RUN")
-    return stated
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update=given)})
+    return _with_checkpoint(recipe, request) if training.from_checkpoint else recipe
 
 
 def run_training(request: TrainRequest, training: Training[Recipe], recipe: Recipe) -> JsonDocument:
@@ -119,7 +108,7 @@ def run_training(request: TrainRequest, training: Training[Recipe], recipe: Reci
 
 def _dry_run(request: TrainRequest, training: Training[Recipe], recipe: Recipe) -> JsonDocument:
     """Say what the training would be."""
-    absent = training.sketch is not None and training.assumes_data and not recipe.data.stores
+    absent = training.sketch is not None and not training.from_checkpoint and not recipe.data.stores
     stores = [] if absent else open_training_stores(training, recipe, verify=False)
     if training.sketch is not None:
         sketch = training.sketch(recipe, stores)
@@ -144,3 +133,12 @@ def open_training_stores(training: Training[Recipe], recipe: Recipe, *, verify: 
         )
     level = recipe.data.verify if verify else "sizes"
     return open_stores(recipe.data.stores, family=training.family, verify=level, hint=training.prepare_hint)
+
+
+def _with_checkpoint(recipe: Recipe, request: TrainRequest) -> Recipe:
+    """Put the checkpoint of `--checkpoint` into the recipe, or be content with the one that it names."""
+    if request.checkpoint is not None:
+        return recipe.model_copy(update={"checkpoint": str(request.checkpoint.resolve())})
+    if cast("FinetuningRecipe", recipe).checkpoint is None:
+        raise UserError("finetune starts from a checkpoint, and none was given", hint="add --checkpoint RUN")
+    return recipe

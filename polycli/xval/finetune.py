@@ -11,7 +11,7 @@ from polycli.engine.task import World
 from polycli.requests import JsonDocument, TrainRequest
 from polycli.store.reader import Store
 from polycli.workflow.sketch import Sketch
-from polycli.workflow.train import Training, checkpoint_to_start_from, read_training_recipe, run_training
+from polycli.workflow.train import Training, read_training_recipe, run_training
 from polycli.xval.data.store import RecordStore
 from polycli.xval.model.heads import RecordModel
 from polycli.xval.model.numformer import Numformer
@@ -32,17 +32,7 @@ def run(request: TrainRequest) -> JsonDocument:
         TrainingError: training failed after it had begun.
         PreemptedError: a signal stopped the run after its state was saved.
     """
-    return run_training(request, TRAINING, read_recipe(request))
-
-
-def read_recipe(request: TrainRequest) -> FinetuneRecipe:
-    """Read the recipe with `--set`, `--checkpoint`, `--data` and `--limit` in it, so that it repeats the run.
-
-    Raises:
-        UserError: it has problems, or names no checkpoint.
-    """
-    recipe = read_training_recipe(request, TRAINING)
-    return recipe.model_copy(update={"checkpoint": checkpoint_to_start_from(request, recipe.checkpoint)})
+    return run_training(request, TRAINING, read_training_recipe(request, TRAINING))
 
 
 def finetuning(
@@ -88,5 +78,5 @@ TRAINING: Training[FinetuneRecipe] = Training(
     verb="finetune",
     make_task=_task,
     sketch=_sketch,
-    assumes_data=False,
+    from_checkpoint=True,
 )
