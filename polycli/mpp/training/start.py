@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from polycli.checkpoints.exported import TrainedOn
-from polycli.console import note
+from polycli.console import counted, note
 from polycli.errors import StoreError
 from polycli.mpp.model.avit import AViT
 from polycli.mpp.model.loaded import LoadedAViT
@@ -87,4 +87,4 @@ def _say_new_fields(wanted: Iterable[str], loaded: LoadedAViT, recipe: FinetuneR
         note(f"{len(idle)} fields have a place in the checkpoint that no training has met: {', '.join(idle)}")
     if new:
         sources = [f"{field} from {recipe.init.map.get(field, recipe.init.new_fields)}" for field in new]
-        note(f"{len(new)} fields are new to the checkpoint and start so: {', '.join(sources)}")
+        note(f"{counted(len(new), 'field', 'fields')} new to the checkpoint, starting so: {', '.join(sources)}")
