@@ -18,7 +18,17 @@ _BLOCK = 4_000_000
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How intervals are drawn."""
+    """Bootstrap intervals of means, ratios and medians; `samples`, `seed` and `level` say how they are drawn.
+
+    Example:
+        >>> import numpy as np
+        >>> errors = np.array([0.1, 0.2, 0.3, 0.4])  # one value for each trajectory
+        >>> low, high = Bootstrap(level=0.9).mean(errors)
+        >>> bool(low < errors.mean() < high)
+        True
+        >>> Bootstrap().ratio(errors, 2 * errors).tolist()  # resampled in pairs, so a fixed ratio has no spread
+        [0.5, 0.5]
+    """
 
     samples: int = 2000
     seed: int = 0

@@ -253,8 +253,21 @@ class ObjectStore:
                 )
 
 
-def open_objects(path: Path, *, verify: Verify = "sizes") -> ObjectStore:
-    """Open the store at `path`; see `polycli.store.reader.open_store` for `verify` and errors."""
+def open_objects(path: str | Path, *, verify: Verify = "sizes") -> ObjectStore:
+    """Open the store at `path`; see `polycli.store.reader.open_store` for `verify` and errors.
+
+    Example:
+        >>> from polycli.astroclip import open_objects
+        >>> store = open_objects("mock.zarr")
+        >>> len(store), store.bands
+        (4, ('g', 'r', 'z'))
+        >>> store.read_images([0, 1]).shape  # nanomaggies, (object, band, y, x)
+        (2, 3, 48, 48)
+        >>> store.read_spectra(store.rows("test")).flux.shape[1] == len(store.wavelength)
+        True
+        >>> store.column("redshift").shape
+        (4,)
+    """
     return ObjectStore(open_store(Path(path), family="astroclip", verify=verify))
 
 

@@ -51,6 +51,17 @@ def load_model(path: str | Path, **sizes: Any) -> AstroClip:  # noqa: ANN401  # 
         CheckpointError: the file is absent, truncated, dangerous, of another family, or no checkpoint at all; or a
             tensor is missing, unknown, of another shape or not finite.
         TypeError: `sizes` has a key that there is not.
+
+    Example:
+        >>> import torch
+        >>> from polycli.astroclip import load_model, open_objects
+        >>> store = open_objects("mock.zarr")
+        >>> model = load_model("galaxies/model.safetensors")  # or a run, as "runs/astroclip_demo"
+        >>> with torch.no_grad():
+        ...     rgb = model.image_input(torch.from_numpy(store.read_images([0, 1, 2])))
+        ...     vectors = model.embed_image(rgb)
+        >>> vectors.shape
+        torch.Size([3, 16])
     """
     resolved = resolve_checkpoint(Path(path))
     return model_from(resolved.model_file, description_of(resolved, family="astroclip"), sizes)

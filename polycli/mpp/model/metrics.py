@@ -37,6 +37,12 @@ def nrmse(prediction: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"]
     """Root mean square error over the root mean square of the target (McCabe et al. 2024, section 5).
 
     The mean is over space, and the root is taken before any average over samples or fields.
+
+    Example:
+        >>> import torch
+        >>> target = torch.tensor([1.0, -1.0]).repeat(1, 1, 4, 2)  # one sample of one field, 4 x 4 points
+        >>> round(nrmse(1.1 * target, target).item(), 4)  # too large by a tenth everywhere
+        0.1
     """
     return (mean_square_error(prediction, target) / (mean_square(target) + EPSILON)).sqrt()
 
@@ -46,5 +52,11 @@ def vrmse(prediction: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"]
 
     The standard deviation is unbiased, as in The Well's code; predicting the target's mean scores 1, but for the
     n / (n - 1) between the two estimates.
+
+    Example:
+        >>> import torch
+        >>> target = torch.tensor([1.0, -1.0]).repeat(1, 1, 4, 2)
+        >>> round(vrmse(torch.zeros_like(target), target).item(), 4)  # the mean everywhere: sqrt(15 / 16)
+        0.9682
     """
     return (mean_square_error(prediction, target) / (variance(target) + EPSILON)).sqrt()

@@ -39,6 +39,18 @@ def load_model(path: str | Path, **sizes: Any) -> AViT:  # noqa: ANN401  # the k
     Raises:
         CheckpointError: the file is absent, truncated, dangerous, of another family, or no checkpoint at all.
         TypeError: `sizes` has a key that the model section has not.
+
+    Example:
+        >>> import torch
+        >>> from polycli.mpp import load_model
+        >>> model = load_model("avit/model.safetensors")  # or a run, as "runs/mpp_demo"
+        >>> model.section.fields
+        ('shallow_water.height', 'shallow_water.velocity_x', 'shallow_water.velocity_y')
+        >>> frames = torch.rand(1, 4, 3, 32, 32)  # (batch, time, field, x, y)
+        >>> with torch.no_grad():
+        ...     following = model(frames, torch.tensor([0, 1, 2]), torch.tensor([[1, 1]]))  # periodic along both axes
+        >>> following.shape
+        torch.Size([1, 3, 32, 32])
     """
     if unknown := sorted(set(sizes) - set(ModelSection.model_fields)):
         raise TypeError(f"load_model has no size {unknown[0]!r}; there are {', '.join(ModelSection.model_fields)}")

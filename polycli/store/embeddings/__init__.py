@@ -7,4 +7,13 @@
 Beside the rows there may be further tables, such as one of the numbers in the rows: in `EMBEDDINGS/_numbers/`, in
 `EMBEDDINGS.numbers.parquet` or in the group `numbers`. Vectors are fixed-size lists in Parquet and (rows, width) in
 zarr. Everything appears whole, under its name, at the end.
+
+Any reader of Parquet or zarr reads them:
+
+    >>> import numpy as np
+    >>> from pyarrow import parquet
+    >>> table = parquet.read_table("galaxies.parquet", columns=["object_id", "vector"])
+    >>> vectors = np.stack(table["vector"].to_numpy(zero_copy_only=False))
+    >>> vectors.shape
+    (4, 16)
 """

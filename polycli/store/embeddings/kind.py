@@ -11,7 +11,13 @@ from polycli.store.embeddings.manifest import FORMAT, MANIFEST_NAME, METADATA_KE
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a folder, a zarr group or a Parquet file; empty where there is none that can be read."""
+    """The manifest of a folder, a zarr group or a Parquet file; empty where there is none that can be read.
+
+    Example:
+        >>> found = read_manifest(Path("galaxies.parquet"))
+        >>> found["rows"], found["vectors"]
+        (4, {'vector': {'width': 16, 'dtype': 'float32'}})
+    """
     try:
         found = _manifest(path)
     except (OSError, ValueError, KeyError, TypeError):

@@ -79,7 +79,12 @@ def vectors_of(schema: pa.Schema) -> dict[str, JsonDocument]:
 
 
 def table_file(target: Path, table: str) -> Path:
-    """The Parquet file of a table: `x.parquet` has its numbers in `x.numbers.parquet`."""
+    """The Parquet file of a table.
+
+    Example:
+        >>> table_file(Path("records.parquet"), "numbers").name
+        'records.numbers.parquet'
+    """
     return target if table == ROWS else target.with_suffix(f".{table}.parquet")
 
 

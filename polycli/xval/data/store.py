@@ -145,10 +145,22 @@ class RecordStore:
         }
 
 
-def open_records(path: Path, *, verify: Verify = "sizes") -> RecordStore:
-    """Open a store that `prepare xval` made.
+def open_records(path: str | Path, *, verify: Verify = "sizes") -> RecordStore:
+    """Open a store that `prepare xval` made; see `polycli.store.reader.open_store` for `verify`.
 
     Raises:
         StoreError: not a store, of another family, damaged, or from another version.
+
+    Example:
+        >>> from polycli.xval import open_records
+        >>> from polycli.xval.records.decode import decode_records
+        >>> store = open_records("systems.zarr")
+        >>> store.key_paths
+        ('star.mass', 'planets.a', 'planets.e')
+        >>> records = store.read([0, 1])
+        >>> records.numbers.tolist()
+        [1.05, 0.39, 0.2, 0.8, 1.5, 0.0]
+        >>> decode_records(records, store.vocabulary)[0]
+        {'star': {'mass': 1.05}, 'planets': [{'a': 0.39, 'e': 0.2}]}
     """
-    return RecordStore(open_store(path, family="xval", verify=verify))
+    return RecordStore(open_store(Path(path), family="xval", verify=verify))

@@ -42,6 +42,16 @@ def load_model(path: str | Path, **sizes: Any) -> Numformer:  # noqa: ANN401  # 
     Raises:
         CheckpointError: the file is absent, truncated, dangerous, of another family, or no checkpoint at all.
         TypeError: `sizes` has a key that the model section has not.
+
+    Example:
+        >>> import torch
+        >>> from polycli.xval import load_model
+        >>> model = load_model("numformer/model.safetensors")  # or a run, as "runs/xval_demo"
+        >>> model.section.encoding
+        'xval'
+        >>> token_ids, numbers = torch.zeros(1, 5, dtype=torch.long), torch.ones(1, 5)
+        >>> model(token_ids, numbers).shape == (1, 5, model.tokens)
+        True
     """
     if unknown := sorted(set(sizes) - set(ModelSection.model_fields)):
         raise TypeError(f"load_model has no size {unknown[0]!r}; there are {', '.join(ModelSection.model_fields)}")
