@@ -106,7 +106,7 @@ def test_an_installed_family_has_recipes_that_are_checked(install, tmp_path, cap
     path = tmp_path / "toy.yaml"
     path.write_text("{family: toy, verb: pretrain, size: 3}")
     assert entry.run(["recipes", "check", str(path)]) == 0
-    assert "a good recipe for `pretrain toy`" in capsys.readouterr().out
+    assert "a valid recipe for `pretrain toy`" in capsys.readouterr().out
     path.write_text("{family: toy, verb: pretrain, sise: 3}")
     assert entry.run(["recipes", "check", str(path)]) == 2
     assert "did you mean `size`?" in capsys.readouterr().err

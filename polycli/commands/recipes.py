@@ -114,7 +114,7 @@ def check(
             outcome[name] = None
             if not json:
                 about = recipe.model_dump(include={"family", "verb"})
-                console.result(f"{name}: a good recipe for `{about['verb']} {about['family']}`")
+                console.result(f"{name}: a valid recipe for `{about['verb']} {about['family']}`")
     if json:
         console.result(
             [{"recipe": name, "ok": problem is None, "problem": problem} for name, problem in outcome.items()]

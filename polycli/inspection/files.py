@@ -235,7 +235,7 @@ def _yaml(path: Path) -> Finding:
     except PolycliError as error:
         return describe(
             path,
-            "a YAML file that is no good recipe",
+            "a YAML file, but not a valid recipe",
             {"because": error.message.splitlines()[0], "more": f"polycli recipes check {path}"},
         )
     sections = {name: len(value) for name, value in recipe.items() if isinstance(value, dict)}

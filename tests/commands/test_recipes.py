@@ -51,14 +51,14 @@ def test_copy_never_replaces_a_file_unless_forced(capsys, tmp_path):
 
 def test_check_tells_about_every_file_and_fails_if_one_is_wrong(capsys, tmp_path):
     assert run("check", *shipped_names()) == 0
-    assert "mpp_b: a good recipe for `pretrain mpp`" in capsys.readouterr().out
+    assert "mpp_b: a valid recipe for `pretrain mpp`" in capsys.readouterr().out
     (tmp_path / "a.yaml").write_text("extends: mpp_ti\ntrain: {stpes: 1}\n")
     (tmp_path / "b.yaml").write_text("extends: mpp_ti\noptm: {}\n")
     assert run("check", "a.yaml", "mpp_b", "b.yaml") == 2
     captured = capsys.readouterr()
     assert "a.yaml:2: unknown key `train.stpes`; did you mean `train.steps`?" in captured.err
     assert "b.yaml:2: unknown key `optm`; did you mean `optim`?" in captured.err
-    assert "mpp_b: a good recipe" in captured.out
+    assert "mpp_b: a valid recipe" in captured.out
     assert run("check", "a.yaml", "mpp_b", "--json") == 2
     assert [entry["ok"] for entry in json.loads(capsys.readouterr().out)] == [False, True]
 

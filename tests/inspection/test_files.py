@@ -164,7 +164,7 @@ def test_recipes_and_json_are_recognised(tmp_path):
     (tmp_path / "b.yaml").write_text("hello: 1\n")
     (tmp_path / "c.jsonl").write_text('{"step": 1}\n{"step": 2, "loss": 0.1}\n')
     assert "a recipe for `prepare mpp`" in text_of(tmp_path / "a.yaml")
-    assert "no good recipe" in text_of(tmp_path / "b.yaml")
+    assert "a YAML file, but not a valid recipe" in text_of(tmp_path / "b.yaml")
     assert f"polycli recipes check {tmp_path / 'b.yaml'}" in text_of(tmp_path / "b.yaml")
     assert inspect_path(tmp_path / "c.jsonl").document["lines"] == 2
 

@@ -72,7 +72,7 @@ class Examined:
         )
 
     def judged(self) -> Examined:
-        """The same where an answer that is no number counts as the key's mean: no answer must not be an advantage."""
+        """Counts an answer that is no number as the key's mean, so that a model gains nothing by not answering."""
         model = np.where(self.undecodable, self.answers["key mean"], self.answers["model"])
         return replace(self, answers=self.answers | {"model": model})
 
