@@ -1,4 +1,4 @@
-"""By what a row is known again in another store: its content, parts of it by themselves, and the id that its user gave.
+"""Knows a row again in another store: by its content, by parts of it alone, or by the id that its user gave.
 
 A store of images and one of spectra hold the same objects, one of every frame and one of every second frame the same
 trajectories, and their rows are not equal. So a store has, besides the hash of each whole row, an array `hash_PART`
