@@ -77,4 +77,8 @@ def _stores(request: TrainRequest, recipe: Section) -> JsonDocument:
     family = str(getattr(recipe, "family", ""))
     # A store that is reached in two ways is one.
     found = {path.resolve() for path in find_stores(expand_paths(paths), family=family)}
-    return {str(path): {"store_hash": read_manifest(path).store_hash} for path in found}
+    manifests = {str(path): read_manifest(path) for path in found}
+    return {
+        path: {"store_hash": manifest.store_hash, "described": manifest.described}
+        for path, manifest in manifests.items()
+    }

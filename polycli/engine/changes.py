@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +107,8 @@ def changes_between(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[C
 def data_changes(run: Path, data: Mapping[str, Any]) -> list[Change]:
     """What differs between the stores that a run was trained on and `data`, both as data.json has them.
 
-    Stores are told apart by the hash of their content: names and paths may be others.
+    Stores are told apart by the hash of their content: names and paths may be others. What is said of equal content
+    (scaling, time step, units) is compared where both say it; runs of earlier versions do not.
 
     Raises:
         RunError: the run's data.json cannot be read.
@@ -127,7 +128,8 @@ def data_changes(run: Path, data: Mapping[str, Any]) -> list[Change]:
     gone, new = Counter(before.values()) - Counter(now.values()), Counter(now.values()) - Counter(before.values())
     lost = {name: store_hash for name, store_hash in before.items() if store_hash in gone}
     added = {name: store_hash for name, store_hash in now.items() if store_hash in new}
-    return [Change("data", _sentence(name, lost.get(name), added.get(name))) for name in sorted({*lost, *added})]
+    sentences = [_sentence(name, lost.get(name), added.get(name)) for name in sorted({*lost, *added})]
+    return [Change("data", sentence) for sentence in [*sentences, *_described_otherwise(written, data)]]
 
 
 def steps_of(recipe: Section | str) -> int | None:
@@ -185,6 +187,18 @@ def _sentence(name: str, before: str | None, now: str | None) -> str:
     if now is None:
         return f"the store {name} (hash {_short(before)}) is left out"
     return f"the store {name} had the hash {_short(before)}, has {_short(now)}"
+
+
+def _described_otherwise(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for each store of equal numbers of which something else is said now."""
+    trained = {entry["store_hash"]: entry.get("described") for entry in before.values()}
+    for name, entry in sorted(now.items()):
+        old, new = trained.get(entry["store_hash"]), entry.get("described")
+        if not isinstance(old, dict) or not isinstance(new, dict):
+            continue
+        differing = sorted(key for key in old.keys() & new.keys() if old[key] != new[key])
+        if differing:
+            yield f"the store {name} was prepared otherwise: its numbers are equal, its {', '.join(differing)} not"
 
 
 def _short(store_hash: str | None) -> str:

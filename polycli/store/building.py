@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -64,10 +65,14 @@ class BuildPlace:
         """
         if not self.target.exists():
             return
-        if not self.target.is_dir() or not self.is_done():
+        if not (self.target / MANIFEST_NAME).is_file():
+            raise StoreError(
+                f"{self.target}: already exists, and is not a store that `prepare` made", hint="choose another output"
+            )
+        if not self.is_done():
             raise StoreError(
                 f"{self.target}: already exists, prepared from other input or with other options",
-                hint=f"choose another output, or remove it: rm -r {self.target}",
+                hint=f"choose another output, or remove it: rm -r {shlex.quote(str(self.target))}",
             )
 
     def clear(self) -> None:

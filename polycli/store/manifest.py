@@ -22,6 +22,7 @@ PREPARE_HINT = "make one: polycli prepare FAMILY --source NAME --input FILES --o
 AGAIN_HINT = "copy the store again, or prepare it again"
 #: 1, of earlier versions, has no hashes of parts and does not say whose the ids are.
 SCHEMA_VERSION = 2
+_SHORT_HASH_DIGITS = 16
 #: The code of a split in a store's `split` array is its place here.
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -145,6 +146,15 @@ class Manifest(_Record):
     def store_hash(self) -> str:
         """SHA-256 over the names, sizes and hashes of all files and the row hashes: equal stores, equal hashes."""
         return canonical_hash({"files": {k: v.sha256 for k, v in self.files.items()}, "rows": self.row_hashes})
+
+    @property
+    def described(self) -> dict[str, str]:
+        """A short hash of each thing that is said of the numbers, which `store_hash` leaves out: scaling, dt, units.
+
+        A store that is prepared again with other settings may hold equal numbers that mean something else.
+        """
+        said = {**self.about, "statistics": self.statistics}
+        return {name: canonical_hash(value)[:_SHORT_HASH_DIGITS] for name, value in sorted(said.items())}
 
     def to_json(self) -> str:
         """The text of the file, which carries a checksum of itself: a flipped digit in a statistic must not pass."""

@@ -7,7 +7,7 @@ same recipe and data, train.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
@@ -88,7 +88,7 @@ def run_training(request: TrainRequest, training: Training[Recipe], recipe: Reci
     stores = together(world, lambda: open_training_stores(training, recipe, verify=world.rank == 0))
     task = together(world, lambda: training.make_task(recipe, stores, world))
     task.begin(world)
-    data = task.data_summary()
+    data = _with_descriptions(task.data_summary(), stores)
     run = Run.create_or_resume(request.run_folder, task.recipe, resume=request.resume, world=world, data=data)
     for remark in task.remarks():
         run.say(remark)
@@ -104,6 +104,12 @@ def run_training(request: TrainRequest, training: Training[Recipe], recipe: Reci
         workers=recipe.data.workers,
     )
     return outcome.document(request.run_folder)
+
+
+def _with_descriptions(data: JsonDocument, stores: Sequence[Store]) -> JsonDocument:
+    """data.json, with what each store says of its numbers, so that a store prepared otherwise is no longer the same."""
+    described = {store.name: store.manifest.described for store in stores}
+    return {name: {**entry, "described": described[name]} for name, entry in data.items()}
 
 
 def _dry_run(request: TrainRequest, training: Training[Recipe], recipe: Recipe) -> JsonDocument:

@@ -181,6 +181,19 @@ def test_stores_are_known_by_their_hashes_wherever_they_lie(tmp_path):
     assert json.loads((tmp_path / "run/data.json").read_text())["moved"]["store_hash"] == "a" * 64
 
 
+def test_a_store_of_equal_numbers_that_mean_something_else_is_another_one(tmp_path):
+    def enter_with(store_hash="a" * 64, **described):
+        data = {"table": {"store_hash": store_hash, "described": described}}
+        return Run.create_or_resume(tmp_path / "run", FULL, resume="auto", world=World(), data=data)
+
+    saved(enter_with(scaling="1", units="2"), 10)
+    enter_with(scaling="1", units="2", added_by_a_later_version="3").close()
+    with pytest.raises(RunError, match="store table was prepared otherwise: its numbers are equal, its scaling not"):
+        enter_with(scaling="4", units="2")
+    # Runs of before do not say it.
+    Run.create_or_resume(tmp_path / "run", FULL, resume="auto", world=World(), data={"table": {"store_hash": "a" * 64}})
+
+
 @pytest.mark.parametrize("text", ["{", "[1]", '{"swe": 3}', '{"swe": {}}'])
 def test_a_damaged_list_of_data_is_one_sentence(tmp_path, text):
     saved(Run.create_or_resume(tmp_path / "run", FULL, resume="auto", world=World(), data=STORES), 5)

@@ -205,8 +205,10 @@ def test_a_finished_store_is_recognised_and_never_replaced(kit, tmp_path):
     with pytest.raises(StoreError, match="already exists, prepared from other input"):
         StoreBuilder(path, fingerprint="e" * 64)
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(StoreError, match="already exists"):
-        StoreBuilder(tmp_path / "file", fingerprint="e" * 64)
+    for place in (tmp_path / "file", tmp_path):
+        with pytest.raises(StoreError, match="already exists, and is not a store") as refused:
+            StoreBuilder(place, fingerprint="e" * 64)
+        assert "rm " not in refused.value.hint, "it may be what the command reads, or hold it"
     assert (path / "MANIFEST.json").read_bytes() == before
 
 

@@ -4,13 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from polycli.errors import StoreError, UserError
+from polycli.commands.run_folder import look_at_run
+from polycli.errors import RunError, StoreError, UserError
 from polycli.recipes import load_recipe
 from polycli.requests import EvalRequest, TrainRequest
 from polycli.store.overlap import overlap
@@ -220,3 +222,20 @@ def test_two_stores_of_one_name_both_train_and_the_rows_of_both_are_known(pretra
             evaluation.run(EvalRequest(checkpoint=tmp_path / "run", data=(twin,), split="train"))
     quick = ("report=false", "bootstrap_samples=20", "baselines=false")
     assert evaluation.run(EvalRequest(checkpoint=tmp_path / "run", overrides=quick))["datasets"].keys() == names
+
+
+def test_a_store_prepared_again_with_another_scaling_is_not_what_a_complete_run_was_trained_on(
+    pretrain_recipe, records_store, tmp_path
+):
+    """The numbers on disk are equal, what the model sees of them is not."""
+    values = [{"x": float(place), "y": place / 7} for place in range(60)]
+    store, other = records_store(values), records_store(values, "records", "scaling.default=none")
+    request = TrainRequest(recipe=pretrain_recipe, data=(store,), output=tmp_path / "run", overrides=("train.steps=1",))
+    pretrain.run(request)
+    recipe = load_recipe(pretrain_recipe, family="xval", verb="pretrain", overrides=request.overrides)
+    assert look_at_run(request, recipe) is not None
+
+    again = replace(request, data=(other,))
+    assert look_at_run(again, recipe) is None
+    with pytest.raises(RunError, match=r"complete run.*records was prepared otherwise.*its .*scaling.* not"):
+        pretrain.run(again)
