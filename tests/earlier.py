@@ -1,11 +1,16 @@
-"""Makes runs and exports look as earlier versions of polycli wrote them, so that tests can open those."""
+"""Makes runs, stores and exports look as earlier versions of polycli wrote them, so that tests can open those."""
 
 import json
+import shutil
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
 from polycli.checkpoints.manifest import MANIFEST_NAME, MODEL_NAME, read_manifest, write_manifest
+from polycli.store.hashing import canonical_hash
+from polycli.store.manifest import CHECKSUM_KEY
+from polycli.store.manifest import MANIFEST_NAME as STORE_MANIFEST
+from polycli.workflow.identity import PART_PREFIX
 
 #: Sections that model.json did not have before its schema 2.
 NEW_SECTIONS = ("trained",)
@@ -38,3 +43,19 @@ def as_schema_1(folder: Path) -> Path:
             metric=metric,
         )
     return folder
+
+
+def store_as_schema_1(store: Path) -> Path:
+    """Rewrite a store as versions wrote it that knew no parts of rows, and did not say whose the ids are."""
+    document = json.loads((store / STORE_MANIFEST).read_text(encoding="utf-8"))
+    for name in [name for name in document["arrays"] if name.startswith(PART_PREFIX)]:
+        del document["arrays"][name]
+        document["files"] = {
+            file: entry for file, entry in document["files"].items() if not file.startswith(f"{name}/")
+        }
+        shutil.rmtree(store / name)
+    document |= {"schema_version": 1, "version": "0.1.0"}
+    del document["row_ids_given"], document[CHECKSUM_KEY]
+    text = json.dumps({**document, CHECKSUM_KEY: canonical_hash(document)}, indent=1, ensure_ascii=False)
+    (store / STORE_MANIFEST).write_text(text + "\n", encoding="utf-8")
+    return store
