@@ -18,7 +18,9 @@ class ArraysSection(Section):
     Nothing of it is guessed: messages propose lines.
     """
 
-    array: str | None = Field(None, description="name of the array in a file of several")
+    array: str | None = Field(
+        None, description="name of the array in a file of several; '*/u' where each trajectory has a group of its own"
+    )
     axes: tuple[Axis, ...] = Field(
         (), description="what each axis of the array is, in its own order; trajectory and field may be absent"
     )

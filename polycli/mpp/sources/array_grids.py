@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.console import note, warn
+from polycli.console import warn
 from polycli.errors import SourceError
 from polycli.mpp.recipe.arrays import ArraysSection, Axis, Extent
 from polycli.mpp.sources.array_files import ArrayFile
@@ -92,9 +92,7 @@ def time_step(file: ArrayFile, section: ArraysSection, times: NDArray[np.float64
                 hint="leave arrays.dt out, or take the times out of the file",
             )
         return section.dt
-    found = float(f"{found:.6g}")
-    note(f"{file.path}: dt is {found:g}, from its times")
-    return found
+    return float(f"{found:.6g}")
 
 
 def find_extent(
@@ -131,7 +129,8 @@ def _edges(
     if name not in file.arrays:
         raise SourceError(f"{file.path}: there is no array {name!r} of coordinates", hint="arrays.coordinates names it")
     info = file.arrays[name]
-    if not info.is_numeric or info.shape != (points,):
+    line = _line(file, name) if info.is_numeric else None
+    if line is None or line.shape != (points,):
         if section.extent is not None and axis not in section.coordinates:
             warn(f"{file.path}: {name!r} is no line of {points} coordinates along {axis}: arrays.extent is taken")
             return None
@@ -140,9 +139,14 @@ def _edges(
             f"{placed.name!r} has {points} points along {axis}",
             hint="arrays.axes says which axis is x; --set 'arrays.extent=[[0, 1], [0, 1]]' leaves coordinates aside",
         )
-    values = file.read(name).astype(np.float64)
+    values = line
     steps = np.diff(values)
-    if points < 2 or not np.isfinite(values).all() or (steps <= 0).any():
+    if not np.isfinite(values).all():
+        raise SourceError(
+            f"{file.path}: the coordinates {name!r} are not finite",
+            hint=f"arrays.coordinates names others, or take {name!r} out of the file",
+        )
+    if (steps <= 0).any():
         raise SourceError(
             f"{file.path}: the coordinates {name!r} fall or stand still, from {values[0]:g} to {values[-1]:g}; rising "
             "ones were expected",
@@ -152,6 +156,17 @@ def _edges(
         strange.append(f"stretched grid: steps along {axis} are {steps.min():.4g} to {steps.max():.4g}")
     half = (values[-1] - values[0]) / (points - 1) / 2
     return (float(f"{values[0] - half:.9g}"), float(f"{values[-1] + half:.9g}"))
+
+
+def _line(file: ArrayFile, name: str) -> NDArray[np.float64]:
+    """Coordinates along their own axis, of a line or of a mesh as `meshgrid` makes it; else the array as it is."""
+    values = file.read(name).astype(np.float64)
+    if values.ndim == 2:
+        for axis in (0, 1):
+            if (values == values.take([0], axis=axis)).all():
+                line: NDArray[np.float64] = values[0] if axis == 0 else values[:, 0]
+                return line
+    return values
 
 
 def _named_as_fields(section: ArraysSection) -> set[str]:

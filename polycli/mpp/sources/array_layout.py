@@ -6,13 +6,16 @@ import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
-from polycli.console import note
 from polycli.errors import SourceError
 from polycli.mpp.recipe.arrays import ArraysSection, Axis
 from polycli.mpp.sources.array_files import ArrayFile, ArrayInfo
 from polycli.mpp.sources.array_grids import beside
+from polycli.mpp.sources.array_groups import pattern_of
 from polycli.mpp.sources.array_proposals import NAMES, axis_of, candidates, listing, propose_axes
 from polycli.mpp.sources.array_read import Placed
+
+#: Names that a sentence gives.
+_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class Layout:
     trajectories: int
     frames: int
     grid: tuple[int, int]
+    #: What the file's own names of dimensions were taken for, where that is another word.
+    meanings: tuple[str, ...]
 
 
 def find_layout(file: ArrayFile, section: ArraysSection, *, dt_needed: bool) -> Layout:
@@ -59,7 +64,7 @@ def _chosen(file: ArrayFile, section: ArraysSection) -> list[str]:
         wanted = list(candidates(file))
         if not wanted:
             raise SourceError(
-                f"{file.path}: no array of numbers with 3 to 5 axes, as frames over time have; in it: {listing(file)}"
+                f"{file.path}: no array of real numbers with 3 to 5 axes, as frames have; in it: {listing(file)}"
             )
     for name in wanted:
         if name not in file.arrays:
@@ -116,8 +121,13 @@ class _Gaps:
 
     def choose(self, names: list[str]) -> None:
         """Which of several arrays."""
-        self._problems.append(f"which of the arrays {', '.join(map(repr, names))} to take is not said")
-        if len({self._file.arrays[name].shape for name in names}) > 1:
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        shown = ", ".join(map(repr, names[:_SHOWN]))
+        self._problems.append(f"which of the arrays {shown}{more} to take is not said")
+        if (pattern := pattern_of(names)) is not None:
+            self._problems[-1] += ", or whether each is a trajectory"
+            self._lines.append(f"--set 'arrays.array=\"{pattern}\"'")
+        elif len({self._file.arrays[name].shape for name in names}) > 1:
             largest = max(names, key=lambda name: self._file.arrays[name].shape)
             self._lines.append(f"--set arrays.array={largest}")
 
@@ -142,7 +152,7 @@ class _Gaps:
                     hint="give the names alone: --set 'arrays.fields=[my.height, my.speed]'",
                 )
             return tuple(said)
-        if len(names) > 1:
+        if len(names) > 1 and pattern_of(names) is None:
             pairs = ", ".join(f"{_field_name(name, file.path)}: {name}" for name in names)
             if len({file.arrays[name].shape for name in names}) == 1:
                 self._lines.append(f"--set 'arrays.fields={{{pairs}}}'")
@@ -171,14 +181,13 @@ class _Gaps:
     def dt(self, placed: tuple[Placed, ...]) -> None:
         """The time between frames."""
         file = self._file
-        if self._section.time is not None or any(name in file.arrays for name in NAMES["time"]):
+        numbers = {name: info for name, info in file.arrays.items() if info.is_numeric}
+        if self._section.time is not None or any(name.rpartition("/")[2] in NAMES["time"] for name in numbers):
             return
-        if placed and beside(file, placed[0], "time") is not None:
+        if placed and beside(file, placed[0], "time") in numbers:
             return
-        self._problems.append("no array of times (time or t) is in it, and arrays.dt is not given")
-        one = [
-            name for name, info in file.arrays.items() if name == "dt" and info.is_numeric and info.shape in ((), (1,))
-        ]
+        self._problems.append("no numbers of times (time or t) are in it, and arrays.dt is not given")
+        one = [name for name, info in numbers.items() if name == "dt" and info.shape in {(), (1,)}]
         number = float(file.read(one[0]).reshape(())) if one else 1.0
         self._lines.append(f"--set arrays.dt={number:.6g}")
 
@@ -213,11 +222,9 @@ def _agreed(file: ArrayFile, placed: tuple[Placed, ...], fields: tuple[str, ...]
                 f"{file.path}: the array {first.name!r} is {file.arrays[first.name].shape}, {length} along {axis}; "
                 "at least 2 were expected"
             )
-    if file.arrays[first.name].dims:
-        seen = dict(zip(file.arrays[first.name].dims or (), first.axes, strict=True))
-        if any(name != axis for name, axis in seen.items()):
-            note(f"{file.path}: {', '.join(f'{name} is {axis}' for name, axis in seen.items())}")
-    return Layout(placed, fields, lengths["trajectory"], lengths["time"], (lengths["x"], lengths["y"]))
+    seen = dict(zip(file.arrays[first.name].dims or (), first.axes, strict=False))
+    meanings = tuple(f"{name} is {axis}" for name, axis in seen.items() if name != axis)
+    return Layout(placed, fields, lengths["trajectory"], lengths["time"], (lengths["x"], lengths["y"]), meanings)
 
 
 def _field_name(array: str, path: Path) -> str:

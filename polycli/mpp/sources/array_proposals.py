@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from polycli.mpp.recipe.arrays import ArraysSection, Axis
@@ -103,11 +103,15 @@ def _rest(shape: tuple[int, ...], found: Mapping[Axis, int], fields: int | None)
 
 
 def _doubt(shape: tuple[int, ...], guessed: Mapping[Axis, int]) -> str:
+    """Which axes cannot be told apart; an axis that alone is left can only be one thing."""
     if not guessed:
         return ""
-    places = [f"{_ordinal(index)} ({shape[index]} long)" for index in sorted(guessed.values())]
-    return f"nothing in the file tells which is {' or '.join(sorted(guessed))} of its axes {', '.join(places)}"
+    places = [("1st", "2nd", "3rd", "4th", "5th")[index] for index in sorted(guessed.values())]
+    kinds = [axis for axis in _ORDER if axis in guessed]
+    if len(places) == 1:
+        return f"the {places[0]} is {kinds[0]} if the others are right" if len(shape) > 3 else ""
+    return f"nothing tells which of the {_listed(places, 'and')} is {_listed(kinds, 'or')}"
 
 
-def _ordinal(index: int) -> str:
-    return ("1st", "2nd", "3rd", "4th", "5th")[index]
+def _listed(words: Sequence[str], last: str) -> str:
+    return f"{', '.join(words[:-1])} {last} {words[-1]}"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from polycli.console import note
 from polycli.errors import SourceError
 from polycli.mpp.data.source import Dataset
 from polycli.mpp.recipe.arrays import ArraysSection, Extent
@@ -17,6 +18,7 @@ from polycli.mpp.recipe.physics import PdeDescription
 from polycli.mpp.recipe.training import PrepareRecipe
 from polycli.mpp.sources.array_files import SUFFIXES, ArrayFile, files_of, is_zarr, open_arrays
 from polycli.mpp.sources.array_grids import find_extent, find_times, time_step
+from polycli.mpp.sources.array_groups import one_by_one
 from polycli.mpp.sources.array_layout import Layout, find_layout
 from polycli.mpp.sources.array_read import ArrayJob
 from polycli.mpp.sources.array_rows import find_parameters, find_splits
@@ -44,10 +46,13 @@ class ArraysSource:
     def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> list[Dataset]:
         """Reads the layout of the input files and returns their datasets; see `Source.open`."""
         section = recipe.arrays
-        looks = [self._look(path, name, section) for path, name in find_array_files(inputs)]
+        looks = [look for path, name in find_array_files(inputs) for look in self._looks(path, name, section)]
         for look in looks[1:]:
             _refuse_other(looks[0], look)
         first = looks[0]
+        timed = [f"dt is {first.dt:g}, from its times"] if first.dt_known and section.dt is None else []
+        if said := [*first.layout.meanings, *timed]:
+            note(f"{first.path}: {', '.join(said)}")
         select = recipe.select
         frames = Frames(select.first_frame, first.layout.frames, select.time_stride, select.space_stride)
         _refuse_nothing_left(first, frames)
@@ -55,8 +60,8 @@ class ArraysSource:
         physics = {name.split(".", 1)[0] for name in fields}
         jobs = tuple(_jobs(looks, frames, limit))
         kept = {(job.source, name) for job in jobs for name in job.ids}
-        used = [look for look in looks if any(job.source == look.source for job in jobs)]
-        parts = [part for look in used for part in files_of(look.path)]
+        used = [look for look in looks if (look.source, look.ids[0]) in kept]
+        parts = list(dict.fromkeys(part for look in used for part in files_of(look.path)))
         return [
             Dataset(
                 name=recipe.dataset.name or _name(inputs, looks),
@@ -87,38 +92,44 @@ class ArraysSource:
             )
         ]
 
-    def _look(self, path: Path, source: str, section: ArraysSection) -> _Look:
-        """Reads everything about one file but its numbers."""
+    def _looks(self, path: Path, source: str, section: ArraysSection) -> list[_Look]:
+        """Reads everything about one file but its numbers: one look, or one for each group that is a trajectory."""
         with open_arrays(path) as file:
-            layout = find_layout(file, section, dt_needed=self._assumed_dt is None)
-            leader, count = layout.arrays[0], layout.trajectories
-            times = find_times(file, section, leader, (count, layout.frames))
-            dt = time_step(file, section, times)
-            known = dt is not None
-            if dt is None:
-                # Whoever asks for the arrays without dt says what to take in its place.
-                dt = self._assumed_dt or 1.0
-            extent, strange = find_extent(file, section, leader, layout.grid)
-            return _Look(
-                path=path,
-                source=source,
-                layout=layout,
-                units=_units(file, layout, section),
-                dt=dt,
-                dt_known=known,
-                times=times if times is not None else dt * np.arange(layout.frames, dtype=np.float64),
-                extent=extent,
-                strange=strange,
-                parameters=find_parameters(file, section, count),
-                splits=find_splits(file, section, count),
-                bytes=4 * layout.frames * len(layout.fields) * layout.grid[0] * layout.grid[1],
-            )
+            return [self._look(file, source, group, filled) for group, filled in one_by_one(file, section)]
+
+    def _look(self, file: ArrayFile, source: str, group: str, section: ArraysSection) -> _Look:
+        layout = find_layout(file, section, dt_needed=self._assumed_dt is None)
+        leader, count = layout.arrays[0], layout.trajectories
+        times = find_times(file, section, leader, (count, layout.frames))
+        dt = time_step(file, section, times)
+        known = dt is not None
+        if dt is None:
+            # Whoever asks for the arrays without dt says what to take in its place.
+            dt = self._assumed_dt or 1.0
+        extent, strange = find_extent(file, section, leader, layout.grid)
+        return _Look(
+            path=file.path,
+            source=source,
+            group=group,
+            layout=layout,
+            units=_units(file, layout, section),
+            dt=dt,
+            dt_known=known,
+            times=times if times is not None else dt * np.arange(layout.frames, dtype=np.float64),
+            extent=extent,
+            strange=strange,
+            parameters=find_parameters(file, section, count),
+            splits=find_splits(file, section, count),
+            bytes=4 * layout.frames * len(layout.fields) * layout.grid[0] * layout.grid[1],
+        )
 
 
 @dataclass(frozen=True)
 class _Look:
     path: Path
     source: str
+    #: Where trajectories have groups of their own.
+    group: str
     layout: Layout
     units: tuple[str, ...]
     dt: float
@@ -133,7 +144,10 @@ class _Look:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        return tuple(f"{index:04d}" for index in range(self.layout.trajectories))
+        numbers = tuple(f"{index:04d}" for index in range(self.layout.trajectories))
+        if not self.group:
+            return numbers
+        return (self.group,) if len(numbers) == 1 else tuple(f"{self.group}/{number}" for number in numbers)
 
 
 def find_array_files(inputs: Sequence[Path]) -> list[tuple[Path, str]]:

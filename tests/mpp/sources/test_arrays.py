@@ -109,6 +109,32 @@ def test_one_array_for_each_field_by_name(tmp_path):
     np.testing.assert_array_equal(rows(dataset), np.stack([speed, height], axis=2).astype(np.float32))
 
 
+def test_a_group_for_each_trajectory_is_read_by_one_pattern(tmp_path):
+    values = numbers()
+    with h5py.File(tmp_path / "own.h5", "w") as file:
+        for index, trajectory in enumerate(values):
+            file[f"run{index}/u"] = turned(trajectory, ORDERS[1].replace(",trajectory", "").split(","), FULL[1:])
+            file[f"run{index}/t"] = 0.5 * np.arange(5)
+            file[f"run{index}/nu"] = index / 10
+    with pytest.raises(SourceError, match="which of the arrays 'run0/u', 'run1/u', 'run2/u' to take") as caught:
+        opened(tmp_path / "own.h5")
+    assert pasted(caught.value.hint)[0] == 'arrays.array="*/u"'
+    settings = (*SAID[:2], 'arrays.array="*/u"', "arrays.axes=[y, x, time, field]", 'arrays.parameters={nu: "*/nu"}')
+    dataset = opened(tmp_path / "own.h5", settings=settings)
+    np.testing.assert_array_equal(rows(dataset), values.astype(np.float32))
+    assert [name for job in dataset.jobs for name in job.ids] == ["run0", "run1", "run2"]
+    assert [parameters for job in dataset.jobs for parameters in job.parameters] == [(0.0,), (0.1,), (0.2,)]
+    assert dataset.about.dt == 0.5
+    assert dataset.files == (tmp_path / "own.h5",)
+
+
+def test_coordinates_may_be_meshes(tmp_path):
+    x, y = np.meshgrid(np.arange(6.0), np.arange(4.0) / 2, indexing="ij")
+    np.savez(tmp_path / "own.npz", data=numbers(), x=x, y=y.T)
+    dataset = opened(tmp_path / "own.npz", settings=(*SAID, axes_line(FULL)))
+    np.testing.assert_allclose(dataset.about.extent, [[-0.5, 5.5], [-0.25, 1.75]])
+
+
 def test_the_description_holds_what_was_said_and_the_selection_what_was_asked(tmp_path):
     values = numbers()
     np.savez(
@@ -231,9 +257,7 @@ def test_what_is_not_said_is_refused_with_a_line_that_works_when_it_is_pasted(tm
 
 def test_axes_of_equal_lengths_are_named_as_what_nobody_can_tell_apart(tmp_path):
     np.save(tmp_path / "own.npy", np.zeros((8, 8, 8)))
-    with pytest.raises(
-        SourceError, match="nothing in the file tells which is time or x or y of its axes 1st"
-    ) as caught:
+    with pytest.raises(SourceError, match="nothing tells which of the 1st, 2nd and 3rd is time, x or y") as caught:
         opened(tmp_path / "own.npy")
     assert "--set 'arrays.axes=[time, x, y]'" in caught.value.hint
 
@@ -251,6 +275,7 @@ def test_axes_of_equal_lengths_are_named_as_what_nobody_can_tell_apart(tmp_path)
         ({"a": numbers(), "t": np.arange(5) * 0.3}, [axes_line(FULL)], "its times are 0.3 apart, arrays.dt says 0.1"),
         ({"a": numbers(), "x": np.arange(7)}, [axes_line(FULL)], r"coordinates 'x' are .* \(6,\) was expected"),
         ({"a": numbers(), "y": -np.arange(4)}, [axes_line(FULL)], "coordinates 'y' fall"),
+        ({"a": numbers(), "x": np.full(6, np.nan)}, [axes_line(FULL)], "coordinates 'x' are not finite"),
         ({"a": numbers(), "x": np.arange(6)}, [axes_line(FULL), "arrays.extent=[[0,1],[0,1]]"], "fill -0.5 to 5.5"),
         (
             {"a": numbers(), "p": np.arange(2)},
@@ -259,7 +284,7 @@ def test_axes_of_equal_lengths_are_named_as_what_nobody_can_tell_apart(tmp_path)
         ),
         ({"a": numbers(), "s": ["a"] * 3}, [axes_line(FULL), "arrays.split=s"], "hold 'a'; train, validation"),
         ({"a": numbers()}, [axes_line(FULL), "arrays.split=s"], "arrays.split names 's', which is not in it"),
-        ({"a": np.zeros(4)}, [axes_line(FULL)], "no array of numbers with 3 to 5 axes"),
+        ({"a": np.zeros(4)}, [axes_line(FULL)], "no array of real numbers with 3 to 5 axes"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(tmp_path, arrays, settings, sentence):
