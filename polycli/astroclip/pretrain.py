@@ -52,4 +52,10 @@ def _sketch(recipe: PretrainRecipe, stores: list[Store]) -> Sketch:
     return sketch(complete, [ObjectStore(store) for store in stores])
 
 
-TRAINING: Training[PretrainRecipe] = Training(family="astroclip", verb="pretrain", make_task=_task, sketch=_sketch)
+TRAINING: Training[PretrainRecipe] = Training(
+    family="astroclip",
+    verb="pretrain",
+    make_task=_task,
+    sketch=_sketch,
+    starts_from=("init.image", "init.spectrum"),
+)

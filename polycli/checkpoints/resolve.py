@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,23 @@ def resolve_checkpoint(path: Path) -> ResolvedCheckpoint:
         f"{path}: {found.name}, not a checkpoint",
         hint="a run, a checkpoint in it, a .safetensors file or a PyTorch file was expected",
     )
+
+
+def hash_of_weights(path: Path) -> str:
+    """The SHA-256 of the file of weights that `path` means, in hex.
+
+    Raises:
+        CheckpointError: there are none, or they are damaged.
+    """
+    resolved = resolve_checkpoint(path)
+    if resolved.checkpoint_dir is not None:
+        # Compared with the file a moment ago.
+        return read_manifest(resolved.checkpoint_dir).files[MODEL_NAME].sha256
+    try:
+        with resolved.model_file.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{resolved.model_file}: cannot be read ({error.strerror})") from error
 
 
 def _from_run(run: Path) -> ResolvedCheckpoint:

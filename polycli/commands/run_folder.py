@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from polycli import console
 from polycli.checkpoints.manifest import list_checkpoints, verify
-from polycli.engine.changes import data_changes, recipe_changes
+from polycli.checkpoints.resolve import hash_of_weights
+from polycli.engine.changes import data_changes, read_starts, recipe_changes, start_changes
 from polycli.engine.run import check_folder, read_status
 from polycli.errors import PolycliError
 from polycli.paths import expand_paths
@@ -57,8 +59,21 @@ def _is_asked_for(folder: Path, request: TrainRequest, recipe: Section) -> bool:
     if request.checkpoint is not None and "checkpoint" not in type(recipe).model_fields:
         return False
     recipe = _with_command_line(recipe, request)
-    changes = recipe_changes(folder, recipe) + data_changes(folder, _stores(request, recipe))
+    began = read_starts(folder)
+    changes = [change for change in recipe_changes(folder, recipe) if change.key not in began]
+    changes += data_changes(folder, _stores(request, recipe))
+    named = {key: _value(recipe, key) for key in began}
+    changes += start_changes(folder, {key: hash_of_weights(Path(path)) for key, path in named.items() if path})
     return not any(change.changes_results(complete=True) for change in changes)
+
+
+def _value(recipe: Section, key: str) -> str | None:
+    """What the recipe has under a dotted key; None where it has none."""
+    try:
+        value = attrgetter(key)(recipe)
+    except AttributeError:
+        return None
+    return value if isinstance(value, str) else None
 
 
 def _with_command_line(recipe: Section, request: TrainRequest) -> Section:

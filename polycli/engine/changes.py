@@ -23,6 +23,7 @@ from polycli.sections import Section
 
 RECIPE_NAME = "recipe.yaml"
 DATA_NAME = "data.json"
+START_NAME = "start.json"
 #: Recipe keys, or whole sections, that may differ from those of a run that is there. `always`: no number that the run
 #: leaves depends on them. `unfinished`: steps that are left may be computed so, but what is complete was not.
 #: docs/training.md has this table too.
@@ -119,7 +120,7 @@ def data_changes(run: Path, data: Mapping[str, Any]) -> list[Change]:
         before = {str(name): str(entry["store_hash"]) for name, entry in written.items()}
     except FileNotFoundError:
         return []  # A start that was killed before it wrote it.
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(
             f"{path}: damaged, so nothing says which data the run was trained on ({error})",
             hint="choose another --output, or delete it to go on without a comparison",
@@ -130,6 +131,39 @@ def data_changes(run: Path, data: Mapping[str, Any]) -> list[Change]:
     added = {name: store_hash for name, store_hash in now.items() if store_hash in new}
     sentences = [_sentence(name, lost.get(name), added.get(name)) for name in sorted({*lost, *added})]
     return [Change("data", sentence) for sentence in [*sentences, *_described_otherwise(written, data)]]
+
+
+def start_changes(run: Path, starts: Mapping[str, str]) -> list[Change]:
+    """What differs between the weights that a run began from and those of `starts`, by recipe key their hashes.
+
+    Raises:
+        RunError: the run's start.json cannot be read.
+    """
+    before = read_starts(run)
+    return [
+        Change(key, f"{key} had weights of the hash {_short(before.get(key))}, has {_short(starts.get(key))}")
+        for key in sorted({*before, *starts})
+        if before and before.get(key) != starts.get(key)
+    ]
+
+
+def read_starts(run: Path) -> dict[str, str]:
+    """By recipe key, the hash of the weights that a run began from; empty where it says none, as earlier versions did.
+
+    Raises:
+        RunError: start.json cannot be read.
+    """
+    path = run / START_NAME
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return {str(key): str(entry["weights_sha256"]) for key, entry in document.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise RunError(
+            f"{path}: damaged, so nothing says which weights the run began from ({error})",
+            hint="choose another --output, or delete it to go on without a comparison",
+        ) from error
 
 
 def steps_of(recipe: Section | str) -> int | None:

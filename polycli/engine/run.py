@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal, get_args
@@ -17,10 +17,13 @@ from polycli.checkpoints.manifest import CHECKPOINTS_FOLDER, Checkpoint, list_ch
 from polycli.engine.changes import (
     DATA_NAME,
     RECIPE_NAME,
+    START_NAME,
     Change,
     check_changes,
     data_changes,
+    read_starts,
     recipe_changes,
+    start_changes,
     steps_of,
 )
 from polycli.engine.ranks import on_rank_zero
@@ -57,15 +60,18 @@ class Run:
         resume: ResumePolicy,
         world: World,
         data: JsonDocument | None = None,
+        starts: Mapping[str, str] | None = None,
     ) -> Run:
-        """Make the directory, or enter one that an earlier start of the same run left; write recipe.yaml and data.json.
+        """Make the directory, or enter one that an earlier start of the same run left, and write what it is made of.
 
         `auto` resumes a run that this start would have made too (see `polycli.engine.changes`), `never` refuses one,
-        `must` insists on one and may change it. `recipe` may be the text of one, `data` says which stores train. All
-        ranks call this; a directory that cannot be used ends all of them with `RunError`, and stays as it was.
+        `must` insists on one and may change it. `recipe` may be the text of one, `data` says which stores train,
+        `starts`, by recipe key, the hashes of weights that training begins from. All ranks call this; a directory that
+        cannot be used ends all of them with `RunError`, and stays as it was.
         """
         lock: list[IO[str]] = []
-        resumed, changes = on_rank_zero(world, lambda: _enter(path, recipe, data, resume, lock))
+        asked = _Asked(recipe, data, starts or {}, resume)
+        resumed, changes = on_rank_zero(world, lambda: _enter(path, asked, lock))
         run = cls(path, world, resumed, lock[0] if lock else None)
         for change in changes:
             matters = change.changes_results(complete=False)
@@ -164,19 +170,25 @@ def _write_if_possible(path: Path, text: str) -> None:
         console.warn(f"{path}: cannot be written ({error.strerror}), and still says what it said before")
 
 
-def _enter(
-    path: Path, recipe: Section | str, data: JsonDocument | None, resume: ResumePolicy, lock: list[IO[str]]
-) -> tuple[bool, list[Change]]:
+@dataclass(frozen=True)
+class _Asked:
+    """What a start asks of a run."""
+
+    recipe: Section | str
+    data: JsonDocument | None
+    starts: Mapping[str, str]
+    resume: ResumePolicy
+
+
+def _enter(path: Path, asked: _Asked, lock: list[IO[str]]) -> tuple[bool, list[Change]]:
     """Create or resume, on rank 0. Whether it is a resume, and what has changed since the start before."""
-    exists = check_folder(path, resume)
+    exists = check_folder(path, asked.resume)
     try:
         (path / CHECKPOINTS_FOLDER).mkdir(parents=True, exist_ok=True)
         lock.append(_locked(path))
-        changes = _changes(path, recipe, data, resume) if exists else []
-        text = recipe if isinstance(recipe, str) else dump_recipe(recipe)
-        write_sealed(path / RECIPE_NAME, text, write_atomically)
-        if data is not None:
-            write_sealed(path / DATA_NAME, json.dumps(data, indent=2) + "\n", write_atomically)
+        changes = _changes(path, asked) if exists else []
+        for name, text in _documents(asked).items():
+            write_sealed(path / name, text, write_atomically)
     except OSError as error:
         raise RunError(f"{path}: cannot be written ({error.strerror})") from error
     except RunError:
@@ -186,14 +198,27 @@ def _enter(
     return exists, changes
 
 
-def _changes(path: Path, recipe: Section | str, data: JsonDocument | None, resume: ResumePolicy) -> list[Change]:
+def _documents(asked: _Asked) -> dict[str, str]:
+    """By name, the files that say what a run is made of."""
+    recipe = asked.recipe if isinstance(asked.recipe, str) else dump_recipe(asked.recipe)
+    weights = {key: {"weights_sha256": value} for key, value in asked.starts.items()}
+    others = {DATA_NAME: asked.data, START_NAME: weights or None}
+    told = {name: json.dumps(document, indent=2) + "\n" for name, document in others.items() if document is not None}
+    return {RECIPE_NAME: recipe, **told}
+
+
+def _changes(path: Path, asked: _Asked) -> list[Change]:
     """What differs from the run that is there; `RunError` where it is not to be gone on with."""
     for sentence in broken_seals(path).values():
         console.warn(sentence)
-    changes = recipe_changes(path, recipe) + ([] if data is None else data_changes(path, data))
+    # Weights are told apart by their hashes where those are known, and by their paths elsewhere.
+    hashed = read_starts(path)
+    changes = [change for change in recipe_changes(path, asked.recipe) if change.key not in hashed]
+    changes += start_changes(path, asked.starts)
+    changes += [] if asked.data is None else data_changes(path, asked.data)
     checkpoints = list_checkpoints(path)
     saved_step = checkpoints[-1].manifest.step if checkpoints else None
-    check_changes(path, changes, steps=steps_of(recipe), resume=resume, saved_step=saved_step)
+    check_changes(path, changes, steps=steps_of(asked.recipe), resume=asked.resume, saved_step=saved_step)
     return changes
 
 

@@ -18,7 +18,8 @@ Write = Callable[[Path, str], None]
 def write_sealed(path: Path, text: str, write: Write) -> None:
     """Write a file of a run with `write`, and before it the hash that it will have."""
     seals = read_seals(path.parent)
-    new, kept = _hash(text.encode("utf-8")), seals.get(path.name, [])
+    before = [_hash(path.read_bytes())] if path.is_file() else []
+    new, kept = _hash(text.encode("utf-8")), seals.get(path.name, before)
     if kept[:1] != [new]:
         write(path.parent / SEALS_NAME, json.dumps({**seals, path.name: [new, *kept[:1]]}, indent=2) + "\n")
     write(path, text)

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
+from polycli.checkpoints.resolve import hash_of_weights
 from polycli.console import result
 from polycli.engine.deepspeed.config import check_sections
-from polycli.engine.ranks import together
+from polycli.engine.ranks import on_rank_zero, together
 from polycli.engine.run import Run
 from polycli.engine.task import Task, World
 from polycli.engine.train import train
@@ -46,6 +49,8 @@ class Training(Generic[Recipe]):
     #: Whether the recipe has the key `checkpoint`, which `--checkpoint` says and which must not stay absent. Without
     #: one, `sketch` can do without stores.
     from_checkpoint: bool = False
+    #: Further keys of the recipe that name checkpoints to start from, and may be absent.
+    starts_from: tuple[str, ...] = ()
 
     @property
     def prepare_hint(self) -> str | None:
@@ -89,7 +94,10 @@ def run_training(request: TrainRequest, training: Training[Recipe], recipe: Reci
     task = together(world, lambda: training.make_task(recipe, stores, world))
     task.begin(world)
     data = _with_descriptions(task.data_summary(), stores)
-    run = Run.create_or_resume(request.run_folder, task.recipe, resume=request.resume, world=world, data=data)
+    starts = on_rank_zero(world, lambda: _weights(recipe, training))
+    run = Run.create_or_resume(
+        request.run_folder, task.recipe, resume=request.resume, world=world, data=data, starts=starts
+    )
     for remark in task.remarks():
         run.say(remark)
     outcome = train(
@@ -110,6 +118,13 @@ def _with_descriptions(data: JsonDocument, stores: Sequence[Store]) -> JsonDocum
     """data.json, with what each store says of its numbers, so that a store prepared otherwise is no longer the same."""
     described = {store.name: store.manifest.described for store in stores}
     return {name: {**entry, "described": described[name]} for name, entry in data.items()}
+
+
+def _weights(recipe: Recipe, training: Training[Recipe]) -> dict[str, str]:
+    """By recipe key, the hash of the weights that training starts from."""
+    keys = (*(("checkpoint",) if training.from_checkpoint else ()), *training.starts_from)
+    named = {key: attrgetter(key)(recipe) for key in keys}
+    return {key: hash_of_weights(Path(path)) for key, path in named.items() if path is not None}
 
 
 def _dry_run(request: TrainRequest, training: Training[Recipe], recipe: Recipe) -> JsonDocument:

@@ -17,7 +17,7 @@ from polycli.astroclip.recipe.model import (
 )
 from polycli.astroclip.training.objectives import PropertyFit
 from polycli.checkpoints.exported import ModelDescription, write_model
-from polycli.errors import CheckpointError, RecipeError, StoreError, UserError
+from polycli.errors import CheckpointError, RecipeError, RunError, StoreError, UserError
 from polycli.requests import TrainRequest
 
 RECIPE = """
@@ -44,8 +44,8 @@ def recipe(tmp_path):
     return str(path)
 
 
-def export(folder, section):
-    torch.manual_seed(0)
+def export(folder, section, seed=0):
+    torch.manual_seed(seed)
     folder.mkdir()
     description = ModelDescription(
         family="astroclip", verb="pretrain", version="0", step=1, model=section.model_dump(mode="json")
@@ -94,6 +94,17 @@ def test_encoders_train_where_the_recipe_says_so(recipe, mock_store, checkpoint,
     # What no vector depends on is not worn away by weight decay.
     assert "image_encoder.backbone.pos_embed" not in moved
     assert "spectrum_encoder.backbone.head.weight" not in moved
+
+
+def test_a_run_does_not_go_on_from_the_vectors_of_other_weights(recipe, mock_store, checkpoint, tmp_path):
+    tune(recipe, mock_store, checkpoint, tmp_path / "run", "train.steps=2", "schedule.name=constant")
+    moved = checkpoint.rename(tmp_path / "moved")
+    tune(recipe, mock_store, moved, tmp_path / "run", "train.steps=3", "schedule.name=constant")
+
+    other = export(tmp_path / "other", SECTION, seed=1)
+    for steps in (3, 4):
+        with pytest.raises(RunError, match=r"checkpoint had weights of the hash [0-9a-f]{12}, has"):
+            tune(recipe, mock_store, other, tmp_path / "run", f"train.steps={steps}", "schedule.name=constant")
 
 
 def test_a_limit_trains_on_so_many_and_says_which(recipe, mock_store, checkpoint, tmp_path):

@@ -208,3 +208,26 @@ def test_a_refused_start_lets_go_of_the_run(tmp_path):
         enter(tmp_path / "run", FULL.replace("seed: 0", "seed: 1"))
     assert kept
     enter(tmp_path / "run", FULL)
+
+
+def test_weights_to_start_from_are_known_by_their_hashes_wherever_they_lie(tmp_path):
+    def enter_from(path, weights):
+        recipe = f"{FULL}checkpoint: {path}\n"
+        return Run.create_or_resume(
+            tmp_path / "run", recipe, resume="auto", world=World(), starts={"checkpoint": weights}
+        )
+
+    saved(enter_from("/a/run", "1" * 64), 10)
+    enter_from("/moved/run", "1" * 64).close()
+    with pytest.raises(RunError, match="checkpoint had weights of the hash 111111111111, has 222222222222"):
+        enter_from("/a/run", "2" * 64)
+
+
+def test_a_run_of_an_earlier_version_that_kept_no_hash_of_its_start_is_compared_by_path(tmp_path):
+    recipe = f"{FULL}checkpoint: /a/run\n"
+    saved(enter(tmp_path / "run", recipe), 10)
+    starts = {"checkpoint": "1" * 64}
+    with pytest.raises(RunError, match=r'checkpoint was "/a/run", is "/b/run"'):
+        Run.create_or_resume(tmp_path / "run", recipe.replace("/a", "/b"), resume="auto", world=World(), starts=starts)
+    Run.create_or_resume(tmp_path / "run", recipe, resume="auto", world=World(), starts=starts).close()
+    assert json.loads((tmp_path / "run/start.json").read_text()) == {"checkpoint": {"weights_sha256": "1" * 64}}
