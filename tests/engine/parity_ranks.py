@@ -72,7 +72,7 @@ def new_task(case: dict[str, Any]) -> ToyTask:
 def with_the_engine(case: dict[str, Any], world: World) -> tuple[dict[str, torch.Tensor], list[float]]:
     optim, engine = sections(case)
     task = new_task(case)
-    started = backend.start_engine(task.model, optim, engine, world)
+    started = backend.start_engine(task.model, optim, engine, world, blocks=task.blocks())
     stepper = Stepper(started, device=torch.device("cpu"), clip_norm=optim.clip_norm)
     norms = []
     for step in range(case.get("steps", STEPS)):
