@@ -65,7 +65,7 @@ def ignore() -> None:
 
 
 def terminals() -> tuple[int, ...]:
-    """Which of stdout and stderr are terminals. Once a terminal is gone, this can no longer be asked."""
+    """Tell which of stdout and stderr are terminals. Once a terminal is gone, this can no longer be asked."""
     return tuple(descriptor for descriptor in (1, 2) if _is_terminal(descriptor))
 
 

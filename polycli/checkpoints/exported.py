@@ -59,11 +59,11 @@ def with_earlier(trained_on: dict[str, Any], earlier: Mapping[str, Mapping[str, 
 
     `earlier` is by where a checkpoint was named; so are its datasets here, beside those of the same name.
     """
-    found = dict(trained_on)
-    for place, datasets in earlier.items():
+    datasets_seen = dict(trained_on)
+    for origin, datasets in earlier.items():
         for name, entry in datasets.items():
-            found[f"{name} ({place})"] = entry.model_dump(mode="json")
-    return found
+            datasets_seen[f"{name} ({origin})"] = entry.model_dump(mode="json")
+    return datasets_seen
 
 
 def write_model(directory: Path, state_dict: Mapping[str, Tensor], description: ModelDescription) -> None:
@@ -79,7 +79,7 @@ def write_model(directory: Path, state_dict: Mapping[str, Tensor], description: 
 
 
 def read_description(path: Path) -> ModelDescription:
-    """Read a model.json.
+    """Read the description of a model from its model.json.
 
     Raises:
         CheckpointError: it is absent, not JSON, or not a description of a model.
@@ -94,7 +94,7 @@ def read_description(path: Path) -> ModelDescription:
 
 
 def description_of(resolved: ResolvedCheckpoint, *, family: str) -> ModelDescription | None:
-    """What a file of weights says of itself, or model.json of it; None for files of other projects.
+    """Read what a file of weights says of itself, or model.json of it; None for files of other projects.
 
     Raises:
         CheckpointError: it is of another family, or not a description of a model, or the weights and the model.json

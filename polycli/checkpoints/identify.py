@@ -1,4 +1,4 @@
-"""What is this path? Found out by looking at its first bytes or at the files of a folder, never by how it is called."""
+"""Finds out what a path is, by looking at its first bytes or at the files of a folder, never by how it is called."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Identified:
 
     @property
     def name(self) -> str:
-        """In words, for messages."""
+        """The kind in words, for messages."""
         return KIND_NAMES[self.kind]
 
 
@@ -124,7 +124,7 @@ def _archive_kind(path: Path) -> Kind:
 def read_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file; empty where it holds something else."""
     try:
-        found = parse_json(read_bytes(path, LARGEST_DOCUMENT))
+        document = parse_json(read_bytes(path, LARGEST_DOCUMENT))
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}

@@ -45,14 +45,14 @@ class CheckpointFile(_Record):
 
 
 class CheckpointMetric(_Record):
-    """What the best checkpoint is chosen by; lower is better."""
+    """The score by which the best checkpoint is chosen; lower is better."""
 
     name: str
     value: float = Field(allow_inf_nan=False)
 
 
 class CheckpointManifest(_Record):
-    """What a checkpoint says about itself."""
+    """The content of MANIFEST.json: where a checkpoint comes from, and which files belong to it."""
 
     format: Literal["polycli-checkpoint"] = "polycli-checkpoint"
     #: From 2 on the file carries a hash of itself.
@@ -171,13 +171,13 @@ def verify(directory: Path, names: Iterable[str] | None = None) -> CheckpointMan
         _check_size(path, manifest.files[name])
         try:
             with open_plain(path) as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+                actual = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise CheckpointError(f"{path}: cannot be read ({reason_of(error)})") from error
         expected = manifest.files[name].sha256
-        if found != expected:
+        if actual != expected:
             raise CheckpointError(
-                f"{path}: damaged, its sha256 is {found[:12]}..., {MANIFEST_NAME} has {expected[:12]}...",
+                f"{path}: damaged, its sha256 is {actual[:12]}..., {MANIFEST_NAME} has {expected[:12]}...",
                 hint="use another checkpoint of the run",
             )
     return manifest
@@ -196,7 +196,7 @@ def list_checkpoints(run: Path, names: Collection[str] | None = None) -> list[Ch
 
 
 def damages(run: Path, names: Collection[str] | None = None, *, hashes: bool = False) -> dict[Path, str]:
-    """By directory, what is wrong with the checkpoints that `list_checkpoints` leaves out, newest first.
+    """Tell what is wrong with the checkpoints that `list_checkpoints` leaves out, by directory, newest first.
 
     With `hashes` every byte is read, and checkpoints are told too of which a file has changed.
     """

@@ -1,4 +1,4 @@
-"""What a file of weights says of itself: model.json's text in the metadata of safetensors, so that neither is lost."""
+"""Keeps the text of model.json in the metadata of its safetensors file, so that neither is lost."""
 
 from __future__ import annotations
 

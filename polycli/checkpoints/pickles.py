@@ -1,4 +1,4 @@
-"""What a pickle asks for, read from its instructions without running them; and stand-ins for classes of other projects.
+"""Reads what a pickle asks for without running it, and has stand-ins for classes of other projects.
 
 Lightning packs hyper-parameters with the weights, whole modules among them. Nothing of theirs is imported or run: a
 stub swallows what its object was made of. torch's own unpickler of weights reads everything but the modules of files of
@@ -47,11 +47,11 @@ class Stub:
         """Take what the class would have been made of, and do nothing with it."""
 
     def __setstate__(self, state: object) -> None:
-        """Likewise for what it held."""
+        """Drop the state that the object held."""
 
 
 def load_pickles(path: Path, stubs: Sequence[str], *, zipped: bool) -> Any:  # noqa: ANN401  # what strangers put into a file
-    """What a PyTorch file holds, on the CPU, with a `Stub` for every object of a package that `stubs` begins with.
+    """Load a PyTorch file on the CPU, with a `Stub` for every object of a package that `stubs` begins with.
 
     Raises:
         Exception: as `torch.load`: the file is damaged, or asks for another global; nothing in it was run.

@@ -1,4 +1,4 @@
-"""From what a user calls CHECKPOINT to the files to read: a run, a checkpoint in it, an export or any weights file."""
+"""Turns what a user calls CHECKPOINT into files to read: a run, a checkpoint in it, an export or any weights file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from polycli.errors import CheckpointError
 
 @dataclass(frozen=True)
 class ResolvedCheckpoint:
-    """Which files CHECKPOINT means, and why these."""
+    """The files that CHECKPOINT means, and why these."""
 
     model_file: Path
     #: model.json; None for files of other projects.
@@ -41,21 +41,21 @@ def resolve_checkpoint(path: Path) -> ResolvedCheckpoint:
     Raises:
         CheckpointError: there are none, or they are damaged.
     """
-    found = identify(path)
-    if found.kind == "missing":
+    identified = identify(path)
+    if identified.kind == "missing":
         raise CheckpointError(f"{path}: there is no such checkpoint")
-    if found.kind == "run":
+    if identified.kind == "run":
         return _from_run(path)
-    if found.kind == "checkpoint":
+    if identified.kind == "checkpoint":
         return _from_checkpoint(path, "as given")
-    if found.kind == "exported":
+    if identified.kind == "exported":
         if path.resolve().parent.name == CHECKPOINTS_FOLDER:
             read_manifest(path)  # Says that there is none: a save that was cut short.
         return _from_file(path / MODEL_NAME)
-    if found.kind in ("safetensors", "torch", "pickle"):
+    if identified.kind in ("safetensors", "torch", "pickle"):
         return _from_file(path)
     raise CheckpointError(
-        f"{path}: {found.name}, not a checkpoint",
+        f"{path}: {identified.name}, not a checkpoint",
         hint="a run, a checkpoint in it, a .safetensors file or a PyTorch file was expected",
     )
 

@@ -30,7 +30,7 @@ _DAMAGE = (
 
 @dataclass(frozen=True)
 class TensorHeader:
-    """What a header says of one tensor."""
+    """One tensor as a header describes it."""
 
     shape: tuple[int, ...]
     #: In the format's words: F32, BF16, I64, ...

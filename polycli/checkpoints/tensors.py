@@ -50,7 +50,7 @@ _REFUSED_GLOBAL = re.compile(r"GLOBAL ([\w.]+)|(?:global|class|function) [`']?([
 
 @dataclass(frozen=True)
 class Packed:
-    """What a checkpoint file holds, as far as it is numbers."""
+    """The numbers in a checkpoint file: its tensors, and sizes that stood beside them."""
 
     #: By name, on the CPU, without nesting and without wrappers' prefixes.
     tensors: dict[str, Tensor]
@@ -75,18 +75,18 @@ def read_packed(path: Path, *, stubs: Sequence[str] = ()) -> Packed:
     Raises:
         CheckpointError: not a checkpoint, truncated, or it asks to run code, which is refused.
     """
-    found = _read(path, stubs)
-    tensors = _unwrap(found)
+    content = _read(path, stubs)
+    tensors = _unwrap(content)
     if not tensors:
         raise CheckpointError(f"{path}: holds no named tensors, so it is no model's checkpoint")
     _refuse_forged(path, tensors)
-    return Packed(_without_prefixes(tensors), _settings(path, found))
+    return Packed(_without_prefixes(tensors), _settings(path, content))
 
 
-def _settings(path: Path, found: Any) -> dict[str, int | float | str]:  # noqa: ANN401  # what strangers put into a file
+def _settings(path: Path, content: Any) -> dict[str, int | float | str]:  # noqa: ANN401  # what strangers put into a file
     if identify(path).kind == "safetensors":
         return dict(read_header(path).metadata)
-    beside = found.get("hyper_parameters") if isinstance(found, Mapping) else None
+    beside = content.get("hyper_parameters") if isinstance(content, Mapping) else None
     if not isinstance(beside, Mapping):
         return {}
     return {str(name): value for name, value in beside.items() if isinstance(value, int | float | str)}
@@ -140,15 +140,15 @@ def _refuse_forged(path: Path, tensors: Mapping[str, Tensor]) -> None:
         raise CheckpointError(f"{path}: its tensors claim {claimed} bytes, in a file of {size}")
 
 
-def _unwrap(found: Any, depth: int = 0) -> dict[str, Tensor]:  # noqa: ANN401  # what strangers put into a file
+def _unwrap(content: Any, depth: int = 0) -> dict[str, Tensor]:  # noqa: ANN401  # what strangers put into a file
     """The named tensors of a mapping, or of the first known nest in it."""
-    if not isinstance(found, Mapping) or depth > _DEEPEST_NEST:
+    if not isinstance(content, Mapping) or depth > _DEEPEST_NEST:
         return {}
-    tensors = {name: value for name, value in found.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    tensors = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
     if tensors:
         return tensors
     for nest in NESTS:
-        if tensors := _unwrap(found.get(nest), depth + 1):
+        if tensors := _unwrap(content.get(nest), depth + 1):
             return tensors
     return {}
 

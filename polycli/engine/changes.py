@@ -82,7 +82,7 @@ class Change:
 
 
 def recipe_changes(run: Path, recipe: Section | str) -> list[Change]:
-    """What differs between the recipe in the folder of a run and `recipe`, which may be the text of one.
+    """List the differences between the recipe in the folder of a run and `recipe`, which may be the text of one.
 
     Raises:
         RunError: the run's recipe cannot be read.
@@ -101,12 +101,12 @@ def recipe_changes(run: Path, recipe: Section | str) -> list[Change]:
 
 
 def changes_between(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
-    """What differs between two recipes, or two other documents of settings, that were read already."""
+    """List the differences between two recipes, or two other documents of settings, that were read already."""
     return _changes(_leaves(dict(before)), _leaves(dict(now)))
 
 
 def data_changes(run: Path, data: Mapping[str, Any]) -> list[Change]:
-    """What differs between the stores that a run was trained on and `data`, both as data.json has them.
+    """List the differences between the stores that a run was trained on and `data`, both as data.json has them.
 
     Stores are told apart by the hash of their content: names and paths may be others. What is said of equal content
     (scaling, time step, units) is compared where both say it; runs of earlier versions do not.
@@ -134,7 +134,7 @@ def data_changes(run: Path, data: Mapping[str, Any]) -> list[Change]:
 
 
 def start_changes(run: Path, starts: Mapping[str, str]) -> list[Change]:
-    """What differs between the weights that a run began from and those of `starts`, by recipe key their hashes.
+    """List the differences between the weights that a run began from and `starts`, hashes of weights by recipe key.
 
     Raises:
         RunError: the run's start.json cannot be read.
@@ -148,7 +148,7 @@ def start_changes(run: Path, starts: Mapping[str, str]) -> list[Change]:
 
 
 def read_starts(run: Path) -> dict[str, str]:
-    """By recipe key, the hash of the weights that a run began from; empty where it says none, as earlier versions did.
+    """Read the hashes of the weights that a run began from, by recipe key; empty for runs of earlier versions.
 
     Raises:
         RunError: start.json cannot be read.

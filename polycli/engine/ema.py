@@ -84,6 +84,6 @@ class AveragedWeights:
 
 
 def _own_part(parameter: nn.Parameter) -> Tensor:
-    """What this rank holds of a parameter: under ZeRO 3 its shard, flat and filled up, else all of it."""
+    """Return this rank's part of a parameter: under ZeRO 3 its shard, flat and filled up, else all of it."""
     shard: Tensor | None = getattr(parameter, "ds_tensor", None)
     return parameter.detach() if shard is None else shard.detach()

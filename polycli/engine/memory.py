@@ -70,23 +70,23 @@ def out_of_memory(error: BaseException, train: TrainSection, engine: EngineSecti
 
 
 def _costliest(task: Task, world: World, step: int) -> list[Batch]:
-    """Those that the task names, or one of each shape among the step's own micro-batches."""
+    """Load the batches that the task names, or one of each shape among the step's own micro-batches."""
     costliest = task.costliest_batches(world)
     if costliest is not None:
-        return [found.load() for found in costliest]
-    batches = [found.load() for found in task.micro_batches(step, world)]
-    # Ranks compute together, so all take the places at which any of them meets a new shape.
-    wanted = {place for places in gather(world, _new_shapes(batches)) for place in places}
-    return [batch for place, batch in enumerate(batches) if place in wanted]
+        return [micro_batch.load() for micro_batch in costliest]
+    batches = [micro_batch.load() for micro_batch in task.micro_batches(step, world)]
+    # Ranks compute together, so all take the micro-batches at which any of them meets a new shape.
+    wanted = {index for indices in gather(world, _new_shapes(batches)) for index in indices}
+    return [batch for index, batch in enumerate(batches) if index in wanted]
 
 
 def _new_shapes(batches: Sequence[Batch]) -> list[int]:
-    """Places of the batches whose shapes no earlier one has."""
+    """Return the indices of the batches whose shapes no earlier one has."""
     seen: list[Any] = []
-    places = []
-    for place, batch in enumerate(batches):
+    indices = []
+    for index, batch in enumerate(batches):
         shapes = {name: tensor.shape for name, tensor in batch.items()}
         if shapes not in seen:
             seen.append(shapes)
-            places.append(place)
-    return places
+            indices.append(index)
+    return indices

@@ -41,7 +41,7 @@ def on_rank_zero(world: World, function: Callable[[], T]) -> T:
 
 
 def together(world: World, function: Callable[[], T]) -> T:
-    """What `function` returns on each rank; where it fails on any, all end with the error of the first one that failed.
+    """Call `function` on every rank; where it fails on any, all end with the error of the first rank that failed.
 
     A rank that ended alone would leave the others waiting for it. Rank 0 says the error, whoever met it.
     """
@@ -54,7 +54,7 @@ def together(world: World, function: Callable[[], T]) -> T:
     except Exception as error:  # noqa: BLE001  # It is raised below, once the other ranks know.
         failure = error
     told = gather(world, None if failure is None else _told(failure))
-    speaker = next((rank for rank, found in enumerate(told) if found is not None), None)
+    speaker = next((rank for rank, failure in enumerate(told) if failure is not None), None)
     if speaker is None:
         return cast("T", result)
     # What nobody expected leaves its traceback where it happened.
@@ -90,9 +90,9 @@ def everyone(world: World, numbers: Sequence[float]) -> list[list[float]]:
     from torch import distributed
 
     own = torch.tensor(numbers, dtype=torch.float64)
-    found = [torch.empty_like(own) for _ in range(world.size)]
-    distributed.all_gather(found, own, group=_control_group())
-    return [tensor.tolist() for tensor in found]
+    gathered = [torch.empty_like(own) for _ in range(world.size)]
+    distributed.all_gather(gathered, own, group=_control_group())
+    return [tensor.tolist() for tensor in gathered]
 
 
 def largest(world: World, number: int) -> int:

@@ -81,7 +81,7 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
-        """Where checkpoints are."""
+        """The folder that holds the checkpoints of this run."""
         return self.path / CHECKPOINTS_FOLDER
 
     def whole_checkpoints(self) -> list[Checkpoint]:
@@ -172,7 +172,7 @@ def _write_if_possible(path: Path, text: str) -> None:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a start asks of a run."""
+    """A start's demands on the run in its folder: the recipe, stores and weights that it would train with."""
 
     recipe: Section | str
     data: JsonDocument | None
@@ -199,7 +199,7 @@ def _enter(path: Path, asked: _Asked, lock: list[IO[str]]) -> tuple[bool, list[C
 
 
 def _documents(asked: _Asked) -> dict[str, str]:
-    """By name, the files that say what a run is made of."""
+    """Return the texts of the files that say what a run is made of, by name."""
     recipe = asked.recipe if isinstance(asked.recipe, str) else dump_recipe(asked.recipe)
     weights = {key: {"weights_sha256": value} for key, value in asked.starts.items()}
     others = {DATA_NAME: asked.data, START_NAME: weights or None}
@@ -208,7 +208,7 @@ def _documents(asked: _Asked) -> dict[str, str]:
 
 
 def _changes(path: Path, asked: _Asked) -> list[Change]:
-    """What differs from the run that is there; `RunError` where it is not to be gone on with."""
+    """Compare with the run that is there; raise `RunError` where this start must not go on with it."""
     for sentence in broken_seals(path).values():
         console.warn(sentence)
     # Weights are told apart by their hashes where those are known, and by their paths elsewhere.

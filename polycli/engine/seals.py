@@ -35,7 +35,7 @@ def read_seals(run: Path) -> dict[str, list[str]]:
 
 
 def broken_seals(run: Path) -> dict[str, str]:
-    """By file, a sentence for each that is not as the run wrote it."""
+    """Return, by file, a sentence about each that is not as the run wrote it."""
     seals = read_seals(run)
     if not seals and (run / SEALS_NAME).exists():
         return {SEALS_NAME: f"{run / SEALS_NAME}: damaged, so nothing says whether recipe and data have changed"}

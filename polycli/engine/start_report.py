@@ -1,4 +1,4 @@
-"""What a run says before its first step: where it goes on from, and what of its recipe may surprise."""
+"""Says, before the first step, where a run goes on from and what of its recipe may surprise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all ranks saw in a step: its loss and metrics, and, where a step was bad, the samples in it."""
+"""Puts together what all ranks saw in a step: its loss and metrics and, of a bad step, its samples."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def some_of(samples: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class StepAgreement:
-    """What all ranks know after a step, from the one exchange that every step has."""
+    """The facts that all ranks share after a step, from the one exchange that every step has."""
 
     #: Mean over the samples of all ranks.
     loss: float
@@ -67,8 +67,8 @@ def agree(world: World, result: StepResult | None, stop_signal: int, coming: Ste
     ranks = everyone(world, [loss, stop_signal, coming.micro_batches, coming.samples, coming.weight])
     losses, signals, batches, samples, weights = zip(*ranks, strict=True)
     if len(set(batches)) > 1:
-        found = ", ".join(f"{int(count)} on rank {rank}" for rank, count in enumerate(batches))
-        raise UnevenBatchesError(f"the next step's micro-batches are not as many on all ranks: {found}")
+        counts = ", ".join(f"{int(count)} on rank {rank}" for rank, count in enumerate(batches))
+        raise UnevenBatchesError(f"the next step's micro-batches are not as many on all ranks: {counts}")
     if batches[0] and sum(samples) != expected:
         raise UnevenBatchesError(
             f"the next step has {int(sum(samples))} samples over all ranks, train.global_batch_size is {expected}"
@@ -98,7 +98,7 @@ def report_of_step(world: World, result: StepResult) -> StepReport:
 
 
 def explain_bad_step(world: World, result: StepResult) -> BadStep:
-    """Which samples made this step's numbers non-finite. A collective: every rank has dropped the step."""
+    """Find the samples that made this step's numbers non-finite. A collective: every rank has dropped the step."""
     bad = [name for names in gather(world, result.bad_samples()) for name in names]
     if bad:
         return BadStep("the loss is not finite", bad)
@@ -106,7 +106,7 @@ def explain_bad_step(world: World, result: StepResult) -> BadStep:
 
 
 def _own_totals(result: StepResult) -> dict[str, tuple[float, float]]:
-    """By metric, the weighted sum over this rank's micro-batches and the sum of weights; the loss has no name."""
+    """Return, by metric, the weighted sum over this rank's micro-batches and their weights; the loss has no name."""
     totals: dict[str, float] = defaultdict(float)
     shares: dict[str, float] = defaultdict(float)
     for weight, loss, metrics in zip(result.weights, result.losses, result.metrics, strict=True):

@@ -16,7 +16,7 @@ from polycli.engine.task import Batch
 
 @dataclass
 class StepResult:
-    """What one rank saw in one step; tensors are scalars on the device."""
+    """Losses, weights, metrics and sample names of one step on one rank; tensors are scalars on the device."""
 
     losses: list[Tensor] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Stepper:
         self.sharded = engine.zero_optimization_stage() > 0
 
     def learning_rate(self) -> float:
-        """That of the last step; for D-Adaptation with its estimate of the step size."""
+        """Return the learning rate of the last step; for D-Adaptation, times its estimate of the step size."""
         group = self.engine.basic_optimizer.param_groups[0]
         return float(group["lr"]) * float(group.get("d", 1.0))
 
@@ -78,8 +78,8 @@ class Stepper:
 
     def rehearse(self, batches: Sequence[Batch]) -> None:
         """Compute each batch as a micro-batch of one step that is then dropped, as a step of bad numbers is."""
-        for place, batch in enumerate(batches, start=1):
-            self.engine.set_gradient_accumulation_boundary(place == len(batches))
+        for number, batch in enumerate(batches, start=1):
+            self.engine.set_gradient_accumulation_boundary(number == len(batches))
             loss, _ = self.engine(to_device(batch, self.device))
             self.engine.backward(loss * torch.nan, scale_wrt_gas=False)
         if self.sharded:

@@ -1,4 +1,4 @@
-"""What a family hands to the engine: a model, a data order and a validation."""
+"""Defines what a family hands to the engine: a model, a data order and a validation."""
 
 from __future__ import annotations
 

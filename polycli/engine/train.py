@@ -69,7 +69,7 @@ class TrainOutcome:
     bad_steps: int
 
     def document(self, run: Path) -> JsonDocument:
-        """What `--json` prints."""
+        """Return the document that `--json` prints."""
         return {
             "run": str(run),
             "step": self.step,
@@ -234,7 +234,7 @@ class _Loop:
         return TrainOutcome(self.state.step, checkpoint, self.validation, self.state.bad_steps)
 
     def _step(self, feed: Prefetcher) -> StepResult:
-        """One optimizer step."""
+        """Take one optimizer step: read, compute and move."""
         index, sections = self.state.step, self.sections
         seed_step(sections.train.seed, index, self.world.rank)
         self.state.learning_rate = scheduled_rate(sections.optim, sections.schedule, self.steps, index)
@@ -248,7 +248,7 @@ class _Loop:
         return result
 
     def _report(self, result: StepResult, feed: Prefetcher, progress: console.ProgressReport) -> None:
-        """What follows from a step: the average, its line in the log where one is due, warnings."""
+        """Draw the consequences of a step: the average, a line in the log where one is due, warnings."""
         self._agree(result, feed)
         if self.state.step % self.sections.log.every == 0 or self.state.step == self.steps:
             self._log(result, feed, progress)
@@ -312,7 +312,7 @@ class _Loop:
             )
 
     def _validate_and_save(self) -> None:
-        """What is due after a step: a validation, a checkpoint, a stop."""
+        """Do what is due after a step: a validation, a checkpoint, a stop."""
         paused = self.meter.pause()
         step, settings = self.state.step, self.sections.train
         last = step == self.steps

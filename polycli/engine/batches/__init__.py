@@ -1,1 +1,1 @@
-"""Which samples a step has, how they are shared out, and how they are read ahead of it."""
+"""Decides which samples a step has and which rank takes which, and reads them ahead."""

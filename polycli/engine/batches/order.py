@@ -1,4 +1,4 @@
-"""Which sample comes when: pure functions of (seed, position), so that any process can compute any place in the order.
+"""Says which sample comes when: pure functions of (seed, position), so that any process can compute any part of it.
 
 Two questions are answered here, both in exact integer arithmetic, so that the answers are the same on every machine, in
 every numpy release, for any number of ranks and readers, and after any resume:
@@ -65,7 +65,7 @@ class DrawSchedule:
 
 
 def shuffled(positions: NDArray[np.int64], size: int, *key: str | int) -> NDArray[np.int64]:
-    """Which of `size` items stand at `positions` of an endless order that goes through all of them, again and again.
+    """Return the items, of `size`, at `positions` of an endless order that goes through all of them again and again.
 
     Every pass is a permutation of its own, so no item is seen twice before all are seen once. `key` names the order.
     """

@@ -1,4 +1,4 @@
-"""What a training will need, from its recipe's numbers alone: batches that divide, memory of training state."""
+"""Works out what a training will need from its recipe's numbers alone: batches that divide, memory of its state."""
 
 from __future__ import annotations
 

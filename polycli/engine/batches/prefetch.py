@@ -24,7 +24,7 @@ class LoadedBatch:
 
 @dataclass(frozen=True)
 class StepSize:
-    """What one rank will compute in a step; the default is that of no step."""
+    """The size of one rank's part of a step; the default is that of no step."""
 
     micro_batches: int = 0
     samples: int = 0
@@ -61,7 +61,7 @@ class Prefetcher:
             self.executor.shutdown(wait=True, cancel_futures=True)
 
     def next_size(self) -> StepSize:
-        """What this rank's part of the next step is; nothing after the last one."""
+        """Return the size of this rank's part of the next step, which is nothing after the last one."""
         if not self.sizes and not self._plan():
             return StepSize()
         return self.sizes[0]
@@ -93,7 +93,7 @@ class Prefetcher:
             return False
         micro_batches = self.task.micro_batches(step, self.world)
         last = len(micro_batches) - 1
-        self.coming.extend((micro_batch, place == last) for place, micro_batch in enumerate(micro_batches))
+        self.coming.extend((micro_batch, index == last) for index, micro_batch in enumerate(micro_batches))
         size = StepSize(
             len(micro_batches),
             sum(len(micro_batch.samples) for micro_batch in micro_batches),
@@ -111,7 +111,7 @@ class Loadable(Protocol):
     """A batch that is not read yet."""
 
     def load(self) -> Batch:
-        """Read it."""
+        """Read the micro-batch, in whichever thread calls."""
         ...
 
 

@@ -46,7 +46,7 @@ _OPTIMIZER_PREFIX = "optimizer/"
 
 @dataclass
 class TrainerState:
-    """What a resumed loop has to know besides model and optimizer; random numbers follow from seed, step and rank."""
+    """The counters of a training loop; random numbers need none, as they follow from seed, step and rank."""
 
     step: int = 0
     samples: int = 0
@@ -141,8 +141,8 @@ class Checkpointer:
         """
 
         def doubt() -> Path | None:
-            older = [found for found in self.run.whole_checkpoints() if found.manifest.step < taken]
-            good = next((found for found in reversed(older) if reason_for_doubt(found) is None), None)
+            older = [whole for whole in self.run.whole_checkpoints() if whole.manifest.step < taken]
+            good = next((whole for whole in reversed(older) if reason_for_doubt(whole) is None), None)
             if good is None or self.last is None or self.last.name != checkpoint_name(taken):
                 return self.last
             mark_doubtful(self.last)
@@ -197,7 +197,7 @@ class Checkpointer:
         return contents
 
     def _publish(self, pending: _Pending, files: dict[str, CheckpointFile]) -> str | None:
-        """On rank 0: the manifest, the name, and only then the end of checkpoints that are no longer kept."""
+        """Write the manifest, give the name, and only then delete checkpoints that are no longer kept; on rank 0."""
         try:
             write_manifest(
                 pending.directory,

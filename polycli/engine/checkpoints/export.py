@@ -33,7 +33,7 @@ def exported_weights(module: nn.Module, world: World) -> dict[str, Tensor]:
 
 
 def remaining_weights(task: Task, world: World, *, averaged: bool) -> dict[str, Tensor]:
-    """What a resume needs besides model.safetensors, likewise; everything where that has averaged weights."""
+    """Return the tensors that a resume needs besides model.safetensors; all where that has averaged weights."""
     exported = set() if averaged else {id(tensor) for tensor in task.exported().state_dict(keep_vars=True).values()}
     state = task.model.state_dict(keep_vars=True)
     return _whole({name: tensor for name, tensor in state.items() if id(tensor) not in exported}, world)
@@ -51,9 +51,9 @@ def restore_weights(task: Task, checkpoint: Checkpoint) -> None:
     for name, tensor in task.model.state_dict(keep_vars=True).items():
         saved = rest.get(name, shared.get(names.get(id(tensor), "")))
         if saved is None or saved.shape != tensor.shape:
-            found = "not there" if saved is None else f"of shape {tuple(saved.shape)}"
+            state = "not there" if saved is None else f"of shape {tuple(saved.shape)}"
             raise CheckpointError(
-                f"{checkpoint.directory}: {name} is {found}, the model has it of shape {tuple(tensor.shape)}"
+                f"{checkpoint.directory}: {name} is {state}, the model has it of shape {tuple(tensor.shape)}"
             )
         with torch.no_grad():
             tensor.copy_(saved)

@@ -1,4 +1,4 @@
-"""Which checkpoints of a run are kept, and which one a start goes on from."""
+"""Decides which checkpoints of a run are kept, and which one a start goes on from."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def prune(run: Run, *, newest: int, keep_last: int, keep_every: int | None) -> N
     Steps after `newest`, the one just saved, do not count and stay: this start has found their checkpoints damaged and
     passed them over, which their sizes do not show, and training has yet to come to where it replaces them.
     """
-    checkpoints = [found for found in run.whole_checkpoints() if found.manifest.step <= newest]
+    checkpoints = [whole for whole in run.whole_checkpoints() if whole.manifest.step <= newest]
     best = best_checkpoint(checkpoints)
     kept = {checkpoint.directory for checkpoint in (*checkpoints[-keep_last:], *([best] if best else []))}
     for checkpoint in checkpoints:
@@ -62,8 +62,8 @@ def partial_of(directory: Path) -> Path:
 def _choose(run: Run, optimizer: str, steps: int) -> Checkpoint | None:
     clear_leftovers(run)
     doubted: list[tuple[Checkpoint, str]] = []
-    found = sorted(run.checkpoints.glob(STEP_PATTERN), reverse=True)
-    for directory in found:
+    directories = sorted(run.checkpoints.glob(STEP_PATTERN), reverse=True)
+    for directory in directories:
         try:
             checkpoint = _verified(directory)
         except CheckpointError as error:
@@ -80,9 +80,9 @@ def _choose(run: Run, optimizer: str, steps: int) -> Checkpoint | None:
         newest, why = doubted[0]
         console.warn(f"{newest.directory}: {why}; there is no better one to go on from")
         return newest
-    if found:
+    if directories:
         raise RunError(
-            f"{run.path}: holds {console.counted(len(found), 'checkpoint', 'checkpoints')} and none is whole",
+            f"{run.path}: holds {console.counted(len(directories), 'checkpoint', 'checkpoints')} and none is whole",
             hint="start again in another --output",
         )
     return None

@@ -66,7 +66,7 @@ class Writer:
 
 
 def refusal_of(error: OSError) -> str:
-    """What a disk refused and where: `No space left on device: RUN/checkpoints/...`."""
+    """Say what a disk refused and where: `No space left on device: RUN/checkpoints/...`."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     return f"{reason}: {error.filename}" if error.filename else reason
 

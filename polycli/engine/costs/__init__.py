@@ -1,1 +1,1 @@
-"""What a model costs: operations and activations, counted on shapes alone."""
+"""Counts what a model costs, in operations and activations, on shapes alone."""

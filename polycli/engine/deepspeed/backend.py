@@ -134,7 +134,7 @@ class EvaluationForward(nn.Module):
         self.device = device
 
     def forward(self, batch: Batch) -> Any:  # noqa: ANN401
-        """What the model returns for `batch`."""
+        """Move `batch` to the device and return what the model makes of it."""
         with torch.no_grad():
             return self.engine(to_device(batch, self.device))
 
@@ -159,6 +159,6 @@ def gathered(parameters: list[Tensor]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stdout_is_stderr() -> Iterator[None]:
-    """What is printed, and what log handlers made here write, goes to stderr: stdout belongs to results."""
+    """Send what is printed, and what log handlers made here write, to stderr: stdout belongs to results."""
     with contextlib.redirect_stdout(sys.stderr):
         yield

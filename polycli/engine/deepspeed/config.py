@@ -40,7 +40,7 @@ def check_sections(optim: OptimSection, engine: EngineSection) -> None:
 def deepspeed_config(
     optim: OptimSection, engine: EngineSection, *, world_size: int, parameters: int, pin_memory: bool = False
 ) -> dict[str, Any]:
-    """What `deepspeed.initialize` takes.
+    """Translate recipe sections into the configuration that `deepspeed.initialize` takes.
 
     Batch sizes are formal: the engine sets accumulation boundaries and weighs losses itself. Clipping is DeepSpeed's
     from stage 1 on; at stage 0 the engine clips, because it must look at the gradient before the optimizer does.

@@ -111,7 +111,7 @@ def restore_state(engine: Any, world: World, files: Sequence[Path], groups: Sequ
 
 
 def fragments(engine: Any, world: World) -> Iterator[Fragment]:  # noqa: ANN401
-    """What this rank holds of every trained parameter, as DeepSpeed's stage has laid it out."""
+    """List the pieces of every trained parameter that this rank holds, as DeepSpeed's stage has laid them out."""
     stage, zero = engine.zero_optimization_stage(), engine.optimizer
     for name, parameter in engine.module.named_parameters():
         if not parameter.requires_grad:
@@ -133,7 +133,7 @@ def fragments(engine: Any, world: World) -> Iterator[Fragment]:  # noqa: ANN401
 
 
 class _SavedState:
-    """What the files of all ranks hold, found by parameter and state."""
+    """The contents of all ranks' files, by parameter and state."""
 
     def __init__(self, files: Sequence[Any]) -> None:
         #: By parameter and state: first element, its count, file, and name in it.

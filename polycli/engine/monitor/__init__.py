@@ -1,1 +1,1 @@
-"""What is watched while a model trains: metrics, trackers, loss spikes, traces, peak memory."""
+"""Watches a model while it trains: metrics, trackers, loss spikes, traces, peak memory."""

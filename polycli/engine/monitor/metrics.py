@@ -27,7 +27,7 @@ from polycli.engine.run import write_atomically
 
 @dataclass(frozen=True)
 class CutBack:
-    """What a start found in metrics.jsonl up to the step that it goes on from."""
+    """The state of metrics.jsonl up to the step that a start goes on from."""
 
     path: Path
     damaged: tuple[MetricsLine, ...] = ()
@@ -45,8 +45,10 @@ class CutBack:
             return [f"{self.path}: line {first.number} is damaged ({first.damage}){more}; left out"]
         if not self.sha256 or sha256 in (None, self.sha256):
             return []
-        found = f"{self.size} bytes where there were {size}" if size != self.size else "bytes have changed"
-        return [f"{self.path}: its lines up to this step are not those that were written ({found}); kept as they are"]
+        difference = f"{self.size} bytes where there were {size}" if size != self.size else "bytes have changed"
+        return [
+            f"{self.path}: its lines up to this step are not those that were written ({difference}); kept as they are"
+        ]
 
 
 class MetricsFile:

@@ -56,9 +56,9 @@ class StepProfiler:
         folder.mkdir(exist_ok=True)
         self.profile.export_chrome_trace(str(folder / f"rank0-step{step + 1:08d}.json"))
         for average in self.profile.key_averages():
-            found = self.operators[average.key]
-            found[0] += average.count
-            found[1] += self._own_time(average)
+            totals = self.operators[average.key]
+            totals[0] += average.count
+            totals[1] += self._own_time(average)
         self.profile = None
         if step == self.steps[-1]:
             self._say()

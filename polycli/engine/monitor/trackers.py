@@ -87,7 +87,7 @@ class WeightsAndBiases:
 
 
 class Trackers:
-    """Those that a recipe asks for and that work, on rank 0. Closed at the end of a `with` block."""
+    """The trackers that a recipe asks for and that work, on rank 0. Closed at the end of a `with` block."""
 
     def __init__(self, log: LogSection, run: Run, *, step: int) -> None:
         self.run = run
