@@ -17,6 +17,7 @@ from polycli.mpp.sources.frames import Frames
 
 #: Bytes of a block as it is read.
 BLOCK_BYTES = 4 * 2**20
+_ORDER: tuple[Axis, ...] = ("trajectory", "time", "field", "x", "y")
 #: The same where the time axis comes after those of space, so that each block is gathered from all over the array.
 _SCATTERED_BYTES = 64 * 2**20
 
@@ -32,17 +33,28 @@ class Placed:
         """Entries along an axis; one where the array does not have it."""
         return info.shape[self.axes.index(axis)] if axis in self.axes else 1
 
-    def read(self, file: ArrayFile, trajectory: int, time: slice, space: int) -> NDArray[Any]:
-        """Some frames of one trajectory, (time, field, x, y), every `space`-th point along x and y."""
+    def read(self, file: ArrayFile, trajectories: slice, time: slice, space: int) -> NDArray[Any]:
+        """Some frames of some trajectories, (trajectory, time, field, x, y), every `space`-th point along x and y."""
         index = tuple(
-            trajectory if axis == "trajectory" else time if axis == "time" else slice(None) for axis in self.axes
+            trajectories if axis == "trajectory" else time if axis == "time" else slice(None) for axis in self.axes
         )
-        left: list[Axis] = [axis for axis in self.axes if axis != "trajectory"]
-        order: list[Axis] = [axis for axis in ("time", "field", "x", "y") if axis in left]
-        values = file.read(self.name, index).transpose([left.index(axis) for axis in order])
-        if "field" not in left:
-            values = values[:, np.newaxis]
-        return values[:, :, ::space, ::space]
+        order: list[Axis] = [axis for axis in _ORDER if axis in self.axes]
+        values = file.read(self.name, index).transpose([self.axes.index(axis) for axis in order])
+        if "trajectory" not in self.axes:
+            values = values[np.newaxis]
+        if "field" not in self.axes:
+            values = values[:, :, np.newaxis]
+        return values[..., ::space, ::space]
+
+    def trajectories_at_once(self, info: ArrayInfo) -> int:
+        """How many trajectories lie in the same pieces of the file, so that reading one reads all; 1 if none do."""
+        if "trajectory" not in self.axes:
+            return 1
+        place = self.axes.index("trajectory")
+        if info.chunks is not None:
+            return info.chunks[place]
+        # Behind another axis, the numbers of one trajectory are scattered over the whole array.
+        return info.shape[place] if place > 0 else 1
 
 
 @dataclass(frozen=True)
@@ -57,12 +69,17 @@ class ArrayJob:
     items: tuple[int, ...]
     parameters: tuple[tuple[float, ...], ...]
     frames: Frames
+    #: Whether they lie in the same pieces of the file and are small: then all are read in one go.
+    together: bool = False
 
     def trajectories(self, wanted: Sequence[str]) -> Iterator[Trajectory]:
         """Those of `ids` that are wanted, in order; each opens the file by itself when its blocks are asked for."""
-        for name, item, parameters in zip(self.ids, self.items, self.parameters, strict=True):
-            if name in wanted:
-                yield Trajectory(id=name, parameters=parameters, blocks=self._blocks(item))
+        chosen = [index for index, name in enumerate(self.ids) if name in wanted]
+        rows = self._rows([self.items[index] for index in chosen]) if self.together and chosen else {}
+        for index in chosen:
+            item = self.items[index]
+            blocks = iter(rows[item]) if self.together else self._blocks(item)
+            yield Trajectory(id=self.ids[index], parameters=self.parameters[index], blocks=blocks)
 
     def starting_at(self, frame: int) -> ArrayJob:
         """The same trajectories without their first frames, as `SeekableJob` says."""
@@ -70,15 +87,29 @@ class ArrayJob:
 
     def _blocks(self, item: int) -> Iterator[NDArray[np.float32]]:
         with open_arrays(self.path) as file:
-            infos = [file.arrays[placed.name] for placed in self.arrays]
-            frame_bytes = sum(map(_frame_bytes, self.arrays, infos))
-            chunk = max(map(_time_chunk, self.arrays, infos))
-            most = _SCATTERED_BYTES if any(map(_is_scattered, self.arrays)) else BLOCK_BYTES
-            span = max(1, most // max(1, frame_bytes)) * self.frames.step
-            for block in self.frames.blocks(span, chunk):
-                parts = [placed.read(file, item, block, self.frames.space) for placed in self.arrays]
-                with np.errstate(over="ignore"):  # A double beyond float32 becomes infinite, and is rejected as such.
-                    yield np.concatenate([part.astype(np.float32) for part in parts], axis=1)
+            for block in self._slices(file):
+                yield self._read(file, slice(item, item + 1), block)[0]
+
+    def _rows(self, items: Sequence[int]) -> dict[int, list[NDArray[np.float32]]]:
+        """The blocks of trajectories that are read together, cut as if they had been read one by one."""
+        with open_arrays(self.path) as file:
+            lengths = [len(range(block.start, block.stop, block.step)) for block in self._slices(file)]
+            whole = slice(self.frames.start, self.frames.stop, self.frames.step)
+            values = self._read(file, slice(min(items), max(items) + 1), whole)
+        edges = np.cumsum(lengths)[:-1]
+        return {item: np.split(values[item - min(items)], edges) for item in items}
+
+    def _slices(self, file: ArrayFile) -> list[slice]:
+        infos = [file.arrays[placed.name] for placed in self.arrays]
+        frame_bytes = sum(map(_frame_bytes, self.arrays, infos))
+        chunk = max(map(_time_chunk, self.arrays, infos))
+        most = _SCATTERED_BYTES if any(map(_is_scattered, self.arrays)) else BLOCK_BYTES
+        return list(self.frames.blocks(max(1, most // max(1, frame_bytes)) * self.frames.step, chunk))
+
+    def _read(self, file: ArrayFile, trajectories: slice, time: slice) -> NDArray[np.float32]:
+        parts = [placed.read(file, trajectories, time, self.frames.space) for placed in self.arrays]
+        with np.errstate(over="ignore"):  # A double beyond float32 becomes infinite, and is rejected as such.
+            return np.concatenate([part.astype(np.float32) for part in parts], axis=2)
 
 
 def _frame_bytes(placed: Placed, info: ArrayInfo) -> int:

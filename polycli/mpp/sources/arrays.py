@@ -22,7 +22,7 @@ from polycli.mpp.sources.array_groups import one_by_one
 from polycli.mpp.sources.array_layout import Layout, find_layout
 from polycli.mpp.sources.array_read import ArrayJob
 from polycli.mpp.sources.array_rows import find_parameters, find_splits
-from polycli.mpp.sources.frames import Frames
+from polycli.mpp.sources.frames import Frames, job_size
 from polycli.requests import Split
 from polycli.store.manifest import LeftOut
 
@@ -120,6 +120,7 @@ class ArraysSource:
             strange=strange,
             parameters=find_parameters(file, section, count),
             splits=find_splits(file, section, count),
+            at_once=max(placed.trajectories_at_once(file.arrays[placed.name]) for placed in layout.arrays),
             bytes=4 * layout.frames * len(layout.fields) * layout.grid[0] * layout.grid[1],
         )
 
@@ -141,6 +142,8 @@ class _Look:
     splits: tuple[Split, ...] | None
     #: Of one trajectory, as it is stored.
     bytes: int
+    #: How many trajectories lie in the same pieces of the file.
+    at_once: int
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -244,9 +247,11 @@ def _jobs(looks: Sequence[_Look], frames: Frames, limit: int | None) -> Iterator
     for look in looks:
         count = look.layout.trajectories if left is None else min(left, look.layout.trajectories)
         left = None if left is None else left - count
-        # An npz file may be compressed as one piece, which is unpacked for each job.
-        size = count if look.path.suffix.lower() == ".npz" else max(1, _JOB_BYTES // look.bytes)
-        for start in range(0, count, max(1, size)):
+        size, together = job_size(look.bytes, look.at_once, _JOB_BYTES)
+        if look.path.suffix.lower() == ".npz":
+            # It may be compressed as one piece, which is unpacked for each job.
+            size, together = count, False
+        for start in range(0, count, size):
             items = range(start, min(count, start + size))
             yield ArrayJob(
                 path=look.path,
@@ -256,4 +261,5 @@ def _jobs(looks: Sequence[_Look], frames: Frames, limit: int | None) -> Iterator
                 items=tuple(items),
                 parameters=tuple(tuple(float(values[item]) for values in look.parameters.values()) for item in items),
                 frames=frames,
+                together=together,
             )

@@ -1,4 +1,4 @@
-"""Which frames and grid points of a source are kept, in which blocks they are read, and where the kept points lie."""
+"""Which frames and grid points of a source are kept, in which pieces they are read, and where the kept points lie."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ Extent = tuple[tuple[float, float], tuple[float, float]]
 
 #: Steps that differ by more than this part of their median are uneven; float32 times are off by less.
 UNEVEN = 0.01
+#: Trajectories that lie in the same pieces of a file are read in one go up to this.
+_TOGETHER_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True)
@@ -80,3 +82,16 @@ def unevenness(points: NDArray[np.float64]) -> float:
     """Largest deviation of a step from the median step, as a part of it."""
     steps = np.diff(points)
     return float(np.abs(steps / np.median(steps) - 1).max())
+
+
+def job_size(row_bytes: int, at_once: int, job_bytes: int) -> tuple[int, bool]:
+    """How many trajectories a job has, and whether it reads them in one go.
+
+    Trajectories that lie in the same pieces of a file, `at_once` of them, share a job as far as memory allows.
+    """
+    size = max(1, job_bytes // row_bytes)
+    if at_once == 1:
+        return size, False
+    pieces = -(-size // at_once) * at_once
+    size = min(pieces, max(size, _TOGETHER_BYTES // row_bytes))
+    return size, size * row_bytes <= _TOGETHER_BYTES

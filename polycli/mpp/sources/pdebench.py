@@ -14,7 +14,7 @@ from polycli.errors import SourceError
 from polycli.mpp.data.source import Dataset
 from polycli.mpp.recipe.physics import PUBLISHED_FIELDS, Boundary, PdeDescription
 from polycli.mpp.recipe.training import PrepareRecipe, SelectionSection
-from polycli.mpp.sources.frames import UNEVEN, Frames, unevenness
+from polycli.mpp.sources.frames import UNEVEN, Frames, job_size, unevenness
 from polycli.mpp.sources.pdebench_layouts import (
     PARAMETERS,
     Member,
@@ -186,7 +186,8 @@ class _Group:
         start = 0
         while start < len(members):
             survey = members[start][0]
-            size = max(1, _JOB_BYTES // max(1, survey.frame_bytes * self.frames.count))
+            row_bytes = max(1, survey.frame_bytes * self.frames.count)
+            size, together = job_size(row_bytes, survey.at_once, _JOB_BYTES)
             batch = [member for other, member in members[start : start + size] if other is survey]
             start += len(batch)
             yield PdebenchJob(
@@ -199,6 +200,7 @@ class _Group:
                     tuple(member.parameters.get(key, float("nan")) for key in parameter_names) for member in batch
                 ),
                 frames=self.frames,
+                together=together,
             )
 
     def _strange(self) -> Iterable[LeftOut]:

@@ -28,6 +28,7 @@ from polycli.mpp.sources.pdebench_read import (
     ForeignFileError,
     Layout,
     open_source,
+    trajectories_at_once,
 )
 from polycli.store.manifest import LeftOut
 
@@ -72,6 +73,8 @@ class Survey:
     grid: tuple[int, int] = (0, 0)
     extent: Extent = ((0.0, 1.0), (0.0, 1.0))
     frame_bytes: int = 0
+    #: How many trajectories lie in one chunk of the file.
+    at_once: int = 1
     #: Along both axes, where the file's name tells.
     boundary: Boundary | None = None
     #: What is strange about its grid.
@@ -240,6 +243,7 @@ def _compressible(file: h5py.File, path: Path, source: str) -> Survey:
     survey.extent, survey.strange = _extents(path, file["x-coordinate"], file["y-coordinate"])
     survey.boundary = named_boundary(path.stem)
     survey.frame_bytes = 4 * x * y * leader.dtype.itemsize
+    survey.at_once = trajectories_at_once([file[key] for key in COMPRESSIBLE_KEYS])
     constants = {**_compressible_constants(file, path), "gamma": _GAMMA}
     survey.members = [Member(f"{index:04d}", index, time, {}, constants) for index in range(count)]
     return survey
@@ -278,6 +282,7 @@ def _incompressible(file: h5py.File, path: Path, source: str) -> Survey:
     numbers = _picked(_config(file.attrs), CONSTANTS["incompressible_ns"])
     constants = {"viscosity": next(iter(numbers.values()))} if numbers else {}
     survey = Survey(path, source, "incompressible_ns", "incompressible", None, (x, y))
+    survey.at_once = trajectories_at_once([velocity, particles])
     survey.frame_bytes = x * y * (2 * velocity.dtype.itemsize + particles.dtype.itemsize)
     for index in range(count):
         name = f"{index:04d}"

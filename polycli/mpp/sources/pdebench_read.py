@@ -61,12 +61,17 @@ class PdebenchJob:
     items: tuple[str | int, ...]
     parameters: tuple[tuple[float, ...], ...]
     frames: Frames
+    #: Whether they lie in the same chunks and are small: then all are read in one go, and no chunk is unpacked twice.
+    together: bool = False
 
     def trajectories(self, wanted: Sequence[str]) -> Iterator[Trajectory]:
         """Those of `ids` that are wanted, in order; each opens the file by itself when its blocks are asked for."""
-        for name, item, parameters in zip(self.ids, self.items, self.parameters, strict=True):
-            if name in wanted:
-                yield Trajectory(id=name, parameters=parameters, blocks=self._blocks(item))
+        chosen = [index for index, name in enumerate(self.ids) if name in wanted]
+        rows = self._rows([int(self.items[index]) for index in chosen]) if self.together and chosen else {}
+        for index in chosen:
+            item = self.items[index]
+            blocks = iter(rows[int(item)]) if self.together else self._blocks(item)
+            yield Trajectory(id=self.ids[index], parameters=self.parameters[index], blocks=blocks)
 
     def starting_at(self, frame: int) -> PdebenchJob:
         """The same trajectories without their first frames, as `SeekableJob` says."""
@@ -74,23 +79,46 @@ class PdebenchJob:
 
     def _blocks(self, item: str | int) -> Iterator[NDArray[np.float32]]:
         with open_source(self.path) as file:
-            yield from self._read(file, item)
+            arrays, lead = _arrays(file, self.layout, item)
+            index: tuple[int, ...] = (int(item),) if lead else ()
+            for block in self._slices(arrays, lead):
+                parts = self._read(arrays, (*index, block), f"trajectory {item}")
+                yield _as_fields(parts, space=self.frames.space)
 
-    def _read(self, file: h5py.File, item: str | int) -> Iterator[NDArray[np.float32]]:
-        arrays, lead = _arrays(file, self.layout, item)
+    def _rows(self, items: Sequence[int]) -> dict[int, list[NDArray[np.float32]]]:
+        """The blocks of trajectories that are read together, cut as if they had been read one by one."""
+        first, last = min(items), max(items)
+        with open_source(self.path) as file:
+            arrays, lead = _arrays(file, self.layout, first)
+            lengths = [len(range(block.start, block.stop, block.step)) for block in self._slices(arrays, lead)]
+            whole = slice(self.frames.start, self.frames.stop, self.frames.step)
+            parts = self._read(arrays, (slice(first, last + 1), whole), f"trajectories {first} to {last}")
+        edges = np.cumsum(lengths)[:-1]
+        return {
+            item: np.split(_as_fields([part[item - first] for part in parts], space=self.frames.space), edges)
+            for item in items
+        }
+
+    def _slices(self, arrays: Sequence[Any], lead: int) -> list[slice]:
         frame_bytes = sum(int(np.prod(array.shape[lead + 1 :])) * array.dtype.itemsize for array in arrays)
         chunk = max(array.chunks[lead] if array.chunks else 1 for array in arrays)
-        span = max(1, BLOCK_BYTES // max(frame_bytes, 1)) * self.frames.step
-        index: tuple[int, ...] = (int(item),) if lead else ()
-        for block in self.frames.blocks(span, chunk):
-            try:
-                parts = [array[(*index, block)] for array in arrays]
-            except (OSError, RuntimeError) as error:
-                raise SourceError(
-                    f"{self.path}: trajectory {item}, frames {block.start} to {block.stop - 1} cannot be read: {error}",
-                    hint="the file is damaged; fetch or copy it again",
-                ) from error
-            yield _as_fields(parts, space=self.frames.space)
+        return list(self.frames.blocks(max(1, BLOCK_BYTES // max(frame_bytes, 1)) * self.frames.step, chunk))
+
+    def _read(self, arrays: Sequence[Any], index: tuple[int | slice, ...], what: str) -> list[NDArray[Any]]:
+        try:
+            return [array[index] for array in arrays]
+        except (OSError, RuntimeError) as error:
+            block = index[-1]
+            frames = f"{block.start} to {block.stop - 1}" if isinstance(block, slice) else str(block)
+            raise SourceError(
+                f"{self.path}: {what}, frames {frames} cannot be read: {error}",
+                hint="the file is damaged; fetch or copy it again",
+            ) from error
+
+
+def trajectories_at_once(arrays: Sequence[Any]) -> int:
+    """How many trajectories lie in one chunk of arrays whose first axis they are."""
+    return max(array.chunks[0] if array.chunks else 1 for array in arrays)
 
 
 def _arrays(file: h5py.File, layout: Layout, item: str | int) -> tuple[list[Any], int]:

@@ -9,7 +9,7 @@ import pytest
 import zarr
 
 from polycli.errors import RecipeError, SourceError
-from polycli.mpp.sources import array_read
+from polycli.mpp.sources import array_files, array_read
 from polycli.mpp.sources.arrays import ArraysSource
 from polycli.recipes import default_recipe
 
@@ -87,6 +87,25 @@ def test_every_kind_of_file_gives_what_numpy_gives(tmp_path, suffix, order, monk
     path = tmp_path / f"own{suffix}"
     write(path, {"data": turned(values, order.split(",")), "note": np.arange(3)})
     np.testing.assert_array_equal(rows(opened(path, settings=(*SAID, axes_line(order.split(","))))), values)
+
+
+@pytest.mark.parametrize("job_bytes", [1, 10**9])
+def test_a_piece_that_holds_several_trajectories_is_read_once(tmp_path, monkeypatch, job_bytes):
+    """It was unpacked for each of them."""
+    monkeypatch.setattr("polycli.mpp.sources.arrays._JOB_BYTES", job_bytes)
+    values = numbers(np.float32)
+    with h5py.File(tmp_path / "own.h5", "w") as file:
+        file.create_dataset("u", data=values, chunks=(2, 1, 2, 6, 4), compression="gzip")
+    read = []
+    part = array_files.ArrayFile.read
+    monkeypatch.setattr(array_files.ArrayFile, "read", lambda *a: read.append(a[2]) or part(*a))
+    dataset = opened(tmp_path / "own.h5", settings=(*SAID, axes_line(FULL)))
+    np.testing.assert_array_equal(rows(dataset), values)
+    assert [(index[0].start, index[0].stop) for index in read] == ([(0, 2), (2, 3)] if job_bytes == 1 else [(0, 3)])
+    # Some alone, and from a later frame on.
+    job = dataset.jobs[0].starting_at(3)
+    (trajectory,) = job.trajectories(["0001"])
+    np.testing.assert_array_equal(np.concatenate(list(trajectory.blocks)), values[1, 3:])
 
 
 def test_axes_may_be_absent_and_files_are_then_trajectories(tmp_path):

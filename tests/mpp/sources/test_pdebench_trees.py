@@ -8,6 +8,7 @@ from polycli.errors import SourceError
 from polycli.mpp.prepare import run
 from polycli.mpp.recipe.training import PrepareRecipe
 from polycli.mpp.sources.pdebench import PdebenchSource
+from polycli.mpp.sources.pdebench_read import PdebenchJob
 from polycli.requests import PrepareRequest
 from polycli.store.reader import open_store
 
@@ -106,6 +107,27 @@ def test_falling_coordinates_are_refused_and_stretched_ones_flagged(tmp_path, pd
         file["y-coordinate"][...] = file["y-coordinate"][:][::-1]
     with pytest.raises(SourceError, match="the y coordinates fall"):
         survey(path)
+
+
+@pytest.mark.parametrize("selected", [{}, {"time_stride": 2, "first_frame": 1, "space_stride": 2}])
+def test_a_chunk_that_holds_several_trajectories_is_unpacked_once(tmp_path, pdebench, monkeypatch, selected):
+    """It was unpacked for each of them: eight times."""
+    monkeypatch.setattr("polycli.mpp.sources.pdebench._JOB_BYTES", 1)
+    monkeypatch.setattr("polycli.mpp.sources.pdebench_read.BLOCK_BYTES", 1)
+    fields = pdebench.compressible(tmp_path / "a.hdf5", trajectories=6)
+    with h5py.File(tmp_path / "a.hdf5", "r+") as file:
+        for key, values in fields.items():
+            del file[key]
+            file.create_dataset(key, data=values, chunks=(4, 1, *values.shape[2:]), compression="gzip")
+    reads = []
+    read = PdebenchJob._read
+    monkeypatch.setattr(PdebenchJob, "_read", lambda *a: reads.append(a[2][0]) or read(*a))
+    (dataset,) = survey(tmp_path / "a.hdf5", select=selected)
+    found = [np.concatenate(list(row.blocks)) for job in dataset.jobs for row in job.trajectories(job.ids)]
+    expected = np.stack([fields[key] for key in ("Vx", "Vy", "density", "pressure")], axis=2)
+    kept = expected[:, 1::2, :, ::2, ::2] if selected else expected
+    np.testing.assert_array_equal(np.stack(found), kept)
+    assert [(rows.start, rows.stop) for rows in reads] == [(0, 4), (4, 6)]
 
 
 def ask(folder, output, *settings):
