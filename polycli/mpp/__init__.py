@@ -31,6 +31,8 @@ FAMILY = Family(
     },
     sources={
         "pdebench": "polycli.mpp.sources.pdebench:PdebenchSource",
+        "well": "polycli.mpp.sources.well:WellSource",
+        "pdearena": "polycli.mpp.sources.pdearena:PdearenaSource",
         "arrays": "polycli.mpp.sources.arrays:ArraysSource",
         "simulate": "polycli.mpp.sources.simulate:SimulateSource",
     },

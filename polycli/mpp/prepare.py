@@ -12,6 +12,7 @@ from polycli.errors import UserError
 from polycli.mpp.data.publishing import Plan, summarise
 from polycli.mpp.data.source import Dataset, named
 from polycli.mpp.data.staging import StageTask, stage
+from polycli.mpp.recipe.arrays import WellSection
 from polycli.mpp.recipe.training import PrepareRecipe
 from polycli.paths import expand_paths
 from polycli.requests import JsonDocument, PrepareRequest
@@ -83,6 +84,8 @@ class TrajectoryPreparation(Preparation[PrepareRecipe, Dataset, StageTask]):
         }
         if self.request.source == "arrays":
             options["arrays"] = recipe.arrays.model_dump(mode="json", exclude_defaults=True)
+        if self.request.source == "well" and recipe.well != WellSection():
+            options["well"] = recipe.well.model_dump(mode="json", exclude_defaults=True)
         if self.request.source == "pdebench" and recipe.pdebench.boundary is not None:
             options["pdebench"] = recipe.pdebench.model_dump(mode="json")
         if dataset.name in recipe.simulate:

@@ -159,7 +159,8 @@ def _given_splits(dataset: Dataset, kept: Sequence[_Kept]) -> list[Split]:
     if "train" not in splits:
         raise SourceError(
             f"{dataset.name}: of {len(kept)} trajectories none is given to train",
-            hint="leave arrays.split out, and rows are divided by content hash",
+            hint="add files of the training split, or leave splits aside: rows are then divided by content hash "
+            "(no arrays.split; well.split=hash)",
         )
     return splits
 

@@ -46,7 +46,7 @@ def open_datasets(paths: Sequence[Path], settings: ReadingSettings, limit: int |
 
 
 def _recipe(settings: ReadingSettings, section: ArraysSection) -> PrepareRecipe:
-    return PrepareRecipe(family="mpp", verb="prepare", arrays=section, dataset=settings.dataset)
+    return PrepareRecipe(family="mpp", verb="prepare", arrays=section, dataset=settings.dataset, well=settings.well)
 
 
 def _older_array(path: Path) -> str | None:

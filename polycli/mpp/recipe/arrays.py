@@ -58,6 +58,21 @@ class ArraysSection(Section):
         return self
 
 
+class WellSection(Section):
+    """How files in the schema of The Well are read where they leave a choice."""
+
+    boundary: dict[Literal["x", "y"], Boundary] = Field({}, description="in place of what masks and types say")
+    fields: dict[str, str] = Field(
+        {}, description="names of fields in place of DATASET.NAME: {density: compressible_ns.density}"
+    )
+    constant_fields: Literal["repeat", "leave_out"] = Field(
+        "repeat", description="fields without time: in every frame, for the model sees nothing else, or not at all"
+    )
+    split: Literal["folders", "hash"] = Field(
+        "folders", description="by the folders train, valid and test where there are any, or by content hash"
+    )
+
+
 class DatasetSection(Section):
     """The name of the store that prepare makes."""
 

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from polycli.mpp.recipe.arrays import ArraysSection, DatasetSection, Extent
+from polycli.mpp.recipe.arrays import ArraysSection, DatasetSection, Extent, WellSection
 from polycli.mpp.recipe.physics import Boundary
 from polycli.sections import Section
 from polycli.workflow.untrained import ALLOW_DESCRIPTION
@@ -70,6 +70,7 @@ class ReadingSettings(Section):
     source: str | None = Field(None, description="as --source of prepare; found by a look at the files if absent")
     arrays: ArraysSection = Field(ArraysSection(), description="what the source arrays is told of files of one's own")
     dataset: DatasetSection = DatasetSection()
+    well: WellSection = WellSection()
     fields: tuple[str, ...] = Field((), description="older name of arrays.fields")
     boundary: dict[Literal["x", "y"], Boundary] = Field({}, description="older name of arrays.boundary")
     dt: PositiveFloat | None = Field(None, description="older name of arrays.dt")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from polycli.mpp.recipe.arrays import ArraysSection, DatasetSection, PdebenchSection
+from polycli.mpp.recipe.arrays import ArraysSection, DatasetSection, PdebenchSection, WellSection
 from polycli.mpp.recipe.physics import PUBLISHED_FIELDS
 from polycli.mpp.recipe.settings import UnsaidSection
 from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, Section, TrainSection
@@ -168,5 +168,6 @@ class PrepareRecipe(Section):
     dataset: DatasetSection = DatasetSection()
     pdebench: PdebenchSection = PdebenchSection()
     arrays: ArraysSection = Field(ArraysSection(), description="what --source arrays is told of files of one's own")
+    well: WellSection = WellSection()
     split: SplitSection = SplitSection()
     simulate: dict[str, SimulationSection] = Field({}, description="by dataset name; what --source simulate makes")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from polycli.mpp.recipe.arrays import ArraysSection, Axis, Extent
 from polycli.mpp.sources.array_files import ArrayFile
 from polycli.mpp.sources.array_proposals import NAMES
 from polycli.mpp.sources.array_read import Placed
+from polycli.mpp.sources.axes import domain_edges, refuse_uneven
 from polycli.mpp.sources.frames import UNEVEN
 
 #: Two time steps that differ by less than this part are one: people round what they type.
@@ -57,7 +58,7 @@ def find_times(
                 hint="put trajectories of different times into different files",
             )
         times = times[0]
-    _refuse_uneven(file, name, times, _rounding(times, info.dtype))
+    refuse_uneven(file.path, name, times, info.dtype)
     return times
 
 
@@ -139,23 +140,9 @@ def _edges(
             f"{placed.name!r} has {points} points along {axis}",
             hint="arrays.axes says which axis is x; --set 'arrays.extent=[[0, 1], [0, 1]]' leaves coordinates aside",
         )
-    values = line
-    steps = np.diff(values)
-    if not np.isfinite(values).all():
-        raise SourceError(
-            f"{file.path}: the coordinates {name!r} are not finite",
-            hint=f"arrays.coordinates names others, or take {name!r} out of the file",
-        )
-    if (steps <= 0).any():
-        raise SourceError(
-            f"{file.path}: the coordinates {name!r} fall or stand still, from {values[0]:g} to {values[-1]:g}; rising "
-            "ones were expected",
-            hint=f"turn {axis} round, in the fields too (vectors along {axis} change their sign)",
-        )
-    if np.abs(steps / np.median(steps) - 1).max() > UNEVEN + _rounding(values, info.dtype) / np.median(steps):
-        strange.append(f"stretched grid: steps along {axis} are {steps.min():.4g} to {steps.max():.4g}")
-    half = (values[-1] - values[0]) / (points - 1) / 2
-    return (float(f"{values[0] - half:.9g}"), float(f"{values[-1] + half:.9g}"))
+    edges, odd = domain_edges(file.path, name, axis, line, info.dtype)
+    strange += [odd] if odd else []
+    return edges
 
 
 def _line(file: ArrayFile, name: str) -> NDArray[np.float64]:
@@ -172,30 +159,3 @@ def _line(file: ArrayFile, name: str) -> NDArray[np.float64]:
 def _named_as_fields(section: ArraysSection) -> set[str]:
     chosen = {section.array} if section.array else set()
     return chosen | (set(section.fields.values()) if isinstance(section.fields, dict) else set())
-
-
-def _refuse_uneven(file: ArrayFile, name: str, times: NDArray[np.float64], rounding: float) -> None:
-    if times.size < 2:
-        return
-    steps = np.diff(times)
-    hint = "models take equal steps: write frames at equal times into the file"
-    if not np.isfinite(times).all():
-        raise SourceError(f"{file.path}: the times {name!r} are not finite", hint=hint)
-    if (steps <= 0).any():
-        at = int(np.argmax(steps <= 0))
-        raise SourceError(
-            f"{file.path}: the times {name!r} do not increase after frame {at}: {times[at]:g}, then {times[at + 1]:g}",
-            hint=hint,
-        )
-    median = float(np.median(steps))
-    if np.abs(steps - median).max() > UNEVEN * median + rounding:
-        raise SourceError(
-            f"{file.path}: the times {name!r} are uneven: steps of {steps.min():.4g} to {steps.max():.4g}", hint=hint
-        )
-
-
-def _rounding(values: NDArray[np.float64], dtype: np.dtype[Any]) -> float:
-    """How far the difference of two neighbours may be off because of the type that they are kept in."""
-    if dtype.kind != "f":
-        return 0.0
-    return 2 * float(np.finfo(dtype).eps) * float(np.abs(values).max())
