@@ -89,7 +89,7 @@ def test_every_kind_of_file_gives_what_numpy_gives(tmp_path, suffix, order, monk
     np.testing.assert_array_equal(rows(opened(path, settings=(*SAID, axes_line(order.split(","))))), values)
 
 
-@pytest.mark.parametrize("job_bytes", [1, 10**9])
+@pytest.mark.parametrize("job_bytes", [1, 10**7])
 def test_a_piece_that_holds_several_trajectories_is_read_once(tmp_path, monkeypatch, job_bytes):
     """It was unpacked for each of them."""
     monkeypatch.setattr("polycli.mpp.sources.arrays._JOB_BYTES", job_bytes)
