@@ -13,7 +13,7 @@ from polycli.store.manifest import MANIFEST_NAME as STORE_MANIFEST
 from polycli.workflow.identity import PART_PREFIX
 
 #: Sections that model.json did not have before its schema 2.
-NEW_SECTIONS = ("trained",)
+NEW_SECTIONS = ("trained", "masking", "reading")
 
 
 def as_schema_1(folder: Path) -> Path:

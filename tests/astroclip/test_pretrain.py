@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from polycli.astroclip.training.batches import ObjectBatches
 from polycli.errors import CheckpointError, PreemptedError, RecipeError, StoreError, UserError
 from polycli.recipes import load_recipe
 from polycli.requests import EvalRequest, TrainRequest
+from tests.earlier import as_schema_1
 
 NEWEST = "checkpoints/step-00000004/model.safetensors"
 REST = """
@@ -153,6 +155,33 @@ def test_a_run_of_one_encoder_says_what_it_is_and_is_read_back(recipes, mock_sto
     assert [line["step"] for line in lines if line["kind"] == "validation"] == [2, 4]
     repeated = load_recipe(str(tmp_path / "run" / "recipe.yaml"), family="astroclip", verb="pretrain")
     assert repeated.data.stores == (str(mock_store.resolve()),)
+
+
+def test_weights_of_the_spectrum_stage_alone_are_scored_on_what_their_training_hid(
+    recipes, mock_store, tmp_path, capsys
+):
+    """With other stretches hidden the error was another number, and nothing said so."""
+
+    def hidden(checkpoint: Path) -> dict:
+        quick = ("bootstrap_samples=20", "report=false", "properties=[redshift]", "labels=[]")
+        request = EvalRequest(checkpoint=checkpoint, data=(mock_store,), output=tmp_path / "out", overrides=quick)
+        return evaluation.run(request)["datasets"]["mock"]["reconstruction"]
+
+    train(recipes / "spectrum.yaml", mock_store, tmp_path / "run", "masking.chunks=3", "masking.chunk_length=7")
+    alone = tmp_path / "alone" / "any.safetensors"
+    alone.parent.mkdir()
+    shutil.copy(tmp_path / "run/checkpoints/step-00000004/model.safetensors", alone)
+    found = hidden(alone)
+    assert (found["masking"]["chunks"], found["masking"]["chunk_length"]) == (3, 7)
+    assert found == hidden(tmp_path / "run/checkpoints/step-00000004")
+
+    # Schema 1 had nothing of it: the recipe of the run says it, and of the pair without a run it is said.
+    pair = as_schema_1(tmp_path / "run/checkpoints/step-00000004")
+    assert hidden(pair) == found
+    (tmp_path / "run/recipe.yaml").unlink()
+    assert "does not say how its training hid parts of spectra" not in capsys.readouterr().err
+    assert hidden(pair)["masking"]["chunks"] != 3
+    assert "does not say how its training hid parts of spectra" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(("stage", "zero"), [("spectrum", 2), ("image", 0), ("image", 2), ("image", 3), ("align", 1)])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from polycli.astroclip.model.loaded import LoadedAstroClip, load_checkpoint
 from polycli.astroclip.model.specformer import token_count
 from polycli.astroclip.recipe.settings import EvalSettings
@@ -12,7 +14,7 @@ from polycli.astroclip.recipe.training import MaskingSection
 from polycli.astroclip.scoring.encode import Modality
 from polycli.astroclip.scoring.reconstruction import fitting
 from polycli.console import note
-from polycli.errors import CheckpointError
+from polycli.errors import CheckpointError, problems_of
 
 
 def unaligned_encoders(loaded: LoadedAstroClip, settings: EvalSettings) -> dict[Modality, LoadedAstroClip]:
@@ -49,9 +51,26 @@ def unaligned_encoders(loaded: LoadedAstroClip, settings: EvalSettings) -> dict[
 
 
 def masking_of(loaded: LoadedAstroClip, settings: EvalSettings) -> MaskingSection | None:
-    """Returns how the training hid parts of spectra; None for models that reconstruct nothing."""
+    """Returns how the training hid parts of spectra; None for models that reconstruct nothing.
+
+    Raises:
+        CheckpointError: the checkpoint says something of it that makes no sense.
+    """
     model = loaded.model.section
     if model.spectrum is None or loaded.spectrum is None or model.heads is not None or model.properties is not None:
         return None
-    masking = settings.masking or MaskingSection.model_validate(loaded.recipe_section("masking"))
-    return fitting(masking, token_count(model.spectrum, loaded.spectrum.pixels))
+    return fitting(settings.masking or _trained_masking(loaded), token_count(model.spectrum, loaded.spectrum.pixels))
+
+
+def _trained_masking(loaded: LoadedAstroClip) -> MaskingSection:
+    """What the weights say of it or, of earlier versions, the recipe of their run."""
+    said = loaded.described("masking") or loaded.recipe_section("masking")
+    if not said:
+        note(
+            f"{loaded.model_file}: does not say how its training hid parts of spectra: the published way is scored, "
+            "unless --set masking.chunks=N, masking.chunk_length=N or masking.weight=ivar"
+        )
+    try:
+        return MaskingSection.model_validate(said)
+    except ValidationError as error:
+        raise CheckpointError(f"{loaded.model_file}: its description is not sound: {problems_of(error)}") from error

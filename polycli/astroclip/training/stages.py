@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -87,6 +87,10 @@ class SpectrumPretraining(PretrainTask):
                 hint=f"--set model.spectrum.max_length={tokens}",
             )
         self.model = MaskedModelling(self.network, recipe.masking)
+
+    def description(self) -> dict[str, Any]:
+        """Return what is said of all models of objects, and how spectra were hidden, which eval repeats."""
+        return {**super().description(), "masking": self.recipe.masking.model_dump(mode="json")}
 
     def scores(self, forward: nn.Module, world: World) -> dict[str, float]:
         """The mean over micro-batches of the loss, which includes the templates' where there are some."""
