@@ -30,7 +30,7 @@ HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".nc", ".nc4", ".netcdf")
 SUFFIXES = (".npy", ".npz", ".zarr", *HDF5_SUFFIXES)
 Index = tuple[int | slice, ...]
 _ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
-_PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
+_PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value")
 
 
 @dataclass(frozen=True)
@@ -207,21 +207,24 @@ def _zarr_packing(array: Any) -> dict[str, Any]:  # noqa: ANN401
         and np.isfinite(fill)
         and fill
     ):
-        packing["_FillValue"] = fill
+        packing["_FillValue"] = [float(fill)]
     return packing
 
 
 def _packing(node: Any) -> dict[str, Any]:  # noqa: ANN401
-    return {name: _number(node.attrs[name]) for name in _PACKING if name in node.attrs}
+    packing: dict[str, Any] = {"_Unsigned": str(node.attrs["_Unsigned"])} if "_Unsigned" in node.attrs else {}
+    found = {name: _numbers(node.attrs[name]) for name in _PACKING if name in node.attrs}
+    return {**packing, **{name: numbers for name, numbers in found.items() if numbers}}
 
 
-def _number(value: object) -> object:
-    """An attribute as a number where it is one; xarray writes fill values of floats into zarr v3 as base64."""
-    if isinstance(value, np.ndarray) and value.size == 1:
-        return value.reshape(()).item()
-    if isinstance(value, str) and len(value) == 12:
-        return struct.unpack("<d", base64.b64decode(value))[0]
-    return value
+def _numbers(value: object) -> list[float]:
+    """The numbers of an attribute, none where it holds none; xarray writes floats into zarr v3 as base64."""
+    try:
+        if isinstance(value, str) and len(value) == 12:
+            return [struct.unpack("<d", base64.b64decode(value, validate=True))[0]]
+        return [float(number) for number in np.ravel(np.asarray(value)).tolist()]
+    except (TypeError, ValueError, struct.error):
+        return []
 
 
 def _unpacked(values: NDArray[Any], packing: Mapping[str, Any]) -> NDArray[Any]:
@@ -230,14 +233,12 @@ def _unpacked(values: NDArray[Any], packing: Mapping[str, Any]) -> NDArray[Any]:
         return values
     if str(packing.get("_Unsigned")).lower() == "true" and values.dtype.kind == "i":
         values = values.view(values.dtype.str.replace("i", "u"))
-    marks = [packing[name] for name in ("_FillValue", "missing_value") if name in packing]
-    unknown = np.isin(values, np.array(marks, dtype=values.dtype)) if marks else None
-    scale, offset = packing.get("scale_factor", 1), packing.get("add_offset", 0)
+    marks = [mark for name in ("_FillValue", "missing_value") for mark in packing.get(name, ())]
+    unknown = np.isin(values, np.array(marks, dtype=np.float64))
+    (scale, *_), (offset, *_) = packing.get("scale_factor", (1.0,)), packing.get("add_offset", (0.0,))
     if scale != 1 or offset != 0:
         values = values.astype(np.float64) * scale + offset
-    if unknown is not None and unknown.any():
-        values = np.where(unknown, np.nan, values)
-    return values
+    return np.where(unknown, np.nan, values) if unknown.any() else values
 
 
 def _text(value: object) -> str:

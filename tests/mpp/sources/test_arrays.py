@@ -227,6 +227,25 @@ def test_packed_numbers_of_netcdf_come_unpacked_and_unknown_ones_as_nan(tmp_path
     np.testing.assert_array_equal(rows(dataset)[0, :, 0], expected)
 
 
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({"_FillValue": 7.0}, [0.0, 1.0, np.nan]),
+        ({"missing_value": [7.0, 1.0]}, [0.0, np.nan, np.nan]),
+        ({"_FillValue": "AAAAAAAAHEA="}, [0.0, 1.0, np.nan]),  # 7 in float64, as xarray writes it into zarr v3.
+        ({"_FillValue": "words of it", "scale_factor": "?"}, [0.0, 1.0, 7.0]),
+        ({"_FillValue": 1e300, "add_offset": 2.5, "scale_factor": 10.0}, [2.5, 12.5, 72.5]),
+    ],
+)
+def test_marks_of_unknown_numbers_are_read_in_all_their_forms(tmp_path, attributes, expected):
+    values = np.zeros((3, 4, 5), np.float32)
+    values[1], values[2] = 1, 7
+    array = zarr.open_group(tmp_path / "own.zarr", mode="w").create_array("h", data=values)
+    array.attrs.update(attributes)
+    settings = ("arrays.fields=[my.height]", *SAID[1:], "arrays.axes=[time, x, y]")
+    np.testing.assert_array_equal(rows(opened(tmp_path / "own.zarr", settings=settings))[0, :, 0, 0, 0], expected)
+
+
 @pytest.mark.parametrize("version", [2, 3])
 def test_zarr_as_xarray_writes_it_says_which_axis_is_what(tmp_path, version):
     values = numbers(axes=("time", "x", "y"))
