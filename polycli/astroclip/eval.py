@@ -6,41 +6,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.loaded import LoadedAstroClip, load_for
 from polycli.astroclip.recipe.settings import EvalSettings
-from polycli.astroclip.scoring.answers import head_answers
-from polycli.astroclip.scoring.encode import Encoder, Modality, common_modalities
-from polycli.astroclip.scoring.head_scores import HEAD, score_head
-from polycli.astroclip.scoring.measure import (
-    Guesses,
-    Side,
-    has_photometry,
-    label_names,
-    property_names,
-    r_magnitudes,
-    score_geometry,
-    score_properties,
-    score_retrieval,
-)
-from polycli.astroclip.scoring.reconstruction import Panel, score_reconstruction
+from polycli.astroclip.scoring.dataset import Scoring
+from polycli.astroclip.scoring.encode import Modality, common_modalities
+from polycli.astroclip.scoring.measure import label_names, property_names
 from polycli.astroclip.scoring.report import Illustration, write_report
-from polycli.astroclip.scoring.sides import Subset, side_of
+from polycli.astroclip.scoring.sides import Subset
 from polycli.astroclip.scoring.tables import overview
-from polycli.astroclip.scoring.unaligned import masking_of, unaligned_encoders
-from polycli.console import progress, rank, warn
+from polycli.astroclip.scoring.unaligned import unaligned_encoders
+from polycli.console import rank
 from polycli.errors import StoreError
 from polycli.recipes import default_recipe
-from polycli.report.bootstrap import Bootstrap
 from polycli.report.table import Table
 from polycli.requests import EvalRequest, JsonDocument
 from polycli.store.reader import Store
 from polycli.workflow.evaluate import Evaluation
-
-#: Objects that figures show as points.
-_SHOWN = 2000
 
 
 def run(request: EvalRequest) -> JsonDocument | None:
@@ -72,8 +55,7 @@ class ObjectEvaluation(Evaluation[LoadedAstroClip, EvalSettings, Subset, Illustr
     ) -> None:
         """`before`: by modality, the encoders before their alignment."""
         super().__init__(loaded, settings, request)
-        self.before = before
-        self.bootstrap = Bootstrap(samples=settings.bootstrap_samples, seed=settings.seed)
+        self.before, self.scoring = before, Scoring(loaded, before, settings)
 
     def choose(self, store: Store) -> Subset:
         """The objects to score and to learn from."""
@@ -106,26 +88,7 @@ class ObjectEvaluation(Evaluation[LoadedAstroClip, EvalSettings, Subset, Illustr
 
     def score(self, subset: Subset, folder: Path) -> tuple[JsonDocument, Illustration]:  # noqa: ARG002  # no parts
         """All scores of one dataset, and what the report draws."""
-        store, settings, bootstrap = subset.store, self.settings, self.bootstrap
-        catalogue = has_photometry(store, np.concatenate([subset.reference, subset.test]))
-        reference = side_of(self.loaded, self.before, subset, settings, subset.reference, catalogue=catalogue)
-        test = side_of(self.loaded, self.before, subset, settings, subset.test, catalogue=catalogue, again=True)
-        aligned = len(subset.modalities) == 2 and self.loaded.model.section.heads is not None
-        found, guesses = score_properties(store, reference, test, settings, bootstrap)
-        shown = test.first(_SHOWN)
-        reconstruction, panels = self._reconstruction(subset, shown.rows)
-        document: JsonDocument = {
-            "objects": len(subset.test),
-            "reference_objects": len(subset.reference),
-            "modalities": list(subset.modalities),
-            **found,
-            "retrieval": score_retrieval(test.first(settings.candidates), aligned=aligned, bootstrap=bootstrap),
-            "geometry": score_geometry(test, aligned=aligned),
-            **self._head(subset, test, guesses),
-            **reconstruction,
-        }
-        vectors: dict[str, NDArray[np.float32]] = {name: shown.inputs[name] for name in subset.modalities}
-        return document, Illustration(shown.rows, vectors, guesses, panels, aligned=aligned, seed=settings.seed)
+        return self.scoring.score(subset)
 
     def tables(self, datasets: JsonDocument) -> Sequence[Table]:
         """Properties, labels, retrieval and the rest, by dataset."""
@@ -140,41 +103,3 @@ class ObjectEvaluation(Evaluation[LoadedAstroClip, EvalSettings, Subset, Illustr
     def compared_with(self) -> JsonDocument:
         """The encoders before their alignment."""
         return {"unaligned": {name: str(earlier.model_file) for name, earlier in self.before.items()}}
-
-    def _head(self, subset: Subset, test: Side, guesses: Guesses) -> JsonDocument:
-        """Scores of the head that finetuning added, if it did; its answers join the guesses that figures show."""
-        head = self.loaded.model.properties
-        if head is None:
-            return {}
-        if not set(head.section.modalities) <= set(subset.modalities):
-            sees = " and ".join(head.section.modalities)
-            warn(f"{subset.store.name}: lacks what the model's head sees, {sees}: not scored")
-            return {}
-        with progress(len(subset.test), f"{subset.store.name}: the head's answers") as bar:
-            answers = head_answers(self._encoder(self.loaded, subset), subset.test, advance=bar.advance)
-        brightness = r_magnitudes(subset.store, test)
-        found, drawn = score_head(
-            subset.store, subset.test, answers, head.section, self.bootstrap, brightness=brightness
-        )
-        for name, (truth, predicted) in drawn.items():
-            guesses.truth[name] = truth
-            guesses.predicted.setdefault(name, {})[HEAD] = predicted
-        return {"head": found}
-
-    def _reconstruction(self, subset: Subset, rows: NDArray[np.int64]) -> tuple[JsonDocument, list[Panel]]:
-        """How well hidden stretches are filled in by the model or, once it is aligned, by the encoder before that."""
-        candidates = {"the model": self.loaded, "the encoder before alignment": self.before.get("spectrum")}
-        for kind, loaded in candidates.items():
-            masking = None if loaded is None else masking_of(loaded, self.settings)
-            if loaded is None or masking is None or "spectrum" not in subset.modalities:
-                continue
-            with progress(len(rows), f"{subset.store.name}: hidden stretches") as bar:
-                found, panels = score_reconstruction(
-                    self._encoder(loaded, subset), rows, masking, self.bootstrap, advance=bar.advance
-                )
-            return {"reconstruction": {"by": kind, **found}}, panels
-        return {}, []
-
-    def _encoder(self, loaded: LoadedAstroClip, subset: Subset) -> Encoder:
-        settings = self.settings
-        return Encoder(loaded.model, subset.store, precision=settings.precision, batch_size=settings.batch_size)
