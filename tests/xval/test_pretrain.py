@@ -117,7 +117,10 @@ def test_every_encoding_trains(pretrain_recipe, planets, tmp_path, encoding):
 
 def test_text_forms_cover_the_numbers_of_all_splits(pretrain_recipe, records_store, tmp_path):
     store = records_store(
-        [{"x": (-1) ** i * 10.0 ** (i % 23 - 11)} for i in range(120)], "wide", "coverage.underflow=count"
+        [{"x": (-1) ** i * 10.0 ** (i % 23 - 11)} for i in range(120)],
+        "wide",
+        "coverage.underflow=count",
+        "scaling.default=none",
     )
     train(pretrain_recipe, store, tmp_path / "run", "model.encoding=p1000", "train.steps=1")
 
