@@ -29,13 +29,14 @@ class ArraysSection(Section):
     )
     units: dict[str, str] = Field({}, description="units by field name; those in the file where absent")
     dt: PositiveFloat | None = Field(None, description="time between frames of the file; from its times where absent")
-    time: str | None = Field(None, description="name of the array of times; `time` or `t` where absent")
+    time: str | None = Field(None, description="array of times; `time` or `t` where absent, none where empty")
     boundary: dict[Literal["x", "y"], Boundary] = Field({}, description="boundary conditions by axis; both are needed")
     extent: Extent | None = Field(
         None, description="lowest and highest x, lowest and highest y; from coordinates in the file, else 0 to 1"
     )
     coordinates: dict[Literal["x", "y"], str] = Field(
-        {}, description="names of the arrays of coordinates; `x` and `y`, or those of the dimensions, where absent"
+        {},
+        description="arrays of coordinates; `x` and `y`, or the dimensions', where absent; none where empty",
     )
     parameters: dict[str, float | str] = Field(
         {}, description="by parameter: a constant, or the name of an array with a number for each trajectory"

@@ -29,8 +29,8 @@ def find_times(
     Raises:
         SourceError: they are not of the frames, fall, are uneven, or differ between trajectories.
     """
-    name = section.time or beside(file, placed, "time")
-    if name is None:
+    name = beside(file, placed, "time") if section.time is None else section.time
+    if not name:
         return None
     if name not in file.arrays:
         raise SourceError(f"{file.path}: there is no array {name!r} of times", hint="arrays.time names it")
@@ -47,7 +47,7 @@ def find_times(
         raise SourceError(
             f"{file.path}: the times {name!r} are {info.shape}, ({frames},) was expected, for {placed.name!r} has "
             f"{frames} frames along its axis time",
-            hint="arrays.axes says which axis is time, arrays.time which array has the times",
+            hint='arrays.axes says which axis is time, arrays.time which array has the times ("": none)',
         )
     times = file.read(name).astype(np.float64)
     if times.ndim > 1:
@@ -124,8 +124,8 @@ def find_extent(
 def _edges(
     file: ArrayFile, section: ArraysSection, placed: Placed, *, axis: Literal["x", "y"], points: int, strange: list[str]
 ) -> tuple[float, float] | None:
-    name = section.coordinates.get(axis) or beside(file, placed, axis)
-    if name is None or (axis not in section.coordinates and name in _named_as_fields(section)):
+    name = section.coordinates.get(axis, beside(file, placed, axis))
+    if not name or (axis not in section.coordinates and name in _named_as_fields(section)):
         return None
     if name not in file.arrays:
         raise SourceError(f"{file.path}: there is no array {name!r} of coordinates", hint="arrays.coordinates names it")

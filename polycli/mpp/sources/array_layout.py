@@ -182,9 +182,12 @@ class _Gaps:
         """The time between frames."""
         file = self._file
         numbers = {name: info for name, info in file.arrays.items() if info.is_numeric}
-        if self._section.time is not None or any(name.rpartition("/")[2] in NAMES["time"] for name in numbers):
+        if self._section.time:
             return
-        if placed and beside(file, placed[0], "time") in numbers:
+        if self._section.time is None and (
+            any(name.rpartition("/")[2] in NAMES["time"] for name in numbers)
+            or (placed and beside(file, placed[0], "time") in numbers)
+        ):
             return
         self._problems.append("no numbers of times (time or t) are in it, and arrays.dt is not given")
         one = [name for name, info in numbers.items() if name == "dt" and info.shape in {(), (1,)}]

@@ -136,7 +136,10 @@ def _surveys(file: h5py.File, path: Path, source: str) -> list[Survey]:
             warn(f"{path}: {others} beside the groups of trajectories: not read")
         return _grouped(file, path, source, groups)
     shown = ", ".join(repr(key) for key in sorted(keys)[:8]) or "none"
-    raise NotPdebenchError(f"{path}: not in a layout of PDEBench: keys found: {shown}; expected: {_LAYOUTS}")
+    raise NotPdebenchError(
+        f"{path}: not in a layout of PDEBench: keys found: {shown}; expected: {_LAYOUTS}",
+        hint="--source arrays reads arrays of your own, --source well and pdearena files of those projects",
+    )
 
 
 def _grouped(file: h5py.File, path: Path, source: str, names: list[str]) -> list[Survey]:

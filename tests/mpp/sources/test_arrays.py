@@ -343,6 +343,16 @@ def test_axes_that_cannot_be_are_refused_before_a_file_is_opened(axes):
         default_recipe("mpp", "prepare", (f"arrays.axes={axes}",))
 
 
+def test_an_array_that_is_called_t_and_is_not_of_times_can_be_left_aside(tmp_path):
+    np.savez(tmp_path / "own.npz", data=numbers(), t=np.arange(3), x=np.arange(9))
+    settings = (*SAID, axes_line(FULL), 'arrays.time=""', 'arrays.coordinates={x: ""}')
+    dataset = opened(tmp_path / "own.npz", settings=settings)
+    assert dataset.about.dt == 0.1
+    assert dataset.about.extent[0] == (0.0, 1.0)
+    with pytest.raises(SourceError, match=r"and arrays\.dt is not given"):
+        opened(tmp_path / "own.npz", settings=(*SAID[:2], axes_line(FULL), 'arrays.time=""'))
+
+
 def test_stretched_coordinates_are_flagged(tmp_path):
     np.savez(tmp_path / "own.npz", data=numbers(), x=np.logspace(-2, 0, 6))
     dataset = opened(tmp_path / "own.npz", settings=(*SAID, axes_line(FULL)))
