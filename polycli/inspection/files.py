@@ -99,8 +99,8 @@ def _fits(path: Path) -> Finding:
 
     with open_fits(path) as units:
         extensions = [
-            f"{unit.name or place} {' x '.join(map(str, getattr(unit, 'shape', ())))}".strip()
-            for place, unit in enumerate(units)
+            f"{unit.name or index} {' x '.join(map(str, getattr(unit, 'shape', ())))}".strip()
+            for index, unit in enumerate(units)
         ]
     return describe(path, "a FITS file", {"size": _size(path), "extensions": extensions})
 

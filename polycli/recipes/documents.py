@@ -138,7 +138,7 @@ class _Builder:
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
-            return [self.entry(item, (*path, place)) for place, item in enumerate(node.value)]
+            return [self.entry(item, (*path, index)) for index, item in enumerate(node.value)]
         text = str(node.value)
         quoted = isinstance(node, yaml.ScalarNode) and node.style in {"'", '"', "|", ">"}
         if quoted:

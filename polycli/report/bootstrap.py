@@ -58,11 +58,11 @@ class Bootstrap:
         order = np.argsort(values, kind="stable")
         ranked, owners = values[order], unit[order]
         medians = np.empty(max(1, self.samples // 2))
-        for place in range(len(medians)):
+        for index in range(len(medians)):
             # How often each unit is drawn is how often each of its values counts.
             times = np.bincount(generator.integers(0, count, size=count), minlength=count)[owners]
             reached = np.cumsum(times)
-            medians[place] = ranked[np.searchsorted(reached, reached[-1] / 2)]
+            medians[index] = ranked[np.searchsorted(reached, reached[-1] / 2)]
         tail = (1 - self.level) / 2
         bounds: Floats = np.quantile(medians, (tail, 1 - tail))
         return bounds

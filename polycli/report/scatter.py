@@ -17,7 +17,7 @@ _SHOWN = 3000
 
 
 @dataclass(frozen=True)
-class AgreementPanel:
+class ScatterPanel:
     """The true and predicted values of one quantity."""
 
     title: str
@@ -28,7 +28,7 @@ class AgreementPanel:
     marked: tuple[float, float] | None = None
 
 
-def agreement(file: Path, *, title: str, panels: Sequence[AgreementPanel]) -> None:
+def scatter(file: Path, *, title: str, panels: Sequence[ScatterPanel]) -> None:
     """Prediction over truth, three panels in a row; what is not finite is left out."""
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
@@ -41,7 +41,7 @@ def agreement(file: Path, *, title: str, panels: Sequence[AgreementPanel]) -> No
         figure.suptitle(title, fontsize=12)
 
 
-def _draw(axis: Any, panel: AgreementPanel) -> None:  # noqa: ANN401  # matplotlib is not typed for strict mypy.
+def _draw(axis: Any, panel: ScatterPanel) -> None:  # noqa: ANN401  # matplotlib is not typed for strict mypy.
     truth, prediction = np.asarray(panel.truth, np.float64), np.asarray(panel.prediction, np.float64)
     finite = np.flatnonzero(np.isfinite(truth) & np.isfinite(prediction))
     shown = finite[:: max(1, len(finite) // _SHOWN)]

@@ -71,7 +71,7 @@ def _candidates(paths: Sequence[Path]) -> Iterator[list[str]]:
         yield ["-".join(part[-length:]) for part in parts]
     # Hyphens in the parts themselves, as in /a-b/c and /a/b-c.
     for number in count(1):
-        yield [f"{'-'.join(part)}-{place}" for place, part in enumerate(parts, start=number)]
+        yield [f"{'-'.join(part)}-{index}" for index, part in enumerate(parts, start=number)]
 
 
 def _say_new_names(stores: Mapping[Path, Store], names: Mapping[Path, str]) -> None:

@@ -133,8 +133,8 @@ def _one_to_one(one: NDArray[np.int64], other: NDArray[np.int64], count: int, ot
     """Which of the candidates, best first, are taken when each object is taken once."""
     free, other_free = np.ones(count, np.bool_), np.ones(other_count, np.bool_)
     kept = np.zeros(len(one), np.bool_)
-    for place, (first, second) in enumerate(zip(one.tolist(), other.tolist(), strict=True)):
+    for index, (first, second) in enumerate(zip(one.tolist(), other.tolist(), strict=True)):
         if free[first] and other_free[second]:
             free[first] = other_free[second] = False
-            kept[place] = True
+            kept[index] = True
     return kept

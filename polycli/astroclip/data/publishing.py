@@ -167,7 +167,7 @@ def _statistics(train: StagedRows, survey: Survey) -> dict[str, dict[str, dict[s
     names = list(survey.image.bands) if survey.image is not None else []
     statistics: dict[str, dict[str, dict[str, float]]] = {}
     if names:
-        statistics["image"] = {band: _joined(moments[:, place]) for place, band in enumerate(names)}
+        statistics["image"] = {band: _joined(moments[:, index]) for index, band in enumerate(names)}
     if survey.spectrum is not None:
         statistics["spectrum"] = {"flux": _joined(moments[:, -1])}
     columns = {}

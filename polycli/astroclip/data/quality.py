@@ -54,13 +54,13 @@ def _judge_images(
     reasons: list[str | None] = []
     for row in range(len(images)):
         reason = None
-        for place, band in enumerate(bands):
-            if bad[row, place] == pixels:
+        for index, band in enumerate(bands):
+            if bad[row, index] == pixels:
                 reason = f"missing band: {band} has no finite pixel"
-            elif bad[row, place]:
-                reason = f"non-finite value: {bad[row, place]} pixels of the image in {band}"
-            elif blank[row, place] > limits.max_blank_fraction:
-                reason = f"missing band: {blank[row, place]:.0%} of the pixels in {band} are exactly 0"
+            elif bad[row, index]:
+                reason = f"non-finite value: {bad[row, index]} pixels of the image in {band}"
+            elif blank[row, index] > limits.max_blank_fraction:
+                reason = f"missing band: {blank[row, index]:.0%} of the pixels in {band} are exactly 0"
             if reason is not None:
                 break
         reasons.append(reason)

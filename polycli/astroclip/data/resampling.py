@@ -46,15 +46,15 @@ def recipe_grid(section: ResampleSection) -> NDArray[np.float64] | None:
     return grid
 
 
-def refuse_without_overlap(found: NDArray[np.float64], wanted: NDArray[np.float64], *, what: str) -> None:
+def refuse_without_overlap(given: NDArray[np.float64], wanted: NDArray[np.float64], *, what: str) -> None:
     """Make sure that two grids share some wavelengths.
 
     Raises:
         SourceError: they do not.
     """
-    if found[0] > wanted[-1] or found[-1] < wanted[0]:
+    if given[0] > wanted[-1] or given[-1] < wanted[0]:
         raise SourceError(
-            f"{what}: the wavelengths do not overlap: {found[0]:g} to {found[-1]:g} A were found, "
+            f"{what}: the wavelengths do not overlap: {given[0]:g} to {given[-1]:g} A were found, "
             f"{wanted[0]:g} to {wanted[-1]:g} A are asked for",
             hint="wavelengths are in Angstrom; look at the unit of the file, or at resample in the recipe",
         )
@@ -109,16 +109,16 @@ def _edges(wavelength: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([[2 * wavelength[0] - middles[0]], middles, [2 * wavelength[-1] - middles[-1]]])
 
 
-def _overlap(found: NDArray[np.float64], wanted: NDArray[np.float64]):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _overlap(given: NDArray[np.float64], wanted: NDArray[np.float64]):  # type: ignore[no-untyped-def]  # noqa: ANN202
     """(old, new) sparse: how many Angstrom of each old pixel lie in each new one."""
     from scipy.sparse import coo_array
 
-    edges = np.union1d(found, wanted)
-    edges = edges[(edges >= max(found[0], wanted[0])) & (edges <= min(found[-1], wanted[-1]))]
+    edges = np.union1d(given, wanted)
+    edges = edges[(edges >= max(given[0], wanted[0])) & (edges <= min(given[-1], wanted[-1]))]
     middles = (edges[1:] + edges[:-1]) / 2
-    old = np.clip(np.searchsorted(found, middles) - 1, 0, found.size - 2)
+    old = np.clip(np.searchsorted(given, middles) - 1, 0, given.size - 2)
     new = np.clip(np.searchsorted(wanted, middles) - 1, 0, wanted.size - 2)
-    return coo_array((np.diff(edges), (old, new)), shape=(found.size - 1, wanted.size - 1)).tocsr()
+    return coo_array((np.diff(edges), (old, new)), shape=(given.size - 1, wanted.size - 1)).tocsr()
 
 
 def rescale_images(images: NDArray[np.float32], factor: float, size: tuple[int, int]) -> NDArray[np.float32]:

@@ -85,10 +85,10 @@ class Listing:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def file_name(self, place: int) -> str:
-        """The file that the object at `place` is in; the source's name where there are none."""
+    def file_name(self, index: int) -> str:
+        """The file that the object at `index` is in; the source's name where there are none."""
         names = self.place_names or self.file_names
-        return names[int(self.file[place])] if names else self.source
+        return names[int(self.file[index])] if names else self.source
 
     def take(self, places: NDArray[np.int64]) -> Listing:
         """The same listing with some of its objects."""

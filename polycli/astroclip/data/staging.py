@@ -84,13 +84,13 @@ def stage(task: BlockTask) -> None:
     verdict = judge(payload, bands, task.limits)
     redshift = _redshift(survey, payload)
     reasons = [
-        reason or _redshift_reason(survey, redshift, place, wanted=task.good_redshifts)
-        for place, reason in enumerate(verdict.reasons)
+        reason or _redshift_reason(survey, redshift, index, wanted=task.good_redshifts)
+        for index, reason in enumerate(verdict.reasons)
     ]
     kept = np.array([reason is None for reason in reasons])
     rejected = [
-        [survey.source_of(place), str(survey.ids[place]), reason]
-        for place, reason in enumerate(reasons)
+        [survey.source_of(index), str(survey.ids[index]), reason]
+        for index, reason in enumerate(reasons)
         if reason is not None
     ]
     columns = _columns(survey, verdict.payload, redshift, verdict.flags)
@@ -152,12 +152,12 @@ def _redshift(survey: Survey, payload: Payload) -> NDArray[np.float64]:
     return np.where(np.isfinite(redshift), redshift, np.nan).astype(np.float64)
 
 
-def _redshift_reason(survey: Survey, redshift: NDArray[np.float64], place: int, *, wanted: bool) -> str | None:
+def _redshift_reason(survey: Survey, redshift: NDArray[np.float64], index: int, *, wanted: bool) -> str | None:
     if not wanted:
         return None
-    if not np.isfinite(redshift[place]):
+    if not np.isfinite(redshift[index]):
         return "no redshift"
-    if survey.good_redshift is not None and not survey.good_redshift[place]:
+    if survey.good_redshift is not None and not survey.good_redshift[index]:
         return "no good redshift: it carries a warning, or is not of a galaxy"
     return None
 

@@ -197,7 +197,7 @@ class ObjectStore:
         values = np.ma.getdata(whole)
         known = ~unknown & (values != "") if values.dtype == object else ~unknown
         classes = sorted(set(values[known].tolist()))
-        number = {value: place for place, value in enumerate(classes)}
+        number = {value: index for index, value in enumerate(classes)}
         codes = np.array(
             [number[value] if there else -1 for value, there in zip(values.tolist(), known, strict=True)], np.int64
         )

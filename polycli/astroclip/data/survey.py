@@ -56,9 +56,9 @@ class Survey:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def source_of(self, place: int) -> str:
+    def source_of(self, index: int) -> str:
         """The file that an object is listed under."""
-        return self.listings[-1].file_name(place)
+        return self.listings[-1].file_name(index)
 
 
 def gather(name: str, listings: Sequence[Listing], recipe: PrepareRecipe, limit: int | None) -> Survey:

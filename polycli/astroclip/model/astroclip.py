@@ -222,7 +222,7 @@ class AstroClip(nn.Module):
         head = self.property_head()
         numbers, scores = head(self.property_input(rgb, flux, ivar, mask))
         numbers = head.in_units(numbers)
-        found = {name: numbers[:, place] for place, name in enumerate(head.section.regression)}
+        found = {name: numbers[:, index] for index, name in enumerate(head.section.regression)}
         classes = zip(head.section.classification, scores, strict=True)
         return found | {name: score.softmax(dim=1) for name, score in classes}
 

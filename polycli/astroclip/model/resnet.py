@@ -37,8 +37,8 @@ class ResNet50(nn.Module):
             inputs = [channels] + [EXPANSION * width] * count
             stride = 1 if number == 1 else 2
             blocks = [
-                _Bottleneck(before, width, stride if place == 0 else 1)
-                for place, (before, _) in enumerate(pairwise(inputs))
+                _Bottleneck(before, width, stride if index == 0 else 1)
+                for index, (before, _) in enumerate(pairwise(inputs))
             ]
             self.add_module(f"layer{number}", nn.Sequential(*blocks))
             channels = EXPANSION * width

@@ -49,8 +49,8 @@ def score_head(
         scores["properties"][name] = {
             **r2_score(truth[known], best, bootstrap),
             "below": {
-                f"{quantile:g}": float((truth[known] < found[:, place]).mean())
-                for place, quantile in enumerate(section.quantiles)
+                f"{quantile:g}": float((truth[known] < found[:, index]).mean())
+                for index, quantile in enumerate(section.quantiles)
             },
         }
         drawn[name] = truth[known], best

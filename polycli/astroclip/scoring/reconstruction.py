@@ -90,15 +90,15 @@ def score_reconstruction(
         squares["noise"].append((_pieces(noise, section) * weight).double().sum(dim=(1, 2)))
         counts.append(weight.double().sum(dim=(1, 2)))
         shares.append(hidden.double().mean(dim=1))
-        for place in range(min(len(batch), _SHOWN - len(panels))):
+        for index in range(min(len(batch), _SHOWN - len(panels))):
             end = section.section_step * (tokens.shape[1] - 2) + section.section_length
-            model = _pixels(guess[place, 1:, 2:], hidden[place, 1:], section, end)
+            model = _pixels(guess[index, 1:, 2:], hidden[index, 1:], section, end)
             panels.append(
                 Panel(
-                    int(batch[place]),
-                    pixels[place, :end].double().numpy(),
+                    int(batch[index]),
+                    pixels[index, :end].double().numpy(),
                     model.double().numpy(),
-                    unseen[place, :end].numpy(),
+                    unseen[index, :end].numpy(),
                 )
             )
         advance(len(batch))

@@ -56,7 +56,7 @@ def write_report(
 ) -> None:
     """Draw `folder`/figures and write `folder`/report.html."""
     datasets: dict[str, Any] = scores["datasets"]
-    objects = sum(found["objects"] for found in datasets.values())
+    objects = sum(dataset["objects"] for dataset in datasets.values())
     blocks: list[Block] = [
         Paragraph(f"Split {scores['split']}, {objects} objects."),
         *overview(datasets),
@@ -141,8 +141,11 @@ def _galleries(name: str, picture: Illustration, store: ObjectStore, figures: Pa
         similarity = unit(picture.vectors[asked])[queries] @ unit(picture.vectors[answer]).T
         nearest = np.argsort(-similarity, axis=1)[:, :_FOUND]
         shown = []
-        for query, found in zip(queries.tolist(), nearest.tolist(), strict=True):
-            captions = [("query", query), *((_caption(place, one == query), one) for place, one in enumerate(found, 1))]
+        for query, neighbours in zip(queries.tolist(), nearest.tolist(), strict=True):
+            captions = [
+                ("query", query),
+                *((_caption(index, one == query), one) for index, one in enumerate(neighbours, 1)),
+            ]
             shown.append([(caption, *_look(store, int(picture.rows[one]))) for caption, one in captions])
         file = figures / f"{file_stem(f'{name}.{asked}_to_{answer}')}.png"
         wavelength = store.wavelength if store.has_spectra else None
@@ -157,8 +160,8 @@ def _galleries(name: str, picture: Illustration, store: ObjectStore, figures: Pa
     return blocks
 
 
-def _caption(place: int, itself: bool) -> str:  # noqa: FBT001
-    return f"{place}*" if itself else str(place)
+def _caption(number: int, itself: bool) -> str:  # noqa: FBT001
+    return f"{number}*" if itself else str(number)
 
 
 def _look(store: ObjectStore, row: int) -> tuple[Any, Any]:

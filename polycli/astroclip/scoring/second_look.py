@@ -21,9 +21,9 @@ _BORDER = 8
 def another_image(images: NDArray[np.float32], rows: NDArray[np.int64], seed: int) -> NDArray[np.float32]:
     """(n, bands, H, W) in nanomaggies."""
     turned = images[:, :, ::-1, ::-1].copy()
-    for place, row in enumerate(rows.tolist()):
-        noise = np.random.default_rng([seed, row]).standard_normal(turned[place].shape, dtype=np.float32)
-        turned[place] += noise * _noise(turned[place])[:, None, None]
+    for index, row in enumerate(rows.tolist()):
+        noise = np.random.default_rng([seed, row]).standard_normal(turned[index].shape, dtype=np.float32)
+        turned[index] += noise * _noise(turned[index])[:, None, None]
     return turned
 
 

@@ -39,24 +39,24 @@ RECONSTRUCTED = {
 def overview(datasets: Mapping[str, Any]) -> list[Table]:
     """The tables that a terminal shows, and a report first."""
     tables = []
-    for name, found in datasets.items():
+    for name, dataset in datasets.items():
         tables += [
-            head_table(name, found),
-            property_table(name, found),
-            redshift_table(name, found),
-            magnitude_table(name, found),
-            label_table(name, found),
-            retrieval_table(name, found),
-            geometry_table(name, found),
-            reconstruction_table(name, found),
+            head_table(name, dataset),
+            property_table(name, dataset),
+            redshift_table(name, dataset),
+            magnitude_table(name, dataset),
+            label_table(name, dataset),
+            retrieval_table(name, dataset),
+            geometry_table(name, dataset),
+            reconstruction_table(name, dataset),
         ]
     return [table for table in tables if table.rows]
 
 
-def property_table(name: str, found: Mapping[str, Any]) -> Table:
+def property_table(name: str, dataset: Mapping[str, Any]) -> Table:
     """One row for each property and input: R2 by probe, with the interval of the first."""
     rows, ruled = [], set()
-    for column, scores in found["properties"].items():
+    for column, scores in dataset["properties"].items():
         for source, text in INPUTS.items():
             if source not in scores:
                 continue
@@ -69,15 +69,15 @@ def property_table(name: str, found: Mapping[str, Any]) -> Table:
         f"{name}: R2 of properties",
         ["property", "from", *PROBES.values(), "95 % interval of the first"],
         rows,
-        caption=f"{found['objects']} objects, learnt from {found['reference_objects']}.",
+        caption=f"{dataset['objects']} objects, learnt from {dataset['reference_objects']}.",
         labels=2,
         ruled=frozenset(ruled),
     )
 
 
-def head_table(name: str, found: Mapping[str, Any]) -> Table:
+def head_table(name: str, dataset: Mapping[str, Any]) -> Table:
     """Tabulates the R2 or accuracy of the model's own head for every column."""
-    head = found.get("head", {"properties": {}, "labels": {}, "modalities": []})
+    head = dataset.get("head", {"properties": {}, "labels": {}, "modalities": []})
     rows = []
     for column, scores in head["properties"].items():
         below = ", ".join(f"{quantile}: {number(share)}" for quantile, share in scores["below"].items())
@@ -94,10 +94,10 @@ def head_table(name: str, found: Mapping[str, Any]) -> Table:
     )
 
 
-def redshift_table(name: str, found: Mapping[str, Any]) -> Table:
+def redshift_table(name: str, dataset: Mapping[str, Any]) -> Table:
     """Bias, scatter and outliers of redshifts, by input and probe."""
     rows = []
-    for source, probe, scores in _redshift_answers(found):
+    for source, probe, scores in _redshift_answers(dataset):
         rows.append(
             [
                 source,
@@ -115,11 +115,11 @@ def redshift_table(name: str, found: Mapping[str, Any]) -> Table:
     )
 
 
-def magnitude_table(name: str, found: Mapping[str, Any]) -> Table:
+def magnitude_table(name: str, dataset: Mapping[str, Any]) -> Table:
     """Redshifts in bins of magnitude, of the first probe of what a model sees, beside photometry."""
     rows, ruled = [], set()
     compared = {INPUTS[source] for source in ("image", "spectrum", "photometry")} | {OWN_HEAD}
-    for source, probe, scores in _redshift_answers(found):
+    for source, probe, scores in _redshift_answers(dataset):
         if source not in compared or "by_magnitude" not in scores:
             continue
         for part in scores["by_magnitude"]:
@@ -141,34 +141,34 @@ def magnitude_table(name: str, found: Mapping[str, Any]) -> Table:
     return Table(f"{name}: redshift by magnitude", columns, rows, labels=2, ruled=frozenset(ruled))
 
 
-def _redshift_answers(found: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
+def _redshift_answers(dataset: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
     """Lists each answer's input and method with its scores; the model's own head comes first."""
-    head = (found.get("head") or {}).get("redshift")
+    head = (dataset.get("head") or {}).get("redshift")
     answers = [(OWN_HEAD, NOTHING, head)] if head else []
-    for source, probes in found["redshift"].items():
+    for source, probes in dataset["redshift"].items():
         answers += [(INPUTS[source], PROBES[probe], scores) for probe, scores in probes.items()]
     return answers
 
 
-def label_table(name: str, found: Mapping[str, Any]) -> Table:
+def label_table(name: str, dataset: Mapping[str, Any]) -> Table:
     """Accuracy of every classification, beside that of naming the most frequent class."""
     rows = [
         [column, INPUTS[source], number(score["accuracy"]), interval(score["interval"]), number(score["majority"])]
-        for column, scores in found["labels"].items()
+        for column, scores in dataset["labels"].items()
         for source, score in scores["accuracy"].items()
     ]
     columns = ["label", "from", "accuracy (k-NN)", "95 % interval", "most frequent class"]
     return Table(f"{name}: classes", columns, rows, labels=2)
 
 
-def retrieval_table(name: str, found: Mapping[str, Any]) -> Table:
+def retrieval_table(name: str, dataset: Mapping[str, Any]) -> Table:
     """Recall and median rank, by direction."""
     rows = []
     counts: list[str] = []
     for direction, text in DIRECTIONS.items():
-        if direction not in found["retrieval"]:
+        if direction not in dataset["retrieval"]:
             continue
-        scores = found["retrieval"][direction]
+        scores = dataset["retrieval"][direction]
         counts = list(scores["recall_at"])
         ten = scores["recall_at"]["10"]
         rows.append(
@@ -194,9 +194,9 @@ def retrieval_table(name: str, found: Mapping[str, Any]) -> Table:
     return Table(f"{name}: retrieval", columns, rows)
 
 
-def geometry_table(name: str, found: Mapping[str, Any]) -> Table:
+def geometry_table(name: str, dataset: Mapping[str, Any]) -> Table:
     """Tabulates the alignment and uniformity of vectors."""
-    geometry = found["geometry"]
+    geometry = dataset["geometry"]
     rows = [[f"uniformity of {kind} vectors", number(value)] for kind, value in geometry["uniformity"].items()]
     if "alignment" in geometry:
         rows.insert(0, ["alignment of the two vectors of an object", number(geometry["alignment"])])
@@ -208,9 +208,9 @@ def geometry_table(name: str, found: Mapping[str, Any]) -> Table:
     )
 
 
-def reconstruction_table(name: str, found: Mapping[str, Any]) -> Table:
+def reconstruction_table(name: str, dataset: Mapping[str, Any]) -> Table:
     """Errors of what was hidden of spectra."""
-    reconstruction = found.get("reconstruction", {"error": {}, "interval": {}})
+    reconstruction = dataset.get("reconstruction", {"error": {}, "interval": {}})
     weighed = reconstruction.get("masking", {}).get("weight") == "ivar"
     rows = [
         [

@@ -54,8 +54,8 @@ class AstroclipReader:
                         images |= dict(zip(here.tolist(), read_rows(group["images"], inside), strict=True))
                         spectra |= dict(zip(here.tolist(), read_rows(group["spectra"], inside), strict=True))
                     start = stop
-        image = np.stack([images[place] for place in range(len(rows))]).astype(np.float32)
-        flux = np.stack([spectra[place] for place in range(len(rows))]).astype(np.float32)
+        image = np.stack([images[index] for index in range(len(rows))]).astype(np.float32)
+        flux = np.stack([spectra[index] for index in range(len(rows))]).astype(np.float32)
         return Payload(
             image=image.transpose(0, 3, 2, 1),
             spectrum=flux[..., 0],

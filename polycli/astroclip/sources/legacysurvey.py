@@ -127,8 +127,8 @@ def _read_columns(path: Path, name: str) -> _Part:
     for key, values in tables.items():
         if values.ndim == 2 and values.shape[1] >= len(BANDS):
             columns += [
-                column_of(f"{key}_{band}", values[:, place], unit=_BY_BAND[key], source=name)
-                for place, band in enumerate(BANDS)
+                column_of(f"{key}_{band}", values[:, index], unit=_BY_BAND[key], source=name)
+                for index, band in enumerate(BANDS)
             ]
     return _Part(
         ids=_ids(vectors, path),

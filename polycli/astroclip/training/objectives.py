@@ -177,14 +177,14 @@ class PropertyFit(Objective):
         numbers, scores = head(vectors)
         losses = [self._number_loss(numbers, batch["numbers"])] if numbers.shape[1] else []
         losses += [
-            functional.cross_entropy(score, batch["classes"][:, place], ignore_index=-1, reduction="sum")
-            / (batch["classes"][:, place] >= 0).sum().clamp(min=1)
-            for place, score in enumerate(scores)
+            functional.cross_entropy(score, batch["classes"][:, index], ignore_index=-1, reduction="sum")
+            / (batch["classes"][:, index] >= 0).sum().clamp(min=1)
+            for index, score in enumerate(scores)
         ]
         metrics: dict[str, Tensor] = {}
         if not self.training:
             metrics = {"numbers": head.in_units(numbers).flatten(1)}
-            metrics |= {f"classes/{place}": score.argmax(dim=1) for place, score in enumerate(scores)}
+            metrics |= {f"classes/{index}": score.argmax(dim=1) for index, score in enumerate(scores)}
         return torch.stack(losses).mean(), metrics
 
     def freeze_unused(self, *, everything: bool) -> None:

@@ -86,10 +86,10 @@ class PropertyFinetuning(ObjectsTask):
         self.network.load_state_dict({**self.network.state_dict(), **_shared(loaded.model, self.network)})
         numbers = self.batches.training_labels["numbers"]
         head = self.network.property_head()
-        for place in range(numbers.shape[1]):
-            known = numbers[:, place][torch.isfinite(numbers[:, place])]
-            head.centre[place] = known.mean()
-            head.scale[place] = known.std(correction=0).clamp(min=_SMALLEST_DEVIATION * (1 + known.abs().max()))
+        for index in range(numbers.shape[1]):
+            known = numbers[:, index][torch.isfinite(numbers[:, index])]
+            head.centre[index] = known.mean()
+            head.scale[index] = known.std(correction=0).clamp(min=_SMALLEST_DEVIATION * (1 + known.abs().max()))
         fit = PropertyFit(self.network, recipe.augmentation, bands=self.batches.bands)
         fit.freeze_unused(everything=recipe.freeze)
         self.model: nn.Module = fit

@@ -52,7 +52,7 @@ def with_new_fields(
     generator = torch.Generator().manual_seed(seed)
     tensors = dict(model.state_dict())
     shrink = math.sqrt(len(known) / (len(known) + len(new)))
-    used = [place for place, field in enumerate(known) if not field.startswith(_PLACEHOLDER)] or [*range(len(known))]
+    used = [index for index, field in enumerate(known) if not field.startswith(_PLACEHOLDER)] or [*range(len(known))]
     kernel = f"debed.{model.debed.kernel_name}"
     for name, axis in (("space_bag.weight", 1), (kernel, 1), ("debed.out_bias", 0)):
         tensors[name] = _appended(tensors[name], axis, sources, used, generator)
@@ -77,7 +77,7 @@ def _source(field: str, known: Sequence[str], start: NewFieldStart, named: Mappi
         return known.index(named[field])
     if start == "copy":
         quantity = field.rpartition(".")[2]
-        alike = [place for place, old in enumerate(known) if old.rpartition(".")[2] == quantity]
+        alike = [index for index, old in enumerate(known) if old.rpartition(".")[2] == quantity]
         return alike[0] if alike else "mean"
     return start
 

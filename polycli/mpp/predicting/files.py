@@ -219,11 +219,11 @@ def _hdf5_arrays(path: Path, headers: Sequence[ForecastHeader], token: str) -> I
             fields = group.create_dataset(
                 "fields", shape=header.shape, chunks=header.chunk, dtype="float32", fletcher32=True, compression="lzf"
             )
-            for place, name in enumerate(DIMENSIONS):
-                fields.dims[place].label = name
+            for index, name in enumerate(DIMENSIONS):
+                fields.dims[index].label = name
                 if name in scales:
                     scales[name].make_scale(name)
-                    fields.dims[place].attach_scale(scales[name])
+                    fields.dims[index].attach_scale(scales[name])
             arrays.append(_Frames(fields, header, file.check))
         yield arrays
 

@@ -38,16 +38,16 @@ def invariants(about: PdeDescription) -> list[Invariant]:
     sides = set(about.boundary_conditions.values())
     closed = sides <= {"periodic", "wall"} and bool(sides)
     periodic = sides == {"periodic"}
-    place = {field.split(".", 1)[1]: index for index, field in enumerate(about.fields) if "." in field}
-    if about.physics == "shallow_water" and closed and "height" in place:
-        return [_total("mass", place["height"])]
-    if about.physics == "compressible_ns" and periodic and {"density", "velocity_x", "velocity_y"} <= set(place):
-        return _compressible(place, about.constants.get("gamma"))
+    index_of = {field.split(".", 1)[1]: index for index, field in enumerate(about.fields) if "." in field}
+    if about.physics == "shallow_water" and closed and "height" in index_of:
+        return [_total("mass", index_of["height"])]
+    if about.physics == "compressible_ns" and periodic and {"density", "velocity_x", "velocity_y"} <= set(index_of):
+        return _compressible(index_of, about.constants.get("gamma"))
     if about.physics == "incompressible_ns" and periodic:
-        found = [_total("tracer", place["tracer"])] if "tracer" in place else []
-        if {"velocity_x", "velocity_y"} <= set(place):
-            found.append(_divergence(place["velocity_x"], place["velocity_y"], about.extent))
-        return found
+        measured = [_total("tracer", index_of["tracer"])] if "tracer" in index_of else []
+        if {"velocity_x", "velocity_y"} <= set(index_of):
+            measured.append(_divergence(index_of["velocity_x"], index_of["velocity_y"], about.extent))
+        return measured
     return []
 
 
@@ -70,8 +70,8 @@ def _total(name: str, field: int) -> Invariant:
     )
 
 
-def _compressible(place: dict[str, int], gamma: float | None) -> list[Invariant]:
-    density, along_x, along_y = place["density"], place["velocity_x"], place["velocity_y"]
+def _compressible(index_of: dict[str, int], gamma: float | None) -> list[Invariant]:
+    density, along_x, along_y = index_of["density"], index_of["velocity_x"], index_of["velocity_y"]
 
     def momentum(velocity: int) -> Measure:
         return lambda frame: _mean(frame[:, density].double() * frame[:, velocity].double())
@@ -80,21 +80,21 @@ def _compressible(place: dict[str, int], gamma: float | None) -> list[Invariant]
         velocity = frame[:, along_x].double().square() + frame[:, along_y].double().square()
         return _mean(frame[:, density].double().abs() * velocity.sqrt())
 
-    found = [
+    measured = [
         _total("mass", density),
         # Total momentum may be zero: its drift is relative to the mean of density times speed.
         Invariant("momentum_x", momentum(along_x), speed),
         Invariant("momentum_y", momentum(along_y), speed),
     ]
-    if gamma is not None and gamma > 1 and "pressure" in place:
-        pressure, heat = place["pressure"], 1.0 / (gamma - 1.0)
+    if gamma is not None and gamma > 1 and "pressure" in index_of:
+        pressure, heat = index_of["pressure"], 1.0 / (gamma - 1.0)
 
         def energy(frame: Tensor) -> Tensor:
             velocity = frame[:, along_x].double().square() + frame[:, along_y].double().square()
             return _mean(0.5 * frame[:, density].double() * velocity + heat * frame[:, pressure].double())
 
-        found.append(Invariant("energy", energy, lambda frame: energy(frame).abs()))
-    return found
+        measured.append(Invariant("energy", energy, lambda frame: energy(frame).abs()))
+    return measured
 
 
 def _divergence(along_x: int, along_y: int, extent: tuple[tuple[float, float], tuple[float, float]]) -> Invariant:

@@ -40,7 +40,7 @@ def write_report(
     blocks: list[Block] = [
         Paragraph(
             f"Split {scores['split']}, {len(datasets)} dataset{'s' if len(datasets) > 1 else ''}, "
-            f"{sum(found['trajectories'] for found in datasets.values())} trajectories; history of "
+            f"{sum(dataset['trajectories'] for dataset in datasets.values())} trajectories; history of "
             f"{scores['history']} frames, time stride {scores['time_stride']}."
         ),
         _summary(datasets, figures),
@@ -48,15 +48,15 @@ def write_report(
         Paragraph(DEFINITIONS),
         *tables[1:],
     ]
-    for name, found in datasets.items():
-        blocks += _dataset_blocks(name, found, subsets[name].about, pictures[name], figures)
+    for name, dataset in datasets.items():
+        blocks += _dataset_blocks(name, dataset, subsets[name].about, pictures[name], figures)
     blocks += [Heading("Provenance"), provenance_block(scores, rows_are="trajectories")]
     folder.joinpath("report.html").write_text(page("MPP evaluation", blocks), encoding="utf-8")
 
 
 def _summary(datasets: Mapping[str, Any], figures: Path) -> Figure:
     file = figures / "summary.png"
-    entries = [found["one_step"]["vrmse"] for found in datasets.values()]
+    entries = [dataset["one_step"]["vrmse"] for dataset in datasets.values()]
     ratios(
         file,
         title="One step: error over that of persistence",
@@ -71,30 +71,30 @@ def _summary(datasets: Mapping[str, Any], figures: Path) -> Figure:
 
 
 def _dataset_blocks(
-    name: str, found: Mapping[str, Any], about: PdeDescription, picture: Illustration, figures: Path
+    name: str, dataset: Mapping[str, Any], about: PdeDescription, picture: Illustration, figures: Path
 ) -> list[Block]:
-    rollout = found["rollout"]
+    rollout = dataset["rollout"]
     sides = ", ".join(f"{axis} {kind}" for axis, kind in about.boundary_conditions.items())
     constants = "".join(f", {key} {value:g}" for key, value in about.constants.items())
     blocks: list[Block] = [
         Heading(name),
         Paragraph(
             f"{about.physics.replace('_', ' ')}: grid {about.grid[0]} x {about.grid[1]}, "
-            f"{rollout['interval']:g} between frames, boundaries {sides}{constants}. {found['trajectories']} "
-            f"trajectories; one step scored on {found['one_step']['windows_per_trajectory']} of "
-            f"{found['one_step']['windows_available']} windows of each."
+            f"{rollout['interval']:g} between frames, boundaries {sides}{constants}. {dataset['trajectories']} "
+            f"trajectories; one step scored on {dataset['one_step']['windows_per_trajectory']} of "
+            f"{dataset['one_step']['windows_available']} windows of each."
         ),
         _growth_figure(name, rollout, figures),
         _film(name, about, picture, figures),
         _spectra_figure(name, rollout, figures),
     ]
     blocks += [
-        _field_figure(name, place, about, picture, rollout["interval"], figures=figures)
-        for place in range(len(about.fields))
+        _field_figure(name, index, about, picture, rollout["interval"], figures=figures)
+        for index in range(len(about.fields))
     ]
     if rollout["conservation"]:
         blocks.append(_conservation_figure(name, rollout, figures))
-    return [*blocks, field_table(name, found)]
+    return [*blocks, field_table(name, dataset)]
 
 
 def _growth_figure(name: str, rollout: Mapping[str, Any], figures: Path) -> Figure:
@@ -166,12 +166,12 @@ def _spectra_figure(name: str, rollout: Mapping[str, Any], figures: Path) -> Fig
             field.rsplit(".", maxsplit=1)[-1].replace("_", " "),
             "wavenumber (waves per domain)",
             "power",
-            np.arange(1, len(found["truth"]) + 1, dtype=np.float64),
-            [Line(whose, _array(found[whose])) for whose in ("model", "truth")],
+            np.arange(1, len(spectrum["truth"]) + 1, dtype=np.float64),
+            [Line(whose, _array(spectrum[whose])) for whose in ("model", "truth")],
             logarithmic=True,
             depth=1e-12,
         )
-        for field, found in last["fields"].items()
+        for field, spectrum in last["fields"].items()
     ]
     curves(file, title=f"{name}: power by wavenumber at step {last['step']}", panels=panels)
     return Figure(

@@ -30,29 +30,29 @@ WINDOWS: dict[str, tuple[int, int]] = {
 BLOWN_UP = 10.0
 
 
-def one_step_scores(found: OneStep, about: PdeDescription, bootstrap: Bootstrap) -> JsonDocument:
+def one_step_scores(one_step: OneStep, about: PdeDescription, bootstrap: Bootstrap) -> JsonDocument:
     """`one_step` of a dataset: by metric the mean over fields and windows, and the same for each field."""
-    scores: JsonDocument = {"windows_per_trajectory": found.windows, "windows_available": found.available}
-    for metric, methods in found.errors.items():
+    scores: JsonDocument = {"windows_per_trajectory": one_step.windows, "windows_available": one_step.available}
+    for metric, methods in one_step.errors.items():
         scores[metric] = _entry_with_fields(methods, about, bootstrap)
     return scores
 
 
 def rollout_scores(
-    found: Rollouts, about: PdeDescription, bootstrap: Bootstrap, *, history: int, interval: float
+    rollouts: Rollouts, about: PdeDescription, bootstrap: Bootstrap, *, history: int, interval: float
 ) -> JsonDocument:
     """`rollout` of a dataset: the first step, the mean of the first five, of all, growth, and conservation.
 
     `interval` is the time between two frames.
     """
-    steps = next(iter(found.errors["nrmse"].values())).shape[1]
+    steps = next(iter(rollouts.errors["nrmse"].values())).shape[1]
     scores: JsonDocument = {
         "context_frames": history,
         "steps": steps,
         "interval": interval,
-        "diverged": int((~found.finite).sum()),
+        "diverged": int((~rollouts.finite).sum()),
     }
-    for metric, methods in found.errors.items():
+    for metric, methods in rollouts.errors.items():
         spans = {**WINDOWS, "trajectory": (1, steps)}
         scores[metric] = {
             name: _entry_with_fields(
@@ -63,23 +63,23 @@ def rollout_scores(
         }
         scores[metric]["steps_below_persistence"] = steps_below(methods)
         scores[metric]["growth"] = _growth(methods, bootstrap)
-    scores["correlation"] = _correlation(found, bootstrap, interval)
-    scores["spectra"] = [_spectrum(spectra, about) for spectra in found.spectra]
-    scores["blow_up"] = _blow_up(found, about)
-    scores["conservation"] = {name: _drift(values, bootstrap) for name, values in found.conservation.items()}
+    scores["correlation"] = _correlation(rollouts, bootstrap, interval)
+    scores["spectra"] = [_spectrum(spectra, about) for spectra in rollouts.spectra]
+    scores["blow_up"] = _blow_up(rollouts, about)
+    scores["conservation"] = {name: _drift(values, bootstrap) for name, values in rollouts.conservation.items()}
     return scores
 
 
-def _correlation(found: Rollouts, bootstrap: Bootstrap, interval: float) -> JsonDocument:
+def _correlation(rollouts: Rollouts, bootstrap: Bootstrap, interval: float) -> JsonDocument:
     """How long forecasts stay correlated with the truth: the mean over trajectories, in steps and in time."""
-    kept = {method: steps_correlated(values).astype(np.float64) for method, values in found.correlation.items()}
+    kept = {method: steps_correlated(values).astype(np.float64) for method, values in rollouts.correlation.items()}
     low, high = bootstrap.mean(kept["model"]).tolist()
     return {
         "threshold": LOST_BELOW,
         "steps": {method: float(values.mean()) for method, values in kept.items()},
         "steps_interval": [low, high],
         "time": {method: float(values.mean()) * interval for method, values in kept.items()},
-        "growth": {method: values.mean(axis=(0, 2)).tolist() for method, values in found.correlation.items()},
+        "growth": {method: values.mean(axis=(0, 2)).tolist() for method, values in rollouts.correlation.items()},
     }
 
 
@@ -97,19 +97,21 @@ def _spectrum(spectra: Spectra, about: PdeDescription) -> JsonDocument:
         "step": spectra.step,
         "fields": {
             field: {
-                "model": model[place].tolist(),
-                "truth": truth[place].tolist(),
-                "ratio": {name: values[place] for name, values in ratios.items()},
+                "model": model[index].tolist(),
+                "truth": truth[index].tolist(),
+                "ratio": {name: values[index] for name, values in ratios.items()},
             }
-            for place, field in enumerate(about.fields)
+            for index, field in enumerate(about.fields)
         },
     }
 
 
-def _blow_up(found: Rollouts, about: PdeDescription) -> JsonDocument:
+def _blow_up(rollouts: Rollouts, about: PdeDescription) -> JsonDocument:
     """The share of rollouts that blow up before their end, with the interval that a binomial count allows."""
-    worst = found.errors["vrmse"]["model"].reshape(len(found.finite), -1, len(about.fields)).mean(axis=2).max(axis=1)
-    blown = ~(worst <= BLOWN_UP) | ~found.finite
+    worst = (
+        rollouts.errors["vrmse"]["model"].reshape(len(rollouts.finite), -1, len(about.fields)).mean(axis=2).max(axis=1)
+    )
+    blown = ~(worst <= BLOWN_UP) | ~rollouts.finite
     low, high = beta_interval(int(blown.sum()), len(blown))
     return {"above": BLOWN_UP, "rollouts": int(blown.sum()), "rate": float(blown.mean()), "interval": [low, high]}
 
@@ -138,8 +140,8 @@ def _leading(below: NDArray[np.bool_]) -> NDArray[np.int64]:
 def _entry_with_fields(methods: Mapping[str, Floats], about: PdeDescription, bootstrap: Bootstrap) -> JsonDocument:
     """Summarises errors (trajectory, field): an entry for their mean over fields, and one for each field."""
     fields = {
-        name: _entry({method: values[:, place] for method, values in methods.items()}, bootstrap)
-        for place, name in enumerate(about.fields)
+        name: _entry({method: values[:, index] for method, values in methods.items()}, bootstrap)
+        for index, name in enumerate(about.fields)
     }
     return {**_entry({method: values.mean(axis=1) for method, values in methods.items()}, bootstrap), "fields": fields}
 

@@ -26,8 +26,8 @@ def overview(datasets: Mapping[str, Any]) -> list[Table]:
 def one_step_table(datasets: Mapping[str, Any]) -> Table:
     """One row for each dataset and metric."""
     rows = [
-        [name, METRICS[metric], *_entry_cells(found["one_step"][metric], found["trajectories"])]
-        for name, found in datasets.items()
+        [name, METRICS[metric], *_entry_cells(dataset["one_step"][metric], dataset["trajectories"])]
+        for name, dataset in datasets.items()
         for metric in METRICS
     ]
     return Table("One step", ["dataset", "metric", *_ENTRY_COLUMNS], rows, _single(datasets), 2, _every(2, len(rows)))
@@ -37,17 +37,17 @@ def rollout_table(datasets: Mapping[str, Any]) -> Table:
     """One row for each dataset, metric and span of steps."""
     rows = []
     ends = set()
-    for name, found in datasets.items():
+    for name, dataset in datasets.items():
         for metric, shown in METRICS.items():
             for span, text in SPANS.items():
-                if span in found["rollout"][metric]:
-                    entry = found["rollout"][metric][span]
+                if span in dataset["rollout"][metric]:
+                    entry = dataset["rollout"][metric][span]
                     rows.append(
                         [
                             name,
                             shown,
-                            text.format(steps=found["rollout"]["steps"]),
-                            *_entry_cells(entry, found["trajectories"]),
+                            text.format(steps=dataset["rollout"]["steps"]),
+                            *_entry_cells(entry, dataset["trajectories"]),
                         ]
                     )
         ends.add(len(rows) - 1)
@@ -58,9 +58,9 @@ def rollout_table(datasets: Mapping[str, Any]) -> Table:
 def endurance_table(datasets: Mapping[str, Any]) -> Table:
     """Tabulates for how many steps a rollout stays below persistence."""
     rows = []
-    for name, found in datasets.items():
+    for name, dataset in datasets.items():
         for metric, shown in METRICS.items():
-            steps = found["rollout"][metric]["steps_below_persistence"]
+            steps = dataset["rollout"][metric]["steps_below_persistence"]
             rows.append(
                 [name, shown, *(f"{steps[key]:g}" for key in ("mean_curve", "median", "least")), str(steps["of"])]
             )
@@ -75,11 +75,11 @@ def conservation_table(datasets: Mapping[str, Any]) -> Table:
             name,
             quantity,
             number(drift["model"]),
-            _interval(drift["interval"], found["trajectories"]),
+            _interval(drift["interval"], dataset["trajectories"]),
             number(drift["truth"]),
         ]
-        for name, found in datasets.items()
-        for quantity, drift in found["rollout"]["conservation"].items()
+        for name, dataset in datasets.items()
+        for quantity, drift in dataset["rollout"]["conservation"].items()
     ]
     caption = (
         "Largest change of a trajectory relative to the last frame known (momentum: to the mean of density times "
@@ -89,14 +89,14 @@ def conservation_table(datasets: Mapping[str, Any]) -> Table:
     return Table("Drift of what the physics conserves", columns, rows, caption, 2)
 
 
-def field_table(name: str, found: Mapping[str, Any]) -> Table:
+def field_table(name: str, dataset: Mapping[str, Any]) -> Table:
     """One row for each field and metric, one step and over the whole rollout."""
     rows = []
-    for shown, scores in (("one step", found["one_step"]), ("rollout", found["rollout"])):
+    for shown, scores in (("one step", dataset["one_step"]), ("rollout", dataset["rollout"])):
         for metric, metric_name in METRICS.items():
             entry = scores[metric] if shown == "one step" else scores[metric]["trajectory"]
             rows += [
-                [field.rsplit(".", maxsplit=1)[-1], shown, metric_name, *_entry_cells(values, found["trajectories"])]
+                [field.rsplit(".", maxsplit=1)[-1], shown, metric_name, *_entry_cells(values, dataset["trajectories"])]
                 for field, values in entry["fields"].items()
             ]
     columns = ["field", "", "metric", *_ENTRY_COLUMNS]
@@ -119,7 +119,7 @@ def _interval(bounds: list[float | None], trajectories: int) -> str:
 
 
 def _single(datasets: Mapping[str, Any]) -> str:
-    alone = [name for name, found in datasets.items() if found["trajectories"] == 1]
+    alone = [name for name, dataset in datasets.items() if dataset["trajectories"] == 1]
     return f"One trajectory alone has no interval: {', '.join(alone)}." if alone else ""
 
 

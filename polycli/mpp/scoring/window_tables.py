@@ -29,19 +29,19 @@ COLUMNS = ("trajectory", "dataset", "split", "window_start", "time")
 
 def parameter_columns(sources: Sequence[ContextSource]) -> dict[str, str]:
     """Maps each parameter or constant of any dataset to the name of its column."""
-    found = [name for source in sources for name in (*source.about.parameter_names, *source.about.constants)]
-    names = list(dict.fromkeys(found))
+    given = [name for source in sources for name in (*source.about.parameter_names, *source.about.constants)]
+    names = list(dict.fromkeys(given))
     return dict(zip(names, free_names(names, taken=[*COLUMNS, "pooled_embedding"], prefix="parameter_"), strict=True))
 
 
 def parameters_of(source: ContextSource) -> dict[str, NDArray[np.float64]]:
     """Maps the name of each parameter to its value in every trajectory; constants have the same value in all."""
     count = len(source.ids)
-    found = {name: np.full(count, value) for name, value in source.about.constants.items()}
+    values_of = {name: np.full(count, value) for name, value in source.about.constants.items()}
     if isinstance(source, StoreContexts) and source.about.parameter_names:
         values = source.store.read_rows("params", source.rows)
-        found |= {name: values[:, place] for place, name in enumerate(source.about.parameter_names)}
-    return found
+        values_of |= {name: values[:, index] for index, name in enumerate(source.about.parameter_names)}
+    return values_of
 
 
 @dataclass(frozen=True)

@@ -92,12 +92,12 @@ def _batch_sentence(batches: Batches, draws: int) -> str:
     )
 
 
-def _data_sentence(found: Mapping[str, Any]) -> str:
-    training, validation = found["training"], found["validation"]
+def _data_sentence(listed: Mapping[str, Any]) -> str:
+    training, validation = listed["training"], listed["validation"]
     return (
-        f"{_windows(training)}, {found['share']:.0%} of draws; validates on {_windows(validation)} "
-        f"({validation['split']}); {counted(len(found['fields']), 'field', 'fields')} of "
-        f"{found['grid'][0]} x {found['grid'][1]}"
+        f"{_windows(training)}, {listed['share']:.0%} of draws; validates on {_windows(validation)} "
+        f"({validation['split']}); {counted(len(listed['fields']), 'field', 'fields')} of "
+        f"{listed['grid'][0]} x {listed['grid'][1]}"
     )
 
 

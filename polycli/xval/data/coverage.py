@@ -112,9 +112,9 @@ class KeyCoverage:
         }
 
 
-def _note(found: dict[int, list[float]], key: int, members: NDArray[np.float64]) -> None:
+def _note(examples: dict[int, list[float]], key: int, members: NDArray[np.float64]) -> None:
     if members.size:
-        found.setdefault(key, []).extend(members.tolist())
+        examples.setdefault(key, []).extend(members.tolist())
 
 
 def totals(blocks: Iterable[JsonDocument]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class Language:
                 + (f", nor {len(missing) - 1} others of the data" if len(missing) > 1 else ""),
                 hint="finetune extends the vocabulary by the keys of the data",
             )
-        known = {path: place for place, path in enumerate(self.key_paths)}
+        known = {path: index for index, path in enumerate(self.key_paths)}
         tokens = np.array([self.vocabulary.id(name) for name in store.vocabulary.tokens], dtype=np.int32)
         keys = np.array([known[path] for path in store.key_paths], dtype=np.int32)
         same = np.array_equal(tokens, np.arange(len(tokens))) and np.array_equal(keys, np.arange(len(keys)))
@@ -121,16 +121,16 @@ class RecordPool:
 
     def where(self, chosen: NDArray[np.bool_]) -> RecordPool:
         """Returns a pool of the chosen records alone."""
-        rows = [self.row_of[chosen & (self.store_of == place)] for place in range(len(self.stores))]
+        rows = [self.row_of[chosen & (self.store_of == index)] for index in range(len(self.stores))]
         return RecordPool(self.stores, rows, self.language)
 
     def read(self, numbers: Rows) -> Records:
         """Records by their numbers in the pool, in that order."""
         parts, places = [], []
-        for place, store in enumerate(self.stores):
-            mine = np.flatnonzero(self.store_of[numbers] == place)
+        for index, store in enumerate(self.stores):
+            mine = np.flatnonzero(self.store_of[numbers] == index)
             if len(mine):
-                parts.append(self._readers[place](store.read(self.row_of[numbers[mine]])))
+                parts.append(self._readers[index](store.read(self.row_of[numbers[mine]])))
                 places.append(mine)
         if len(parts) == 1:
             return parts[0]
@@ -143,7 +143,7 @@ class RecordPool:
     def _column(self, columns: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
         """A value of every record, from columns that have one for every row of a store."""
         result = np.empty(len(self.row_of), dtype=np.int64)
-        for place, column in enumerate(columns):
-            mine = self.store_of == place
+        for index, column in enumerate(columns):
+            mine = self.store_of == index
             result[mine] = column[self.row_of[mine]]
         return result

@@ -158,8 +158,8 @@ class TextForm:
             )
 
 
-def _mantissa(place: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.where(place == 0, 0, place + _FIRST - 1)
+def _mantissa(index: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.where(index == 0, 0, index + _FIRST - 1)
 
 
 def too_many_tokens(name: TextName, exponents: tuple[int, int]) -> int:

@@ -90,7 +90,7 @@ def fill_in(
         if isinstance(item, Mapping):
             return {key: walk(part, child_path(path, key), f"{pointer}/{_escaped(key)}") for key, part in item.items()}
         if isinstance(item, Sequence) and not isinstance(item, str):
-            return [walk(part, path, f"{pointer}/{place}") for place, part in enumerate(item)]
+            return [walk(part, path, f"{pointer}/{index}") for index, part in enumerate(item)]
         return item
 
     return FilledRecord(name, walk(value, TOP, ""), tuple(filled))

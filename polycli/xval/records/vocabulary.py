@@ -47,7 +47,7 @@ class Vocabulary:
     @cached_property
     def key_ids(self) -> dict[str, int]:
         """The id of every key."""
-        return {key: FIRST_KEY + place for place, key in enumerate(self.keys)}
+        return {key: FIRST_KEY + index for index, key in enumerate(self.keys)}
 
     def id(self, name: str) -> int:
         """The id of a token by its name.

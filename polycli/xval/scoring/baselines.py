@@ -26,7 +26,7 @@ _NEIGHBOUR_ROWS = 5000
 _BLOCK = 512
 
 
-def simple_answers(records: Records, passes: Rows, statistics: Mapping[str, NumberStatistics]) -> dict[str, Floats]:
+def simple_answers(records: Records, turn_of: Rows, statistics: Mapping[str, NumberStatistics]) -> dict[str, Floats]:
     """Maps the name of each baseline to its answers for every number; NaN where it has none.
 
     `mean` is that of all numbers of the training split, `key mean` that of the key path's; `persistence` is the last
@@ -39,12 +39,12 @@ def simple_answers(records: Records, passes: Rows, statistics: Mapping[str, Numb
     # Of a key path that the training split does not have, nothing nearer is known than the mean of all.
     by_path = np.where(np.isnan(by_path), mean, by_path)
     key_mean = by_path[records.number_keys] if known else np.empty(0)
-    found = {"mean": np.where(passes >= 0, mean, np.nan), "key mean": np.where(passes >= 0, key_mean, np.nan)}
-    last = persistence(records, passes)
+    answers = {"mean": np.where(turn_of >= 0, mean, np.nan), "key mean": np.where(turn_of >= 0, key_mean, np.nan)}
+    last = persistence(records, turn_of)
     in_lists = np.isin(records.number_keys, np.unique(records.number_keys[np.isfinite(last)]))
     if in_lists.any():
-        found["persistence"] = np.where(in_lists & ~np.isfinite(last), found["key mean"], last)
-    return found
+        answers["persistence"] = np.where(in_lists & ~np.isfinite(last), answers["key mean"], last)
+    return answers
 
 
 @dataclass(frozen=True)
@@ -73,37 +73,37 @@ def cells_of(records: Records) -> Cells:
     return Cells(values, row, column)
 
 
-def table_answers(training: Records, records: Records, passes: Rows, *, share: float, seed: int) -> dict[str, Floats]:
+def table_answers(training: Records, records: Records, turn_of: Rows, *, share: float, seed: int) -> dict[str, Floats]:
     """`k-NN` and `gradient boosting`, one answer for every hidden number."""
     learned, asked = cells_of(training), cells_of(records)
     turn = np.full(asked.values.shape, -1, dtype=np.int64)
-    turn[asked.row, asked.column] = passes
+    turn[asked.row, asked.column] = turn_of
     generator = np.random.default_rng(seed)
     hidden = generator.random(learned.values.shape) < share
-    found = {"k-NN": np.full(len(passes), np.nan), "gradient boosting": np.full(len(passes), np.nan)}
+    answers = {"k-NN": np.full(len(turn_of), np.nan), "gradient boosting": np.full(len(turn_of), np.nan)}
     for column in range(asked.values.shape[1]):
-        numbers = np.flatnonzero((asked.column == column) & (passes >= 0))
+        numbers = np.flatnonzero((asked.column == column) & (turn_of >= 0))
         known = np.flatnonzero(np.isfinite(learned.values[:, column]))
         if not len(numbers) or len(known) < 2:
             continue
         rows = asked.row[numbers]
         # What is hidden in the same turn is hidden from these, too; the column itself is among it.
-        seen = np.where(turn[rows] == passes[numbers][:, None], np.nan, asked.values[rows])
-        together = _always_together(turn[rows], passes[numbers], column)
+        seen = np.where(turn[rows] == turn_of[numbers][:, None], np.nan, asked.values[rows])
+        together = _always_together(turn[rows], turn_of[numbers], column)
         inputs = np.where(hidden[known], np.nan, learned.values[known])
         inputs[:, together] = np.nan
         targets = learned.values[known, column]
-        found["gradient boosting"][numbers] = _boosted(inputs, targets, seen, seed)
+        answers["gradient boosting"][numbers] = _boosted(inputs, targets, seen, seed)
         visible = learned.values[known].copy()
         visible[:, together] = np.nan
-        found["k-NN"][numbers] = _neighbours(visible, targets, seen)
-    return found
+        answers["k-NN"][numbers] = _neighbours(visible, targets, seen)
+    return answers
 
 
-def _always_together(turns: Rows, passes: Rows, column: int) -> NDArray[np.bool_]:
+def _always_together(turns: Rows, turn_of: Rows, column: int) -> NDArray[np.bool_]:
     """Columns that are hidden whenever this one is: a learner must not count on them."""
-    same = (turns == passes[:, None]) | (turns < 0)
-    together: NDArray[np.bool_] = same.all(axis=0) & (turns == passes[:, None]).any(axis=0)
+    same = (turns == turn_of[:, None]) | (turns < 0)
+    together: NDArray[np.bool_] = same.all(axis=0) & (turns == turn_of[:, None]).any(axis=0)
     together[column] = True
     return together
 

@@ -47,31 +47,31 @@ class Filler:
     batch_tokens: int = 16_384
     decoding: Decoding = "free"
 
-    def once(self, records: Records, passes: Rows, progress: Callable[[int], None] | None = None) -> Answers:
+    def once(self, records: Records, turn_of: Rows, progress: Callable[[int], None] | None = None) -> Answers:
         """Hide the numbers of each record in turns and answer for each once.
 
         Args:
             records: in the model's language.
-            passes: for each number in which turn of its record it is hidden; below 0: never.
+            turn_of: for each number in which turn of its record it is hidden; below 0: never.
             progress: told how many numbers were answered.
         """
-        asked = np.flatnonzero(passes >= 0)
+        asked = np.flatnonzero(turn_of >= 0)
         owners = np.repeat(np.arange(len(records)), records.number_lengths)
-        turns = np.unique(np.stack([owners[asked], passes[asked]], axis=1), axis=0)
+        turns = np.unique(np.stack([owners[asked], turn_of[asked]], axis=1), axis=0)
         # Longest first: rows of one batch are then of like length, and too much for the memory shows at once.
         turns = turns[np.argsort(-records.token_lengths[turns[:, 0]], kind="stable")]
-        values = np.full(len(passes), np.nan)
-        quantiles = np.full((len(passes), len(self.model.section.quantiles)), np.nan)
+        values = np.full(len(turn_of), np.nan)
+        quantiles = np.full((len(turn_of), len(self.model.section.quantiles)), np.nan)
         for start in range(0, len(turns), _CHUNK):
             chosen, turn = turns[start : start + _CHUNK].T
             # Where the numbers of each chosen record stand among all numbers.
             lengths = records.number_lengths[chosen]
             places = np.repeat(records.number_offsets[chosen] - (np.cumsum(lengths) - lengths), lengths)
             places = places + np.arange(int(lengths.sum()))
-            hidden = passes[places] == np.repeat(turn, lengths)
-            found = self.fill(records.select(chosen), hidden)
-            values[places[hidden]] = found.values[hidden]
-            quantiles[places[hidden]] = found.quantiles[hidden]
+            hidden = turn_of[places] == np.repeat(turn, lengths)
+            filled = self.fill(records.select(chosen), hidden)
+            values[places[hidden]] = filled.values[hidden]
+            quantiles[places[hidden]] = filled.quantiles[hidden]
             if progress is not None:
                 progress(int(hidden.sum()))
         return Answers(values, quantiles)
@@ -125,19 +125,19 @@ class Filler:
 
     def _text(self, batch: _Batch, slots: Rows) -> NDArray[np.int32]:
         """Token ids (numbers, tokens), each chosen when those before it stand."""
-        found = np.empty(slots.shape, dtype=np.int64)
+        ids = np.empty(slots.shape, dtype=np.int64)
         first = len(self.tokenization.language.vocabulary)
-        for place, (low, high) in enumerate(self.tokenization.encoding.slots):
-            at = self._at(batch, slots[:, place])
+        for index, (low, high) in enumerate(self.tokenization.encoding.slots):
+            at = self._at(batch, slots[:, index])
             with torch.no_grad():
                 logits = self.model.logits(self._encode(batch).flatten(0, 1)[at]).float()
             if self.decoding == "valid":
                 chosen = logits[:, first + low : first + high].argmax(dim=-1) + first + low
             else:
                 chosen = logits.argmax(dim=-1)
-            found[:, place] = chosen.cpu().numpy()
-            batch.token_ids.view(-1)[torch.from_numpy(batch.flat[slots[:, place]]).to(chosen.device)] = chosen
-        return found.astype(np.int32)
+            ids[:, index] = chosen.cpu().numpy()
+            batch.token_ids.view(-1)[torch.from_numpy(batch.flat[slots[:, index]]).to(chosen.device)] = chosen
+        return ids.astype(np.int32)
 
     def _at(self, batch: _Batch, places: Rows) -> Tensor:
         """Indices in the flattened batch at which the model predicts the tokens at `places`."""

@@ -68,13 +68,13 @@ def head_table(name: str, entry: JsonDocument) -> Table:
 def _regression(
     head: HeadDescription,
     truth: Floats,
-    found: Floats,
+    answered: Floats,
     learned: Floats,
     *,
     columns: Columns | None,
     bootstrap: Bootstrap,
 ) -> JsonDocument:
-    answers = {"model": found, "baseline": np.full(len(truth), learned.mean())}
+    answers = {"model": answered, "baseline": np.full(len(truth), learned.mean())}
     if columns is not None:
         from sklearn.ensemble import HistGradientBoostingRegressor
         from sklearn.neighbors import KNeighborsRegressor
@@ -106,7 +106,7 @@ def _classification(
     columns: Columns | None,
     bootstrap: Bootstrap,
 ) -> JsonDocument:
-    places = {value: place for place, value in enumerate(head.classes)}
+    places = {value: index for index, value in enumerate(head.classes)}
     # A class that never trained has no place: no answer can be right.
     true = np.array([places.get(value, -1) for value in truth])
     known = np.array([places[value] for value in learned])

@@ -22,7 +22,7 @@ from polycli.xval.scoring.baselines import is_table, simple_answers, table_answe
 from polycli.xval.scoring.fill import Filler
 from polycli.xval.scoring.summarise import Examined, scores_of
 from polycli.xval.scoring.sweep import Sweep, run_sweep
-from polycli.xval.scoring.turns import passes_of
+from polycli.xval.scoring.turns import turns_of
 from polycli.xval.training.masking import record_seeds
 
 
@@ -55,16 +55,16 @@ def score_numbers(loaded: LoadedNumformer, subset: Subset, settings: EvalSetting
     records = read_records(store, subset.rows, loaded)
     share = hidden_share(loaded, settings)
     seeds = record_seeds(settings.seed, store.name, subset.rows, 0, purpose="eval")
-    passes = passes_of(records, seeds, groups=settings.groups, share=share, keys=settings.keys)
+    turn_of = turns_of(records, seeds, groups=settings.groups, share=share, keys=settings.keys)
     filler = Filler(loaded.model, loaded.tokenization, settings.batch_tokens)
-    with progress(int((passes >= 0).sum()), f"{store.name}: numbers") as bar:
-        answers = filler.once(records, passes, bar.advance)
-    methods = {"model": answers.values, **simple_answers(records, passes, store.statistics)}
+    with progress(int((turn_of >= 0).sum()), f"{store.name}: numbers") as bar:
+        answers = filler.once(records, turn_of, bar.advance)
+    methods = {"model": answers.values, **simple_answers(records, turn_of, store.statistics)}
     learning = store.rows("train")[: settings.baseline_rows]
     if settings.baselines and is_table(records) and len(learning) > 1:
         training = read_records(store, learning, loaded)
-        methods |= table_answers(training, records, passes, share=share or 0.0, seed=settings.seed)
-    examined = _examined(subset, records, passes, methods, quantiles=answers.quantiles, loaded=loaded)
+        methods |= table_answers(training, records, turn_of, share=share or 0.0, seed=settings.seed)
+    examined = _examined(subset, records, turn_of, methods, quantiles=answers.quantiles, loaded=loaded)
     sweep = run_sweep(filler, records, settings.sweep, store.statistics)
     if settings.sweep.vary is not None and sweep is None:
         warn(f"{store.name}: no record has {settings.sweep.vary} once, and what sweep.predict names: nothing is swept")
@@ -106,13 +106,13 @@ def read_records(store: RecordStore, rows: NDArray[np.int64], loaded: LoadedNumf
 def _examined(
     subset: Subset,
     records: Records,
-    passes: NDArray[np.int64],
+    turn_of: NDArray[np.int64],
     methods: dict[str, NDArray[np.float64]],
     *,
     quantiles: NDArray[np.float64],
     loaded: LoadedNumformer,
 ) -> Examined:
-    asked = (passes >= 0) & np.isfinite(records.numbers)
+    asked = (turn_of >= 0) & np.isfinite(records.numbers)
     owners = np.repeat(np.arange(len(records)), records.number_lengths)
     return Examined(
         record=owners[asked],

@@ -17,7 +17,7 @@ def list_positions(stream: str) -> list[tuple[int, ...]]:
 
     Indices of objects in between are left out: keys say those.
     """
-    found: list[tuple[int, ...]] = []
+    positions: list[tuple[int, ...]] = []
     # The open containers: the index of the next item in a list, -1 for an object.
     stack: list[int] = []
     previous = ""
@@ -27,7 +27,7 @@ def list_positions(stream: str) -> list[tuple[int, ...]]:
         if in_list and (token == COMMA or (token == NUM_CHAR and previous == NUM_CHAR)):
             stack[-1] += 1
         if token == NUM_CHAR:
-            found.append(tuple(index for index in stack if index >= 0))
+            positions.append(tuple(index for index in stack if index >= 0))
         elif token == OPEN_LIST:
             stack.append(0)
         elif token == OPEN_OBJECT:
@@ -35,16 +35,16 @@ def list_positions(stream: str) -> list[tuple[int, ...]]:
         elif token in (CLOSE_LIST, CLOSE_OBJECT) and stack:
             stack.pop()
         previous = token
-    return found
+    return positions
 
 
-def persistence(records: Records, passes: Rows) -> NDArray[np.float64]:
+def persistence(records: Records, turn_of: Rows) -> NDArray[np.float64]:
     """Returns, for each number, the last one before it that is visible when it is hidden.
 
     Before it means: under the same key path, a smaller first list index and the same other ones, as the same planet or
     station one time step earlier. NaN for numbers that stand in no list, or have none before them that is visible.
     """
-    found = np.full(len(records.numbers), np.nan)
+    last = np.full(len(records.numbers), np.nan)
     for row in range(len(records)):
         place = records.numbers_of(row)
         series: dict[tuple[int, ...], list[int]] = {}
@@ -53,8 +53,8 @@ def persistence(records: Records, passes: Rows) -> NDArray[np.float64]:
             if not index:
                 continue
             earlier = series.setdefault((int(records.number_keys[number]), *index[1:]), [])
-            found[number] = next(
-                (records.numbers[other] for other in reversed(earlier) if passes[other] != passes[number]), np.nan
+            last[number] = next(
+                (records.numbers[other] for other in reversed(earlier) if turn_of[other] != turn_of[number]), np.nan
             )
             earlier.append(number)
-    return found
+    return last

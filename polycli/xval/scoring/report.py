@@ -12,7 +12,7 @@ from polycli.names import file_stem
 from polycli.report.figures import CurvePanel, Line, curves
 from polycli.report.html import Block, Figure, Heading, Paragraph, page
 from polycli.report.provenance import provenance_block
-from polycli.report.scatter import AgreementPanel, agreement
+from polycli.report.scatter import ScatterPanel, scatter
 from polycli.requests import JsonDocument
 from polycli.xval.records.keypaths import pattern_of
 from polycli.xval.scoring.hidden_numbers import Illustration
@@ -40,54 +40,54 @@ def write_report(scores: JsonDocument, pictures: Mapping[str, Illustration], fol
     blocks: list[Block] = [
         Paragraph(
             f"Split {scores['split']}, encoding {scores['encoding']}, {len(datasets)} "
-            f"dataset{'s' if len(datasets) > 1 else ''}, {sum(found['records'] for found in datasets.values()):,} "
-            f"records, {sum(found.get('numbers', 0) for found in datasets.values()):,} numbers."
+            f"dataset{'s' if len(datasets) > 1 else ''}, {sum(dataset['records'] for dataset in datasets.values()):,} "
+            f"records, {sum(dataset.get('numbers', 0) for dataset in datasets.values()):,} numbers."
         ),
     ]
-    if any("head" in found for found in datasets.values()):
+    if any("head" in dataset for dataset in datasets.values()):
         blocks += overview(datasets)  # A model with a head answers one question for each record, and no other.
     else:
         blocks += [summary_table(datasets), *(Paragraph(sentence) for sentence in verdicts(datasets))]
         blocks.append(Paragraph(DEFINITIONS))
-    for name, found in datasets.items():
-        if "head" in found:
+    for name, dataset in datasets.items():
+        if "head" in dataset:
             continue
-        blocks += [Heading(name), *_figures(name, found, pictures[name], figures)]
-        blocks += [table for table in overview({name: found})[1:] if table.rows]
+        blocks += [Heading(name), *_figures(name, dataset, pictures[name], figures)]
+        blocks += [table for table in overview({name: dataset})[1:] if table.rows]
     blocks += [Heading("Provenance"), provenance_block(scores, rows_are="records")]
     folder.joinpath("report.html").write_text(page("xVal evaluation", blocks), encoding="utf-8")
 
 
-def _figures(name: str, found: Mapping[str, Any], picture: Illustration, figures: Path) -> list[Block]:
-    blocks: list[Block] = [_agreement(name, found, picture.examined, figures)]
-    if len(found["decades"]) > 1:
-        blocks.append(_decades(name, found, figures))
+def _figures(name: str, dataset: Mapping[str, Any], picture: Illustration, figures: Path) -> list[Block]:
+    blocks: list[Block] = [_scatter(name, dataset, picture.examined, figures)]
+    if len(dataset["decades"]) > 1:
+        blocks.append(_decades(name, dataset, figures))
     if picture.sweep is not None:
         blocks.append(_sweep(name, picture.sweep, figures))
     return blocks
 
 
-def _agreement(name: str, found: Mapping[str, Any], examined: Examined, figures: Path) -> Figure:
+def _scatter(name: str, dataset: Mapping[str, Any], examined: Examined, figures: Path) -> Figure:
     file = figures / f"{file_stem(f'{name}.agreement')}.png"
     names = np.array([key_name(path, examined.key_paths) for path in examined.key_paths], dtype=object)[examined.key]
-    keys = sorted(found["keys"], key=lambda key: -found["keys"][key]["numbers"])[:SHOWN_PANELS]
-    marks = {rule["pattern"]: (rule["low"], rule["high"]) for rule in found["hold_out"]}
+    keys = sorted(dataset["keys"], key=lambda key: -dataset["keys"][key]["numbers"])[:SHOWN_PANELS]
+    marks = {rule["pattern"]: (rule["low"], rule["high"]) for rule in dataset["hold_out"]}
     panels = []
     for key in keys:
         chosen = names == key
         path = examined.key_paths[int(examined.key[chosen][0])]
         marked = next((bounds for pattern, bounds in marks.items() if pattern_of(pattern).fullmatch(path)), None)
         truth, answers = examined.truth[chosen], examined.answers["model"][chosen]
-        panels.append(AgreementPanel(key, _unit(found["units"], path), truth, answers, marked))
-    agreement(file, title=f"{name}: prediction over truth", panels=panels)
+        panels.append(ScatterPanel(key, _unit(dataset["units"], path), truth, answers, marked))
+    scatter(file, title=f"{name}: prediction over truth", panels=panels)
     return Figure(
         file, "Hidden numbers by key. On the dashed line prediction and truth agree; shaded is what was held out."
     )
 
 
-def _decades(name: str, found: Mapping[str, Any], figures: Path) -> Figure:
+def _decades(name: str, dataset: Mapping[str, Any], figures: Path) -> Figure:
     file = figures / f"{file_stem(f'{name}.decades')}.png"
-    entries = [entry["median_relative_error"] for entry in found["decades"]]
+    entries = [entry["median_relative_error"] for entry in dataset["decades"]]
     band = np.array([entry["interval"] for entry in entries], dtype=np.float64).T
     lines = [Line("model", _values(entries, "model"), band)]
     lines += [Line(method, _values(entries, method)) for method in ("key mean", "persistence") if method in entries[0]]
@@ -95,7 +95,7 @@ def _decades(name: str, found: Mapping[str, Any], figures: Path) -> Figure:
         "median relative error",
         "power of ten of the true size",
         "median |error| / |truth|",
-        np.array([entry["decade"] for entry in found["decades"]], dtype=np.float64),
+        np.array([entry["decade"] for entry in dataset["decades"]], dtype=np.float64),
         lines,
         logarithmic=True,
     )

@@ -77,24 +77,24 @@ class Examined:
         return replace(self, answers=self.answers | {"model": model})
 
 
-def scores_of(found: Examined, rules: Sequence[HoldOutRule], bootstrap: Bootstrap) -> JsonDocument:
+def scores_of(examined: Examined, rules: Sequence[HoldOutRule], bootstrap: Bootstrap) -> JsonDocument:
     """Everything that scores.json says of a dataset's numbers."""
-    judged = found.judged()
-    names = np.array([key_name(path, found.key_paths) for path in found.key_paths], dtype=object)
-    mine = names[found.key] if len(names) else np.empty(0, dtype=object)
+    judged = examined.judged()
+    names = np.array([key_name(path, examined.key_paths) for path in examined.key_paths], dtype=object)
+    mine = names[examined.key] if len(names) else np.empty(0, dtype=object)
     keys = {name: _key_scores(judged.select(mine == name), bootstrap) for name in dict.fromkeys(mine.tolist())}
     for name, entry in keys.items():
-        entry["undecodable"] = float(found.undecodable[mine == name].mean())
+        entry["undecodable"] = float(examined.undecodable[mine == name].mean())
     decades = decade_scores(judged, bootstrap)
     return {
-        "records": len(np.unique(found.record)),
-        "numbers": len(found.truth),
-        "undecodable": float(found.undecodable.mean()) if len(found.truth) else 0.0,
+        "records": len(np.unique(examined.record)),
+        "numbers": len(examined.truth),
+        "undecodable": float(examined.undecodable.mean()) if len(examined.truth) else 0.0,
         "all": relative_scores(judged, bootstrap),
         "keys": keys,
         "decades": decades,
         "decade_ratio": decade_ratio(decades),
-        "hold_out": [hold_out_scores(judged, place, rule, bootstrap) for place, rule in enumerate(rules)],
+        "hold_out": [hold_out_scores(judged, index, rule, bootstrap) for index, rule in enumerate(rules)],
         "better_baselines": better_baselines(keys),
     }
 
@@ -106,23 +106,23 @@ def key_name(path: str, key_paths: Sequence[str]) -> str:
     return pattern if alike > 1 else path
 
 
-def relative_scores(found: Examined, bootstrap: Bootstrap) -> JsonDocument:
+def relative_scores(examined: Examined, bootstrap: Bootstrap) -> JsonDocument:
     """Mean absolute error in standard deviations of each key path in training, over all numbers: keys can be added."""
-    spread = np.array([_spread(found.statistics.get(path)) for path in found.key_paths])
-    scale = spread[found.key] if len(spread) else np.empty(0)
-    errors = {name: values / scale for name, values in found.complete().errors().items()}
-    return {"standardised_mae": _entry(errors, found.record, bootstrap)}
+    spread = np.array([_spread(examined.statistics.get(path)) for path in examined.key_paths])
+    scale = spread[examined.key] if len(spread) else np.empty(0)
+    errors = {name: values / scale for name, values in examined.complete().errors().items()}
+    return {"standardised_mae": _entry(errors, examined.record, bootstrap)}
 
 
-def _key_scores(found: Examined, bootstrap: Bootstrap) -> JsonDocument:
+def _key_scores(examined: Examined, bootstrap: Bootstrap) -> JsonDocument:
     """Returns the scores of one key path, in its units."""
-    errors = found.errors()
+    errors = examined.errors()
     squares = {name: values**2 for name, values in errors.items()}
-    squared = _entry(squares, found.record, bootstrap)
-    variance = float(np.var(found.truth))
+    squared = _entry(squares, examined.record, bootstrap)
+    variance = float(np.var(examined.truth))
     entry: JsonDocument = {
-        "numbers": len(found.truth),
-        "mae": _entry(errors, found.record, bootstrap),
+        "numbers": len(examined.truth),
+        "mae": _entry(errors, examined.record, bootstrap),
         "rmse": {
             **{name: math.sqrt(squared[name]) for name in squares},
             "interval": np.sqrt(squared["interval"]).tolist(),
@@ -130,28 +130,28 @@ def _key_scores(found: Examined, bootstrap: Bootstrap) -> JsonDocument:
         "median_absolute_error": {name: float(np.median(values)) for name, values in errors.items()},
         "r2": {name: 1 - float(values.mean()) / variance if variance else None for name, values in squares.items()},
     }
-    if found.levels:
-        entry["coverage"] = coverage(found, bootstrap)
+    if examined.levels:
+        entry["coverage"] = coverage(examined, bootstrap)
     return entry
 
 
-def coverage(found: Examined, bootstrap: Bootstrap) -> JsonDocument:
+def coverage(examined: Examined, bootstrap: Bootstrap) -> JsonDocument:
     """How often the interval between the outermost quantiles holds the truth, and how wide it is on average."""
-    low, high = found.quantiles[:, 0], found.quantiles[:, -1]
-    inside = ((found.truth >= low) & (found.truth <= high)).astype(np.float64)
-    sums, counts = _by_record(inside, found.record)
+    low, high = examined.quantiles[:, 0], examined.quantiles[:, -1]
+    inside = ((examined.truth >= low) & (examined.truth <= high)).astype(np.float64)
+    sums, counts = _by_record(inside, examined.record)
     return {
-        "nominal": found.levels[-1] - found.levels[0],
+        "nominal": examined.levels[-1] - examined.levels[0],
         "measured": float(inside.mean()),
         "interval": bootstrap.ratio(sums, counts).tolist(),
         "mean_width": float((high - low).mean()),
     }
 
 
-def decade_scores(found: Examined, bootstrap: Bootstrap) -> list[JsonDocument]:
+def decade_scores(examined: Examined, bootstrap: Bootstrap) -> list[JsonDocument]:
     """Median relative error of each power of ten of the true size; zeros have none."""
-    found = found.complete()
-    size = np.abs(found.truth)
+    examined = examined.complete()
+    size = np.abs(examined.truth)
     places = np.flatnonzero(size > 0)
     decades = decades_of(size[places])
     entries = []
@@ -159,7 +159,7 @@ def decade_scores(found: Examined, bootstrap: Bootstrap) -> list[JsonDocument]:
         mine = places[decades == decade]
         if len(mine) < LEAST_IN_DECADE:
             continue
-        part = found.select(np.isin(np.arange(len(size)), mine))
+        part = examined.select(np.isin(np.arange(len(size)), mine))
         errors = {name: values / np.abs(part.truth) for name, values in part.errors().items()}
         entries.append(
             {
@@ -167,7 +167,7 @@ def decade_scores(found: Examined, bootstrap: Bootstrap) -> list[JsonDocument]:
                 "numbers": len(mine),
                 "median_relative_error": {
                     **{name: float(np.median(values)) for name, values in errors.items()},
-                    "interval": bootstrap.median(errors["model"], found.record[mine]).tolist(),
+                    "interval": bootstrap.median(errors["model"], examined.record[mine]).tolist(),
                 },
             }
         )
@@ -180,20 +180,20 @@ def decade_ratio(decades: Sequence[JsonDocument]) -> float | None:
     return max(errors) / min(errors) if len(errors) > 1 and min(errors) > 0 else None
 
 
-def hold_out_scores(found: Examined, place: int, rule: HoldOutRule, bootstrap: Bootstrap) -> JsonDocument:
+def hold_out_scores(examined: Examined, index: int, rule: HoldOutRule, bootstrap: Bootstrap) -> JsonDocument:
     """Errors for numbers of the rule's key paths inside its interval, and outside in records that no rule held out.
 
     `given`: errors for the other numbers, in records in which the model is shown a number inside the interval, and in
     records that no rule held out.
     """
     expression = pattern_of(rule.pattern)
-    mine = np.array([expression.fullmatch(path) for path in found.key_paths], dtype=np.bool_)
-    of_rule = mine[found.key] if len(mine) else np.empty(0, dtype=np.bool_)
-    within = (found.truth >= rule.low) & (found.truth <= rule.high)
-    ordinary = ~np.asarray(found.held_out.any(axis=1))[found.record]
-    held = found.held_out[found.record, place]
-    answered = _compared(found, of_rule & within & held, of_rule & ~within & ordinary, bootstrap)
-    given = _compared(found, ~of_rule & held, ~of_rule & ordinary, bootstrap)
+    mine = np.array([expression.fullmatch(path) for path in examined.key_paths], dtype=np.bool_)
+    of_rule = mine[examined.key] if len(mine) else np.empty(0, dtype=np.bool_)
+    within = (examined.truth >= rule.low) & (examined.truth <= rule.high)
+    ordinary = ~np.asarray(examined.held_out.any(axis=1))[examined.record]
+    held = examined.held_out[examined.record, index]
+    answered = _compared(examined, of_rule & within & held, of_rule & ~within & ordinary, bootstrap)
+    given = _compared(examined, ~of_rule & held, ~of_rule & ordinary, bootstrap)
     return {
         "rule": rule.name,
         "pattern": rule.pattern,
@@ -205,12 +205,12 @@ def hold_out_scores(found: Examined, place: int, rule: HoldOutRule, bootstrap: B
 
 
 def _compared(
-    found: Examined, inside: NDArray[np.bool_], outside: NDArray[np.bool_], bootstrap: Bootstrap
+    examined: Examined, inside: NDArray[np.bool_], outside: NDArray[np.bool_], bootstrap: Bootstrap
 ) -> JsonDocument:
     """Errors of two sets of numbers, and their ratio."""
     entry: JsonDocument = {}
     for name, chosen in (("inside", inside), ("outside", outside)):
-        part = found.select(chosen)
+        part = examined.select(chosen)
         errors = part.errors()
         entry[name] = {
             "numbers": len(part.truth),

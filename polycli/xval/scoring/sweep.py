@@ -136,5 +136,5 @@ def _answers(filler: Filler, record: Records, own: int, wanted: NDArray[np.bool_
     width = len(wanted)
     numbers = copies.numbers.copy()
     numbers[own::width] = values
-    found = filler.fill(replace(copies, numbers=numbers), np.tile(wanted, len(values)))
-    return found.values.reshape(len(values), width)
+    filled = filler.fill(replace(copies, numbers=numbers), np.tile(wanted, len(values)))
+    return filled.values.reshape(len(values), width)

@@ -15,24 +15,24 @@ SHOWN_KEYS = 40
 
 def overview(datasets: Mapping[str, Any]) -> list[Table]:
     """The tables that a terminal shows, and a report first."""
-    heads = [head_table(name, found["head"]) for name, found in datasets.items() if "head" in found]
-    datasets = {name: found for name, found in datasets.items() if "head" not in found}
+    heads = [head_table(name, dataset["head"]) for name, dataset in datasets.items() if "head" in dataset]
+    datasets = {name: dataset for name, dataset in datasets.items() if "head" not in dataset}
     tables = [*heads, summary_table(datasets)]
-    for name, found in datasets.items():
-        tables += [key_table(name, found), hold_out_table(name, found), decade_table(name, found)]
-        tables += [coverage_table(name, found), sweep_table(name, found)]
+    for name, dataset in datasets.items():
+        tables += [key_table(name, dataset), hold_out_table(name, dataset), decade_table(name, dataset)]
+        tables += [coverage_table(name, dataset), sweep_table(name, dataset)]
     return [table for table in tables if table.rows]
 
 
 def verdicts(datasets: Mapping[str, Any]) -> list[str]:
     """One sentence for each dataset in which a simpler model is better somewhere."""
     sentences = []
-    for name, found in datasets.items():
-        better = found.get("better_baselines", [])
+    for name, dataset in datasets.items():
+        better = dataset.get("better_baselines", [])
         if better:
             worst = max(better, key=lambda entry: entry["model"] / max(entry["mae"], 1e-300))
             sentences.append(
-                f"{name}: a simpler model is better for {len(better)} of {len(found['keys'])} keys, most of all "
+                f"{name}: a simpler model is better for {len(better)} of {len(dataset['keys'])} keys, most of all "
                 f"{worst['baseline']} for {worst['key']}, with a mean absolute error of {number(worst['mae'])} against "
                 f"the model's {number(worst['model'])}."
             )
@@ -43,15 +43,15 @@ def summary_table(datasets: Mapping[str, Any]) -> Table:
     """One row for each dataset: errors in standard deviations, so that keys can be added."""
     rows = []
     methods = _methods(entry["all"]["standardised_mae"] for entry in datasets.values())
-    for name, found in datasets.items():
-        entry = found["all"]["standardised_mae"]
+    for name, dataset in datasets.items():
+        entry = dataset["all"]["standardised_mae"]
         rows.append(
             [
                 name,
-                f"{found['records']:,}",
-                f"{found['numbers']:,}",
+                f"{dataset['records']:,}",
+                f"{dataset['numbers']:,}",
                 *_entry_cells(entry, methods),
-                _share(found["undecodable"]),
+                _share(dataset["undecodable"]),
             ]
         )
     columns = ["dataset", "records", "numbers", "model", "95 % interval", *methods, "model / key mean", "undecodable"]
@@ -62,9 +62,9 @@ def summary_table(datasets: Mapping[str, Any]) -> Table:
     return Table("All numbers", columns, rows, caption.strip())
 
 
-def key_table(name: str, found: Mapping[str, Any]) -> Table:
+def key_table(name: str, dataset: Mapping[str, Any]) -> Table:
     """One row for each key, in its units."""
-    keys = sorted(found["keys"].items(), key=lambda item: -item[1]["numbers"])
+    keys = sorted(dataset["keys"].items(), key=lambda item: -item[1]["numbers"])
     methods = _methods(entry["mae"] for _, entry in keys)
     rows = [
         [key, f"{entry['numbers']:,}", *_entry_cells(entry["mae"], methods), number(entry["r2"]["model"])]
@@ -76,10 +76,10 @@ def key_table(name: str, found: Mapping[str, Any]) -> Table:
     return Table(f"{name}: mean absolute error by key", columns, rows, caption)
 
 
-def hold_out_table(name: str, found: Mapping[str, Any]) -> Table:
+def hold_out_table(name: str, dataset: Mapping[str, Any]) -> Table:
     """Inside and outside of each rule's interval: of the numbers themselves, and of others in their records."""
     rows = []
-    for entry in found["hold_out"]:
+    for entry in dataset["hold_out"]:
         parts = [(part, entry, part) for part in ("inside", "outside")]
         parts += [(part, entry["given"], f"others, {part}") for part in ("inside", "outside")]
         for part, sides, shown in parts:
@@ -107,9 +107,9 @@ def hold_out_table(name: str, found: Mapping[str, Any]) -> Table:
     return Table(f"{name}: mean absolute error inside and outside hold-outs", columns, rows, caption, 2)
 
 
-def decade_table(name: str, found: Mapping[str, Any]) -> Table:
+def decade_table(name: str, dataset: Mapping[str, Any]) -> Table:
     """Median relative error of each power of ten."""
-    entries = found["decades"]
+    entries = dataset["decades"]
     methods = _methods(entry["median_relative_error"] for entry in entries)
     rows = [
         [
@@ -125,7 +125,7 @@ def decade_table(name: str, found: Mapping[str, Any]) -> Table:
     return Table(f"{name}: median relative error by decade", columns, rows)
 
 
-def coverage_table(name: str, found: Mapping[str, Any]) -> Table:
+def coverage_table(name: str, dataset: Mapping[str, Any]) -> Table:
     """How often intervals hold the truth."""
     rows = [
         [
@@ -135,16 +135,16 @@ def coverage_table(name: str, found: Mapping[str, Any]) -> Table:
             interval(entry["coverage"]["interval"]),
             number(entry["coverage"]["mean_width"]),
         ]
-        for key, entry in list(found["keys"].items())[:SHOWN_KEYS]
+        for key, entry in list(dataset["keys"].items())[:SHOWN_KEYS]
         if "coverage" in entry
     ]
     columns = ["key", "intervals state", "hold the truth", "95 % interval", "mean width"]
     return Table(f"{name}: coverage of the model's intervals", columns, rows)
 
 
-def sweep_table(name: str, found: Mapping[str, Any]) -> Table:
+def sweep_table(name: str, dataset: Mapping[str, Any]) -> Table:
     """Jumps of each swept curve."""
-    sweep = found["sweep"] or {"curves": [], "vary": "", "points": 0}
+    sweep = dataset["sweep"] or {"curves": [], "vary": "", "points": 0}
     rows = [
         [
             curve["record"],

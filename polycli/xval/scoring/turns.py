@@ -21,7 +21,7 @@ from polycli.xval.training.masking import Words
 Rows = NDArray[np.int64]
 
 
-def passes_of(
+def turns_of(
     records: Records,
     seeds: Words,
     *,
@@ -49,10 +49,10 @@ def passes_of(
     for place, group in reversed(list(enumerate(groups))):
         fits = KeyPatterns(group)
         of_path[[fits.match(path) for path in records.key_paths]] = place
-    passes = of_path[records.number_keys] if len(of_path) else np.empty(0, dtype=np.int64)
-    rest = (passes < 0) & (free[records.number_keys] if len(free) else np.empty(0, dtype=np.bool_))
-    passes[rest] = len(groups) + _turns(records, seeds, rest, share)
-    return passes
+    turn_of = of_path[records.number_keys] if len(of_path) else np.empty(0, dtype=np.int64)
+    rest = (turn_of < 0) & (free[records.number_keys] if len(free) else np.empty(0, dtype=np.bool_))
+    turn_of[rest] = len(groups) + _turns(records, seeds, rest, share)
+    return turn_of
 
 
 def _turns(records: Records, seeds: Words, rest: NDArray[np.bool_], share: float | None) -> Rows:

@@ -55,7 +55,7 @@ def open_csv(path: Path, name: str, section: TableSection) -> CsvFile:
         raise SourceError(f"{name}: the file is empty, a line of column names was expected")
     header = [column.strip() for column in header]
     header[0] = header[0].removeprefix(_BYTE_ORDER_MARK).strip().strip('"')
-    header = [column or f"column_{place + 1}" for place, column in enumerate(header)]
+    header = [column or f"column_{index + 1}" for index, column in enumerate(header)]
     twice = sorted(column for column, count in Counter(header).items() if count > 1)
     if twice:
         raise SourceError(f"{name}: the header names {twice[0]!r} twice", hint="give each column its own name")
@@ -127,10 +127,10 @@ def _delimiter(path: Path, name: str, encoding: str) -> str:
     for delimiter in DELIMITERS:
         found = set()
         try:
-            for place, row in enumerate(_Reader(path, name, delimiter, encoding, Place(0, 0)).rows()):
+            for index, row in enumerate(_Reader(path, name, delimiter, encoding, Place(0, 0)).rows()):
                 if row:
                     found.add(len(row))
-                if place == _LOOKED_AT:
+                if index == _LOOKED_AT:
                     break
         except SourceError:
             continue  # Quotes that are wrong under this delimiter say that it is another one.

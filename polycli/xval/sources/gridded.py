@@ -122,12 +122,12 @@ def _axis(path: Path, variable: _Variable, axis: str, name: str) -> int:
     )
 
 
-def _coordinate(path: Path, variables: Mapping[str, _Variable], variable: _Variable, place: int) -> _Variable:
-    name = variable.dims[place]
-    found = variables.get(name)
-    if found is None or found.shape != (variable.shape[place],):
+def _coordinate(path: Path, variables: Mapping[str, _Variable], variable: _Variable, axis: int) -> _Variable:
+    name = variable.dims[axis]
+    coordinate = variables.get(name)
+    if coordinate is None or coordinate.shape != (variable.shape[axis],):
         raise SourceError(f"{path}: the axis {name} has no coordinate, an array {name} was expected")
-    return found
+    return coordinate
 
 
 def _decoded(variable: _Variable, raw: NDArray[Any] | None = None) -> Floats:
@@ -201,17 +201,17 @@ def _hdf5_variables(path: Path) -> dict[str, _Variable]:
             if not isinstance(data, h5py.Dataset):
                 continue
             attributes = {key: _text(value) for key, value in data.attrs.items() if key != "DIMENSION_LIST"}
-            dims = tuple(_dimension(file, data, place) or name for place in range(data.ndim))
+            dims = tuple(_dimension(file, data, index) or name for index in range(data.ndim))
             found[name] = _Variable(dims, data.shape, attributes, _Hdf5Reader(path, name))
     return found
 
 
-def _dimension(file: Any, data: Any, place: int) -> str | None:  # noqa: ANN401  # h5py has no types.
+def _dimension(file: Any, data: Any, axis: int) -> str | None:  # noqa: ANN401  # h5py has no types.
     """The name of the scale on an axis, of which NetCDF-4 writes one for each dimension."""
     references = data.attrs.get("DIMENSION_LIST")
-    if references is None or len(references[place]) == 0:
+    if references is None or len(references[axis]) == 0:
         return None
-    return str(file[references[place][0]].name).lstrip("/")
+    return str(file[references[axis][0]].name).lstrip("/")
 
 
 @dataclass(frozen=True)

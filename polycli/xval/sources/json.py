@@ -126,7 +126,7 @@ class JsonFilesBlock:
             return [(name, value)]
         if not value:
             writer.count("files with an empty array")
-        return [(f"{name}:{place}", member) for place, member in enumerate(value, start=1)]
+        return [(f"{name}:{index}", member) for index, member in enumerate(value, start=1)]
 
 
 def _other_form(name: str, line: str) -> str | None:

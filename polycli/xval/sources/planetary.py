@@ -127,12 +127,12 @@ def _start(draws: Sequence[Draw]) -> Systems:
 def _record(section: PlanetsSection, drawn: Draw, motion: Floats) -> JsonDocument:
     scale = section.scale
     planets = {
-        f"planet{place}": {
+        f"planet{index}": {
             "m": planet.mass * scale.m,
             "a": planet.semi_major_axis * scale.a,
             "e": planet.eccentricity * scale.e,
         }
-        for place, planet in enumerate(drawn.planets)
+        for index, planet in enumerate(drawn.planets)
     }
     record: JsonDocument = {"description": {**planets, "stepsize": drawn.interval}, "data": motion.tolist()}
     return record if section.digits is None else _rounded(record, section.digits)

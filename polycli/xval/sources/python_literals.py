@@ -56,8 +56,8 @@ def _without_wrappers(text: str) -> tuple[str, int]:
     """The text with NumPy's scalars outside of quotes replaced by what they hold, and how many there were."""
     parts = text.split("'")
     total = 0
-    for place in range(0, len(parts), 2):
-        parts[place], count = _SCALAR.subn(r"\1", parts[place])
+    for index in range(0, len(parts), 2):
+        parts[index], count = _SCALAR.subn(r"\1", parts[index])
         total += count
     return "'".join(parts), total
 

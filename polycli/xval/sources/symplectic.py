@@ -63,10 +63,10 @@ def trajectory(systems: Systems, interval: Floats, frames: int, *, substeps: int
 def _advance(state: Systems, step: Floats) -> None:
     """One step of sixth order, in place. Each leapfrog is drift, kick, drift; drifts that meet are joined."""
     drift = 0.5 * YOSHIDA_6[0] * step
-    for place, weight in enumerate(YOSHIDA_6):
+    for index, weight in enumerate(YOSHIDA_6):
         state.positions[...] += drift * state.velocities
         state.velocities[...] += (weight * step) * _acceleration(state)
-        following = YOSHIDA_6[place + 1] if place + 1 < len(YOSHIDA_6) else 0.0
+        following = YOSHIDA_6[index + 1] if index + 1 < len(YOSHIDA_6) else 0.0
         drift = 0.5 * (weight + following) * step
     state.positions[...] += drift * state.velocities
 

@@ -220,7 +220,7 @@ def read_rows(
     id_place = None if section.id_column not in piece.file.header else piece.file.header.index(section.id_column)
     for _, row in rows(piece.file, piece.start, piece.count):
         value: dict[str, Value] = {}
-        for place, (column, cell) in enumerate(zip(ordered, row, strict=True)):
-            if place != id_place:
+        for index, (column, cell) in enumerate(zip(ordered, row, strict=True)):
+            if index != id_place:
                 value.update(column.values(cell, missing))
         yield (row[id_place] if id_place is not None else None), value

@@ -100,11 +100,11 @@ class TemperatureSource:
                 hint="--set temperature.block_days=N or temperature.steps=[N,N]",
             )
         count = section.records if limit is None else min(limit, section.records)
-        bounds = [place * count // stretches for place in range(stretches + 1)]
+        bounds = [index * count // stretches for index in range(stretches + 1)]
         blocks = tuple(
-            TemperatureBlock(section, path, name, place, place * length, length, bounds[place], size)
-            for place in range(stretches)
-            if (size := bounds[place + 1] - bounds[place])
+            TemperatureBlock(section, path, name, index, index * length, length, bounds[index], size)
+            for index in range(stretches)
+            if (size := bounds[index + 1] - bounds[index])
         )
         files = _files(path)
         return Opened(

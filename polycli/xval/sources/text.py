@@ -152,14 +152,14 @@ def _limited(blocks: Sequence[Lines | Wholes], limit: int) -> Iterator[Lines | W
             return
 
 
-def _decoded(data: bytes, encoding: str, path: Path, name: str, place: int) -> str:
+def _decoded(data: bytes, encoding: str, path: Path, name: str, first_byte: int) -> str:
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         with path.open("rb") as file:
-            line = file.read(place + error.start).count(b"\n") + 1
+            line = file.read(first_byte + error.start).count(b"\n") + 1
         raise SourceError(
             f"{name}, line {line}: byte {data[error.start]:#04x} is not {encoding}",
             hint="--set text.encoding=latin-1, if that is what it is",
         ) from error
-    return text.removeprefix(_BYTE_ORDER_MARK) if place == 0 else text
+    return text.removeprefix(_BYTE_ORDER_MARK) if first_byte == 0 else text

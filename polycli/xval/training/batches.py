@@ -210,12 +210,12 @@ class RecordBatches:
     def summary(self) -> dict[str, Any]:
         """Which stores these are and how much of each is used, by dataset; as data.json has it."""
         found = {}
-        for place, store in enumerate(self.training.pool.stores):
+        for index, store in enumerate(self.training.pool.stores):
             found[store.name] = {
                 "path": str(store.store.path.resolve()),
                 "store_hash": store.store.manifest.store_hash,
-                "training": _part(self.training.pool, place),
-                "validation": _part(self.held_back.pool, place),
+                "training": _part(self.training.pool, index),
+                "validation": _part(self.held_back.pool, index),
             }
         return found
 
@@ -223,8 +223,8 @@ class RecordBatches:
         """Maps each store to its hash and the content hashes of the records that train."""
         pool = self.training.pool
         return {
-            store.name: trained_entry(store.store, pool.row_of[pool.store_of == place])
-            for place, store in enumerate(pool.stores)
+            store.name: trained_entry(store.store, pool.row_of[pool.store_of == index])
+            for index, store in enumerate(pool.stores)
         }
 
     def mean_length(self) -> float:
@@ -248,15 +248,15 @@ class RecordBatches:
     def _seeds(self, pool: Pool, numbers: Rows, passes: Rows | int, *, purpose: str = "train") -> Words:
         seeds = np.empty(len(numbers), dtype=np.uint64)
         rounds = np.broadcast_to(np.asarray(passes), numbers.shape)
-        for place, store in enumerate(pool.stores):
-            mine = pool.store_of[numbers] == place
+        for index, store in enumerate(pool.stores):
+            mine = pool.store_of[numbers] == index
             rows = pool.row_of[numbers[mine]]
             seeds[mine] = record_seeds(self.train.seed, store.name, rows, rounds[mine], purpose=purpose)
         return seeds
 
 
-def _part(pool: Pool, place: int) -> dict[str, int]:
-    mine = pool.store_of == place
+def _part(pool: Pool, index: int) -> dict[str, int]:
+    mine = pool.store_of == index
     return {
         "records": int(mine.sum()),
         "tokens": int(pool.lengths[mine].sum()),

@@ -104,10 +104,10 @@ def without_value(records: Records, pool: RecordPool, target: str) -> tuple[Reco
     """The same records with null at `target`, and what stood there."""
     found, changed = [], []
     text_keys = tuple({pattern for store in pool.stores for pattern in store.about.text_keys})
-    for place, value in enumerate(decode_records(records, pool.language.vocabulary)):
+    for index, value in enumerate(decode_records(records, pool.language.vocabulary)):
         rest, taken = take(value, target)
         found.append(taken)
-        changed.append(Record(records.ids[place] if records.ids else str(place), rest))
+        changed.append(Record(records.ids[index] if records.ids else str(index), rest))
     encoded = encode_records(changed, pool.language.vocabulary, text_keys=text_keys)
     return _with_paths(encoded, pool.language.key_paths), found
 
@@ -183,7 +183,7 @@ def labels_of(pool: LabelledPool, head: HeadDescription) -> NDArray[np.float64]:
             "records do not validate"
         )
         pool.leave_out(unknown)
-    places = {value: place for place, value in enumerate(head.classes)}
+    places = {value: index for index, value in enumerate(head.classes)}
     return np.array([places[value] for value in pool.values], dtype=np.float64)
 
 
@@ -221,7 +221,7 @@ def is_class(value: Any, classes: Sequence[Any]) -> bool:  # noqa: ANN401  # wha
 
 def _with_paths(records: Records, paths: tuple[str, ...]) -> Records:
     """The same records with key numbers of another list of paths that has them all."""
-    places = {path: place for place, path in enumerate(paths)}
+    places = {path: index for index, path in enumerate(paths)}
     numbers = np.array([places[path] for path in records.key_paths], dtype=np.int32)
     keys = numbers[records.number_keys] if len(numbers) else records.number_keys
     return replace(records, number_keys=keys, key_paths=paths)

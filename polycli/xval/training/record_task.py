@@ -99,6 +99,6 @@ class RecordTask(RecordsTask):
         return 3 * forward * self.batches.train.global_batch_size
 
 
-def _hits(found: Mapping[str, Tensor]) -> Tensor:
+def _hits(answered: Mapping[str, Tensor]) -> Tensor:
     """Whether each record's class was right; zeros for regression."""
-    return found.get("accuracy", torch.zeros(len(found["losses"]))).cpu().double()
+    return answered.get("accuracy", torch.zeros(len(answered["losses"]))).cpu().double()

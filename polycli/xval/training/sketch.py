@@ -71,8 +71,8 @@ def _batch_sentence(batches: Batches, length: float, padding: float | None) -> s
     )
 
 
-def _data_sentence(found: Mapping[str, Any]) -> str:
-    training, validation = found["training"], found["validation"]
+def _data_sentence(listed: Mapping[str, Any]) -> str:
+    training, validation = listed["training"], listed["validation"]
     return (
         f"{training['records']:,} records, {training['tokens']:,} tokens, {training['numbers']:,} numbers; "
         f"validates on {validation['records']:,} records"

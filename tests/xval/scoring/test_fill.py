@@ -15,7 +15,7 @@ from polycli.xval.records.structure import MASK, NUM
 from polycli.xval.records.values import Record
 from polycli.xval.records.vocabulary import Vocabulary
 from polycli.xval.scoring.fill import Filler
-from polycli.xval.scoring.turns import passes_of
+from polycli.xval.scoring.turns import turns_of
 
 VALUES = [
     {"a": 1.5, "b": -2.0, "c": [1.0, 2.0, 3.0]},
@@ -171,16 +171,16 @@ def test_turns_hide_every_number_once_and_about_as_many_as_asked():
     values = [{"c": [float(place) for place in range(50)], "a": 1.0, "b": 2.0} for _ in range(20)]
     records = records_of(values)
     seeds = np.arange(20, dtype=np.uint64)
-    passes = passes_of(records, seeds, groups=[["a", "b"]], share=0.25)
+    passes = turns_of(records, seeds, groups=[["a", "b"]], share=0.25)
     for row in range(20):
         turns = passes[records.numbers_of(row)]
         names = [records.key_paths[key] for key in records.number_keys[records.numbers_of(row)]]
         assert {turn for turn, name in zip(turns, names, strict=True) if name in "ab"} == {0}
         rest = np.bincount(turns[[name == "c" for name in names]] - 1)
         assert sorted(rest) == [12, 12, 13, 13]
-    single = passes_of(records, seeds, groups=[], share=None)
+    single = turns_of(records, seeds, groups=[], share=None)
     assert all(sorted(single[records.numbers_of(row)]) == list(range(52)) for row in range(20))
-    only = passes_of(records, seeds, groups=[], share=0.5, keys=["a"])
+    only = turns_of(records, seeds, groups=[], share=0.5, keys=["a"])
     assert (only >= 0).sum() == 20
-    again = passes_of(records.select(np.arange(3, 7)), seeds[3:7], groups=[["a", "b"]], share=0.25)
+    again = turns_of(records.select(np.arange(3, 7)), seeds[3:7], groups=[["a", "b"]], share=0.25)
     np.testing.assert_array_equal(again, passes[3 * 52 : 7 * 52])

@@ -79,13 +79,13 @@ def draw_seeing(generator: np.random.Generator) -> Seeing:
     return Seeing(np.array(psf), np.clip(noise, 1e-3, None))
 
 
-def draw_look(generator: np.random.Generator, galaxies: Galaxies, place: int) -> Look:
-    """How galaxy number `place` lies and what is around it."""
-    scale = float(kpc_per_arcsec(galaxies.redshift[place : place + 1])[0])
-    radius = float(np.clip(galaxies.radius[place] / scale / PIXEL_SCALE, 0.5, 40))
-    bulge, ratio = float(galaxies.bulge_fraction[place]), float(galaxies.axis_ratio[place])
-    forming = not bool(galaxies.quiescent[place])
-    fraction = float(np.clip(0.06 + 0.12 * (galaxies.ssfr[place] + 10.5), 0, 0.3)) * (1 - bulge)
+def draw_look(generator: np.random.Generator, galaxies: Galaxies, index: int) -> Look:
+    """How galaxy number `index` lies and what is around it."""
+    scale = float(kpc_per_arcsec(galaxies.redshift[index : index + 1])[0])
+    radius = float(np.clip(galaxies.radius[index] / scale / PIXEL_SCALE, 0.5, 40))
+    bulge, ratio = float(galaxies.bulge_fraction[index]), float(galaxies.axis_ratio[index])
+    forming = not bool(galaxies.quiescent[index])
+    fraction = float(np.clip(0.06 + 0.12 * (galaxies.ssfr[index] + 10.5), 0, 0.3)) * (1 - bulge)
     count = int(generator.poisson(250 * fraction))
     angle = float(generator.uniform(0, math.pi))
     distance = generator.gamma(2, 0.55 * radius, count)
@@ -126,15 +126,15 @@ def _draw_neighbour(generator: np.random.Generator) -> Neighbour:
     )
 
 
-def draw_image(galaxies: Galaxies, place: int, look: Look, seeing: Seeing, size: int) -> NDArray[np.float32]:
+def draw_image(galaxies: Galaxies, index: int, look: Look, seeing: Seeing, size: int) -> NDArray[np.float32]:
     """(3, size, size) nanomaggies without noise and without neighbours."""
     image = np.zeros((3, size, size), np.float32)
     canvas = Canvas(size, look.angle)
     bar_canvas = Canvas(size, look.angle + 0.8) if look.bar else canvas
-    bulge, ratio = float(galaxies.bulge_fraction[place]), float(galaxies.axis_ratio[place])
-    bulge_radius = look.radius * (1.0 if galaxies.quiescent[place] else 0.5)
+    bulge, ratio = float(galaxies.bulge_fraction[index]), float(galaxies.axis_ratio[index])
+    bulge_radius = look.radius * (1.0 if galaxies.quiescent[index] else 0.5)
     for band in range(3):
-        flux, blur = float(galaxies.flux[place, band]), float(seeing.psf[band])
+        flux, blur = float(galaxies.flux[index, band]), float(seeing.psf[band])
         share = min(bulge * _BULGE_COLOUR[band], 0.99)
         knots = look.knot_fraction * _KNOT_COLOUR[band]
         disk = flux * (1 - share) * (1 - knots)
@@ -191,11 +191,11 @@ def fibre_flux(image: NDArray[np.float32]) -> NDArray[np.float64]:
     return flux
 
 
-def morphology(galaxies: Galaxies, place: int, look: Look) -> str:
+def morphology(galaxies: Galaxies, index: int, look: Look) -> str:
     """A label as people would give it: smooth, edge-on, barred spiral, spiral or disk."""
-    if galaxies.bulge_fraction[place] > 0.5:
+    if galaxies.bulge_fraction[index] > 0.5:
         return "smooth"
-    if galaxies.axis_ratio[place] < 0.3:
+    if galaxies.axis_ratio[index] < 0.3:
         return "edge-on"
     if look.spiral:
         return "barred spiral" if look.bar else "spiral"

@@ -79,7 +79,7 @@ class MockReader:
         numbers = np.array([one.numbers for one in seen], np.float32)
         labels = np.empty(len(seen), dtype=object)
         labels[:] = [one.morphology for one in seen]
-        columns = [Column(name, numbers[:, place], unit, "mock") for place, (name, unit) in enumerate(_COLUMNS)]
+        columns = [Column(name, numbers[:, index], unit, "mock") for index, (name, unit) in enumerate(_COLUMNS)]
         return Payload(
             image=np.stack([one.image for one in seen]),
             spectrum=np.stack([one.spectrum for one in seen]),
