@@ -19,7 +19,7 @@ class PanelGroup(TyperGroup):
     """
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401  # Typer's own, private types.
-        """Write one section per panel."""
+        """Writes one section per panel into the help."""
         panels: dict[str, list[tuple[str, str]]] = {}
         for name in self.list_commands(ctx):
             command = self.get_command(ctx, name)

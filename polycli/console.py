@@ -42,7 +42,7 @@ def rank() -> int:
 
 
 def say(message: str) -> None:
-    """A plain line on stderr."""
+    """Prints a plain line on stderr, on rank 0 alone."""
     if rank() == 0:
         _line(message)
 
@@ -77,7 +77,7 @@ def result(document: JsonDocument | Sequence[Any] | str) -> None:
 
 
 def counted(number: int, singular: str, plural: str) -> str:
-    """`1 trajectory`, `1,200 trajectories`."""
+    """Renders a count with its noun, as `1 trajectory` or `1,200 trajectories`."""
     return f"{number:,} {singular if number == 1 else plural}"
 
 

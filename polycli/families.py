@@ -1,4 +1,4 @@
-"""Which families there are, and what each brings: the table behind help, dispatch, recipes, `inspect` and the demo.
+"""The table of families, and what each brings: behind help, dispatch, recipes, `inspect` and the demo.
 
 A family is a package with one object `FAMILY`. Those that polycli ships stand in `SHIPPED`, one line each; an installed
 package adds its own with an entry point in the group `polycli.families`. Nothing heavy is imported to know about a

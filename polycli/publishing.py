@@ -1,4 +1,4 @@
-"""How a result comes to its place: whole or not at all, by one process, and nothing is left of one that was killed.
+"""Puts a result in its place: whole or not at all, by one process, and nothing is left of one that was killed.
 
 Beside the target NAME, for as long as something is written:
 
@@ -160,7 +160,7 @@ def remove(path: Path) -> None:
 
 
 def refusal(error: BaseException, work: Path) -> str | None:
-    """Why the system refused to write in `work`, if that is what `error` says; None for any other error.
+    """Returns why the system refused to write in `work`, if that is what `error` says; None for any other error.
 
     Libraries tell it in exceptions of their own, with the system's words in the text.
     """

@@ -36,7 +36,7 @@ def listen(handler: _Handler) -> dict[int, Any]:
 
 
 def restore(handlers: Mapping[int, Any]) -> None:
-    """Put back what `listen` returned."""
+    """Puts back the handlers that `listen` returned."""
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
@@ -65,7 +65,7 @@ def ignore() -> None:
 
 
 def terminals() -> tuple[int, ...]:
-    """Tell which of stdout and stderr are terminals. Once a terminal is gone, this can no longer be asked."""
+    """Returns which of stdout and stderr are terminals. Once a terminal is gone, this can no longer be asked."""
     return tuple(descriptor for descriptor in (1, 2) if _is_terminal(descriptor))
 
 

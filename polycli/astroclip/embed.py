@@ -96,7 +96,7 @@ class ObjectTables:
     settings: EmbedSettings
 
     def __call__(self, batches: Sequence[NDArray[np.int64]], _: int, advance: Advance) -> Tables:
-        """One row for each object."""
+        """Returns a table with one row for each object."""
         rows = np.concatenate(batches)
         needed = [name for name in _MODALITIES if name in self.kinds or "fused" in self.kinds]
         made: dict[str, NDArray[np.float32]] = {}

@@ -101,5 +101,5 @@ class ObjectEvaluation(Evaluation[LoadedAstroClip, EvalSettings, Subset, Illustr
         write_report(scores, {name: subset.store for name, subset in subsets.items()}, pictures, folder)
 
     def compared_with(self) -> JsonDocument:
-        """The encoders before their alignment."""
+        """Names the checkpoints of the encoders before their alignment."""
         return {"unaligned": {name: str(earlier.model_file) for name, earlier in self.before.items()}}

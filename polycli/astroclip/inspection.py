@@ -30,7 +30,7 @@ class AstroclipInspector(Inspector):
         }
 
     def tensors(self, tensors: Mapping[str, Tensor]) -> str | None:
-        """The sizes of the encoders."""
+        """Describes the sizes of the encoders; None where the tensors are of no such model."""
         from polycli.astroclip.model.published_names import infer_section, our_names
 
         try:

@@ -212,7 +212,7 @@ def finish(document: JsonDocument | None, *, json: bool) -> None:
 
 
 def table(rows: Sequence[Sequence[Any]], header: Sequence[str]) -> str:
-    """Columns of text, aligned."""
+    """Renders rows of cells as columns of text, aligned."""
     lines = [[str(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     return "\n".join(

@@ -76,7 +76,7 @@ def read_bytes(path: Path, most: int) -> bytes:
 
 
 def reason_of(error: Exception) -> str:
-    """Why a file could not be read, as the end of a sentence: what the system or the library says of it."""
+    """Says why a file could not be read, as the end of a sentence, in the words of the system or the library."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error).strip()
     return shortened_name(said or type(error).__name__)
 

@@ -19,7 +19,7 @@ FORECAST = "polycli-forecast"
 
 @dataclass(frozen=True)
 class Finding:
-    """The answer about one path."""
+    """The answer of `inspect` about one path."""
 
     lines: tuple[str, ...]
     document: JsonDocument

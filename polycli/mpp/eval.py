@@ -52,7 +52,7 @@ class ForecastEvaluation(Evaluation[LoadedAViT, EvalSettings, Subset, Illustrati
     parts = ("rollouts",)
 
     def choose(self, store: Store) -> Subset:
-        """The trajectories to score."""
+        """Chooses the trajectories to score."""
         loaded, split = self.loaded, self.request.split
         about = PdeDescription.model_validate(store.manifest.about)
         read = conditions(str(store.path), about, known=loaded.section.fields)

@@ -62,7 +62,7 @@ class MppInspector(Inspector):
         return {"PDEBench": "; ".join(found), "left out": f"{len(reasons)}: {reasons[0]}" if reasons else None}
 
     def tensors(self, tensors: Mapping[str, Tensor]) -> str | None:
-        """The sizes of an AViT."""
+        """Describes the sizes of an AViT; None where the tensors are of no such model."""
         from polycli.mpp.model.weights import LANDMARKS, infer_section
 
         if any(name not in tensors for name in LANDMARKS):

@@ -46,7 +46,7 @@ class TrajectoryPreparation(Preparation[PrepareRecipe, Dataset, StageTask]):
         return self.request.output
 
     def drafts(self) -> list[Draft[Dataset]]:
-        """A draft for each dataset."""
+        """Returns a draft for each dataset."""
         request = self.request
         source = load_source(self.family, request.source)
         datasets: list[Dataset] = source.open(expand_paths(request.inputs), self.recipe, request.limit)
@@ -106,7 +106,7 @@ class TrajectoryPreparation(Preparation[PrepareRecipe, Dataset, StageTask]):
         return f"{len(manifest.rejected)} rejected, {len(manifest.flagged)} flagged"
 
     def describe(self, plan: object, manifest: Manifest) -> JsonDocument:  # noqa: ARG002
-        """How many trajectories are strange."""
+        """Returns the number of trajectories that are strange."""
         return {"flagged": len(manifest.flagged)}
 
     def preview(self, draft: Draft[Dataset]) -> DraftedStore:

@@ -16,7 +16,7 @@ CPU_MULTIPLIES_BFLOAT16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # 
 
 
 def linear(x: Float[Tensor, "*b i"], weight: Float[Tensor, "o i"], bias: Tensor | None = None) -> Float[Tensor, "*b o"]:
-    """`torch.nn.functional.linear` in autocast's type."""
+    """Computes `torch.nn.functional.linear` in autocast's type."""
     if not _emulates(x):
         return functional.linear(x, weight, bias)
     with torch.autocast("cpu", enabled=False):
@@ -24,7 +24,7 @@ def linear(x: Float[Tensor, "*b i"], weight: Float[Tensor, "o i"], bias: Tensor 
 
 
 def matmul(one: Float[Tensor, "*b i j"], other: Float[Tensor, "*b j k"]) -> Float[Tensor, "*b i k"]:
-    """`torch.matmul` in autocast's type."""
+    """Computes `torch.matmul` in autocast's type."""
     if not _emulates(one):
         return one @ other
     with torch.autocast("cpu", enabled=False):

@@ -213,7 +213,7 @@ _Dumper.add_representer(list, _Dumper.represent_plain_list)
 
 
 def dotted(path: KeyPath) -> str:
-    """`a.b[0].c`, as messages name keys."""
+    """Renders the path of a key as messages do: `a.b[0].c`."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part

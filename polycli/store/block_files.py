@@ -51,7 +51,7 @@ class Block:
 
     @property
     def rows(self) -> int:
-        """How many rows it has."""
+        """The number of rows that it has."""
         return self._description.rows
 
     @property

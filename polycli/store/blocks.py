@@ -119,7 +119,7 @@ class BlockBuilder:
         return {name: block.column(name) for name in names or block.names}
 
     def missing(self, keys: Sequence[str]) -> list[str]:
-        """Those of the keys whose blocks are not finished."""
+        """Returns those of the keys whose blocks are not finished."""
         return [key for key in keys if self.record(key) is None]
 
     def rows(

@@ -42,7 +42,7 @@ class Ragged:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Values in each row."""
+        """The number of values in each row."""
         return np.diff(self.offsets)
 
     def select(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Ragged:
@@ -55,7 +55,7 @@ class Ragged:
         return Ragged(self.values[places], offsets)
 
     def strings(self) -> list[str]:
-        """The rows as texts."""
+        """Decodes the rows as texts."""
         data = self.values.tobytes()
         return [data[start:end].decode("utf-8") for start, end in pairwise(self.offsets.tolist())]
 
@@ -80,7 +80,7 @@ Column = NDArray[Any] | Ragged
 
 @dataclass(frozen=True)
 class ColumnSpec:
-    """How one column lies in the store: the names of the axes after the row axis, and how much one read decodes."""
+    """The layout of a column in the store: the names of the axes after the row axis, and how much one read decodes."""
 
     dims: tuple[str, ...] = ()
     chunk_bytes: int = CHUNK_BYTES

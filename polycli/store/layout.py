@@ -1,4 +1,4 @@
-"""How an array lies on disk: chunks inside shards, checksummed codecs, and the zarr v3 metadata that says so."""
+"""The layout of an array on disk: chunks inside shards, checksummed codecs, and the zarr v3 metadata that says so."""
 
 from __future__ import annotations
 

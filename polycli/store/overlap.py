@@ -1,4 +1,4 @@
-"""Which rows of a store a model was trained on: hashes packed small enough for model.json, and looked up again.
+"""Finds the rows of a store that a model was trained on: hashes packed small enough for model.json, and looked up.
 
 Of each hash of 16 bytes the first 8 are kept: of a million rows and a million others, two agree by chance with
 probability 5e-8.

@@ -1,4 +1,4 @@
-"""Which rows train, validate and test: fixed by content, so that parts agree and duplicates share a split."""
+"""Divides rows into training, validation and test: by content, so that parts agree and duplicates share a split."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ class StagedRows:
             yield select(block.column(name), mask)
 
     def where(self, mask: NDArray[np.bool_]) -> StagedRows:
-        """Those of the rows that a mask keeps."""
+        """Returns the rows that a mask keeps."""
         if mask.shape != (len(self),):
             raise ValueError(f"there are {len(self)} rows, the mask is {mask.shape}")
         parts, start = [], 0

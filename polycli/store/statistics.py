@@ -41,7 +41,7 @@ class Moments:
         return cls(float(values.size), mean + correction, max(deviation, 0.0), float(values.min()), float(values.max()))
 
     def merged(self, other: Moments) -> Moments:
-        """Moments of both sets together."""
+        """Returns the moments of both sets together."""
         if self.count == 0:
             return other
         if other.count == 0:

@@ -24,7 +24,7 @@ from polycli.workflow.sketch import Batches, Sketch
 
 @dataclass(frozen=True, kw_only=True)
 class DryRun:
-    """A training that was planned."""
+    """The plan of a training that was not started."""
 
     sketch: Sketch
     output: Path
@@ -38,11 +38,11 @@ class DryRun:
 
     @property
     def flops(self) -> float:
-        """Operations of the whole training."""
+        """Floating-point operations of the whole training."""
         return self.sketch.flops_per_step * self.steps
 
     def document(self) -> JsonDocument:
-        """Give what `--json` prints."""
+        """Returns what `--json` prints."""
         sketch, batches = self.sketch, self.batches
         return {
             "recipe": sketch.recipe.model_dump(mode="json"),
@@ -135,7 +135,7 @@ def plan(sketch: Sketch, *, output: Path, processes: int) -> DryRun:
 
 
 def processes_of_environment() -> int:
-    """How many processes this command line would have been, under torchrun or srun; 1 in plain Python."""
+    """Returns how many processes torchrun or srun would have made of this command line; 1 in plain Python."""
     return int(environment(os.environ)["WORLD_SIZE"])
 
 

@@ -1,4 +1,4 @@
-"""Which rows that are scored were trained on: found by their content, whatever their store is called."""
+"""Finds the scored rows that were trained on, by their content, whatever their store is called."""
 
 from __future__ import annotations
 

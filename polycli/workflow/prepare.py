@@ -95,10 +95,10 @@ class Preparation(ABC, Generic[Recipe, Content, Task]):
 
     @abstractmethod
     def size(self, task: Task) -> int:
-        """How far a bar of progress goes by one piece."""
+        """Returns how far a bar of progress goes by one piece."""
 
     def amount(self, task: Task) -> int:
-        """How many of what a part counts are in one piece."""
+        """Returns how many of what a part counts are in one piece."""
         return self.size(task)
 
     def run(self) -> JsonDocument:

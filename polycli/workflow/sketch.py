@@ -12,7 +12,7 @@ from polycli.sections import Section, TrainingRecipe
 
 @dataclass(frozen=True, kw_only=True)
 class Batches:
-    """How a global batch is shared out. Sizes and counts are by dataset where datasets differ."""
+    """The way in which a global batch is shared out. Sizes and counts are by dataset where datasets differ."""
 
     global_batch_size: int
     samples_per_process: int

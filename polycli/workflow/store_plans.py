@@ -53,7 +53,7 @@ class Plan(Protocol[Task_co]):
         ...
 
     def is_staged(self, key: str) -> bool:
-        """Whether this piece is done."""
+        """Whether the piece of this key is done."""
         ...
 
     def publish(self) -> object:

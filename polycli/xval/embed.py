@@ -82,7 +82,7 @@ class RecordTables:
         return {name: pa.concat_tables([tables[name] for tables in made]) for name in made[0]}
 
     def _tables(self, records: Records, first_row: int) -> dict[str, pa.Table]:
-        """Those of one batch, whose first record is row `first_row` of all."""
+        """Returns the tables of one batch, whose first record is row `first_row` of all."""
         vectors = vectors_of(self.filler, records, numbers=self.settings.numbers, keys=self.settings.keys)
         ids = pa.array(records.ids, pa.string())
         tables = {ROWS: with_vectors(pa.table({"record_id": ids}), {"record_embedding": vectors.records})}

@@ -47,7 +47,7 @@ class RecordEvaluation(Evaluation[LoadedNumformer, EvalSettings, Subset, Illustr
     rows_are = "records"
 
     def choose(self, store: Store) -> Subset:
-        """The records to score."""
+        """Chooses the records to score."""
         records = RecordStore(store)
         warn_of_another_order(records, self.loaded.tokenization.key_order)
         return self._chosen(records)

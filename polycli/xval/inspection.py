@@ -37,7 +37,7 @@ class XvalInspector(Inspector):
         }
 
     def tensors(self, tensors: Mapping[str, Tensor]) -> str | None:
-        """The sizes of a Numformer."""
+        """Describes the sizes of a Numformer; None where the tensors are of no such model."""
         from polycli.xval.model.weights import LANDMARKS, infer_section
 
         if any(name not in tensors for name in LANDMARKS):

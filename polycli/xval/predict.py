@@ -32,7 +32,7 @@ from polycli.xval.scoring.record_answers import Judge
 
 @dataclass(frozen=True)
 class Blanks:
-    """Which nulls are filled in."""
+    """The patterns of nulls that are filled in."""
 
     patterns: tuple[str, ...]
 

@@ -56,7 +56,7 @@ class RecordPreparation(Preparation[PrepareRecipe, Opened, StageTask]):
         return [Draft(name, request.output, opened, files=opened.named_files, pieces=len(opened.blocks))]
 
     def plan(self, draft: Draft[Opened], sources: Sequence[SourceFile]) -> Plan:
-        """The plan for the store."""
+        """Makes the plan for the store."""
         return Plan.of(draft.target, draft.content, self.recipe, sources, source=self.request.source)
 
     @staticmethod
@@ -69,7 +69,7 @@ class RecordPreparation(Preparation[PrepareRecipe, Opened, StageTask]):
         return task.block.size
 
     def amount(self, task: StageTask) -> int:  # noqa: ARG002
-        """Each piece is one block."""
+        """Returns 1: each piece is one block."""
         return 1
 
     def preview(self, draft: Draft[Opened]) -> DraftedStore:
@@ -81,7 +81,7 @@ class RecordPreparation(Preparation[PrepareRecipe, Opened, StageTask]):
         return as_text(document["stores"][0], document["workers"])
 
     def summary(self, manifest: Manifest) -> str:
-        """How many numbers there are."""
+        """Says how many numbers there are."""
         return f"{manifest.about['coverage']['numbers']} numbers"
 
     def describe(self, plan: object, manifest: Manifest) -> JsonDocument:  # noqa: ARG002

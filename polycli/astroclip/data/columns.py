@@ -19,7 +19,7 @@ _KINDS: dict[str, PropertyKind] = {"f": "float", "i": "integer", "b": "boolean",
 
 @dataclass(frozen=True)
 class Column:
-    """One property of all objects."""
+    """One property of all objects, with its unit and where it comes from."""
 
     name: str
     #: float32, float64, int64, bool, or object holding str.

@@ -80,7 +80,7 @@ class SpectrumDescription(_Description):
 
 
 class PropertyDescription(_Description):
-    """A column beside the data."""
+    """The manifest's entry for a column beside images and spectra."""
 
     name: str
     #: The store's array; of integers, booleans and texts that may be absent, `<array>_null` says where they are.
@@ -98,7 +98,7 @@ def property_names(names: Sequence[str]) -> list[str]:
 
 
 class PairingDescription(_Description):
-    """How images and spectra found each other, and how many did not."""
+    """The outcome of pairing: how images and spectra found each other, and how many did not."""
 
     by: Literal["id", "sky"]
     radius_arcsec: float | None

@@ -1,4 +1,4 @@
-"""Which image belongs to which spectrum: by id, or by position on the sky, each object at most once."""
+"""Pairs images with spectra: by id, or by position on the sky, each object at most once."""
 
 from __future__ import annotations
 
@@ -123,14 +123,14 @@ def match_sky(
 
 
 def unit_vectors(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n, 3) from degrees."""
+    """Converts positions in degrees to unit vectors, (n, 3)."""
     longitude, latitude = np.radians(ra), np.radians(dec)
     across = np.cos(latitude)
     return np.stack([across * np.cos(longitude), across * np.sin(longitude), np.sin(latitude)], axis=1)
 
 
 def _one_to_one(one: NDArray[np.int64], other: NDArray[np.int64], count: int, other_count: int) -> NDArray[np.bool_]:
-    """Which of the candidates, best first, are taken when each object is taken once."""
+    """Chooses among candidates, given best first, so that each object is taken once."""
     free, other_free = np.ones(count, np.bool_), np.ones(other_count, np.bool_)
     kept = np.zeros(len(one), np.bool_)
     for index, (first, second) in enumerate(zip(one.tolist(), other.tolist(), strict=True)):

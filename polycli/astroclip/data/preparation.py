@@ -36,7 +36,7 @@ class ObjectPreparation(Preparation[PrepareRecipe, Survey, BlockTask]):
     doing = "preparing objects"
 
     def drafts(self) -> list[Draft[Survey]]:
-        """One draft, of all objects."""
+        """Returns one draft, of all objects."""
         request, recipe = self.request, self.recipe
         names = request.source.split(_AND)
         sources = load_sources(names)
@@ -91,7 +91,7 @@ class ObjectPreparation(Preparation[PrepareRecipe, Survey, BlockTask]):
         return f"{len(manifest.rejected)} rejected"
 
     def describe(self, plan: object, manifest: Manifest) -> JsonDocument:  # noqa: ARG002
-        """How many pairs there are."""
+        """Returns the number of pairs; None where nothing was paired."""
         pairing = manifest.about["pairing"]
         return {"pairs": None if pairing is None else pairing["pairs"]}
 

@@ -63,11 +63,11 @@ class Plan:
 
     @property
     def keys(self) -> list[str]:
-        """One for each block."""
+        """The names of the blocks that the work is cut into."""
         return [f"{number:08d}" for number in range(-(-len(self.survey) // BLOCK))]
 
     def task(self, key: str) -> BlockTask:
-        """The work of one block."""
+        """Returns the work of one block."""
         whole = BlockTask(
             target=self.target,
             fingerprint=self.fingerprint,
@@ -150,7 +150,7 @@ def _rejected_blocks(builder: BlockBuilder, keys: Sequence[str]) -> list[LeftOut
 
 
 def _specs(rows: StagedRows) -> dict[str, ColumnSpec]:
-    """How each staged column lies in the store; the sums are not published."""
+    """Returns the layout of each staged column in the store; the sums are not published."""
     known = {
         "image": ColumnSpec(("band", "y", "x")),
         "spectrum": ColumnSpec(("wavelength",), chunk_bytes=_SPECTRUM_CHUNK),

@@ -1,4 +1,4 @@
-"""Which objects can be kept: every reason for which one is not, and the flags of those that are."""
+"""Decides which objects are kept: gives every reason for which one is not, and the flags of those that are."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ class ObjectStore:
         return self.column("object_id", rows)
 
     def id_texts(self, rows: Rows | None = None) -> list[str]:
-        """The ids as text."""
+        """Returns the ids as text."""
         return [str(value) for value in self.ids(rows).tolist()]
 
     def hashes(self, rows: Rows | None = None) -> list[str]:

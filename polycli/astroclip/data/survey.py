@@ -241,7 +241,7 @@ def _chosen_bands(
 
 
 def inputs_of(sources: Sequence[Source], names: Sequence[str], inputs: Sequence[Path]) -> list[list[Path]]:
-    """Which inputs each source reads: all of them for one source, else by what each accepts.
+    """Divides the inputs among the sources: all of them to a single source, else by what each accepts.
 
     Raises:
         SourceError: none of the sources reads an input.

@@ -23,7 +23,7 @@ from polycli.errors import CheckpointError
 
 
 class ImageEncoder(nn.Module):
-    """Model input to one vector."""
+    """Encodes images, as model input, as one vector each."""
 
     def __init__(self, section: ImageSection, heads: HeadSection | None) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class ImageEncoder(nn.Module):
 
 
 class SpectrumEncoder(nn.Module):
-    """A spectrum to one vector."""
+    """Encodes spectra as one vector each."""
 
     def __init__(self, section: SpectrumSection, heads: HeadSection | None) -> None:
         super().__init__()
@@ -169,13 +169,13 @@ class AstroClip(nn.Module):
         return self._spectrum().features(flux, ivar, mask)
 
     def image_attention(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b h t"]:
-        """How much each head of the query takes from each token of each image."""
+        """Returns the weight that each head of the query gives to each token of each image."""
         return self._image().attention(rgb)
 
     def spectrum_attention(
         self, flux: Float[Tensor, "b l"], ivar: Tensor | None = None, mask: Tensor | None = None
     ) -> Float[Tensor, "b h t"]:
-        """How much each head of the query takes from each token of each spectrum."""
+        """Returns the weight that each head of the query gives to each token of each spectrum."""
         return self._spectrum().attention(flux, ivar, mask)
 
     def property_head(self) -> PropertyHead:
@@ -260,7 +260,7 @@ def _refuse(has: str, wanted: str) -> NoReturn:
 
 
 def parameter_count(section: ModelSection) -> int:
-    """Parameters, counted without allocating them."""
+    """Counts the parameters of such a model without allocating them."""
     from polycli.nn.skeleton import skeleton
 
     with skeleton():

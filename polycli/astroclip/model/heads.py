@@ -29,11 +29,13 @@ class CrossAttention(nn.Module):
         self.layernorm = nn.LayerNorm(section.embed_dim)
 
     def forward(self, tokens: Float[Tensor, "b t d"]) -> Float[Tensor, "b e"]:
-        """One vector per object."""
+        """Returns one vector per object, by attention of the learned query over its tokens."""
         return self.layernorm(self.dropout(self.multihead_attn(self.query, tokens)))  # type: ignore[no-any-return]
 
     def attention(self, tokens: Float[Tensor, "b t d"]) -> Float[Tensor, "b h t"]:
-        """How much each head of the query takes from each token of each object; adds up to one over the tokens."""
+        """Returns the weight that each head of the query gives to each token; adds up to one over the tokens of an
+        object.
+        """
         return self.multihead_attn.weights(self.query, tokens)
 
 

@@ -12,7 +12,7 @@ _STREAM = 1
 
 
 def chunk_mask(keys: Int[Tensor, " b"], tokens: int, *, chunks: int, chunk_length: int) -> Bool[Tensor, "b t"]:
-    """Which tokens are hidden: one stretch of `chunk_length` in each of `chunks` equal regions, at any place in it.
+    """Chooses the tokens to hide: one stretch of `chunk_length` in each of `chunks` equal regions, at any place in it.
 
     As published, the first region begins with token 0, which holds mean and deviation, so that it is hidden too when
     the first stretch begins with it (in one of 79 spectra of 7781 pixels), and a stretch never ends with its region.

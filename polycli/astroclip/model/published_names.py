@@ -1,4 +1,4 @@
-"""Which model is in a file of tensors: names of the public checkpoints to ours, and the sizes that tensors tell.
+"""Recognises the model in a file of tensors: public checkpoints' names become ours, and tensors tell the sizes.
 
 Public files: AstroCLIP (`image_encoder.*`, `spectrum_encoder.*`), SpecFormer, DINOv2's teacher with blocks chunked or
 flat, and Stein et al.'s MoCo (`encoder_q.*`).

@@ -60,7 +60,7 @@ class ResNet50(nn.Module):
         return maps.flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
 
     def pooled(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 2048"]:
-        """The mean over all places."""
+        """Returns the mean of the features over all places."""
         return self(rgb).mean(dim=1)  # type: ignore[no-any-return]
 
 

@@ -142,7 +142,7 @@ class SpecFormer(nn.Module):
     def template_error(
         self, tokens: Float[Tensor, "b t f"], context: dict[str, Float[Tensor, "b t p"]], hidden: Bool[Tensor, "b t"]
     ) -> Float[Tensor, ""]:
-        """How wrong templates are about the lines in hidden pieces, seeing the others; `tokens` hide nothing."""
+        """Returns the error of the templates about lines in hidden pieces, seeing the others; `tokens` hide nothing."""
         if self.templates is None:
             raise TypeError("this encoder has no templates")
         flux, weight = self._pixels(tokens, context, None)

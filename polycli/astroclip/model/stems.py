@@ -84,7 +84,7 @@ class PieceConvolutions(nn.Module):
 
 
 def patch_layers(patch_size: int, width: int) -> list[Layer]:
-    """The convolutions over an image."""
+    """Builds the convolutions that take an image to patches."""
     steps = prime_factors(patch_size)
     channels = [3, *(max(width >> (len(steps) - number), 8) for number in range(1, len(steps))), width]
     return [

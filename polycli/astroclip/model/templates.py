@@ -45,7 +45,7 @@ class Lines(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """How templates fit spectra.
+    """The result of fitting templates to spectra.
 
     Attributes:
         shifts: how probable each shift is; redshifts rise along this axis.

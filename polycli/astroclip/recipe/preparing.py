@@ -10,7 +10,7 @@ from polycli.sections import Section
 
 
 class SelectSection(Section):
-    """Which part of the source goes into the store."""
+    """The part of the source that goes into the store."""
 
     bands: tuple[str, ...] = Field((), description="these bands, in this order; all as the source has them if empty")
     good_redshifts: bool = Field(
@@ -19,14 +19,14 @@ class SelectSection(Section):
 
 
 class SplitSection(Section):
-    """How objects are divided, by content hash."""
+    """Shares of objects for validation and test, which are divided by content hash."""
 
     validation: float = Field(0.1, gt=0, lt=1)
     test: float = Field(0.1, gt=0, lt=1)
 
 
 class QualitySection(Section):
-    """Which rows are kept out. They are listed in the manifest, with the reason and their ids."""
+    """Limits beyond which rows are kept out. They are listed in the manifest, with the reason and their ids."""
 
     max_masked_fraction: float = Field(
         0.5, ge=0, le=1, description="a spectrum with more pixels masked than this is kept out"
@@ -37,7 +37,7 @@ class QualitySection(Section):
 
 
 class PairSection(Section):
-    """How the images of one source find the spectra of another: --source legacysurvey+desi."""
+    """The rule by which images of one source find spectra of another: --source legacysurvey+desi."""
 
     by: Literal["id", "sky"] = "sky"
     radius_arcsec: PositiveFloat = Field(1.0, description="of two objects nearest to each other, for `by: sky`")

@@ -48,7 +48,7 @@ class UnalignedSection(Section):
 
 
 class EvalSettings(EncodingSettings):
-    """`polycli eval astroclip --set KEY=VALUE`."""
+    """The settings of `polycli eval astroclip --set KEY=VALUE`."""
 
     verb: Literal["eval"]
     properties: tuple[str, ...] = Field(
@@ -68,7 +68,7 @@ class EvalSettings(EncodingSettings):
 
 
 class ReadingSettings(Section):
-    """How files are read that are no stores, in the words of prepare's recipe."""
+    """The settings for reading files that are no stores, in the words of prepare's recipe."""
 
     source: str | None = Field(
         None, description="as --source of prepare, such as legacysurvey+desi; found by a look at the files if absent"
@@ -87,7 +87,7 @@ class ReadingSettings(Section):
 
 
 class PredictSettings(EncodingSettings, ReadingSettings):
-    """`polycli predict astroclip --set KEY=VALUE`."""
+    """The settings of `polycli predict astroclip --set KEY=VALUE`."""
 
     verb: Literal["predict"]
     properties: tuple[str, ...] = Field(
@@ -112,7 +112,7 @@ class PredictSettings(EncodingSettings, ReadingSettings):
 
 
 class EmbedSettings(EncodingSettings):
-    """`polycli embed astroclip --set KEY=VALUE`."""
+    """The settings of `polycli embed astroclip --set KEY=VALUE`."""
 
     verb: Literal["embed"]
     dtype: Literal["float32", "float16"] = Field("float32", description="of the vectors as written")

@@ -13,7 +13,7 @@ Modality = Literal["image", "spectrum"]
 
 
 class DataSection(Section):
-    """Which stores, and how many of their objects."""
+    """The stores to train on, and how many of their objects."""
 
     stores: tuple[str, ...] = Field((), description="stores, folders of stores or globs; --data overrides")
     limit: PositiveInt | None = Field(

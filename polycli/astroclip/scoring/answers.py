@@ -40,6 +40,6 @@ def head_answers(
 
 
 def middle(section: PropertySection) -> int:
-    """Which of the numbers of a column is its best value: the quantile nearest to the median, or the mean."""
+    """Returns the index of a column's best value: the quantile nearest to the median, or the mean."""
     places = range(len(section.quantiles))
     return min(places, key=lambda place: abs(section.quantiles[place] - 0.5)) if section.quantiles else 0

@@ -1,4 +1,4 @@
-"""How good the answers of a finetuned model's own head are: its numbers, its quantiles, its classes."""
+"""Scores the answers of a finetuned model's own head: its numbers, its quantiles, its classes."""
 
 from __future__ import annotations
 

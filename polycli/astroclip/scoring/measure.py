@@ -60,7 +60,7 @@ class Side:
     again: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def first(self, count: int) -> Side:
-        """The first `count` objects."""
+        """Returns the first `count` objects."""
         return Side(
             self.rows[:count],
             {name: values[:count] for name, values in self.inputs.items()},
@@ -208,7 +208,7 @@ def score_retrieval(test: Side, *, aligned: bool, bootstrap: Bootstrap) -> JsonD
 
 
 def score_geometry(test: Side, *, aligned: bool) -> JsonDocument:
-    """How near the two vectors of an object are, and how evenly vectors fill their sphere."""
+    """Measures how near the two vectors of an object are, and how evenly vectors fill their sphere."""
     found: JsonDocument = {
         "uniformity": {name: uniformity(test.inputs[name]) for name in ("image", "spectrum") if name in test.inputs}
     }

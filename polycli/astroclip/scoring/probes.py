@@ -34,7 +34,7 @@ class Regressor(Protocol):
 
 @dataclass(frozen=True)
 class ProbeSettings:
-    """How probes are made."""
+    """The number of neighbours and the seed with which probes are made."""
 
     neighbours: int = 64
     seed: int = 0

@@ -122,7 +122,7 @@ def standardised(flux: Float[Tensor, "b l"]) -> tuple[Float[Tensor, "b l"], Floa
 
 
 def seen_pixels(seen: Bool[Tensor, "b t"], section: SpectrumSection, pixels: int) -> Bool[Tensor, "b l"]:
-    """Which pixels lie in a piece that is not hidden; those behind the last piece, which no token holds, count."""
+    """Marks the pixels in a piece that is not hidden; those behind the last piece, which no token holds, count."""
     found = torch.ones(len(seen), pixels, dtype=torch.bool)
     step, length = section.section_step, section.section_length
     pieces = seen.shape[1] - 1

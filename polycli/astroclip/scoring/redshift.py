@@ -1,4 +1,4 @@
-"""How good redshifts are, in the words of the field: bias, scatter and outliers of (z - z_true) / (1 + z_true).
+"""Scores redshifts in the words of the field: bias, scatter and outliers of (z - z_true) / (1 + z_true).
 
 sigma_NMAD is 1.4826 times the median absolute deviation from the median (Brammer et al. 2008, equation 5, without its
 dependence on the sign convention); outliers are beyond 0.15 (Ilbert et al. 2006).

@@ -43,7 +43,7 @@ class ArraySet:
     members: dict[str, tuple[Path, str]]
 
     def whole(self, array: str) -> NDArray[Any]:
-        """All of a small array."""
+        """Reads all of a small array."""
         path, key = self.members[array]
         if path.name.lower().endswith(HDF5_SUFFIXES):
             with open_hdf5(path) as file:
@@ -51,7 +51,7 @@ class ArraySet:
         return np.asarray(_loaded(path, key))
 
     def rows(self, array: str, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Some rows of an array."""
+        """Reads some rows of an array."""
         path, key = self.members[array]
         if path.name.lower().endswith(HDF5_SUFFIXES):
             with open_hdf5(path) as file:

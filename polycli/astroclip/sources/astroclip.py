@@ -68,7 +68,7 @@ class AstroclipSource:
     """All files of the inputs as one listing."""
 
     def accepts(self, path: Path) -> bool:
-        """HDF5 files with numbered groups."""
+        """Whether the file is HDF5 with numbered groups."""
         return holds(path, SUFFIXES, ("0/targetids",))
 
     def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:

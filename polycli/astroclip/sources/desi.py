@@ -174,7 +174,7 @@ def _read_fibermap(path: Path, name: str) -> _Part:
 
 
 def _reason(kind: str | None, status: int) -> str | None:
-    """Why a fibre has no spectrum of an object."""
+    """Says why a fibre has no spectrum of an object; None where it has one."""
     if kind is not None and kind != "TGT":
         return f"not a target: OBJTYPE is {kind or 'empty'}, a sky fibre or one that was not assigned"
     if status:

@@ -1,4 +1,4 @@
-"""How a FITS file of DESI is laid out: HDUs by name, cameras, and the grid that all cameras share."""
+"""The layout of a FITS file of DESI: HDUs by name, cameras, and the grid that all cameras share."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def check_images(
 
 
 def same_length(lengths: dict[str, int], path: Path) -> int:
-    """How many objects there are.
+    """Returns the number of objects, which all datasets must agree on.
 
     Raises:
         SourceError: datasets differ.

@@ -216,7 +216,7 @@ class ObjectBatches:
         return self.needs if self.needs_data else Needs()
 
     def summary(self) -> dict[str, Any]:
-        """Which stores these are and how much of each is used, by dataset; as data.json has it."""
+        """Describes each store and how much of it is used, as data.json has it."""
         held_back = dict(zip(self.held_back.stores, self.held_back.rows, strict=True))
         return {
             store.name: {

@@ -20,7 +20,7 @@ PUBLISHED_SCALE = 15.5
 
 
 def unit_vectors(vectors: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
-    """Vectors of length one, float32."""
+    """Scales vectors to length one, in float32."""
     return functional.normalize(vectors.float(), dim=-1, eps=SMALLEST_NORM)
 
 
@@ -43,7 +43,7 @@ def info_nce(
 
 
 def ranks_of_partners(one: Float[Tensor, "n d"], other: Float[Tensor, "n d"]) -> Int[Tensor, " n"]:
-    """How many of `other` are nearer to each vector of `one`, by angle, than its own partner; 0 is the best."""
+    """Counts, for each vector of `one`, how many of `other` are nearer by angle than its own partner; 0 is the best."""
     products = unit_vectors(one) @ unit_vectors(other).T
     return (products > products.diagonal()[:, None]).sum(dim=1)
 

@@ -66,7 +66,7 @@ def with_checkpoint(recipe: FinetuneRecipe, loaded: LoadedAstroClip, stores: Seq
 
 
 class PropertyFinetuning(ObjectsTask):
-    """Predict columns of the stores."""
+    """The task of predicting columns of the stores."""
 
     recipe: FinetuneRecipe
 

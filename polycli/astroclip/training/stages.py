@@ -68,7 +68,7 @@ class PretrainTask(ObjectsTask):
 
 
 class SpectrumPretraining(PretrainTask):
-    """Reconstruct hidden stretches of spectra."""
+    """The task of reconstructing hidden stretches of spectra."""
 
     def __init__(self, recipe: PretrainRecipe, stores: Sequence[ObjectStore], world: World) -> None:
         super().__init__(recipe, stores, world)
@@ -107,7 +107,7 @@ class ImagePretraining(PretrainTask):
         self.model = MomentumContrast(self.network, recipe.moco, recipe.augmentation, bands=self.batches.bands)
 
     def scores(self, forward: nn.Module, world: World) -> dict[str, float]:
-        """How well each view finds the other view of its image among those of all validation images."""
+        """Scores how well each view finds the other view of its image among those of all validation images."""
         _, found = run_over(forward, self._validation, self._count, world)
         scale = 1 / self.recipe.moco.temperature
         return partner_scores(found["one"], found["other"], scale=scale, both_ways=False)
@@ -138,7 +138,7 @@ class AlignPretraining(PretrainTask):
         )
 
     def scores(self, forward: nn.Module, world: World) -> dict[str, float]:
-        """How well images and spectra find each other among all validation objects, at the published scale."""
+        """Scores how well images and spectra find each other among all validation objects, at the published scale."""
         _, found = run_over(forward, self._validation, self._count, world)
         return partner_scores(found["one"], found["other"], scale=self.recipe.align.scale)
 

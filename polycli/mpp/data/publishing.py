@@ -68,7 +68,7 @@ class Plan:
         return [str(number) for number in range(len(self.dataset.jobs))]
 
     def task(self, key: str) -> StageTask:
-        """The work of one job."""
+        """Returns the work of one job."""
         about, number = self.dataset.about, int(key)
         job, first = self.dataset.jobs[number], self._first_rows[number]
         shape = (self.dataset.time.size, len(about.fields), *about.grid)

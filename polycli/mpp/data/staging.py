@@ -85,7 +85,7 @@ def _stage_row(builder: StoreBuilder, key: str, trajectory: Trajectory, task: St
 
 
 def fields_layout(shape: tuple[int, int, int, int]) -> ArrayLayout:
-    """How rows of (time, field, x, y) lie in a store."""
+    """Returns the layout of rows of (time, field, x, y) in a store."""
     return ArrayLayout.of_trajectories("fields", ("trajectory", "time", "field", "x", "y"), shape)
 
 

@@ -58,17 +58,17 @@ class Windows:
 
     @property
     def starts(self) -> int:
-        """Windows of one trajectory."""
+        """The number of windows of one trajectory."""
         return self.frames - (self.length - 1) * self.stride
 
     @property
     def frames(self) -> int:
-        """Frames of one trajectory."""
+        """The number of frames of one trajectory."""
         return self.store.manifest.arrays["fields"].shape[1]
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Grid points along (H, W)."""
+        """The numbers of grid points along (H, W)."""
         height, width = self.store.manifest.arrays["fields"].shape[3:]
         return height, width
 

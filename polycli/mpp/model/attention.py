@@ -152,7 +152,7 @@ class AxialAttention(nn.Module):
     def forward(
         self, x: Float[Tensor, "b t h w d"], axes: Axes, keep: Float[Tensor, ""] | None
     ) -> Float[Tensor, "b t h w d"]:
-        """Each frame by itself."""
+        """Attends along both axes of space, in each frame by itself."""
         query, key, value = self.input_head(self.norm1(x)).unbind(-2)
         query, key = self.qnorm(query), self.knorm(key)
         # (b, t, h, w, head, channel) -> (b, t, h, head, w, channel) for rows, (b, t, w, head, h, channel) for columns.
@@ -176,13 +176,13 @@ class MLP(nn.Module):
         self.fc2 = nn.Linear(4 * width, width)
 
     def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
-        """Each token by itself."""
+        """Maps each token by itself."""
         inner = functional.gelu(linear(x, self.fc1.weight, self.fc1.bias))
         return linear(inner, self.fc2.weight, self.fc2.bias)
 
 
 class SpaceTimeBlock(nn.Module):
-    """One block: time, then space."""
+    """One block of AViT: attention over time, then over space."""
 
     def __init__(self, section: ModelSection) -> None:
         super().__init__()

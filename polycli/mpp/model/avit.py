@@ -147,6 +147,6 @@ def check_inputs(x: Tensor, state_labels: Tensor, bcs: Tensor, *, states: int) -
 
 
 def parameter_count(section: ModelSection) -> int:
-    """Parameters, counted without allocating them."""
+    """Counts the parameters of such a model without allocating them."""
     with skeleton():
         return sum(parameter.numel() for parameter in AViT(section).parameters())

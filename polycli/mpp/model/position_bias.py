@@ -29,7 +29,7 @@ class RelativePositionBias(nn.Module):
 
     @staticmethod
     def features(length: int, device: torch.device) -> Float[Tensor, "2 offsets buckets"]:
-        """Which bucket each offset is in, as one-hot rows; closed axis first, then the periodic one."""
+        """Returns the bucket of each offset, as one-hot rows; closed axis first, then the periodic one."""
         offsets = torch.arange(1 - length, length, device=device)
         # On an even ring the two ways round to the opposite token stay apart, as in the published model.
         ring = torch.where(2 * offsets < -length, offsets + length, offsets)
@@ -75,7 +75,7 @@ class NoPositionBias(nn.Module):
 
     @staticmethod
     def features(length: int, device: torch.device) -> Float[Tensor, "2 offsets 1"]:
-        """Nothing to know; of the shape that the others have."""
+        """Returns features without content, in the shape that the other biases have."""
         return torch.zeros(2, 2 * length - 1, 1, device=device)
 
     def forward(self, features: Float[Tensor, "p offsets 1"]) -> None:  # noqa: ARG002  # as its siblings

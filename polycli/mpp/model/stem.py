@@ -75,7 +75,7 @@ class PatchConvolution(nn.Module):
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
 
     def forward(self, x: Float[Tensor, "*b h w i"]) -> Float[Tensor, "*b hk wk o"]:
-        """One product over patches."""
+        """Applies the convolution as one product over patches."""
         blocks = torch.unflatten(torch.unflatten(x, -2, (-1, self.stride)), -4, (-1, self.stride))
         patches = blocks.movedim(-4, -3).flatten(-3)
         return linear(patches, self.weight.permute(0, 2, 3, 1).flatten(1))
@@ -97,7 +97,7 @@ class FieldConvolution(nn.Module):
     def forward(
         self, x: Float[Tensor, "b t c h w"], columns: Float[Tensor, "s d c"], bias: Float[Tensor, " d"]
     ) -> Float[Tensor, "b t hk wk o"]:
-        """Fields to channels-last patches."""
+        """Maps fields to patches with channels last."""
         k = self.stride
         kernel = torch.einsum("odij,sdc->socij", self.weight, columns).flatten(2)
         offset = torch.einsum("odij,d->o", self.weight, bias)
@@ -140,7 +140,7 @@ class Stem(nn.Module):
     def forward(
         self, x: Float[Tensor, "b t c h w"], columns: Float[Tensor, "s d c"], bias: Float[Tensor, " d"]
     ) -> Float[Tensor, "b t hp wp width"]:
-        """Tokens of every frame, float32."""
+        """Returns the tokens of every frame in float32."""
         first, norm, *rest = self.in_proj.values()
         with torch.autocast(x.device.type, enabled=False):
             tokens = first(x, columns, bias)

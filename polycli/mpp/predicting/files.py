@@ -87,7 +87,7 @@ class ForecastHeader:
 
     @property
     def chunk(self) -> tuple[int, int, int, int, int]:
-        """Some frames of one trajectory."""
+        """The shape of a chunk: some frames of one trajectory."""
         _, steps, fields, height, width = self.shape
         return (1, min(steps, max(1, _CHUNK_BYTES // (4 * fields * height * width))), fields, height, width)
 

@@ -27,7 +27,7 @@ Frames = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Reach:
-    """Which frames of a trajectory are the context: `length` from `first` on, every `stride`-th."""
+    """The frames of a trajectory that are the context: `length` from `first` on, every `stride`-th."""
 
     first: int
     length: int
@@ -35,7 +35,7 @@ class Reach:
 
     @property
     def frames(self) -> range:
-        """Their places in the trajectory."""
+        """The indices of these frames in the trajectory."""
         return range(self.first, self.first + self.length * self.stride, self.stride)
 
 
@@ -60,7 +60,7 @@ class ContextSource(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class StoreContexts(ContextSource):
-    """Rows of a store."""
+    """Contexts from the rows of a store."""
 
     store: Store
     rows: NDArray[np.int64]

@@ -16,7 +16,7 @@ from polycli.store.reader import Window
 
 @dataclass(frozen=True)
 class WindowBatch:
-    """Some windows of one dataset."""
+    """A batch of windows of one dataset."""
 
     #: For each window the index of its trajectory among the ids of the dataset, and its first frame.
     trajectories: NDArray[np.int64]

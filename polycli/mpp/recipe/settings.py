@@ -15,7 +15,7 @@ _OLDER_NAMES = ("fields", "boundary", "dt", "extent")
 
 
 class FramesSection(Section):
-    """How frames are taken from data; what the checkpoint was trained with where absent."""
+    """Settings for taking frames from data; those of the checkpoint's training where absent."""
 
     history: PositiveInt | None = Field(None, description="frames that the model sees before the one it predicts")
     time_stride: PositiveInt | None = Field(None, description="use every n-th frame")
@@ -50,7 +50,7 @@ class ForecastSettings(ModelSettings):
 
 
 class EvalSettings(ForecastSettings):
-    """`polycli eval mpp --set KEY=VALUE`."""
+    """The settings of `polycli eval mpp --set KEY=VALUE`."""
 
     verb: Literal["eval"]
     batch_size: PositiveInt = Field(8, description="windows per forward pass of the one-step scores")
@@ -94,7 +94,7 @@ class ReadingSettings(Section):
 
 
 class PredictSettings(ForecastSettings, ReadingSettings):
-    """`polycli predict mpp --set KEY=VALUE`."""
+    """The settings of `polycli predict mpp --set KEY=VALUE`."""
 
     verb: Literal["predict"]
     steps: PositiveInt = Field(20, description="frames to predict")
@@ -105,7 +105,7 @@ class PredictSettings(ForecastSettings, ReadingSettings):
 
 
 class EmbedSettings(ModelSettings, ReadingSettings):
-    """`polycli embed mpp --set KEY=VALUE`."""
+    """The settings of `polycli embed mpp --set KEY=VALUE`."""
 
     verb: Literal["embed"]
     kind: Literal["pooled", "tokens"] = Field(

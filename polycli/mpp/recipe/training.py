@@ -41,7 +41,7 @@ class ModelSection(Section):
 
 
 class DataSection(Section):
-    """Which stores, and how windows are drawn from them."""
+    """The stores to train on, and how windows are drawn from them."""
 
     stores: tuple[str, ...] = Field((), description="stores, folders of stores or globs; --data overrides")
     history: PositiveInt = Field(16, description="frames that the model sees before the one it predicts")
@@ -127,7 +127,7 @@ class FinetuneRecipe(Section):
 
 
 class SelectionSection(Section):
-    """Which part of the source goes into the stores."""
+    """The part of the source that goes into the stores."""
 
     time_stride: PositiveInt = Field(1, description="keep every n-th frame")
     space_stride: PositiveInt = Field(1, description="keep every n-th grid point along both axes")
@@ -135,7 +135,7 @@ class SelectionSection(Section):
 
 
 class SplitSection(Section):
-    """How trajectories are divided, by content hash."""
+    """Shares of trajectories for validation and test, which are divided by content hash."""
 
     validation: float = Field(0.1, gt=0, lt=1)
     test: float = Field(0.1, gt=0, lt=1)

@@ -29,7 +29,7 @@ class Conditions:
 
 
 def conditions(name: str, about: PdeDescription, *, known: Sequence[str]) -> Conditions:
-    """How a model that knows the fields `known` reads a dataset.
+    """Returns how a model that knows the fields `known` must read a dataset.
 
     Raises:
         StoreError: the model does not know a field.

@@ -1,4 +1,4 @@
-"""How a forecast holds together over time: its correlation with the truth, and its power by wavenumber.
+"""Measures how a forecast holds together over time: its correlation with the truth, and its power by wavenumber.
 
 A forecast that is damped towards no change can have a small error while its small structures are gone; its spectrum
 says so.

@@ -71,7 +71,7 @@ def rollout_scores(
 
 
 def _correlation(rollouts: Rollouts, bootstrap: Bootstrap, interval: float) -> JsonDocument:
-    """How long forecasts stay correlated with the truth: the mean over trajectories, in steps and in time."""
+    """Averages over trajectories how long forecasts stay correlated with the truth, in steps and in time."""
     kept = {method: steps_correlated(values).astype(np.float64) for method, values in rollouts.correlation.items()}
     low, high = bootstrap.mean(kept["model"]).tolist()
     return {
@@ -132,7 +132,7 @@ def steps_below(methods: Mapping[str, Floats]) -> JsonDocument:
 
 
 def _leading(below: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """How many values of each row are true before the first that is not."""
+    """Counts the values of each row that are true before the first that is not."""
     counts: NDArray[np.int64] = np.cumprod(below, axis=1).sum(axis=1)
     return counts
 

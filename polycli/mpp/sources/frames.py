@@ -1,4 +1,4 @@
-"""Which frames and grid points of a source are kept, in which pieces they are read, and where the kept points lie."""
+"""Chooses the frames and grid points of a source that are kept, in which blocks they are read, and where they lie."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TOGETHER_BYTES = 128 * 2**20
 
 @dataclass(frozen=True)
 class Frames:
-    """Which frames and grid points are kept: every `step`-th from `start`, every `space`-th along x and y."""
+    """The frames and grid points that are kept: every `step`-th from `start`, every `space`-th along x and y."""
 
     start: int
     stop: int
@@ -27,7 +27,7 @@ class Frames:
 
     @property
     def count(self) -> int:
-        """Frames that are kept."""
+        """The number of frames that are kept."""
         return len(range(self.start, self.stop, self.step))
 
     def starting_at(self, frame: int) -> Frames:

@@ -110,7 +110,7 @@ class MixtureBatches:
         return parts
 
     def summary(self) -> dict[str, Any]:
-        """Which stores these are and how much of each is used, by dataset; as data.json has it."""
+        """Describes each store and how much of it is used, as data.json has it."""
         return {
             name: {
                 "path": str(windows.store.path.resolve()),

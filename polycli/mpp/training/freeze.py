@@ -1,4 +1,4 @@
-"""Which parameters a finetuning trains, by the names that the MPP paper's configurations give to its modes."""
+"""Chooses the parameters that a finetuning trains, by the names of the modes in the MPP paper's configurations."""
 
 from __future__ import annotations
 

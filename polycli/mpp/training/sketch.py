@@ -69,7 +69,7 @@ def sketch(recipe: PretrainRecipe, stores: Sequence[Store]) -> Sketch:
 
 
 def _costliest(cases: Sequence[_Case]) -> list[_Case]:
-    """Those that no other case reaches in every size: a forward pass that costs less need not be run to know it."""
+    """Returns the cases that no other one reaches in every size: a pass that costs less need not be run to know it."""
     sizes = {(case.channels, *case.grid, case.micro_batch_size): case for case in cases}
     return [
         case

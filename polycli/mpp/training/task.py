@@ -63,7 +63,7 @@ class NextFrameTask(Task):
         return validate(forward, self._validation, world)
 
     def exported(self) -> nn.Module:
-        """The network without its loss."""
+        """Returns the network without its loss."""
         return self._network
 
     def blocks(self) -> Sequence[nn.Module]:
@@ -99,7 +99,7 @@ class NextFrameTask(Task):
 
 
 class NextFramePretraining(NextFrameTask):
-    """A new network on stores."""
+    """The task of training a new network on stores."""
 
     verb = "pretrain"
 

@@ -94,7 +94,7 @@ def tables_in(folder: Path) -> list[str]:
 
 
 def row_count(part: Path) -> int:
-    """Rows of a Parquet file."""
+    """Counts the rows of a Parquet file."""
     from pyarrow import parquet
 
     return int(parquet.read_metadata(part).num_rows)

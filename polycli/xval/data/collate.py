@@ -25,7 +25,7 @@ ALIGNMENT = 8
 
 @dataclass(frozen=True)
 class Tokenization:
-    """How records become tokens: the language, the encoding of numbers and their scaling."""
+    """The way in which records become tokens: the language, the encoding of numbers and their scaling."""
 
     language: Language
     encoding: Encoding
@@ -45,7 +45,7 @@ class Tokenization:
 
     @property
     def tokens(self) -> int:
-        """Rows of the embedding."""
+        """The number of different tokens, which is the number of rows of the embedding."""
         return len(self.language.vocabulary) + len(self.encoding.vocabulary_tokens)
 
     def lengths(self, lengths: NDArray[np.int64], number_lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -68,7 +68,7 @@ class Sequences:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Tokens of each row."""
+        """The number of tokens of each row."""
         return np.diff(self.offsets)
 
 

@@ -53,7 +53,7 @@ class KeyCoverage:
         self.underflow: dict[int, list[float]] = {}
 
     def update(self, values: NDArray[np.float64], keys: NDArray[np.int32]) -> None:
-        """Look at more numbers."""
+        """Counts more numbers by their keys."""
         for key, members in by_key(values, keys):
             places = np.full(len(members), key, dtype=np.int32)
             scaled = self._scaling.apply(members, places, self._paths)

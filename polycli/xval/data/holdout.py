@@ -25,12 +25,12 @@ class HoldOutRule:
 
     @property
     def name(self) -> str:
-        """`description.planet*.a in [1.9, 2.1]`."""
+        """The rule as text: `description.planet*.a in [1.9, 2.1]`."""
         return f"{self.pattern} in [{self.low:g}, {self.high:g}]"
 
 
 def rules_of(hold_out: Mapping[str, tuple[float, float]]) -> tuple[HoldOutRule, ...]:
-    """The rules of a recipe."""
+    """Returns the rules of a recipe's `hold_out`."""
     return tuple(HoldOutRule(pattern, low, high) for pattern, (low, high) in hold_out.items())
 
 
@@ -53,7 +53,7 @@ def held_out(
 
 
 def kept_out(marks: NDArray[np.bool_], groups: Sequence[str] | None) -> list[bool]:
-    """Which records must not train: the marked ones, and the other members of their groups."""
+    """Marks the records that must not train: those marked already, and the other members of their groups."""
     held: list[bool] = [bool(row.any()) for row in marks]
     if groups is None:
         return held

@@ -59,7 +59,7 @@ class Language:
 
 
 def language_of(store: RecordStore) -> Language:
-    """The language of a store."""
+    """Returns the language of a store."""
     return Language(store.vocabulary, store.key_paths)
 
 

@@ -73,7 +73,7 @@ class Plan:
         return list(self._blocks)
 
     def task(self, key: str) -> StageTask:
-        """The work of one block."""
+        """Returns the work of one block."""
         return StageTask(self.target, self.fingerprint, self._blocks[key], self.recipe)
 
     def is_staged(self, key: str) -> bool:

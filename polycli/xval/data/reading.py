@@ -1,4 +1,4 @@
-"""How the data of a training were read: kept with the model, so that other files are read the same way.
+"""Keeps with the model how its training data were read, so that other files are read the same way.
 
 Settings of tables, the key that names records, and the order of keys are part of what a model learned. A file that is
 read otherwise gives numbers that look like answers and are none.
@@ -56,7 +56,7 @@ class Reading(BaseModel):
 
 
 def reading_of(stores: Sequence[RecordStore]) -> Reading:
-    """How the data of some stores were read, as far as the stores agree."""
+    """Describes how the data of some stores were read, as far as the stores agree."""
     asked = [store.store.manifest.options for store in stores]
     sources = {str(options.get("source")) for options in asked}
     options = [dict(options.get("of_source") or {}) for options in asked]

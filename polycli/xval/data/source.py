@@ -34,7 +34,7 @@ class RecordWriter(Protocol):
         ...
 
     def characters(self, n: int) -> None:
-        """How many input characters these records stand for, where the input is text."""
+        """Counts input characters that these records stand for, where the input is text."""
         ...
 
 

@@ -124,7 +124,7 @@ class BlockWriter:
             self._notes[what] += n
 
     def characters(self, n: int) -> None:
-        """Input characters that were read."""
+        """Counts input characters that were read."""
         self._characters += n
 
     def records(self) -> Records:

@@ -109,7 +109,7 @@ class RecordStore:
         return np.diff(self._whole["token_ids_offsets"])
 
     def number_counts(self) -> Rows:
-        """Numbers of every record."""
+        """Returns how many numbers every record has."""
         return np.diff(self._whole["numbers_offsets"])
 
     def held_out(self, rows: Rows | Sequence[int] | None = None) -> NDArray[np.bool_]:

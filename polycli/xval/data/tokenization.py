@@ -1,4 +1,4 @@
-"""How records become tokens for one model: made from a recipe and stores, kept in model.json, read back from it."""
+"""Makes the tokenization of a model from a recipe and stores, keeps it in model.json, and reads it back."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ class Product(nn.Linear):
     """A linear layer that is quick in bfloat16 on processors without instructions for it."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # torch's name
-        """`input` times the weight."""
+        """Returns `input` times the weight."""
         return linear(input, self.weight, self.bias)
 
 
@@ -84,7 +84,7 @@ class EncoderStack(nn.Module):
         return x
 
     def _mask(self, real: Bool[Tensor, "b l"]) -> Bool[Tensor, "b 1 #l l"]:
-        """Which keys each query sees."""
+        """Returns which keys each query may see."""
         if not self.causal:
             # A row of nothing but padding sees itself: softmax over nothing is not a number.
             return (real | ~real.any(dim=1, keepdim=True))[:, None, None, :]

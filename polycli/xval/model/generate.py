@@ -14,7 +14,7 @@ from polycli.xval.model.numformer import Numformer
 
 @dataclass(frozen=True)
 class Continuation:
-    """Sequences, their beginnings included."""
+    """The sequences that were written, their beginnings included."""
 
     #: Filled up with padding after [END].
     token_ids: Int[Tensor, "b l"]

@@ -32,7 +32,7 @@ class HeadDescription:
 
     @property
     def outputs(self) -> int:
-        """Numbers that the head gives."""
+        """The number of outputs of the head."""
         return len(self.classes) if self.kind == "classification" else 1
 
     def to_json(self) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class LoadedNumformer(LoadedCheckpoint):
 
     @property
     def encoding(self) -> str:
-        """How numbers are written."""
+        """The name of the encoding of numbers."""
         return self.tokenization.encoding.name
 
     def provenance(self) -> JsonDocument:

@@ -1,4 +1,4 @@
-"""How numbers enter the network and leave it: always in float32, whatever autocast says.
+"""The layers by which numbers enter the network and leave it: always in float32, whatever autocast says.
 
 In: the vector of [NUM] times the number (Golkar et al. 2023, equation 1), or the same plus a bank of saturating terms,
 one per decade, so that numbers of any size move the embedding. Out: one number per position, in linear or asinh space,
@@ -24,7 +24,7 @@ SPAN = 5.0
 
 @dataclass(frozen=True)
 class LinearSpace:
-    """Numbers as they are."""
+    """The number space in which numbers are as they are."""
 
     def encode(self, numbers: Tensor) -> Tensor:
         """Identity: numbers are unchanged in this space."""
@@ -122,7 +122,7 @@ class NumberHead(nn.Sequential):
         super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, outputs))
 
     def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b o"]:
-        """Codes in the number space."""
+        """Predicts codes in the number space."""
         with torch.autocast(x.device.type, enabled=False):
             x = x.float()
             for layer in self:

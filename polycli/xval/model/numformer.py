@@ -124,7 +124,7 @@ class Numformer(nn.Module):
         return self.lm_head(hidden)  # type: ignore[no-any-return]
 
     def number_codes(self, hidden: Float[Tensor, "*b d"]) -> Float[Tensor, "*b"]:
-        """Predicted numbers in `number_space`, float32."""
+        """Predicts numbers, in `number_space` and float32."""
         return cast("NumberHead", self.num_head)(hidden)[..., 0]  # type: ignore[no-any-return]
 
     def quantile_codes(self, hidden: Float[Tensor, "*b d"]) -> Float[Tensor, "*b q"]:
@@ -133,7 +133,7 @@ class Numformer(nn.Module):
         return rising(raw, middle_of(self.section.quantiles))
 
     def _check(self, token_ids: Tensor, numbers: Tensor) -> Tensor | None:
-        """Which tokens are no padding, None where all are; refuses numbers that would spoil the batch."""
+        """Returns which tokens are no padding, None where all are; refuses numbers that would spoil the batch."""
         real = token_ids != self.special.pad
         # One exchange with the device for both questions.
         finite, whole = torch.stack([torch.isfinite(numbers.float()).all(), real.all()]).tolist()
@@ -148,6 +148,6 @@ class Numformer(nn.Module):
 
 
 def parameter_count(section: ModelSection, tokens: int) -> int:
-    """Parameters, counted without allocating them."""
+    """Counts the parameters of such a model without allocating them."""
     with skeleton():
         return sum(parameter.numel() for parameter in Numformer(section, tokens).parameters())

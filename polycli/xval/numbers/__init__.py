@@ -1,4 +1,4 @@
-"""How a number is written for the model: one continuous token, or one of the paper's four text forms."""
+"""Encodings of numbers for the model: one continuous token, or one of the paper's four text forms."""
 
 from polycli.xval.numbers.base import Encoding
 from polycli.xval.numbers.choice import covering_exponents, encoding_from_json, make_encoding

@@ -25,7 +25,7 @@ class Encoding(Protocol):
 
     @property
     def tokens_per_number(self) -> int:
-        """Tokens of every number."""
+        """The number of tokens of every number."""
         ...
 
     @property

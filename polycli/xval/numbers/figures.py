@@ -54,7 +54,7 @@ def figures_of(values: NDArray[np.float64]) -> Figures:
 def value_of(
     negative: NDArray[np.bool_], mantissa: NDArray[np.int64], decade: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """The numbers of figures."""
+    """Converts figures back to the numbers that they stand for."""
     exponent = decade - _MORE
     up, down = powers_of_ten(np.maximum(exponent, 0)), powers_of_ten(np.maximum(-exponent, 0))
     with np.errstate(over="ignore"):

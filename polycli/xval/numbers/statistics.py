@@ -66,7 +66,7 @@ class NumberSums:
                 self._decades[key] = self._decades.get(key, np.zeros_like(found)) + found
 
     def decades(self, key: int) -> dict[int, int]:
-        """How many numbers there are in each power of ten, zeros apart."""
+        """Counts the numbers in each power of ten, zeros apart."""
         counts = self._decades.get(key, np.zeros(0, dtype=np.int64))
         return {int(place) + LOWEST_DECADE: int(counts[place]) for place in np.flatnonzero(counts)}
 

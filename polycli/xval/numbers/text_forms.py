@@ -44,12 +44,12 @@ class TextForm:
 
     @property
     def tokens_per_number(self) -> int:
-        """5, 3, 2 or 1."""
+        """The number of tokens of every number: 5, 3, 2 or 1."""
         return len(self.slots)
 
     @cached_property
     def vocabulary_tokens(self) -> tuple[str, ...]:
-        """Names, part after part."""
+        """The names of all tokens, part after part."""
         mantissas = ("000", *map(str, range(_FIRST, _FIRST + _COUNT)))
         if self.name == "p10":
             return ("+", "-", *map(str, range(10)), *self._powers)

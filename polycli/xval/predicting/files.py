@@ -104,7 +104,7 @@ class FilledWriter(Protocol):
         ...
 
     def close(self) -> None:
-        """No more will come."""
+        """Ends the file: no more records will come."""
         ...
 
 
@@ -222,7 +222,7 @@ class CsvWriter:
         self._writer.writerow([cell(printable(record.id)), *cells, ";".join(filled)])
 
     def close(self) -> None:
-        """Nothing is left to write."""
+        """Does nothing: a CSV file needs no end."""
 
     def _begin(self, columns: list[str]) -> None:
         self._columns = columns

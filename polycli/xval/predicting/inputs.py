@@ -33,7 +33,7 @@ from polycli.xval.records.values import Record, RecordError, Value
 
 @dataclass(frozen=True)
 class Input:
-    """Something that holds records."""
+    """The records of one file or store, batch by batch."""
 
     batches: Iterator[Sequence[Record]]
     #: By key path, where the data says so.

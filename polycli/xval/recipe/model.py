@@ -69,7 +69,7 @@ class ModelSection(Section):
 
 
 class DataSection(Section):
-    """Which stores, and how batches are made of their records."""
+    """The stores to train on, and how batches are made of their records."""
 
     stores: tuple[str, ...] = Field((), description="stores, folders of stores or globs; --data overrides")
     bucket_batches: PositiveInt = Field(

@@ -33,7 +33,7 @@ class SweepSection(Section):
 
 
 class EvalSettings(Section):
-    """`polycli eval xval --set KEY=VALUE`."""
+    """The settings of `polycli eval xval --set KEY=VALUE`."""
 
     family: Literal["xval"]
     verb: Literal["eval"]
@@ -57,7 +57,7 @@ class EvalSettings(Section):
 
 
 class ReadingSettings(Section):
-    """How files are read, in the words of prepare's recipe."""
+    """The settings for reading files, in the words of prepare's recipe."""
 
     source: str | None = Field(None, description="as --source of prepare; found by a look at the files if absent")
     table: TableSection = Field(TableSection(), description="how CSV and Parquet are read")
@@ -73,7 +73,7 @@ class ReadingSettings(Section):
 
 
 class PredictSettings(ReadingSettings):
-    """`polycli predict xval --set KEY=VALUE`."""
+    """The settings of `polycli predict xval --set KEY=VALUE`."""
 
     family: Literal["xval"]
     verb: Literal["predict"]
@@ -87,7 +87,7 @@ class PredictSettings(ReadingSettings):
 
 
 class EmbedSettings(ReadingSettings):
-    """`polycli embed xval --set KEY=VALUE`."""
+    """The settings of `polycli embed xval --set KEY=VALUE`."""
 
     family: Literal["xval"]
     verb: Literal["embed"]

@@ -103,7 +103,7 @@ class TemperatureSection(Section):
 
 
 class TableSection(Section):
-    """`--source table`: CSV and Parquet."""
+    """The settings of `--source table`: CSV and Parquet."""
 
     record: Literal["row", "file"] = Field("row", description="what becomes a record; a file becomes lists by column")
     id_column: str | None = Field(None, description="whose values name the records; FILE:ROW if absent")

@@ -54,7 +54,7 @@ class ScalerSection(Section):
 
 
 class ScalingSection(Section):
-    """How numbers are scaled when they are read, by key path; the store keeps them raw."""
+    """The scaling of numbers when they are read, by key path; the store keeps them raw."""
 
     default: ScalerChoice = Field(
         "none",
@@ -67,14 +67,14 @@ class ScalingSection(Section):
 
 
 class SplitSection(Section):
-    """How records are divided, by content hash, or by the hash of their group."""
+    """Shares of records for validation and test, which are divided by content hash or by the hash of their group."""
 
     validation: float = Field(0.1, gt=0, lt=1)
     test: float = Field(0.1, gt=0, lt=1)
 
 
 class VocabularySection(Section):
-    """Which keys of the data become tokens."""
+    """The keys of the data that become tokens."""
 
     spell_keys: tuple[str, ...] = Field(
         (),
@@ -104,7 +104,7 @@ class CoverageSection(Section):
 
 
 class JsonSection(Section):
-    """`--source json` and `--source python-lines`."""
+    """The settings of `--source json` and `--source python-lines`."""
 
     id_key: str | None = Field(None, description="key path whose value names a record; FILE:LINE if absent")
 

@@ -48,7 +48,7 @@ class Cell:
 
     @property
     def marks(self) -> set[Mark]:
-        """How its numbers are written."""
+        """The forms in which its numbers are written."""
         return {mark_of(text) for text in (self.number, self.error) if text is not None}
 
 
@@ -63,7 +63,7 @@ def read_cell(text: str) -> Cell | None:
 
 
 def mark_of(number: str) -> Mark:
-    """How a number is written."""
+    """Names the form in which a number is written."""
     if _ZERO_LED.match(number):
         return "zeros"
     if _WHOLE.fullmatch(number):

@@ -138,7 +138,7 @@ class RecordEncoder:
         return length
 
     def records(self) -> Records:
-        """Everything so far, as arrays."""
+        """Returns everything encoded so far, as arrays."""
         lengths = np.fromiter(map(len, self._streams), dtype=np.int64, count=len(self._streams))
         numbers = np.array(self._numbers, dtype=np.float64)
         integers = np.zeros(len(numbers), dtype=np.bool_)
@@ -319,7 +319,7 @@ class RecordEncoder:
 
 
 def _is_exact(value: int) -> bool:
-    """Whether float64 holds this integer."""
+    """Whether float64 holds this integer exactly."""
     try:
         return int(float(value)) == value
     except OverflowError:

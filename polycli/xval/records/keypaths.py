@@ -37,7 +37,7 @@ def last_key(path: str) -> str:
 
 
 class KeyPattern:
-    """A pattern of key paths."""
+    """A pattern of key paths, in which stars stand for any key."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -86,7 +86,7 @@ def pattern_of(text: str) -> KeyPattern:
 
 
 class KeyPatterns:
-    """Several patterns, asked together."""
+    """Several patterns of key paths, any of which may fit."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self.patterns = tuple(patterns)
@@ -100,7 +100,7 @@ class KeyPatterns:
         return any(expression.fullmatch(path) for expression in self._expressions)
 
     def first(self, path: str) -> str | None:
-        """The first pattern that fits."""
+        """Returns the first pattern that fits."""
         for pattern, expression in zip(self.patterns, self._expressions, strict=True):
             if expression.fullmatch(path):
                 return pattern

@@ -37,12 +37,12 @@ class Records:
 
     @property
     def token_lengths(self) -> NDArray[np.int64]:
-        """Tokens of each record."""
+        """The number of tokens of each record."""
         return np.diff(self.token_offsets)
 
     @property
     def number_lengths(self) -> NDArray[np.int64]:
-        """Numbers of each record."""
+        """The number of numbers of each record."""
         return np.diff(self.number_offsets)
 
     def tokens_of(self, record: int) -> NDArray[np.int32]:

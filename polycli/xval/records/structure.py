@@ -94,5 +94,5 @@ def token_array(stream: str) -> NDArray[np.int32]:
 
 
 def token_text(ids: NDArray[np.int32]) -> str:
-    """The stream of ids."""
+    """Renders token ids as text, one character a token."""
     return ids.astype("<i4").tobytes().decode("utf-32-le", "surrogatepass")

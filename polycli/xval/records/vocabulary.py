@@ -46,7 +46,7 @@ class Vocabulary:
 
     @cached_property
     def key_ids(self) -> dict[str, int]:
-        """The id of every key."""
+        """The token id of every key."""
         return {key: FIRST_KEY + index for index, key in enumerate(self.keys)}
 
     def id(self, name: str) -> int:

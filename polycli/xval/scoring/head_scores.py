@@ -53,7 +53,7 @@ def head_scores(
 
 
 def head_table(name: str, entry: JsonDocument) -> Table:
-    """One row for each measure."""
+    """Tabulates the scores of a head, one row for each measure."""
     methods = [method for method in ("model", "baseline", "k-NN", "gradient boosting") if method in entry["methods"]]
     rows = [
         [measure, number(values["model"]), interval(values["interval"]), *(number(values[m]) for m in methods[1:])]

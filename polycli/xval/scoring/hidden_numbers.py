@@ -80,7 +80,7 @@ def score_numbers(loaded: LoadedNumformer, subset: Subset, settings: EvalSetting
 
 
 def hidden_share(loaded: LoadedNumformer, settings: EvalSettings) -> float | None:
-    """How much of a record is hidden at once; None: one number at a time."""
+    """Returns the share of a record that is hidden at once; None for one number at a time."""
     if settings.masking == "single" or (loaded.model.section.causal and not loaded.tokenization.encoding.continuous):
         return None
     return settings.share or loaded.mask_probability or ObjectiveSection().mask_probability

@@ -61,7 +61,7 @@ class Examined:
         return {name: np.abs(values - self.truth) for name, values in self.answers.items() if np.isfinite(values).all()}
 
     def select(self, chosen: NDArray[np.bool_]) -> Examined:
-        """Some of the numbers."""
+        """Returns the chosen numbers alone."""
         return replace(
             self,
             record=self.record[chosen],
@@ -136,7 +136,7 @@ def _key_scores(examined: Examined, bootstrap: Bootstrap) -> JsonDocument:
 
 
 def coverage(examined: Examined, bootstrap: Bootstrap) -> JsonDocument:
-    """How often the interval between the outermost quantiles holds the truth, and how wide it is on average."""
+    """Measures how often the interval of the outermost quantiles holds the truth, and how wide it is on average."""
     low, high = examined.quantiles[:, 0], examined.quantiles[:, -1]
     inside = ((examined.truth >= low) & (examined.truth <= high)).astype(np.float64)
     sums, counts = _by_record(inside, examined.record)

@@ -31,7 +31,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Sweep:
-    """All curves, over one abscissa."""
+    """The curves of all answers, over one abscissa."""
 
     vary: str
     values: Floats
@@ -59,7 +59,7 @@ class Sweep:
 
 
 def continuity(answers: Floats, threshold: float) -> JsonDocument:
-    """How continuous a curve is: jumps, the share of neighbours that are equal, and how far it travels.
+    """Measures how continuous a curve is: jumps, the share of neighbours that are equal, and how far it travels.
 
     `travel` is the sum of all changes over the largest difference: 1 for a curve that only rises or only falls.
     """

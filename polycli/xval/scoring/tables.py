@@ -126,7 +126,7 @@ def decade_table(name: str, dataset: Mapping[str, Any]) -> Table:
 
 
 def coverage_table(name: str, dataset: Mapping[str, Any]) -> Table:
-    """How often intervals hold the truth."""
+    """Tabulates how often intervals hold the truth."""
     rows = [
         [
             key,
@@ -143,7 +143,7 @@ def coverage_table(name: str, dataset: Mapping[str, Any]) -> Table:
 
 
 def sweep_table(name: str, dataset: Mapping[str, Any]) -> Table:
-    """Jumps of each swept curve."""
+    """Tabulates the jumps of each swept curve."""
     sweep = dataset["sweep"] or {"curves": [], "vary": "", "points": 0}
     rows = [
         [

@@ -1,4 +1,4 @@
-"""Which numbers are hidden together when a model is examined: each number is hidden once, in one of some turns.
+"""Decides which numbers are hidden together when a model is examined: each number is hidden once, in one of some turns.
 
 `share`: a record's numbers in random turns, each hiding so large a share of them as training does. `single`: one at a
 time. And, before either, groups: numbers that give each other away, such as the evenly spaced axes of the planets, are

@@ -27,7 +27,7 @@ class ArithmeticBlock:
 
     @property
     def key(self) -> str:
-        """Unique within the source."""
+        """A name for the block that is unique within the source."""
         return f"arithmetic-{self.first // BLOCK:06d}"
 
     def load(self, writer: RecordWriter) -> None:
@@ -38,7 +38,7 @@ class ArithmeticBlock:
 
 
 class ArithmeticSource:
-    """The recipe's section `arithmetic`."""
+    """The source `arithmetic`, as its section of the recipe describes it."""
 
     def accepts(self, path: Path) -> bool:  # noqa: ARG002
         """Always False: a generator reads no files."""

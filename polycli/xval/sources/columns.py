@@ -1,4 +1,4 @@
-"""How each column of CSV files is read, decided once from all of its cells and said in the manifest.
+"""Decides how each column of CSV files is read, once from all of its cells; the manifest says it.
 
 A column of which it cannot be told what its cells mean stays text, and the reason is reported with the setting that
 decides it: nothing is guessed.
@@ -60,7 +60,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Column:
-    """How one column is read."""
+    """The way in which one column is read."""
 
     header: str
     key: str
@@ -111,7 +111,7 @@ class Column:
 
 
 def decide(tallies: Mapping[str, Tally], section: TableSection) -> tuple[list[Column], list[str]]:
-    """How each column is read, by header, and what the user should know about those that are not plain."""
+    """Decides how each column is read, by header, and says what the user should know about those that are not plain."""
     commas = {header for header, tally in tallies.items() if _decimal_comma(tally, section)}
     names = _keys(list(tallies), section)
     found, reports = [], []

@@ -56,7 +56,7 @@ class Field:
 
     @property
     def interval(self) -> float:
-        """Seconds between two times."""
+        """The seconds between two times."""
         return float(self.time[1] - self.time[0])
 
 

@@ -29,7 +29,7 @@ class JsonLinesBlock:
 
     @property
     def key(self) -> str:
-        """Unique within the source."""
+        """A name for the block that is unique within the source."""
         return self.lines.key
 
     @property
@@ -83,12 +83,12 @@ class JsonFilesBlock:
 
     @property
     def key(self) -> str:
-        """Unique within the source."""
+        """A name for the block that is unique within the source."""
         return self.source
 
     @property
     def source(self) -> str:
-        """The first file's name."""
+        """The name of the first file."""
         return self.files[0][1]
 
     def load(self, writer: RecordWriter) -> None:

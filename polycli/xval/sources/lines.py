@@ -29,7 +29,7 @@ class LineRange:
 
     @property
     def key(self) -> str:
-        """Unique within the source."""
+        """A name for the lines that is unique within the source."""
         return f"{self.name}@{self.start}"
 
     def text(self) -> str:

@@ -48,11 +48,11 @@ class ParquetRows:
 
     @property
     def key(self) -> str:
-        """Unique within the source."""
+        """A name for the block that is unique within the source."""
         return f"{self.source}@{self.group}"
 
     def load(self, writer: RecordWriter) -> None:
-        """Convert and write them."""
+        """Converts the rows and writes each as a record."""
         number = self.first
         for values in _batches(self.path, [self.group]):
             for row in values[: self.first + self.size - number]:
@@ -72,11 +72,11 @@ class ParquetWhole:
 
     @property
     def key(self) -> str:
-        """Unique within the source."""
+        """A name for the block that is unique within the source."""
         return self.source
 
     def load(self, writer: RecordWriter) -> None:
-        """Convert and write it."""
+        """Converts the file and writes it as one record."""
         found: dict[str, list[Value]] = {key: [] for _, key in self.keys}
         for values in _batches(self.path, None):
             for row in values:

@@ -30,7 +30,7 @@ REFINEMENT, REFINEMENTS = 4, 3
 
 @dataclass(frozen=True)
 class Draw:
-    """One system before it moves."""
+    """The planets of one system before it moves, and how it is to be followed."""
 
     planets: tuple[Planet, ...]
     steps: int

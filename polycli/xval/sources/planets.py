@@ -29,11 +29,11 @@ class PlanetsBlock:
 
     @property
     def key(self) -> str:
-        """Unique within the source."""
+        """A name for the block that is unique within the source."""
         return f"planets-{self.first // BLOCK:06d}"
 
     def load(self, writer: RecordWriter) -> None:
-        """Simulate and write them."""
+        """Simulates the systems and writes each as a record."""
         indices = range(self.first, self.first + self.size)
         for index, record in zip(indices, records(self.section, indices), strict=True):
             name = f"planets-{index:08d}"
@@ -44,7 +44,7 @@ class PlanetsBlock:
 
 
 class PlanetsSource:
-    """The recipe's section `planets`."""
+    """The source `planets`, as its section of the recipe describes it."""
 
     def accepts(self, path: Path) -> bool:  # noqa: ARG002
         """Always False: a simulation reads no files."""

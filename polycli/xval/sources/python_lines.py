@@ -29,7 +29,7 @@ class PythonLinesBlock:
 
     @property
     def key(self) -> str:
-        """Unique within the source."""
+        """A name for the block that is unique within the source."""
         return self.lines.key
 
     @property

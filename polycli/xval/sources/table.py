@@ -26,7 +26,7 @@ BLOCK_FILES = 64
 
 @dataclass(frozen=True)
 class CsvPiece:
-    """Some rows of one file."""
+    """A run of rows of one file."""
 
     file: CsvFile
     start: Place
@@ -45,7 +45,7 @@ class CsvRows:
 
     @property
     def key(self) -> str:
-        """Unique within the source."""
+        """A name for the block that is unique within the source."""
         return f"{self.source}@{self.piece.start.byte}"
 
     @property
@@ -59,7 +59,7 @@ class CsvRows:
         return self.piece.count
 
     def load(self, writer: RecordWriter) -> None:
-        """Parse and write them."""
+        """Parses the rows and writes each as a record."""
         missing = frozenset(self.section.missing)
         for number, (name, value) in enumerate(read_rows(self.piece, self.columns, self.section, missing)):
             writer.add(value, id=name or f"{self.source}:{self.piece.first + number + 1}")
@@ -75,7 +75,7 @@ class CsvWholes:
 
     @property
     def key(self) -> str:
-        """Unique within the source."""
+        """A name for the block that is unique within the source."""
         return f"{self.source} and {len(self.pieces) - 1} more"
 
     @property
@@ -89,7 +89,7 @@ class CsvWholes:
         return sum(piece.count for piece in self.pieces)
 
     def load(self, writer: RecordWriter) -> None:
-        """Parse and write them."""
+        """Parses the files and writes each as a record."""
         missing = frozenset(self.section.missing)
         for piece in self.pieces:
             found: dict[str, list[Value]] = {}
@@ -100,7 +100,7 @@ class CsvWholes:
 
 
 class TableSource:
-    """The recipe's section `table`."""
+    """The source `table`, as its section of the recipe describes it."""
 
     def accepts(self, path: Path) -> bool:
         """CSV files by their names, Parquet by its first bytes. Of `.txt` nobody knows whether it is a table."""

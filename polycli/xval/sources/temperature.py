@@ -49,7 +49,7 @@ class TemperatureBlock:
 
     @property
     def key(self) -> str:
-        """Unique within the source."""
+        """A name for the block that is unique within the source."""
         return f"{self.source}@{self.stretch:06d}"
 
     def load(self, writer: RecordWriter) -> None:

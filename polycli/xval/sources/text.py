@@ -35,7 +35,7 @@ class Lines:
 
     @property
     def key(self) -> str:
-        """Unique within the source."""
+        """A name for the block that is unique within the source."""
         return f"{self.source}@{self.start}"
 
     def load(self, writer: RecordWriter) -> None:
@@ -73,7 +73,7 @@ class Wholes:
 
     @property
     def key(self) -> str:
-        """Unique within the source."""
+        """A name for the block that is unique within the source."""
         return f"{self.source} and {len(self.files) - 1} more"
 
     @property
@@ -82,7 +82,7 @@ class Wholes:
         return self.files[0][1]
 
     def load(self, writer: RecordWriter) -> None:
-        """Read and write them."""
+        """Reads the files and writes each as a record."""
         for name, text in islice(self.records(), self.limit):
             writer.characters(len(text))
             writer.add(FreeText(text), id=name)
@@ -100,7 +100,7 @@ class Wholes:
 
 
 class TextSource:
-    """The recipe's section `text`."""
+    """The source `text`, as its section of the recipe describes it."""
 
     def accepts(self, path: Path) -> bool:
         """Text files by their names; what lies beside data to explain it, README.md say, is none."""

@@ -49,7 +49,7 @@ class Reader(Protocol):
         ...
 
     def count(self, numbers: Rows, seeds: Words) -> MaskCount:
-        """How many tokens and numbers, or how many records, the model is asked about in these records."""
+        """Counts the tokens and numbers, or the records, that the model is asked about in these records."""
         ...
 
 
@@ -115,7 +115,7 @@ class FillInReader:
         return batch
 
     def count(self, numbers: Rows, seeds: Words) -> MaskCount:
-        """How many tokens and numbers are predicted in these records."""
+        """Counts the tokens and numbers that are predicted in these records."""
         lengths, number_lengths = self.pool.lengths[numbers], self.pool.number_lengths[numbers]
         if self.causal:
             tokens = self.tokenization.lengths(lengths, number_lengths) - 1
@@ -208,7 +208,7 @@ class RecordBatches:
         return 1 - tokens / cells
 
     def summary(self) -> dict[str, Any]:
-        """Which stores these are and how much of each is used, by dataset; as data.json has it."""
+        """Describes each store and how much of it is used, as data.json has it."""
         found = {}
         for index, store in enumerate(self.training.pool.stores):
             found[store.name] = {

@@ -50,7 +50,7 @@ class FillInTask(RecordsTask):
         )
 
     def exported(self) -> nn.Module:
-        """The network without its loss."""
+        """Returns the network without its loss."""
         return self._network
 
     def blocks(self) -> Sequence[nn.Module]:

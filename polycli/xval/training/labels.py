@@ -96,7 +96,7 @@ class LabelledReader:
         return {name: torch.from_numpy(values) for name, values in batch.items()}
 
     def count(self, numbers: Rows, seeds: Words) -> MaskCount:  # noqa: ARG002
-        """One question for each record."""
+        """Counts one question for each record."""
         return MaskCount(len(numbers), 0)
 
 

@@ -25,7 +25,7 @@ _NUMBER, _TOKEN, _GROUP = (np.uint64(word) for word in keyed_words(3, "xval mask
 
 @dataclass(frozen=True)
 class MaskCount:
-    """How much of some records is hidden."""
+    """The number of hidden tokens of some records, and how many of them are numbers."""
 
     tokens: int
     #: Of the hidden tokens, how many are numbers.
@@ -46,7 +46,7 @@ class Masking:
         self.everything = not objective.keys
 
     def draw(self, records: Records, seeds: Words) -> NDArray[np.bool_]:
-        """Which of `records.token_ids` are hidden; `seeds` has one word for each record (`record_seeds`)."""
+        """Draws which of `records.token_ids` are hidden; `seeds` has one word for each record (`record_seeds`)."""
         hidden = np.zeros(len(records.token_ids), dtype=np.bool_)
         is_number = records.token_ids == NUM
         hidden[is_number] = self._numbers(records, seeds)

@@ -74,7 +74,7 @@ class RecordTask(RecordsTask):
         return {**scores, "validation/rmse": rmse, "validation/r2": 1 - float(losses.mean()) / max(spread, 1e-12)}
 
     def exported(self) -> nn.Module:
-        """The network with its head."""
+        """Returns the network with its head."""
         return self._network
 
     def blocks(self) -> Sequence[nn.Module]:

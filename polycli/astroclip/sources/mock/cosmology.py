@@ -31,7 +31,7 @@ def luminosity_distance(redshift: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def kpc_per_arcsec(redshift: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Proper size of an arcsecond."""
+    """Returns the proper size of an arcsecond, in kpc."""
     return comoving_distance(redshift) / (1 + redshift) * 1e3 * np.pi / (180 * 3600)
 
 

@@ -80,7 +80,7 @@ def draw_seeing(generator: np.random.Generator) -> Seeing:
 
 
 def draw_look(generator: np.random.Generator, galaxies: Galaxies, index: int) -> Look:
-    """How galaxy number `index` lies and what is around it."""
+    """Draws how galaxy number `index` lies and what is around it."""
     scale = float(kpc_per_arcsec(galaxies.redshift[index : index + 1])[0])
     radius = float(np.clip(galaxies.radius[index] / scale / PIXEL_SCALE, 0.5, 40))
     bulge, ratio = float(galaxies.bulge_fraction[index]), float(galaxies.axis_ratio[index])

@@ -70,7 +70,7 @@ def block_of_galaxies(seed: int, block: int, magnitude_limit: float) -> Galaxies
 
 
 def _visible(generator: np.random.Generator, magnitude_limit: float) -> Galaxies:
-    """Those of some thousand candidates that are bright enough."""
+    """Draws some thousand candidates and returns those that are bright enough."""
     count = _CANDIDATES
     redshift = _drawn(generator, _REDSHIFTS, cosmology.volume_density(_REDSHIFTS), count)
     ratio = 10 ** (_MASSES - 10.66)

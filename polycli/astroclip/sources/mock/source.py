@@ -63,12 +63,12 @@ class MockReader:
     section: MockSection
 
     def narrowed(self, files: Sequence[int]) -> MockReader:
-        """There are no files."""
+        """Returns this reader: a simulation has no files."""
         del files
         return self
 
     def read(self, files: NDArray[np.int32], rows: NDArray[np.int64]) -> Payload:
-        """Images, spectra and the truth."""
+        """Simulates images and spectra of some rows, with the truth about them."""
         del files
         galaxies = {
             int(block): block_of_galaxies(self.section.seed, int(block), self.section.magnitude_limit)

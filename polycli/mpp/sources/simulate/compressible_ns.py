@@ -63,7 +63,7 @@ class CompressibleSolver:
     bulk_viscosity: float
 
     def advance(self, state: Tensor, duration: float) -> Tensor:
-        """The state `duration` later."""
+        """Returns the state `duration` later."""
         return finite_volume.advance(state, duration, self.euler, self.longest_step, careful=self)
 
     def longest_step(self, state: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ class CompressibleSolver:
         return state - (step / self.spacing) * _balance(*self._both_fluxes(primitive))
 
     def allowed(self, state: Tensor) -> Tensor:
-        """Which trajectories have density and pressure above the floor everywhere; those not finite do not."""
+        """Marks the trajectories that are finite, with density and pressure above the floor everywhere."""
         return torch.minimum(state[0], pressure_of(state)).amin(dim=(-2, -1)) >= FLOOR
 
     def step(self, state: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
@@ -177,7 +177,8 @@ def _lax_friedrichs(primitive: Tensor) -> Tensor:
 
 
 def _safe_share(safe: Tensor, wanted: Tensor) -> Tensor:
-    """How far (0 to 1) one may go from a safe state to the wanted one with density and pressure above the floor.
+    """Returns how far (0 to 1) one may go from a safe state to the wanted one and keep density and pressure above the
+    floor.
 
     Pressure is a concave function of the state, so a share that is right on the chord is right.
     """
@@ -204,7 +205,7 @@ class CompressibleBatch:
         self._state = self._solver.advance(self._state, duration)
 
     def fields(self) -> Tensor:
-        """(trajectory, field, x, y)."""
+        """Returns the fields of the present state, (trajectory, field, x, y)."""
         return to_primitive(self._state)[[1, 2, 0, 3]].transpose(0, 1)
 
 

@@ -104,7 +104,7 @@ class DiffusionReactionBatch:
         self._state = self._solver.advance(self._state, duration)
 
     def fields(self) -> Tensor:
-        """(trajectory, field, x, y)."""
+        """Returns the fields of the present state, (trajectory, field, x, y)."""
         return self._state.transpose(0, 1)
 
 

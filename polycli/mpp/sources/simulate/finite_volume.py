@@ -19,10 +19,10 @@ SMALLEST = 1e-30
 
 
 class Careful(Protocol):
-    """How to go on where a plain step would leave the states that physics allows."""
+    """A solver's way to go on where a plain step would leave the states that physics allows."""
 
     def allowed(self, state: Tensor) -> Tensor:
-        """Which trajectories are physical in every cell, (trajectory,) bool."""
+        """Marks the trajectories that are physical in every cell, (trajectory,) bool."""
         ...
 
     def step(self, state: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:

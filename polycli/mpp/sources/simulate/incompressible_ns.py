@@ -130,7 +130,7 @@ class IncompressibleSolver:
         return rate
 
     def _steps(self, state: Tensor, duration: float) -> Tensor:
-        """How many steps each trajectory takes, (trajectory,); none where it is no longer finite."""
+        """Counts the steps that each trajectory takes, (trajectory,); none where it is no longer finite."""
         fastest = self.velocity(state[0]).abs().sum(dim=0).amax(dim=(-2, -1)).double()
         # A quarter more, for what the flow may gain within the duration.
         return (1.25 * fastest * duration * self.grid / COURANT).ceil().clamp(min=1).nan_to_num(nan=0.0, posinf=0.0)
@@ -163,7 +163,7 @@ class IncompressibleBatch:
         self._state = self._solver.advance(self._state, duration, self._forcing)
 
     def fields(self) -> Tensor:
-        """(trajectory, field, x, y)."""
+        """Returns the fields of the present state, (trajectory, field, x, y)."""
         tracer = self._solver.to_fields(self._state[1:])
         return torch.cat((self._solver.velocity(self._state[0]), tracer)).transpose(0, 1)
 

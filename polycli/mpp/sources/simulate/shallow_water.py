@@ -37,7 +37,7 @@ class ShallowWaterSolver:
     periodic: bool
 
     def advance(self, state: Tensor, duration: float) -> Tensor:
-        """The state `duration` later."""
+        """Returns the state `duration` later."""
         return finite_volume.advance(state, duration, self.euler, self.longest_step)
 
     def longest_step(self, state: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ class ShallowWaterBatch:
         self._state = self._solver.advance(self._state, duration)
 
     def fields(self) -> Tensor:
-        """(trajectory, field, x, y)."""
+        """Returns the fields of the present state, (trajectory, field, x, y)."""
         return self._state[0][:, None]
 
 

@@ -46,7 +46,7 @@ class SimulationJob:
     first_index: int
 
     def trajectories(self, wanted: Sequence[str]) -> Iterator[Trajectory]:
-        """Those of `ids` that are wanted, in order."""
+        """Yields those of `ids` that are wanted, in order."""
         places = [place for place, name in enumerate(self.ids) if name in wanted]
         if not places:
             return
@@ -113,7 +113,9 @@ def build(dataset: str, section: SimulationSection) -> System:
 
 
 def block_size(grid: int) -> int:
-    """How many trajectories advance together. It follows from the grid alone, so their last bits depend on no more."""
+    """Returns the number of trajectories that advance together.
+    It follows from the grid alone, so their last bits depend on no more.
+    """
     return max(1, min(LARGEST_BLOCK, BLOCK_CELLS // grid**2))
 
 

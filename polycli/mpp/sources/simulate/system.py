@@ -36,12 +36,12 @@ class Work:
     power: int
 
     def of(self, duration: float, grid: int) -> float:
-        """Seconds of one core."""
+        """Returns the seconds that one core needs for a duration on a grid."""
         return self.seconds * duration * (grid / WORK_GRID) ** self.power
 
 
 class Batch(Protocol):
-    """Trajectories that advance together."""
+    """A batch of trajectories that advance together."""
 
     #: (trajectory, parameter), in the order of the dataset's `parameter_names`.
     parameters: NDArray[np.float64]
