@@ -1,4 +1,7 @@
-"""`polycli export`: the pair that people share, model.safetensors and its description, copied out of a run."""
+"""`polycli export`: the pair that people share, model.safetensors and its description, copied out of a run.
+
+With `--format`, a store in a format that other projects read: which there are, its family says.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,32 @@ from pathlib import Path
 
 from polycli import console
 from polycli.errors import UserError
+from polycli.families import find_family
 from polycli.outputs import Output, OutputKind
+from polycli.references import resolve
 from polycli.requests import JsonDocument
 
 #: `--force` is a stronger word than `overwrite`: it replaces any file, but no folder and nothing that is read.
 WEIGHTS = OutputKind("weights", (".safetensors",), Path.is_file, ask="--force replaces it")
 DESCRIPTIONS = OutputKind("descriptions", (".json",), Path.is_file, ask="--force replaces it")
+
+
+def export_store(store: Path, form: str, output: Path | None, *, force: bool = False) -> JsonDocument:
+    """Write a store to the folder `output` in a format that its family knows.
+
+    Raises:
+        PolycliError: no store, no such format, or something is there already.
+    """
+    from polycli.store.reader import open_store
+
+    family = find_family(open_store(store).manifest.family)
+    if form not in family.exports:
+        known = f"{family.name} has {', '.join(family.exports)}" if family.exports else f"{family.name} has none"
+        raise UserError(f"--format {form}: no format for stores of this family: {known}")
+    if output is None:
+        raise UserError(f"--format {form}: where to is not said", hint="--output DIR names a new folder")
+    document: JsonDocument = resolve(family.exports[form])(store, output, force=force)
+    return document
 
 
 def export_checkpoint(checkpoint: Path, output: Path, *, force: bool = False) -> JsonDocument:

@@ -99,6 +99,8 @@ class Family:
     settings: Mapping[str, str] = field(default_factory=dict)
     #: By the name that `--source` takes: the class that reads it.
     sources: Mapping[str, str] = field(default_factory=dict)
+    #: By the name that `export --format` takes: the function (store, output, force) that writes a store in that format.
+    exports: Mapping[str, str] = field(default_factory=dict)
     #: For hints where there is no data yet: the lines that make a store, from files and without any.
     first_store: str | None = None
     #: The lines of `polycli demo NAME`, without `polycli`; `{demo}` is the folder, the report goes to `{demo}/report`.

@@ -32,6 +32,8 @@ class OutputKind:
     recognises: Callable[[Path], bool]
     #: What asks for the replacement of what is there.
     ask: str = "--set overwrite=true"
+    #: Names of the entries of a folder, where those of zarr and Parquet are not all.
+    parts: tuple[str, ...] = ()
 
     @property
     def formats(self) -> str:
@@ -104,7 +106,11 @@ class Output:
                 f"{path}: is not replaced, for it is not {kind.what} that polycli wrote",
                 hint="give another --output, or move it away yourself",
             )
-        foreign = [entry.name for entry in path.iterdir() if not _is_part(entry)] if path.is_dir() else []
+        foreign = (
+            [entry.name for entry in path.iterdir() if entry.name not in kind.parts and not _is_part(entry)]
+            if path.is_dir()
+            else []
+        )
         if foreign:
             raise UserError(
                 f"{path}: is not replaced, for it also holds {foreign[0]}, which polycli did not write",

@@ -41,18 +41,32 @@ def search(embeddings: Annotated[Path, typer.Argument(metavar="EMBEDDINGS")]) ->
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="a run or a checkpoint in it")],
+    path: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT|STORE", help="a run or a checkpoint in it; with --format, a store")
+    ],
     *,
     output: Annotated[
-        Path, typer.Option("--output", metavar="FILE", help="a .safetensors file; its description goes beside it")
-    ] = Path("model.safetensors"),
+        Path | None,
+        typer.Option(
+            "--output",
+            metavar="FILE|DIR",
+            help="a .safetensors file (model.safetensors), whose description goes beside it; of a store, a folder",
+        ),
+    ] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", metavar="NAME", help="of a store: well, for The Well's loader (mpp)")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="replace files that are there")] = False,
     json: Json = False,
 ) -> None:
-    """Copy the weights and their description out of a run: the pair that people share."""
-    from polycli.exporting import export_checkpoint
+    """Copy the weights and their description out of a run, or write a store in a format that other projects read."""
+    from polycli.exporting import export_checkpoint, export_store
 
-    written = export_checkpoint(plain_path(checkpoint), plain_path(output), force=force)
+    target = None if output is None else plain_path(output)
+    if form is not None:
+        written = export_store(plain_path(path), form, target, force=force)
+    else:
+        written = export_checkpoint(plain_path(path), target or Path("model.safetensors"), force=force)
     if json:
         console.result(written)
 

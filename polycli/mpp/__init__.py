@@ -36,6 +36,7 @@ FAMILY = Family(
         "arrays": "polycli.mpp.sources.arrays:ArraysSource",
         "simulate": "polycli.mpp.sources.simulate:SimulateSource",
     },
+    exports={"well": "polycli.mpp.data.well_export:export_well"},
     first_store=(
         "make stores with `polycli prepare mpp --source pdebench --input PDEBENCH/2D --output stores/` or, without "
         "data, `polycli prepare mpp --source simulate --recipe mpp_demo_data --output stores/`, "

@@ -9,7 +9,6 @@ Written frame by frame. One dataset stands at the root, several stand in groups 
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from polycli.files.hdf5_output import SafeFile
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.outputs import OutputKind
 from polycli.store.sealing import HDF5_SEAL, entries_of, new_seal, seal
@@ -205,7 +205,7 @@ def _seal_zarr(path: Path, token: str) -> None:
 def _hdf5_arrays(path: Path, headers: Sequence[ForecastHeader], token: str) -> Iterator[list[ForecastArray]]:
     import h5py
 
-    with _SafeFile(path) as file, h5py.File(file, "w") as root:
+    with SafeFile(path) as file, h5py.File(file, "w") as root:
         root.attrs["schema_version"] = SCHEMA_VERSION
         # Of a fixed length, for it is changed in place when the file is whole.
         root.attrs[HDF5_SEAL] = np.bytes_(token)
@@ -226,42 +226,3 @@ def _hdf5_arrays(path: Path, headers: Sequence[ForecastHeader], token: str) -> I
                     fields.dims[index].attach_scale(scales[name])
             arrays.append(_Frames(fields, header, file.check))
         yield arrays
-
-
-class _SafeFile(io.FileIO):
-    """A file for HDF5 to write to, which tells us of a full disk, and HDF5 nothing.
-
-    The HDF5 library ends the process with a segmentation fault when a file that it has open refuses a write.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, "w+")
-        self._refused: OSError | None = None
-
-    def write(self, data: Any) -> int:  # noqa: ANN401  # Whatever has bytes.
-        """All of it, or nothing more once a write was refused."""
-        view = memoryview(data).cast("B")
-        written = 0
-        try:
-            while self._refused is None and written < len(view):
-                written += super().write(view[written:]) or 0
-        except OSError as error:
-            self._refused = error
-        return len(view)
-
-    def truncate(self, size: int | None = None) -> int:
-        """Sets the file's size to what HDF5 asks for, and keeps an error of the system for later."""
-        try:
-            return super().truncate(size) if self._refused is None else size or 0
-        except OSError as error:
-            self._refused = error
-            return size or 0
-
-    def check(self) -> None:
-        """Raise the OSError of the first write that was refused, if one was."""
-        if self._refused is not None:
-            raise self._refused
-
-    def __exit__(self, *raised: object) -> None:
-        self.close()
-        self.check()

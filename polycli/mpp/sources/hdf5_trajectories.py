@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,10 @@ class Hdf5Job:
         for name, item, parameters in zip(self.ids, self.items, self.parameters, strict=True):
             if name in wanted:
                 yield Trajectory(id=name, parameters=parameters, blocks=self._blocks(item))
+
+    def starting_at(self, frame: int) -> Hdf5Job:
+        """The same trajectories without their first frames, as `SeekableJob` says."""
+        return replace(self, frames=self.frames.starting_at(frame))
 
     def _blocks(self, item: int) -> Iterator[NDArray[np.float32]]:
         with open_hdf5(self.path, hint="fetch or copy it again") as file:
