@@ -14,12 +14,15 @@ from torch import Tensor
 from polycli.checkpoints.manifest import DESCRIPTION_NAME, MODEL_NAME, CheckpointMetric
 from polycli.checkpoints.metadata import DESCRIPTION_KEY, described_by, read_metadata
 from polycli.checkpoints.resolve import ResolvedCheckpoint
+from polycli.console import warn
 from polycli.errors import CheckpointError, problems_of
 from polycli.files.documents import LARGEST_DOCUMENT
 from polycli.files.plain import read_bytes, reason_of
 
 #: The schema of the model.json that is written now.
 MODEL_SCHEMA_VERSION = 2
+#: What a model.json and the weights that it belongs to must agree in.
+_IDENTITY = ("family", "verb", "version", "step", "model")
 
 
 class TrainedOn(BaseModel):
@@ -119,14 +122,17 @@ def _parsed(path: Path, text: str) -> ModelDescription:
 
 
 def _refuse_another(file: Path, own: ModelDescription, beside: ModelDescription) -> None:
-    """Raise CheckpointError where a model.json is not the one that the weights were saved with."""
+    """Refuse a model.json that is not of these weights; one that was changed in what it declares holds, and is said."""
     inside, outside = own.model_dump(mode="json"), beside.model_dump(mode="json")
     if not own.trained_on:
         outside["trained_on"] = inside["trained_on"]
-    different = [name for name in {**inside, **outside} if inside.get(name) != outside.get(name)]
+    name = file.with_suffix(".json").name
+    different = [key for key in {**inside, **outside} if inside.get(key) != outside.get(key)]
+    for key in different:
+        if key in _IDENTITY:
+            raise CheckpointError(
+                f"{file}: the {name} beside it says another {key} than the weights do: they are of two checkpoints",
+                hint=f"delete {name}: the weights say all of it themselves",
+            )
     if different:
-        raise CheckpointError(
-            f"{file}: the {file.with_suffix('.json').name} beside it says another {different[0]} than the weights do: "
-            "they are of two checkpoints",
-            hint=f"delete {file.with_suffix('.json').name}: the weights say all of it themselves",
-        )
+        warn(f"{file}: the {name} beside it was changed and holds in place of the weights' own: {', '.join(different)}")

@@ -50,6 +50,14 @@ def test_a_model_json_of_another_checkpoint_is_refused(pair):
     assert "delete model.json" in str(told.value.hint)
 
 
+def test_a_model_json_whose_declarations_were_changed_holds_and_is_said(pair, capsys):
+    document = json.loads((pair / "model.json").read_text())
+    (pair / "model.json").write_text(json.dumps({**document, "data": {"history": 2}}))
+
+    assert description(pair).model_extra["data"] == {"history": 2}
+    assert "was changed and holds in place of the weights' own: data" in " ".join(capsys.readouterr().err.split())
+
+
 def test_pairs_of_an_earlier_version_are_read_and_their_weights_alone_say_nothing(pair):
     as_schema_1(pair)
 
