@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from polycli.console import warn
 from polycli.errors import SourceError
 from polycli.mpp.recipe.physics import Boundary
-from polycli.mpp.sources.frames import UNEVEN, Extent, unevenness
+from polycli.mpp.sources.axes import domain_edges
+from polycli.mpp.sources.frames import Extent
 from polycli.mpp.sources.pdebench_names import named_boundary, named_constant, named_kind
 from polycli.mpp.sources.pdebench_read import (
     COMPRESSIBLE_KEYS,
@@ -326,35 +327,22 @@ def _time_fault(time: NDArray[np.float64]) -> str | None:
     return None
 
 
-def _extents(path: Path, *coordinates: h5py.Dataset) -> tuple[Extent, tuple[str, ...]]:
+def _extents(path: Path, x: h5py.Dataset, y: h5py.Dataset) -> tuple[Extent, tuple[str, ...]]:
     """Edges of the domain along x and y, and what is strange about the coordinates.
 
     Raises:
         SourceError: they fall.
     """
-    strange: list[str] = []
-    for name, coordinate in zip("xy", coordinates, strict=True):
-        values = coordinate[:].astype(np.float64)
-        steps = np.diff(values)
-        if values.size < 2 or not np.isfinite(values).all():
-            continue
-        if (steps <= 0).any():
-            raise SourceError(
-                f"{path}: the {name} coordinates fall or stand still, from {values[0]:g} to {values[-1]:g}",
-                hint=f"turn {name} round, in the fields too (vectors along {name} change their sign)",
-            )
-        if unevenness(values) > UNEVEN:
-            strange.append(f"stretched grid: steps along {name} are {steps.min():.4g} to {steps.max():.4g}")
-    return (_extent(coordinates[0]), _extent(coordinates[1])), tuple(strange)
+    (x_edges, x_strange), (y_edges, y_strange) = _edges(path, "x", x), _edges(path, "y", y)
+    return (x_edges, y_edges), tuple(strange for strange in (x_strange, y_strange) if strange is not None)
 
 
-def _extent(coordinate: h5py.Dataset) -> tuple[float, float]:
-    """Edges of the domain from equally spaced cell centres."""
+def _edges(path: Path, axis: str, coordinate: h5py.Dataset) -> tuple[tuple[float, float], str | None]:
     values = coordinate[:].astype(np.float64)
     if values.size < 2 or not np.isfinite(values).all():
-        return (0.0, 1.0)
-    half = (values[-1] - values[0]) / (values.size - 1) / 2
-    return (round(float(values[0] - half), 5), round(float(values[-1] + half), 5))
+        return (0.0, 1.0), None
+    (low, high), strange = domain_edges(path, coordinate.name.rpartition("/")[2], axis, values, coordinate.dtype)
+    return (round(low, 5), round(high, 5)), strange
 
 
 def _config(attributes: Mapping[str, Any]) -> dict[str, float]:

@@ -105,7 +105,7 @@ def test_falling_coordinates_are_refused_and_stretched_ones_flagged(tmp_path, pd
     assert {flag.reason.split(":")[0] for flag in dataset.flagged} == {"stretched grid"}
     with h5py.File(path, "r+") as file:
         file["y-coordinate"][...] = file["y-coordinate"][:][::-1]
-    with pytest.raises(SourceError, match="the y coordinates fall"):
+    with pytest.raises(SourceError, match="the coordinates 'y-coordinate' fall"):
         survey(path)
 
 
