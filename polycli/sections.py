@@ -10,6 +10,9 @@ from typing import Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+#: Blocks and width of the largest network that is planned for; a plan of a larger one would take ages to refuse it.
+MOST_BLOCKS, WIDEST = 1000, 2**20
+
 
 class Section(BaseModel):
     """Base of every recipe section: closed, immutable, strict about types."""

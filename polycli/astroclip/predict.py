@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from polycli.paths import plain_path
 from polycli.recipes import default_recipe
 from polycli.requests import JsonDocument, PredictRequest
 from polycli.workflow.identity import Identities, KnownRows
+from polycli.workflow.run_stores import stores_of_run
 from polycli.workflow.stores import open_stores
 
 if TYPE_CHECKING:
@@ -186,9 +186,9 @@ def _note_labelled(
 
 def _references(loaded: LoadedAstroClip, settings: PredictSettings) -> list[ObjectStore]:
     paths: Sequence[str | Path] = settings.reference
-    if not paths and loaded.run is not None and (loaded.run / "data.json").is_file():
-        known = json.loads((loaded.run / "data.json").read_text(encoding="utf-8"))
-        paths = [entry["path"] for entry in known.values() if Path(entry["path"]).exists()]
+    if not paths:
+        known = stores_of_run(loaded.run)
+        paths = [entry.path for entry in known.values() if Path(entry.path).exists()]
     if not paths:
         raise UserError(
             "the model has no property head, and there are no labelled objects to search among",

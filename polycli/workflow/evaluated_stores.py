@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from polycli.console import say, warn
 from polycli.errors import StoreError
 from polycli.paths import refuse_unwritable
 from polycli.requests import EvalRequest
 from polycli.store.reader import Store
+from polycli.workflow.run_stores import stores_of_run
 from polycli.workflow.stores import open_stores
 
 
@@ -21,25 +20,23 @@ def evaluated_stores(data: Sequence[Path], *, family: str, model_file: Path, run
     Raises:
         StoreError: none is named or found, or one is gone.
     """
-    known: dict[str, Any] = {}
-    if run is not None and (run / "data.json").is_file():
-        known = json.loads((run / "data.json").read_text(encoding="utf-8"))
+    known = stores_of_run(run)
     if not data:
         if not known:
             raise StoreError(
                 f"there is no data to evaluate on, and {model_file} lies in no run that names its stores",
                 hint="give --data STORE",
             )
-        gone = [entry["path"] for entry in known.values() if not Path(entry["path"]).exists()]
+        gone = [entry.path for entry in known.values() if not Path(entry.path).exists()]
         if gone:
             raise StoreError(
                 f"{gone[0]}: the run was trained on this store, which is not there", hint="give --data STORE"
             )
         say(f"data: the run's own stores, {', '.join(known)}")
-    stores = open_stores(data or [entry["path"] for entry in known.values()], family=family, verify="auto")
+    stores = open_stores(data or [entry.path for entry in known.values()], family=family, verify="auto")
     for store in stores:
-        trained = known.get(store.name, {}).get("store_hash")
-        if trained is not None and trained != store.manifest.store_hash:
+        trained = known.get(store.name)
+        if trained is not None and trained.store_hash != store.manifest.store_hash:
             warn(f"{store.path}: not the store that the run was trained on, though it has the same name")
     return stores
 

@@ -13,6 +13,7 @@ from polycli import __version__
 from polycli.checkpoints.exported import ModelDescription, TrainedOn, description_of
 from polycli.checkpoints.resolve import ResolvedCheckpoint, resolve_checkpoint
 from polycli.console import say
+from polycli.errors import CheckpointError
 from polycli.recipes.documents import read_document
 from polycli.requests import JsonDocument
 from polycli.store.hashing import file_hash
@@ -42,6 +43,19 @@ class LoadedCheckpoint:
     def described(self, section: str) -> Any:  # noqa: ANN401  # what a family wrote there
         """A section that the family added to model.json; None where it is not there."""
         return None if self.description is None else (self.description.model_extra or {}).get(section)
+
+    def described_object(self, section: str) -> dict[str, Any]:
+        """A section that the family added to model.json as an object; empty where it is not there.
+
+        Raises:
+            CheckpointError: it is something else.
+        """
+        found = self.described(section)
+        if found is not None and not isinstance(found, dict):
+            raise CheckpointError(
+                f"{self.model_file}: `{section}` of its description is a {type(found).__name__}, an object was expected"
+            )
+        return found or {}
 
     def recipe_section(self, section: str) -> dict[str, Any]:
         """A section of the recipe of the run that the checkpoint lies in; empty where there is none."""

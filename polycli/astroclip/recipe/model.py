@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from polycli.sections import Section
+from polycli.sections import MOST_BLOCKS, WIDEST, Section
 
 #: Bands in the order in which stores have them; colours are made of them the other way round.
 BANDS = ("g", "r", "z")
@@ -28,8 +28,10 @@ class ImageSection(Section):
         "published ResNet-50 of Stein et al. 2021 was trained on (stein), or g, r, z as they are (flux)",
     )
     patch_size: PositiveInt = Field(12, description="pixels per token and axis")
-    embed_dim: PositiveInt = Field(1024, description="width; 192, 384, 768, 1024 for tiny, small, base, large")
-    depth: PositiveInt = Field(24, description="blocks; 12, 12, 12, 24 for tiny, small, base, large")
+    embed_dim: PositiveInt = Field(
+        1024, le=WIDEST, description="width; 192, 384, 768, 1024 for tiny, small, base, large"
+    )
+    depth: PositiveInt = Field(24, le=MOST_BLOCKS, description="blocks; 12, 12, 12, 24 for tiny, small, base, large")
     num_heads: PositiveInt = Field(16, description="attention heads; 3, 6, 12, 16 for tiny, small, base, large")
     layer_scale: PositiveFloat = Field(
         1e-5, description="initial factor on every residual branch, as published; short runs learn faster from 0.1"
@@ -105,8 +107,8 @@ class TemplateSection(Section):
 class SpectrumSection(Section):
     """The spectrum encoder, SpecFormer (Parker et al. 2024, section 4.2)."""
 
-    embed_dim: PositiveInt = Field(768, description="width")
-    depth: PositiveInt = Field(6, description="blocks")
+    embed_dim: PositiveInt = Field(768, le=WIDEST, description="width")
+    depth: PositiveInt = Field(6, le=MOST_BLOCKS, description="blocks")
     num_heads: PositiveInt = Field(6, description="attention heads")
     section_length: PositiveInt = Field(20, description="pixels per token")
     section_step: PositiveInt = Field(10, description="pixels from the start of one token to that of the next")
@@ -159,7 +161,7 @@ class HeadSection(Section):
     Workshop version (Lanusse et al. 2023): two linear layers on the image's pooled features, 128 numbers.
     """
 
-    embed_dim: PositiveInt = Field(1024, description="length of the vectors; 1024 (MNRAS) or 128 (workshop)")
+    embed_dim: PositiveInt = Field(1024, le=WIDEST, description="length of the vectors; 1024 (MNRAS) or 128 (workshop)")
     num_heads: PositiveInt = Field(4, description="of the cross-attention")
     dropout: NonNegativeFloat = Field(0.1, lt=1)
     image: Literal["cross_attention", "mlp"] = Field("cross_attention", description="mlp in the workshop version")

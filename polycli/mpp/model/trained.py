@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from polycli.mpp.recipe.physics import Boundary, PdeDescription
 from polycli.store.manifest import read_manifest
 from polycli.store.reader import Store
 from polycli.workflow.loaded import LoadedCheckpoint
+from polycli.workflow.run_stores import stores_of_run
 from polycli.workflow.untrained import Difference, refuse_untrained
 
 #: Two times between frames are one where they differ by less than this share: simulations write rounded times.
@@ -156,18 +156,15 @@ def _sides(boundary: Mapping[Literal["x", "y"], Boundary]) -> str:
 
 def _of_stores(loaded: LoadedCheckpoint) -> dict[str, TrainedPhysics]:
     """Reads the physics from the stores that a run of an earlier version names, if they are there and unchanged."""
-    listing = None if loaded.run is None else loaded.run / "data.json"
-    if listing is None or not listing.is_file():
-        return {}
-    known: dict[str, Any] = json.loads(listing.read_text(encoding="utf-8"))
+    known = stores_of_run(loaded.run)
     stride = int(loaded.recipe_section("data").get("time_stride", 1))
     found = {}
     for name, entry in known.items():
         try:
-            manifest = read_manifest(Path(entry["path"]))
+            manifest = read_manifest(Path(entry.path))
         except StoreError:
             return {}  # Of a part of the training alone, differences would be said that are none.
-        if manifest.store_hash != entry["store_hash"]:
+        if manifest.store_hash != entry.store_hash:
             return {}
         found[name] = TrainedPhysics.of(PdeDescription.model_validate(manifest.about), time_stride=stride)
     return found

@@ -9,16 +9,25 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from polycli.mpp.recipe.arrays import ArraysSection, DatasetSection, PdebenchSection, WellSection
 from polycli.mpp.recipe.physics import PUBLISHED_FIELDS
 from polycli.mpp.recipe.settings import UnsaidSection
-from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, Section, TrainSection
+from polycli.sections import (
+    MOST_BLOCKS,
+    WIDEST,
+    EngineSection,
+    LogSection,
+    OptimSection,
+    ScheduleSection,
+    Section,
+    TrainSection,
+)
 
 
 class ModelSection(Section):
     """The axial vision transformer (McCabe et al. 2024, section 4)."""
 
     fields: tuple[str, ...] = Field(PUBLISHED_FIELDS, description="the states that the model knows, by name")
-    embed_dim: PositiveInt = Field(description="width; 192, 384, 768, 1024 for Ti, S, B, L")
+    embed_dim: PositiveInt = Field(le=WIDEST, description="width; 192, 384, 768, 1024 for Ti, S, B, L")
     num_heads: PositiveInt = Field(description="attention heads; 3, 6, 12, 16 for Ti, S, B, L")
-    blocks: PositiveInt = Field(description="space-time blocks; 12, 12, 12, 24 for Ti, S, B, L")
+    blocks: PositiveInt = Field(le=MOST_BLOCKS, description="space-time blocks; 12, 12, 12, 24 for Ti, S, B, L")
     patch_size: Literal[4, 8, 16] = Field(16, description="pixels per token and axis")
     position_bias: Literal["relative", "continuous", "none"] = "relative"
     predicts: Literal["state", "change"] = Field(

@@ -39,6 +39,14 @@ class LoadedNumformer(LoadedCheckpoint):
         return {**super().provenance(), "encoding": self.encoding}
 
 
+def _probability(found: LoadedCheckpoint) -> float | None:
+    """How often numbers were hidden in training, as model.json says."""
+    said = found.described_object("objective").get("mask_probability")
+    if said is None or (isinstance(said, int | float) and 0 <= said <= 1):
+        return said
+    raise CheckpointError(f"{found.model_file}: objective.mask_probability is {said!r}, a probability was expected")
+
+
 def load_checkpoint(path: Path) -> LoadedNumformer:
     """Find the checkpoint that `path` means, say which and why, and load it.
 
@@ -59,5 +67,5 @@ def load_checkpoint(path: Path) -> LoadedNumformer:
         **vars(found),
         model=model.to(evaluation_device()),
         tokenization=read_tokenization(description.model_extra or {}, model.section, source=source),
-        mask_probability=(found.described("objective") or {}).get("mask_probability"),
+        mask_probability=_probability(found),
     )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
-from polycli.sections import Section
+from polycli.sections import MOST_BLOCKS, WIDEST, Section
 
 EncodingName = Literal["xval", "multiscale", "p10", "p1000", "b1999", "fp15"]
 
@@ -21,10 +21,10 @@ class ModelSection(Section):
     exponents: tuple[int, int] | None = Field(
         None, description="lowest and highest power of ten of the text encodings; what covers the data if absent"
     )
-    embed_dim: PositiveInt = Field(768, description="width; the paper's is 768")
+    embed_dim: PositiveInt = Field(768, le=WIDEST, description="width; the paper's is 768")
     num_heads: PositiveInt = Field(6, description="attention heads; the paper's 6")
-    blocks: PositiveInt = Field(6, description="layers of the transformer; the paper's 6")
-    feed_forward: PositiveInt = Field(3072, description="width inside blocks and heads; the paper's 3072")
+    blocks: PositiveInt = Field(6, le=MOST_BLOCKS, description="layers of the transformer; the paper's 6")
+    feed_forward: PositiveInt = Field(3072, le=WIDEST, description="width inside blocks and heads; the paper's 3072")
     context: PositiveInt = Field(1024, description="tokens of the longest record")
     dropout: float = Field(0.1, ge=0, lt=1)
     attention_dropout: float = Field(

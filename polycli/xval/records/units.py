@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from polycli.errors import SourceError, StoreError
 from polycli.store.manifest import read_manifest
+from polycli.workflow.run_stores import stores_of_run
 from polycli.workflow.untrained import Difference, refuse_untrained
 from polycli.xval.records.cells import same_unit
 from polycli.xval.records.keypaths import pattern_of
@@ -60,13 +60,12 @@ def known_units(learned: Mapping[str, str], run: Path | None) -> dict[str, str]:
     """Maps patterns of key paths to units: those of the checkpoint, else those of its run's stores that are still
     there.
     """
-    listing = None if run is None else run / "data.json"
-    if learned or listing is None or not listing.is_file():
+    if learned:
         return dict(learned)
     found: dict[str, str] = {}
-    for entry in json.loads(listing.read_text(encoding="utf-8")).values():
+    for entry in stores_of_run(run).values():
         try:
-            about = read_manifest(Path(entry["path"])).about
+            about = read_manifest(Path(entry.path)).about
         except StoreError:
             continue  # The store has moved: its units are not known, which the records can do without.
         found |= about.get("source", {}).get("units", {})
