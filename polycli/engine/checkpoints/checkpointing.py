@@ -151,7 +151,7 @@ class Checkpointer:
         self.last = on_rank_zero(self.world, doubt)
 
     def fallback(self) -> str:
-        """Where a run that ends now would go on, for people."""
+        """Say from which checkpoint a run that ends now would go on."""
         return "there is no earlier checkpoint" if self.last is None else f"the last good checkpoint is {self.last}"
 
     def load(self, checkpoint: Checkpoint) -> TrainerState:

@@ -18,7 +18,7 @@ _DOUBT = (
 
 
 def reason_for_doubt(checkpoint: Checkpoint) -> str | None:
-    """Why a run does not go on from this checkpoint where it has an older one; None for a good one."""
+    """Say why a run does not go on from this checkpoint where it has an older one; None for a good one."""
     if (checkpoint.directory / DOUBT_NAME).exists():
         return "every step that was tried from it was bad"
     with suppress(OSError, ValueError, LookupError, TypeError):

@@ -33,7 +33,7 @@ from polycli.sections import EngineSection, OptimSection
 
 
 def device_of(world: World) -> torch.device:
-    """Where this rank computes."""
+    """Return the device on which this rank computes."""
     if torch.cuda.is_available():
         return torch.device("cuda", world.local_rank % torch.cuda.device_count())
     return torch.device("cpu")

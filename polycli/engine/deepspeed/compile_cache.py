@@ -27,7 +27,7 @@ _LITTLE_ENDIAN_64_BIT = b"\x02\x01"
 
 
 def cache_folders() -> set[Path]:
-    """Where torch.compile keeps what it has compiled; some of it stays in the default place wherever the rest goes."""
+    """Return the folders of torch.compile; some of its files stay in the default one wherever the others go."""
     from torch._inductor.runtime.cache_dir_utils import cache_dir, default_cache_dir
 
     return {Path(cache_dir()), Path(default_cache_dir())}

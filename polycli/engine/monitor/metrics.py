@@ -81,7 +81,7 @@ class MetricsFile:
         return CutBack(self.path, tuple(damaged), *self.written(), last_rate)
 
     def written(self) -> tuple[int, str]:
-        """How many bytes the file has with all that waits, and their SHA-256."""
+        """Return the size of the file, with all that waits to be written, and the SHA-256 of its bytes."""
         return self._size, self._digest.hexdigest()
 
     def append(self, kind: str, step: int, values: Mapping[str, object], speed: Mapping[str, object]) -> None:
@@ -148,7 +148,7 @@ class SpeedMeter:
         self.started += time.perf_counter() - paused
 
     def count(self, samples: int) -> None:
-        """One more step of `samples` samples over all ranks."""
+        """Count one more step, of `samples` samples over all ranks."""
         self.steps += 1
         self.samples += samples
 

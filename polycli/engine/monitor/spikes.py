@@ -39,7 +39,7 @@ def find_spike(loss: float, recent: Sequence[float], factor: float) -> Spike | N
     spread = statistics.median(abs(value - median) for value in recent)
     deviation = max(_NORMAL * spread, SMALLEST_DEVIATION * abs(median))
     height = loss - median
-    # Nothing is above a loss that is no number.
+    # A NaN loss compares false, so it is never a spike.
     if height > 0 and height >= factor * deviation:
         return Spike(loss, median, height / deviation if deviation else float("inf"))
     return None
