@@ -54,7 +54,7 @@ def together(world: World, function: Callable[[], T]) -> T:
     except Exception as error:  # noqa: BLE001  # It is raised below, once the other ranks know.
         failure = error
     told = gather(world, None if failure is None else _told(failure))
-    speaker = next((rank for rank, failure in enumerate(told) if failure is not None), None)
+    speaker = next((rank for rank, error in enumerate(told) if error is not None), None)
     if speaker is None:
         return cast("T", result)
     # What nobody expected leaves its traceback where it happened.

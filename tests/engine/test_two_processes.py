@@ -127,11 +127,11 @@ def test_bad_steps_in_a_row_end_every_rank_with_the_same_sentence(scenarios, sta
     assert "step 7: the loss is not finite in toy/6@6, toy/6@7; 3 bad steps in a row" in messages[0]
 
 
-def test_an_error_of_one_rank_is_raised_there_and_ends_the_others_quietly_with_the_same_code(scenarios):
+def test_an_error_of_any_rank_is_said_by_rank_0_and_ends_the_others_quietly_with_the_same_code(scenarios):
     errors = json.loads((scenarios / "report.json").read_text())["errors"]
     assert errors["on_rank_zero"][0].startswith("RunError(")
     assert errors["on_rank_zero"][1] == "SystemExit(2)"
-    assert errors["on_rank_one"] == ["SystemExit(2)", "StoreError('rank 1 sees a damaged store')"]
+    assert errors["on_rank_one"] == ["StoreError('rank 1 sees a damaged store')", "SystemExit(2)"]
 
 
 def test_at_stage_0_one_process_goes_on_with_the_run_of_two(scenarios, toy, world, metrics_of):
