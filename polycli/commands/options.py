@@ -159,7 +159,7 @@ def _array_part(environment: Mapping[str, str]) -> tuple[int, int]:
         ) from error
     part = (task - first) // step
     if not 0 <= part < count:
-        raise UserError(f"--part auto: task {task} of {count} tasks that start at {first} is no regular job array")
+        raise UserError(f"--part auto: task {task} of {count} tasks that start at {first} is not a regular job array")
     return part, count
 
 

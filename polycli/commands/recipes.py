@@ -86,7 +86,7 @@ def copy(
     if goal.is_dir():
         goal = goal / source.name
     if not goal.parent.is_dir():
-        raise UserError(f"{goal.parent} is no folder that exists", hint=f"mkdir -p {goal.parent}")
+        raise UserError(f"{goal.parent}: no such folder", hint=f"mkdir -p {goal.parent}")
     kind = OutputKind("recipes", (goal.suffix,), Path.is_file, ask="--force replaces it")
     output = Output(goal, kind, force, inputs=(source,))
     output.refuse()

@@ -95,7 +95,7 @@ def _foreign_zarr(path: Path) -> Finding:
         return describe(path, "forecasts, a zarr group", facts)
     facts = {
         **facts,
-        "note": f"there is no {_MANIFEST}: this is no store of polycli, or one whose writing was stopped",
+        "note": f"there is no {_MANIFEST}: this is not a store of polycli, or one whose writing was stopped",
     }
     return describe(path, "a zarr array" if isinstance(node, zarr.Array) else "a zarr group", facts)
 

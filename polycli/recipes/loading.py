@@ -141,7 +141,7 @@ def _read_base(path: Path, chain: tuple[Path, ...], where: str) -> Document:
         document = read_with_bases(path, chain)
     except RecipeError as error:
         hint = f"polycli recipes check {_shown(path)} says what is wrong"
-        raise RecipeError(f"{where}: this is no recipe", hint=hint) from error
+        raise RecipeError(f"{where}: this is not a recipe", hint=hint) from error
     origins = {place: replace(origin, hidden=True) for place, origin in document.origins.items()}
     return replace(document, origins=origins)
 

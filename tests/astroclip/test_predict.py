@@ -172,7 +172,7 @@ def test_source_files_are_read_as_prepare_reads_them_and_nothing_of_it_is_left(
     assert of_survey["objects"] == 2
     names = {"mine.npz", "cutouts", "store.parquet", "files.parquet", "survey.parquet"}
     assert {path.name for path in tmp_path.iterdir()} == names
-    with pytest.raises(UserError, match=r"--split test: .*mine.npz is no store"):
+    with pytest.raises(UserError, match=r"--split test: .*mine.npz is not a store"):
         predict.run(request(head_model, tmp_path / "mine.npz", tmp_path / "x.parquet", split="test"))
     with pytest.raises(UserError, match="neither a store nor anything that a source of astroclip reads"):
         predict.run(request(head_model, tmp_path / "store.parquet", tmp_path / "x.parquet"))

@@ -47,7 +47,7 @@ def test_auto_outside_a_job_array_is_refused(variables):
 
 
 def test_an_irregular_job_array_is_refused():
-    with pytest.raises(UserError, match="no regular job array"):
+    with pytest.raises(UserError, match="not a regular job array"):
         parse_part("auto", {"SLURM_ARRAY_TASK_ID": "9", "SLURM_ARRAY_TASK_COUNT": "2"})
 
 

@@ -299,7 +299,7 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(tmp_path, model, store_
         (path, (), {"output": "data.npy/out.h5"}, "data.npy is a file, and forecasts need a folder"),
         (file, (), {}, "1 field, and 0 names were given"),
         (file, known[:1], {}, "does not say its boundary conditions"),
-        (file, known, {"split": "test"}, "is no store and has no splits"),
+        (file, known, {"split": "test"}, "is not a store and has no splits"),
         (file, ("fields=[shallow_water.depth]", known[1]), {}, "does not know the field shallow_water.depth"),
         (holed, known, {}, "trajectory 0001 holds values that are not finite"),
         (tmp_path / "text.npy", known, {}, "text.npy: cannot be read, truncated or damaged perhaps"),

@@ -103,7 +103,7 @@ def augmented_spectrum(
     stream = view * _STREAMS_PER_VIEW
     if section.spectrum_noise > 0:
         if ivar is None:
-            raise ValueError("how noisy a spectrum is says its inverse variance, and there is none")
+            raise ValueError("the noise of a spectrum is known from its inverse variance, and there is none")
         flux, ivar = noisier_spectra(flux, ivar, keys, section.spectrum_noise, stream + _SPECTRUM_NOISE_STREAM)
     if section.spectrum_scale > 0:
         factor = 10 ** (section.spectrum_scale * normal(keys, stream + _SPECTRUM_SCALE_STREAM))

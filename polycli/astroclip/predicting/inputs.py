@@ -25,7 +25,8 @@ def open_data(request: PredictRequest, settings: PredictSettings, *, scratch: Pa
     if files:
         if request.split is not None:
             raise UserError(
-                f"--split {request.split}: {files[0]} is no store, and files have no splits", hint="leave --split out"
+                f"--split {request.split}: {files[0]} is not a store, and files have no splits",
+                hint="leave --split out",
             )
         source = settings.source or find_source("astroclip", files)
         target = scratch / f"{files[0].stem}.zarr"

@@ -54,6 +54,7 @@ def refuse_other_units(wavelength: NDArray[np.float64], *, what: str) -> None:
         return
     likely = "micrometre" if last < _MICROMETRES else "nanometre"
     raise SourceError(
-        f"{what}: wavelengths are {first:g} to {last:g}, which in Angstrom is no visible light: are they in {likely}s?",
+        f"{what}: wavelengths are {first:g} to {last:g}, which in Angstrom is not visible light: "
+        f"are they in {likely}s?",
         hint=f"--set arrays.wavelength_unit={likely}, or =Angstrom if that is what they are",
     )

@@ -98,7 +98,7 @@ def open_contexts(
     stores = [path for path in paths if path.is_dir() and _is_store(path)]
     files = [path for path in paths if path not in stores]
     if split is not None and files:
-        raise UserError(f"--split {split}: {files[0]} is no store and has no splits", hint="leave --split out")
+        raise UserError(f"--split {split}: {files[0]} is not a store and has no splits", hint="leave --split out")
     found: list[ContextSource] = []
     if stores:
         opened = open_stores(stores, family="mpp", verify="auto", by_name=False)

@@ -227,7 +227,9 @@ def _units(file: ArrayFile, layout: Layout, section: ArraysSection) -> tuple[str
     """Units by field: as given, else as the field's own array says."""
     unknown = [name for name in section.units if name not in layout.fields]
     if unknown:
-        raise SourceError(f"arrays.units names {unknown[0]}, which is no field; fields are {', '.join(layout.fields)}")
+        raise SourceError(
+            f"arrays.units names {unknown[0]}, which is not a field; fields are {', '.join(layout.fields)}"
+        )
     own = [file.arrays[placed.name].units for placed in layout.arrays]
     if len(own) < len(layout.fields):
         own = own * len(layout.fields) if len(set(own)) == 1 else [""] * len(layout.fields)

@@ -147,7 +147,7 @@ class StudyRecipe(Section):
             if not _FOLDER_NAME.fullmatch(name):
                 raise ValueError(
                     f"{name!r} becomes the name of a folder: it is of letters, digits and . _ + -, begins with none of "
-                    "these signs, and is no path"
+                    "these signs, and is not a path"
                 )
         return entries
 

@@ -67,7 +67,7 @@ def value_at(document: JsonDocument, place: str, *, where: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise RecipeError(f"{where}: {place} is no number: {value!r}")
+        raise RecipeError(f"{where}: {place} is not a number: {value!r}")
     return float(value)
 
 

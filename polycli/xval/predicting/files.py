@@ -206,7 +206,9 @@ class CsvWriter:
         value = record.value
         flat = isinstance(value, dict) and not any(isinstance(item, dict | list) for item in value.values())
         if not flat:
-            raise UserError(f"{record.id}: a record with lists or objects in it is no row", hint="--output FILE.jsonl")
+            raise UserError(
+                f"{record.id}: a record with lists or objects in it does not fit a row", hint="--output FILE.jsonl"
+            )
         if self._columns is None:
             self._begin(list(value))
         if list(value) != self._columns:

@@ -115,7 +115,7 @@ def open_inputs(
         return Input(batches, store.units, len(rows), {store.name: store.store.manifest.store_hash})
     if split is not None:
         raise SourceError(
-            f"--split {split}: {paths[0]} is no store, and files have no splits", hint="leave --split out"
+            f"--split {split}: {paths[0]} is not a store, and files have no splits", hint="leave --split out"
         )
     opened = _open_files(paths, reading, tokenization.reading, limit)
     records = _noticed(_block_records(opened.blocks), tokenization)

@@ -137,7 +137,7 @@ class _Reader:
             try:
                 return NumberLiteral(self._until(LITERAL)).value()
             except (ValueError, ArithmeticError) as error:
-                raise UndecodableError(f"a number as text is none: {error}") from error
+                raise UndecodableError(f"the text of a number cannot be read: {error}") from error
         if token == TEXT:
             return self._free_text()
         raise UndecodableError(f"token {ord(token)} begins no value")
@@ -151,7 +151,7 @@ class _Reader:
             return key
         place = ord(token) - structure.FIRST_KEY
         if not 0 <= place < len(self._keys):
-            raise UndecodableError(f"token {ord(token)} is no key")
+            raise UndecodableError(f"token {ord(token)} is not a key")
         return self._keys[place]
 
     def _free_text(self) -> FreeText:
@@ -184,7 +184,7 @@ class _Reader:
         try:
             return structure.unspelled(stream)
         except (ValueError, OverflowError) as error:
-            raise UndecodableError("a text holds tokens that are no bytes, or bytes that are no text") from error
+            raise UndecodableError("a text holds tokens that are not bytes, or bytes that are not text") from error
 
     def _next(self) -> str:
         if self._at >= len(self._stream):

@@ -163,7 +163,7 @@ class RecordEncoder:
 
     def _child(self, place: Place, key: object) -> Place:
         if not isinstance(key, str):
-            raise RecordError(f"has the key {key!r}, which is no text")
+            raise RecordError(f"has the key {key!r}, which is not text")
         path = child_path(place.path, key)
         self.all_paths[path] = None
         token = self._key_tokens.get(key)

@@ -38,7 +38,10 @@ def score_head(loaded: LoadedNumformer, subset: Subset, settings: EvalSettings) 
         count = len(scored)
         scored = [question for question in scored if asked.learned(question.known)]
         if len(scored) < count:
-            warn(f"{store.name}: {asked.head.target} is no number in {count - len(scored)} records, which are left out")
+            warn(
+                f"{store.name}: {asked.head.target} is not a number in {count - len(scored)} records, "
+                "which are left out"
+            )
     if not scored or not learned:
         raise StoreError(f"{store.path}: no record has a value at {asked.head.target}, which the model answers for")
     columns = None

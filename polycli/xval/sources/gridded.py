@@ -182,7 +182,7 @@ def _zarr_variables(path: Path) -> dict[str, _Variable]:
         group = zarr.open_group(path, mode="r")
         arrays = dict(group.arrays())
     except _DAMAGE as error:
-        raise SourceError(f"{path}: this folder is no zarr group: {reason_of(error)}") from error
+        raise SourceError(f"{path}: this folder is not a zarr group: {reason_of(error)}") from error
     found = {}
     for name, array in arrays.items():
         dims = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")

@@ -129,7 +129,7 @@ def test_wavelengths_that_look_like_another_unit_are_refused_and_read_when_decla
     wanted = arrays["wavelength"]
     path = _write(tmp_path / "mine", {**arrays, "wavelength": wanted * factor}, "npz")
 
-    with pytest.raises(SourceError, match=rf"wavelengths are .*no visible light: are they in {unit}s\?") as refusal:
+    with pytest.raises(SourceError, match=rf"wavelengths are .*not visible light: are they in {unit}s\?") as refusal:
         _listing(path)
     assert f"--set arrays.wavelength_unit={unit}" in refusal.value.hint
     listing = _listing(path, arrays={"wavelength_unit": unit})

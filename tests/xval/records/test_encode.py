@@ -175,7 +175,7 @@ def test_what_json_does_not_have_is_refused_with_its_place_and_leaves_nothing_be
     encoder.add([1.0], id="good")
     for value, message in (
         ({"a": [1.0, {2, 3}]}, "has a set at a"),
-        ({"a": 5.0, 3: 1}, "has the key 3, which is no text"),
+        ({"a": 5.0, 3: 1}, "has the key 3, which is not text"),
         (b"bytes", "has a bytes at"),
     ):
         with pytest.raises(RecordError, match=message):

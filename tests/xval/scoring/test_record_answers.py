@@ -183,7 +183,7 @@ def test_text_where_a_number_is_asked_for_is_left_out_and_said(tmp_path, model, 
     texts = sum(value["radius"] == "unknown" for value in tested)
     assert 0 < texts < len(tested)
     assert found["records"] == len(tested) - texts
-    assert f"radius is no number in {texts} records" in capsys.readouterr().err
+    assert f"radius is not a number in {texts} records" in capsys.readouterr().err
 
 
 def test_columns_are_the_numbers_that_both_have():
