@@ -68,7 +68,7 @@ def _is_asked_for(folder: Path, request: TrainRequest, recipe: Section) -> bool:
 
 
 def _value(recipe: Section, key: str) -> str | None:
-    """What the recipe has under a dotted key; None where it has none."""
+    """Returns the text that the recipe has under a dotted key; None where it has none."""
     try:
         value = attrgetter(key)(recipe)
     except AttributeError:

@@ -121,7 +121,7 @@ def _with_descriptions(data: JsonDocument, stores: Sequence[Store]) -> JsonDocum
 
 
 def _weights(recipe: Recipe, training: Training[Recipe]) -> dict[str, str]:
-    """By recipe key, the hash of the weights that training starts from."""
+    """Maps recipe keys to the hashes of the weights that training starts from."""
     keys = (*(("checkpoint",) if training.from_checkpoint else ()), *training.starts_from)
     named = {key: attrgetter(key)(recipe) for key in keys}
     return {key: hash_of_weights(Path(path)) for key, path in named.items() if path is not None}

@@ -63,7 +63,7 @@ def masking_of(loaded: LoadedAstroClip, settings: EvalSettings) -> MaskingSectio
 
 
 def _trained_masking(loaded: LoadedAstroClip) -> MaskingSection:
-    """What the weights say of it or, of earlier versions, the recipe of their run."""
+    """Returns the masking that the weights state or, for earlier versions, the recipe of their run."""
     said = loaded.described("masking") or loaded.recipe_section("masking")
     if not said:
         note(
