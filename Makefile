@@ -20,9 +20,11 @@ SHARED ?= $(wildcard shared/data)
 # What the installation writes last, so that an interrupted one is taken up again.
 RUNNABLE := $(VENV)/.polycli-runnable
 COMPLETE := $(VENV)/.polycli-complete
+INTEROP := .venv-interop
 GOLDEN := $(BIN)/python tests/golden/make_goldens.py
 
-.PHONY: help install demo test test-slow stress attack golden reproduce-xval reproduce-astroclip lint format bench clean
+.PHONY: help install demo test test-slow test-interop stress attack golden reproduce-xval reproduce-astroclip lint format bench \
+	clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -33,10 +35,13 @@ demo: $(RUNNABLE)  ## simulate, prepare, pretrain and eval MPP, into demo/
 	$(BIN)/polycli demo mpp --output $(DEMO)
 
 test: lint  ## linters and all fast tests
-	$(BIN)/pytest -m "not slow and not attack" --numprocesses 2 --dist loadfile
+	$(BIN)/pytest -m "not slow and not attack and not interop" --numprocesses 2 --dist loadfile
 
 test-slow: $(COMPLETE)  ## the tests that take minutes
 	$(BIN)/pytest -m slow
+
+test-interop: $(INTEROP)/.complete  ## compare with packages that clash with ours, in an environment of its own
+	$(INTEROP)/bin/pytest -m interop tests/interop
 
 stress: $(COMPLETE)  ## kill and stop runs at random instants, some 40 times; up to 10 minutes
 	$(BIN)/pytest -m stress -o faulthandler_timeout=900 tests/stress
@@ -71,7 +76,7 @@ bench: $(COMPLETE)  ## every speed that the documentation quotes
 	for benchmark in benchmarks/[a-z]*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark; done
 
 clean:  ## remove .venv and what the tools left; runs and stores stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+	rm -rf $(VENV) $(INTEROP) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -85,3 +90,11 @@ $(RUNNABLE): $(NEEDS) | $(BIN)/python
 $(COMPLETE): $(NEEDS) | $(BIN)/python
 	$(PIP_INSTALL) -e '.[dev]'
 	touch $(RUNNABLE) $@
+
+# Our constraints hold there too, but for what the other packages pin themselves.
+$(INTEROP)/.complete: $(NEEDS) tests/interop/requirements.txt
+	$(PYTHON) -m venv $(INTEROP)
+	grep -v '^fsspec==' constraints/cpu.txt >$(INTEROP)/constraints.txt
+	$(INTEROP)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-input $(PIP_OPTIONS) \
+		-c $(INTEROP)/constraints.txt -e . -r tests/interop/requirements.txt
+	touch $@

@@ -14,6 +14,7 @@ from polycli.errors import PolycliError, SourceError, StoreError, UserError
 from polycli.inspection import inspect_path
 from polycli.mpp import eval as evaluation
 from polycli.mpp import predict
+from polycli.mpp.data.well_export import export_well
 from polycli.mpp.model.avit import AViT
 from polycli.mpp.predicting import inputs
 from polycli.mpp.recipe.training import ModelSection
@@ -244,6 +245,28 @@ def test_a_pdebench_file_is_continued(tmp_path, model):
         found["fields"][1], by_hand(model, context, [4, 5], 2, periodic=False), rtol=1e-5, atol=1e-5
     )
     np.testing.assert_allclose(found["time"][:], [6.0, 7.0], rtol=1e-6)
+
+
+def test_a_file_of_the_well_is_found_by_its_content_and_continued_as_the_store_that_it_came_from(
+    tmp_path, model, store_factory
+):
+    path = store_factory("dr", physics="diffusion_reaction", boundary="wall", splits=("train", "test"))
+    export_well(path, tmp_path / "well")
+    forecast(tmp_path, path, split="test", overrides=("steps=2",))
+    file = tmp_path / "well/data/test/dr.hdf5"
+    forecast(tmp_path, file, output="well.zarr", overrides=("steps=2", "data.history=3"))
+    store, well = (zarr.open_group(tmp_path / name, mode="r") for name in ("out.zarr", "well.zarr"))
+    np.testing.assert_array_equal(well["fields"][:], store["fields"][:])
+    np.testing.assert_allclose(well["time"][:], store["time"][:], rtol=1e-6)
+    # A name that the model does not know is refused, and one that it knows can be given to a field.
+    with h5py.File(file, "r+") as changed:
+        del changed["t0_fields/activator"].attrs["polycli_fields"]
+    with pytest.raises(UserError, match=r"dr\.activator"):
+        forecast(tmp_path, file, output="other.zarr")
+    name = "well.fields={activator: diffusion_reaction.activator}"
+    forecast(tmp_path, file, output="named.zarr", overrides=("steps=2", name))
+    named = zarr.open_group(tmp_path / "named.zarr", mode="r")
+    np.testing.assert_array_equal(named["fields"][:], store["fields"][:])
 
 
 def test_several_datasets_stand_in_groups_of_their_names(tmp_path, model, store_factory):
