@@ -22,7 +22,7 @@ from polycli.mpp.data.source import Dataset, Trajectory
 from polycli.mpp.recipe.physics import Boundary, PdeDescription
 from polycli.mpp.recipe.training import PrepareRecipe
 from polycli.mpp.sources.array_read import BLOCK_BYTES
-from polycli.mpp.sources.frames import Extent, Frames
+from polycli.mpp.sources.frames import Extent, Frames, job_size
 from polycli.requests import Split
 from polycli.store.manifest import LeftOut
 
@@ -42,17 +42,18 @@ class Column:
     #: Whether the second dimension in space is x.
     turned: bool = False
 
-    def read(self, file: h5py.File, item: int, block: slice, space: int) -> NDArray[Any]:
-        """Some frames of one trajectory, (time, component, x, y), every `space`-th point; absent axes count 1."""
-        sample, time, *along = self.has
-        index = (*([item] if sample else []), *([block] if time else []))
-        values = file[self.name][tuple(index) if index else ()]
-        values = values if time else values[np.newaxis]
-        for axis, present in enumerate(along, start=1):
+    def read(self, file: h5py.File, items: slice, block: slice, space: int) -> NDArray[Any]:
+        """Some frames of some trajectories, (trajectory, time, component, x, y), every `space`-th point along x and y.
+
+        Axes that the array does not have are of length 1.
+        """
+        index = tuple(part for part, present in zip((items, block), self.has, strict=False) if present)
+        values = file[self.name][index]
+        for axis, present in enumerate(self.has):
             values = values if present else np.expand_dims(values, axis)
-        values = values.reshape(*values.shape[:3], -1)
-        values = values.transpose(0, 3, 2, 1) if self.turned else values.transpose(0, 3, 1, 2)
-        thinned: NDArray[Any] = values[:, :, ::space, ::space]
+        values = values.reshape(*values.shape[:4], -1)
+        values = values.transpose(0, 1, 4, 3, 2) if self.turned else values.transpose(0, 1, 4, 2, 3)
+        thinned: NDArray[Any] = values[..., ::space, ::space]
         return thinned
 
 
@@ -70,12 +71,17 @@ class Hdf5Job:
     items: tuple[int, ...]
     parameters: tuple[tuple[float, ...], ...]
     frames: Frames
+    #: Whether they lie in the same chunks and are small: then all are read in one go, and no chunk is unpacked twice.
+    together: bool = False
 
     def trajectories(self, wanted: Sequence[str]) -> Iterator[Trajectory]:
         """Those of `ids` that are wanted, in order; each opens the file by itself when its blocks are asked for."""
-        for name, item, parameters in zip(self.ids, self.items, self.parameters, strict=True):
-            if name in wanted:
-                yield Trajectory(id=name, parameters=parameters, blocks=self._blocks(item))
+        chosen = [index for index, name in enumerate(self.ids) if name in wanted]
+        rows = self._rows([self.items[index] for index in chosen]) if self.together and chosen else {}
+        for index in chosen:
+            item = self.items[index]
+            blocks = iter(rows[item]) if self.together else self._blocks(item)
+            yield Trajectory(id=self.ids[index], parameters=self.parameters[index], blocks=blocks)
 
     def starting_at(self, frame: int) -> Hdf5Job:
         """The same trajectories without their first frames, as `SeekableJob` says."""
@@ -83,19 +89,37 @@ class Hdf5Job:
 
     def _blocks(self, item: int) -> Iterator[NDArray[np.float32]]:
         with open_hdf5(self.path, hint="fetch or copy it again") as file:
-            chunk = max(self._time_chunk(file[column.name], column) for column in self.columns)
-            widest = max(file[column.name].dtype.itemsize for column in self.columns)
-            span = max(1, BLOCK_BYTES // (widest * int(np.prod(self.shape)))) * self.frames.step
-            for block in self.frames.blocks(span, chunk):
-                count = len(range(block.start, block.stop, block.step))
-                values = np.empty((count, self.shape[0], *self.frames.grid(self.shape[1:])), dtype=np.float32)
-                place = 0
-                with np.errstate(over="ignore"):  # A double beyond float32 becomes infinite, and is rejected as such.
-                    for column in self.columns:
-                        part = column.read(file, item, block, self.frames.space)
-                        values[:, place : place + part.shape[1]] = part
-                        place += part.shape[1]
-                yield values
+            for block in self._slices(file):
+                yield self._read(file, slice(item, item + 1), block)[0]
+
+    def _rows(self, items: Sequence[int]) -> dict[int, list[NDArray[np.float32]]]:
+        """The blocks of trajectories that are read together, cut as if they had been read one by one."""
+        whole = slice(self.frames.start, self.frames.stop, self.frames.step)
+        with open_hdf5(self.path, hint="fetch or copy it again") as file:
+            lengths = [len(range(block.start, block.stop, block.step)) for block in self._slices(file)]
+            values = self._read(file, slice(min(items), max(items) + 1), whole)
+        edges = np.cumsum(lengths)[:-1]
+        return {item: np.split(values[item - min(items)], edges) for item in items}
+
+    def _slices(self, file: h5py.File) -> list[slice]:
+        chunk = max(self._time_chunk(file[column.name], column) for column in self.columns)
+        widest = max(file[column.name].dtype.itemsize for column in self.columns)
+        return list(
+            self.frames.blocks(max(1, BLOCK_BYTES // (widest * int(np.prod(self.shape)))) * self.frames.step, chunk)
+        )
+
+    def _read(self, file: h5py.File, items: slice, block: slice) -> NDArray[np.float32]:
+        """Some frames of some trajectories as (trajectory, time, field, x, y), thinned."""
+        count = len(range(block.start, block.stop, block.step))
+        shape = (items.stop - items.start, count, self.shape[0], *self.frames.grid(self.shape[1:]))
+        values = np.empty(shape, dtype=np.float32)
+        place = 0
+        with np.errstate(over="ignore"):  # A double beyond float32 becomes infinite, and is rejected as such.
+            for column in self.columns:
+                part = column.read(file, items, block, self.frames.space)
+                values[:, :, place : place + part.shape[2]] = part
+                place += part.shape[2]
+        return values
 
     @staticmethod
     def _time_chunk(array: h5py.Dataset, column: Column) -> int:
@@ -135,11 +159,19 @@ class Found:
     boundary: tuple[Boundary, Boundary]
     members: tuple[Member, ...]
     split: Split | None = None
+    #: How many trajectories lie in the same chunks.
+    at_once: int = 1
     #: Flagged for each of its trajectories.
     strange: tuple[str, ...] = ()
     #: Said once for all files of which they are true: what one should look at, and what one may want to know.
     remarks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def most_at_once(file: h5py.File, columns: Sequence[Column]) -> int:
+    """How many trajectories lie in the same chunks of the arrays that have an axis of trajectories and one of time."""
+    arrays = [file[column.name] for column in columns if column.has[:2] == (True, True)]
+    return max((int(array.chunks[0]) for array in arrays if array.chunks), default=1)
 
 
 def say_remarks(found: Sequence[Found]) -> None:
@@ -250,7 +282,8 @@ def _jobs(members: Sequence[tuple[Found, Member]], parameters: Sequence[str], fr
     start = 0
     while start < len(members):
         file = members[start][0]
-        size = max(1, _JOB_BYTES // (4 * frames.count * len(file.fields) * file.grid[0] * file.grid[1]))
+        row_bytes = 4 * frames.count * len(file.fields) * file.grid[0] * file.grid[1]
+        size, together = job_size(row_bytes, file.at_once, _JOB_BYTES)
         batch = [member for other, member in members[start : start + size] if other is file]
         start += len(batch)
         yield Hdf5Job(
@@ -264,6 +297,7 @@ def _jobs(members: Sequence[tuple[Found, Member]], parameters: Sequence[str], fr
                 tuple(member.parameters.get(name, float("nan")) for name in parameters) for member in batch
             ),
             frames=frames,
+            together=together,
         )
 
 

@@ -17,7 +17,7 @@ from polycli.mpp.data.source import Dataset
 from polycli.mpp.recipe.training import PrepareRecipe
 from polycli.mpp.sources.axes import refuse_uneven
 from polycli.mpp.sources.frames import UNEVEN, Extent
-from polycli.mpp.sources.hdf5_trajectories import Column, Found, Member, datasets_of, say_remarks
+from polycli.mpp.sources.hdf5_trajectories import Column, Found, Member, datasets_of, most_at_once, say_remarks
 from polycli.mpp.sources.pdebench import SUFFIXES, find_files
 from polycli.requests import Split
 
@@ -95,11 +95,12 @@ def _look(file: h5py.File, path: Path, source: str, mode: str) -> Found:
         remarks.append(f"its name says {split} and its group {mode}: {split} is taken")
     starts, steps, odd = _times(file, path, mode, (count, frames))
     buoyancy = _line(file, path, f"{mode}/buo_y", count) if "buo_y" in file[mode] else None
+    columns = tuple(Column(f"{mode}/{name}", (True, True, True, True)) for name in _FIELDS)
     return Found(
         path=path,
         source=source,
         label="smoke",
-        columns=tuple(Column(f"{mode}/{name}", (True, True, True, True)) for name in _FIELDS),
+        columns=columns,
         fields=tuple(_FIELDS.values()),
         units=("1",) * len(_FIELDS),
         frames=frames,
@@ -117,6 +118,7 @@ def _look(file: h5py.File, path: Path, source: str, mode: str) -> Found:
             for item in range(count)
         ),
         split=_SPLITS[split],
+        at_once=most_at_once(file, columns),
         remarks=tuple(remarks),
         notes=tuple(odd),
     )

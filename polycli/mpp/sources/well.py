@@ -15,7 +15,7 @@ from polycli.mpp.data.source import Dataset
 from polycli.mpp.recipe.arrays import WellSection
 from polycli.mpp.recipe.physics import Boundary
 from polycli.mpp.recipe.training import PrepareRecipe
-from polycli.mpp.sources.hdf5_trajectories import Found, Member, datasets_of, say_remarks
+from polycli.mpp.sources.hdf5_trajectories import Found, Member, datasets_of, most_at_once, say_remarks
 from polycli.mpp.sources.pdebench import SUFFIXES, find_files
 from polycli.mpp.sources.well_attributes import axes_of, number, strings
 from polycli.mpp.sources.well_boundaries import find_boundaries
@@ -119,6 +119,7 @@ def _look(file: h5py.File, path: Path, source: str, section: WellSection) -> Fou
             for item, row in enumerate(times)
         ),
         split=_SPLITS.get(path.absolute().parent.name) if section.split == "folders" else None,
+        at_once=most_at_once(file, fields.columns),
         strange=strange,
         remarks=tuple(remarks),
         notes=notes,

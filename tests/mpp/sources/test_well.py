@@ -10,6 +10,7 @@ from polycli.errors import SourceError
 from polycli.mpp.data.source import Dataset
 from polycli.mpp.prepare import run
 from polycli.mpp.recipe.training import PrepareRecipe
+from polycli.mpp.sources.hdf5_trajectories import Column
 from polycli.mpp.sources.well import WellSource
 from polycli.requests import PrepareRequest
 from polycli.store.reader import open_store
@@ -67,6 +68,20 @@ def test_strides_and_a_constant_field_left_out_take_part_of_the_numbers(tmp_path
     kept = [place for place, name in enumerate(FIELDS) if name != "sound"]
     np.testing.assert_array_equal(read(dataset), as_fields(arrays)[:, 1::2, kept, ::2, ::2])
     np.testing.assert_allclose(dataset.time, [0.5, 1.5, 2.5])
+
+
+def test_chunks_that_hold_several_trajectories_are_read_once(tmp_path, monkeypatch):
+    arrays = write_well(tmp_path / "a.hdf5", rows=3)
+    with h5py.File(tmp_path / "a.hdf5", "r+") as file:
+        attributes = dict(file["t0_fields/density"].attrs)
+        del file["t0_fields/density"]
+        packed = {"chunks": (3, 1, 8, 6), "compression": "gzip"}
+        file["t0_fields"].create_dataset("density", data=arrays["density"], **packed).attrs.update(attributes)
+    reads = []
+    plain = Column.read
+    monkeypatch.setattr(Column, "read", lambda column, *rest: reads.append(column.name) or plain(column, *rest))
+    np.testing.assert_array_equal(read(only(tmp_path / "a.hdf5")), as_fields(arrays))
+    assert reads == ["t0_fields/density", "t0_fields/sound", "t1_fields/velocity", "t2_fields/D"]
 
 
 def test_an_order_of_y_before_x_is_turned_round(tmp_path):
