@@ -60,7 +60,7 @@ def model(tmp_path, stars):
 def by_hand(network, tokenization, value):
     records = encode_records([Record("r", value)], tokenization.language.vocabulary)
     ids, numbers = records.token_ids.astype(np.int64), np.ones(len(records.token_ids), dtype=np.float32)
-    numbers[ids == NUM] = records.numbers
+    numbers[ids == NUM] = tokenization.scaling.apply(records.numbers, records.number_keys, records.key_paths)
     with torch.no_grad():
         return network.answer(torch.tensor(ids)[None], torch.tensor(numbers)[None])[0].double()
 
