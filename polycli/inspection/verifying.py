@@ -1,4 +1,4 @@
-"""`inspect --verify` of results: embeddings, forecasts and Parquet files, by the hashes that were written with them."""
+"""`inspect --verify` of embeddings, forecasts, catalogues and Parquet files, by the hashes written with them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from polycli.errors import StoreError
+from polycli.errors import SourceError, StoreError
+from polycli.files.fits_files import open_fits
 from polycli.inspection.finding import FORECAST
 from polycli.store.embeddings.manifest import FORMAT, MANIFEST_NAME, METADATA_KEY, PARQUET_SEAL_KEY, SEAL_KEY
 from polycli.store.manifest import MANIFEST_NAME as STORE_MANIFEST
-from polycli.store.sealing import HDF5_SEAL, check_entries, check_seal
+from polycli.store.sealing import FITS_SEAL, FITS_VERSION, HDF5_SEAL, check_entries, check_seal
 
 _AGAIN = "make it again"
 _PARQUET, _HDF5 = b"PAR1", b"\x89HDF\r\n\x1a\n"
+_FITS = b"SIMPLE"
 _FIRST_SEALED_VERSION = 2
 
 
@@ -43,6 +45,8 @@ def _check_for(path: Path) -> Callable[[Path], bool | None] | None:
             end = file.read()
         if start.startswith(_PARQUET) or end == _PARQUET:
             return _check_parquet
+        if start.startswith(_FITS):
+            return _check_fits
         return _check_hdf5 if start == _HDF5 or path.suffix in {".h5", ".hdf5"} else None
     if (path / MANIFEST_NAME).is_file():
         return _check_folder
@@ -113,6 +117,19 @@ def _check_hdf5(path: Path) -> bool | None:
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path}: damaged: {error}", hint=_AGAIN) from error
     return _check_seal(path, version, seal) if ours or seal else None
+
+
+def _check_fits(path: Path) -> bool:
+    """Whether a FITS file has a seal or, in every part, the format's own checksums; those that it has hold."""
+    try:
+        with open_fits(path, checksums=True) as file:
+            headers = [part.header for part in file]
+            cards = {key: header[key] for header in headers for key in (FITS_SEAL, FITS_VERSION) if key in header}
+            sums = all("CHECKSUM" in header and "DATASUM" in header for header in headers)
+    except SourceError as error:
+        raise StoreError(error.message, hint=_AGAIN) from error
+    version = cards.get(FITS_VERSION, 1)
+    return _check_seal(path, version if isinstance(version, int) else 1, str(cards.get(FITS_SEAL, ""))) or sums
 
 
 def _check_seal(file: Path, version: int, seal: str | None) -> bool:

@@ -20,6 +20,8 @@ from polycli.store.manifest import FileEntry
 
 #: Where the seal of an HDF5 file stands, among the attributes of its root.
 HDF5_SEAL = "polycli_sha256"
+#: The cards of a FITS table with its seal, and with the schema version that says that it must have one.
+FITS_SEAL, FITS_VERSION = "SHA256", "SCHEMA"
 _DIGITS = 64
 _ZEROS = b"0" * _DIGITS
 

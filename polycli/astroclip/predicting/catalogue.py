@@ -10,20 +10,33 @@ from typing import TYPE_CHECKING
 from polycli.errors import UserError
 from polycli.outputs import OutputKind
 from polycli.requests import JsonDocument
+from polycli.store.embeddings.manifest import METADATA_KEY, PARQUET_SEAL_KEY
+from polycli.store.sealing import FITS_SEAL, FITS_VERSION, new_seal, seal
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+#: Since 2, catalogues are sealed: see `polycli.store.sealing`.
+_SCHEMA_VERSION = 2
+
 
 def write_catalogue(path: Path, table: pa.Table, document: JsonDocument) -> None:
-    """Parquet, with the document in its metadata under `polycli`, or FITS with its hashes in the header."""
+    """Parquet, with the document in its metadata under `polycli`, or FITS with its hashes in the header.
+
+    Both hold a hash of all their bytes, for `inspect --verify`.
+    """
     if path.suffix == ".fits":
         _write_fits(path, table, document)
         return
     from pyarrow import parquet
 
-    metadata = {**(table.schema.metadata or {}), b"polycli": json.dumps(document).encode()}
-    parquet.write_table(table.replace_schema_metadata(metadata), path)
+    about = json.dumps({"schema_version": _SCHEMA_VERSION, **document})
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), METADATA_KEY.encode(): about.encode()})
+    token = new_seal()
+    with parquet.ParquetWriter(path, table.schema, write_page_checksum=True) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({PARQUET_SEAL_KEY: token})
+    seal(path, token)
 
 
 def _is_catalogue(path: Path) -> bool:
@@ -37,7 +50,7 @@ def _is_catalogue(path: Path) -> bool:
         from pyarrow import ArrowException, parquet
 
         try:
-            said = json.loads((parquet.read_schema(path).metadata or {}).get(b"polycli", b"{}"))
+            said = json.loads((parquet.read_schema(path).metadata or {}).get(METADATA_KEY.encode(), b"{}"))
         except ArrowException:
             return False
     except (OSError, ValueError):
@@ -69,4 +82,7 @@ def _write_fits(path: Path, table: pa.Table, document: JsonDocument) -> None:
     for card, key in _CARDS.items():
         value = Path(document[key]).name if card == "CHECKPT" else document[key]
         found.meta[card] = value.encode("ascii", "backslashreplace").decode("ascii")
+    token = new_seal()
+    found.meta |= {FITS_VERSION: _SCHEMA_VERSION, FITS_SEAL: token}
     found.write(path, format="fits", overwrite=True)
+    seal(path, token)
