@@ -1,4 +1,4 @@
-"""HDF5 files of which each array holds one field, or the components of one, for all trajectories: to datasets.
+"""Groups the trajectories of HDF5 files that hold each field in one array into datasets, and names these.
 
 `well` and `pdearena` describe their files in these words; what is read, how it is grouped and named is the same.
 """
@@ -7,124 +7,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from polycli.console import counted, note, warn
 from polycli.errors import SourceError
-from polycli.files.hdf5 import open_hdf5
-from polycli.mpp.data.source import Dataset, Trajectory
+from polycli.mpp.data.source import Dataset
 from polycli.mpp.recipe.physics import Boundary, PdeDescription
 from polycli.mpp.recipe.training import PrepareRecipe
-from polycli.mpp.sources.array_read import BLOCK_BYTES
 from polycli.mpp.sources.frames import Extent, Frames, job_size
+from polycli.mpp.sources.hdf5_read import Column, Hdf5Job
 from polycli.requests import Split
 from polycli.store.manifest import LeftOut
 
 #: A job is about this much to read: enough to be worth a process's while, small enough to share out evenly.
 _JOB_BYTES = 16 * 2**20
-
-
-@dataclass(frozen=True)
-class Column:
-    """An array of a file, ([trajectory], [time], [x], [y], components...): a field, or the components of a vector or
-    tensor.
-    """
-
-    name: str
-    #: Whether there is an axis of trajectories, of time, and of the first and the second dimension in space.
-    has: tuple[bool, bool, bool, bool]
-    #: Whether the second dimension in space is x.
-    turned: bool = False
-
-    def read(self, file: h5py.File, items: slice, block: slice, space: int) -> NDArray[Any]:
-        """Some frames of some trajectories, (trajectory, time, component, x, y), every `space`-th point along x and y.
-
-        Axes that the array does not have are of length 1.
-        """
-        index = tuple(part for part, present in zip((items, block), self.has, strict=False) if present)
-        values = file[self.name][index]
-        for axis, present in enumerate(self.has):
-            values = values if present else np.expand_dims(values, axis)
-        values = values.reshape(*values.shape[:4], -1)
-        values = values.transpose(0, 1, 4, 3, 2) if self.turned else values.transpose(0, 1, 4, 2, 3)
-        thinned: NDArray[Any] = values[..., ::space, ::space]
-        return thinned
-
-
-@dataclass(frozen=True)
-class Hdf5Job:
-    """Some trajectories of one file."""
-
-    path: Path
-    source: str
-    columns: tuple[Column, ...]
-    #: (field, x, y) of a frame as it is stored.
-    shape: tuple[int, int, int]
-    ids: tuple[str, ...]
-    #: Their places in the file.
-    items: tuple[int, ...]
-    parameters: tuple[tuple[float, ...], ...]
-    frames: Frames
-    #: Whether they lie in the same chunks and are small: then all are read in one go, and no chunk is unpacked twice.
-    together: bool = False
-
-    def trajectories(self, wanted: Sequence[str]) -> Iterator[Trajectory]:
-        """Those of `ids` that are wanted, in order; each opens the file by itself when its blocks are asked for."""
-        chosen = [index for index, name in enumerate(self.ids) if name in wanted]
-        rows = self._rows([self.items[index] for index in chosen]) if self.together and chosen else {}
-        for index in chosen:
-            item = self.items[index]
-            blocks = iter(rows[item]) if self.together else self._blocks(item)
-            yield Trajectory(id=self.ids[index], parameters=self.parameters[index], blocks=blocks)
-
-    def starting_at(self, frame: int) -> Hdf5Job:
-        """The same trajectories without their first frames, as `SeekableJob` says."""
-        return replace(self, frames=self.frames.starting_at(frame))
-
-    def _blocks(self, item: int) -> Iterator[NDArray[np.float32]]:
-        with open_hdf5(self.path, hint="fetch or copy it again") as file:
-            for block in self._slices(file):
-                yield self._read(file, slice(item, item + 1), block)[0]
-
-    def _rows(self, items: Sequence[int]) -> dict[int, list[NDArray[np.float32]]]:
-        """The blocks of trajectories that are read together, cut as if they had been read one by one."""
-        whole = slice(self.frames.start, self.frames.stop, self.frames.step)
-        with open_hdf5(self.path, hint="fetch or copy it again") as file:
-            lengths = [len(range(block.start, block.stop, block.step)) for block in self._slices(file)]
-            values = self._read(file, slice(min(items), max(items) + 1), whole)
-        edges = np.cumsum(lengths)[:-1]
-        return {item: np.split(values[item - min(items)], edges) for item in items}
-
-    def _slices(self, file: h5py.File) -> list[slice]:
-        chunk = max(self._time_chunk(file[column.name], column) for column in self.columns)
-        widest = max(file[column.name].dtype.itemsize for column in self.columns)
-        return list(
-            self.frames.blocks(max(1, BLOCK_BYTES // (widest * int(np.prod(self.shape)))) * self.frames.step, chunk)
-        )
-
-    def _read(self, file: h5py.File, items: slice, block: slice) -> NDArray[np.float32]:
-        """Some frames of some trajectories as (trajectory, time, field, x, y), thinned."""
-        count = len(range(block.start, block.stop, block.step))
-        shape = (items.stop - items.start, count, self.shape[0], *self.frames.grid(self.shape[1:]))
-        values = np.empty(shape, dtype=np.float32)
-        place = 0
-        with np.errstate(over="ignore"):  # A double beyond float32 becomes infinite, and is rejected as such.
-            for column in self.columns:
-                part = column.read(file, items, block, self.frames.space)
-                values[:, :, place : place + part.shape[2]] = part
-                place += part.shape[2]
-        return values
-
-    @staticmethod
-    def _time_chunk(array: h5py.Dataset, column: Column) -> int:
-        sample, time, *_ = column.has
-        return int(array.chunks[int(sample)]) if array.chunks and time else 1
 
 
 @dataclass(frozen=True)
@@ -166,12 +65,6 @@ class Found:
     #: Said once for all files of which they are true: what one should look at, and what one may want to know.
     remarks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-
-
-def most_at_once(file: h5py.File, columns: Sequence[Column]) -> int:
-    """How many trajectories lie in the same chunks of the arrays that have an axis of trajectories and one of time."""
-    arrays = [file[column.name] for column in columns if column.has[:2] == (True, True)]
-    return max((int(array.chunks[0]) for array in arrays if array.chunks), default=1)
 
 
 def say_remarks(found: Sequence[Found]) -> None:

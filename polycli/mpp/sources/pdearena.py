@@ -17,7 +17,8 @@ from polycli.mpp.data.source import Dataset
 from polycli.mpp.recipe.training import PrepareRecipe
 from polycli.mpp.sources.axes import refuse_uneven
 from polycli.mpp.sources.frames import UNEVEN, Extent
-from polycli.mpp.sources.hdf5_trajectories import Column, Found, Member, datasets_of, most_at_once, say_remarks
+from polycli.mpp.sources.hdf5_read import Column, most_at_once
+from polycli.mpp.sources.hdf5_trajectories import Found, Member, datasets_of, say_remarks
 from polycli.mpp.sources.pdebench import SUFFIXES, find_files
 from polycli.requests import Split
 

@@ -10,7 +10,7 @@ from polycli.errors import SourceError
 from polycli.mpp.data.source import Dataset
 from polycli.mpp.prepare import run
 from polycli.mpp.recipe.training import PrepareRecipe
-from polycli.mpp.sources.hdf5_trajectories import Column
+from polycli.mpp.sources.hdf5_read import Column
 from polycli.mpp.sources.well import WellSource
 from polycli.requests import PrepareRequest
 from polycli.store.reader import open_store

@@ -15,11 +15,12 @@ from polycli.mpp.data.source import Dataset
 from polycli.mpp.recipe.arrays import WellSection
 from polycli.mpp.recipe.physics import Boundary
 from polycli.mpp.recipe.training import PrepareRecipe
-from polycli.mpp.sources.hdf5_trajectories import Found, Member, datasets_of, most_at_once, say_remarks
+from polycli.mpp.sources.hdf5_read import most_at_once
+from polycli.mpp.sources.hdf5_trajectories import Found, Member, datasets_of, say_remarks
 from polycli.mpp.sources.pdebench import SUFFIXES, find_files
-from polycli.mpp.sources.well_attributes import axes_of, number, strings
-from polycli.mpp.sources.well_boundaries import find_boundaries
-from polycli.mpp.sources.well_layout import (
+from polycli.mpp.sources.well.attributes import axes_of, number, strings
+from polycli.mpp.sources.well.boundaries import find_boundaries
+from polycli.mpp.sources.well.layout import (
     find_extent,
     find_fields,
     find_parameters,

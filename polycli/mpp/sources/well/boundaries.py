@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from polycli.errors import SourceError
 from polycli.mpp.recipe.physics import Boundary
-from polycli.mpp.sources.well_attributes import axes_of, strings, well_attribute
+from polycli.mpp.sources.well.attributes import axes_of, strings, well_attribute
 
 TYPES: dict[str, Boundary] = {"PERIODIC": "periodic", "WALL": "wall", "OPEN": "open"}
 _ENDS = ("low", "high")

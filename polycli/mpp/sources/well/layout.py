@@ -15,8 +15,8 @@ from polycli.errors import SourceError
 from polycli.mpp.recipe.arrays import WellSection
 from polycli.mpp.sources.axes import domain_edges, refuse_uneven
 from polycli.mpp.sources.frames import Extent
-from polycli.mpp.sources.hdf5_trajectories import Column
-from polycli.mpp.sources.well_attributes import components, flag, number, numbers, strings, well_attribute
+from polycli.mpp.sources.hdf5_read import Column
+from polycli.mpp.sources.well.attributes import components, flag, number, numbers, strings, well_attribute
 
 _SUPPORTED = "two spatial dimensions on a cartesian grid are supported"
 _OWN = re.compile(r"[\w+-]+\.[\w+-]+")
