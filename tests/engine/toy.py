@@ -20,15 +20,36 @@ from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSe
 INPUTS, HIDDEN, OUTPUTS = 16, 32, 4
 
 
+class Linear(nn.Linear):
+    """A block of its own: what is torch's own alone, torch.compile takes for none of the user's code and skips."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+
+class LayerNorm(nn.LayerNorm):
+    """Likewise."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+
+class Dropout(nn.Dropout):
+    """Likewise."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+
 class Network(nn.Module):
     """x -> y with a normalisation, and dropout on request."""
 
     def __init__(self, dropout: float = 0.0) -> None:
         super().__init__()
-        self.first = nn.Linear(INPUTS, HIDDEN)
-        self.norm = nn.LayerNorm(HIDDEN)
-        self.dropout = nn.Dropout(dropout)
-        self.last = nn.Linear(HIDDEN, OUTPUTS)
+        self.first = Linear(INPUTS, HIDDEN)
+        self.norm = LayerNorm(HIDDEN)
+        self.dropout = Dropout(dropout)
+        self.last = Linear(HIDDEN, OUTPUTS)
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         hidden = self.norm(torch.tanh(self.first(batch["x"])))
