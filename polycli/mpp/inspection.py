@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 from polycli.console import counted
 from polycli.errors import SourceError
 from polycli.families import Inspector
+from polycli.workflow.sources import load_source
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from polycli.mpp.data.source import Source
 
 
 class MppInspector(Inspector):
@@ -42,7 +45,11 @@ class MppInspector(Inspector):
         }
 
     def source_file(self, path: Path) -> Mapping[str, object]:
-        """Describes what `prepare mpp --source pdebench` would find in the file."""
+        """Describes what `prepare mpp` would find in a file of The Well, PDEArena or PDEBench."""
+        for name, source in (("The Well", "well"), ("PDEArena", "pdearena")):
+            reader = load_source("mpp", source)
+            if reader.accepts(path):
+                return _described(name, reader, path)
         from polycli.mpp.sources.pdebench_layouts import NotPdebenchError, survey_file
 
         try:
@@ -71,3 +78,21 @@ class MppInspector(Inspector):
         return f"{len(sizes['fields'])} states, " + ", ".join(
             f"{name} {value}" for name, value in sizes.items() if name != "fields"
         )
+
+
+def _described(name: str, reader: Source, path: Path) -> Mapping[str, object]:
+    from polycli.mpp.recipe.training import PrepareRecipe
+
+    try:
+        datasets = reader.open([path], PrepareRecipe(family="mpp", verb="prepare"), None)
+    except SourceError as error:
+        return {"beware": f"{name}'s layout, and not as prepare needs it: {error.message.removeprefix(f'{path}: ')}"}
+    return {
+        name: "; ".join(
+            f"{dataset.name}, {counted(len(dataset.row_ids), 'trajectory', 'trajectories')} of {len(dataset.time)} "
+            f"frames, {dataset.about.grid[0]} x {dataset.about.grid[1]}, dt {dataset.about.dt:g}"
+            for dataset in datasets
+        ),
+        "fields": datasets[0].about.fields,
+        "boundaries": datasets[0].about.boundary_conditions,
+    }

@@ -19,6 +19,7 @@ from torch import nn
 from polycli.checkpoints.tensors import read_state_dict
 from polycli.errors import CheckpointError, PolycliError, SourceError, UserError
 from polycli.inspection import inspect_path
+from tests.mpp.well_files import write_well
 
 
 def text_of(path):
@@ -134,6 +135,16 @@ def test_a_pdebench_file_says_what_prepare_would_find_in_it(tmp_path, pdebench):
         file["0000/data"] = np.zeros((5, 16, 16))
         file["0000/grid/t"], file["0000/grid/x"], file["0000/grid/y"] = np.arange(5.0), np.arange(16.0), np.arange(16.0)
     assert "wrong shape: key 'data' has shape (5, 16, 16)" in text_of(tmp_path / "b.h5").split("beware")[1]
+
+
+def test_a_file_of_the_well_says_what_prepare_would_find_in_it(tmp_path):
+    write_well(tmp_path / "a.hdf5")
+    text = text_of(tmp_path / "a.hdf5")
+    assert re.search(r"The Well +waves, 2 trajectories of 5 frames, 8 x 6, dt 0.5\n", text)
+    assert re.search(r"boundaries +x periodic, y wall\n", text)
+    with h5py.File(tmp_path / "a.hdf5", "r+") as file:
+        file.attrs["grid_type"] = "spherical"
+    assert "on a spherical grid; two spatial dimensions" in text_of(tmp_path / "a.hdf5").split("beware")[1]
 
 
 def test_a_file_of_forecasts_is_called_so(tmp_path):

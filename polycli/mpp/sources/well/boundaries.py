@@ -69,7 +69,8 @@ def find_boundaries(
         if ignored:
             remarks.append(
                 f"bc_type says {' and '.join(ignored).upper()} along {dim}, and its mask does not cover its ends: "
-                f"{low} is taken, as The Well's loader does; --set 'well.boundary={{{axis}: {ignored[0]}}}' does not"
+                f"{low} is taken, as The Well's loader does; --set 'well.boundary={{{axis}: {ignored[0]}}}' says "
+                "otherwise"
             )
     return (found[0], found[1]), remarks
 
