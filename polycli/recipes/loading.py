@@ -131,7 +131,7 @@ def read_with_bases(path: Path, chain: tuple[Path, ...] = ()) -> Document:
 
 def _read_base(path: Path, chain: tuple[Path, ...], where: str) -> Document:
     """Reads the recipe that another one extends.
-    Of a file that may belong to somebody else nothing is shown where it is no recipe.
+    Nothing is shown of a file that may belong to somebody else and is not a recipe.
 
     A recipe from anywhere can name any file of this machine, and its messages are shown, logged and sent around.
     """

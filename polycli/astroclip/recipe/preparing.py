@@ -26,7 +26,7 @@ class SplitSection(Section):
 
 
 class QualitySection(Section):
-    """Limits beyond which rows are kept out. They are listed in the manifest, with the reason and their ids."""
+    """Limits beyond which rows are kept out. Such rows are listed in the manifest, with the reason and their ids."""
 
     max_masked_fraction: float = Field(
         0.5, ge=0, le=1, description="a spectrum with more pixels masked than this is kept out"

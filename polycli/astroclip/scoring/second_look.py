@@ -1,4 +1,4 @@
-"""The same object seen again: other noise, another orientation. What in-modal retrieval searches with.
+"""Shows the model each object again, with other noise and in another orientation, for retrieval within a modality.
 
 An image is turned by 180 degrees and gets noise as strong as what it has, measured at its borders; a spectrum gets
 noise as strong as its inverse variance says. Both are a function of the seed and the object's row.

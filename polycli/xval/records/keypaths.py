@@ -37,7 +37,7 @@ def last_key(path: str) -> str:
 
 
 class KeyPattern:
-    """A pattern of key paths, in which stars stand for any key."""
+    """A pattern of key paths: `*` stands for any characters of one key, `**` for any characters at all."""
 
     def __init__(self, text: str) -> None:
         self.text = text

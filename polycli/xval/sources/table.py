@@ -103,7 +103,7 @@ class TableSource:
     """The source `table`, as its section of the recipe describes it."""
 
     def accepts(self, path: Path) -> bool:
-        """CSV files by their names, Parquet by its first bytes. Of `.txt` nobody knows whether it is a table."""
+        """Whether it is CSV, by its name, or Parquet, by its first bytes; a `.txt` may be no table and is not taken."""
         return path.suffix.lower() in _SURE or (path.is_file() and is_parquet(path))
 
     def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Opened:

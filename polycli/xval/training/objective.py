@@ -16,7 +16,7 @@ from polycli.xval.recipe.model import ObjectiveSection
 
 
 class FillIn(nn.Module):
-    """Numformer with its loss; `.model` is the network. For masked and for causal training alike."""
+    """Numformer with its loss; `.model` is the network. It serves masked and causal training alike."""
 
     def __init__(self, model: Numformer, objective: ObjectiveSection | None = None) -> None:
         super().__init__()
