@@ -150,6 +150,18 @@ def test_an_obstacle_inside_the_domain_says_nothing_of_its_ends(tmp_path, capsys
     assert "bc_type" not in capsys.readouterr().err
 
 
+def test_texts_and_empty_lists_are_read_in_each_form_that_hdf5_has(tmp_path):
+    write_well(tmp_path / "a.hdf5", parameters={})
+    expected = read(only(tmp_path / "a.hdf5"))
+    with h5py.File(tmp_path / "a.hdf5", "r+") as file:
+        file.attrs["dataset_name"] = np.bytes_("waves")
+        file.attrs["simulation_parameters"] = h5py.Empty("f")
+        file["dimensions"].attrs["spatial_dims"] = np.array([b"x", b"y"])
+    dataset = only(tmp_path / "a.hdf5")
+    np.testing.assert_array_equal(read(dataset), expected)
+    assert (dataset.name, dataset.about.parameter_names) == ("waves", ("force",))
+
+
 def test_names_can_be_those_that_a_model_knows(tmp_path):
     write_well(tmp_path / "a.hdf5")
     dataset = only(tmp_path / "a.hdf5", well={"fields": {"density": "compressible_ns.density"}})
@@ -180,6 +192,12 @@ def broken(change: str, file: h5py.File) -> None:
         del file["boundary_conditions/y_wall/mask"]
     elif change == "scalars":
         del file["scalars/force"]
+    elif change == "count":
+        file.attrs["n_trajectories"] = 10**15
+        for name in ("t0_fields/density", "t0_fields/sound", "t1_fields/velocity", "t2_fields/D", "scalars/force"):
+            values, attributes = file[name][0], dict(file[name].attrs, sample_varying=False)
+            del file[name]
+            file.create_dataset(name, data=values).attrs.update(attributes)
     elif change == "still":
         for group in ("t0_fields", "t1_fields", "t2_fields"):
             file[group].attrs["field_names"] = ["sound"] if group == "t0_fields" else []
@@ -204,6 +222,7 @@ def broken(change: str, file: h5py.File) -> None:
         ("type", "boundary_conditions/x_periodic is of type DIRICHLET along x; PERIODIC, WALL, OPEN along x or y were"),
         ("mask", "boundary_conditions/y_wall has no mask"),
         ("scalars", "there is no array 'scalars/force'"),
+        ("count", "n_trajectories is 1000000000000000, and no field has an axis of trajectories"),
         ("still", "none of its fields varies in time"),
     ],
 )

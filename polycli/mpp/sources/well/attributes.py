@@ -38,6 +38,8 @@ def axes_of(dims: Iterable[str]) -> dict[str, Literal["x", "y"]]:
 
 def strings(value: object) -> list[str]:
     """A text, or texts, as a list: an empty list is one of numbers in HDF5, and a single text is none."""
+    if isinstance(value, h5py.Empty):
+        return []
     values = np.asarray(value).reshape(-1).tolist()
     return [item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in values]
 

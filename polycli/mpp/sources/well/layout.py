@@ -115,6 +115,10 @@ def find_fields(
         raise SourceError(
             f"{path}: two fields are called {twice}", hint="--set 'well.fields={NAME: OTHER}' renames one"
         )
+    if lead[0] < 1 or (lead[0] > 1 and not any(column.has[0] for column in columns)):
+        raise SourceError(
+            f"{path}: n_trajectories is {lead[0]}, and no field has an axis of trajectories: one was expected"
+        )
     if not any(column.has[1] for column in columns):
         raise SourceError(f"{path}: none of its fields varies in time, and a model learns what changes")
     return Fields(tuple(columns), tuple(names), tuple(units), tuple(constant))
@@ -200,7 +204,7 @@ def find_parameters(file: h5py.File, path: Path, trajectories: int) -> tuple[lis
             left_out[name] = "is no number"
             continue
         for row in found:
-            row.update(components(name, values))
+            row.update(components(plain_name(name), values))
     for name in strings(well_attribute(path, group(file, path, "scalars"), "field_names")):
         scalar = array(file, path, f"scalars/{name}")
         if flag(path, scalar, "time_varying"):
@@ -211,7 +215,7 @@ def find_parameters(file: h5py.File, path: Path, trajectories: int) -> tuple[lis
             raise SourceError(f"{path}: scalars/{name} is {scalar.shape}, ({trajectories},) was expected")
         whole = scalar[()].astype(np.float64)
         for item, row in enumerate(found):
-            row.update(components(name, (whole[item] if varying else whole).reshape(-1)))
+            row.update(components(plain_name(name), (whole[item] if varying else whole).reshape(-1)))
     remarks = [f"{name} {why}, so it is no parameter of a trajectory and left out" for name, why in left_out.items()]
     return found, remarks
 
