@@ -21,7 +21,7 @@ from polycli.xval.data.collate import Tokenization
 from polycli.xval.data.reading import Reading
 from polycli.xval.data.source import Block, Opened
 from polycli.xval.data.store import RecordStore, open_records
-from polycli.xval.predicting.reread import refuse_other_kinds, say_other_keys, settings_for
+from polycli.xval.predicting.reread import NumbersTurnedText, refuse_other_kinds, say_other_keys, settings_for
 from polycli.xval.recipe.settings import ReadingSettings
 from polycli.xval.records.decode import decode_records
 from polycli.xval.records.encode import encode_records
@@ -184,12 +184,17 @@ def _open_files(paths: Sequence[Path], settings: ReadingSettings, learned: Readi
 
 
 def _noticed(records: Iterator[Record], tokenization: Tokenization) -> Iterator[Record]:
-    """The records; of the first one it is said which of its keys are not those of the training."""
+    """The records; it is said which of their keys are not those of the training, and at which numbers became text."""
     known = tokenization.key_order.get(TOP)
+    learned = {} if tokenization.reading is None else tokenization.reading.columns
+    texts = NumbersTurnedText(key for key, kind in learned.items() if kind == "number")
     for number, record in enumerate(records):
-        if number == 0 and known and isinstance(record.value, Mapping):
-            say_other_keys(list(record.value), known)
+        if isinstance(record.value, Mapping):
+            if number == 0 and known:
+                say_other_keys(list(record.value), known)
+            texts.count(record.value)
         yield record
+    texts.say()
 
 
 def _block_records(blocks: Iterable[Block]) -> Iterator[Record]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow.parquet as pq
 
-from polycli.console import note
+from polycli.console import note, warn
 from polycli.errors import SourceError
 from polycli.xval.data.reading import Reading, table_settings
 from polycli.xval.recipe.sources import TableSection
@@ -69,6 +69,30 @@ def say_other_keys(found: Collection[str], known: Collection[str]) -> None:
         note(f"keys that the model has never seen, and does not look at: {_listed(strange)}")
     if lacking:
         note(f"keys of the training that these records lack: {_listed(lacking)}")
+
+
+class NumbersTurnedText:
+    """Counts what stands at keys whose values the model learned as numbers, to say where there is nothing but text."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self._texts = dict.fromkeys(keys, 0)
+
+    def count(self, record: Mapping[str, object]) -> None:
+        """Look at one record; a key at which it has a number is of no further concern."""
+        for key in [key for key in self._texts if record.get(key) is not None]:
+            if isinstance(record[key], str):
+                self._texts[key] += 1
+            else:
+                del self._texts[key]
+
+    def say(self) -> None:
+        """Warn of every key that had text alone."""
+        for key, count in self._texts.items():
+            if count:
+                warn(
+                    f"{key!r} is text in all {count} records that have it, and the model learned numbers there: it is "
+                    "not filled in, and misleads what is; name marks of unknown values by --set table.missing=[MARK]"
+                )
 
 
 def _listed(keys: Sequence[str]) -> str:

@@ -146,6 +146,19 @@ def test_a_number_column_that_cannot_be_read_as_numbers_is_refused_with_the_sett
     assert "table.columns={mass: number}" in str(caught.value)
 
 
+def test_numbers_that_became_text_are_said_unless_some_are_numbers_still(tmp_path, answers, capsys):
+    """A file of `unknown` in place of each mass gave other answers, with no word."""
+    header, rows = "mass;radius;batch;logP\n", ["unknown;4.5;A;\n", "unknown;5.5;B;\n"]
+    (tmp_path / "text.csv").write_text(header + "".join(rows))
+    answers(tmp_path / "text.csv")
+    said = " ".join(capsys.readouterr().err.split())
+    assert "warning: 'mass' is text in all 2 records that have it, and the model learned numbers there" in said
+    assert "'batch' is text" not in said
+    (tmp_path / "mixed.csv").write_text(header + rows[0] + "3.5;5.5;B;\n")
+    answers(tmp_path / "mixed.csv")
+    assert "is text in all" not in capsys.readouterr().err
+
+
 def test_what_is_set_otherwise_than_in_training_is_said(tmp_path, answers, capsys):
     answers(write(tmp_path / "gaps.csv"), "table.missing=[-]")
     assert "table.missing is ('-',) here" in capsys.readouterr().err
