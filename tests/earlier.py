@@ -7,6 +7,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from polycli.checkpoints.manifest import MANIFEST_NAME, MODEL_NAME, read_manifest, write_manifest
+from polycli.engine.seals import SEALS_NAME
 from polycli.store.hashing import canonical_hash
 from polycli.store.manifest import CHECKSUM_KEY
 from polycli.store.manifest import MANIFEST_NAME as STORE_MANIFEST
@@ -59,3 +60,24 @@ def store_as_schema_1(store: Path) -> Path:
     text = json.dumps({**document, CHECKSUM_KEY: canonical_hash(document)}, indent=1, ensure_ascii=False)
     (store / STORE_MANIFEST).write_text(text + "\n", encoding="utf-8")
     return store
+
+
+def run_as_schema_1(run: Path) -> Path:
+    """Rewrite a run as versions wrote it that sealed nothing and kept less of its state and of its stores."""
+    for checkpoint in (run / "checkpoints").iterdir():
+        trainer = json.loads((checkpoint / "trainer.json").read_text(encoding="utf-8"))
+        for name in ("learning_rate", "metrics_bytes", "metrics_sha256"):
+            trainer["state"].pop(name, None)
+        (checkpoint / "trainer.json").write_text(json.dumps(trainer), encoding="utf-8")
+        as_schema_1(checkpoint)
+        # The manifest of before had no hash of itself.
+        manifest = json.loads((checkpoint / MANIFEST_NAME).read_text(encoding="utf-8"))
+        manifest["schema_version"] = 1
+        manifest.pop("manifest_sha256", None)
+        (checkpoint / MANIFEST_NAME).write_text(json.dumps(manifest), encoding="utf-8")
+    data = json.loads((run / "data.json").read_text(encoding="utf-8"))
+    for entry in data.values():
+        entry.pop("described", None)
+    (run / "data.json").write_text(json.dumps(data), encoding="utf-8")
+    (run / SEALS_NAME).unlink()
+    return run
