@@ -75,9 +75,10 @@ def _candidates(paths: Sequence[Path]) -> Iterator[list[str]]:
 
 
 def _say_new_names(stores: Mapping[Path, Store], names: Mapping[Path, str]) -> None:
+    frequency = Counter(store.name for store in stores.values())
     renamed: dict[str, list[str]] = {}
     for place, store in sorted(stores.items()):
         if names[place] != store.name:
             renamed.setdefault(store.name, []).append(f"{store.path} as {names[place]}")
     for name, sentences in sorted(renamed.items()):
-        note(f"{len(sentences)} stores have the name {name}; they are used under other names: {', '.join(sentences)}")
+        note(f"{frequency[name]} stores have the name {name}; used under other names: {', '.join(sentences)}")

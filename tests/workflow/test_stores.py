@@ -31,10 +31,12 @@ def test_stores_of_one_name_are_all_opened_and_it_is_said_once(tmp_path, capsys)
     assert f"{twins[0]} as first-waves, {twins[1]} as second-waves" in said
 
 
-def test_another_name_of_the_folder_tells_twins_apart(tmp_path):
+def test_another_name_of_the_folder_tells_twins_apart(tmp_path, capsys):
     first, second = (make_store(tmp_path / folder, "waves") for folder in ("first", "second"))
     renamed = second.rename(second.with_name("calm.zarr"))
     assert names_of(first, renamed) == {"waves": first, "calm": renamed}
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"2 stores have the name waves; used under other names: {renamed} as calm" in said
 
 
 def test_a_store_that_is_named_in_several_ways_is_one(tmp_path, monkeypatch, capsys):
