@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ from polycli.families import Inspector, all_families, family_names, find_family
 from polycli.inspection.embeddings import are_embeddings, describe_embeddings
 from polycli.inspection.finding import FORECAST, SHOWN, Finding, byte_size, describe, read_json, shortened
 from polycli.inspection.runs import describe_checkpoint, describe_run
+from polycli.inspection.verifying import verify_content
 from polycli.store.embeddings.manifest import MANIFEST_NAME, METADATA_KEY
 
 _MANIFEST = "MANIFEST.json"
@@ -33,7 +34,7 @@ def inspect_folder(path: Path, *, verify: bool) -> Finding:
         return describe_run(path, verify=verify)
     if any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray")):
         return _foreign_zarr(path)
-    return _plain_folder(path)
+    return _plain_folder(path, verify=verify)
 
 
 def _store(path: Path, *, verify: bool) -> Finding:
@@ -100,7 +101,7 @@ def _foreign_zarr(path: Path) -> Finding:
     return describe(path, "a zarr array" if isinstance(node, zarr.Array) else "a zarr group", facts)
 
 
-def _plain_folder(path: Path) -> Finding:
+def _plain_folder(path: Path, *, verify: bool) -> Finding:
     try:
         entries = sorted(path.iterdir())
     except OSError as error:
@@ -123,7 +124,27 @@ def _plain_folder(path: Path) -> Finding:
     kind = next((name for name, found in kinds.items() if found), "a folder")
     if (path / "scores.json").is_file():
         kind, facts = "an evaluation", {**_scores(path / "scores.json"), **facts}
+    if verify:
+        facts["verified"] = _verified(entries)
     return describe(path, kind, facts)
+
+
+def _verified(entries: Sequence[Path]) -> str:
+    """Verify everything in a folder that has hashes, and say how much that is.
+
+    Raises:
+        PolycliError: something is damaged.
+    """
+    count = 0
+    for entry in entries:
+        if verify_content(entry) is not None:
+            count += 1
+        elif any((entry / name).exists() for name in (_MANIFEST, "status.json", "checkpoints")):
+            inspect_folder(entry, verify=True)
+            count += 1
+    if not count:
+        return "nothing: no hashes were written with what is here"
+    return f"{count} of {len(entries)} entries, which agree with their hashes; the others have none"
 
 
 def _scores(path: Path) -> dict[str, object]:

@@ -8,8 +8,9 @@ import zarr
 
 from polycli import __main__ as entry
 from polycli.checkpoints.manifest import checkpoint_name, write_manifest
-from polycli.errors import CheckpointError
+from polycli.errors import CheckpointError, PolycliError
 from polycli.inspection import inspect_path
+from tests.mpp.conftest import make_store
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_a_zarr_group_of_somebody_else_is_no_store(tmp_path):
     text = "\n".join(inspect_path(tmp_path / "other.zarr").lines)
     assert "a zarr group" in text
     assert "inner/values 3 x 2 float32" in text
-    assert "no store of polycli" in text
+    assert "not a store of polycli" in text
 
 
 def test_forecasts_in_zarr_say_of_what_and_by_which_checkpoint(tmp_path):
@@ -108,6 +109,21 @@ def test_a_plain_folder_lists_what_it_holds(tmp_path, run):
     (tmp_path / "stores" / "a.zarr.partial-1234").mkdir()
     assert "unfinished" in "\n".join(inspect_path(tmp_path / "stores").lines)
     assert inspect_path(tmp_path).document["runs"] == ["run"]
+
+
+def test_verify_of_a_folder_of_stores_looks_into_each_and_of_scores_promises_nothing(tmp_path):
+    """It exited 0 without a look at any."""
+    stores = tmp_path / "stores"
+    for name in ("calm", "waves"):
+        make_store(stores, name)
+    assert "2 of 2 entries, which agree with their hashes" in "\n".join(inspect_path(stores, verify=True).lines)
+    chunk = next(path for path in sorted((stores / "waves.zarr/fields/c").rglob("*")) if path.is_file())
+    chunk.write_bytes(chunk.read_bytes()[:-1] + b"?")
+    with pytest.raises(PolycliError, match=r"waves\.zarr"):
+        inspect_path(stores, verify=True)
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report/scores.json").write_text("{}")
+    assert "nothing: no hashes" in "\n".join(inspect_path(tmp_path / "report", verify=True).lines)
 
 
 def test_a_damaged_manifest_is_refused_with_exit_code_two(tmp_path, capsys):
