@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ _DAMAGE = (
     struct.error,
     TypeError,
     ValueError,
+    zlib.error,
 )
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from polycli.errors import RecipeError, UserError
 from polycli.families import family_names
+from polycli.names import shortened_name
 from polycli.recipes.documents import Document, KeyPath, Origin, dotted, read_document, read_value, write_document
 from polycli.recipes.files import SUFFIXES, find_recipe, recipes_folder, shipped_names
 from polycli.recipes.schema import EXTENDS, key_path, nearest_keys, recipe_schema, recipe_schemas, sections_in
@@ -185,14 +186,14 @@ def _validate(document: Document, schema: type[Section], overrides: Sequence[str
 
 def _apply(document: Document, schema: type[Section], override: str) -> str | None:
     """Put one `KEY=VALUE` into the document; returns the problem, if there is one."""
-    shown = f"--set {override}"
+    shown = f"--set {shortened_name(override)}"
     key, equals, text = override.partition("=")
     key = key.strip()
     if not equals or not key:
         return f"{shown}: write it as --set KEY=VALUE"
     path = key_path(schema, key, document.data)
     if path is None:
-        return f"{shown}: unknown key `{key}`{_suggestion(schema, tuple(key.split('.')))}"
+        return f"{shown}: unknown key `{shortened_name(key)}`{_suggestion(schema, tuple(key.split('.')))}"
     try:
         value = read_value(text, source=shown)
     except RecipeError:

@@ -1,5 +1,7 @@
 """Checksums of FITS files hold what they promise."""
 
+import gzip
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -53,3 +55,17 @@ def test_an_image_that_claims_terabytes_is_refused(tmp_path):
     (tmp_path / "a.fits").write_bytes(header.tostring().encode())
     with pytest.raises(SourceError, match="truncated"), open_fits(tmp_path / "a.fits") as units:
         [unit.data for unit in units]
+
+
+def test_a_packed_file_with_a_changed_byte_is_refused(file, tmp_path):
+    packed = bytearray(gzip.compress(file.read_bytes()))
+    # But for the end, the checksum of what is packed: what is unpacked has its own.
+    for place in range(20, len(packed) - 8, len(packed) // 20):
+        damaged = bytearray(packed)
+        damaged[place] ^= 0xFF
+        (tmp_path / "b.fits.gz").write_bytes(damaged)
+        with (
+            pytest.raises(SourceError, match="truncated or damaged"),
+            open_fits(tmp_path / "b.fits.gz", checksums=True),
+        ):
+            pass

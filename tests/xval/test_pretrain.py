@@ -164,6 +164,11 @@ def test_a_plan_counts_what_a_run_would_have(pretrain_recipe, planets, tmp_path)
     assert plan["memory_per_device"]["activations"] > 0
 
 
+def test_a_dry_run_refuses_batches_that_are_no_whole_micro_batches(pretrain_recipe, planets, tmp_path):
+    with pytest.raises(UserError, match="is not divisible by 3"):
+        train(pretrain_recipe, planets, tmp_path / "run", "train.micro_batch_size=3", dry_run=True)
+
+
 def test_a_plan_without_data_assumes_some(pretrain_recipe):
     plan = pretrain.run(TrainRequest(recipe=pretrain_recipe, dry_run=True, json=True))
 

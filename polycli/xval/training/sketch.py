@@ -35,6 +35,8 @@ def sketch(recipe: PretrainRecipe | FinetuneRecipe, model: ModelSection, batches
     """Sketch the training of this network on these batches, or on assumed ones."""
     train, predicted = recipe.train, 1.0 if model.causal else recipe.objective.mask_probability
     tokens = ASSUMED_TOKENS if batches is None else batches.tokenization.tokens
+    if batches is not None:
+        batches.check_division(1)  # Or there would be no whole micro-batches to look at.
     length = float(min(ASSUMED_LENGTH, model.context)) if batches is None else batches.mean_length()
     padding = None if batches is None else batches.padding_share()
     data = {} if batches is None else batches.summary()
