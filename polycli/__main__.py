@@ -47,10 +47,18 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         console.say("interrupted")
         return INTERRUPTED
+    except MemoryError as error:
+        _report(_out_of_memory(error), as_json=as_json)
+        return 1
     except Exception as error:  # noqa: BLE001  # The last line of defence: it reports, and ends with 1.
         _report_unexpected(error, as_json=as_json)
         return 1
     return 0
+
+
+def _out_of_memory(error: MemoryError) -> PolycliError:
+    said = f": {error}" if str(error) else ""
+    return PolycliError(f"there is not enough memory{said}", hint="ask for less at once, or for a larger machine")
 
 
 def _report(error: PolycliError, *, as_json: bool) -> None:

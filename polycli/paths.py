@@ -32,10 +32,7 @@ def plain_path(value: str | Path) -> Path:
         if ".." in path.parts:
             last = len(path.parts) - path.parts[::-1].index("..")
             path = Path(*path.parts[:last]).resolve().joinpath(*path.parts[last:])
-        # A manifest, a report, a table: what is written about a file is UTF-8.
-        os.fsencode(path).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{value}: its name is not UTF-8", hint="give it another name") from error
+        _refuse_other_encodings(path)
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(f"{shortened_name(value)}: no path can be made of it: {reason_of(error)}") from error
     try:
@@ -60,6 +57,21 @@ def expand_paths(values: Iterable[str | Path]) -> tuple[Path, ...]:
     return tuple(found)
 
 
+def files_below(folder: Path) -> list[Path]:
+    """All plain files in a folder and below it, in the order of their paths; links to folders are not followed.
+
+    Raises:
+        UserError: a name is not UTF-8, which what is written about the file is, or the folder cannot be listed.
+    """
+    try:
+        found = sorted(path for path in folder.rglob("*") if path.is_file())
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be listed: {reason_of(error)}") from error
+    for path in found:
+        _refuse_other_encodings(path)
+    return found
+
+
 def refuse_unwritable(folder: Path, *, what: str) -> None:
     """Refuse, before any work is done, a folder in which `what` could not be written; it need not exist yet.
 
@@ -78,6 +90,14 @@ def refuse_unwritable(folder: Path, *, what: str) -> None:
         raise UserError(
             f"{folder}: {what} cannot be written in {place}: {error.strerror}", hint="give another --output"
         ) from error
+
+
+def _refuse_other_encodings(path: Path) -> None:
+    """A manifest, a report, a table: what is written about a file is UTF-8."""
+    try:
+        os.fsencode(path).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: its name is not UTF-8", hint="give it another name") from error
 
 
 def _expand(value: str) -> tuple[Path, ...]:

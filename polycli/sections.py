@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegative
 
 #: Blocks and width of the largest network that is planned for; a plan of a larger one would take ages to refuse it.
 MOST_BLOCKS, WIDEST = 1000, 2**20
+#: Resamples behind an interval; more make it no better, and are held in memory together.
+MOST_RESAMPLES = 100_000
 
 
 class Section(BaseModel):

@@ -167,6 +167,16 @@ def test_an_unexpected_problem_is_one_line_and_a_traceback_in_a_file(polycli, ve
     assert "in fail" in polycli("eval", "mpp", "--checkpoint", "run").err
 
 
+def test_too_little_memory_is_one_sentence(polycli, verb):
+    def fail(_):
+        raise MemoryError("Unable to allocate 7 TiB")
+
+    verb(fail)
+    answer = polycli("eval", "mpp", "--checkpoint", "run")
+    assert answer.code == 1
+    assert answer.err.startswith("error: there is not enough memory: Unable to allocate 7 TiB\n  hint: ")
+
+
 def test_ctrl_c_ends_with_130(polycli, verb):
     def interrupt(_):
         raise KeyboardInterrupt

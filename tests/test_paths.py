@@ -1,12 +1,13 @@
 """Files, folders, globs and lists, wherever a path is asked for."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from polycli.errors import UserError
-from polycli.paths import expand_paths, refuse_unwritable
+from polycli.paths import expand_paths, files_below, refuse_unwritable
 
 
 @pytest.fixture
@@ -74,3 +75,11 @@ def test_an_output_that_the_system_refuses_is_said_with_its_reason(folder, monke
     monkeypatch.setattr("tempfile.mkdtemp", refuse)
     with pytest.raises(UserError, match=r"new: stores cannot be written in .*: Read-only file system"):
         refuse_unwritable(folder / "new", what="stores")
+
+
+def test_files_of_a_folder_whose_names_are_not_utf_8_are_said(tmp_path):
+    (tmp_path / "a.csv").touch()
+    assert files_below(tmp_path) == [tmp_path / "a.csv"]
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.csv")).touch()
+    with pytest.raises(UserError, match="its name is not UTF-8"):
+        files_below(tmp_path)

@@ -140,7 +140,7 @@ def parse_part(text: str | None, environment: Mapping[str, str] = os.environ) ->
         return None
     if text == "auto":
         return _array_part(environment)
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
     if found is None or int(found[1]) >= int(found[2]):
         raise UserError(f"--part {text}: expected i/n with i from 0 to n - 1, such as 0/4, or auto")
     return int(found[1]), int(found[2])

@@ -11,6 +11,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from polycli.files.documents import LARGEST_DOCUMENT, parse_json
+from polycli.files.plain import read_bytes, reason_of
+
 SEALS_NAME = ".hashes.json"
 Write = Callable[[Path, str], None]
 
@@ -28,9 +31,9 @@ def write_sealed(path: Path, text: str, write: Write) -> None:
 def read_seals(run: Path) -> dict[str, list[str]]:
     """The hashes that each file may have; empty for runs of versions that kept none, and where they are damaged."""
     try:
-        document = json.loads((run / SEALS_NAME).read_text(encoding="utf-8"))
+        document = parse_json(read_bytes(run / SEALS_NAME, LARGEST_DOCUMENT))
         return {str(name): [str(value) for value in values] for name, values in document.items()}
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+    except (OSError, ValueError, AttributeError, TypeError):
         return {}
 
 
@@ -43,10 +46,10 @@ def broken_seals(run: Path) -> dict[str, str]:
     for name, hashes in seals.items():
         path = run / Path(name).name
         try:
-            if _hash(path.read_bytes()) not in hashes:
+            if _hash(read_bytes(path, LARGEST_DOCUMENT)) not in hashes:
                 broken[name] = f"{path}: has changed since the run wrote it, its sha256 is not that in {SEALS_NAME}"
         except OSError as error:
-            broken[name] = f"{path}: cannot be read ({error.strerror})"
+            broken[name] = f"{path}: cannot be read ({reason_of(error)})"
     return broken
 
 

@@ -17,8 +17,9 @@ from polycli.errors import SourceError
 from polycli.files.plain import check_plain, reason_of, refuse_claim
 from polycli.names import shortened_name
 
-#: What h5py raises for damaged metadata, dangling links, loops of links and types that it does not know.
-DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, OverflowError)
+#: What h5py raises for damaged metadata, dangling links, loops of links and types that it does not know, and what a
+#: dataset in the place of a group, or a group in that of a dataset, leads to.
+DAMAGE = (AttributeError, LookupError, OSError, OverflowError, RuntimeError, TypeError, ValueError)
 #: Objects of a file that are looked at, and characters of their paths; real data have thousands of each.
 MOST_OBJECTS, LONGEST_PATH = 1_000_000, 4096
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from polycli.errors import SourceError, UserError
 from polycli.families import find_family
+from polycli.paths import files_below
 from polycli.plugins import load_plugin, plugin_names
 from polycli.references import resolve
 
@@ -102,8 +103,8 @@ def _readers(path: Path, sources: Mapping[str, Source[Any, Any]]) -> dict[str, P
     whole = next((name for name, source in sources.items() if source.accepts(path)), None)
     if whole is not None:
         return {whole: path}
-    for file in sorted(path.rglob("*")) if path.is_dir() else ():
-        name = next((name for name, source in sources.items() if file.is_file() and source.accepts(file)), None)
+    for file in files_below(path) if path.is_dir() else ():
+        name = next((name for name, source in sources.items() if source.accepts(file)), None)
         if name is not None:
             found.setdefault(name, file)
     return found

@@ -79,6 +79,8 @@ class Attack:
 
     def __init__(self, kind: str, worker: Worker, folder: Path, seed: int, tally: Tally, share: float) -> None:
         self.kind, self.worker, self.tally, self.share = kind, worker, tally, share
+        #: Whether the sizes are the user's own words.
+        self.may_lack_memory = False
         self.place, self.rng = folder, random.Random(f"{seed}/{kind}")  # noqa: S311  # repeatable on purpose
         self.folder = folder
 
@@ -96,7 +98,7 @@ class Attack:
         """Run a command; count whether it was right. `right` says what is wrong with a result that came with exit 0."""
         before = listing(self.folder, leaving_out={OUTPUT})
         answer = self.worker.polycli(*map(str, words), folder=self.folder, seconds=seconds)
-        problem = problem_of(answer, seconds)
+        problem = problem_of(answer, seconds, may_lack_memory=self.may_lack_memory)
         after = listing(self.folder, leaving_out={OUTPUT})
         if problem is None and before != after:
             changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))

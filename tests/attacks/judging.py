@@ -58,8 +58,11 @@ class Tally:
         return Table("Attacks", ["attack", "tried", "right", "with a result", "refused"], [*rows, ["all", *sums]])
 
 
-def problem_of(answer: Answer, seconds: float) -> str | None:
-    """What is wrong with how a command ended, whatever it was given; None where nothing is."""
+def problem_of(answer: Answer, seconds: float, *, may_lack_memory: bool = False) -> str | None:
+    """What is wrong with how a command ended, whatever it was given; None where nothing is.
+
+    Memory may be lacking where the user asks for much by a number of his own, never because of what a file says.
+    """
     said = answer.stderr
     last = said.strip().splitlines()[-1:] or [""]
     if answer.code == -999:
@@ -76,6 +79,8 @@ def problem_of(answer: Answer, seconds: float) -> str | None:
     errors = [line for line in said.splitlines() if line.startswith(_SENTENCES)]
     if answer.code and len(errors) != 1:
         return f"exit code {answer.code} with {len(errors)} sentences: {said[-300:]!r}"
+    if "there is not enough memory" in said and not may_lack_memory:
+        return f"memory was taken on the word of a file: {errors[0][:300]}"
     if answer.memory > MOST_MEMORY:
         return f"{answer.memory / 2**30:.1f} GiB were taken"
     return None

@@ -1,11 +1,15 @@
 """Recipes of any content."""
 
+import typing
+
 import pytest
 import yaml
 from mutations import STRANGE, damaged, forged
 
-from polycli.recipes import shipped_recipes
+from polycli.recipes import recipe_schema, settings_schema, shipped_recipes
+from polycli.recipes.schema import sections_in
 
+LARGE = (0, -1, 10**6, 10**9, 10**12, 10**18, 2**63 - 1, 10**30, 1e-30, 1e30)
 SHIPPED = [recipe for recipe in shipped_recipes() if recipe.verb in {"prepare", "pretrain", "finetune", "eval"}]
 
 
@@ -67,6 +71,7 @@ def numbers_in(recipe):
 def test_numbers_of_any_size_are_planned_for(attack, arena, family):
     kind = attack(f"numbers, {family}")
     name = {"mpp": "mpp_demo", "xval": "xval_demo", "astroclip": "astroclip_demo_spectrum"}[family]
+    kind.may_lack_memory = True
     recipe = next(recipe for recipe in SHIPPED if recipe.name == name)
     keys = numbers_in(recipe)
     for rng in kind.rounds(60):
@@ -93,6 +98,7 @@ def test_numbers_of_any_size_are_planned_for(attack, arena, family):
 
 def test_settings_are_read(attack, arena):
     kind = attack("settings")
+    kind.may_lack_memory = True
     for rng in kind.rounds(80):
         recipe = rng.choice([recipe for recipe in SHIPPED if recipe.verb == "pretrain"])
         key = rng.choice(
@@ -102,3 +108,66 @@ def test_settings_are_read(attack, arena):
         line = ["pretrain", recipe.family, "--recipe", recipe.name, "--data", arena / f"{recipe.family}.zarr"]
         kind.polycli(*line, "--output", "out", "--dry-run", "--set", f"{key}={value}".replace("\0", ""), seconds=60)
     kind.assert_right()
+
+
+#: Of each verb and family: a line that works, and the schema of its settings.
+LINES = {
+    "eval": "--checkpoint {run} --data {store} --output out --set report=false",
+    "predict": "--checkpoint {run} --data {store} --split test --output out/x.{suffix}",
+    "embed": "--checkpoint {run} --data {store} --output out/x.parquet",
+}
+
+
+@pytest.mark.parametrize("family", ["mpp", "xval", "astroclip"])
+def test_numbers_of_other_verbs_are_bounded(attack, arena, family):
+    kind = attack(f"numbers of verbs, {family}")
+    kind.may_lack_memory = True
+    suffix = {"mpp": "zarr", "xval": "csv", "astroclip": "parquet"}[family]
+    for rng in kind.rounds(60):
+        verb = rng.choice([verb for verb in LINES if (verb, family) != ("embed", "mpp")])
+        words = LINES[verb].format(run=arena / f"{family}-run", store=arena / f"{family}.zarr", suffix=suffix).split()
+        key, value = rng.choice(numbers_of(settings_schema(family, verb))), rng.choice(LARGE)
+        kind.polycli(verb, family, *words, "--set", f"{key}={value}", seconds=60)
+    kind.assert_right()
+
+
+@pytest.mark.parametrize(
+    "line", ["mpp simulate", "xval planets", "xval arithmetic", "xval temperature", "astroclip mock"]
+)
+def test_what_is_made_up_is_bounded(attack, line):
+    family, source = line.split()
+    kind = attack(f"made up, {line}")
+    kind.may_lack_memory = True
+    for rng in kind.rounds(20):
+        key, value = rng.choice(numbers_of(recipe_schema(family, "prepare"), source)), rng.choice(LARGE)
+        setting = f"{key}={value}"
+        if source == "simulate":
+            system = {"system": "shallow_water", "trajectories": 3, "frames": 4, "grid": 8} | {
+                key.split(".")[-1]: value
+            }
+            setting = "simulate.a={" + ", ".join(f"{name}: {item}" for name, item in system.items()) + "}"
+        line = ("prepare", family, "--source", source, "--output", "out/x.zarr", "--dry-run", "--set", setting)
+        kind.polycli(*line, seconds=60)
+    kind.assert_right()
+
+
+def numbers_of(schema, section=None):
+    """Key paths of the numbers of a schema, or of one of its sections, at its top two levels."""
+    found = []
+    for name, field in schema.model_fields.items():
+        inner = list(sections_in(field.annotation))
+        if section in (None, name) and not inner and {int, float} & types_in(field.annotation):
+            found.append(name)
+        for part in inner if section in (None, name) else ():
+            found += [
+                f"{name}.{key}" for key, deep in part.model_fields.items() if {int, float} & types_in(deep.annotation)
+            ]
+    return sorted(found)
+
+
+def types_in(annotation):
+    """Plain types that an annotation allows."""
+    inside = typing.get_args(annotation)
+    return (
+        {annotation} if not inside else set().union(*(types_in(part) for part in inside if not isinstance(part, str)))
+    )

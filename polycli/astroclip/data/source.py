@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from polycli.astroclip.data.columns import Column
 from polycli.astroclip.data.description import ImageDescription, SpectrumDescription
 from polycli.astroclip.recipe.preparing import PrepareRecipe
 from polycli.errors import SourceError
+from polycli.paths import files_below
 from polycli.store.manifest import LeftOut
 from polycli.workflow import sources
 
@@ -120,7 +122,7 @@ def find_files(inputs: Sequence[Path], suffixes: tuple[str, ...], *, source: str
     found: dict[Path, tuple[Path, str]] = {}
     for entry in inputs:
         if entry.is_dir():
-            files = sorted(path for path in entry.rglob("*") if path.name.lower().endswith(suffixes) and path.is_file())
+            files = [path for path in files_below(entry) if path.name.lower().endswith(suffixes)]
             if not files:
                 raise SourceError(f"{entry}: no file with the ending {' or '.join(suffixes)} in this folder")
             for path in files:
@@ -129,5 +131,5 @@ def find_files(inputs: Sequence[Path], suffixes: tuple[str, ...], *, source: str
             found.setdefault(entry.resolve(), (entry, entry.name))
         else:
             raise SourceError(f"{entry}: no such file or folder")
-    names = [name for _, name in found.values()]
-    return [(path, name if names.count(name) == 1 else path.as_posix()) for path, name in found.values()]
+    names = Counter(name for _, name in found.values())
+    return [(path, name if names[name] == 1 else path.as_posix()) for path, name in found.values()]

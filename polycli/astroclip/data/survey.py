@@ -25,6 +25,7 @@ from polycli.astroclip.recipe.preparing import PrepareRecipe
 from polycli.console import note, warn
 from polycli.errors import SourceError
 from polycli.names import clean
+from polycli.paths import files_below
 from polycli.store.manifest import LeftOut
 
 
@@ -250,7 +251,7 @@ def inputs_of(sources: Sequence[Source], names: Sequence[str], inputs: Sequence[
         return [list(inputs)]
     shares: dict[str, list[Path]] = {name: [] for name in names}
     for path in inputs:
-        members = [path] if not path.is_dir() else sorted(entry for entry in path.rglob("*") if entry.is_file())
+        members = files_below(path) if path.is_dir() else [path]
         found = False
         for member in members:
             takers = [name for name, source in zip(names, sources, strict=True) if source.accepts(member)]

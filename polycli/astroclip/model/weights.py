@@ -110,7 +110,7 @@ def _section(
                 f"tensors include {min(tensors)}"
             )
         return ModelSection.model_validate(_with_sizes(section, sizes))
-    except (ValidationError, KeyError, ValueError, IndexError, ZeroDivisionError) as error:
+    except (ValidationError, KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
         reason = problems_of(error) if isinstance(error, ValidationError) else error
         raise CheckpointError(f"{file}: its sizes are not those of an AstroCLIP model ({reason})") from error
 

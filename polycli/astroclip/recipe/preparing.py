@@ -107,8 +107,8 @@ class ArraysSection(Section):
 class MockSection(Section):
     """The simulated survey of --source mock."""
 
-    objects: PositiveInt = 1200
-    seed: int = Field(0, ge=0)
+    objects: PositiveInt = Field(1200, le=10**8)
+    seed: int = Field(0, ge=0, lt=2**31)
     magnitude_limit: float = Field(19.5, ge=16, le=21, description="faintest r magnitude (AB)")
     size: PositiveInt = Field(152, ge=32, le=512, description="height and width of the images in pixels")
 

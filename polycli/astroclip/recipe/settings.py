@@ -15,7 +15,7 @@ from polycli.astroclip.recipe.preparing import (
     SelectSection,
 )
 from polycli.astroclip.recipe.training import MaskingSection
-from polycli.sections import Section
+from polycli.sections import MOST_RESAMPLES, Section
 from polycli.workflow.untrained import ALLOW_DESCRIPTION
 
 
@@ -63,7 +63,9 @@ class EvalSettings(EncodingSettings):
         None, description="what is hidden of spectra, for models of stage spectrum; as in the training if absent"
     )
     report: bool = Field(True, description="write report.html and figures; scores.json is written in any case")
-    bootstrap_samples: PositiveInt = Field(1000, description="resamples of the objects behind each interval")
+    bootstrap_samples: PositiveInt = Field(
+        1000, le=MOST_RESAMPLES, description="resamples of the objects behind each interval"
+    )
     seed: NonNegativeInt = Field(0, description="of the bootstrap, of probes and of second looks")
 
 

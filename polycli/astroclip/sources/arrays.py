@@ -58,6 +58,15 @@ class ArraySet:
                 return read_rows(file[key], rows)
         return np.asarray(_loaded(path, key)[rows])
 
+    def dtype(self, array: str) -> np.dtype[Any]:
+        """The type of an array's values, without reading them where the format allows."""
+        path, key = self.members[array]
+        if path.name.lower().endswith(HDF5_SUFFIXES):
+            with open_hdf5(path) as file:
+                found: np.dtype[Any] = file[key].dtype
+                return found
+        return _loaded(path, key).dtype
+
     def shape(self, array: str) -> tuple[int, ...]:
         """Returns the shape of an array, without reading it where the format allows."""
         path, key = self.members[array]
@@ -228,6 +237,7 @@ def _array_sets(files: Sequence[tuple[Path, str]]) -> list[ArraySet]:
 
 
 def _look(source: ArraySet, section: ArraysSection, *, alone: bool) -> _Look:
+    _refuse_texts(source, [section.image, section.spectrum, section.ivar, section.mask, section.wavelength])
     image, spectrum, wavelength = _described_image(source, section), None, None
     if section.spectrum in source.members:
         spectrum, wavelength = _described_spectrum(source, section)
@@ -280,6 +290,12 @@ def _look(source: ArraySet, section: ArraysSection, *, alone: bool) -> _Look:
         spectrum=spectrum,
         wavelength=wavelength,
     )
+
+
+def _refuse_texts(source: ArraySet, names: Sequence[str | None]) -> None:
+    for name in names:
+        if name in source.members and (kind := source.dtype(str(name))).kind not in "biuf":
+            raise SourceError(f"{source.name}: {name} holds {kind}, numbers were expected")
 
 
 def _described_image(source: ArraySet, section: ArraysSection) -> ImageDescription | None:

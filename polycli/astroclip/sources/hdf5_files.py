@@ -31,11 +31,23 @@ def dataset(group: Any, name: str, path: Path) -> Any:  # noqa: ANN401  # h5py's
     Raises:
         SourceError: it is not there; the nearest names are in the sentence.
     """
-    found = group.get(name)
+    found = group.get(name) if isinstance(group, h5py.Group) else None
     if not isinstance(found, h5py.Dataset):
         where = f"{path}{'' if group.name == '/' else f': group {group.name}'}"
         raise SourceError(f"{where}: has no dataset {name}", hint=nearest_names(name, list(group)))
     return found
+
+
+def column(group: Any, name: str, path: Path) -> NDArray[Any]:  # noqa: ANN401
+    """A dataset as a whole: one value, or one row of values, for each object.
+
+    Raises:
+        SourceError: it is not there, or holds something else.
+    """
+    values = dataset(group, name, path)[()]
+    if not isinstance(values, np.ndarray) or values.ndim < 1 or values.dtype.kind not in "biufSUO":
+        raise SourceError(f"{path}: {name} holds no values of objects")
+    return values
 
 
 def read_rows(array: Any, rows: NDArray[np.int64]) -> NDArray[Any]:  # noqa: ANN401

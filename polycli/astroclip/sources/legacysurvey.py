@@ -17,7 +17,7 @@ from polycli.astroclip.data.columns import Column, column_of, stacked
 from polycli.astroclip.data.description import ImageDescription
 from polycli.astroclip.data.source import Listing, Payload, find_files
 from polycli.astroclip.recipe.preparing import PrepareRecipe
-from polycli.astroclip.sources.hdf5_files import check_images, dataset, holds, read_rows, same_length
+from polycli.astroclip.sources.hdf5_files import check_images, column, dataset, holds, read_rows, same_length
 from polycli.errors import SourceError
 from polycli.files.hdf5 import open_hdf5
 
@@ -113,9 +113,12 @@ def _read_columns(path: Path, name: str) -> _Part:
         images = dataset(file, "images", path)
         size = check_images(images.shape, BANDS, band_last=False, what=str(path))
         lengths = {"images": images.shape[0]}
-        vectors = {key: dataset(file, key, path)[()] for key in ("ra", "dec")}
-        vectors |= {key: file[key][()] for key in (*_PLAIN, "z_spec") if key in file}
-        tables = {key: file[key][()] for key in _BY_BAND if key in file}
+        present = [key for key in (*_PLAIN, "z_spec") if key in file]
+        vectors = {key: column(file, key, path) for key in ("ra", "dec", *present)}
+        tables = {key: column(file, key, path) for key in _BY_BAND if key in file}
+    for key in {"ra", "dec", "z_spec", "release", "brickid", "objid"} & vectors.keys():
+        if vectors[key].dtype.kind not in "iuf" or vectors[key].ndim != 1:
+            raise SourceError(f"{path}: {key} is {vectors[key].dtype} {vectors[key].shape}, numbers were expected")
     lengths |= {key: len(values) for key, values in (*vectors.items(), *tables.items())}
     count = same_length(lengths, path)
     redshift = np.full(count, np.nan)

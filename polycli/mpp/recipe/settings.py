@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from polycli.mpp.recipe.arrays import ArraysSection, DatasetSection, Extent, WellSection
 from polycli.mpp.recipe.physics import Boundary
-from polycli.sections import Section
+from polycli.sections import MOST_RESAMPLES, Section
 from polycli.workflow.untrained import ALLOW_DESCRIPTION
 
 _OLDER_NAMES = ("fields", "boundary", "dt", "extent")
@@ -60,7 +60,9 @@ class EvalSettings(ForecastSettings):
     rollout_steps: PositiveInt | None = Field(None, description="steps of a rollout; to the trajectory's end if absent")
     save_rollouts: bool = Field(False, description="write the rollouts' frames to DIR/rollouts/<dataset>.zarr")
     report: bool = Field(True, description="write report.html and figures; scores.json is written in any case")
-    bootstrap_samples: PositiveInt = Field(2000, description="resamples of the trajectories behind each interval")
+    bootstrap_samples: PositiveInt = Field(
+        2000, le=MOST_RESAMPLES, description="resamples of the trajectories behind each interval"
+    )
     seed: NonNegativeInt = Field(0, description="of the bootstrap")
 
 
@@ -97,7 +99,7 @@ class PredictSettings(ForecastSettings, ReadingSettings):
     """The settings of `polycli predict mpp --set KEY=VALUE`."""
 
     verb: Literal["predict"]
-    steps: PositiveInt = Field(20, description="frames to predict")
+    steps: PositiveInt = Field(20, le=10**6, description="frames to predict")
     from_frame: NonNegativeInt | None = Field(
         None, description="first frame of the context; absent: the context is the last frames"
     )

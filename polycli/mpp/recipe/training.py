@@ -154,9 +154,9 @@ class SimulationSection(Section):
     """One system for the `simulate` source; becomes one store."""
 
     system: Literal["shallow_water", "diffusion_reaction", "incompressible_ns", "compressible_ns"]
-    trajectories: PositiveInt = 100
-    frames: PositiveInt = 32
-    grid: PositiveInt = 64
+    trajectories: PositiveInt = Field(100, le=10**6)
+    frames: PositiveInt = Field(32, le=10**6)
+    grid: PositiveInt = Field(64, le=2**14)
     seed: int = 0
     variant: str | None = Field(
         None, description="initial condition or forcing, such as dam_break, bumps, forced, decaying"

@@ -24,6 +24,7 @@ from polycli.errors import SourceError
 from polycli.files.hdf5 import open_hdf5
 from polycli.files.numpy_files import npz_headers, open_npy, read_npz
 from polycli.files.plain import reason_of
+from polycli.paths import files_below
 from polycli.store.manifest import MANIFEST_NAME
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".nc", ".nc4", ".netcdf")
@@ -86,8 +87,7 @@ def files_of(path: Path) -> list[tuple[Path, str]]:
     """The files that an array file consists of, with their names below its folder: one, or all in a zarr folder."""
     if not path.is_dir():
         return [(path, path.name)]
-    inside = sorted(file for file in path.rglob("*") if file.is_file())
-    return [(file, f"{path.name}/{file.relative_to(path).as_posix()}") for file in inside]
+    return [(file, f"{path.name}/{file.relative_to(path).as_posix()}") for file in files_below(path)]
 
 
 @contextmanager

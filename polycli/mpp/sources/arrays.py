@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,9 +174,9 @@ def find_array_files(inputs: Sequence[Path]) -> list[tuple[Path, str]]:
             raise SourceError(f"{entry}: no file with the ending {', '.join(SUFFIXES)} in this folder")
         for path in inside:
             found.setdefault(path.resolve(), (path, path.relative_to(entry).as_posix()))
-    names = [name for _, name in found.values()]
+    names = Counter(name for _, name in found.values())
     # Two inputs may hold files of one name; then the whole path tells them apart.
-    return [(path, name if names.count(name) == 1 else path.as_posix()) for path, name in found.values()]
+    return [(path, name if names[name] == 1 else path.as_posix()) for path, name in found.values()]
 
 
 def _is_array(path: Path) -> bool:

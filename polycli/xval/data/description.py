@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from polycli.xval.recipe.training import ScalingSection
+
+
+class _Column(BaseModel):
+    key: str
+    read_as: Literal["number", "text"]
+
+
+class _Range(BaseModel):
+    min: float
+    max: float
+
+
+class _Known(BaseModel):
+    #: By header of a table.
+    columns: dict[str, _Column] = {}
+    #: By pattern of key paths.
+    units: dict[str, str] = {}
+    #: By key path.
+    keys: dict[str, _Range] = {}
 
 
 class RecordsAbout(BaseModel):
@@ -30,3 +49,10 @@ class RecordsAbout(BaseModel):
     coverage: dict[str, Any] = {}
     #: What the source says of its data: units by key path, constants of a simulation.
     source: dict[str, Any] = {}
+
+    @field_validator("coverage", "source", mode="after")
+    @classmethod
+    def _check_what_is_read(cls, found: dict[str, Any]) -> dict[str, Any]:
+        """Both are mostly for people; what the code reads of them is looked at, and stays as it was written."""
+        _Known.model_validate(found)
+        return found

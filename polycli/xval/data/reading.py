@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from polycli.console import note, warn
-from polycli.errors import CheckpointError, problems_of
+from polycli.errors import CheckpointError, StoreError, problems_of
 from polycli.xval.data.store import RecordStore
 from polycli.xval.recipe.sources import TableSection
 from polycli.xval.records.decode import decode_records
@@ -55,11 +55,30 @@ class Reading(BaseModel):
         return None if found is None else str(found)
 
 
+class _SpelledKeys(BaseModel):
+    spell_keys: tuple[str, ...] = ()
+
+
+class _Asked(BaseModel):
+    """What a store says it was asked for, as far as it is read here."""
+
+    source: str | None = None
+    of_source: dict[str, Any] = {}
+    vocabulary: _SpelledKeys = _SpelledKeys()
+
+    @classmethod
+    def of(cls, store: RecordStore) -> _Asked:
+        try:
+            return cls.model_validate(store.store.manifest.options)
+        except ValidationError as error:
+            raise StoreError(f"{store.path}: its options do not fit their schema: {problems_of(error)}") from error
+
+
 def reading_of(stores: Sequence[RecordStore]) -> Reading:
     """Describes how the data of some stores were read, as far as the stores agree."""
-    asked = [store.store.manifest.options for store in stores]
-    sources = {str(options.get("source")) for options in asked}
-    options = [dict(options.get("of_source") or {}) for options in asked]
+    asked = [_Asked.of(store) for store in stores]
+    sources = {str(options.source) for options in asked}
+    options = [options.of_source for options in asked]
     columns: dict[str, Literal["number", "text"]] = {}
     for store in stores:
         for column in store.about.source.get("columns", {}).values():
@@ -68,7 +87,7 @@ def reading_of(stores: Sequence[RecordStore]) -> Reading:
         source=sources.pop() if len(sources) == 1 else None,
         options=options[0] if all(other == options[0] for other in options) else {},
         columns=columns,
-        spell_keys=tuple({pattern for each in asked for pattern in each.get("vocabulary", {}).get("spell_keys", ())}),
+        spell_keys=tuple({pattern for each in asked for pattern in each.vocabulary.spell_keys}),
         key_order=order_of_keys(stores),
     )
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
-from polycli.errors import CheckpointError
+from polycli.errors import CheckpointError, problems_of
 from polycli.xval.numbers.statistics import NumberStatistics
 from polycli.xval.recipe.training import ScalerKind, ScalerSection, ScalingSection
 from polycli.xval.records.keypaths import KeyPatterns, refuse_unknown
@@ -28,10 +29,17 @@ MANY_DECADES = 1e3
 class Scaler:
     """One scaler. Affine: y = (x - shift) / scale. Asinh: y = asinh((x - shift) / softness) / scale. None: y = x."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
     kind: ScalerKind = "none"
-    shift: float = 0.0
-    scale: float = 1.0
-    softness: float = 1.0
+    shift: FiniteFloat = 0.0
+    scale: FiniteFloat = 1.0
+    softness: FiniteFloat = 1.0
+
+
+class _Document(BaseModel):
+    default: Scaler
+    keys: dict[str, Scaler]
 
 
 class Scaling:
@@ -92,10 +100,10 @@ class Scaling:
             CheckpointError: it is no such document.
         """
         try:
-            scalers = {str(path): Scaler(**constants) for path, constants in document["keys"].items()}
-            return cls(scalers, Scaler(**document["default"]))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"the scaling of the numbers cannot be read: {error}") from error
+            known = _Document.model_validate(document)
+        except ValidationError as error:
+            raise CheckpointError(f"the scaling of the numbers cannot be read: {problems_of(error)}") from error
+        return cls(known.keys, known.default)
 
     def _constants(
         self, number_keys: NDArray[np.int32], key_paths: Sequence[str]

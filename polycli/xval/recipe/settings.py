@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from polycli.sections import Section
+from polycli.sections import MOST_RESAMPLES, Section
 from polycli.workflow.untrained import ALLOW_DESCRIPTION
 from polycli.xval.recipe.sources import TableSection, TemperatureSection, TextSection
 from polycli.xval.recipe.training import JsonSection, PrepareRecipe
@@ -52,7 +52,9 @@ class EvalSettings(Section):
     baseline_rows: PositiveInt = Field(20_000, description="training records that they learn from, at most")
     sweep: SweepSection = SweepSection()
     report: bool = Field(True, description="write report.html and figures; scores.json is written in any case")
-    bootstrap_samples: PositiveInt = Field(1000, description="resamples of the records behind each interval")
+    bootstrap_samples: PositiveInt = Field(
+        1000, le=MOST_RESAMPLES, description="resamples of the records behind each interval"
+    )
     seed: NonNegativeInt = Field(0, description="of the turns in which numbers are hidden, and of the bootstrap")
 
 

@@ -12,6 +12,9 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, Posit
 
 from polycli.sections import Section
 
+#: Records that are made up, at most: as many as no training looks at.
+MOST_RECORDS = 10**9
+
 
 def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
     low, high = bounds
@@ -33,7 +36,8 @@ def _above_zero(bounds: tuple[float, float]) -> tuple[float, float]:
 
 
 Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
-Counts = Annotated[tuple[PositiveInt, PositiveInt], AfterValidator(_ordered)]
+Count = Annotated[PositiveInt, Field(le=10**6)]
+Counts = Annotated[tuple[Count, Count], AfterValidator(_ordered)]
 
 
 class PlanetScale(Section):
@@ -47,7 +51,7 @@ class PlanetScale(Section):
 class PlanetsSection(Section):
     """`--source planets`: simulated planetary systems, drawn as in the paper."""
 
-    systems: PositiveInt = Field(1000, description="records to make")
+    systems: PositiveInt = Field(1000, le=MOST_RECORDS, description="records to make")
     seed: NonNegativeInt = 0
     planets: Counts = Field((2, 5), description="fewest and most planets of a system")
     steps: Counts = Field((30, 59), description="fewest and most positions of each planet")
@@ -62,14 +66,16 @@ class PlanetsSection(Section):
     aligned: float = Field(0.3, ge=0, le=1, description="share of systems in which all planets start at pericentre")
     scale: PlanetScale = PlanetScale()
     substeps: PositiveInt = Field(8, description="integration steps of sixth order between two positions")
-    digits: PositiveInt | None = Field(None, description="significant digits of every number; all of float64 if absent")
+    digits: PositiveInt | None = Field(
+        None, le=17, description="significant digits of every number; all of float64 if absent"
+    )
 
 
 class ArithmeticSection(Section):
     """`--source arithmetic`: products, trees of sums, differences and products, or operations over many decades."""
 
     task: Literal["products", "trees", "decades"] = "products"
-    records: PositiveInt = 10_000
+    records: PositiveInt = Field(10_000, le=MOST_RECORDS)
     seed: NonNegativeInt = 0
     digits: PositiveInt = Field(3, le=7, description="of each factor (products) or operand (trees)")
     decimals: NonNegativeInt = Field(0, description="how many of the digits stand behind the decimal point")
@@ -89,7 +95,7 @@ class ArithmeticSection(Section):
 class TemperatureSection(Section):
     """`--source temperature`: series of a gridded field at some of its points, read or synthetic."""
 
-    records: PositiveInt = 10_000
+    records: PositiveInt = Field(10_000, le=MOST_RECORDS)
     seed: NonNegativeInt = 0
     variable: str = Field("t2m", description="name of the variable, over time, latitude and longitude")
     stations: Counts = Field((60, 90), description="fewest and most points of a record")
@@ -98,7 +104,9 @@ class TemperatureSection(Section):
     block_days: PositiveFloat = Field(
         16.0, description="records lie inside blocks of so many days, and a block is in one split"
     )
-    synthetic_days: PositiveInt = Field(730, description="length of the synthetic field, where there is no input")
+    synthetic_days: PositiveInt = Field(
+        730, le=10**6, description="length of the synthetic field, where there is no input"
+    )
     synthetic_grid: Counts = Field((24, 48), description="latitudes and longitudes of the synthetic field")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from polycli.errors import SourceError
 from polycli.files.plain import open_plain, reason_of
+from polycli.paths import files_below
 from polycli.xval.recipe.sources import TableSection
 
 DELIMITERS = (",", ";", "\t", "|")
@@ -53,6 +54,8 @@ def open_csv(path: Path, name: str, section: TableSection) -> CsvFile:
     header = next(reader.rows(), None)
     if header is None:
         raise SourceError(f"{name}: the file is empty, a line of column names was expected")
+    if not header:
+        raise SourceError(f"{name}: the first line is empty, a line of column names was expected")
     header = [column.strip() for column in header]
     header[0] = header[0].removeprefix(_BYTE_ORDER_MARK).strip().strip('"')
     header = [column or f"column_{index + 1}" for index, column in enumerate(header)]
@@ -163,7 +166,7 @@ def names_of(paths: Sequence[Path], suffixes: Sequence[str]) -> list[tuple[Path,
     found = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.is_file() and file.suffix.lower() in suffixes)
+            inside = [file for file in files_below(path) if file.suffix.lower() in suffixes]
             found += [(file, file.relative_to(path).as_posix()) for file in inside]
         else:
             found.append((path, path.name))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from polycli.errors import SourceError
 from polycli.files.plain import open_plain, reason_of
+from polycli.paths import files_below
 
 #: A block holds the lines that begin within so many bytes: a second or so of work for one process.
 BLOCK_BYTES = 4 * 2**20
@@ -101,7 +102,7 @@ def find_files(inputs: Sequence[Path], suffixes: Sequence[str], *, what: str) ->
         if not path.is_dir():
             found.setdefault(path, path.name)
             continue
-        inside = sorted(file for file in path.rglob("*") if file.is_file() and file.suffix.lower() in suffixes)
+        inside = [file for file in files_below(path) if file.suffix.lower() in suffixes]
         if not inside:
             raise SourceError(f"{path}: there is no file with the suffix {' or '.join(suffixes)} in this folder")
         for file in inside:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from polycli.errors import SourceError
 from polycli.outputs import is_zarr
+from polycli.paths import files_below
 from polycli.requests import JsonDocument
 from polycli.store.manifest import MANIFEST_NAME
 from polycli.xval.data.source import Opened, RecordWriter
@@ -129,7 +130,7 @@ def _open(path: Path | None, section: TemperatureSection) -> Field:
 def _files(path: Path | None) -> tuple[Path, ...]:
     if path is None:
         return ()
-    return tuple(sorted(file for file in path.rglob("*") if file.is_file())) if path.is_dir() else (path,)
+    return tuple(files_below(path)) if path.is_dir() else (path,)
 
 
 def _record(
