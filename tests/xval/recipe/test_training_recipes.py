@@ -57,7 +57,7 @@ def test_the_data_of_a_recipe_fit_the_model_of_its_name(tmp_path, capsys, source
     store = tmp_path / "s.zarr"
     prepare = ["prepare", "xval", "--source", source, "--recipe", data, "--limit", "12", "--workers", "1"]
     assert command_line([*prepare, "--output", str(store), "--json"]) == 0
-    longest = json.loads(capsys.readouterr().out)["coverage"]["longest"]
+    longest = json.loads(capsys.readouterr().out)["stores"][0]["coverage"]["longest"]
     pretrain = ["pretrain", "xval", "--recipe", model, "--data", str(store), "--output", str(tmp_path / "run")]
     assert command_line([*pretrain, "--dry-run", "--json"]) == 0
     recipe = load_recipe(model, family="xval", verb="pretrain", schema=PretrainRecipe)
