@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from polycli.errors import UserError
+
 Model = TypeVar("Model", bound=nn.Module)
 _FILLS = frozenset({torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.fill_, torch.Tensor.zero_})
 
@@ -19,9 +21,17 @@ def skeleton() -> Iterator[None]:
     """Puts the modules that are made inside on the meta device, uninitialised.
 
     Without the second part the first random initialisation on that device imports TorchDynamo, which takes seconds.
+
+    Raises:
+        UserError: the sizes are beyond what can be counted.
     """
-    with torch.device("meta"), uninitialised():
-        yield
+    try:
+        with torch.device("meta"), uninitialised():
+            yield
+    except (RuntimeError, OverflowError) as error:
+        if "overflow" not in str(error) and "too large" not in str(error):
+            raise
+        raise UserError(f"a network of these sizes is beyond all measure: {str(error).splitlines()[0]}") from error
 
 
 @contextmanager

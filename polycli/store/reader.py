@@ -28,8 +28,17 @@ AUTO_VERIFY_BYTES = 8 * 2**30
 CONTEXT: dict[str, Any] = {"cache_pool": {"total_bytes_limit": 0}}
 #: Ragged arrays up to this size are read once and kept by each process.
 KEPT_BYTES = 64 * 2**20
-#: What tensorstore raises for metadata and chunks that it cannot make sense of.
-_UNREADABLE = (LookupError, NotImplementedError, OSError, OverflowError, RuntimeError, TypeError, ValueError)
+#: What tensorstore raises for metadata and chunks that it cannot make sense of, or that claim what no memory holds.
+_UNREADABLE = (
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 #: Single numbers so many rows apart are read at once: what lies between them costs less than another read.
 NEAR_ROWS = 1024
 _SHARD_IN_MESSAGE = re.compile(r'local file "([^"]+)"')
@@ -287,7 +296,7 @@ class Store:
 
     def _damage(self, array: str, error: Exception, window: Window | None) -> StoreError:
         """The sentence for a read that failed, with the shard file that it concerns."""
-        text = str(error)
+        text = str(error) or type(error).__name__
         found = _SHARD_IN_MESSAGE.search(text)
         root = f"{self.path.absolute()}{os.sep}"
         if found:

@@ -3,9 +3,11 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 from torch import nn
 
+from polycli.errors import UserError
 from polycli.mpp.model.avit import AViT
 from polycli.mpp.recipe.training import ModelSection
 from polycli.nn.skeleton import skeleton
@@ -40,3 +42,8 @@ def test_loading_a_model_does_not_import_dynamo():
         "sys.exit('torch._dynamo' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_sizes_beyond_all_measure_are_said():
+    with pytest.raises(UserError, match="beyond all measure"), skeleton():
+        nn.Linear(2**62, 2**10)
