@@ -57,15 +57,20 @@ def test_an_image_that_claims_terabytes_is_refused(tmp_path):
         [unit.data for unit in units]
 
 
-def test_a_packed_file_with_a_changed_byte_is_refused(file, tmp_path):
-    packed = bytearray(gzip.compress(file.read_bytes()))
-    # But for the end, the checksum of what is packed: what is unpacked has its own.
-    for place in range(20, len(packed) - 8, len(packed) // 20):
+def test_a_packed_file_with_a_changed_byte_gives_no_other_numbers(file, tmp_path):
+    packed, path = gzip.compress(file.read_bytes(), mtime=0), tmp_path / "b.fits.gz"
+    with open_fits(file) as units:
+        expected = units["B"].data
+    refused = 0
+    for place in range(20, len(packed), len(packed) // 20):
         damaged = bytearray(packed)
         damaged[place] ^= 0xFF
-        (tmp_path / "b.fits.gz").write_bytes(damaged)
-        with (
-            pytest.raises(SourceError, match="truncated or damaged"),
-            open_fits(tmp_path / "b.fits.gz", checksums=True),
-        ):
-            pass
+        path.write_bytes(damaged)
+        try:
+            with open_fits(path, checksums=True) as units:
+                # Blanks behind the last card of a header, and the packing's own checksum, change nothing.
+                assert np.array_equal(units["B"].data, expected)
+        except SourceError as error:
+            assert "truncated or damaged" in str(error)
+            refused += 1
+    assert refused > 10
