@@ -61,7 +61,7 @@ def test_a_packed_file_with_a_changed_byte_gives_no_other_numbers(file, tmp_path
     packed, path = gzip.compress(file.read_bytes(), mtime=0), tmp_path / "b.fits.gz"
     with open_fits(file) as units:
         expected = units["B"].data
-    refused = 0
+    refusals: list[str] = []
     for place in range(20, len(packed), len(packed) // 20):
         damaged = bytearray(packed)
         damaged[place] ^= 0xFF
@@ -71,6 +71,6 @@ def test_a_packed_file_with_a_changed_byte_gives_no_other_numbers(file, tmp_path
                 # Blanks behind the last card of a header, and the packing's own checksum, change nothing.
                 assert np.array_equal(units["B"].data, expected)
         except SourceError as error:
-            assert "truncated or damaged" in str(error)
-            refused += 1
-    assert refused > 10
+            refusals.append(str(error))
+    assert len(refusals) > 10
+    assert all("truncated or damaged" in refusal for refusal in refusals)

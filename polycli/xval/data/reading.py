@@ -60,7 +60,7 @@ class _SpelledKeys(BaseModel):
 
 
 class _Asked(BaseModel):
-    """What a store says it was asked for, as far as it is read here."""
+    """The part of a store's options that a reading is made of."""
 
     source: str | None = None
     of_source: dict[str, Any] = {}
