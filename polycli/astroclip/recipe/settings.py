@@ -66,7 +66,7 @@ class EvalSettings(EncodingSettings):
     bootstrap_samples: PositiveInt = Field(
         1000, le=MOST_RESAMPLES, description="resamples of the objects behind each interval"
     )
-    seed: NonNegativeInt = Field(0, description="of the bootstrap, of probes and of second looks")
+    seed: NonNegativeInt = Field(0, lt=2**32, description="of the bootstrap, of probes and of second looks")
 
 
 class ReadingSettings(Section):

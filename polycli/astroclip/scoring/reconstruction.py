@@ -28,6 +28,7 @@ from polycli.astroclip.model.specformer import SMALLEST_DEVIATION, token_count
 from polycli.astroclip.recipe.model import SpectrumSection
 from polycli.astroclip.recipe.training import MaskingSection
 from polycli.astroclip.scoring.encode import Encoder
+from polycli.errors import RecipeError
 from polycli.report.bootstrap import Bootstrap
 from polycli.requests import JsonDocument
 
@@ -47,8 +48,17 @@ class Panel:
 
 
 def fitting(masking: MaskingSection, tokens: int) -> MaskingSection:
-    """`masking`, with stretches short enough for spectra of so many tokens."""
+    """`masking`, with stretches short enough for spectra of so many tokens.
+
+    Raises:
+        RecipeError: there are more stretches than tokens for them.
+    """
     region = tokens // masking.chunks
+    if region < 2:
+        raise RecipeError(
+            f"masking.chunks is {masking.chunks}: spectra of {tokens} tokens have no room for so many hidden stretches",
+            hint=f"--set masking.chunks={max(1, tokens // 8)}",
+        )
     return masking.model_copy(update={"chunk_length": max(1, min(masking.chunk_length, region // 2))})
 
 

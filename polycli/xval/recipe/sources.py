@@ -65,7 +65,7 @@ class PlanetsSection(Section):
     eccentricity: Annotated[Range, AfterValidator(_bound_orbit)] = (0.0, 0.1)
     aligned: float = Field(0.3, ge=0, le=1, description="share of systems in which all planets start at pericentre")
     scale: PlanetScale = PlanetScale()
-    substeps: PositiveInt = Field(8, description="integration steps of sixth order between two positions")
+    substeps: PositiveInt = Field(8, le=10_000, description="integration steps of sixth order between two positions")
     digits: PositiveInt | None = Field(
         None, le=17, description="significant digits of every number; all of float64 if absent"
     )

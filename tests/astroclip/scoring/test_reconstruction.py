@@ -14,6 +14,7 @@ from polycli.astroclip.recipe.training import MaskingSection
 from polycli.astroclip.scoring.encode import Encoder
 from polycli.astroclip.scoring.reconstruction import filled, fitting, score_reconstruction, seen_pixels, standardised
 from polycli.astroclip.training.objectives import MaskedModelling
+from polycli.errors import RecipeError
 from polycli.report.bootstrap import Bootstrap
 
 SECTION = SpectrumSection(embed_dim=12, depth=1, num_heads=2)
@@ -111,3 +112,8 @@ def test_spectra_are_standardised_as_the_encoder_does(encoder):
 @pytest.mark.parametrize(("tokens", "length"), [(778, 50), (600, 50), (195, 16), (13, 1)])
 def test_stretches_fit_into_short_spectra(tokens, length):
     assert fitting(MaskingSection(), tokens).chunk_length == length
+
+
+def test_more_hidden_stretches_than_tokens_are_refused_with_how_many_there_could_be():
+    with pytest.raises(RecipeError, match=r"162 tokens have no room .*--set masking.chunks=20"):
+        fitting(MaskingSection(chunks=10**9), 162)
