@@ -48,6 +48,8 @@ def run(arguments: Sequence[str]) -> int:
         console.say("interrupted")
         return INTERRUPTED
     except MemoryError as error:
+        if os.environ.get("POLYCLI_DEBUG"):
+            traceback.print_exception(error, file=sys.stderr)
         _report(_out_of_memory(error), as_json=as_json)
         return 1
     except Exception as error:  # noqa: BLE001  # The last line of defence: it reports, and ends with 1.

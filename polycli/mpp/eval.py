@@ -10,11 +10,11 @@ import numpy as np
 
 from polycli.console import progress, rank, warn
 from polycli.errors import StoreError
+from polycli.mpp.data.about import physics_of
 from polycli.mpp.data.oddities import warn_of_scale
 from polycli.mpp.model.loaded import LoadedAViT, load_checkpoint
 from polycli.mpp.model.trained import check_trained
 from polycli.mpp.predicting.files import ForecastHeader, forecast_arrays
-from polycli.mpp.recipe.physics import PdeDescription
 from polycli.mpp.recipe.settings import EvalSettings
 from polycli.mpp.scoring.measure import Illustration, Subset, score_one_step, score_rollouts
 from polycli.mpp.scoring.report import write_report
@@ -54,7 +54,7 @@ class ForecastEvaluation(Evaluation[LoadedAViT, EvalSettings, Subset, Illustrati
     def choose(self, store: Store) -> Subset:
         """Chooses the trajectories to score."""
         loaded, split = self.loaded, self.request.split
-        about = PdeDescription.model_validate(store.manifest.about)
+        about = physics_of(store.manifest, store.path)
         read = conditions(str(store.path), about, known=loaded.section.fields)
         allow, stride = self.settings.allow_untrained, loaded.time_stride
         check_trained(loaded.trained, str(store.path), about, time_stride=stride, allow=allow)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from polycli.console import counted, progress, say, warn
 from polycli.files.hdf5_output import SafeFile
+from polycli.mpp.data.about import physics_of
 from polycli.mpp.data.well_arrays import WellArray, well_arrays
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.outputs import Output, OutputKind
@@ -57,7 +58,7 @@ def export_well(store_path: Path, output: Path, *, force: bool = False) -> JsonD
     target = Output(output, WELL, force, (store_path,))
     target.refuse()
     store = open_store(store_path, family="mpp", verify="auto")
-    about = PdeDescription.model_validate(store.manifest.about)
+    about = physics_of(store.manifest, store.path)
     arrays = well_arrays(about.fields, about.units)
     rows = {split: store.rows(split) for split in FOLDERS if store.manifest.splits.get(split)}
     with target.writing() as folder, progress(sum(map(len, rows.values())), "writing trajectories") as bar:

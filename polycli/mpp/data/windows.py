@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from polycli.engine.task import Batch
 from polycli.errors import StoreError
-from polycli.mpp.recipe.physics import PdeDescription
+from polycli.mpp.data.about import physics_of
 from polycli.mpp.recipe.training import PretrainRecipe
 from polycli.store.reader import Store, Window
 
@@ -112,7 +112,7 @@ def validation_windows(store: Store, recipe: PretrainRecipe) -> Windows:
 
 
 def _windows(store: Store, rows: NDArray[np.int64], recipe: PretrainRecipe) -> Windows:
-    about = PdeDescription.model_validate(store.manifest.about)
+    about = physics_of(store.manifest, store.path)
     windows = Windows(
         store=store,
         rows=rows,

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from polycli.console import note, warn
 from polycli.errors import CheckpointError, StoreError, problems_of
+from polycli.mpp.data.about import physics_of
 from polycli.mpp.recipe.physics import Boundary, PdeDescription
 from polycli.store.manifest import read_manifest
 from polycli.store.reader import Store
@@ -41,7 +42,7 @@ class TrainedPhysics(BaseModel):
     @classmethod
     def of_store(cls, store: Store, *, time_stride: int) -> TrainedPhysics:
         """Describes the physics that a training on every `time_stride`-th frame of a store has seen."""
-        return cls.of(PdeDescription.model_validate(store.manifest.about), time_stride=time_stride)
+        return cls.of(physics_of(store.manifest, store.path), time_stride=time_stride)
 
     @classmethod
     def of(cls, about: PdeDescription, *, time_stride: int) -> TrainedPhysics:
@@ -166,5 +167,5 @@ def _of_stores(loaded: LoadedCheckpoint) -> dict[str, TrainedPhysics]:
             return {}  # Of a part of the training alone, differences would be said that are none.
         if manifest.store_hash != entry.store_hash:
             return {}
-        found[name] = TrainedPhysics.of(PdeDescription.model_validate(manifest.about), time_stride=stride)
+        found[name] = TrainedPhysics.of(physics_of(manifest, Path(entry.path)), time_stride=stride)
     return found

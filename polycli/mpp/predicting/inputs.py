@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.errors import UserError
+from polycli.mpp.data.about import physics_of
 from polycli.mpp.data.source import Dataset, Job, SeekableJob
 from polycli.mpp.predicting.file_datasets import open_datasets
 from polycli.mpp.recipe.physics import PdeDescription
@@ -123,7 +124,7 @@ def _of_store(store: Store, split: Split | None, limit: int | None) -> StoreCont
         raise UserError(f"{store.path}: no trajectory is in the split {split}", hint="choose another --split")
     return StoreContexts(
         name=store.name,
-        about=PdeDescription.model_validate(store.manifest.about),
+        about=physics_of(store.manifest, store.path),
         ids=tuple(store.manifest.row_ids[row] for row in rows),
         time=store.read("time").astype(np.float64),
         origin={"data": str(store.path), "store_hash": store.manifest.store_hash},

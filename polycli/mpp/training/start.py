@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from polycli.checkpoints.exported import TrainedOn
 from polycli.console import counted, note
 from polycli.errors import StoreError
+from polycli.mpp.data.about import physics_of
 from polycli.mpp.model.avit import AViT
 from polycli.mpp.model.loaded import LoadedAViT
 from polycli.mpp.model.new_fields import with_new_fields
 from polycli.mpp.model.trained import TrainedPhysics
-from polycli.mpp.recipe.physics import PdeDescription
 from polycli.mpp.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.mpp.training.freeze import freeze
 from polycli.store.reader import Store
@@ -37,7 +37,7 @@ def start_from(loaded: LoadedAViT, recipe: FinetuneRecipe, stores: Sequence[Stor
         StoreError: the checkpoint knows no field of the stores, and the recipe refuses that.
         UserError: `init.map` names fields that are not there.
     """
-    wanted = [field for store in stores for field in PdeDescription.model_validate(store.manifest.about).fields]
+    wanted = [field for store in stores for field in physics_of(store.manifest, store.path).fields]
     _say_new_fields(wanted, loaded, recipe)
     network = with_new_fields(
         loaded.model, wanted, start=recipe.init.new_fields, from_fields=recipe.init.map, seed=recipe.train.seed
