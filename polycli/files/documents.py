@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,22 @@ def parse_json(data: bytes | str) -> Any:  # noqa: ANN401  # A JSON value is any
     Raises:
         ValueError: it is not JSON, holds NaN or infinities, is nested some 200 deep, or has thousands of digits.
     """
-    return from_json(data, allow_inf_nan=False)
+    value = from_json(data, allow_inf_nan=False)
+    _check_finite(value)
+    return value
+
+
+def _check_finite(value: object) -> None:
+    """Refuse numbers such as 1e999, which the parser takes for infinities whatever it is told of those."""
+    pending = [value]
+    while pending:
+        found = pending.pop()
+        if isinstance(found, dict):
+            pending.extend(found.values())
+        elif isinstance(found, list):
+            pending.extend(found)
+        elif isinstance(found, float) and not math.isfinite(found):
+            raise ValueError("it has a number beyond 1.8e308")
 
 
 def read_json(path: Path, failing: type[UserError], *, what: str, hint: str | None = None) -> Any:  # noqa: ANN401

@@ -10,7 +10,7 @@ import numpy as np
 
 from polycli.console import progress, rank, warn
 from polycli.errors import StoreError
-from polycli.mpp.data.about import physics_of
+from polycli.mpp.data.about import physics_of, statistics_of
 from polycli.mpp.data.oddities import warn_of_scale
 from polycli.mpp.model.loaded import LoadedAViT, load_checkpoint
 from polycli.mpp.model.trained import check_trained
@@ -64,7 +64,7 @@ class ForecastEvaluation(Evaluation[LoadedAViT, EvalSettings, Subset, Illustrati
                 f"{store.path}: no trajectory is in the split {split}; there are {dict(store.manifest.splits)}",
                 hint="choose another --split, or prepare the store from more trajectories",
             )
-        warn_of_scale(store.name, store.manifest.statistics["fields"])
+        warn_of_scale(store.name, statistics_of(store.manifest, store.path))
         subset = Subset(store, about, read, rows, loaded.history, loaded.time_stride)
         frames = store.manifest.arrays["fields"].shape[1]
         if subset.frames <= subset.history:

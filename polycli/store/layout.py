@@ -148,4 +148,7 @@ class ArrayLayout:
 def shard_files(name: str, shape: Sequence[int], shard: Sequence[int]) -> list[str]:
     """Every file, relative to the store, that an array of `shape` in shards of `shard` consists of."""
     counts = [-(-length // part) for length, part in zip(shape, shard, strict=True)]
+    if 0 in counts:
+        # `product` would still make lists of the other axes, which a forged shape lets be of any length.
+        return []
     return [f"{name}/c/" + "/".join(map(str, index)) for index in product(*map(range, counts))]

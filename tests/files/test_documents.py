@@ -31,6 +31,8 @@ def test_a_document_reads_as_python_reads_it(value):
         "",
         "{",
         "NaN",
+        "1e999",
+        '{"a": [-1e999]}',
         '{"a": Infinity}',
         "[" * 100_000,
         '{"a":' * 5000 + "1" + "}" * 5000,

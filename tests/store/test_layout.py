@@ -35,6 +35,10 @@ def test_a_usual_trajectory_is_one_file_and_a_chunk_is_eight_whole_frames():
     assert shard_files("fields", (2, 101, 2, 128, 128), layout.shard) == ["fields/c/0/0/0/0/0", "fields/c/1/0/0/0/0"]
 
 
+def test_an_empty_array_of_a_forged_shape_has_no_files():
+    assert shard_files("fields", (0, 2**40, 2**40), (1, 1, 1)) == []
+
+
 def test_a_large_grid_is_cut_in_space():
     layout = ArrayLayout.of_trajectories("fields", DIMS, (21, 4, 512, 512))
     assert layout.chunk == (1, 8, 4, 256, 256)

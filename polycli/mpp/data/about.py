@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -9,6 +10,8 @@ from pydantic import ValidationError
 from polycli.errors import StoreError, problems_of
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.store.manifest import AGAIN_HINT, Manifest
+
+_STATISTICS = ("mean", "std", "rms", "min", "max", "mean_change", "std_change", "rms_change")
 
 
 def physics_of(manifest: Manifest, path: Path) -> PdeDescription:
@@ -31,3 +34,16 @@ def physics_of(manifest: Manifest, path: Path) -> PdeDescription:
             hint=AGAIN_HINT,
         )
     return about
+
+
+def statistics_of(manifest: Manifest, path: Path) -> Mapping[str, Mapping[str, float]]:
+    """The statistics of each field, of the training trajectories, as the manifest of the store at `path` has them.
+
+    Raises:
+        StoreError: one is missing.
+    """
+    found = manifest.statistics.get("fields", {})
+    for name, values in found.items():
+        if missing := [key for key in _STATISTICS if key not in values]:
+            raise StoreError(f"{path}: the statistics of {name!r} lack {', '.join(missing)}", hint=AGAIN_HINT)
+    return found

@@ -16,8 +16,9 @@ import yaml
 from numpy.typing import NDArray
 
 from polycli.console import counted, progress, say, warn
+from polycli.errors import StoreError
 from polycli.files.hdf5_output import SafeFile
-from polycli.mpp.data.about import physics_of
+from polycli.mpp.data.about import physics_of, statistics_of
 from polycli.mpp.data.well_arrays import WellArray, well_arrays
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.outputs import Output, OutputKind
@@ -155,7 +156,9 @@ def _copied(root: h5py.File, store: Store, arrays: Sequence[WellArray], rows: ND
 
 def _statistics(store: Store, arrays: Sequence[WellArray]) -> dict[str, dict[str, object]]:
     """The six statistics of the training rows, nested as the components of each array are."""
-    found = store.manifest.statistics["fields"]
+    found = statistics_of(store.manifest, store.path)
+    if absent := [name for array in arrays for name in array.full if name not in found]:
+        raise StoreError(f"{store.path}: no statistics of {', '.join(absent)}, which training trajectories give")
     document: dict[str, dict[str, object]] = {}
     for theirs, ours in _STATISTICS.items():
         smallest = SMALLEST_STD if theirs in ("std", "std_delta") else -np.inf

@@ -11,6 +11,7 @@ from torch import nn
 from polycli.checkpoints.exported import with_earlier
 from polycli.console import warn
 from polycli.engine.task import Task, World
+from polycli.mpp.data.about import statistics_of
 from polycli.mpp.data.oddities import warn_of_scale
 from polycli.mpp.data.windows import WindowBatch
 from polycli.mpp.model.avit import AViT
@@ -41,7 +42,7 @@ class NextFrameTask(Task):
         self._validation = self.batches.validation(world)
         _warn_of_missing_validation(self.batches)
         for store in stores:
-            warn_of_scale(store.name, store.manifest.statistics["fields"])
+            warn_of_scale(store.name, statistics_of(store.manifest, store.path))
         torch.manual_seed(settings.train.seed)  # the same weights on every rank
         self._network = AViT(settings.model) if network is None else network
         self.model: nn.Module = NextFrame(self._network, settings.objective)

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from polycli.errors import CheckpointError, StoreError, problems_of
 from polycli.requests import Split
+from polycli.store.manifest import AGAIN_HINT
 from polycli.store.reader import Store, Verify, open_store
 from polycli.xval.data.description import RecordsAbout
 from polycli.xval.data.holdout import HoldOutRule
@@ -75,7 +76,11 @@ class RecordStore:
     def statistics(self) -> dict[str, NumberStatistics]:
         """Maps each key path to statistics of its raw numbers in the training split."""
         found = self.store.manifest.statistics.get("numbers", {})
-        return {path: NumberStatistics.from_dict(values) for path, values in found.items()}
+        try:
+            return {path: NumberStatistics.from_dict(values) for path, values in found.items()}
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+            reason = f"the statistics of its numbers are not sound ({type(error).__name__})"
+            raise StoreError(f"{self.store.path}: {reason}", hint=AGAIN_HINT) from error
 
     def rows(self, split: Split | None = None) -> Rows:
         """Numbers of all rows or of a split's. The split `test` has the held-out rows too: see `held_out`.
