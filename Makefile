@@ -53,7 +53,7 @@ golden: $(COMPLETE)  ## compare short runs of all families, bit for bit, with an
 		$(GOLDEN) $(GOLDENS)/here.json $(addprefix --shared ,$(SHARED)); \
 		$(GOLDEN) --compare $(GOLDENS)/base.json $(GOLDENS)/here.json
 
-attack: $(COMPLETE)  ## damaged and forged files of every kind, some 2,500; 10 minutes on 2 cores
+attack: $(COMPLETE)  ## damaged and forged files of every kind, some 2,800; 10 minutes on 2 cores
 	$(BIN)/pytest -m attack -s -o faulthandler_timeout=1700 tests/attacks
 
 reproduce-xval: $(RUNNABLE)  ## the xVal study: encodings compared on small data, into reproductions/xval

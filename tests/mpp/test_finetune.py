@@ -101,6 +101,19 @@ def test_history_and_stride_are_the_checkpoints_and_may_be_shortened(tmp_path, r
     assert set(described[0]["trained_on"]) == {"new", "old (--checkpoint)"}
 
 
+def test_another_time_step_and_other_sides_are_said_and_learned(tmp_path, recipe, checkpoint, store_factory, capsys):
+    alike = store_factory("alike", fields=["swe.height"], seed=1)
+    other = store_factory("other", fields=["swe.height"], seed=2, boundary="wall")
+    capsys.readouterr()
+    tune(recipe, checkpoint, alike, tmp_path / "alike", "train.steps=1")
+    assert "apart" not in capsys.readouterr().err
+    tune(recipe, checkpoint, other, tmp_path / "other", "train.steps=1", "data.time_stride=1")
+    said = capsys.readouterr().err
+    # The checkpoint saw every second frame of a store whose frames are 0.1 apart.
+    assert "other: its frames are 0.1 apart, the checkpoint was trained on frames 0.2 apart" in said
+    assert "other: its sides are x wall, y wall, the checkpoint has met x periodic, y periodic" in said
+
+
 def test_data_of_which_the_checkpoint_knows_nothing_is_refused_with_both_ways_on(
     tmp_path, recipe, checkpoint, store_factory
 ):

@@ -95,6 +95,28 @@ def check_trained(
         refuse_untrained(found, allow=allow)
 
 
+def say_other_physics(
+    trained: Mapping[str, TrainedPhysics], name: str, about: PdeDescription, *, time_stride: int
+) -> None:
+    """Say in what the data called `name`, on which a model is trained further, differ from what it was trained on.
+
+    Nothing is refused: learning another time step or other sides is a purpose of finetuning. Where no training has met
+    the data's fields, or nothing is known of it, there is nothing to compare.
+    """
+    like = _nearest(about, trained)
+    if not like:
+        return
+    interval, times = about.dt * time_stride, sorted({part.dt for part in like})
+    if not any(math.isclose(interval, time, rel_tol=_SAME_TIME) for time in times):
+        note(
+            f"{name}: its frames are {interval:g} apart, the checkpoint was trained on frames {_listed(times)} apart; "
+            f"the finetuned model steps by {interval:g}"
+        )
+    if not any(part.boundary_conditions == about.boundary_conditions for part in like):
+        met = dict.fromkeys(_sides(part.boundary_conditions) for part in like)
+        note(f"{name}: its sides are {_sides(about.boundary_conditions)}, the checkpoint has met {' and '.join(met)}")
+
+
 def _differences(
     name: str, about: PdeDescription, trained: Mapping[str, TrainedPhysics], *, stride: int, dt_known: bool
 ) -> list[Difference]:

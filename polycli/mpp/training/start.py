@@ -12,7 +12,7 @@ from polycli.mpp.data.about import physics_of
 from polycli.mpp.model.avit import AViT
 from polycli.mpp.model.loaded import LoadedAViT
 from polycli.mpp.model.new_fields import with_new_fields
-from polycli.mpp.model.trained import TrainedPhysics
+from polycli.mpp.model.trained import TrainedPhysics, say_other_physics
 from polycli.mpp.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.mpp.training.freeze import freeze
 from polycli.store.reader import Store
@@ -37,7 +37,8 @@ def start_from(loaded: LoadedAViT, recipe: FinetuneRecipe, stores: Sequence[Stor
         StoreError: the checkpoint knows no field of the stores, and the recipe refuses that.
         UserError: `init.map` names fields that are not there.
     """
-    wanted = [field for store in stores for field in physics_of(store.manifest, store.path).fields]
+    physics = {store.name: physics_of(store.manifest, store.path) for store in stores}
+    wanted = [field for about in physics.values() for field in about.fields]
     _say_new_fields(wanted, loaded, recipe)
     network = with_new_fields(
         loaded.model, wanted, start=recipe.init.new_fields, from_fields=recipe.init.map, seed=recipe.train.seed
@@ -48,6 +49,9 @@ def start_from(loaded: LoadedAViT, recipe: FinetuneRecipe, stores: Sequence[Stor
     # What the recipe does not say about the context is as the checkpoint was trained.
     context = {key: getattr(loaded, key) for key in ("history", "time_stride")}
     given = {key: value for key, value in context.items() if key not in recipe.data.model_fields_set}
+    stride = given.get("time_stride", recipe.data.time_stride)
+    for name, about in physics.items():
+        say_other_physics(loaded.trained, name, about, time_stride=stride)
     settings = PretrainRecipe(
         family="mpp",
         verb="pretrain",
