@@ -194,7 +194,7 @@ def check_changes(
     if differing and complete:
         raise RunError(
             f"{run}: holds a complete run, of {saved_step} steps, that was trained otherwise: {_listed(differing)}",
-            hint="--output OTHER trains what this line asks for; --resume never takes no older run for a new one",
+            hint="--output OTHER trains what this line asks for",
         )
     if differing and resume != "must":
         raise RunError(
