@@ -17,6 +17,7 @@ from polycli.mpp.recipe.training import PrepareRecipe
 from polycli.paths import expand_paths
 from polycli.requests import JsonDocument, PrepareRequest
 from polycli.store.manifest import Manifest, SourceFile
+from polycli.workflow.identity import strides_tell
 from polycli.workflow.prepare import Preparation
 from polycli.workflow.prepared_stores import DraftedStore, duration_of, size_of
 from polycli.workflow.sources import load_source
@@ -106,7 +107,14 @@ class TrajectoryPreparation(Preparation[PrepareRecipe, Dataset, StageTask]):
         return f"{len(manifest.rejected)} rejected, {len(manifest.flagged)} flagged"
 
     def describe(self, plan: object, manifest: Manifest) -> JsonDocument:  # noqa: ARG002
-        """Returns the number of trajectories that are strange."""
+        """Returns the number of trajectories that are strange; says where strides hide which trajectories they are."""
+        x, y = manifest.about["grid"]
+        stride = self.recipe.select.space_stride
+        if stride > 1 and not strides_tell((x, y), stride):
+            console.note(
+                f"{manifest.name}: select.space_stride {stride} leaves {x}x{y} points: eval will not know these "
+                "trajectories again in stores of other strides, and cannot refuse those that were trained on"
+            )
         return {"flagged": len(manifest.flagged)}
 
     def preview(self, draft: Draft[Dataset]) -> DraftedStore:

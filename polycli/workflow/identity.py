@@ -5,6 +5,9 @@ trajectories, and their rows are not equal. So a store has, besides the hash of 
 (row,) or (row, n) of numbers for each part: image, spectrum, frames. A row is known again by one part or, where a row
 has several of a kind, by two of them, because simulations that differ may begin alike.
 
+Frames have several numbers each, (row, n, view): of every k-th of their grid points, k from 1 to 8. Two stores that
+keep every a-th and every b-th point of one grid, a and b up to 8, share the points of lcm(a, b), and so a view.
+
 All numbers are the first 8 bytes of SHA-256: of a million rows and a million others, two agree by chance with
 probability 5e-8.
 """
@@ -28,9 +31,13 @@ from polycli.store.reader import Store
 
 PART_PREFIX = "hash_"
 _BYTES = 8
-#: Points of a frame that are hashed, along each axis: grids that keep every 2nd or 4th point have the same ones.
+#: Points along each axis of the first view of a frame: grids of 2**n * 16 points that keep every 2nd or 4th share it.
 _POINTS = 16
-#: Numbers of one part that model.json has of a store, at most: 11 MiB of text.
+#: The other views are of every k-th point, k from 1 to this: strides up to it are seen through one another.
+MOST_STRIDE = 8
+#: Points along an axis that a view must have to tell simulations apart.
+FEWEST_POINTS = 8
+#: Numbers of all parts that model.json has of a store, at most: 11 MiB of text.
 _MOST = 2**20
 #: Parts of one row that must agree where a row has several.
 _NEEDED = 2
@@ -41,11 +48,31 @@ def part_numbers(column: Column) -> Numbers:
     return prefixes(row_hashes([column]))
 
 
-def frame_numbers(frames: NDArray[np.float32]) -> list[int]:
-    """Returns a number for each frame of (time, field, x, y), the same whichever strides a store keeps of it."""
-    if all(points % _POINTS == 0 for points in frames.shape[-2:]):
-        frames = frames[..., :: frames.shape[-2] // _POINTS, :: frames.shape[-1] // _POINTS]
-    return [_number(np.ascontiguousarray(frame).tobytes()) for frame in frames]
+def frame_numbers(frames: NDArray[np.float32]) -> list[list[int]]:
+    """Returns the numbers of each frame of (time, field, x, y), one for each view of its grid.
+
+    Frames of one grid have views of the same place in the list; a view with too few points repeats the first.
+    """
+    grid = frames.shape[-2:]
+    whole = any(points % _POINTS for points in grid)
+    numbers = [_of_view(frames, *((1, 1) if whole else (points // _POINTS for points in grid)))]
+    for step in range(1, MOST_STRIDE + 1):
+        numbers.append(_of_view(frames, step, step) if _tells(grid, step) else numbers[0])
+    return [list(views) for views in zip(*numbers, strict=True)]
+
+
+def _of_view(frames: NDArray[np.float32], x: int, y: int) -> list[int]:
+    return [_number(np.ascontiguousarray(frame).tobytes()) for frame in frames[..., ::x, ::y]]
+
+
+def strides_tell(grid: tuple[int, int], stride: int) -> bool:
+    """Whether a trajectory whose grid of so many points is left by a stride is known again through other strides."""
+    return stride <= MOST_STRIDE and all(points == 1 or points >= FEWEST_POINTS for points in grid)
+
+
+def _tells(grid: tuple[int, ...], step: int) -> bool:
+    """Whether a view of every so many points has enough of them."""
+    return all(points == 1 or -(-points // step) >= FEWEST_POINTS for points in grid)
 
 
 @dataclass(frozen=True)
@@ -63,16 +90,17 @@ class Identities:
     def of(cls, store: Store, rows: NDArray[np.int64]) -> Identities:
         """Returns the identities of some rows; stores of earlier versions have neither parts nor ids to compare."""
         names = [name for name in store.manifest.arrays if name.startswith(PART_PREFIX)]
+        parts = {name.removeprefix(PART_PREFIX): _part(store, name, rows) for name in names}
         return cls(
             whole=prefixes(store.row_hashes()[rows]),
-            parts={name.removeprefix(PART_PREFIX): _part(store, name, rows) for name in names},
+            parts={view: numbers for name, part in parts.items() for view, numbers in _views(name, part).items()},
             ids=_id_numbers(store.row_ids(rows)) if store.manifest.row_ids_given else None,
         )
 
     def trained(self) -> dict[str, Any]:
         """Returns what model.json says of rows that trained, beside their hashes."""
         return {
-            "parts": {name: pack(_thinned(values)) for name, values in self.parts.items()},
+            "parts": {name: pack(_thinned(values, _MOST // len(self.parts))) for name, values in self.parts.items()},
             "ids": None if self.ids is None else pack(self.ids),
         }
 
@@ -116,14 +144,21 @@ class KnownRows:
 
 
 def _part(store: Store, name: str, rows: NDArray[np.int64]) -> Numbers:
-    """Reads the (rows, n) numbers of one part."""
+    """Reads the (rows, n) or (rows, n, views) numbers of one part."""
     info = store.manifest.arrays[name]
     if info.dtype != "uint64" or info.shape[:1] != (store.manifest.rows,):
         raise StoreError(
             f"{store.path}: array {name!r} is {info.dtype} {info.shape}, a uint64 for each row was expected",
             hint=AGAIN_HINT,
         )
-    return store.read(name)[rows].reshape(len(rows), -1)
+    return store.read(name)[rows]
+
+
+def _views(name: str, part: Numbers) -> dict[str, Numbers]:
+    """Splits the numbers of a part by view, (rows, n) each; what has none is one view."""
+    if part.ndim < 3:  # rows, numbers, views
+        return {name: part.reshape(len(part), -1)}
+    return {name if view == 0 else f"{name}/{view}": part[..., view] for view in range(part.shape[-1])}
 
 
 def _enough(numbers: Numbers, met: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -135,10 +170,10 @@ def _enough(numbers: Numbers, met: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return found
 
 
-def _thinned(numbers: Numbers) -> Numbers:
-    """Returns as many columns of (rows, n) numbers as model.json may hold, evenly, with the first and the last."""
+def _thinned(numbers: Numbers, most: int) -> Numbers:
+    """Returns so many of (rows, n) numbers, as whole columns, evenly, with the first and the last."""
     rows, columns = numbers.shape
-    kept = min(columns, max(_NEEDED, _MOST // max(rows, 1)))
+    kept = min(columns, max(_NEEDED, most // max(rows, 1)))
     return numbers[:, np.unique(np.linspace(0, columns - 1, kept).round().astype(np.int64))].reshape(-1)
 
 

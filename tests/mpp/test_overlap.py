@@ -17,10 +17,10 @@ from polycli.workflow.overlap import ScoredRows, check_overlap, trained_entry
 def stores(tmp_path, pdebench):
     """`stores(name, *overrides)` prepares the same eight trajectories; another seed has others."""
 
-    def make(name: str, *overrides: str, seed: int = 0):
-        source = tmp_path / f"seed{seed}.h5"
+    def make(name: str, *overrides: str, seed: int = 0, points: int = 64):
+        source = tmp_path / f"seed{seed}_{points}.h5"
         if not source.exists():
-            pdebench.shallow_water(source, trajectories=8, frames=21, grid=(64, 64), seed=seed)
+            pdebench.shallow_water(source, trajectories=8, frames=21, grid=(points, points), seed=seed)
         request = PrepareRequest(
             source="pdebench", inputs=(source,), output=tmp_path / name, overrides=overrides, workers=1, json=True
         )
@@ -48,8 +48,9 @@ def trained_on(store) -> LoadedCheckpoint:
         ("select.time_stride=3", "select.space_stride=4", "select.first_frame=6"),
     ],
 )
-def test_every_stride_of_a_trajectory_is_that_trajectory(stores, strides):
-    whole, thinned = stores("whole"), stores("thinned", *strides)
+@pytest.mark.parametrize("points", [64, 50])
+def test_every_stride_of_a_trajectory_is_that_trajectory(stores, strides, points):
+    whole, thinned = stores("whole", points=points), stores("thinned", *strides, points=points)
     for trained, scored in ((whole, thinned), (thinned, whole)):
         rows = [ScoredRows(scored, scored.rows())]
         seen = check_overlap(rows, trained_on(trained), rows_are="trajectories", allow=True)
@@ -68,3 +69,10 @@ def test_other_trajectories_of_the_same_names_are_others(stores):
         "trajectories": 0,
         "allowed": False,
     }
+
+
+def test_prepare_says_where_strides_hide_which_trajectories_they_are(stores, capsys):
+    stores("thinned", "select.space_stride=9")
+    assert "select.space_stride 9 leaves 8x8 points: eval will not know" in capsys.readouterr().err
+    stores("halved", "select.space_stride=2")
+    assert "will not know" not in capsys.readouterr().err

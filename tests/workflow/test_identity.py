@@ -9,7 +9,7 @@ from polycli.errors import CheckpointError
 from polycli.store.hashing import row_hashes
 from polycli.store.overlap import prefixes
 from polycli.workflow import identity
-from polycli.workflow.identity import Identities, KnownRows, frame_numbers, part_numbers
+from polycli.workflow.identity import Identities, KnownRows, frame_numbers, part_numbers, strides_tell
 
 SEEDS = count()
 
@@ -25,19 +25,39 @@ def rows_of(**parts):
     return Identities(whole, {name: numbers.reshape(rows, -1) for name, numbers in values.items()}, None)
 
 
-def test_a_frame_has_one_number_whichever_grid_points_a_store_keeps():
+def seen_again(one, other):
+    """Whether two grids of the same frames share a view: numbers of the same frame that agree."""
+    return all(set(a) & set(b) for a, b in zip(frame_numbers(one), frame_numbers(other), strict=True))
+
+
+def test_a_frame_has_the_same_first_number_whichever_sixteenths_a_store_keeps():
     whole = frames()
     assert frame_numbers(whole[::2]) == frame_numbers(whole)[::2]
     halved = frames(grid=(64, 96))
-    assert frame_numbers(halved[:, :, ::2, ::2]) == frame_numbers(halved)
-    assert len(set(frame_numbers(whole))) == 9
+    first = [views[0] for views in frame_numbers(halved)]
+    assert [views[0] for views in frame_numbers(halved[:, :, ::2, ::2])] == first
+    assert len(set(first)) == 9
 
 
-def test_grids_that_have_no_sixteenths_are_hashed_whole():
+@pytest.mark.parametrize("grid", [(100, 101), (64, 96), (129, 90), (120, 1)])
+@pytest.mark.parametrize(("one", "other"), [(1, 2), (1, 3), (2, 3), (4, 6), (1, 7), (8, 1)])
+def test_frames_of_any_grid_are_known_again_through_other_strides(grid, one, other):
+    whole = frames(length=3, grid=grid)
+    a, b = whole[..., ::one, ::one], whole[..., ::other, ::other]
+    assert seen_again(a, b) == seen_again(b, a) == (min(n for n in grid if n > 1) / np.lcm(one, other) > 7)
+    assert not seen_again(a, frames(seed=1, length=3, grid=grid)[..., ::other, ::other])
+
+
+def test_views_with_few_points_tell_nothing_of_their_own():
     whole = frames(grid=(24, 10))
     changed = whole.copy()
     changed[:, :, 1, 1] += 1
-    assert not set(frame_numbers(whole)) & set(frame_numbers(changed))
+    assert not {n for views in frame_numbers(whole) for n in views} & {
+        n for views in frame_numbers(changed) for n in views
+    }
+    assert strides_tell((8, 1), 8)
+    assert not strides_tell((7, 64), 2)
+    assert not strides_tell((64, 64), 9)
 
 
 def test_a_modality_alone_has_the_number_of_the_same_modality_in_a_pair():

@@ -51,7 +51,7 @@ class Plan:
         rows = [[*name, *([dataset.splits[name]] if dataset.splits else [])] for name in names]
         fingerprint = canonical_hash(
             {
-                "layout": 2,
+                "layout": 3,
                 "name": dataset.name,
                 "about": dataset.about.model_dump(mode="json"),
                 "time": dataset.time.tolist(),
@@ -137,7 +137,7 @@ def publish(plan: Plan) -> Path:
         dims={
             "params": ("trajectory", "parameter"),
             "time": ("time",),
-            f"{PART_PREFIX}frames": ("trajectory", "time"),
+            f"{PART_PREFIX}frames": ("trajectory", "time", "view"),
         },
         sources=plan.sources,
         rejected=tuple(rejected),

@@ -27,7 +27,7 @@ class Row(TypedDict):
     parameters: list[float]
     statistics: FieldSums
     #: A number for each frame, by which it is known again in stores of other strides.
-    frames: list[int]
+    frames: list[list[int]]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def stage(task: StageTask) -> None:
 
 
 def _stage_row(builder: StoreBuilder, key: str, trajectory: Trajectory, task: StageTask) -> Row:
-    statistics, zeros, frames = RunningStatistics(task.fields), ZeroFrames(), list[int]()
+    statistics, zeros, frames = RunningStatistics(task.fields), ZeroFrames(), list[list[int]]()
     layout = fields_layout(task.shape)
     parameters = [float(value) for value in trajectory.parameters]
     try:
@@ -89,8 +89,8 @@ def fields_layout(shape: tuple[int, int, int, int]) -> ArrayLayout:
     return ArrayLayout.of_trajectories("fields", ("trajectory", "time", "field", "x", "y"), shape)
 
 
-def _numbered(blocks: Iterable[NDArray[Any]], numbers: list[int]) -> Iterator[NDArray[Any]]:
-    """Yields the blocks as they pass; `numbers` grows by that of each frame."""
+def _numbered(blocks: Iterable[NDArray[Any]], numbers: list[list[int]]) -> Iterator[NDArray[Any]]:
+    """Yields the blocks as they pass; `numbers` grows by those of each frame."""
     for block in blocks:
         numbers += frame_numbers(block)
         yield block
