@@ -15,6 +15,7 @@ from typing import cast
 from polycli.console import counted
 from polycli.engine.batches.plan import check_division, memory_per_device
 from polycli.engine.schedule import warmup_steps
+from polycli.engine.standing import Standing
 from polycli.launch import environment
 from polycli.recipes import dump_recipe
 from polycli.requests import JsonDocument
@@ -35,6 +36,8 @@ class DryRun:
     steps: int
     warmup_steps: int
     samples: int
+    #: What lies in `output` already; None where nobody has looked.
+    standing: Standing | None = None
 
     @property
     def flops(self) -> float:
@@ -47,6 +50,7 @@ class DryRun:
         return {
             "recipe": sketch.recipe.model_dump(mode="json"),
             "output": str(self.output),
+            "run": None if self.standing is None else self.standing.document(),
             "parameters": sketch.parameters,
             **sketch.more,
             "processes": self.processes,
@@ -74,6 +78,7 @@ class DryRun:
         rows = [
             *words.first.items(),
             ("output", str(self.output)),
+            *([] if self.standing is None else [("run", self.standing.sentence)]),
             ("parameters", f"{sketch.parameters:,}{words.parameters}"),
             ("processes", f"{self.processes}, ZeRO stage {engine.zero_stage}, {engine.precision}"),
             ("batch", self._usual_batch_sentence() if words.batch is None else words.batch(self.batches)),
@@ -102,8 +107,8 @@ class DryRun:
         return f"{_gib(memory['total'])} per device: {', '.join(parts)}{rest}"
 
 
-def plan(sketch: Sketch, *, output: Path, processes: int) -> DryRun:
-    """Plan a training with so many processes.
+def plan(sketch: Sketch, *, output: Path, processes: int, standing: Standing | None = None) -> DryRun:
+    """Plan a training with so many processes; `standing` is the run that lies in `output` already.
 
     Raises:
         RecipeError: the global batch cannot be shared out to them.
@@ -131,6 +136,7 @@ def plan(sketch: Sketch, *, output: Path, processes: int) -> DryRun:
         steps=recipe.train.steps,
         warmup_steps=warmup_steps(recipe.schedule, recipe.train.steps),
         samples=recipe.train.steps * size,
+        standing=standing,
     )
 
 

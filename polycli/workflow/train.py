@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from polycli.checkpoints.resolve import hash_of_weights
-from polycli.console import result
+from polycli.console import result, warn
 from polycli.engine.deepspeed.config import check_sections
 from polycli.engine.ranks import on_rank_zero, together
 from polycli.engine.run import Run
+from polycli.engine.standing import standing_of
 from polycli.engine.task import Task, World
 from polycli.engine.train import train
 from polycli.errors import UserError
@@ -135,7 +136,15 @@ def _dry_run(request: TrainRequest, training: Training[Recipe], recipe: Recipe) 
         sketch = training.sketch(recipe, stores)
     else:
         sketch = sketch_of(training.make_task(recipe, stores, World()))
-    planned = plan(sketch, output=request.run_folder, processes=request.nproc or processes_of_environment())
+    data = {store.name: {"store_hash": store.manifest.store_hash} for store in stores}
+    starts = _weights(recipe, training)
+    found = standing_of(
+        request.run_folder, sketch.recipe, resume=request.resume, data=_with_descriptions(data, stores), starts=starts
+    )
+    if found.would in ("nothing", "refuse"):
+        warn(f"{request.run_folder}: {found.sentence}")
+    processes = request.nproc or processes_of_environment()
+    planned = plan(sketch, output=request.run_folder, processes=processes, standing=found)
     if not request.json:
         result(planned.text())
     return planned.document()

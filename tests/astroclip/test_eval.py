@@ -85,6 +85,16 @@ def test_the_encoders_that_a_run_began_from_are_found_by_its_recipe(tmp_path, ti
     assert "gone: the run began from this spectrum encoder, which is not there" in capsys.readouterr().err
 
 
+def test_weights_outside_their_run_say_which_encoders_are_not_compared(tiny_model, image_model, capsys):
+    settings = EvalSettings(family="astroclip", verb="eval")
+    assert unaligned_encoders(load_checkpoint(tiny_model, quiet=True), settings) == {}
+    said = capsys.readouterr().err
+    assert "stands outside a run" in said
+    assert "--set unaligned.image=CHECKPOINT or --set unaligned.spectrum=CHECKPOINT" in said
+    unaligned_encoders(load_checkpoint(image_model, quiet=True), settings)
+    assert "unaligned" not in capsys.readouterr().err
+
+
 def test_the_answers_of_a_finetuned_head_are_scored_on_the_test_objects(tmp_path, head_model, mock_store):
     found = evaluate(head_model, mock_store, tmp_path / "out", "report=false")["datasets"]["mock"]["head"]
     store, model = open_objects(mock_store), load_model(head_model)

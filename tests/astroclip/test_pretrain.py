@@ -323,6 +323,11 @@ def test_a_dry_run_counts_and_writes_nothing(recipes, mock_store, tmp_path):
     assert plan["parameters"] == sum(p.numel() for p in load_model_of(recipes).parameters())
     assert not (tmp_path / "run").exists()
 
+    train(recipes / "spectrum.yaml", mock_store, tmp_path / "run", "train.steps=1")
+    for steps, would in ((1, "nothing"), (2, "resume")):
+        again = train(recipes / "spectrum.yaml", mock_store, tmp_path / "run", f"train.steps={steps}", dry_run=True)
+        assert again["run"]["would"] == would
+
 
 def load_model_of(recipes):
     from polycli.astroclip.model.astroclip import AstroClip

@@ -140,6 +140,8 @@ def test_a_dry_run_names_the_parameters_of_the_grown_model_and_writes_nothing(
     tune(recipe, checkpoint, store, tmp_path / "run")
     assert document["parameters"] == sum(p.numel() for p in load_model(tmp_path / "run").parameters())
     assert document["recipe"]["data"]["history"] == 3
+    assert document["run"]["would"] == "begin"
+    assert tune(recipe, checkpoint, store, tmp_path / "run", dry_run=True)["run"]["would"] == "nothing"
 
 
 @pytest.mark.distributed

@@ -281,6 +281,10 @@ def test_a_plan_writes_nothing(base, stars, finetune_recipe, tmp_path):
     plan = tune(finetune_recipe, base["xval"], stars, tmp_path / "run", dry_run=True, json=True)
     assert plan["vocabulary"] == load_model(base["xval"]).tokens + 2
     assert not (tmp_path / "run").exists()
+    assert plan["run"]["would"] == "begin"
+    tune(finetune_recipe, base["xval"], stars, tmp_path / "run")
+    again = tune(finetune_recipe, base["xval"], stars, tmp_path / "run", dry_run=True, json=True)
+    assert again["run"]["would"] == "nothing"
 
 
 def test_without_a_checkpoint_there_is_nothing_to_finetune(stars, finetune_recipe):

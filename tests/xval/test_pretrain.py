@@ -155,6 +155,7 @@ def test_a_plan_counts_what_a_run_would_have(pretrain_recipe, planets, tmp_path)
     plan = train(pretrain_recipe, planets, tmp_path / "run", dry_run=True, json=True, nproc=2)
 
     assert not (tmp_path / "run").exists()
+    assert plan["run"]["would"] == "begin"
     train(pretrain_recipe, planets, tmp_path / "run", "train.steps=1")
     model = load_model(tmp_path / "run")
     assert plan["parameters"] == sum(parameter.numel() for parameter in model.parameters())
@@ -162,6 +163,24 @@ def test_a_plan_counts_what_a_run_would_have(pretrain_recipe, planets, tmp_path)
     assert plan["batch"]["padding_share"] < 0.1
     assert plan["data"]["planets"]["training"]["records"] == len(open_records(planets).rows("train"))
     assert plan["memory_per_device"]["activations"] > 0
+
+
+def test_a_dry_run_over_a_run_says_what_the_line_would_do_with_it(pretrain_recipe, planets, tmp_path, capsys):
+    def would(*overrides: str, **options):
+        plan = train(pretrain_recipe, planets, tmp_path / "run", *overrides, dry_run=True, json=True, **options)
+        return plan["run"]["would"], plan["run"]["step"], capsys.readouterr().err
+
+    train(pretrain_recipe, planets, tmp_path / "run", "train.steps=2")
+    what, step, said = would("train.steps=2")
+    assert (what, step) == ("nothing", 2)
+    assert "complete already, at step 2: nothing would be trained" in said
+    assert would("train.steps=3")[:2] == ("resume", 2)
+    what, _, said = would("train.steps=2", "train.seed=7")
+    assert what == "refuse"
+    assert "train.seed was 5, is 7" in said
+    assert "--output OTHER" in said
+    assert would("train.steps=2", resume="never")[0] == "refuse"
+    assert would("train.steps=1")[0] == "refuse"
 
 
 def test_a_dry_run_refuses_batches_that_are_no_whole_micro_batches(pretrain_recipe, planets, tmp_path):

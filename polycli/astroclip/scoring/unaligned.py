@@ -26,6 +26,7 @@ def unaligned_encoders(loaded: LoadedAstroClip, settings: EvalSettings) -> dict[
     given = settings.unaligned.model_dump()
     began: dict[str, Any] = loaded.recipe_section("init")
     found: dict[Modality, LoadedAstroClip] = {}
+    alone: list[Modality] = []
     sees: tuple[tuple[Modality, object], ...] = (("image", loaded.image), ("spectrum", loaded.spectrum))
     for name, reads in sees:
         if reads is None and given[name] is not None:
@@ -37,6 +38,7 @@ def unaligned_encoders(loaded: LoadedAstroClip, settings: EvalSettings) -> dict[
             continue
         path = given[name] or began.get(name)
         if path is None:
+            alone += [name] if loaded.run is None and loaded.model.section.heads is not None else []
             continue
         if given[name] is None and not Path(path).exists():
             note(f"{path}: the run began from this {name} encoder, which is not there: not compared")
@@ -47,6 +49,11 @@ def unaligned_encoders(loaded: LoadedAstroClip, settings: EvalSettings) -> dict[
                 f"unaligned.{name}: {found[name].model_file} has no {name} encoder",
                 hint=f"give a checkpoint of stage {name}",
             )
+    if alone:
+        note(
+            f"{loaded.model_file}: stands outside a run, which would say what the alignment began from: encoders before "
+            f"it are not compared, unless {' or '.join(f'--set unaligned.{name}=CHECKPOINT' for name in alone)}"
+        )
     return found
 
 
