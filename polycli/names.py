@@ -58,7 +58,12 @@ def without_formulas(text: object) -> str:
 
 def cell(text: str) -> str:
     """A name in a table that other programs open: what they would compute gets a quote before it; numbers do not."""
-    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+    return f"'{text}" if is_formula(text) else text
+
+
+def is_formula(text: str) -> bool:
+    """Whether a table program would compute a cell of this text."""
+    return bool(_FORMULA.match(text)) and not _NUMBER.fullmatch(text)
 
 
 def free_names(names: Sequence[str], *, taken: Collection[str], prefix: str) -> list[str]:

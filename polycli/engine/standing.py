@@ -56,5 +56,7 @@ def standing_of(
     if steps is not None and step == steps:
         return Standing(state, step, "nothing", f"complete already, at step {step}: nothing would be trained")
     if steps is not None and step > steps:
-        return Standing(state, step, "refuse", f"would be refused: it is at step {step}, past the {steps} of train.steps")
+        return Standing(
+            state, step, "refuse", f"would be refused: it is at step {step}, past the {steps} of train.steps"
+        )
     return Standing(state, step, "resume", f"holds a run that is {state}: it goes on from step {step}")

@@ -47,7 +47,13 @@ def run(request: EmbedRequest) -> JsonDocument | None:
         batch_records=settings.batch_records,
     )
     learned = known_units(loaded.tokenization.units, loaded.run)
-    refuse_other_units(data.units, learned, source=str(request.data[0]), allow=settings.allow_untrained)
+    refuse_other_units(
+        data.units,
+        learned,
+        learned_at=loaded.tokenization.language.key_paths,
+        source=str(request.data[0]),
+        allow=settings.allow_untrained,
+    )
     header = EmbeddingsHeader(
         family="xval",
         provenance=loaded.provenance(),

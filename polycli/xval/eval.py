@@ -79,7 +79,13 @@ class RecordEvaluation(Evaluation[LoadedNumformer, EvalSettings, Subset, Illustr
 
     def _chosen(self, store: RecordStore) -> Subset:
         request, settings = self.request, self.settings
-        refuse_other_units(store.units, self._units, source=str(store.path), allow=settings.allow_untrained)
+        refuse_other_units(
+            store.units,
+            self._units,
+            learned_at=self.loaded.tokenization.language.key_paths,
+            source=str(store.path),
+            allow=settings.allow_untrained,
+        )
         rows = store.rows(request.split)
         if len(rows) == 0:
             raise StoreError(

@@ -64,7 +64,13 @@ def run(request: PredictRequest) -> JsonDocument | None:
         batch_records=settings.batch_records,
     )
     learned = known_units(loaded.tokenization.units, loaded.run)
-    refuse_other_units(data.units, learned, source=str(request.data[0]), allow=settings.allow_untrained)
+    refuse_other_units(
+        data.units,
+        learned,
+        learned_at=loaded.tokenization.language.key_paths,
+        source=str(request.data[0]),
+        allow=settings.allow_untrained,
+    )
     units = {**learned, **data.units}
     filler = Filler(loaded.model, loaded.tokenization, settings.batch_tokens, "valid")
     judge = None if loaded.judge is None else Judge(loaded.judge, filler)
@@ -73,7 +79,8 @@ def run(request: PredictRequest) -> JsonDocument | None:
     records = filled = 0
     with output.writing() as unfinished:
         with unfinished.open("w", encoding="utf-8", newline="") as file, counting(data.count, "filling in") as advance:
-            writer = writer_for(request.output.suffix, file, units, _extras(loaded, blanks))
+            extras, quote = _extras(loaded, blanks), settings.quote_formulas
+            writer = writer_for(request.output.suffix, file, units, extras, quote_formulas=quote)
             for batch in data.batches:
                 for done in _judged(judge, batch, units) if judge else _answered(filler, batch, blanks, units):
                     writer.write(done)

@@ -273,8 +273,9 @@ def test_a_bad_file_among_good_ones_is_refused_before_anything_is_written(tmp_pa
     folder = mixed_input(tmp_path / "in", pdebench)
     whole = (folder / "dr.h5").read_bytes()
     (folder / "dr.h5").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(SourceError, match=r"dr\.h5: the HDF5 file is truncated"):
+    with pytest.raises(SourceError, match=r"dr\.h5: the HDF5 file is truncated") as caught:
         run(ask(folder, tmp_path / "out"))
+    assert caught.value.hint == "fetch or copy it again; where it cannot be had, move it out of the input"
     assert not (tmp_path / "out").exists()
 
 

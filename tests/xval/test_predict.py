@@ -125,6 +125,19 @@ def test_answers_do_not_depend_on_the_batch(tmp_path, model):
             assert first["mass"] == pytest.approx(second["mass"], abs=1e-5)
 
 
+def test_texts_of_the_data_that_are_formulas_come_back_and_are_said_or_are_quoted(tmp_path, model, capsys):
+    model()
+    (tmp_path / "in.csv").write_text("name,mass\n=1+1,\nSirius,2.5\n-5,1.5\n@a,2\n")
+    for overrides, names in (
+        ((), ["=1+1", "Sirius", "-5", "@a"]),
+        (("quote_formulas=true",), ["'=1+1", "Sirius", "-5", "'@a"]),
+    ):
+        run(tmp_path, tmp_path / "in.csv", "out.csv", "overwrite=true", *overrides)
+        with (tmp_path / "out.csv").open(newline="") as file:
+            assert [row["name"] for row in csv.DictReader(file)] == names
+        assert ("2 texts begin as formulas do" in capsys.readouterr().err) == (not overrides)
+
+
 def test_csv_in_and_csv_out(tmp_path, model):
     model()
     (tmp_path / "in.csv").write_text("name,mass (kg)\nSun,\nSirius,2.5\n")

@@ -73,7 +73,7 @@ class ArrayFile:
             raise
         except Exception as error:  # zarr's codecs raise their own kinds, h5py OSError, KeyError and RuntimeError.
             raise SourceError(
-                f"{self.path}: array {name!r} cannot be read: {reason_of(error)}", hint="fetch or copy it again"
+                f"{self.path}: array {name!r} cannot be read: {reason_of(error)}", hint="fetch or copy it again; where it cannot be had, move it out of the input"
             ) from error
         return _unpacked(values, self.arrays[name].packing)
 

@@ -75,14 +75,14 @@ class Hdf5Job:
         return replace(self, frames=self.frames.starting_at(frame))
 
     def _blocks(self, item: int) -> Iterator[NDArray[np.float32]]:
-        with open_hdf5(self.path, hint="fetch or copy it again") as file:
+        with open_hdf5(self.path, hint="fetch or copy it again; where it cannot be had, move it out of the input") as file:
             for block in self._slices(file):
                 yield self._read(file, slice(item, item + 1), block)[0]
 
     def _rows(self, items: Sequence[int]) -> dict[int, list[NDArray[np.float32]]]:
         """The blocks of trajectories that are read together, cut as if they had been read one by one."""
         whole = slice(self.frames.start, self.frames.stop, self.frames.step)
-        with open_hdf5(self.path, hint="fetch or copy it again") as file:
+        with open_hdf5(self.path, hint="fetch or copy it again; where it cannot be had, move it out of the input") as file:
             lengths = [len(range(block.start, block.stop, block.step)) for block in self._slices(file)]
             values = self._read(file, slice(min(items), max(items) + 1), whole)
         edges = np.cumsum(lengths)[:-1]

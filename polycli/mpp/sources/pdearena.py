@@ -53,7 +53,7 @@ class PdearenaSource:
         found: list[Found] = []
         foreign: list[SourceError] = []
         for path, name, named in find_files(inputs):
-            with open_hdf5(path, hint="fetch or copy it again") as file:
+            with open_hdf5(path, hint="fetch or copy it again; where it cannot be had, move it out of the input") as file:
                 mode = _group(file)
                 if mode is not None:
                     found.append(_look(file, path, name, mode))

@@ -46,7 +46,7 @@ def open_source(path: Path) -> Iterator[h5py.File]:
         raise ForeignFileError(
             f"{path}: not an HDF5 file: its signature is missing", hint="name another file, or fetch this one again"
         )
-    with open_hdf5(path, hint="fetch or copy it again") as file:
+    with open_hdf5(path, hint="fetch or copy it again; where it cannot be had, move it out of the input") as file:
         yield file
 
 
@@ -112,7 +112,7 @@ class PdebenchJob:
             frames = f"{block.start} to {block.stop - 1}" if isinstance(block, slice) else str(block)
             raise SourceError(
                 f"{self.path}: {what}, frames {frames} cannot be read: {error}",
-                hint="the file is damaged; fetch or copy it again",
+                hint="the file is damaged; fetch or copy it again; where it cannot be had, move it out of the input",
             ) from error
 
 

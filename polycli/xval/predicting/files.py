@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from polycli.console import counted, note
 from polycli.errors import UserError
-from polycli.names import cell
+from polycli.names import cell, is_formula
 from polycli.outputs import OutputKind
 from polycli.requests import JsonDocument
 from polycli.xval.records.keypaths import TOP, KeyPatterns, child_path, printable
@@ -148,10 +149,12 @@ class Extras:
         return [_cell(found.get(side)) for side in self.sides]
 
 
-def writer_for(suffix: str, file: TextIO, units: Mapping[str, str], extras: Extras) -> FilledWriter:
-    """Returns a writer of the format that a suffix names."""
+def writer_for(
+    suffix: str, file: TextIO, units: Mapping[str, str], extras: Extras, *, quote_formulas: bool = False
+) -> FilledWriter:
+    """Returns a writer of the format that a suffix names; `quote_formulas` is for tables alone."""
     if suffix == ".csv":
-        return CsvWriter(file, units, extras)
+        return CsvWriter(file, units, extras, quote_formulas=quote_formulas)
     return JsonWriter(file, lines=suffix == ".jsonl")
 
 
@@ -187,11 +190,12 @@ class CsvWriter:
 
     Behind the columns of the first record stand those of intervals, `x_low` and `x_high`, or of the probability of a
     class, for columns that can be filled in, and `_filled`, which names those that were. All records must have the
-    columns of the first.
+    columns of the first. Texts that a table program would compute stay as they came, which is said, or are quoted.
     """
 
-    def __init__(self, file: TextIO, units: Mapping[str, str], extras: Extras) -> None:
+    def __init__(self, file: TextIO, units: Mapping[str, str], extras: Extras, *, quote_formulas: bool) -> None:
         self._writer = csv.writer(file, lineterminator="\n")
+        self._quote, self._formulas = quote_formulas, 0
         self._units, self._extras = units, extras
         self._columns: list[str] | None = None
         #: Key paths of the columns that can be filled in.
@@ -218,13 +222,29 @@ class CsvWriter:
                 hint="--output FILE.jsonl",
             )
         filled = {item.key_path: item for item in record.filled}
-        cells = [_cell(item) for item in value.values()]
+        cells = [self._own(item) for item in value.values()]
         for path in self._paths:
             cells += self._extras.cells(filled.get(path))
         self._writer.writerow([cell(printable(record.id)), *cells, ";".join(filled)])
 
     def close(self) -> None:
-        """Does nothing: a CSV file needs no end."""
+        """Says how many texts a table program would compute; a CSV file itself needs no end."""
+        if self._formulas:
+            texts = counted(self._formulas, "text begins", "texts begin")
+            note(
+                f"{texts} as formulas do, with =, +, - or @, and came back as they were: a spreadsheet would compute them; "
+                "--set quote_formulas=true puts a quote before each"
+            )
+
+    def _own(self, item: Value) -> str:
+        """A cell of the user's own, or a filled one."""
+        text = _cell(item)
+        if not isinstance(item, str) or not is_formula(text):
+            return text
+        if self._quote:
+            return cell(text)
+        self._formulas += 1
+        return text
 
     def _begin(self, columns: list[str]) -> None:
         self._columns = columns

@@ -83,6 +83,9 @@ class PredictSettings(ReadingSettings):
     keys: tuple[str, ...] = Field(
         (), description="patterns of key paths where a null is filled in; where the model knows numbers if empty"
     )
+    quote_formulas: bool = Field(
+        False, description="of CSV: put a quote before texts of the data that a spreadsheet would compute, such as =A1"
+    )
     batch_records: PositiveInt = Field(256, description="records that are filled in together")
     batch_tokens: PositiveInt = Field(16_384, description="tokens of a forward pass, padding included")
     overwrite: bool = Field(False, description="replace the output where it exists")

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from polycli.console import warn
 from polycli.errors import SourceError, StoreError
 from polycli.store.manifest import read_manifest
 from polycli.workflow.run_stores import stores_of_run
 from polycli.workflow.untrained import Difference, refuse_untrained
 from polycli.xval.records.cells import same_unit
 from polycli.xval.records.keypaths import pattern_of
+
+#: Key paths that a warning shows.
+_SHOWN = 5
 
 
 def unit_of(path: str, units: Mapping[str, str]) -> str | None:
@@ -40,20 +44,41 @@ def joined_units(sources: Iterable[tuple[str, Mapping[str, str]]]) -> dict[str, 
     return found
 
 
-def refuse_other_units(units: Mapping[str, str], known: Mapping[str, str], *, source: str, allow: bool = False) -> None:
+def refuse_other_units(
+    units: Mapping[str, str], known: Mapping[str, str], *, learned_at: Iterable[str], source: str, allow: bool = False
+) -> None:
     """Return if no key path of the data is in another unit than the model learned it in, or if that is allowed.
+
+    A unit at a key path that the model learned without one is warned of: its numbers may have been of any unit.
+
+    Args:
+        units: patterns of key paths to units, as the data has them.
+        known: the same, as the model learned them.
+        learned_at: the key paths where the model learned numbers.
+        source: what messages call the data.
+        allow: whether other units are warned of, too.
 
     Raises:
         SourceError: one is; its numbers would be read as what they are not.
     """
-    different = []
+    different, unsaid = [], dict[str, str]()
     for path, unit in units.items():
         learned = unit_of(path, known)
-        if learned is not None and not same_unit(learned, unit):
+        if learned is None:
+            covered = pattern_of(path)
+            unsaid |= {key: unit for key in learned_at if covered.fullmatch(key) and unit_of(key, known) is None}
+        elif not same_unit(learned, unit):
             sentence = f"{source}: {path} is in {unit}, the model learned it in {learned}"
             hint = f"convert the values to {learned}, and say so in the header"
             different.append(Difference(sentence, hint))
     refuse_untrained(different, allow=allow, error=SourceError)
+    if unsaid:
+        shown = ", ".join(f"{path} in {unit}" for path, unit in list(unsaid.items())[:_SHOWN])
+        more = f" and {len(unsaid) - _SHOWN} more" if len(unsaid) > _SHOWN else ""
+        warn(
+            f"{source}: states {shown}{more}, which the model learned without a unit: "
+            "make sure that its training data were in the same"
+        )
 
 
 def known_units(learned: Mapping[str, str], run: Path | None) -> dict[str, str]:

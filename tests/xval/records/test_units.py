@@ -21,9 +21,19 @@ def test_sources_of_different_units_are_refused():
 
 
 def test_data_in_units_of_their_own_are_refused_where_the_model_knows_others():
-    refuse_other_units({"mass": "kg", "new": "g"}, {"mass": "kg"}, source="x.csv")
+    refuse_other_units({"mass": "kg", "new": "g"}, {"mass": "kg"}, learned_at=["mass"], source="x.csv")
     with pytest.raises(SourceError, match=r"x\.csv: mass is in g, the model learned it in kg"):
-        refuse_other_units({"mass": "g"}, {"mass": "kg"}, source="x.csv")
+        refuse_other_units({"mass": "g"}, {"mass": "kg"}, learned_at=["mass"], source="x.csv")
+
+
+def test_a_unit_where_the_model_learned_none_is_said(capsys):
+    units, learned_at = {"mass": "kg", "planet*.m": "g", "new": "s"}, ["mass", "planet0.m", "planet1.m", "t"]
+    refuse_other_units(units, {"planet1.m": "g"}, learned_at=learned_at, source="x.csv")
+    said = capsys.readouterr().err
+    assert "x.csv: states mass in kg, planet0.m in g, which the model learned without a unit" in said
+    refuse_other_units({"mass": "kg"}, {"mass": "kg"}, learned_at=learned_at, source="x.csv")
+    refuse_other_units({}, {"mass": "kg"}, learned_at=learned_at, source="x.csv")
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ class WellSource:
         found: list[Found] = []
         foreign: list[Path] = []
         for path, name, named in find_files(inputs):
-            with open_hdf5(path, hint="fetch or copy it again") as file:
+            with open_hdf5(path, hint="fetch or copy it again; where it cannot be had, move it out of the input") as file:
                 if _is_well(file):
                     found.append(_look(file, path, name, recipe.well))
                 elif named:
