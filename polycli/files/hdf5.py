@@ -20,6 +20,8 @@ from polycli.names import shortened_name
 #: What h5py raises for damaged metadata, dangling links, loops of links and types that it does not know, and what a
 #: dataset in the place of a group, or a group in that of a dataset, leads to.
 DAMAGE = (AttributeError, LookupError, OSError, OverflowError, RuntimeError, TypeError, ValueError)
+#: The way out where one file among others is cut off or damaged.
+COPY_AGAIN = "fetch or copy it again; where it cannot be had, move it out of the input"
 #: Objects of a file that are looked at, and characters of their paths; real data have thousands of each.
 MOST_OBJECTS, LONGEST_PATH = 1_000_000, 4096
 

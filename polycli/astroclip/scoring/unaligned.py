@@ -51,8 +51,8 @@ def unaligned_encoders(loaded: LoadedAstroClip, settings: EvalSettings) -> dict[
             )
     if alone:
         note(
-            f"{loaded.model_file}: stands outside a run, which would say what the alignment began from: encoders before "
-            f"it are not compared, unless {' or '.join(f'--set unaligned.{name}=CHECKPOINT' for name in alone)}"
+            f"{loaded.model_file}: stands outside a run, which would say what the alignment began from: encoders "
+            f"before it are not compared, unless {' or '.join(f'--set unaligned.{name}=CHECKPOINT' for name in alone)}"
         )
     return found
 

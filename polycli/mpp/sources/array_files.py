@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.errors import SourceError
-from polycli.files.hdf5 import open_hdf5
+from polycli.files.hdf5 import COPY_AGAIN, open_hdf5
 from polycli.files.numpy_files import npz_headers, open_npy, read_npz
 from polycli.files.plain import reason_of
 from polycli.paths import files_below
@@ -73,7 +73,7 @@ class ArrayFile:
             raise
         except Exception as error:  # zarr's codecs raise their own kinds, h5py OSError, KeyError and RuntimeError.
             raise SourceError(
-                f"{self.path}: array {name!r} cannot be read: {reason_of(error)}", hint="fetch or copy it again; where it cannot be had, move it out of the input"
+                f"{self.path}: array {name!r} cannot be read: {reason_of(error)}", hint=COPY_AGAIN
             ) from error
         return _unpacked(values, self.arrays[name].packing)
 

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.files.hdf5 import open_hdf5
+from polycli.files.hdf5 import COPY_AGAIN, open_hdf5
 from polycli.mpp.data.source import Trajectory
 from polycli.mpp.sources.array_read import BLOCK_BYTES
 from polycli.mpp.sources.frames import Frames
@@ -75,14 +75,14 @@ class Hdf5Job:
         return replace(self, frames=self.frames.starting_at(frame))
 
     def _blocks(self, item: int) -> Iterator[NDArray[np.float32]]:
-        with open_hdf5(self.path, hint="fetch or copy it again; where it cannot be had, move it out of the input") as file:
+        with open_hdf5(self.path, hint=COPY_AGAIN) as file:
             for block in self._slices(file):
                 yield self._read(file, slice(item, item + 1), block)[0]
 
     def _rows(self, items: Sequence[int]) -> dict[int, list[NDArray[np.float32]]]:
         """The blocks of trajectories that are read together, cut as if they had been read one by one."""
         whole = slice(self.frames.start, self.frames.stop, self.frames.step)
-        with open_hdf5(self.path, hint="fetch or copy it again; where it cannot be had, move it out of the input") as file:
+        with open_hdf5(self.path, hint=COPY_AGAIN) as file:
             lengths = [len(range(block.start, block.stop, block.step)) for block in self._slices(file)]
             values = self._read(file, slice(min(items), max(items) + 1), whole)
         edges = np.cumsum(lengths)[:-1]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from polycli.console import warn
 from polycli.errors import SourceError
-from polycli.files.hdf5 import is_hdf5, open_hdf5
+from polycli.files.hdf5 import COPY_AGAIN, is_hdf5, open_hdf5
 from polycli.mpp.data.source import Dataset
 from polycli.mpp.recipe.training import PrepareRecipe
 from polycli.mpp.sources.axes import refuse_uneven
@@ -53,7 +53,7 @@ class PdearenaSource:
         found: list[Found] = []
         foreign: list[SourceError] = []
         for path, name, named in find_files(inputs):
-            with open_hdf5(path, hint="fetch or copy it again; where it cannot be had, move it out of the input") as file:
+            with open_hdf5(path, hint=COPY_AGAIN) as file:
                 mode = _group(file)
                 if mode is not None:
                     found.append(_look(file, path, name, mode))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.errors import SourceError
-from polycli.files.hdf5 import is_hdf5, open_hdf5
+from polycli.files.hdf5 import COPY_AGAIN, is_hdf5, open_hdf5
 from polycli.files.plain import check_plain
 from polycli.mpp.data.source import Trajectory
 from polycli.mpp.sources.frames import Frames
@@ -46,7 +46,7 @@ def open_source(path: Path) -> Iterator[h5py.File]:
         raise ForeignFileError(
             f"{path}: not an HDF5 file: its signature is missing", hint="name another file, or fetch this one again"
         )
-    with open_hdf5(path, hint="fetch or copy it again; where it cannot be had, move it out of the input") as file:
+    with open_hdf5(path, hint=COPY_AGAIN) as file:
         yield file
 
 
@@ -112,7 +112,7 @@ class PdebenchJob:
             frames = f"{block.start} to {block.stop - 1}" if isinstance(block, slice) else str(block)
             raise SourceError(
                 f"{self.path}: {what}, frames {frames} cannot be read: {error}",
-                hint="the file is damaged; fetch or copy it again; where it cannot be had, move it out of the input",
+                hint="the file is damaged; fetch or copy it again",
             ) from error
 
 

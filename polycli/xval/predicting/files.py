@@ -232,8 +232,8 @@ class CsvWriter:
         if self._formulas:
             texts = counted(self._formulas, "text begins", "texts begin")
             note(
-                f"{texts} as formulas do, with =, +, - or @, and came back as they were: a spreadsheet would compute them; "
-                "--set quote_formulas=true puts a quote before each"
+                f"{texts} as formulas do, with =, +, - or @, and came back as they were: a spreadsheet would compute "
+                "them; --set quote_formulas=true puts a quote before each"
             )
 
     def _own(self, item: Value) -> str:

@@ -10,7 +10,7 @@ import h5py
 
 from polycli.console import warn
 from polycli.errors import SourceError
-from polycli.files.hdf5 import is_hdf5, open_hdf5
+from polycli.files.hdf5 import COPY_AGAIN, is_hdf5, open_hdf5
 from polycli.mpp.data.source import Dataset
 from polycli.mpp.recipe.arrays import WellSection
 from polycli.mpp.recipe.physics import Boundary
@@ -54,7 +54,7 @@ class WellSource:
         found: list[Found] = []
         foreign: list[Path] = []
         for path, name, named in find_files(inputs):
-            with open_hdf5(path, hint="fetch or copy it again; where it cannot be had, move it out of the input") as file:
+            with open_hdf5(path, hint=COPY_AGAIN) as file:
                 if _is_well(file):
                     found.append(_look(file, path, name, recipe.well))
                 elif named:
