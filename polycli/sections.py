@@ -36,6 +36,13 @@ class OptimSection(Section):
         None, description="two for adamw, three for adan; the optimizer's defaults if absent"
     )
     epsilon: PositiveFloat = 1e-8
+    layer_decay: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="each layer below the head learns at this part of the rate of the one above it, 0.5 to 0.9 being "
+        "usual in finetuning; all at one rate if absent",
+    )
     clip_norm: PositiveFloat | None = Field(
         1.0, description="global gradient norm above which gradients are scaled down"
     )

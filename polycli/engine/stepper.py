@@ -11,6 +11,7 @@ from torch import Tensor
 
 from polycli.engine.batches.prefetch import LoadedBatch
 from polycli.engine.deepspeed.backend import to_device
+from polycli.engine.deepspeed.optimizers import FACTOR
 from polycli.engine.task import Batch
 
 
@@ -40,9 +41,11 @@ class Stepper:
         self.sharded = engine.zero_optimization_stage() > 0
 
     def learning_rate(self) -> float:
-        """Return the learning rate of the last step; for D-Adaptation, times its estimate of the step size."""
+        """Return the learning rate of the last step, as layers take it that have the whole of it; for D-Adaptation,
+        times its estimate of the step size.
+        """
         group = self.engine.basic_optimizer.param_groups[0]
-        return float(group["lr"]) * float(group.get("d", 1.0))
+        return float(group["lr"]) / float(group.get(FACTOR, 1.0)) * float(group.get("d", 1.0))
 
     def accumulate(self, loaded: LoadedBatch, result: StepResult) -> None:
         """Forward and backward of one micro-batch; its loss counts by its weight."""
@@ -57,7 +60,7 @@ class Stepper:
     def move(self, result: StepResult, learning_rate: float) -> None:
         """Clip and step, unless some rank's numbers are not finite; then the gradients are dropped on all ranks."""
         for group in self.engine.basic_optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group.get(FACTOR, 1.0)
         if self.sharded:
             # From stage 1 on DeepSpeed reduces the norm over all ranks and drops the step where it is not finite.
             self.engine.step()

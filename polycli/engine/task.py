@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -78,6 +78,12 @@ class Task(ABC):
     def blocks(self) -> Sequence[nn.Module]:
         """Return the parts of `model` that repeat, each of which is recomputed and compiled by itself."""
         return ()
+
+    def depths(self) -> Mapping[str, int] | None:
+        """Return how deep each parameter of `model` lies, by name, for `optim.layer_decay`; the deepest ones learn at
+        the whole rate. None, the default, for models whose layers do not follow each other in one order.
+        """
+        return None
 
     def costliest_batches(self, world: World) -> Sequence[MicroBatch] | None:  # noqa: ARG002  # Some tasks need it.
         """Return the micro-batches that need most memory, as many on every rank, for the rehearsal before a training.

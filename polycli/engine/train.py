@@ -25,6 +25,7 @@ from polycli.engine.deepspeed.backend import EvaluationForward, device_of, start
 from polycli.engine.deepspeed.config import check_sections
 from polycli.engine.ema import AveragedWeights
 from polycli.engine.failures import failures_in
+from polycli.engine.layers import factors_of
 from polycli.engine.memory import rehearse, wants_check
 from polycli.engine.monitor.metrics import CutBack, MetricsFile, SpeedMeter, peak_memory
 from polycli.engine.monitor.peaks import peak_of
@@ -152,6 +153,7 @@ class _Loop:
             world,
             blocks=task.blocks(),
             lengths_vary=task.lengths_vary,
+            factors=factors_of(task, sections.optim),
         )
         self.stepper = Stepper(self.engine, device=self.device, clip_norm=sections.optim.clip_norm)
         self.checkpointer = Checkpointer(

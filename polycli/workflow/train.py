@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar, cast
 from polycli.checkpoints.resolve import hash_of_weights
 from polycli.console import result, warn
 from polycli.engine.deepspeed.config import check_sections
+from polycli.engine.layers import factors_of
 from polycli.engine.ranks import on_rank_zero, together
 from polycli.engine.run import Run
 from polycli.engine.standing import standing_of
@@ -93,6 +94,7 @@ def run_training(request: TrainRequest, training: Training[Recipe], recipe: Reci
     world = join_process_group()
     stores = together(world, lambda: open_training_stores(training, recipe, verify=world.rank == 0))
     task = together(world, lambda: training.make_task(recipe, stores, world))
+    factors_of(task, recipe.optim)  # refused before anything is written
     task.begin(world)
     data = _with_descriptions(task.data_summary(), stores)
     starts = on_rank_zero(world, lambda: _weights(recipe, training))

@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from polycli.engine.deepspeed.optimizers import build_optimizer
+from polycli.engine.layers import factors_of
+from polycli.engine.task import World
 from polycli.errors import StoreError, UserError
 from polycli.mpp import finetune, load_model, pretrain
 from polycli.requests import TrainRequest
+from polycli.workflow.train import open_training_stores, read_training_recipe
 
 PARITY = Path(__file__).resolve().parents[3] / "shared" / "parity"
 PRETRAIN = """
@@ -189,3 +193,32 @@ def test_fields_of_the_vocabulary_that_nothing_trained_are_as_strange_as_new_one
         "other": (("swe.velocity",), pytest.approx(0.2)),
         "old (--checkpoint)": (("swe.height",), pytest.approx(0.2)),
     }
+
+
+@pytest.mark.parametrize("new_fields", [False, True])
+def test_each_parameter_is_in_one_group_at_the_rate_of_its_layer(
+    tmp_path, recipe, checkpoint, store_factory, new_fields
+):
+    store = store_factory("new", fields=["swe.height", *(["swe.tracer"] * new_fields)], seed=1)
+    request = TrainRequest(
+        recipe=recipe,
+        checkpoint=checkpoint,
+        data=(store,),
+        output=tmp_path / "run",
+        overrides=("optim.layer_decay=0.5", "optim.weight_decay=0.1"),
+    )
+    settings = read_training_recipe(request, finetune.TRAINING)
+    stores = open_training_stores(finetune.TRAINING, settings, verify=False)
+    task = finetune.TRAINING.make_task(settings, stores, World())
+    groups = build_optimizer(settings.optim, task.model, factors_of(task, settings.optim)).param_groups
+    # The idle biases of the published norm layers train in no mode.
+    trains = [(name, one) for name, one in task.model.named_parameters() if one.requires_grad]
+    names = {id(parameter): name for name, parameter in trains}
+    found = [(names[id(one)], one.ndim, group) for group in groups for one in group["params"]]
+    assert sorted(name for name, _, _ in found) == sorted(names.values())
+    # Two blocks: stem, block 0, block 1, head.
+    layers = {"model.embed.": 0.125, "model.blocks.0.": 0.25, "model.blocks.1.": 0.5, "model.debed.": 1.0}
+    layers["model.space_bag."] = 1.0 if new_fields else 0.125
+    for name, dimensions, group in found:
+        assert group["lr_scale"] == next(factor for start, factor in layers.items() if name.startswith(start)), name
+        assert group["weight_decay"] == (0.1 if dimensions > 1 else 0.0), name

@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -87,10 +87,11 @@ def start_engine(
     *,
     blocks: Sequence[nn.Module] = (),
     lengths_vary: bool = False,
+    factors: Mapping[str, float] | None = None,
 ) -> Any:  # noqa: ANN401
     """A DeepSpeed engine around `model`, which it may move, shard and compile in place.
 
-    `blocks` and `lengths_vary` are as in `polycli.engine.task.Task`.
+    `blocks` and `lengths_vary` are as in `polycli.engine.task.Task`, `factors` as in `parameter_groups`.
     """
     deepspeed = load_deepspeed()
     if engine.activation_checkpointing:
@@ -113,7 +114,7 @@ def start_engine(
     )
     with _stdout_is_stderr():
         started, _, _, _ = deepspeed.initialize(
-            model=model, optimizer=build_optimizer(optim, model), config=config, dist_init_required=None
+            model=model, optimizer=build_optimizer(optim, model, factors), config=config, dist_init_required=None
         )
         if engine.compile:
             # One graph per shape: shapes are few (one per dataset), and a graph for all of them would be slower.

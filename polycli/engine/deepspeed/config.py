@@ -25,6 +25,11 @@ def check_sections(optim: OptimSection, engine: EngineSection) -> None:
             "step size of its own from its shard, so the ranks' steps differ",
             hint="--set engine.zero_stage=0",
         )
+    if optim.name == "dadapt_adan" and optim.layer_decay is not None:
+        raise RecipeError(
+            "optim.layer_decay with optim.name dadapt_adan, which estimates one step size for all parameters",
+            hint="--set optim.name=adamw, or leave optim.layer_decay out",
+        )
     if engine.compile and engine.zero_stage == 3:
         raise RecipeError(
             "engine.compile with engine.zero_stage 3: gathering parameters breaks the compiled graph apart",

@@ -20,13 +20,14 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from polycli.engine.deepspeed.optimizers import FACTOR
 from polycli.errors import CheckpointError
 from polycli.launch import World
 
 #: What an optimizer counts by itself is a scalar, also for a parameter that is one.
 _COUNTER = "step"
 #: Entries of parameter groups that recipes decide, so that a resume with another recipe does what it says.
-_FROM_THE_RECIPE = ("params", "lr", "betas", "eps", "weight_decay")
+_FROM_THE_RECIPE = ("params", "lr", FACTOR, "betas", "eps", "weight_decay")
 #: Where others have the name of a state.
 _GROUP = ":group"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,9 +17,30 @@ BETAS = {"adamw": 2, "adan": 3, "dadapt_adan": 3}
 STATES = {"adamw": 2, "adan": 4, "dadapt_adan": 5}
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups: weights, which decay, and one-dimensional parameters (biases, norms, scales), which do not."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+#: In a parameter group: the part of the scheduled learning rate that it takes; the whole rate where absent.
+FACTOR = "lr_scale"
+
+
+def parameter_groups(
+    model: nn.Module, weight_decay: float, factors: Mapping[str, float] | None = None
+) -> list[dict[str, Any]]:
+    """Two groups: weights, which decay, and one-dimensional parameters (biases, norms, scales), which do not.
+
+    With `factors`, the part of the learning rate by name of the parameter, two groups for each of them, the largest
+    factor first.
+    """
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    if factors is None:
+        return _by_dimensions([parameter for _, parameter in trained], weight_decay)
+    layers = sorted({factors[name] for name, _ in trained}, reverse=True)
+    return [
+        {**group, FACTOR: layer}
+        for layer in layers
+        for group in _by_dimensions([parameter for name, parameter in trained if factors[name] == layer], weight_decay)
+    ]
+
+
+def _by_dimensions(trained: Sequence[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
     groups = [
         {"params": [parameter for parameter in trained if parameter.ndim >= 2], "weight_decay": weight_decay},
         {"params": [parameter for parameter in trained if parameter.ndim < 2], "weight_decay": 0.0},
@@ -27,10 +48,10 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     return [group for group in groups if group["params"]]
 
 
-def build_optimizer(section: OptimSection, model: nn.Module) -> Optimizer:
-    """The optimizer of a recipe over a model's parameters."""
+def build_optimizer(section: OptimSection, model: nn.Module, factors: Mapping[str, float] | None = None) -> Optimizer:
+    """The optimizer of a recipe over a model's parameters; `factors` as in `parameter_groups`."""
     check_betas(section)
-    groups = parameter_groups(model, section.weight_decay)
+    groups = parameter_groups(model, section.weight_decay, factors)
     options: dict[str, Any] = {"lr": section.learning_rate, "eps": section.epsilon}
     if section.betas is not None:
         options["betas"] = section.betas

@@ -28,6 +28,8 @@ class Start:
     trained_on: Mapping[str, TrainedOn]
     #: By dataset: the physics of the checkpoint's training.
     trained: Mapping[str, TrainedPhysics]
+    #: Fields of the stores that no training has met yet, whether the checkpoint has a place for them or not.
+    new_fields: tuple[str, ...] = ()
 
 
 def start_from(loaded: LoadedAViT, recipe: FinetuneRecipe, stores: Sequence[Store]) -> Start:
@@ -39,7 +41,7 @@ def start_from(loaded: LoadedAViT, recipe: FinetuneRecipe, stores: Sequence[Stor
     """
     physics = {store.name: physics_of(store.manifest, store.path) for store in stores}
     wanted = [field for about in physics.values() for field in about.fields]
-    _say_new_fields(wanted, loaded, recipe)
+    new_fields = _say_new_fields(wanted, loaded, recipe)
     network = with_new_fields(
         loaded.model, wanted, start=recipe.init.new_fields, from_fields=recipe.init.map, seed=recipe.train.seed
     )
@@ -64,10 +66,11 @@ def start_from(loaded: LoadedAViT, recipe: FinetuneRecipe, stores: Sequence[Stor
         engine=recipe.engine,
         log=recipe.log,
     )
-    return Start(network, settings, loaded.trained_on, loaded.trained)
+    return Start(network, settings, loaded.trained_on, loaded.trained, new_fields)
 
 
-def _say_new_fields(wanted: Iterable[str], loaded: LoadedAViT, recipe: FinetuneRecipe) -> None:
+def _say_new_fields(wanted: Iterable[str], loaded: LoadedAViT, recipe: FinetuneRecipe) -> tuple[str, ...]:
+    """Say which of the wanted fields are strange to the checkpoint, and return them."""
     known = loaded.section.fields
     new = [field for field in dict.fromkeys(wanted) if field not in known]
     met = dict.fromkeys(field for part in loaded.trained.values() for field in part.fields)
@@ -92,3 +95,4 @@ def _say_new_fields(wanted: Iterable[str], loaded: LoadedAViT, recipe: FinetuneR
     if new:
         sources = [f"{field} from {recipe.init.map.get(field, recipe.init.new_fields)}" for field in new]
         note(f"{counted(len(new), 'field', 'fields')} new to the checkpoint, starting so: {', '.join(sources)}")
+    return (*new, *idle)

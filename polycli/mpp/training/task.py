@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import nn
 
 from polycli.checkpoints.exported import with_earlier
 from polycli.console import warn
+from polycli.engine.layers import depths_in_order
 from polycli.engine.task import Task, World
 from polycli.mpp.data.about import statistics_of
 from polycli.mpp.data.oddities import warn_of_scale
@@ -71,6 +72,10 @@ class NextFrameTask(Task):
         """Return the network's space-time blocks."""
         return tuple(self._network.blocks)
 
+    def depths(self) -> Mapping[str, int]:
+        """Field projection and stem lie lowest, then the blocks one by one, then the head."""
+        return depths_in_order(self.model, self.blocks())
+
     def description(self) -> dict[str, Any]:
         """The additions to model.json: sizes, field names, context, and the hashes of the trajectories trained on."""
         return {
@@ -121,6 +126,18 @@ class NextFrameFinetuning(NextFrameTask):
         self.recipe = recipe.model_copy(update={"data": start.settings.data})
         self._earlier = {"--checkpoint": dict(start.trained_on)}
         self._earlier_physics = start.trained
+        self._has_new_fields = bool(start.new_fields)
+
+    def depths(self) -> Mapping[str, int]:
+        """Stem, blocks and head lie as in pretraining; a field projection with columns of new fields, which have learnt
+        nothing yet, counts as one with the head.
+        """
+        depths = super().depths()
+        if not self._has_new_fields:
+            return depths
+        new = {id(parameter) for parameter in self._network.space_bag.parameters()}
+        names = {name for name, parameter in self.model.named_parameters() if id(parameter) in new}
+        return {name: max(depths.values()) if name in names else depth for name, depth in depths.items()}
 
     def description(self) -> dict[str, Any]:
         """The additions to model.json, about the data of this training and those that the checkpoint had seen."""

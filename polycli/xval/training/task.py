@@ -7,6 +7,7 @@ from typing import Any
 
 from polycli.checkpoints.exported import TrainedOn, with_earlier
 from polycli.console import warn
+from polycli.engine.layers import depths_in_order
 from polycli.engine.task import Task, World
 from polycli.xval.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.xval.training.batches import RecordBatch, RecordBatches
@@ -46,6 +47,10 @@ class RecordsTask(Task):
     def costliest_batches(self, world: World) -> list[RecordBatch]:
         """Return this rank's part of the longest records."""
         return self.batches.costliest(world)
+
+    def depths(self) -> Mapping[str, int]:
+        """Embeddings lie lowest, then the layers one by one, then the heads."""
+        return depths_in_order(self.model, self.blocks())
 
     def tokens_per_step(self) -> float:
         """Count the tokens of records of the mean length, without padding."""
