@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from polycli.console import counted
 from polycli.engine.task import Batch
 from polycli.errors import StoreError
 from polycli.mpp.data.about import physics_of
@@ -97,13 +98,35 @@ def training_windows(store: Store, recipe: PretrainRecipe) -> Windows:
     Raises:
         StoreError: no trajectory trains, or the recipe does not fit the store.
     """
-    windows = _windows(store, store.rows("train")[: recipe.data.limit], recipe)
+    rows = store.rows("train")[: recipe.data.limit]
+    if recipe.data.train_trajectories is not None and len(rows):
+        rows = first_by_hash(store, rows, recipe.data.train_trajectories)
+    windows = _windows(store, rows, recipe)
     if len(windows.rows) == 0:
         raise StoreError(
             f"{store.path}: none of the {store.manifest.rows} trajectories is in the train split",
             hint="prepare the store again from more trajectories",
         )
     return windows
+
+
+def first_by_hash(store: Store, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """The `count` of these rows whose content hashes are the lowest, in the order of the store.
+
+    The hash of a row knows nothing of the others, so `count` rows lie within any larger choice from the same rows.
+
+    Raises:
+        StoreError: there are fewer rows.
+    """
+    if count > len(rows):
+        raise StoreError(
+            f"{store.path}: data.train_trajectories asks for {count} trajectories, and "
+            f"{counted(len(rows), 'trajectory trains', 'trajectories train')}",
+            hint=f"--set data.train_trajectories={len(rows)}, or less, fits this store",
+        )
+    hashes = store.row_hashes()[rows]
+    order = sorted(range(len(rows)), key=lambda place: hashes[place].tobytes())
+    return np.sort(rows[order[:count]])
 
 
 def validation_windows(store: Store, recipe: PretrainRecipe) -> Windows:

@@ -65,6 +65,11 @@ class DataSection(Section):
     limit: PositiveInt | None = Field(
         None, description="use at most this many trajectories of each store and split; --limit overrides"
     )
+    train_trajectories: PositiveInt | None = Field(
+        None,
+        description="train on so many trajectories of each store, those first in the order of content hashes: a "
+        "smaller choice lies within every larger one; validation and test keep all of theirs",
+    )
     validation_windows: PositiveInt = Field(64, description="windows per dataset in each validation")
     workers: int = Field(2, ge=0, description="threads that read ahead; 0 reads in step")
     verify: Literal["auto", "full", "sizes"] = Field(

@@ -60,6 +60,16 @@ class NextFrameTask(Task):
         """Return how much of each store is used, and how often it is drawn."""
         return self.batches.summary()
 
+    def remarks(self) -> Sequence[str]:
+        """Say how many trajectories train where the recipe takes a part of them."""
+        if self._settings.data.train_trajectories is None:
+            return ()
+        return [
+            f"{name}: trains on {len(windows.rows)} of {windows.store.manifest.splits.get('train', 0)} trajectories, "
+            "the first by content hash"
+            for name, windows in self.batches.training.items()
+        ]
+
     def validate(self, forward: nn.Module, world: World) -> dict[str, float]:
         """Errors per dataset; `validation/loss` is the mean over datasets of the model's NRMSE over persistence's."""
         return validate(forward, self._validation, world)

@@ -185,9 +185,27 @@ def test_limit_keeps_that_many_trajectories_of_each_split(stores):
     assert {name: len(windows.rows) for name, windows in batches.training.items()} == {"swe": 2, "reaction": 2}
 
 
+def test_a_choice_of_trajectories_lies_within_every_larger_one_and_is_first_by_hash(store_factory):
+    store = open_store(store_factory("swe", splits=("train",) * 6 + ("validation", "test")))
+
+    def chosen(count):
+        batches = MixtureBatches([store], recipe(data={"train_trajectories": count}))
+        assert len(batches.held_back["swe"].rows) == 1
+        return batches.training["swe"].rows.tolist()
+
+    by_hash = sorted(range(6), key=lambda row: store.manifest.row_hashes[row])
+    assert by_hash != list(range(6))
+    assert [chosen(count) for count in range(1, 7)] == [sorted(by_hash[:count]) for count in range(1, 7)]
+
+
 @pytest.mark.parametrize(
     ("given", "error", "words"),
     [
+        (
+            {"data": {"train_trajectories": 5}},
+            StoreError,
+            ["reaction.zarr", "asks for 5 trajectories", "4 trajectories train", "data.train_trajectories=4"],
+        ),
         ({"data": {"history": 12}}, StoreError, ["swe.zarr", "12 frames", "needs 13", "data.history=11"]),
         ({"data": {"history": 4, "time_stride": 3}}, StoreError, ["swe.zarr", "needs 13", "data.history=3"]),
         (
