@@ -9,8 +9,10 @@ from polycli.engine.task import World
 from polycli.mpp.model.loaded import load_checkpoint
 from polycli.mpp.recipe.settings import FramesSection
 from polycli.mpp.recipe.training import FinetuneRecipe
+from polycli.mpp.training.regression import ParameterFinetuning, with_head
 from polycli.mpp.training.sketch import sketch
 from polycli.mpp.training.start import Start, start_from
+from polycli.mpp.training.targets import describe_head, labelled_windows
 from polycli.mpp.training.task import NextFrameFinetuning
 from polycli.requests import JsonDocument, TrainRequest
 from polycli.store.reader import Store
@@ -39,12 +41,21 @@ def _start(recipe: FinetuneRecipe, stores: list[Store], *, quiet: bool) -> Start
 
 
 def _task(recipe: FinetuneRecipe, stores: list[Store], world: World) -> NextFrameFinetuning:
-    return NextFrameFinetuning(recipe, _start(recipe, stores, quiet=world.rank > 0), stores, world)
+    start = _start(recipe, stores, quiet=world.rank > 0)
+    if recipe.head.kind == "regression":
+        return ParameterFinetuning(recipe, start, stores, world)
+    return NextFrameFinetuning(recipe, start, stores, world)
 
 
 def _sketch(recipe: FinetuneRecipe, stores: list[Store]) -> Sketch:
-    settings = _start(recipe, stores, quiet=False).settings
-    return replace(sketch(settings, stores), recipe=recipe.model_copy(update={"data": settings.data}))
+    start = _start(recipe, stores, quiet=False)
+    settings = start.settings
+    recipe = recipe.model_copy(update={"data": settings.data})
+    if recipe.head.kind == "none":
+        return replace(sketch(settings, stores), recipe=recipe)
+    head = describe_head(stores, recipe.head, settings.data)
+    parameters = sum(parameter.numel() for parameter in with_head(start, head, recipe).parameters())
+    return replace(sketch(settings, stores, labelled_windows(head)), recipe=recipe, parameters=parameters)
 
 
 TRAINING: Training[FinetuneRecipe] = Training(

@@ -1,6 +1,6 @@
 """Small stores of smooth fields that drift, made without a solver."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,11 +52,16 @@ def make_store(
     boundary: str = "periodic",
     seed: int = 0,
     parameters: Sequence[str] = ("number",),
+    params: np.ndarray | None = None,
+    data: np.ndarray | None = None,
+    constants: Mapping[str, float] | None = None,
 ) -> Path:
-    """Write the store `folder/name.zarr`, one trajectory for each entry of `splits`."""
+    """Write the store `folder/name.zarr`, one trajectory for each entry of `splits`; `data` are its own fields."""
     names = tuple(fields or FIELDS[physics])
-    params = np.repeat(np.arange(len(splits), dtype=np.float64)[:, None], len(parameters), axis=1)
-    data = drifting_waves(len(splits), frames, len(names), grid, seed, periodic=boundary == "periodic")
+    if params is None:
+        params = np.repeat(np.arange(len(splits), dtype=np.float64)[:, None], len(parameters), axis=1)
+    if data is None:
+        data = drifting_waves(len(splits), frames, len(names), grid, seed, periodic=boundary == "periodic")
     about = PdeDescription(
         physics=physics,
         fields=names,
@@ -66,7 +71,7 @@ def make_store(
         extent=((0.0, 1.0), (0.0, 1.0)),
         boundary_conditions={"x": boundary, "y": boundary},
         parameter_names=tuple(parameters),
-        constants={},
+        constants=dict(constants or {}),
     )
     builder = StoreBuilder(folder / f"{name}.zarr", fingerprint=f"{name}-{seed}")
     layout = ArrayLayout.of_trajectories("fields", ("trajectory", "time", "field", "x", "y"), data.shape[1:])
@@ -99,5 +104,49 @@ def store_factory(tmp_path):
 
     def factory(name: str, **options) -> Path:
         return make_store(tmp_path / "stores", name, **options)
+
+    return factory
+
+
+def waves_at_speed(speeds: np.ndarray, frames: int, grid: int, seed: int) -> np.ndarray:
+    """(row, frame, 1, grid, grid) float32: one wave along x for each speed, which it moves by from frame to frame."""
+    generator = np.random.default_rng(seed)
+    x = 2 * np.pi * np.arange(grid) / grid
+    phases = generator.uniform(0, 2 * np.pi, len(speeds))
+    time = np.arange(frames)
+    angle = x - speeds[:, None, None] * time[:, None] + phases[:, None, None]
+    return np.repeat(np.sin(angle)[:, :, None, :, None], grid, axis=4).astype(np.float32)
+
+
+@pytest.fixture
+def wave_store(store_factory):
+    """Write a store of waves whose speed is a parameter: `wave_store("waves", splits, unknown=[3])` gives its path.
+
+    A second name among `names` is a parameter of no effect, between 1e-3 and 1.
+    """
+
+    def factory(
+        name: str,
+        splits: Sequence[Split],
+        *,
+        seed: int = 0,
+        names: Sequence[str] = ("speed",),
+        unknown: Collection[int] = (),
+        constants: Mapping[str, float] | None = None,
+    ) -> Path:
+        generator = np.random.default_rng(seed)
+        speeds = generator.uniform(0.2, 1.2, len(splits))
+        columns = np.stack([speeds, 10 ** generator.uniform(-3, 0, len(splits))], axis=1)[:, : len(names)]
+        columns[list(unknown)] = np.nan
+        return store_factory(
+            name,
+            splits=splits,
+            fields=["wave.height"],
+            parameters=tuple(names),
+            params=columns,
+            data=waves_at_speed(speeds, 8, 16, seed),
+            frames=8,
+            constants=constants,
+        )
 
     return factory

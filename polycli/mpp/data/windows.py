@@ -1,6 +1,7 @@
 """Windows of trajectories: where they lie in a store, what the model must know about them, and how a batch is read.
 
 A window is `history` frames and the one after them, `time_stride` apart. Fields meet the model's vocabulary by name.
+Where a whole trajectory is asked about, a window is `history` frames alone, and comes with the answers.
 """
 
 from __future__ import annotations
@@ -8,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from polycli.console import counted
 from polycli.engine.task import Batch
 from polycli.errors import StoreError
 from polycli.mpp.data.about import physics_of
-from polycli.mpp.recipe.training import PretrainRecipe
+from polycli.mpp.recipe.training import DataSection, PretrainRecipe
 from polycli.store.reader import Store, Window
 
 
@@ -35,13 +38,21 @@ class WindowBatch:
         self.samples = tuple(self.windows.sample(int(number)) for number in self.numbers)
 
     def load(self) -> Batch:
-        """Read it: fields (B, history + 1, C, H, W) float32, state_labels (C,), bcs (B, 2)."""
+        """Read it: fields (B, history + 1, C, H, W) float32, state_labels (C,), bcs (B, 2); what is asked, if any.
+
+        Where the vectors of all windows are known, these stand in place of the fields.
+        """
+        targets, vectors = self.windows.targets, self.windows.vectors
+        asked = {} if targets is None else {"targets": torch.from_numpy(targets[self.numbers // self.windows.starts])}
+        if vectors is not None:
+            return {"vectors": vectors[torch.from_numpy(self.numbers)], **asked}
         windows = [self.windows.window(int(number)) for number in self.numbers]
         fields = self.windows.store.read_windows("fields", windows)
         return {
             "fields": torch.from_numpy(np.ascontiguousarray(fields, dtype=np.float32)),
             "state_labels": torch.tensor(self.windows.labels, dtype=torch.long),
             "bcs": torch.tensor([self.windows.boundary_flags] * len(windows), dtype=torch.long),
+            **asked,
         }
 
 
@@ -56,6 +67,10 @@ class Windows:
     boundary_flags: tuple[int, int]
     length: int
     stride: int
+    #: The numbers to predict of each of `rows`, (row, target), where trajectories are asked about.
+    targets: NDArray[np.float32] | None = None
+    #: A vector for each window, where a network that does not train has seen them all.
+    vectors: Tensor | None = None
 
     @property
     def starts(self) -> int:
@@ -92,22 +107,35 @@ class Windows:
         return (np.arange(count, dtype=np.int64) * 2 + 1) * len(self) // (2 * max(count, 1))
 
 
-def training_windows(store: Store, recipe: PretrainRecipe) -> Windows:
-    """The windows to train on.
+def find_windows(
+    store: Store, split: Literal["train", "validation"], recipe: PretrainRecipe, *, after: int = 1
+) -> Windows:
+    """The windows of a split, each of `data.history` frames and `after` more.
+
+    A store too small for a validation split lends its test rows.
 
     Raises:
         StoreError: no trajectory trains, or the recipe does not fit the store.
     """
-    rows = store.rows("train")[: recipe.data.limit]
-    if recipe.data.train_trajectories is not None and len(rows):
-        rows = first_by_hash(store, rows, recipe.data.train_trajectories)
-    windows = _windows(store, rows, recipe)
-    if len(windows.rows) == 0:
+    windows = _windows(store, split_rows(store, split, recipe.data), recipe, after)
+    if split == "train" and len(windows.rows) == 0:
         raise StoreError(
             f"{store.path}: none of the {store.manifest.rows} trajectories is in the train split",
             hint="prepare the store again from more trajectories",
         )
     return windows
+
+
+def split_rows(store: Store, split: Literal["train", "validation"], data: DataSection) -> NDArray[np.int64]:
+    """The rows of a split that the recipe takes; a store too small for a validation split lends its test rows.
+
+    Raises:
+        StoreError: the recipe takes more than there are.
+    """
+    rows = store.rows(split)[: data.limit]
+    if split == "train" and data.train_trajectories is not None and len(rows):
+        return first_by_hash(store, rows, data.train_trajectories)
+    return rows
 
 
 def first_by_hash(store: Store, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -129,31 +157,27 @@ def first_by_hash(store: Store, rows: NDArray[np.int64], count: int) -> NDArray[
     return np.sort(rows[order[:count]])
 
 
-def validation_windows(store: Store, recipe: PretrainRecipe) -> Windows:
-    """The windows to validate on; a store too small for a validation split lends its test rows."""
-    return _windows(store, store.rows("validation")[: recipe.data.limit], recipe)
-
-
-def _windows(store: Store, rows: NDArray[np.int64], recipe: PretrainRecipe) -> Windows:
+def _windows(store: Store, rows: NDArray[np.int64], recipe: PretrainRecipe, after: int) -> Windows:
     about = physics_of(store.manifest, store.path)
     windows = Windows(
         store=store,
         rows=rows,
         labels=field_labels(about.fields, recipe.model.fields, store.path.name),
         boundary_flags=about.boundary_flags,
-        length=recipe.data.history + 1,
+        length=recipe.data.history + after,
         stride=recipe.data.time_stride,
     )
-    _check_frames(windows)
+    _check_frames(windows, after)
     return windows
 
 
-def _check_frames(windows: Windows) -> None:
+def _check_frames(windows: Windows, after: int) -> None:
     if windows.starts >= 1:
         return
-    most = (windows.frames - 1) // windows.stride
+    most = (windows.frames - 1) // windows.stride + 1 - after
     raise StoreError(
-        f"{windows.store.path.name}: trajectories have {windows.frames} frames, but data.history {windows.length - 1} "
+        f"{windows.store.path.name}: trajectories have {windows.frames} frames, but data.history "
+        f"{windows.length - after} "
         f"with data.time_stride {windows.stride} needs {(windows.length - 1) * windows.stride + 1}",
         hint=f"--set data.history={most}, or less, fits this store" if most else "prepare longer trajectories",
     )

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from polycli.console import note
 from polycli.errors import CheckpointError, problems_of
 from polycli.mpp.model.avit import AViT
+from polycli.mpp.model.regression import ParameterAViT
 from polycli.mpp.model.trained import TrainedPhysics, trained_physics
 from polycli.mpp.model.weights import model_from
 from polycli.mpp.recipe.settings import FramesSection, UnsaidSection
@@ -33,6 +34,11 @@ class LoadedAViT(LoadedCheckpoint):
     def section(self) -> ModelSection:
         """Its sizes and the fields that it knows."""
         return self.model.section
+
+    @property
+    def parameter_model(self) -> ParameterAViT | None:
+        """The network, where it has a head that predicts parameters; None where it has none."""
+        return self.model if isinstance(self.model, ParameterAViT) else None
 
     def provenance(self) -> JsonDocument:
         """Records where scores and forecasts come from: the checkpoint, and the frames that its model sees."""

@@ -50,8 +50,9 @@ def with_new_fields(
     grown = AViT(model.section.model_copy(update={"fields": (*known, *new)}))
     sources = [_source(field, known, start, named) for field in new]
     generator = torch.Generator().manual_seed(seed)
-    # On the CPU, where the new model is made, wherever the trained one lies.
-    tensors = {name: value.cpu() for name, value in model.state_dict().items()}
+    # On the CPU, where the new model is made, wherever the trained one lies; without a head on top, if it has one.
+    names = grown.state_dict().keys()
+    tensors = {name: value.cpu() for name, value in model.state_dict().items() if name in names}
     shrink = math.sqrt(len(known) / (len(known) + len(new)))
     used = [index for index, field in enumerate(known) if not field.startswith(_PLACEHOLDER)] or [*range(len(known))]
     kernel = f"debed.{model.debed.kernel_name}"

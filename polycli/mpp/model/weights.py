@@ -16,6 +16,7 @@ from polycli.checkpoints.resolve import resolve_checkpoint
 from polycli.checkpoints.tensors import read_state_dict
 from polycli.errors import CheckpointError, problems_of
 from polycli.mpp.model.avit import AViT
+from polycli.mpp.model.regression import HEAD_PREFIX, HeadDescription, ParameterAViT
 from polycli.mpp.recipe.physics import PUBLISHED_FIELDS
 from polycli.mpp.recipe.training import ModelSection
 from polycli.nn.skeleton import skeleton
@@ -73,8 +74,9 @@ def model_from(file: Path, description: ModelDescription | None, sizes: Mapping[
         )
     tensors = read_state_dict(file)
     section = _section(file, tensors, None if description is None else description.model, sizes)
+    head = _head(file, tensors, description)
     with skeleton():
-        model = AViT(section)
+        model = AViT(section) if head is None else ParameterAViT(section, head)
     _assign(file, model, tensors)
     return model.eval()
 
@@ -115,6 +117,22 @@ def _section(
     except (ValidationError, KeyError, ValueError, IndexError, ZeroDivisionError) as error:
         reason = problems_of(error) if isinstance(error, ValidationError) else error
         raise CheckpointError(f"{file}: its sizes are not those of an MPP model ({reason})") from error
+
+
+def _head(file: Path, tensors: Mapping[str, Tensor], description: ModelDescription | None) -> HeadDescription | None:
+    """The head on the network, as model.json describes it; None where there is none."""
+    said = None if description is None else (description.model_extra or {}).get("head")
+    if said is None:
+        if any(name.startswith(HEAD_PREFIX) for name in tensors):
+            raise CheckpointError(
+                f"{file}: holds a head that predicts parameters, and nothing says which",
+                hint="keep model.json beside it",
+            )
+        return None
+    try:
+        return HeadDescription.model_validate(said)
+    except ValidationError as error:
+        raise CheckpointError(f"{file}: what it says of its head is not sound: {problems_of(error)}") from error
 
 
 def _assign(file: Path, model: AViT, tensors: dict[str, Tensor]) -> None:

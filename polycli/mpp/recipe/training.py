@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from polycli.mpp.recipe.arrays import ArraysSection, DatasetSection, PdebenchSection, WellSection
 from polycli.mpp.recipe.physics import PUBLISHED_FIELDS
+from polycli.mpp.recipe.regression import HeadSection
 from polycli.mpp.recipe.settings import UnsaidSection
 from polycli.sections import (
     MOST_BLOCKS,
@@ -102,8 +103,13 @@ class PretrainRecipe(Section):
 
 
 class InitSection(Section):
-    """The way in which a finetuning starts fields that are new to its checkpoint."""
+    """The way in which a finetuning starts: from the checkpoint's weights, and with fields that are new to it."""
 
+    weights: Literal["checkpoint", "scratch"] = Field(
+        "checkpoint",
+        description="scratch keeps the checkpoint's sizes and fields alone and draws new weights from train.seed, to "
+        "compare with",
+    )
     new_fields: Literal["mean", "copy", "noise"] = Field(
         "mean",
         description="new fields start as the mean of the known ones; as a copy of the one with the same quantity, "
@@ -127,9 +133,11 @@ class FinetuneRecipe(Section):
     checkpoint: str | None = Field(None, description="what to start from; --checkpoint says it")
     model: UnsaidSection = Field(UnsaidSection(), description="what a bare file of weights does not say of itself")
     init: InitSection = InitSection()
-    freeze: Literal["none", "processor", "middle"] = Field(
+    head: HeadSection = HeadSection()
+    freeze: Literal["none", "processor", "middle", "all"] = Field(
         "none",
-        description="processor keeps the blocks; middle trains the field projection and the last kernel alone",
+        description="processor keeps the blocks; middle trains the field projection and the last kernel alone; all "
+        "keeps the network and trains a head on it (a probe)",
     )
     data: DataSection = Field(DataSection(), description="history and time_stride are the checkpoint's if absent")
     objective: ObjectiveSection = ObjectiveSection()
@@ -138,6 +146,12 @@ class FinetuneRecipe(Section):
     train: TrainSection
     engine: EngineSection = EngineSection()
     log: LogSection = LogSection()
+
+    @model_validator(mode="after")
+    def _something_trains(self) -> FinetuneRecipe:
+        if self.freeze == "all" and self.head.kind == "none":
+            raise ValueError("freeze all leaves nothing to train without a head; head.kind=regression adds one")
+        return self
 
 
 class SelectionSection(Section):

@@ -8,10 +8,10 @@ places. What is drawn never depends on the number of ranks or of readers: see `p
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,12 @@ from polycli.engine.batches.order import DrawSchedule, shuffled
 from polycli.engine.batches.plan import check_division
 from polycli.engine.task import World
 from polycli.errors import RecipeError
-from polycli.mpp.data.windows import WindowBatch, training_windows, validation_windows
+from polycli.mpp.data.windows import WindowBatch, Windows, find_windows
 from polycli.mpp.recipe.training import PretrainRecipe
 from polycli.store.reader import Store
+
+#: Finds the windows of a store's split; a task that asks about trajectories finds them with the answers.
+WindowFinder: TypeAlias = Callable[[Store, Literal["train", "validation"], PretrainRecipe], Windows]
 
 
 @dataclass(frozen=True)
@@ -41,15 +44,15 @@ class ValidationPart:
 class MixtureBatches:
     """The order of training, and the fixed windows of validation, over several stores."""
 
-    def __init__(self, stores: Sequence[Store], recipe: PretrainRecipe) -> None:
+    def __init__(self, stores: Sequence[Store], recipe: PretrainRecipe, find: WindowFinder = find_windows) -> None:
         """Raise RecipeError or StoreError, naming store, found and expected, where recipe and stores do not fit."""
         stores = sorted(stores, key=lambda store: store.name)  # the order of --data must not matter
         self.names = tuple(store.name for store in stores)
         _refuse_unknown("data.weights", recipe.data.weights, self.names)
         _refuse_unknown("data.micro_batch_size", recipe.data.micro_batch_size, self.names)
         self.data, self.train, self._vocabulary = recipe.data, recipe.train, recipe.model.fields
-        self.training = {store.name: training_windows(store, recipe) for store in stores}
-        self.held_back = {store.name: validation_windows(store, recipe) for store in stores}
+        self.training = {store.name: find(store, "train", recipe) for store in stores}
+        self.held_back = {store.name: find(store, "validation", recipe) for store in stores}
         weights = [recipe.data.weights.get(name, 1.0) for name in self.names]
         #: The part of the draws that each dataset gets.
         self.shares = {name: weight / sum(weights) for name, weight in zip(self.names, weights, strict=True)}

@@ -14,21 +14,27 @@ from polycli.mpp.model.avit import AViT
 from polycli.mpp.recipe.training import ModelSection, PretrainRecipe
 
 
-def step_flops(recipe: PretrainRecipe, mixture: Iterable[tuple[float, int, tuple[int, int]]]) -> float:
+def step_flops(
+    recipe: PretrainRecipe, mixture: Iterable[tuple[float, int, tuple[int, int]]], *, decode: bool = True
+) -> float:
     """Count the operations of one optimizer step over all ranks.
 
     Args:
         recipe: sizes, history and batch.
         mixture: by dataset its share of the draws, how many fields it has, and its grid.
+        decode: whether the tokens become a frame.
     """
     forward = sum(
-        share * flops_per_sample(recipe.model, recipe.data.history, fields, grid) for share, fields, grid in mixture
+        share * flops_per_sample(recipe.model, recipe.data.history, fields, grid, decode=decode)
+        for share, fields, grid in mixture
     )
     return PASSES * forward * recipe.train.global_batch_size
 
 
 @lru_cache(maxsize=256)
-def flops_per_sample(section: ModelSection, history: int, channels: int, grid: tuple[int, int]) -> int:
+def flops_per_sample(
+    section: ModelSection, history: int, channels: int, grid: tuple[int, int], *, decode: bool = True
+) -> int:
     """Count the operations of one forward pass for one sample.
 
     Args:
@@ -36,11 +42,13 @@ def flops_per_sample(section: ModelSection, history: int, channels: int, grid: t
         history: frames of the context.
         channels: fields of the sample.
         grid: points along H and W.
+        decode: whether the tokens become a frame.
     """
 
     def forward(model: AViT) -> object:
         fields = torch.empty(1, history, channels, *grid)
-        return model(fields, torch.zeros(channels, dtype=torch.long), torch.zeros(1, 2, dtype=torch.long))
+        function = model if decode else model.features
+        return function(fields, torch.zeros(channels, dtype=torch.long), torch.zeros(1, 2, dtype=torch.long))
 
     def cost(blocks: int) -> int:
         return forward_flops(lambda: AViT(section.model_copy(update={"blocks": blocks})), forward)

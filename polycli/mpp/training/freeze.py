@@ -9,8 +9,8 @@ from torch import nn
 from polycli.mpp.model.avit import AViT
 
 #: `none`: everything trains. `processor` ("less frozen"): the blocks are kept. `middle` ("frozen"): only the columns of
-#: the field projection and the kernel and bias that give the fields train.
-Freeze = Literal["none", "processor", "middle"]
+#: the field projection and the kernel and bias that give the fields train. `all`: nothing of the network does.
+Freeze = Literal["none", "processor", "middle", "all"]
 
 
 def freeze(model: AViT, mode: Freeze) -> None:
@@ -25,5 +25,7 @@ def freeze(model: AViT, mode: Freeze) -> None:
     kept: list[nn.Module] = [model.blocks]
     if mode == "middle":
         kept += [model.embed, model.debed.out_proj]
+    elif mode == "all":
+        kept = [model]
     for module in kept:
         module.requires_grad_(requires_grad=False)

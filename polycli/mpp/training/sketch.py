@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from polycli.console import counted
+from polycli.mpp.data.windows import find_windows
 from polycli.mpp.model.avit import parameter_count
 from polycli.mpp.recipe.training import PretrainRecipe
-from polycli.mpp.training.batches import MixtureBatches
+from polycli.mpp.training.batches import MixtureBatches, WindowFinder
 from polycli.mpp.training.costs import activation_bytes, step_flops
 from polycli.store.reader import Store
 from polycli.workflow.sketch import Batches, Sketch, Words
@@ -31,7 +32,7 @@ class _Case:
     share: float
 
 
-def sketch(recipe: PretrainRecipe, stores: Sequence[Store]) -> Sketch:
+def sketch(recipe: PretrainRecipe, stores: Sequence[Store], find: WindowFinder = find_windows) -> Sketch:
     """Sketch a training on stores, or on assumed data where there are none.
 
     Raises:
@@ -40,7 +41,7 @@ def sketch(recipe: PretrainRecipe, stores: Sequence[Store]) -> Sketch:
     cases = [_Case(_ANY, ASSUMED_CHANNELS, ASSUMED_GRID, recipe.train.micro_batch_size, 1.0)]
     data: dict[str, Any] = {}
     if stores:
-        batches = MixtureBatches(stores, recipe)
+        batches = MixtureBatches(stores, recipe, find)
         data = batches.summary()
         cases = [
             _Case(name, len(windows.labels), windows.grid, batches.micro_batch_size(name), batches.shares[name])

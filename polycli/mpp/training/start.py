@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
+
 from polycli.checkpoints.exported import TrainedOn
 from polycli.console import counted, note
 from polycli.errors import StoreError
@@ -41,10 +43,15 @@ def start_from(loaded: LoadedAViT, recipe: FinetuneRecipe, stores: Sequence[Stor
     """
     physics = {store.name: physics_of(store.manifest, store.path) for store in stores}
     wanted = [field for about in physics.values() for field in about.fields]
-    new_fields = _say_new_fields(wanted, loaded, recipe)
+    scratch = recipe.init.weights == "scratch"
+    new_fields = () if scratch else _say_new_fields(wanted, loaded, recipe)
     network = with_new_fields(
         loaded.model, wanted, start=recipe.init.new_fields, from_fields=recipe.init.map, seed=recipe.train.seed
     )
+    if scratch:
+        note("init.weights is scratch: the checkpoint gives sizes and fields, and none of its weights")
+        torch.manual_seed(recipe.train.seed)  # the same weights on every rank
+        network = AViT(network.section)
     if recipe.init.drop_path is not None:
         network.section = network.section.model_copy(update={"drop_path": recipe.init.drop_path})
     freeze(network.train(), recipe.freeze)
@@ -52,8 +59,9 @@ def start_from(loaded: LoadedAViT, recipe: FinetuneRecipe, stores: Sequence[Stor
     context = {key: getattr(loaded, key) for key in ("history", "time_stride")}
     given = {key: value for key, value in context.items() if key not in recipe.data.model_fields_set}
     stride = given.get("time_stride", recipe.data.time_stride)
+    trained = {} if scratch else loaded.trained
     for name, about in physics.items():
-        say_other_physics(loaded.trained, name, about, time_stride=stride)
+        say_other_physics(trained, name, about, time_stride=stride)
     settings = PretrainRecipe(
         family="mpp",
         verb="pretrain",
@@ -66,7 +74,7 @@ def start_from(loaded: LoadedAViT, recipe: FinetuneRecipe, stores: Sequence[Stor
         engine=recipe.engine,
         log=recipe.log,
     )
-    return Start(network, settings, loaded.trained_on, loaded.trained, new_fields)
+    return Start(network, settings, {} if scratch else loaded.trained_on, trained, new_fields)
 
 
 def _say_new_fields(wanted: Iterable[str], loaded: LoadedAViT, recipe: FinetuneRecipe) -> tuple[str, ...]:

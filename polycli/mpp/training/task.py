@@ -14,11 +14,11 @@ from polycli.engine.layers import depths_in_order
 from polycli.engine.task import Task, World
 from polycli.mpp.data.about import statistics_of
 from polycli.mpp.data.oddities import warn_of_scale
-from polycli.mpp.data.windows import WindowBatch
+from polycli.mpp.data.windows import WindowBatch, find_windows
 from polycli.mpp.model.avit import AViT
 from polycli.mpp.model.trained import TrainedPhysics
 from polycli.mpp.recipe.training import FinetuneRecipe, PretrainRecipe
-from polycli.mpp.training.batches import MixtureBatches
+from polycli.mpp.training.batches import MixtureBatches, WindowFinder
 from polycli.mpp.training.costs import step_flops
 from polycli.mpp.training.objective import NextFrame
 from polycli.mpp.training.start import Start
@@ -32,13 +32,20 @@ class NextFrameTask(Task):
 
     family = "mpp"
 
-    def __init__(self, settings: PretrainRecipe, stores: Sequence[Store], world: World, network: AViT | None) -> None:
+    def __init__(
+        self,
+        settings: PretrainRecipe,
+        stores: Sequence[Store],
+        world: World,
+        network: AViT | None,
+        find: WindowFinder = find_windows,
+    ) -> None:
         """Raise RecipeError or StoreError where settings, stores and processes do not fit each other.
 
         Without a network, a new one is made from the seed.
         """
         self._settings = settings
-        self.batches = MixtureBatches(stores, settings)
+        self.batches = MixtureBatches(stores, settings, find)
         self.batches.check_division(world.size)
         self._validation = self.batches.validation(world)
         _warn_of_missing_validation(self.batches)
@@ -130,9 +137,16 @@ class NextFrameFinetuning(NextFrameTask):
 
     verb = "finetune"
 
-    def __init__(self, recipe: FinetuneRecipe, start: Start, stores: Sequence[Store], world: World) -> None:
+    def __init__(
+        self,
+        recipe: FinetuneRecipe,
+        start: Start,
+        stores: Sequence[Store],
+        world: World,
+        find: WindowFinder = find_windows,
+    ) -> None:
         """Raise RecipeError or StoreError where recipe, checkpoint, stores and processes do not fit each other."""
-        super().__init__(start.settings, stores, world, network=start.network)
+        super().__init__(start.settings, stores, world, network=start.network, find=find)
         self.recipe = recipe.model_copy(update={"data": start.settings.data})
         self._earlier = {"--checkpoint": dict(start.trained_on)}
         self._earlier_physics = start.trained

@@ -28,7 +28,7 @@ def validate(forward: nn.Module, parts: Sequence[ValidationPart], world: World) 
     ratios = []
     for part in parts:
         rows = torch.stack([_score(forward, batch) for batch in read_ahead(part.batches)])
-        model, variance, persistence = _in_order(rows, world)[: part.count].mean(dim=0).tolist()
+        model, variance, persistence = in_order(rows, world)[: part.count].mean(dim=0).tolist()
         ratios.append(model / max(persistence, SMALLEST_CHANGE))
         scores[f"validation/{part.dataset}/nrmse"] = model
         scores[f"validation/{part.dataset}/vrmse"] = variance
@@ -44,7 +44,7 @@ def _score(forward: nn.Module, batch: Batch) -> Tensor:
     return torch.stack([metrics["nrmse"].cpu(), metrics["vrmse"].cpu(), persistence], dim=-1).double()
 
 
-def _in_order(rows: Tensor, world: World) -> Tensor:
+def in_order(rows: Tensor, world: World) -> Tensor:
     """(turns, B, K) of this rank to (turns * ranks * B, K) in the order of the windows, on every rank.
 
     Values are gathered and averaged in one order, not summed per rank, so that the mean does not depend on the ranks.

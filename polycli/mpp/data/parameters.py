@@ -1,0 +1,54 @@
+"""Parameters of trajectories by name: those that differ between the rows of a store, and its constants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.errors import StoreError
+from polycli.mpp.data.about import physics_of
+from polycli.mpp.recipe.physics import PdeDescription
+from polycli.store.reader import Store
+
+Floats = NDArray[np.float64]
+
+
+def parameter_names(about: PdeDescription) -> tuple[str, ...]:
+    """The names of all parameters and constants, each once; those of the rows come first."""
+    return tuple(dict.fromkeys((*about.parameter_names, *about.constants)))
+
+
+def parameters_of_rows(store: Store, rows: NDArray[np.int64]) -> dict[str, Floats]:
+    """Maps each parameter of a store to its value in some rows; constants have the same value in all of them."""
+    about = physics_of(store.manifest, store.path)
+    found = {name: np.full(len(rows), value, dtype=np.float64) for name, value in about.constants.items()}
+    if about.parameter_names:
+        values = store.read_rows("params", rows)
+        found |= {name: values[:, index].astype(np.float64) for index, name in enumerate(about.parameter_names)}
+    return found
+
+
+def targets_of_rows(store: Store, rows: NDArray[np.int64], targets: Sequence[str]) -> Floats:
+    """The values of `targets` in some rows of a store, (row, target); NaN where a row does not have one.
+
+    Raises:
+        StoreError: the store has no parameter of a name; the message lists the nearest ones.
+    """
+    about = physics_of(store.manifest, store.path)
+    known = parameter_names(about)
+    missing = [name for name in targets if name not in known]
+    if missing:
+        near = {name: get_close_matches(name, known, n=2, cutoff=0.5) for name in missing}
+        described = ", ".join(
+            f"'{name}'" + (f" (nearest: {', '.join(near[name])})" if near[name] else "") for name in missing
+        )
+        raise StoreError(
+            f"{store.path}: has no parameter {described}; it has {', '.join(known) or 'none'}",
+            hint=f"--set 'head.targets=[{known[0]}]'" if known else "prepare the store with its parameters",
+        )
+    values = parameters_of_rows(store, rows)
+    chosen = np.stack([values[name] for name in targets], axis=1)
+    return np.where(np.isfinite(chosen), chosen, np.nan)

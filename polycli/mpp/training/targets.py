@@ -1,0 +1,135 @@
+"""The parameters that a regression learns: their training values, scales and ranges, and windows that ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.console import counted, note
+from polycli.errors import StoreError
+from polycli.mpp.data.parameters import parameters_of_rows, targets_of_rows
+from polycli.mpp.data.windows import Windows, find_windows, split_rows
+from polycli.mpp.model.regression import HeadDescription, Target
+from polycli.mpp.recipe.regression import HeadSection
+from polycli.mpp.recipe.training import DataSection, PretrainRecipe
+from polycli.mpp.training.batches import WindowFinder
+from polycli.store.reader import Store
+
+Floats = NDArray[np.float64]
+#: Positive values of which the largest is so many times the smallest are learnt as logarithms, unless told otherwise.
+WIDE_RANGE = 30.0
+#: Values that differ by less than this share of their size are one value.
+_ONE_VALUE = 1e-9
+
+
+def describe_head(stores: Sequence[Store], section: HeadSection, data: DataSection) -> HeadDescription:
+    """The head that a recipe asks for, with the scales of its targets over the training trajectories of all stores.
+
+    Raises:
+        StoreError: a store lacks a target, or a target is the same in all training trajectories, or not known.
+    """
+    rows = [split_rows(store, "train", data) for store in stores]
+    values = np.concatenate(
+        [targets_of_rows(store, chosen, section.targets) for store, chosen in zip(stores, rows, strict=True)]
+    )
+    _say_left_out(stores, rows, section.targets)
+    known = values[np.isfinite(values).all(axis=1)]
+    where = ", ".join(store.name for store in stores)
+    if len(known) < 2:
+        raise StoreError(
+            f"{where}: {counted(len(known), 'training trajectory has', 'training trajectories have')} a value of "
+            f"{' and '.join(section.targets)}, at least 2 are needed"
+        )
+    targets = []
+    for name, column in zip(section.targets, known.T, strict=True):
+        low, high = float(column.min()), float(column.max())
+        if high - low <= _ONE_VALUE * max(abs(low), abs(high)):
+            varying = _varying(stores, rows)
+            raise StoreError(
+                f"{where}: {name} is {low:g} in all {len(known)} training trajectories, so there is nothing to learn",
+                hint=f"these vary: {', '.join(varying)}" if varying else "no parameter of these stores varies",
+            )
+        targets.append(_target(name, column, section))
+    return HeadDescription(targets=tuple(targets), hidden=section.hidden, statistics=section.statistics)
+
+
+def labelled_windows(head: HeadDescription) -> WindowFinder:
+    """Finds windows with the standardised targets of their trajectories; those without a target are left out."""
+
+    def find(store: Store, split: Literal["train", "validation"], recipe: PretrainRecipe) -> Windows:
+        windows = find_windows(store, split, recipe, after=0)
+        values = standardised(targets_of_rows(store, windows.rows, head.names), head)
+        known = np.flatnonzero(np.isfinite(values).all(axis=1))
+        if split == "train" and len(known) == 0:
+            raise StoreError(
+                f"{store.path}: none of the {len(values)} training trajectories has a value of "
+                f"{' and '.join(head.names)}",
+                hint="leave this store out of --data",
+            )
+        return replace(windows, rows=windows.rows[known], targets=values[known].astype(np.float32))
+
+    return find
+
+
+def scaled(values: Floats, head: HeadDescription) -> Floats:
+    """Values (row, target) as errors are counted: log10 of those that are learnt so, NaN where there is none."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        columns = [
+            np.where(column > 0, np.log10(column), np.nan) if target.logarithm else column
+            for target, column in zip(head.targets, values.T, strict=True)
+        ]
+    return np.stack(columns, axis=1)
+
+
+def standardised(values: Floats, head: HeadDescription) -> Floats:
+    """Values (row, target) as the head is trained on them."""
+    centre, scale = (np.array([getattr(target, key) for target in head.targets]) for key in ("centre", "scale"))
+    found: Floats = (scaled(values, head) - centre) / scale
+    return found
+
+
+def _target(name: str, values: Floats, section: HeadSection) -> Target:
+    low, high = float(values.min()), float(values.max())
+    wide = low > 0 and high >= WIDE_RANGE * low
+    logarithm = wide if section.logarithm == "auto" else name in section.logarithm
+    if logarithm and low <= 0:
+        raise StoreError(
+            f"{name} is {low:g} in a training trajectory, which has no logarithm",
+            hint="leave it out of head.logarithm",
+        )
+    if logarithm and section.logarithm == "auto":
+        note(
+            f"{name} reaches from {low:g} to {high:g} in training: its log10 is learnt; "
+            "--set 'head.logarithm=[]' learns the values themselves"
+        )
+    learnt = np.log10(values) if logarithm else values
+    return Target(
+        name=name,
+        logarithm=logarithm,
+        centre=float(learnt.mean()),
+        scale=float(learnt.std()),
+        low=low,
+        high=high,
+    )
+
+
+def _say_left_out(stores: Sequence[Store], rows: Sequence[NDArray[np.int64]], targets: Sequence[str]) -> None:
+    for store, chosen in zip(stores, rows, strict=True):
+        unknown = int((~np.isfinite(targets_of_rows(store, chosen, targets))).any(axis=1).sum())
+        if unknown:
+            note(
+                f"{store.name}: {unknown} of {len(chosen)} training trajectories lack {' or '.join(targets)}; they are "
+                "left out"
+            )
+
+
+def _varying(stores: Sequence[Store], rows: Sequence[NDArray[np.int64]]) -> list[str]:
+    """The parameters that all stores have, and that differ between training trajectories."""
+    found = [parameters_of_rows(store, chosen) for store, chosen in zip(stores, rows, strict=True)]
+    shared = [name for name in found[0] if all(name in other for other in found)]
+    joined = {name: np.concatenate([values[name] for values in found]) for name in shared}
+    return [name for name, values in joined.items() if len(np.unique(values[np.isfinite(values)])) > 1]
