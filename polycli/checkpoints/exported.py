@@ -18,6 +18,7 @@ from polycli.console import warn
 from polycli.errors import CheckpointError, problems_of
 from polycli.files.documents import LARGEST_DOCUMENT
 from polycli.files.plain import read_bytes, reason_of
+from polycli.requests import JsonDocument
 
 #: The schema of the model.json that is written now.
 MODEL_SCHEMA_VERSION = 2
@@ -57,12 +58,14 @@ class ModelDescription(BaseModel):
     metric: CheckpointMetric | None = None
 
 
-def with_earlier(trained_on: dict[str, Any], earlier: Mapping[str, Mapping[str, TrainedOn]]) -> dict[str, Any]:
-    """`trained_on` of model.json, with what the checkpoints that a training began from had seen.
+def with_earlier(
+    trained_on: Mapping[str, TrainedOn], earlier: Mapping[str, Mapping[str, TrainedOn]]
+) -> dict[str, JsonDocument]:
+    """The section `trained_on` of model.json, with what the checkpoints that a training began from had seen.
 
     `earlier` is by where a checkpoint was named; so are its datasets here, beside those of the same name.
     """
-    datasets_seen = dict(trained_on)
+    datasets_seen = {name: entry.model_dump(mode="json") for name, entry in trained_on.items()}
     for origin, datasets in earlier.items():
         for name, entry in datasets.items():
             datasets_seen[f"{name} ({origin})"] = entry.model_dump(mode="json")

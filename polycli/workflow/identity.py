@@ -17,7 +17,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,12 +96,13 @@ class Identities:
             ids=_id_numbers(store.row_ids(rows)) if store.manifest.row_ids_given else None,
         )
 
-    def trained(self) -> dict[str, Any]:
-        """Returns what model.json says of rows that trained, beside their hashes."""
-        return {
-            "parts": {name: pack(_thinned(values, _MOST // len(self.parts))) for name, values in self.parts.items()},
-            "ids": None if self.ids is None else pack(self.ids),
-        }
+    def packed_parts(self) -> dict[str, str]:
+        """Returns what model.json says of the parts of rows that trained."""
+        return {name: pack(_thinned(values, _MOST // len(self.parts))) for name, values in self.parts.items()}
+
+    def packed_ids(self) -> str | None:
+        """Returns what model.json says of the ids of rows that trained."""
+        return None if self.ids is None else pack(self.ids)
 
 
 @dataclass(frozen=True)

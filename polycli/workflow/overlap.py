@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.checkpoints.exported import MODEL_SCHEMA_VERSION
+from polycli.checkpoints.exported import MODEL_SCHEMA_VERSION, TrainedOn
 from polycli.console import note, warn
 from polycli.errors import StoreError
 from polycli.requests import JsonDocument, Split
@@ -44,17 +44,19 @@ class Overlap:
         return {"checked": self.count is not None, rows_are: self.count, **other, "allowed": self.allowed}
 
 
-def trained_entry(store: Store, rows: NDArray[np.int64], *, listed: bool = False) -> JsonDocument:
+def trained_entry(store: Store, rows: NDArray[np.int64], *, listed: bool = False) -> TrainedOn:
     """Returns what model.json says of rows that train: hashes of each, of its parts, and of ids that users gave.
 
     With `listed`, whole hashes as a list, for stores of few large rows; else all of them packed.
     """
     hashes = store.row_hashes()[rows]
-    return {
-        "store_hash": store.manifest.store_hash,
-        "rows": hex_of(hashes) if listed else pack_hashes(hashes),
-        **Identities.of(store, rows).trained(),
-    }
+    identities = Identities.of(store, rows)
+    return TrainedOn(
+        store_hash=store.manifest.store_hash,
+        rows=tuple(hex_of(hashes)) if listed else pack_hashes(hashes),
+        parts=identities.packed_parts(),
+        ids=identities.packed_ids(),
+    )
 
 
 def check_overlap(scored: Sequence[ScoredRows], loaded: LoadedCheckpoint, *, rows_are: str, allow: bool) -> Overlap:

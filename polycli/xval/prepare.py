@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from polycli import console
 from polycli.errors import SourceError
@@ -13,7 +13,7 @@ from polycli.workflow.prepare import Preparation
 from polycli.workflow.prepared_stores import DraftedStore
 from polycli.workflow.sources import load_source
 from polycli.workflow.store_plans import Draft
-from polycli.xval.data.description import RecordsAbout
+from polycli.xval.data.description import CoverageReport, KeyReport, RecordsAbout
 from polycli.xval.data.preview import as_text, preview
 from polycli.xval.data.publishing import Plan
 from polycli.xval.data.source import Opened
@@ -88,39 +88,43 @@ class RecordPreparation(Preparation[PrepareRecipe, Opened, StageTask]):
         """Says what was read, held out and left out, and which numbers are hard to tell apart."""
         about = RecordsAbout.model_validate(manifest.about)
         coverage = about.coverage
-        characters = f"{coverage['characters']} characters read, " if coverage["characters"] else ""
-        verified = console.counted(coverage["verified"], "record", "records")
-        console.say(f"{characters}none lost: {verified} decoded again; the longest has {coverage['longest']} tokens")
+        characters = f"{coverage.characters} characters read, " if coverage.characters else ""
+        verified = console.counted(coverage.verified, "record", "records")
+        console.say(f"{characters}none lost: {verified} decoded again; the longest has {coverage.longest} tokens")
         for rule, count in about.held_out.items():
             console.say(f"held out of training: {console.counted(count, 'record', 'records')} with {rule}")
-        for what, count in coverage["notes"].items():
+        for what, count in coverage.notes.items():
             console.say(f"{what}: {count}")
         if about.scaling.default == "auto":
-            console.say(_scaled(coverage["keys"]))
+            console.say(_scaled(coverage.keys))
         warn_of_saturation(coverage)
-        return {"numbers": coverage["numbers"], "held_out": about.held_out, "coverage": coverage}
+        return {
+            "numbers": coverage.numbers,
+            "held_out": about.held_out,
+            "coverage": coverage.model_dump(mode="json"),
+        }
 
 
-def warn_of_saturation(coverage: JsonDocument) -> None:
+def warn_of_saturation(coverage: CoverageReport) -> None:
     """Name the key paths whose numbers are too large, as they are scaled, for a model to tell them apart."""
-    saturated = {path: entry for path, entry in coverage["keys"].items() if entry["saturated"]}
+    saturated = {path: entry for path, entry in coverage.keys.items() if entry.saturated}
     shown = [
-        f"{path} ({entry['saturated']:.2%}, scaled by {entry['scaler']})"
-        for path, entry in sorted(saturated.items(), key=lambda item: -item[1]["saturated"])[:_SHOWN]
+        f"{path} ({entry.saturated:.2%}, scaled by {entry.scaler})"
+        for path, entry in sorted(saturated.items(), key=lambda item: -item[1].saturated)[:_SHOWN]
     ]
     if shown:
         more = f" and {len(saturated) - _SHOWN} more" if len(saturated) > _SHOWN else ""
         console.warn(
-            f"numbers beyond {coverage['saturation_limit']:g} after scaling, where plain xVal hardly tells them apart: "
+            f"numbers beyond {coverage.saturation_limit:g} after scaling, where plain xVal hardly tells them apart: "
             f"{', '.join(shown)}{more}"
         )
-    if any(entry["scaler"] == "none" for entry in saturated.values()):
+    if any(entry.scaler == "none" for entry in saturated.values()):
         console.note("--set scaling.default=auto scales numbers by key path")
 
 
-def _scaled(keys: JsonDocument) -> str:
+def _scaled(keys: Mapping[str, KeyReport]) -> str:
     """One line on what `auto` chose."""
-    curved = [path for path, entry in keys.items() if entry["scaler"] == "asinh"]
+    curved = [path for path, entry in keys.items() if entry.scaler == "asinh"]
     sentence = f"numbers are scaled by key path (scaling.default: auto): {len(keys) - len(curved)} affine"
     if not curved:
         return sentence

@@ -5,7 +5,6 @@ import pytest
 
 from polycli.astroclip import eval as evaluation
 from polycli.astroclip import open_objects, predict
-from polycli.checkpoints.exported import TrainedOn
 from polycli.errors import StoreError
 from polycli.requests import EvalRequest, PredictRequest
 from polycli.store.manifest import read_manifest
@@ -37,7 +36,7 @@ def stores(tmp_path_factory, prepare, mock_store):
 
 def entry(path, split="train"):
     store = open_objects(path)
-    return TrainedOn.model_validate(trained_entry(store.store, store.rows(split)))
+    return trained_entry(store.store, store.rows(split))
 
 
 def ids_in(path, split):

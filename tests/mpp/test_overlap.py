@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from polycli.checkpoints.exported import ModelDescription, TrainedOn
+from polycli.checkpoints.exported import ModelDescription
 from polycli.errors import StoreError
 from polycli.mpp import prepare
 from polycli.requests import PrepareRequest
@@ -31,7 +31,7 @@ def stores(tmp_path, pdebench):
 
 
 def trained_on(store) -> LoadedCheckpoint:
-    entry = TrainedOn.model_validate(trained_entry(store, store.rows("train"), listed=True))
+    entry = trained_entry(store, store.rows("train"), listed=True)
     description = ModelDescription(
         family="mpp", verb="pretrain", version="0", step=1, model={}, trained_on={"swe": entry}
     )

@@ -76,8 +76,8 @@ def test_a_part_that_stands_once_in_a_row_tells_it_and_of_several_two_do():
 def test_what_model_json_keeps_of_many_frames_is_bounded_and_still_tells(monkeypatch):
     monkeypatch.setattr(identity, "_MOST", 20)
     numbers = np.arange(400, dtype=np.uint64).reshape(4, 100)
-    said = rows_of(frames=numbers).trained()
-    known = KnownRows.of_training((), said["parts"], said["ids"])
+    said = rows_of(frames=numbers)
+    known = KnownRows.of_training((), said.packed_parts(), said.packed_ids())
     assert len(known.content) == 20
     assert known.content_of(rows_of(frames=numbers)).all()
 
@@ -85,13 +85,12 @@ def test_what_model_json_keeps_of_many_frames_is_bounded_and_still_tells(monkeyp
 def test_ids_are_compared_where_users_gave_them_on_both_sides():
     given = Identities(np.array([1, 2], np.uint64), {}, np.array([7, 8], np.uint64))
     made = Identities(np.array([3, 4], np.uint64), {}, None)
-    said = given.trained()
-    known = KnownRows.of_training((), said["parts"], said["ids"])
+    known = KnownRows.of_training((), given.packed_parts(), given.packed_ids())
     again = Identities(np.array([5, 6], np.uint64), {}, np.array([8, 9], np.uint64))
     assert known.ids_of(again).tolist() == [True, False]
     assert known.content_of(again).tolist() == [False, False]
     assert known.ids_of(made).tolist() == [False, False]
-    assert made.trained()["ids"] is None
+    assert made.packed_ids() is None
 
 
 def test_hashes_that_cannot_be_read_are_said():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from polycli.checkpoints.exported import ModelDescription, TrainedOn
+from polycli.checkpoints.exported import ModelDescription
 from polycli.store.reader import open_store
 from polycli.workflow.loaded import LoadedCheckpoint
 from polycli.workflow.overlap import ScoredRows, check_overlap, trained_entry
@@ -21,7 +21,7 @@ def test_the_same_id_with_other_content_is_said(tmp_path, capsys, settings, same
         table.write_text("\n".join(["star,mass,age", *rows]) + "\n")
         stores.append(open_store(prepare("table", tmp_path / f"{folder}.zarr", *settings, inputs=[table])))
     trained, scored = stores
-    entry = TrainedOn.model_validate(trained_entry(trained, trained.rows("train")))
+    entry = trained_entry(trained, trained.rows("train"))
     description = ModelDescription(
         family="xval", verb="pretrain", version="0", step=1, model={}, trained_on={"stars": entry}
     )

@@ -257,7 +257,7 @@ def test_missing_numbers_are_counted_and_null(prepare):
     store = prepare(
         ['{"a": NaN, "b": 1.5}', '{"a": [1, Infinity], "b": 2.5}', '{"a": 1e400, "b": 3.5}', "", '{"b": 4.5}']
     )
-    assert store.about.coverage["notes"] == {
+    assert store.about.coverage.notes == {
         "NaN or infinite numbers, as missing": 2,
         "empty lines": 1,
         "numbers that float64 cannot hold, as text": 1,
@@ -273,10 +273,10 @@ def test_numbers_beyond_float32_are_refused_until_they_are_scaled(prepare):
     values = [{"x": 1.5 + number, "big": 10.0 ** (30 + number)} for number in range(12)]
     with pytest.raises(SourceError, match=r"big: 3 of 12 numbers are beyond float32 after scaling, such as 1e\+39"):
         prepare(values, "scaling.default=none")
-    assert prepare(values, name="auto.zarr").about.coverage["keys"]["big"]["scaler"] == "asinh"
+    assert prepare(values, name="auto.zarr").about.coverage.keys["big"].scaler == "asinh"
     store = prepare(values, "scaling.keys={big: asinh}")
     assert store.scaling.keys == {"big": "asinh"}
-    assert store.about.coverage["keys"]["big"]["scaler"] == "asinh"
+    assert store.about.coverage.keys["big"].scaler == "asinh"
     assert store.read(store.rows()).numbers[1::2].tolist() == [value["big"] for value in values]
 
 
@@ -294,14 +294,14 @@ def test_numbers_that_vanish_in_float32_are_refused_or_counted(prepare):
     with pytest.raises(SourceError, match="x: 6 of 12 numbers are not zero, but are zero in float32"):
         prepare(values, "scaling.default=none")
     store = prepare(values, "coverage.underflow=count", "scaling.default=none")
-    assert store.about.coverage["keys"]["x"]["underflow"] == 6
+    assert store.about.coverage.keys["x"].underflow == 6
 
 
 def test_saturation_is_counted_and_refused_where_the_recipe_says_so(prepare, capsys):
     values = [{"x": float(number)} for number in range(20)]
     store = prepare(values, "scaling.default=none", name="a.zarr")
     # 6 to 19 are beyond 5.
-    assert store.about.coverage["keys"]["x"]["saturated"] == pytest.approx(14 / 20)
+    assert store.about.coverage.keys["x"].saturated == pytest.approx(14 / 20)
     assert "--set scaling.default=auto scales numbers" in capsys.readouterr().err
     with pytest.raises(SourceError, match=r"x: 70.00% of 20 numbers are beyond 5 after scaling"):
         prepare(values, "coverage.max_saturated=0.5", "scaling.default=none", name="b.zarr")
@@ -311,7 +311,7 @@ def test_saturation_is_counted_and_refused_where_the_recipe_says_so(prepare, cap
 def test_mixed_types_under_one_key_are_kept_counted_and_told(prepare, capsys):
     values = [{"x": number if number % 3 else f"<{number}"} for number in range(12)]
     store = prepare(values)
-    assert store.about.coverage["mixed_types"] == {"x": {"numbers": 8, "texts": 4}}
+    assert store.about.coverage.mixed_types == {"x": {"numbers": 8, "texts": 4}}
     assert "x: numbers in 8 places, texts in 4; both were kept as they are" in capsys.readouterr().err
     assert list(values_of(store).values()) == values
 
@@ -347,7 +347,7 @@ def test_a_record_longer_than_the_context_is_refused_or_split(prepare):
     found = values_of(store)
     assert [name for name in found if name.startswith("data.jsonl:2#")] == list(found)[1:]
     assert [step for name, value in found.items() if "#" in name for step in value["data"]] == values[1]["data"]
-    assert store.about.coverage["notes"] == {"records longer than the context, split": 1}
+    assert store.about.coverage.notes == {"records longer than the context, split": 1}
 
 
 def test_the_pieces_of_one_record_share_a_split(prepare):

@@ -21,6 +21,7 @@ from polycli.astroclip.data.randomness import keys_of
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.recipe.model import BANDS
 from polycli.astroclip.recipe.training import DataSection
+from polycli.checkpoints.exported import TrainedOn
 from polycli.engine.batches.order import shuffled
 from polycli.engine.batches.plan import check_division
 from polycli.engine.task import Batch, World
@@ -84,7 +85,7 @@ class ObjectPool:
             for owner, number in zip(owners, numbers, strict=True)
         )
 
-    def trained_on(self) -> dict[str, Any]:
+    def trained_on(self) -> dict[str, TrainedOn]:
         """Maps each store to its hash and those of this pool's rows, as model.json has them."""
         return {
             store.name: trained_entry(store.store, rows) for store, rows in zip(self.stores, self.rows, strict=True)

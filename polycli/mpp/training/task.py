@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from polycli.checkpoints.exported import with_earlier
+from polycli.checkpoints.exported import TrainedOn, with_earlier
 from polycli.console import warn
 from polycli.engine.layers import depths_in_order
 from polycli.engine.task import Task, World
@@ -102,10 +102,14 @@ class NextFrameTask(Task):
                 name: TrainedPhysics.of_store(windows.store, time_stride=self._settings.data.time_stride).to_json()
                 for name, windows in self.batches.training.items()
             },
-            "trained_on": {
-                name: trained_entry(windows.store, windows.rows, listed=True)
-                for name, windows in self.batches.training.items()
-            },
+            "trained_on": with_earlier(self._trained_on(), {}),
+        }
+
+    def _trained_on(self) -> dict[str, TrainedOn]:
+        """Maps each dataset of this training to its hash and those of the trajectories that train."""
+        return {
+            name: trained_entry(windows.store, windows.rows, listed=True)
+            for name, windows in self.batches.training.items()
         }
 
     def flops_per_step(self) -> float:
@@ -170,7 +174,7 @@ class NextFrameFinetuning(NextFrameTask):
         return {
             **said,
             "trained": {**said["trained"], **before},
-            "trained_on": with_earlier(said["trained_on"], self._earlier),
+            "trained_on": with_earlier(self._trained_on(), self._earlier),
         }
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polycli.errors import SourceError
-from polycli.requests import JsonDocument
+from polycli.xval.data.description import CoverageReport, KeyReport
+from polycli.xval.data.notes import BlockNote
 from polycli.xval.numbers.scaling import Scaling
 from polycli.xval.numbers.statistics import NumberSums, by_key
 from polycli.xval.recipe.training import CoverageSection
@@ -93,20 +93,20 @@ class KeyCoverage:
                     hint=hint,
                 )
 
-    def report(self, sums: NumberSums) -> dict[str, JsonDocument]:
+    def report(self, sums: NumberSums) -> dict[str, KeyReport]:
         """Maps each key path to the count, range and decades of its raw numbers, and to their fate under scaling."""
         known = sums.statistics(self._paths)
         return {
-            path: {
-                "count": known[path].count,
-                "min": known[path].min,
-                "max": known[path].max,
-                "smallest": known[path].smallest,
-                "decades": {str(power): count for power, count in sums.decades(key).items()},
-                "scaler": self._scaling.of(path).kind,
-                "saturated": self.saturated[key] / max(self.numbers[key], 1),
-                "underflow": len(self.underflow.get(key, ())),
-            }
+            path: KeyReport(
+                count=known[path].count,
+                min=known[path].min,
+                max=known[path].max,
+                smallest=known[path].smallest,
+                decades={str(power): count for power, count in sums.decades(key).items()},
+                scaler=self._scaling.of(path).kind,
+                saturated=self.saturated[key] / max(self.numbers[key], 1),
+                underflow=len(self.underflow.get(key, ())),
+            )
             for key, path in enumerate(self._paths)
             if path in known
         }
@@ -117,19 +117,30 @@ def _note(examples: dict[int, list[float]], key: int, members: NDArray[np.float6
         examples.setdefault(key, []).extend(members.tolist())
 
 
-def totals(blocks: Iterable[JsonDocument]) -> dict[str, Any]:
-    """Adds up the notes of all blocks."""
-    sums: Counter[str] = Counter()
+def report_of(
+    blocks: Sequence[BlockNote], *, keys: Mapping[str, KeyReport], rejected: int, duplicates: int, saturation: float
+) -> CoverageReport:
+    """Adds up the notes of all blocks, beside what is known of each key path."""
     notes: Counter[str] = Counter()
-    longest = 0
     for block in blocks:
-        sums.update({name: block[name] for name in ("records", "numbers", "tokens", "characters", "verified")})
         notes.update(block["notes"])
-        longest = max(longest, block["longest"])
-    return {**dict(sums), "longest": longest, "notes": dict(sorted(notes.items()))}
+    return CoverageReport(
+        records=sum(block["records"] for block in blocks),
+        numbers=sum(block["numbers"] for block in blocks),
+        tokens=sum(block["tokens"] for block in blocks),
+        characters=sum(block["characters"] for block in blocks),
+        verified=sum(block["verified"] for block in blocks),
+        longest=max((block["longest"] for block in blocks), default=0),
+        notes=dict(sorted(notes.items())),
+        rejected=rejected,
+        duplicates=duplicates,
+        saturation_limit=saturation,
+        mixed_types=mixed_types(blocks, {path: entry.count for path, entry in keys.items()}),
+        keys=dict(keys),
+    )
 
 
-def mixed_types(blocks: Iterable[JsonDocument], number_paths: Mapping[str, int]) -> dict[str, JsonDocument]:
+def mixed_types(blocks: Iterable[BlockNote], number_paths: Mapping[str, int]) -> dict[str, dict[str, int]]:
     """Key paths where numbers stand in some records and texts in others, with how many of each."""
     texts: Counter[str] = Counter()
     for block in blocks:

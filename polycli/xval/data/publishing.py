@@ -7,22 +7,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polycli.console import warn
 from polycli.errors import RecipeError, SourceError
-from polycli.requests import JsonDocument, Split
+from polycli.requests import Split
 from polycli.store.blocks import BlockBuilder, ColumnSpec, Ragged, StagedRows
 from polycli.store.hashing import canonical_hash
 from polycli.store.manifest import LeftOut, SourceFile
 from polycli.store.splits import describe_split, group_hashes, split_rows
 from polycli.workflow import left_out
-from polycli.xval.data.coverage import KeyCoverage, mixed_types, refuse_immense, totals
-from polycli.xval.data.description import RecordsAbout
+from polycli.xval.data.coverage import KeyCoverage, refuse_immense, report_of
+from polycli.xval.data.description import KeyReport, RecordsAbout
 from polycli.xval.data.holdout import held_out, kept_out, rules_of
+from polycli.xval.data.notes import BlockNote
 from polycli.xval.data.relabel import NamedRows, Names
 from polycli.xval.data.source import Block, Opened
 from polycli.xval.data.staging import StageTask
@@ -98,7 +99,7 @@ def publish(plan: Plan) -> Path:
     """
     builder = BlockBuilder(plan.target, fingerprint=plan.fingerprint)
     keys = [block.key for block in plan.opened.blocks]
-    notes = [note for key in keys if (note := builder.record(key)) is not None]
+    notes = [cast("BlockNote", note) for key in keys if (note := builder.record(key)) is not None]
     staged = builder.rows(keys)
     rejected = [LeftOut(**left) for note in notes for left in note["rejected"]]
     left_out.summarise(
@@ -114,8 +115,14 @@ def publish(plan: Plan) -> Path:
     marks, groups = _marks(rows, names, plan.recipe), _groups(rows)
     splits, rule = _splits(rows, marks, groups, plan.recipe)
     statistics, coverage = _statistics(rows, np.array(splits) == "train", names, plan.recipe)
-    mixed = mixed_types(notes, {path: entry["count"] for path, entry in coverage.items()})
-    for path, counts in mixed.items():
+    report = report_of(
+        notes,
+        keys=coverage,
+        rejected=len(rejected),
+        duplicates=len(staged.duplicates),
+        saturation=plan.recipe.coverage.saturation_limit,
+    )
+    for path, counts in report.mixed_types.items():
         warn(f"{path}: numbers in {counts['numbers']} places, texts in {counts['texts']}; both were kept as they are")
     rules = rules_of(plan.recipe.hold_out)
     about = RecordsAbout(
@@ -126,14 +133,7 @@ def publish(plan: Plan) -> Path:
         group_by=plan.recipe.group_by,
         text_keys=plan.recipe.text_keys,
         scaling=plan.recipe.scaling,
-        coverage={
-            **totals(notes),
-            "rejected": len(rejected),
-            "duplicates": len(staged.duplicates),
-            "saturation_limit": plan.recipe.coverage.saturation_limit,
-            "mixed_types": mixed,
-            "keys": coverage,
-        },
+        coverage=report,
         source=plan.opened.about,
     )
     columns = {"token_ids": ColumnSpec(), "numbers": ColumnSpec(), "number_keys": ColumnSpec()}
@@ -162,7 +162,7 @@ def _kind(left: LeftOut) -> str:
     return "duplicate" if left.reason.startswith("duplicate of") else left.reason
 
 
-def _names(notes: Iterable[JsonDocument], recipe: PrepareRecipe, id_key: str | None) -> Names:
+def _names(notes: Iterable[BlockNote], recipe: PrepareRecipe, id_key: str | None) -> Names:
     """All keys and key paths in the order in which blocks met them, after a look at what the recipe says of them."""
     keys: dict[str, None] = {}
     number_paths: dict[str, None] = {}
@@ -240,7 +240,7 @@ def _splits(
 
 def _statistics(
     rows: StagedRows, train: NDArray[np.bool_], names: Names, recipe: PrepareRecipe
-) -> tuple[dict[str, NumberStatistics], dict[str, JsonDocument]]:
+) -> tuple[dict[str, NumberStatistics], dict[str, KeyReport]]:
     """Computes, for each key path, statistics of the training rows and the coverage of all rows.
 
     Raises:

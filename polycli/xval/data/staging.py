@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from polycli.errors import PolycliError, SourceError
 from polycli.requests import JsonDocument
 from polycli.store.blocks import BlockBuilder, Column, Ragged
+from polycli.xval.data.notes import BlockNote
 from polycli.xval.data.source import Block
 from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.records.cutting import pieces_of
@@ -64,7 +65,7 @@ def stage(task: StageTask) -> None:
     builder.stage(
         task.block.key,
         columns if ids else {},
-        record,
+        dict(record),
         ids=ids,
         content=CONTENT if ids else (),
         source=task.block.source,
@@ -131,7 +132,7 @@ class BlockWriter:
         """Returns the records that were taken, in the block's own vocabulary."""
         return self._encoder.records()
 
-    def staged(self) -> tuple[dict[str, Column], JsonDocument]:
+    def staged(self) -> tuple[dict[str, Column], BlockNote]:
         """The columns of the block, and what is noted about it.
 
         Raises:
@@ -149,20 +150,20 @@ class BlockWriter:
             ),
             "group": Ragged.of_strings(self._groups),
         }
-        return columns, {
-            "keys": list(self._encoder.keys),
-            "key_paths": list(records.key_paths),
-            "all_paths": list(self._encoder.all_paths),
-            "texts": self._encoder.texts(),
-            "rejected": self._rejected,
-            "notes": dict(self._notes + self._encoder.notes),
-            "characters": self._characters,
-            "records": len(records),
-            "numbers": len(records.numbers),
-            "tokens": len(records.token_ids),
-            "longest": int(records.token_lengths.max(initial=0)),
-            "verified": len(self._checked),
-        }
+        return columns, BlockNote(
+            keys=list(self._encoder.keys),
+            key_paths=list(records.key_paths),
+            all_paths=list(self._encoder.all_paths),
+            texts=self._encoder.texts(),
+            rejected=self._rejected,
+            notes=dict(self._notes + self._encoder.notes),
+            characters=self._characters,
+            records=len(records),
+            numbers=len(records.numbers),
+            tokens=len(records.token_ids),
+            longest=int(records.token_lengths.max(initial=0)),
+            verified=len(self._checked),
+        )
 
     def _add_pieces(self, value: Value, name: str, length: int, context: int) -> None:
         if self._recipe.longer_than_context == "refuse":

@@ -137,9 +137,9 @@ def refuse_overflow(scaling: Scaling, stores: Sequence[RecordStore]) -> None:
         StoreError: a key path has larger ones; the model could not compute with them.
     """
     for store in stores:
-        for path, known in store.about.coverage.get("keys", {}).items():
+        for path, known in store.about.coverage.keys.items():
             # Scalers rise, so the smallest and the largest number tell of all.
-            ends = np.array([known["min"], known["max"]], dtype=np.float64)
+            ends = np.array([known.min, known.max], dtype=np.float64)
             scaled = scaling.apply(ends, np.zeros(2, dtype=np.int32), (path,))
             beyond = np.abs(scaled) > np.finfo(np.float32).max
             if beyond.any():
@@ -153,9 +153,9 @@ def refuse_overflow(scaling: Scaling, stores: Sequence[RecordStore]) -> None:
 def _warn_of_unscaled(scaling: Scaling, stores: Sequence[RecordStore]) -> None:
     """Say which numbers are trained on as they are and are too large for that; only plain xVal has such a bound."""
     large = {
-        path: max(abs(known["min"]), abs(known["max"]))
+        path: max(abs(known.min), abs(known.max))
         for store in stores
-        for path, known in store.about.coverage.get("keys", {}).items()
+        for path, known in store.about.coverage.keys.items()
         if scaling.of(path).kind == "none"
     }
     beyond = [f"{path} (up to {size:.3g})" for path, size in large.items() if size > SPAN]

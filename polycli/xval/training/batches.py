@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from polycli.checkpoints.exported import TrainedOn
 from polycli.console import warn
 from polycli.engine.batches.order import shuffled
 from polycli.engine.batches.plan import check_division
@@ -219,7 +220,7 @@ class RecordBatches:
             }
         return found
 
-    def trained_on(self) -> dict[str, Any]:
+    def trained_on(self) -> dict[str, TrainedOn]:
         """Maps each store to its hash and the content hashes of the records that train."""
         pool = self.training.pool
         return {

@@ -9,6 +9,7 @@ from polycli.checkpoints.exported import TrainedOn, with_earlier
 from polycli.console import warn
 from polycli.engine.layers import depths_in_order
 from polycli.engine.task import Task, World
+from polycli.requests import JsonDocument
 from polycli.xval.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.xval.training.batches import RecordBatch, RecordBatches
 
@@ -64,6 +65,6 @@ class RecordsTask(Task):
         """Say how much of a batch is padding."""
         return (f"{self.batches.padding_share():.1%} of the tokens in a batch are padding",)
 
-    def trained_on(self) -> dict[str, Any]:
+    def trained_on(self) -> dict[str, JsonDocument]:
         """Return what model.json says of the records that this model has seen, now and before."""
         return with_earlier(self.batches.trained_on(), self._earlier)

@@ -175,9 +175,9 @@ def test_vectors_of_reordered_columns_are_equal(tmp_path, checkpoint):
 
 
 def test_tables_are_scaled_by_key_unless_told_otherwise(store):
-    keys = open_records(store).about.coverage["keys"]
-    assert {entry["scaler"] for entry in keys.values()} == {"affine"}
-    assert sum(entry["saturated"] for entry in keys.values()) == 0
+    keys = open_records(store).about.coverage.keys
+    assert {entry.scaler for entry in keys.values()} == {"affine"}
+    assert sum(entry.saturated for entry in keys.values()) == 0
 
 
 def test_eval_says_that_a_store_has_its_columns_in_another_order(tmp_path, checkpoint, store, capsys):
