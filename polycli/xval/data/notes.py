@@ -1,4 +1,4 @@
-"""What is noted of a staged block beside its columns: kept as JSON until the store is published."""
+"""Describes the notes on a staged block, which are kept as JSON beside its columns until the store is published."""
 
 from __future__ import annotations
 
