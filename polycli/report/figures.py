@@ -65,6 +65,8 @@ class CurvePanel:
     x: Array
     lines: Sequence[Line]
     logarithmic: bool = False
+    #: The abscissa is logarithmic too, and marked where there are points.
+    logarithmic_x: bool = False
     #: A logarithmic axis reaches down to this part of the largest value of the first two lines, at most.
     depth: float = 1e-5
     #: Horizontal lines worth knowing: value and name.
@@ -274,6 +276,10 @@ def _draw(axis: Any, panel: CurvePanel) -> None:  # noqa: ANN401  # matplotlib i
     axis.set_xlabel(panel.x_label)
     axis.set_ylabel(panel.y_label)
     axis.grid(alpha=0.3)
+    if panel.logarithmic_x:
+        axis.set_xscale("log")
+        axis.set_xticks(panel.x, [f"{value:g}" for value in panel.x])
+        axis.xaxis.set_minor_formatter(NullFormatter())
     if panel.logarithmic:
         _logarithmic(axis, panel)
     else:

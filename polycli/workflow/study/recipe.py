@@ -104,6 +104,27 @@ class TableSection(Section):
     caption: str = ""
 
 
+class ComparisonSection(Section):
+    """Several entries along one key of their grids: a table of ratios to one of them and, along counts, a figure."""
+
+    title: str
+    lines: dict[str, str] = Field(description="by name of the line: an entry under `evaluations` or `runs`")
+    reference: str = Field(description="the line that the others are compared with; its grid has the key")
+    key: str = Field(description="what rows differ by; a line whose grid has no such key has the same runs everywhere")
+    value: str = Field(description="the place of a value, as in a table; {key} is a value of `key` or `where`")
+    where: dict[str, Scalar] = Field({}, description="grid values of the runs that are compared")
+    worth: bool = Field(False, description="`key` counts samples: say how many of the reference's are as good")
+    y_label: str = Field("error", description="what the figure's axis says")
+    claim: str | None = Field(None, description="the sentence that all others are below the reference at every point")
+    caption: str = ""
+
+    @model_validator(mode="after")
+    def _reference_is_a_line(self) -> ComparisonSection:
+        if self.reference not in self.lines or len(self.lines) < 2:
+            raise ValueError(f"`reference` is one of two or more `lines`, which are {', '.join(self.lines)}")
+        return self
+
+
 class ClaimSection(Section):
     """A sentence, and the comparison of medians over seeds that makes it true or false."""
 
@@ -138,7 +159,12 @@ class StudyRecipe(Section):
     runs: dict[str, RunSection]
     evaluations: dict[str, EvaluationSection] = Field({})
     tables: tuple[TableSection, ...]
+    comparisons: tuple[ComparisonSection, ...] = ()
     claims: tuple[ClaimSection, ...] = ()
+
+    def run_of(self, entry: str) -> str:
+        """The entry under `runs` that an entry under `evaluations` or `runs` is about."""
+        return entry if entry in self.runs else self.evaluations[entry].run
 
     @field_validator("stores", "runs", "evaluations")
     @classmethod
@@ -165,6 +191,10 @@ class StudyRecipe(Section):
                 )
         for table in self.tables:
             _known(f"table {table.title!r}: of", table.of, {**self.runs, **self.evaluations})
+        for comparison in self.comparisons:
+            for line, entry in comparison.lines.items():
+                where = f"comparison {comparison.title!r}: line {line!r}"
+                _known(where, entry, {**self.runs, **self.evaluations})
         for claim in self.claims:
             _known(f"claim {claim.text!r}: of", claim.of, {**self.runs, **self.evaluations})
         return self

@@ -6,25 +6,24 @@ import json
 import operator
 import os
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from polycli import __version__, console
 from polycli.errors import RecipeError, UserError
 from polycli.publishing import holding, publish_parts
-from polycli.report.html import Block, Heading, Paragraph, page
+from polycli.report.html import Block, Figure, Heading, Paragraph, page
 from polycli.report.measurements import Measurement
 from polycli.report.table import Table, as_markdown, as_text, number
 from polycli.requests import JsonDocument
+from polycli.workflow.study.comparisons import FIGURE, Comparison, compare, draw, spread_text
 from polycli.workflow.study.plan import Experiment, Layout, experiments
 from polycli.workflow.study.recipe import ClaimSection, Scalar, StudyRecipe, TableSection
-from polycli.workflow.study.results import value_at
+from polycli.workflow.study.results import Documents, value_at
 
 #: What a study leaves; study.json comes last: who finds a new one finds what belongs to it.
-FILES = ("tables.md", "report.html", "measurement.json", "study.json")
-#: By entry and name of the experiment: what a run and its evaluation say.
-Documents = Mapping[str, Mapping[str, JsonDocument]]
+FILES = (FIGURE, "tables.md", "report.html", "measurement.json", "study.json")
 Row = tuple[tuple[str, Scalar], ...]
 
 
@@ -59,42 +58,58 @@ def refuse_foreign(folder: Path) -> None:
 
 
 def write_report(recipe: StudyRecipe, documents: Documents, layout: Layout, *, command: str) -> JsonDocument:
-    """Write DIR/{study.json,tables.md,report.html,measurement.json}; returns study.json.
+    """Write DIR/{study.json,tables.md,report.html,measurement.json}, and a figure of curves; returns study.json.
 
     `command` is the line of the study, for documentation that quotes its tables.
     """
     tables = [_table(recipe, table, documents) for table in recipe.tables]
     figures = {table.title: _figures(recipe, table, documents) for table in recipe.tables}
-    verdicts = [judge(recipe, claim, documents) for claim in recipe.claims]
+    compared = [compare(recipe, section, documents) for section in recipe.comparisons]
+    tables += [one.table() for one in compared]
+    figures |= {one.section.title: one.figures() for one in compared}
+    verdicts = [
+        *(Verdict(one.section.claim, *one.claim()) for one in compared if one.section.claim is not None),
+        *(judge(recipe, claim, documents) for claim in recipe.claims),
+    ]
     if verdicts:
         rows = [(verdict.text, "holds" if verdict.holds else "does not hold", verdict.evidence) for verdict in verdicts]
         tables.append(Table("Claims", ("claim", "result", "medians over seeds"), rows, labels=3))
-    blocks: list[Block] = [*([Paragraph(recipe.about)] if recipe.about else []), Heading("Results"), *tables]
     document: JsonDocument = {
         "title": recipe.title,
         "version": __version__,
         "results": documents,
+        "comparisons": {one.section.title: one.figures() for one in compared},
         "claims": [{"text": v.text, "holds": v.holds, "evidence": v.evidence} for v in verdicts],
     }
+    curves = [one for one in compared if one.section.worth]
     texts = {
         "tables.md": "\n\n".join(
             [f"# {recipe.title}", *([recipe.about] if recipe.about else []), *map(as_markdown, tables)]
         )
         + "\n",
-        "report.html": page(recipe.title, blocks),
         "measurement.json": Measurement.of(command, figures, tables).text(),
         "study.json": json.dumps(document, indent=1) + "\n",
     }
     with holding(layout.folder, what="the results of a study") as work:
         new = work / "new"
         new.mkdir()
+        texts["report.html"] = page(recipe.title, _blocks(recipe, tables, curves, new / FIGURE))
         for name, text in texts.items():
             (new / name).write_text(text, encoding="utf-8")
         publish_parts(new, layout.folder, FILES, work)
-    for name in texts:
+    for name in (*texts, *([FIGURE] if curves else [])):
         console.say(f"wrote {layout.folder / name}")
     console.say("\n\n".join(as_text(table) for table in tables))
     return document
+
+
+def _blocks(recipe: StudyRecipe, tables: Sequence[Table], curves: Sequence[Comparison], figure: Path) -> list[Block]:
+    """The parts of report.html; the figure is drawn to `figure` if there is any."""
+    blocks: list[Block] = [*([Paragraph(recipe.about)] if recipe.about else []), Heading("Results")]
+    if curves:
+        draw(figure, recipe.title, curves)
+        blocks.append(Figure(figure, "Medians over seeds; shaded from the smallest to the largest."))
+    return [*blocks, *tables]
 
 
 def judge(recipe: StudyRecipe, claim: ClaimSection, documents: Documents) -> Verdict:
@@ -105,7 +120,7 @@ def judge(recipe: StudyRecipe, claim: ClaimSection, documents: Documents) -> Ver
     values = _by_row(recipe, claim.of, places, documents, float if other is None else combine)
     medians = {row: statistics.median(found) for row, found in values.items() if found}
     own = _only(claim, [row for row in medians if set(claim.where.items()) <= set(row)])
-    found = f"{_named(own)}: {_spread(values[own])}"
+    found = f"{_named(own)}: {spread_text(values[own])}"
     if claim.at_most is not None:
         return Verdict(claim.text, medians[own] <= claim.at_most, f"{found}; at most {number(claim.at_most)}")
     if claim.at_least is not None:
@@ -118,7 +133,7 @@ def judge(recipe: StudyRecipe, claim: ClaimSection, documents: Documents) -> Ver
         raise RecipeError(f"claim {claim.text!r}: there is no other row to compare with")
     holds = all(medians[own] < claim.factor * medians[row] for row in others)
     factor = "" if claim.factor == 1 else f", times {number(claim.factor)}"
-    against = "; ".join(f"{_named(row)}: {_spread(values[row])}" for row in others)
+    against = "; ".join(f"{_named(row)}: {spread_text(values[row])}" for row in others)
     return Verdict(claim.text, holds, f"{found}; against {against}{factor}")
 
 
@@ -129,7 +144,7 @@ def _table(recipe: StudyRecipe, section: TableSection, documents: Documents) -> 
         [
             *(str(value) for _, value in row),
             str(len(first[row])),
-            *(_spread(column[row]) for column in columns.values()),
+            *(spread_text(column[row]) for column in columns.values()),
         ]
         for row in first
     ]
@@ -153,7 +168,7 @@ def _by_row(
     recipe: StudyRecipe, of: str, places: Sequence[str], documents: Documents, combine: Callable[..., float] = float
 ) -> dict[Row, list[float]]:
     """The values at `places`, made one by `combine`, of all runs, by row; runs of which one is null are left out."""
-    entry = of if of in recipe.runs else recipe.evaluations[of].run
+    entry = recipe.run_of(of)
     rows: dict[Row, list[float]] = {}
     for experiment in experiments(entry, recipe.runs[entry]):
         where = _where(of, experiment)
@@ -176,11 +191,3 @@ def _only(claim: ClaimSection, rows: Sequence[Row]) -> Row:
 
 def _named(row: Row) -> str:
     return ", ".join(str(value) for _, value in row) or "all"
-
-
-def _spread(values: Sequence[float]) -> str:
-    if not values:
-        return "-"
-    if len(values) == 1:
-        return number(values[0])
-    return f"{number(statistics.median(values))} ({number(min(values))} to {number(max(values))})"

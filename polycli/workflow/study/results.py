@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from polycli.checkpoints.resolve import resolve_checkpoint
 from polycli.errors import CheckpointError, RecipeError
 from polycli.requests import JsonDocument
 from polycli.store.hashing import file_hash
+
+#: By entry and name of the experiment: what a run and its evaluation say.
+Documents = Mapping[str, Mapping[str, JsonDocument]]
 
 
 def run_document(run: Path) -> JsonDocument:
