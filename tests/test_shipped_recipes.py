@@ -3,7 +3,7 @@
 import pytest
 
 from polycli.engine.batches.plan import check_division
-from polycli.mpp.model.avit import parameter_count
+from polycli.mpp.model.kinds import parameter_count
 from polycli.mpp.recipe.training import PrepareRecipe, PretrainRecipe
 from polycli.recipes import load_any_recipe, load_recipe, recipes_folder, shipped_names, shipped_recipes
 

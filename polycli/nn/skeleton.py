@@ -48,6 +48,13 @@ def fake_model(make: Callable[[], Model]) -> Iterator[Model]:
         yield model.to_empty(device="cpu")
 
 
+def has_values(tensor: torch.Tensor) -> bool:
+    """Whether a tensor holds numbers that can be looked at, and not a shape alone."""
+    from torch._subclasses.fake_tensor import is_fake
+
+    return not tensor.is_meta and not is_fake(tensor)
+
+
 def uninitialised() -> AbstractContextManager[object]:
     """Modules that are made inside keep whatever is in their memory, on any device."""
     return _NoInitialisation()

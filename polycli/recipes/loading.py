@@ -16,10 +16,20 @@ from polycli.families import family_names
 from polycli.names import shortened_name
 from polycli.recipes.documents import Document, KeyPath, Origin, dotted, read_document, read_value, write_document
 from polycli.recipes.files import SUFFIXES, find_recipe, recipes_folder, shipped_names
-from polycli.recipes.schema import EXTENDS, key_path, nearest_keys, recipe_schema, recipe_schemas, sections_in
+from polycli.recipes.schema import (
+    EXTENDS,
+    key_path,
+    known_keys,
+    nearest_keys,
+    recipe_schema,
+    recipe_schemas,
+    sections_in,
+)
 from polycli.sections import Section
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Section)
+#: A section of several kinds names the members of its union so; pydantic puts the name into the path of a problem.
+_UNION_TAG = "kind:"
 
 
 @dataclass(frozen=True)
@@ -213,7 +223,7 @@ def _problems(document: Document, schema: type[Section], error: ValidationError)
     """One line per problem, in the order of the file, each with its place."""
     lines: list[tuple[Origin, str]] = []
     for detail in error.errors(include_url=False):
-        path = tuple(part for part in detail["loc"] if part != "[key]")
+        path = tuple(part for part in detail["loc"] if part != "[key]" and not str(part).startswith(_UNION_TAG))
         kind = detail["type"]
         if kind == "missing":
             lines.append((document.origin(path[:-1]), f"`{dotted(path)}` is missing{_meaning(schema, path)}"))
@@ -224,7 +234,11 @@ def _problems(document: Document, schema: type[Section], error: ValidationError)
             lines.append((origin, "what stands here does not fit; the file lies elsewhere, so it is not shown"))
             continue
         if kind == "extra_forbidden":
-            lines.append((origin, f"unknown key `{dotted(path)}`{_suggestion(schema, path)}"))
+            kind_here = next((str(part) for part in detail["loc"] if str(part).startswith(_UNION_TAG)), "")
+            if kind_here and path in known_keys(schema):
+                lines.append((origin, f"`{dotted(path)}` is of another kind than `{kind_here.replace(':', ': ')}`"))
+            else:
+                lines.append((origin, f"unknown key `{dotted(path)}`{_suggestion(schema, path)}"))
             continue
         message = detail["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
         message = message.replace("a valid dictionary or object", "a mapping").replace("an object", "a mapping")

@@ -150,8 +150,9 @@ def _without_required(node: Any) -> Any:  # noqa: ANN401  # A JSON document.
         return [_without_required(item) for item in node]
     if not isinstance(node, dict):
         return node
+    # Without what is obligatory, sections of several kinds may fit at once.
     return {
-        key: f"{value}Inherited" if key == "$ref" else _without_required(value)
+        "anyOf" if key == "oneOf" else key: f"{value}Inherited" if key == "$ref" else _without_required(value)
         for key, value in node.items()
         if not (key == "required" and isinstance(value, list))
     }

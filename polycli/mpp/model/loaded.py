@@ -9,13 +9,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from polycli.console import note
-from polycli.errors import CheckpointError, problems_of
-from polycli.mpp.model.avit import AViT
+from polycli.errors import CheckpointError, UserError, problems_of
+from polycli.mpp.model.network import Network
 from polycli.mpp.model.regression import ParameterAViT
 from polycli.mpp.model.trained import TrainedPhysics, trained_physics
 from polycli.mpp.model.weights import model_from
+from polycli.mpp.recipe.networks import NetworkSection
 from polycli.mpp.recipe.settings import FramesSection, UnsaidSection
-from polycli.mpp.recipe.training import DataSection, ModelSection
+from polycli.mpp.recipe.training import DataSection
 from polycli.requests import JsonDocument
 from polycli.workflow.loaded import LoadedCheckpoint, evaluation_device, find_checkpoint
 
@@ -24,14 +25,14 @@ from polycli.workflow.loaded import LoadedCheckpoint, evaluation_device, find_ch
 class LoadedAViT(LoadedCheckpoint):
     """A network in eval mode on its device, and where it comes from."""
 
-    model: AViT
+    model: Network
     history: int
     time_stride: int
     #: By dataset of the training; empty where nothing says it.
     trained: Mapping[str, TrainedPhysics]
 
     @property
-    def section(self) -> ModelSection:
+    def section(self) -> NetworkSection:
         """Its sizes and the fields that it knows."""
         return self.model.section
 
@@ -65,6 +66,11 @@ def load_checkpoint(
             "unless --set data.history=N and data.time_stride=N"
         )
     known = known or FramesSection()
+    history = frames.history or known.history or DataSection().history
+    try:
+        model.section.check_history(history)
+    except ValueError as error:
+        raise UserError(f"data.history is {error}") from error
     trained = trained_physics(found)
     if not quiet and not trained and found.description is not None:
         note(
@@ -74,7 +80,7 @@ def load_checkpoint(
     return LoadedAViT(
         **vars(found),
         model=model.to(evaluation_device()),
-        history=frames.history or known.history or DataSection().history,
+        history=history,
         time_stride=frames.time_stride or known.time_stride or DataSection().time_stride,
         trained=trained,
     )

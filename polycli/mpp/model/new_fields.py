@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from polycli.errors import UserError
-from polycli.mpp.model.avit import AViT
+from polycli.mpp.model.kinds import make_network
+from polycli.mpp.model.network import Network
+from polycli.mpp.model.stem import FieldProjection
 
 #: What a new field starts from where no old one is named for it.
 NewFieldStart = Literal["mean", "copy", "noise"]
@@ -22,13 +24,13 @@ _PLACEHOLDER = "unused."
 
 
 def with_new_fields(
-    model: AViT,
+    model: Network,
     fields: Sequence[str],
     *,
     start: NewFieldStart = "mean",
     from_fields: Mapping[str, str] | None = None,
     seed: int = 0,
-) -> AViT:
+) -> Network:
     """A new model, ready to train, that knows the fields of `model`, at their places, and `fields` behind them.
 
     Args:
@@ -47,7 +49,7 @@ def with_new_fields(
     new = [field for field in dict.fromkeys(fields) if field not in known]
     named = dict(from_fields or {})
     _check_names(named, known, new)
-    grown = AViT(model.section.model_copy(update={"fields": (*known, *new)}))
+    grown = make_network(model.section.model_copy(update={"fields": (*known, *new)}))
     sources = [_source(field, known, start, named) for field in new]
     generator = torch.Generator().manual_seed(seed)
     # On the CPU, where the new model is made, wherever the trained one lies; without a head on top, if it has one.
@@ -55,11 +57,12 @@ def with_new_fields(
     tensors = {name: value.cpu() for name, value in model.state_dict().items() if name in names}
     shrink = math.sqrt(len(known) / (len(known) + len(new)))
     used = [index for index, field in enumerate(known) if not field.startswith(_PLACEHOLDER)] or [*range(len(known))]
-    kernel = f"debed.{model.debed.kernel_name}"
-    for name, axis in (("space_bag.weight", 1), (kernel, 1), ("debed.out_bias", 0)):
+    for name, axis in model.field_axes.items():
         tensors[name] = _appended(tensors[name], axis, sources, used, generator)
-    tensors["space_bag.weight"] = tensors["space_bag.weight"] * shrink
-    tensors["space_bag.bias"] = tensors["space_bag.bias"] * shrink
+    for name, module in model.named_modules():
+        if isinstance(module, FieldProjection):
+            tensors[f"{name}.weight"] = tensors[f"{name}.weight"] * shrink
+            tensors[f"{name}.bias"] = tensors[f"{name}.bias"] * shrink
     grown.load_state_dict(tensors)
     return grown
 

@@ -62,3 +62,19 @@ def _sources(points: int, before: int, behind: int, flags: Int[Tensor, " b"]) ->
         OPEN: place.clamp(0, points - 1),
     }
     return torch.stack([by_rule[WALL], by_rule[PERIODIC], by_rule[OPEN]])[flags]
+
+
+def beyond(points: int, reach: int, rule: int) -> tuple[list[int], list[int]]:
+    """The indices of the points that `reach` points before an axis and behind it repeat, where its sides have a rule.
+
+    >>> beyond(4, 2, WALL), beyond(4, 2, PERIODIC), beyond(4, 2, OPEN)
+    (([1, 0], [3, 2]), ([2, 3], [0, 1]), ([0, 0], [3, 3]))
+    """
+    ends = ([*range(-reach, 0)], [*range(points, points + reach)])
+    if rule == PERIODIC:
+        before, behind = ([place % points for place in end] for end in ends)
+    elif rule == OPEN:
+        before, behind = ([min(max(place, 0), points - 1) for place in end] for end in ends)
+    else:
+        before, behind = ([min(place % (2 * points), (-1 - place) % (2 * points)) for place in end] for end in ends)
+    return before, behind

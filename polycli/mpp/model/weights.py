@@ -15,19 +15,23 @@ from polycli.checkpoints.metadata import read_metadata, says_nothing
 from polycli.checkpoints.resolve import resolve_checkpoint
 from polycli.checkpoints.tensors import read_state_dict
 from polycli.errors import CheckpointError, problems_of
-from polycli.mpp.model.avit import AViT
+from polycli.mpp.model.kinds import make_network
+from polycli.mpp.model.network import Network
 from polycli.mpp.model.regression import HEAD_PREFIX, HeadDescription, ParameterAViT
+from polycli.mpp.recipe.networks import FnoSection, NetworkSection, UnetSection
 from polycli.mpp.recipe.physics import PUBLISHED_FIELDS
-from polycli.mpp.recipe.training import ModelSection
+from polycli.mpp.recipe.training import ModelSection, model_section
 from polycli.nn.skeleton import skeleton
 
 #: Present in every AViT, whatever its sizes.
 LANDMARKS = ("space_bag.weight", "embed.in_proj.6.weight", "blocks.0.temporal.input_head.weight", "debed.out_bias")
+#: The keys of all model sections, in the order of AViT's.
+_SIZES = tuple({name: None for kind in (ModelSection, FnoSection, UnetSection) for name in kind.model_fields})
 _FIRST_BIAS = "blocks.0.temporal.rel_pos_bias."
 
 
-def load_model(path: str | Path, **sizes: Any) -> AViT:  # noqa: ANN401  # the keys of ModelSection
-    """An AViT in eval mode, float32, on the CPU, from anything that CHECKPOINT may be.
+def load_model(path: str | Path, **sizes: Any) -> Network:  # noqa: ANN401  # the keys of model sections
+    """A network in eval mode, float32, on the CPU, from anything that CHECKPOINT may be.
 
     Args:
         path: a run, a checkpoint in it, a safetensors file with or without its model.json, or a file of the original
@@ -53,13 +57,13 @@ def load_model(path: str | Path, **sizes: Any) -> AViT:  # noqa: ANN401  # the k
         >>> following.shape
         torch.Size([1, 3, 32, 32])
     """
-    if unknown := sorted(set(sizes) - set(ModelSection.model_fields)):
-        raise TypeError(f"load_model has no size {unknown[0]!r}; there are {', '.join(ModelSection.model_fields)}")
+    if unknown := sorted(set(sizes) - set(_SIZES)):
+        raise TypeError(f"load_model has no size {unknown[0]!r}; there are {', '.join(_SIZES)}")
     resolved = resolve_checkpoint(Path(path))
     return model_from(resolved.model_file, description_of(resolved, family="mpp"), sizes)
 
 
-def model_from(file: Path, description: ModelDescription | None, sizes: Mapping[str, Any]) -> AViT:
+def model_from(file: Path, description: ModelDescription | None, sizes: Mapping[str, Any]) -> Network:
     """The network in a file of weights, with what its model.json says of it; as `load_model` otherwise.
 
     Raises:
@@ -76,7 +80,7 @@ def model_from(file: Path, description: ModelDescription | None, sizes: Mapping[
     section = _section(file, tensors, None if description is None else description.model, sizes)
     head = _head(file, tensors, description)
     with skeleton():
-        model = AViT(section) if head is None else ParameterAViT(section, head)
+        model = make_network(section) if head is None else ParameterAViT(_axial(file, section), head)
     _assign(file, model, tensors)
     return model.eval()
 
@@ -107,16 +111,32 @@ def infer_section(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 def _section(
     file: Path, tensors: Mapping[str, Tensor], described: dict[str, Any] | None, sizes: Mapping[str, Any]
-) -> ModelSection:
+) -> NetworkSection:
+    if described is not None and described.get("kind", "avit") != "avit":
+        return _validated(file, {**described, **sizes})
     if missing := [name for name in LANDMARKS if name not in tensors]:
         raise CheckpointError(
             f"{file}: not an MPP model: {missing[0]} is missing; its {len(tensors)} tensors include {min(tensors)}"
         )
     try:
-        return ModelSection.model_validate({**(described or infer_section(tensors)), **sizes})
-    except (ValidationError, KeyError, ValueError, IndexError, ZeroDivisionError) as error:
+        return _validated(file, {**(described or infer_section(tensors)), **sizes})
+    except (KeyError, IndexError, ZeroDivisionError) as error:
+        raise CheckpointError(f"{file}: its sizes are not those of an MPP model ({error})") from error
+
+
+def _validated(file: Path, values: Mapping[str, Any]) -> NetworkSection:
+    try:
+        return model_section(values)
+    except ValueError as error:
         reason = problems_of(error) if isinstance(error, ValidationError) else error
         raise CheckpointError(f"{file}: its sizes are not those of an MPP model ({reason})") from error
+
+
+def _axial(file: Path, section: NetworkSection) -> ModelSection:
+    """The section of the network below a head, which is an AViT."""
+    if isinstance(section, ModelSection):
+        return section
+    raise CheckpointError(f"{file}: a head that predicts parameters on a network of another kind than avit")
 
 
 def _head(file: Path, tensors: Mapping[str, Tensor], description: ModelDescription | None) -> HeadDescription | None:
@@ -135,7 +155,7 @@ def _head(file: Path, tensors: Mapping[str, Tensor], description: ModelDescripti
         raise CheckpointError(f"{file}: what it says of its head is not sound: {problems_of(error)}") from error
 
 
-def _assign(file: Path, model: AViT, tensors: dict[str, Tensor]) -> None:
+def _assign(file: Path, model: Network, tensors: dict[str, Tensor]) -> None:
     """Give the model its tensors, after a look at every name, shape and value."""
     expected = model.state_dict()
     for name, parameter in model.named_parameters():

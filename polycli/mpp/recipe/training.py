@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    TypeAdapter,
+    model_validator,
+)
 
 from polycli.mpp.recipe.arrays import ArraysSection, DatasetSection, PdebenchSection, WellSection
-from polycli.mpp.recipe.physics import PUBLISHED_FIELDS
+from polycli.mpp.recipe.networks import KIND_TAG, KINDS, FnoSection, NetworkSection, UnetSection, kind_of
 from polycli.mpp.recipe.regression import HeadSection
 from polycli.mpp.recipe.settings import UnsaidSection
 from polycli.sections import (
@@ -22,18 +31,16 @@ from polycli.sections import (
 )
 
 
-class ModelSection(Section):
+class ModelSection(NetworkSection):
     """The axial vision transformer (McCabe et al. 2024, section 4)."""
 
-    fields: tuple[str, ...] = Field(PUBLISHED_FIELDS, description="the states that the model knows, by name")
+    #: Left out of what is written, so that recipes and checkpoints read as they did when there was no other network.
+    kind: Literal["avit"] = Field("avit", exclude=True, description="the network; avit is MPP's own")
     embed_dim: PositiveInt = Field(le=WIDEST, description="width; 192, 384, 768, 1024 for Ti, S, B, L")
     num_heads: PositiveInt = Field(description="attention heads; 3, 6, 12, 16 for Ti, S, B, L")
     blocks: PositiveInt = Field(le=MOST_BLOCKS, description="space-time blocks; 12, 12, 12, 24 for Ti, S, B, L")
     patch_size: Literal[4, 8, 16] = Field(16, description="pixels per token and axis")
     position_bias: Literal["relative", "continuous", "none"] = "relative"
-    predicts: Literal["state", "change"] = Field(
-        "state", description="the next state, as published, or the change to it"
-    )
     drop_path: NonNegativeFloat = Field(
         0.1, lt=1, description="stochastic depth of the last block; rises linearly from 0"
     )
@@ -48,6 +55,27 @@ class ModelSection(Section):
         if self.embed_dim % 4:
             raise ValueError(f"embed_dim {self.embed_dim} is not divisible by 4, which the stem needs")
         return self
+
+
+#: The model section of a recipe, told apart by its `kind`.
+AnyModelSection = Annotated[
+    Annotated[ModelSection, Tag(f"{KIND_TAG}avit")]
+    | Annotated[FnoSection, Tag(f"{KIND_TAG}fno")]
+    | Annotated[UnetSection, Tag(f"{KIND_TAG}unet")],
+    Discriminator(
+        kind_of, custom_error_type="unknown_kind", custom_error_message=f"kind should be one of {', '.join(KINDS)}"
+    ),
+]
+_ANY_MODEL: TypeAdapter[NetworkSection] = TypeAdapter(AnyModelSection)
+
+
+def model_section(values: Any) -> NetworkSection:  # noqa: ANN401  # What model.json has.
+    """The model section of a checkpoint.
+
+    Raises:
+        ValidationError: the values are those of no network.
+    """
+    return _ANY_MODEL.validate_python(values)
 
 
 class DataSection(Section):
@@ -92,7 +120,7 @@ class PretrainRecipe(Section):
 
     family: Literal["mpp"]
     verb: Literal["pretrain"]
-    model: ModelSection
+    model: AnyModelSection
     data: DataSection = DataSection()
     objective: ObjectiveSection = ObjectiveSection()
     optim: OptimSection = OptimSection()
@@ -100,6 +128,19 @@ class PretrainRecipe(Section):
     train: TrainSection
     engine: EngineSection = EngineSection()
     log: LogSection = LogSection()
+
+    def complete(self) -> PretrainRecipe:
+        """The recipe with everything in its model section that the other sections say of the network."""
+        model = self.model.for_history(self.data.history)
+        return self if model is self.model else self.model_copy(update={"model": model})
+
+    @model_validator(mode="after")
+    def _history_fits(self) -> PretrainRecipe:
+        try:
+            self.model.check_history(self.data.history)
+        except ValueError as error:
+            raise ValueError(f"data.history is {error}") from error
+        return self
 
 
 class InitSection(Section):

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from polycli.errors import StoreError
-from polycli.mpp.model.avit import AViT
+from polycli.mpp.model.network import Network
 from polycli.mpp.recipe.physics import PdeDescription
 
 
@@ -49,7 +49,7 @@ def next_frame(model: nn.Module, context: Float[Tensor, "b t c h w"], read: Cond
     return _applied(model, model, context, read)
 
 
-def last_tokens(model: AViT, context: Float[Tensor, "b t c h w"], read: Conditions) -> Float[Tensor, "b hp wp d"]:
+def last_tokens(model: Network, context: Float[Tensor, "b t c h w"], read: Conditions) -> Float[Tensor, "b hp wp d"]:
     """The last hidden state of `context`, under the same conditions."""
     return _applied(model, model.features, context, read)
 

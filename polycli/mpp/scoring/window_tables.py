@@ -108,7 +108,7 @@ class WindowTables:
 
     def _centres(self, height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The centres of the patches along x and y, in the units of the dataset's extent."""
-        patch = self.loaded.section.patch_size
+        patch = self.loaded.model.feature_points
         found = []
         for patches, points, (low, high) in zip(
             (height, width), self.source.about.grid, self.source.about.extent, strict=True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 import torch
@@ -10,8 +10,10 @@ import torch
 from polycli.engine.blocks import recompute_blocks
 from polycli.engine.costs.activations import kept_bytes
 from polycli.engine.costs.flops import PASSES, forward_flops, over_blocks
-from polycli.mpp.model.avit import AViT
-from polycli.mpp.recipe.training import ModelSection, PretrainRecipe
+from polycli.mpp.model.kinds import make_network
+from polycli.mpp.model.network import Network
+from polycli.mpp.recipe.networks import NetworkSection, UnetSection
+from polycli.mpp.recipe.training import PretrainRecipe
 
 
 def step_flops(
@@ -33,7 +35,7 @@ def step_flops(
 
 @lru_cache(maxsize=256)
 def flops_per_sample(
-    section: ModelSection, history: int, channels: int, grid: tuple[int, int], *, decode: bool = True
+    section: NetworkSection, history: int, channels: int, grid: tuple[int, int], *, decode: bool = True
 ) -> int:
     """Count the operations of one forward pass for one sample.
 
@@ -45,30 +47,38 @@ def flops_per_sample(
         decode: whether the tokens become a frame.
     """
 
-    def forward(model: AViT) -> object:
+    def forward(model: Network) -> object:
         fields = torch.empty(1, history, channels, *grid)
         function = model if decode else model.features
         return function(fields, torch.zeros(channels, dtype=torch.long), torch.zeros(1, 2, dtype=torch.long))
 
-    def cost(blocks: int) -> int:
-        return forward_flops(lambda: AViT(section.model_copy(update={"blocks": blocks})), forward)
-
-    return over_blocks(section.blocks, cost)
+    return _over_blocks(section, lambda shallow: forward_flops(lambda: make_network(shallow), forward))
 
 
 def activation_bytes(recipe: PretrainRecipe, channels: int, grid: tuple[int, int], batch: int) -> int:
     """Count what one forward pass of `batch` samples keeps for its backward pass, uncompiled."""
 
-    def make(blocks: int) -> AViT:
-        model = AViT(recipe.model.model_copy(update={"blocks": blocks}))
+    def make(section: NetworkSection) -> Network:
+        model = make_network(section)
         if recipe.engine.activation_checkpointing:
             recompute_blocks(model.blocks)
         return model
 
-    def forward(model: AViT) -> object:
+    def forward(model: Network) -> object:
         fields = torch.empty(batch, recipe.data.history, channels, *grid)
         labels, boundaries = torch.zeros(channels, dtype=torch.long), torch.zeros(batch, 2, dtype=torch.long)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.engine.precision == "bfloat16"):
             return model(fields, labels, boundaries)
 
-    return over_blocks(recipe.model.blocks, lambda blocks: kept_bytes(lambda: make(blocks), forward))
+    return _over_blocks(recipe.model, lambda shallow: kept_bytes(lambda: make(shallow), forward))
+
+
+def _over_blocks(section: NetworkSection, cost: Callable[[NetworkSection], int]) -> int:
+    """The cost of a network, from that of shallow ones where all blocks between the first and the last cost the same.
+
+    In a U-Net they do not: its blocks belong to resolutions.
+    """
+    if isinstance(section, UnetSection):
+        return cost(section)
+    blocks: int = section.blocks  # type: ignore[attr-defined]  # All others have them.
+    return over_blocks(blocks, lambda number: cost(section.model_copy(update={"blocks": number})))

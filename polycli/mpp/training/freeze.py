@@ -6,14 +6,14 @@ from typing import Literal
 
 from torch import nn
 
-from polycli.mpp.model.avit import AViT
+from polycli.mpp.model.network import Network
 
 #: `none`: everything trains. `processor` ("less frozen"): the blocks are kept. `middle` ("frozen"): only the columns of
 #: the field projection and the kernel and bias that give the fields train. `all`: nothing of the network does.
 Freeze = Literal["none", "processor", "middle", "all"]
 
 
-def freeze(model: AViT, mode: Freeze) -> None:
+def freeze(model: Network, mode: Freeze) -> None:
     """Mark what does not train. Parameters that nothing reads stay as they are.
 
     Args:
@@ -24,7 +24,7 @@ def freeze(model: AViT, mode: Freeze) -> None:
         return
     kept: list[nn.Module] = [model.blocks]
     if mode == "middle":
-        kept += [model.embed, model.debed.out_proj]
+        kept += [*model.shared_ends]
     elif mode == "all":
         kept = [model]
     for module in kept:

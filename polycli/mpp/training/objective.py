@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from polycli.mpp.model.avit import AViT
 from polycli.mpp.model.metrics import EPSILON, mean_square, mean_square_error, nrmse, variance, vrmse
+from polycli.mpp.model.network import Network
 from polycli.mpp.recipe.training import ObjectiveSection
 
 #: What is added to a variance or a mean squared change before dividing by it, relative to the field's mean square.
@@ -17,9 +17,9 @@ SMALLEST_SQUARE = 1e-12
 
 
 class NextFrame(nn.Module):
-    """AViT with its loss; `.model` is the network."""
+    """A network with its loss; `.model` is the network."""
 
-    def __init__(self, model: AViT, objective: ObjectiveSection | None = None) -> None:
+    def __init__(self, model: Network, objective: ObjectiveSection | None = None) -> None:
         super().__init__()
         self.model = model
         self.objective = ObjectiveSection() if objective is None else objective

@@ -16,9 +16,10 @@ from polycli.engine.costs.flops import PASSES
 from polycli.engine.deepspeed.backend import device_of
 from polycli.engine.ranks import gather
 from polycli.engine.task import World
+from polycli.errors import UserError
 from polycli.mpp.data.windows import WindowBatch, Windows
 from polycli.mpp.model.regression import HeadDescription, ParameterAViT
-from polycli.mpp.recipe.training import FinetuneRecipe
+from polycli.mpp.recipe.training import FinetuneRecipe, ModelSection
 from polycli.mpp.training.costs import step_flops
 from polycli.mpp.training.freeze import freeze
 from polycli.mpp.training.start import Start
@@ -157,6 +158,8 @@ def with_head(start: Start, head: HeadDescription, recipe: FinetuneRecipe) -> Pa
     What decodes frames is not asked here: it stays as it is. A network that is kept has no stochastic depth.
     """
     section = start.network.section
+    if not isinstance(section, ModelSection):
+        raise UserError("head.kind regression is for checkpoints of an AViT; this one holds another network")
     if recipe.freeze == "all":
         section = section.model_copy(update={"drop_path": 0.0})
     torch.manual_seed(recipe.train.seed)  # the same head on every rank

@@ -8,7 +8,7 @@ from typing import Any
 
 from polycli.console import counted
 from polycli.mpp.data.windows import find_windows
-from polycli.mpp.model.avit import parameter_count
+from polycli.mpp.model.kinds import parameter_count
 from polycli.mpp.recipe.training import PretrainRecipe
 from polycli.mpp.training.batches import MixtureBatches, WindowFinder
 from polycli.mpp.training.costs import activation_bytes, step_flops
@@ -38,6 +38,7 @@ def sketch(recipe: PretrainRecipe, stores: Sequence[Store], find: WindowFinder =
     Raises:
         StoreError: recipe and stores do not fit each other.
     """
+    recipe = recipe.complete()
     cases = [_Case(_ANY, ASSUMED_CHANNELS, ASSUMED_GRID, recipe.train.micro_batch_size, 1.0)]
     data: dict[str, Any] = {}
     if stores:

@@ -9,10 +9,12 @@ import torch
 
 from polycli.checkpoints.exported import TrainedOn
 from polycli.console import counted, note
-from polycli.errors import StoreError
+from polycli.errors import StoreError, UserError
 from polycli.mpp.data.about import physics_of
 from polycli.mpp.model.avit import AViT
+from polycli.mpp.model.kinds import make_network
 from polycli.mpp.model.loaded import LoadedAViT
+from polycli.mpp.model.network import Network
 from polycli.mpp.model.new_fields import with_new_fields
 from polycli.mpp.model.trained import TrainedPhysics, say_other_physics
 from polycli.mpp.recipe.training import FinetuneRecipe, PretrainRecipe
@@ -24,7 +26,7 @@ from polycli.store.reader import Store
 class Start:
     """A network that is ready to train: all fields in its vocabulary, frozen where the recipe says so."""
 
-    network: AViT
+    network: Network
     #: The finetuning written as a pretraining: the checkpoint's sizes and context in it.
     settings: PretrainRecipe
     trained_on: Mapping[str, TrainedOn]
@@ -51,8 +53,10 @@ def start_from(loaded: LoadedAViT, recipe: FinetuneRecipe, stores: Sequence[Stor
     if scratch:
         note("init.weights is scratch: the checkpoint gives sizes and fields, and none of its weights")
         torch.manual_seed(recipe.train.seed)  # the same weights on every rank
-        network = AViT(network.section)
+        network = make_network(network.section)
     if recipe.init.drop_path is not None:
+        if not isinstance(network, AViT):
+            raise UserError("init.drop_path is for checkpoints of an AViT; other networks have no drop path")
         network.section = network.section.model_copy(update={"drop_path": recipe.init.drop_path})
     freeze(network.train(), recipe.freeze)
     # What the recipe does not say about the context is as the checkpoint was trained.

@@ -15,7 +15,9 @@ from polycli.engine.task import Task, World
 from polycli.mpp.data.about import statistics_of
 from polycli.mpp.data.oddities import warn_of_scale
 from polycli.mpp.data.windows import WindowBatch, find_windows
-from polycli.mpp.model.avit import AViT
+from polycli.mpp.model.kinds import make_network
+from polycli.mpp.model.network import Network
+from polycli.mpp.model.stem import FieldProjection
 from polycli.mpp.model.trained import TrainedPhysics
 from polycli.mpp.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.mpp.training.batches import MixtureBatches, WindowFinder
@@ -37,13 +39,14 @@ class NextFrameTask(Task):
         settings: PretrainRecipe,
         stores: Sequence[Store],
         world: World,
-        network: AViT | None,
+        network: Network | None,
         find: WindowFinder = find_windows,
     ) -> None:
         """Raise RecipeError or StoreError where settings, stores and processes do not fit each other.
 
         Without a network, a new one is made from the seed.
         """
+        settings = settings.complete()
         self._settings = settings
         self.batches = MixtureBatches(stores, settings, find)
         self.batches.check_division(world.size)
@@ -52,7 +55,7 @@ class NextFrameTask(Task):
         for store in stores:
             warn_of_scale(store.name, statistics_of(store.manifest, store.path))
         torch.manual_seed(settings.train.seed)  # the same weights on every rank
-        self._network = AViT(settings.model) if network is None else network
+        self._network = make_network(settings.model) if network is None else network
         self.model: nn.Module = NextFrame(self._network, settings.objective)
 
     def micro_batches(self, step: int, world: World) -> list[WindowBatch]:
@@ -86,7 +89,7 @@ class NextFrameTask(Task):
         return self._network
 
     def blocks(self) -> Sequence[nn.Module]:
-        """Return the network's space-time blocks."""
+        """Return the network's blocks."""
         return tuple(self._network.blocks)
 
     def depths(self) -> Mapping[str, int]:
@@ -133,7 +136,7 @@ class NextFramePretraining(NextFrameTask):
     def __init__(self, recipe: PretrainRecipe, stores: Sequence[Store], world: World) -> None:
         """Raise RecipeError or StoreError where recipe, stores and processes do not fit each other."""
         super().__init__(recipe, stores, world, network=None)
-        self.recipe = recipe
+        self.recipe = self._settings
 
 
 class NextFrameFinetuning(NextFrameTask):
@@ -163,7 +166,8 @@ class NextFrameFinetuning(NextFrameTask):
         depths = super().depths()
         if not self._has_new_fields:
             return depths
-        new = {id(parameter) for parameter in self._network.space_bag.parameters()}
+        projections = (module for module in self._network.modules() if isinstance(module, FieldProjection))
+        new = {id(parameter) for projection in projections for parameter in projection.parameters()}
         names = {name for name, parameter in self.model.named_parameters() if id(parameter) in new}
         return {name: max(depths.values()) if name in names else depth for name, depth in depths.items()}
 

@@ -13,7 +13,8 @@ from polycli.engine.blocks import compile_blocks, recompute_blocks
 from polycli.errors import UserError
 from polycli.mpp import load_model
 from polycli.mpp.model.attention import drop_path
-from polycli.mpp.model.avit import AViT, parameter_count
+from polycli.mpp.model.avit import AViT
+from polycli.mpp.model.kinds import parameter_count
 from polycli.mpp.model.metrics import mean_square, mean_square_error, nrmse
 from polycli.mpp.recipe.training import ModelSection
 
