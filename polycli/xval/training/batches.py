@@ -1,8 +1,9 @@
 """Stores to batches: which records a step takes, in which micro-batches, and with what hidden.
 
 All of it is a pure function of (seed, step). Records are gone through in a shuffled order without end. As many of them
-as make `data.bucket_batches` global batches are sorted by length and cut into batches of like length, which are then
-taken in a shuffled order. Nothing is dropped, and a record is padded to little more than its own length.
+as make `data.bucket_batches` global batches are sorted by length and dealt out to batches of like length, which are
+then taken in a shuffled order (`polycli.xval.training.dealing`). Nothing is dropped, and a record is padded to little
+more than its own length.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from polycli.xval.data.pool import Pool, RecordPool, Rows
 from polycli.xval.data.store import RecordStore
 from polycli.xval.recipe.model import DataSection, ObjectiveSection
 from polycli.xval.records.keypaths import refuse_unknown
+from polycli.xval.training.dealing import FEWEST_BATCHES, bucket_of, deal
 from polycli.xval.training.masking import MaskCount, Masking, Words, record_seeds
 
 SPLITS_USED: tuple[Split, Split] = ("train", "validation")
@@ -162,7 +164,7 @@ class RecordBatches:
 
     def step(self, step: int) -> Step:
         """The global batch of a step, longest records first; a pure function of (seed, step)."""
-        bucket, place = divmod(step, self.data.bucket_batches)
+        bucket, place = divmod(step, self._bucket_batches)
         numbers, passes = self._buckets(bucket)
         return Step(self.training, numbers[place], self._seeds(self.training.pool, numbers[place], passes[place]))
 
@@ -237,14 +239,16 @@ class RecordBatches:
 
     def _bucket(self, bucket: int) -> tuple[Rows, Rows]:
         """(batches, records): the records of the next `bucket_batches` steps and how often each was seen before."""
-        batches, size = self.data.bucket_batches, self.train.global_batch_size
-        positions = np.arange(bucket * batches * size, (bucket + 1) * batches * size, dtype=np.int64)
-        numbers = shuffled(positions, len(self.training.pool), self.train.seed, self._name)
-        passes = positions // len(self.training.pool)
-        order = np.argsort(-self._lengths(self.training.pool)[numbers], kind="stable")
-        turn = shuffled(np.arange(batches, dtype=np.int64), batches, self.train.seed, self._name, "buckets", bucket)
-        shape = (batches, size)
-        return numbers[order].reshape(shape)[turn], passes[order].reshape(shape)[turn]
+        batches, size = self._bucket_batches, self.train.global_batch_size
+        key = (self.train.seed, self._name)
+        numbers, passes = bucket_of(bucket, (batches, size), len(self.training.pool), *key)
+        places = deal(numbers, self._lengths(self.training.pool)[numbers], batches)
+        turn = shuffled(np.arange(batches, dtype=np.int64), batches, *key, "buckets", bucket)
+        return numbers[places][turn], passes[places][turn]
+
+    @property
+    def _bucket_batches(self) -> int:
+        return max(FEWEST_BATCHES, self.data.bucket_batches)
 
     def _seeds(self, pool: Pool, numbers: Rows, passes: Rows | int, *, purpose: str = "train") -> Words:
         seeds = np.empty(len(numbers), dtype=np.uint64)

@@ -57,6 +57,12 @@ def test_a_pass_takes_every_record_once(stores):
     assert max(seen.values()) <= 2
 
 
+def test_a_small_store_never_has_a_record_twice_in_a_batch(stores):
+    batches, _ = make(stores, data={"bucket_batches": 64, "limit": 30})
+    assert len(batches.training.pool) < 64 * 16
+    assert all(len(set(batches.step(step).numbers.tolist())) == 16 for step in range(70))
+
+
 def test_steps_of_another_start_and_seed(stores):
     one, other, different = make(stores)[0], make(stores)[0], make(stores, train={"seed": 2})[0]
     # Asked in another order, as after a resume.
