@@ -18,6 +18,7 @@ from polycli.paths import expand_paths
 from polycli.recipes import default_recipe
 from polycli.requests import JsonDocument, PredictRequest
 from polycli.xval.model.loaded import LoadedNumformer, load_checkpoint
+from polycli.xval.numbers.saturation import Saturation
 from polycli.xval.predicting.files import FILLED_RECORDS, Answer, Extras, FilledRecord, fill_in, writer_for
 from polycli.xval.predicting.inputs import counting, encode, open_inputs
 from polycli.xval.recipe.settings import PredictSettings
@@ -77,12 +78,14 @@ def run(request: PredictRequest) -> JsonDocument | None:
     if judge is not None:
         say(f"the model was finetuned for {judge.head.target} alone: that is filled in, and no other null")
     records = filled = 0
+    met = Saturation(loaded.tokenization.scaling)
     with output.writing() as unfinished:
         with unfinished.open("w", encoding="utf-8", newline="") as file, counting(data.count, "filling in") as advance:
             extras, quote = _extras(loaded, blanks), settings.quote_formulas
             writer = writer_for(request.output.suffix, file, units, extras, quote_formulas=quote)
             for batch in data.batches:
-                for done in _judged(judge, batch, units) if judge else _answered(filler, batch, blanks, units):
+                done_of = _judged(judge, batch, units) if judge else _answered(filler, batch, blanks, units, met)
+                for done in done_of:
                     writer.write(done)
                     filled += len(done.filled)
                 records += len(batch)
@@ -90,6 +93,8 @@ def run(request: PredictRequest) -> JsonDocument | None:
             writer.close()
         if not records:
             raise SourceError(f"{request.data[0]}: there are no records")
+    if loaded.tokenization.encoding.name == "xval":
+        met.say()
     if not filled:
         warn("no record has a null where the model can say something: nothing was filled in")
     document = {
@@ -119,9 +124,9 @@ def blanks_of(loaded: LoadedNumformer, keys: Sequence[str]) -> Blanks:
 
 
 def _answered(
-    filler: Filler, batch: Sequence[Record], blanks: Blanks, units: Mapping[str, str]
+    filler: Filler, batch: Sequence[Record], blanks: Blanks, units: Mapping[str, str], met: Saturation
 ) -> Iterator[FilledRecord]:
-    for record, mine in zip(batch, answer(filler, batch, blanks), strict=True):
+    for record, mine in zip(batch, answer(filler, batch, blanks, met), strict=True):
         # Answers come in the order in which the model reads a record; the user gets it back as it came.
         seen = in_order(record.value, filler.tokenization.key_order)
         done = fill_in(record.id, seen, iter(mine), blanks.matches, units)
@@ -159,9 +164,13 @@ def interval_level(loaded: LoadedNumformer) -> float | None:
     return levels[-1] - levels[0] if len(levels) > 1 else None
 
 
-def answer(filler: Filler, batch: Sequence[Record], blanks: Blanks) -> list[list[Answer]]:
-    """Returns the answers to each record's nulls, in the order of the nulls."""
+def answer(
+    filler: Filler, batch: Sequence[Record], blanks: Blanks, met: Saturation | None = None
+) -> list[list[Answer]]:
+    """Returns the answers to each record's nulls, in their order; `met` counts the numbers that are given."""
     records = encode(batch, filler.tokenization, nulls=blanks.patterns)
+    if met is not None:
+        met.add(records.numbers, records.number_keys, records.key_paths)
     missing = np.isnan(records.numbers)
     answers = _sequential(filler, records, missing) if filler.model.section.causal else filler.fill(records, missing)
     found = []

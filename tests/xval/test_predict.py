@@ -125,6 +125,22 @@ def test_answers_do_not_depend_on_the_batch(tmp_path, model):
             assert first["mass"] == pytest.approx(second["mass"], abs=1e-5)
 
 
+def test_numbers_beyond_the_band_of_the_model_are_said_in_training_and_in_prediction(
+    tmp_path, model, records_store, capsys
+):
+    values = [{"mass": 1e6 if row == 7 else 1.0 + row / 10, "age": float(row)} for row in range(60)]
+    store = records_store(values, "outlier", "scaling.default=affine")
+    capsys.readouterr()
+    model(store, encoding="xval")
+    assert (
+        "numbers beyond 5 after scaling, where plain xVal hardly tells them apart: mass (1.67%, scaled by affine)"
+        in (" ".join(capsys.readouterr().err.split()))
+    )
+    write_lines(tmp_path / "in.jsonl", [{"mass": None, "age": 1e9}, {"mass": None, "age": 2.0}])
+    run(tmp_path, tmp_path / "in.jsonl")
+    assert "age (50.00%, scaled by affine)" in " ".join(capsys.readouterr().err.split())
+
+
 def test_texts_of_the_data_that_are_formulas_come_back_and_are_said_or_are_quoted(tmp_path, model, capsys):
     model()
     (tmp_path / "in.csv").write_text("name,mass\n=1+1,\nSirius,2.5\n-5,1.5\n@a,2\n")

@@ -14,7 +14,7 @@ from polycli.xval.data.collate import Tokenization
 from polycli.xval.data.pool import Language, language_of
 from polycli.xval.data.reading import read_reading, reading_of
 from polycli.xval.data.store import RecordStore
-from polycli.xval.numbers import Encoding, covering_exponents, encoding_from_json, make_encoding
+from polycli.xval.numbers import Encoding, covering_exponents, encoding_from_json, make_encoding, saturation
 from polycli.xval.numbers.scaling import SPAN, Scaling, make_scaling
 from polycli.xval.numbers.statistics import NumberStatistics
 from polycli.xval.recipe.model import ModelSection
@@ -44,7 +44,7 @@ def tokenization_for(
     scaler = make_scaling(section, language.key_paths, merged_statistics(stores))
     refuse_overflow(scaler, stores)
     if model.encoding == "xval":
-        _warn_of_unscaled(scaler, stores)
+        warn_of_saturation(scaler, stores)
     units = joined_units((str(store.path), store.units) for store in (first, *others))
     return Tokenization(
         language,
@@ -150,16 +150,22 @@ def refuse_overflow(scaling: Scaling, stores: Sequence[RecordStore]) -> None:
                 )
 
 
-def _warn_of_unscaled(scaling: Scaling, stores: Sequence[RecordStore]) -> None:
-    """Say which numbers are trained on as they are and are too large for that; only plain xVal has such a bound."""
-    large = {
-        path: max(abs(known.min), abs(known.max))
-        for store in stores
-        for path, known in store.about.coverage.keys.items()
-        if scaling.of(path).kind == "none"
-    }
-    beyond = [f"{path} (up to {size:.3g})" for path, size in large.items() if size > SPAN]
-    if beyond:
+def warn_of_saturation(scaling: Scaling, stores: Sequence[RecordStore]) -> None:
+    """Say which numbers are trained on as they are, or far out of the others, and are too large for plain xVal."""
+    large: dict[str, float] = {}
+    shares: dict[str, float] = {}
+    for store in stores:
+        for path, known in store.about.coverage.keys.items():
+            kind, ends = scaling.of(path).kind, np.array([known.min, known.max])
+            if not (np.abs(scaling.apply(ends, np.zeros(2, dtype=np.int32), (path,))) > SPAN).any():
+                continue
+            if kind == "none":
+                large[path] = max(large.get(path, 0.0), abs(known.min), abs(known.max))
+            elif kind == known.scaler and known.saturated:  # The share was counted under this scaling.
+                shares[path] = max(shares.get(path, 0.0), known.saturated)
+    saturation.warn_of_saturation(shares, scaling)
+    if large:
+        beyond = [f"{path} (up to {size:.3g})" for path, size in large.items()]
         more = f" and {len(beyond) - _SHOWN} more" if len(beyond) > _SHOWN else ""
         warn(
             f"numbers that are not scaled, beyond {SPAN:g}, where plain xVal hardly tells them apart: "

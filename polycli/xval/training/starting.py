@@ -21,7 +21,13 @@ from polycli.xval.data.collate import Tokenization
 from polycli.xval.data.pool import Language, language_of
 from polycli.xval.data.reading import reading_of, warn_of_another_order
 from polycli.xval.data.store import RecordStore
-from polycli.xval.data.tokenization import merged_statistics, read_tokenization, refuse_overflow, refuse_uncovered
+from polycli.xval.data.tokenization import (
+    merged_statistics,
+    read_tokenization,
+    refuse_overflow,
+    refuse_uncovered,
+    warn_of_saturation,
+)
 from polycli.xval.model.numformer import Numformer
 from polycli.xval.model.weights import model_from
 from polycli.xval.numbers import token_names
@@ -89,6 +95,8 @@ def extended(recipe: FinetuneRecipe, known: Tokenization, stores: Sequence[Recor
     if paths:
         scaling = scaling.extended(make_scaling(recipe.scaling, paths, merged_statistics(stores)))
     refuse_overflow(scaling, stores)
+    if known.encoding.name == "xval":
+        warn_of_saturation(scaling, stores)
     hint = (
         "start from a checkpoint of wider model.exponents, or of the encoding xval or multiscale, which has no bounds"
     )
