@@ -91,6 +91,21 @@ def test_every_parameter_that_should_train_moves_and_no_other(
     assert torch.allclose(new, start, atol=0.1), "and began from the mean of the old ones"
 
 
+def test_a_checkpoint_may_be_trained_on_with_jitter_places_noise_and_unrolled(
+    tmp_path, recipe, checkpoint, store_factory
+):
+    store = store_factory("walls", fields=["swe.height"], boundary="wall", seed=1)
+    switches = ("model.jitter=training", "init.absolute_position=walls", "objective.noise=0.1", "objective.unroll=2")
+    tune(recipe, checkpoint, store, tmp_path / "run", *switches)
+    before, after = load_model(checkpoint), load_model(tmp_path / "run")
+    assert (before.section.jitter, before.section.absolute_position) == ("none", "none")
+    assert (after.section.jitter, after.section.absolute_position) == ("training", "walls")
+    assert after.position.height.abs().sum() > 0, "places are learnt"
+    tune(recipe, tmp_path / "run", store, tmp_path / "again", "init.absolute_position=none")
+    assert load_model(tmp_path / "again").section.absolute_position == "none"
+    assert load_model(tmp_path / "again").section.jitter == "training", "the checkpoint's, unless said"
+
+
 def test_history_and_stride_are_the_checkpoints_and_may_be_shortened(tmp_path, recipe, checkpoint, store_factory):
     store = store_factory("new", fields=["swe.height"], seed=1)
     tune(recipe, checkpoint, store, tmp_path / "as_it_was")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import torch
 
 from polycli.errors import PreemptedError, RunError, StoreError, UserError
 from polycli.mpp import eval as evaluation
-from polycli.mpp import pretrain
+from polycli.mpp import load_model, pretrain
 from polycli.mpp.training.batches import MixtureBatches
 from polycli.recipes import load_recipe
 from polycli.requests import EvalRequest, TrainRequest
@@ -30,6 +31,16 @@ schedule: {name: constant, warmup_steps: 2}
 train: {steps: 12, global_batch_size: 8, micro_batch_size: 2, seed: 5, validate_every: 6, checkpoint_every: 6}
 log: {every: 1}
 """
+
+
+#: Everything that keeps rollouts stable, at once.
+SWITCHES = (
+    "model.jitter=always",
+    "model.absolute_position=walls",
+    "objective.noise=0.1",
+    "objective.unroll=2",
+    "optim.ema_decay=0.5",
+)
 
 
 @pytest.fixture
@@ -57,6 +68,10 @@ def metrics_of(run: Path) -> list[dict]:
 def train(recipe: str, stores: Path, output: Path, *overrides: str, **options) -> dict:
     request = TrainRequest(recipe=recipe, data=(stores,), output=output, overrides=overrides, **options)
     return pretrain.run(request)
+
+
+def model_file(run: Path, step: int = 12) -> Path:
+    return run / "checkpoints" / f"step-{step:08d}" / "model.safetensors"
 
 
 def polycli(*arguments: object) -> subprocess.CompletedProcess:
@@ -129,8 +144,6 @@ def test_the_command_line_makes_a_run_that_describes_itself(recipe, stores, tmp_
 
 
 def test_the_model_of_a_run_is_read_back_by_load_model(recipe, stores, tmp_path):
-    from polycli.mpp import load_model
-
     train(recipe, stores, tmp_path / "run", "train.steps=2")
     model = load_model(tmp_path / "run")
 
@@ -148,10 +161,11 @@ def test_readers_do_not_change_a_single_bit(recipe, stores, tmp_path, workers):
     assert metrics_of(tmp_path / "one") == metrics_of(tmp_path / "other")
 
 
+@pytest.mark.parametrize("overrides", [(), SWITCHES], ids=["plain", "switches"])
 def test_a_run_that_a_signal_stopped_and_the_same_line_resumed_equals_one_never_stopped(
-    recipe, stores, tmp_path, monkeypatch
+    recipe, stores, tmp_path, monkeypatch, overrides
 ):
-    train(recipe, stores, tmp_path / "whole")
+    train(recipe, stores, tmp_path / "whole", *overrides)
     ordinary = MixtureBatches.micro_batches
 
     def stop_when_reading_step_seven(self, step, world):
@@ -161,13 +175,29 @@ def test_a_run_that_a_signal_stopped_and_the_same_line_resumed_equals_one_never_
 
     monkeypatch.setattr(MixtureBatches, "micro_batches", stop_when_reading_step_seven)
     with pytest.raises(PreemptedError):
-        train(recipe, stores, tmp_path / "cut")
+        train(recipe, stores, tmp_path / "cut", *overrides)
     monkeypatch.setattr(MixtureBatches, "micro_batches", ordinary)
     stopped_at = metrics_of(tmp_path / "cut")[-1]["step"]
-    train(recipe, stores, tmp_path / "cut", resume="must")
+    train(recipe, stores, tmp_path / "cut", *overrides, resume="must")
 
     assert 0 < stopped_at < 12
     assert metrics_of(tmp_path / "cut") == metrics_of(tmp_path / "whole")
+    weights = [model_file(tmp_path / name).read_bytes() for name in ("cut", "whole")]
+    assert weights[0] == weights[1]
+
+
+def test_what_a_model_must_remember_in_forecasts_stands_in_its_description(recipe, stores, tmp_path):
+    train(recipe, stores, tmp_path / "run", *SWITCHES, "train.steps=2")
+    described = json.loads(model_file(tmp_path / "run", 2).with_name("model.json").read_text())
+    assert described["model"]["jitter"] == "always"
+    assert described["model"]["absolute_position"] == "walls"
+    assert described["model"]["predicts"] == "change"
+    assert described["ema"] == 0.5
+    for said in (load_model(tmp_path / "run"), load_model(model_file(tmp_path / "run", 2))):
+        assert (said.section.jitter, said.section.absolute_position) == ("always", "walls")
+    alone = shutil.copy(model_file(tmp_path / "run", 2), tmp_path / "alone.safetensors")
+    assert load_model(alone).section == said.section, "from the metadata of the bare file"
+    assert load_model(alone, jitter="none").section.jitter == "none"
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Windows of trajectories: where they lie in a store, what the model must know about them, and how a batch is read.
 
-A window is `history` frames and the one after them, `time_stride` apart. Fields meet the model's vocabulary by name.
+A window is `history` frames and those to predict after them, `time_stride` apart: one, or as many as training unrolls.
+Fields meet the model's vocabulary by name.
 Where a whole trajectory is asked about, a window is `history` frames alone, and comes with the answers.
 """
 
@@ -38,7 +39,7 @@ class WindowBatch:
         self.samples = tuple(self.windows.sample(int(number)) for number in self.numbers)
 
     def load(self) -> Batch:
-        """Read it: fields (B, history + 1, C, H, W) float32, state_labels (C,), bcs (B, 2); what is asked, if any.
+        """Read it: fields (B, history + predicted, C, H, W) float32, state_labels (C,), bcs (B, 2); what is asked, if any.
 
         Where the vectors of all windows are known, these stand in place of the fields.
         """
@@ -108,15 +109,19 @@ class Windows:
 
 
 def find_windows(
-    store: Store, split: Literal["train", "validation"], recipe: PretrainRecipe, *, after: int = 1
+    store: Store, split: Literal["train", "validation"], recipe: PretrainRecipe, *, after: int | None = None
 ) -> Windows:
     """The windows of a split, each of `data.history` frames and `after` more.
+
+    These are the frames to predict: where it is None, as many as training unrolls, and one to validate on.
 
     A store too small for a validation split lends its test rows.
 
     Raises:
         StoreError: no trajectory trains, or the recipe does not fit the store.
     """
+    if after is None:
+        after = recipe.objective.unroll if split == "train" else 1
     windows = _windows(store, split_rows(store, split, recipe.data), recipe, after)
     if split == "train" and len(windows.rows) == 0:
         raise StoreError(
@@ -174,6 +179,13 @@ def _windows(store: Store, rows: NDArray[np.int64], recipe: PretrainRecipe, afte
 def _check_frames(windows: Windows, after: int) -> None:
     if windows.starts >= 1:
         return
+    if after > 1:
+        raise StoreError(
+            f"{windows.store.path.name}: trajectories have {windows.frames} frames, but data.history "
+            f"{windows.length - after} and objective.unroll {after} with data.time_stride {windows.stride} need "
+            f"{(windows.length - 1) * windows.stride + 1}",
+            hint="unroll fewer steps, or prepare longer trajectories",
+        )
     most = (windows.frames - 1) // windows.stride + 1 - after
     raise StoreError(
         f"{windows.store.path.name}: trajectories have {windows.frames} frames, but data.history "

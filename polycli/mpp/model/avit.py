@@ -8,14 +8,17 @@ published checkpoints.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from polycli.mpp.model.absolute_position import AbsolutePosition
 from polycli.mpp.model.attention import Axes, SpaceTimeBlock
+from polycli.mpp.model.jitter import Draw, drawn_in_training, jittered
 from polycli.mpp.model.network import Network
-from polycli.mpp.model.padding import PERIODIC, crop_to_grid, pad_to_patches
+from polycli.mpp.model.padding import PERIODIC, Placement
 from polycli.mpp.model.position_bias import POSITION_BIASES
 from polycli.mpp.model.stem import FieldProjection, Head, Stem
 from polycli.mpp.recipe.training import ModelSection
@@ -33,6 +36,18 @@ class AViT(Network):
         self.embed = Stem(section.patch_size, width)
         self.blocks = nn.ModuleList(SpaceTimeBlock(section) for _ in range(section.blocks))
         self.debed = Head(section.patch_size, width, states)
+        self.position: AbsolutePosition | None = None
+        self.tell_positions(section.absolute_position)
+
+    def tell_positions(self, axes: Literal["none", "walls", "all"]) -> None:
+        """Tell tokens their place along these axes from now on; one that was not told before adds nothing at first."""
+        self.section = self.section.model_copy(update={"absolute_position": axes})
+        if axes == "none":
+            self.position = None
+        elif self.position is None:
+            self.position = AbsolutePosition(self.section.embed_dim, axes)
+        else:
+            self.position.axes = axes
 
     @property
     def feature_points(self) -> int:
@@ -52,22 +67,43 @@ class AViT(Network):
     def hidden(
         self, x: Float[Tensor, "b t c h w"], selection: Float[Tensor, "s c n"], bcs: Int[Tensor, "b 2"]
     ) -> Float[Tensor, "b hp wp d"]:
-        """The tokens of the last frame after all blocks."""
-        return self._tokens(x, selection, bcs)[:, -1]
+        """The tokens of the last frame after all blocks; patches are not jittered here."""
+        placement = Placement.centred((x.shape[3], x.shape[4]), self.section.patch_size)
+        return self._tokens(x, selection, bcs, placement)[:, -1]
 
     def decoded(
         self, hidden: Float[Tensor, "b hp wp d"], selection: Float[Tensor, "s c n"], grid: tuple[int, int]
     ) -> Float[Tensor, "b c h w"]:
         """The fields that the head makes of tokens."""
-        return crop_to_grid(self.debed(hidden, selection), grid, self.section.patch_size)
+        return Placement.centred(grid, self.section.patch_size).take_back(self.debed(hidden, selection))
+
+    def output(
+        self, x: Float[Tensor, "b t c h w"], selection: Float[Tensor, "s c n"], bcs: Int[Tensor, "b 2"], draw: Draw
+    ) -> Float[Tensor, "b c h w"]:
+        """The decoded tokens of the last frame; where patches are jittered, from a grid that was moved, moved back."""
+        placement = self._placement((x.shape[3], x.shape[4]), bcs, draw)
+        return placement.take_back(self.debed(self._tokens(x, selection, bcs, placement)[:, -1], selection))
+
+    def _placement(self, grid: tuple[int, int], bcs: Int[Tensor, "b 2"], draw: Draw) -> Placement:
+        """Decides where the grid lies among the patches."""
+        jitter, patch_size = self.section.jitter, self.section.patch_size
+        if jitter == "none" or (jitter == "training" and not self.training):
+            return Placement.centred(grid, patch_size)
+        return jittered(grid, bcs, patch_size, drawn_in_training() if self.training else draw.fractions)
 
     def _tokens(
-        self, x: Float[Tensor, "b t c h w"], selection: Float[Tensor, "s c n"], bcs: Int[Tensor, "b 2"]
+        self,
+        x: Float[Tensor, "b t c h w"],
+        selection: Float[Tensor, "s c n"],
+        bcs: Int[Tensor, "b 2"],
+        placement: Placement,
     ) -> Float[Tensor, "b 1 hp wp d"]:
         """Tokens of the last frame after all blocks, from frames that are normalised."""
         with torch.autocast(x.device.type, enabled=False):
             columns, bias = self.space_bag(selection)
-        tokens = self.embed(pad_to_patches(x, bcs, self.section.patch_size), columns, bias)
+        tokens = self.embed(placement.lay(x, bcs), columns, bias)
+        if self.position is not None:
+            tokens = self.position(tokens, bcs, placement)
         axes = self._axes(tokens, bcs)
         for number in range(self.section.blocks):
             tokens = self._run(number, tokens, axes)

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from polycli.errors import UserError
+from polycli.mpp.model.jitter import Draw
 from polycli.mpp.model.normalization import change_scale, field_statistics, widen
 from polycli.mpp.model.padding import OPEN
 from polycli.mpp.model.stem import select_fields
@@ -40,6 +41,7 @@ class Network(nn.Module, ABC):
         x: Float[Tensor, "b t c h w"],
         state_labels: Int[Tensor, " c"] | Int[Tensor, "b c"],
         bcs: Int[Tensor, "b 2"],
+        draw: Draw = Draw(),  # noqa: B008  # An immutable value.
     ) -> Float[Tensor, "b c h w"]:
         """The frame after the last one of `x`, in the units of `x`, float32.
 
@@ -47,13 +49,13 @@ class Network(nn.Module, ABC):
             x: frames; where the patch size does not divide H or W, see `padding`.
             state_labels: which known state each channel is: (C,) where that holds for the whole batch, else (B, C).
             bcs: 0 wall, 1 periodic, 2 open; [:, 0] is along W, [:, 1] along H.
+            draw: which random placement of the patches, where they are jittered in forecasts; training draws its own.
 
         Raises:
             UserError: in eval mode, an input has another type or shape, or a label that the model does not know.
         """
         x, mean, scale, selection = self._normalised(x, state_labels, bcs)
-        hidden = self.hidden((x - mean) / scale, selection, bcs)
-        output = self.decoded(hidden, selection, (x.shape[3], x.shape[4]))
+        output = self.output((x - mean) / scale, selection, bcs, draw)
         if self.section.predicts == "change":
             return x[:, -1] + output * change_scale(x, scale)[:, 0]
         return output * scale[:, 0] + mean[:, 0]
@@ -70,6 +72,16 @@ class Network(nn.Module, ABC):
         """
         x, mean, scale, selection = self._normalised(x, state_labels, bcs)
         return self.hidden((x - mean) / scale, selection, bcs)
+
+    def output(
+        self,
+        x: Float[Tensor, "b t c h w"],
+        selection: Float[Tensor, "s c n"],
+        bcs: Int[Tensor, "b 2"],
+        draw: Draw,  # noqa: ARG002  # AViT needs it.
+    ) -> Float[Tensor, "b c h w"]:
+        """The answer to normalised frames: the next state or the change to it, normalised."""
+        return self.decoded(self.hidden(x, selection, bcs), selection, (x.shape[3], x.shape[4]))
 
     @abstractmethod
     def hidden(

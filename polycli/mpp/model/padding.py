@@ -1,11 +1,14 @@
-"""Grids that the patch size does not divide: axes are lengthened by the rule of their boundary, and cut back after.
+"""Where a grid lies among the patches: axes are lengthened by the rule of their boundary, and cut back after decoding.
 
 A grid that the patch size divides passes through untouched. Otherwise each axis gets the missing points, half of them
 before and half behind, as the physics beyond the boundary has them: a periodic axis goes on with its other end, a wall
 mirrors, an open boundary repeats the outermost point. No value is interpolated, so the points of the data keep theirs.
+A placement may also move the grid against the patches, which jitter does: see `jitter`.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -24,32 +27,61 @@ def missing_points(points: int, patch_size: int) -> tuple[int, int]:
     return missing // 2, missing - missing // 2
 
 
+@dataclass(frozen=True)
+class Placement:
+    """How a grid is laid over whole patches; each pair is (along H, along W)."""
+
+    grid: tuple[int, int]
+    #: Points added before and behind each axis.
+    before: tuple[int, int]
+    behind: tuple[int, int]
+    #: Points by which each axis is rolled first; other than 0 on periodic axes alone.
+    rolled: tuple[int, int] = (0, 0)
+
+    @classmethod
+    def centred(cls, grid: tuple[int, int], patch_size: int) -> Placement:
+        """The placement that adds no more than is missing, half of it on either side, and moves nothing."""
+        height, width = (missing_points(points, patch_size) for points in grid)
+        return cls(grid, (height[0], width[0]), (height[1], width[1]))
+
+    def lay(self, x: Float[Tensor, "b t c h w"], bcs: Int[Tensor, "b 2"]) -> Float[Tensor, "b t c hp wp"]:
+        """`x` as the patches see it.
+
+        Args:
+            x: frames on their own grid.
+            bcs: 0 wall, 1 periodic, 2 open; [:, 0] is along W, [:, 1] along H.
+        """
+        x = _rolled(x, self.rolled)
+        for axis, before, behind, flags in zip((3, 4), self.before, self.behind, (bcs[:, 1], bcs[:, 0]), strict=True):
+            if before or behind:
+                sources = _sources(x.shape[axis], before, behind, flags)
+                shape = [1, 1, 1, 1, 1]
+                shape[0], shape[axis] = sources.shape
+                sizes = [*x.shape]
+                sizes[axis] = sources.shape[1]
+                x = x.gather(axis, sources.view(shape).expand(sizes))
+        return x
+
+    def take_back(self, y: Float[Tensor, "b c hp wp"]) -> Float[Tensor, "b c h w"]:
+        """The part of `y` that lies on the data's own grid, in its own order."""
+        (top, left), (height, width) = self.before, self.grid
+        return _rolled(y[..., top : top + height, left : left + width], (-self.rolled[0], -self.rolled[1]))
+
+
 def pad_to_patches(
     x: Float[Tensor, "b t c h w"], bcs: Int[Tensor, "b 2"], patch_size: int
 ) -> Float[Tensor, "b t c hp wp"]:
-    """`x` with both axes lengthened to multiples of the patch size.
-
-    Args:
-        x: frames on their own grid.
-        bcs: 0 wall, 1 periodic, 2 open; [:, 0] is along W, [:, 1] along H.
-        patch_size: points per token and axis.
-    """
-    for axis, flags in ((3, bcs[:, 1]), (4, bcs[:, 0])):
-        before, behind = missing_points(x.shape[axis], patch_size)
-        if before or behind:
-            sources = _sources(x.shape[axis], before, behind, flags)
-            shape = [1, 1, 1, 1, 1]
-            shape[0], shape[axis] = sources.shape
-            sizes = [*x.shape]
-            sizes[axis] = sources.shape[1]
-            x = x.gather(axis, sources.view(shape).expand(sizes))
-    return x
+    """`x` with both axes lengthened to multiples of the patch size."""
+    return Placement.centred((x.shape[3], x.shape[4]), patch_size).lay(x, bcs)
 
 
 def crop_to_grid(y: Float[Tensor, "b c hp wp"], grid: tuple[int, int], patch_size: int) -> Float[Tensor, "b c h w"]:
     """The part of `y` that lies on the data's own grid: what `pad_to_patches` added is cut away."""
-    top, left = (missing_points(points, patch_size)[0] for points in grid)
-    return y[..., top : top + grid[0], left : left + grid[1]]
+    return Placement.centred(grid, patch_size).take_back(y)
+
+
+def _rolled(x: Tensor, points: tuple[int, int]) -> Tensor:
+    return x.roll(points, dims=(-2, -1)) if any(points) else x
 
 
 def _sources(points: int, before: int, behind: int, flags: Int[Tensor, " b"]) -> Int[Tensor, "b p"]:

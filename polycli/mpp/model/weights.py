@@ -106,6 +106,8 @@ def infer_section(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         "blocks": len(blocks),
         "patch_size": {(True, True): 16, (True, False): 8, (False, True): 4}.get(stages, 16),
         "position_bias": bias,
+        # Along which axes no tensor says: unless a description does, along all.
+        "absolute_position": "all" if "position.height" in tensors else "none",
     }
 
 

@@ -27,6 +27,9 @@ class UnsaidSection(Section):
     predicts: Literal["state", "change"] | None = Field(
         None, description="the next state, as published, or the change to it; what the checkpoint says if absent"
     )
+    jitter: Literal["none", "training", "always"] | None = Field(
+        None, description="whether patches are jittered in training, or in forecasts too; as trained if absent"
+    )
     fields: tuple[str, ...] | None = Field(
         None, description="names of the states; what the checkpoint says, else the published twelve, if absent"
     )

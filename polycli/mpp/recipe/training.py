@@ -30,6 +30,9 @@ from polycli.sections import (
     TrainSection,
 )
 
+#: Steps of an unrolled training, at most; all of them are kept in memory.
+MOST_UNROLLED = 64
+
 
 class ModelSection(NetworkSection):
     """The axial vision transformer (McCabe et al. 2024, section 4)."""
@@ -41,6 +44,14 @@ class ModelSection(NetworkSection):
     blocks: PositiveInt = Field(le=MOST_BLOCKS, description="space-time blocks; 12, 12, 12, 24 for Ti, S, B, L")
     patch_size: Literal[4, 8, 16] = Field(16, description="pixels per token and axis")
     position_bias: Literal["relative", "continuous", "none"] = "relative"
+    jitter: Literal["none", "training", "always"] = Field(
+        "none",
+        description="move the grid against the patches at random in every forward pass, and back after decoding: in "
+        "training alone, or in forecasts too",
+    )
+    absolute_position: Literal["none", "walls", "all"] = Field(
+        "none", description="tell tokens their place along axes that are not periodic, or along all; none, as published"
+    )
     drop_path: NonNegativeFloat = Field(
         0.1, lt=1, description="stochastic depth of the last block; rises linearly from 0"
     )
@@ -113,6 +124,19 @@ class ObjectiveSection(Section):
         "target",
         description="mean square of the target, as published; its variance; or the mean square of the change to it",
     )
+    noise: NonNegativeFloat = Field(
+        0.0,
+        description="standard deviation of the noise that training adds to every input frame, in units of the root "
+        "mean square of the field's changes from frame to frame",
+    )
+    unroll: PositiveInt = Field(
+        1, le=MOST_UNROLLED, description="steps that training rolls out, each predicted frame fed back; validation one"
+    )
+    unroll_gradients: Literal["through_time", "each_step", "last_step"] = Field(
+        "through_time",
+        description="with unroll: the loss is the mean over all steps, with gradients through the frames that were fed "
+        "back or without; or it is that of the last step alone, those before it computed without gradients",
+    )
 
 
 class PretrainRecipe(Section):
@@ -164,6 +188,9 @@ class InitSection(Section):
         "refuse", description="data of which the checkpoint knows no field at all: refuse it, or learn all fields anew"
     )
     drop_path: float | None = Field(None, ge=0, lt=1, description="in place of the checkpoint's")
+    absolute_position: Literal["none", "walls", "all"] | None = Field(
+        None, description="in place of the checkpoint's; what it has not learnt adds nothing at first"
+    )
 
 
 class FinetuneRecipe(Section):

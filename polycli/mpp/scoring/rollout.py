@@ -1,19 +1,21 @@
 """One way to run the model forward in time, shared by eval and predict, so that equal contexts give equal frames.
 
-A rollout is a pure function of (model, context, device, batch size). Forward passes over batches of another size may
-round differently, which is why eval and predict roll one trajectory at a time unless asked otherwise.
+A rollout is a pure function of (model, context, seed, device, batch size). Forward passes over batches of another size
+may round differently, which is why eval and predict roll one trajectory at a time unless asked otherwise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from polycli.errors import StoreError
+from polycli.mpp.model.jitter import Draw
 from polycli.mpp.model.network import Network
 from polycli.mpp.recipe.physics import PdeDescription
 
@@ -44,9 +46,18 @@ def conditions(name: str, about: PdeDescription, *, known: Sequence[str]) -> Con
     return Conditions(tuple(known.index(field) for field in about.fields), about.boundary_flags)
 
 
-def next_frame(model: nn.Module, context: Float[Tensor, "b t c h w"], read: Conditions) -> Float[Tensor, "b c h w"]:
-    """The frame after `context`, on the model's device; no gradients, and no choice of kernels by timing."""
-    return _applied(model, model, context, read)
+def next_frame(
+    model: nn.Module,
+    context: Float[Tensor, "b t c h w"],
+    read: Conditions,
+    draw: Draw = Draw(),  # noqa: B008  # An immutable value.
+) -> Float[Tensor, "b c h w"]:
+    """The frame after `context`, on the model's device; no gradients, and no choice of kernels by timing.
+
+    `draw` matters to models that jitter their patches in forecasts, and to no others.
+    """
+    function = partial(model, draw=draw) if isinstance(model, Network) else model
+    return _applied(model, function, context, read)
 
 
 def last_tokens(model: Network, context: Float[Tensor, "b t c h w"], read: Conditions) -> Float[Tensor, "b hp wp d"]:
@@ -55,12 +66,16 @@ def last_tokens(model: Network, context: Float[Tensor, "b t c h w"], read: Condi
 
 
 def rollout(
-    model: nn.Module, context: Float[Tensor, "b t c h w"], read: Conditions, steps: int
+    model: nn.Module, context: Float[Tensor, "b t c h w"], read: Conditions, steps: int, *, seed: int = 0
 ) -> Iterator[Float[Tensor, "b c h w"]]:
-    """`steps` frames after `context`, one by one, on the model's device; each is fed back, the oldest dropped."""
+    """`steps` frames after `context`, one by one, on the model's device; each is fed back, the oldest dropped.
+
+    With `model.jitter` at `always`, step n has the draw (seed, n) for all trajectories; another seed gives another
+    forecast of the same context.
+    """
     frames = context.to(next(model.parameters()).device)
-    for _ in range(steps):
-        frame = next_frame(model, frames, read)
+    for step in range(steps):
+        frame = next_frame(model, frames, read, Draw(seed, step))
         frames = torch.cat([frames[:, 1:], frame[:, None]], dim=1)
         yield frame
 

@@ -10,10 +10,11 @@ import torch
 from polycli.engine.blocks import recompute_blocks
 from polycli.engine.costs.activations import kept_bytes
 from polycli.engine.costs.flops import PASSES, forward_flops, over_blocks
+from polycli.mpp.model.jitter import widened_grid
 from polycli.mpp.model.kinds import make_network
 from polycli.mpp.model.network import Network
 from polycli.mpp.recipe.networks import NetworkSection, UnetSection
-from polycli.mpp.recipe.training import PretrainRecipe
+from polycli.mpp.recipe.training import ModelSection, ObjectiveSection, PretrainRecipe
 
 
 def step_flops(
@@ -22,15 +23,32 @@ def step_flops(
     """Count the operations of one optimizer step over all ranks.
 
     Args:
-        recipe: sizes, history and batch.
-        mixture: by dataset its share of the draws, how many fields it has, and its grid.
+        recipe: sizes, history, batch, and how many steps are unrolled.
+        mixture: by dataset its share of the draws, how many fields it has, and the grid that is computed on: where
+            patches are jittered, as `jitter.widened_grid` gives it.
         decode: whether the tokens become a frame.
     """
     forward = sum(
         share * flops_per_sample(recipe.model, recipe.data.history, fields, grid, decode=decode)
         for share, fields, grid in mixture
     )
-    return PASSES * forward * recipe.train.global_batch_size
+    return _passes(recipe.objective) * forward * recipe.train.global_batch_size
+
+
+def _passes(objective: ObjectiveSection) -> int:
+    """Counts a sample's passes through the network in a step; a backward pass counts as two."""
+    if objective.unroll_gradients == "last_step":
+        return objective.unroll - 1 + PASSES
+    return objective.unroll * PASSES
+
+
+def grid_computed_on(
+    section: NetworkSection, grid: tuple[int, int], boundary_flags: tuple[int, int]
+) -> tuple[int, int]:
+    """Returns the points along (H, W) that training computes on: more than the data's where patches are jittered."""
+    if not isinstance(section, ModelSection) or section.jitter == "none":
+        return grid
+    return widened_grid(grid, boundary_flags, section.patch_size)
 
 
 @lru_cache(maxsize=256)
@@ -56,7 +74,10 @@ def flops_per_sample(
 
 
 def activation_bytes(recipe: PretrainRecipe, channels: int, grid: tuple[int, int], batch: int) -> int:
-    """Count what one forward pass of `batch` samples keeps for its backward pass, uncompiled."""
+    """Count what the forward passes of `batch` samples keep for their backward pass, uncompiled.
+
+    An unrolled training keeps all of its steps, but those that are computed without gradients.
+    """
 
     def make(section: NetworkSection) -> Network:
         model = make_network(section)
@@ -70,7 +91,8 @@ def activation_bytes(recipe: PretrainRecipe, channels: int, grid: tuple[int, int
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.engine.precision == "bfloat16"):
             return model(fields, labels, boundaries)
 
-    return _over_blocks(recipe.model, lambda shallow: kept_bytes(lambda: make(shallow), forward))
+    kept = 1 if recipe.objective.unroll_gradients == "last_step" else recipe.objective.unroll
+    return kept * _over_blocks(recipe.model, lambda shallow: kept_bytes(lambda: make(shallow), forward))
 
 
 def _over_blocks(section: NetworkSection, cost: Callable[[NetworkSection], int]) -> int:
@@ -78,6 +100,9 @@ def _over_blocks(section: NetworkSection, cost: Callable[[NetworkSection], int])
 
     In a U-Net they do not: its blocks belong to resolutions.
     """
+    if isinstance(section, ModelSection):
+        # How far the grid is moved costs nothing, and cannot be asked where there are no numbers.
+        section = section.model_copy(update={"jitter": "none"})
     if isinstance(section, UnetSection):
         return cost(section)
     blocks: int = section.blocks  # type: ignore[attr-defined]  # All others have them.

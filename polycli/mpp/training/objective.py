@@ -1,6 +1,11 @@
-"""The loss of pretraining: the squared error of the next frame, per sample and field over that field's own scale."""
+"""The loss: the squared error of the next frame, or of several that are rolled out, per sample and field over a scale.
+
+Training may be unrolled over several steps and may add noise to its input; validation is one step without noise.
+"""
 
 from __future__ import annotations
+
+from contextlib import nullcontext
 
 import torch
 from jaxtyping import Float
@@ -8,6 +13,7 @@ from torch import Tensor, nn
 
 from polycli.mpp.model.metrics import EPSILON, mean_square, mean_square_error, nrmse, variance, vrmse
 from polycli.mpp.model.network import Network
+from polycli.mpp.model.normalization import change_scale, field_statistics, widen
 from polycli.mpp.recipe.training import ObjectiveSection
 
 #: What is added to a variance or a mean squared change before dividing by it, relative to the field's mean square.
@@ -25,21 +31,37 @@ class NextFrame(nn.Module):
         self.objective = ObjectiveSection() if objective is None else objective
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, " b"]]]:
-        """Mean loss over samples and fields, and each sample's NRMSE and VRMSE averaged over its fields.
+        """Mean loss over steps, samples and fields, and each sample's NRMSE and VRMSE of the first step.
 
         Args:
-            batch: `fields` (B, T + 1, C, H, W), of which the last frame is the target; `state_labels` (C,) or (B, C);
-                `bcs` (B, 2).
+            batch: `fields` (B, T + K, C, H, W), of which the last K frames are the targets: `objective.unroll` of them
+                while training, else one; `state_labels` (C,) or (B, C); `bcs` (B, 2).
         """
-        context, target = batch["fields"][:, :-1], batch["fields"][:, -1]
-        prediction = self.model(context, batch["state_labels"], batch["bcs"])
-        loss = (mean_square_error(prediction, target) / self._scale(context[:, -1], target)).mean()
-        with torch.no_grad():
-            metrics = {
-                "nrmse": nrmse(prediction, target).mean(dim=-1),
-                "vrmse": vrmse(prediction, target).mean(dim=-1),
-            }
-        return loss, metrics
+        fields, steps = batch["fields"], self.objective.unroll if self.training else 1
+        history = fields.shape[1] - steps
+        context = fields[:, :history]
+        if self.training and self.objective.noise > 0:
+            context = with_noise(context, self.objective.noise)
+        only_last = self.objective.unroll_gradients == "last_step"
+        losses: list[Tensor] = []
+        metrics: dict[str, Tensor] = {}
+        for step in range(steps):
+            counts = step == steps - 1 or not only_last
+            last, target = fields[:, history + step - 1], fields[:, history + step]
+            with nullcontext() if counts else torch.no_grad():
+                prediction = self.model(context, batch["state_labels"], batch["bcs"])
+            if counts:
+                losses.append((mean_square_error(prediction, target) / self._scale(last, target)).mean())
+            if step == 0:
+                with torch.no_grad():
+                    metrics = {
+                        "nrmse": nrmse(prediction, target).mean(dim=-1),
+                        "vrmse": vrmse(prediction, target).mean(dim=-1),
+                    }
+            if step + 1 < steps:
+                fed_back = prediction if self.objective.unroll_gradients == "through_time" else prediction.detach()
+                context = torch.cat([context[:, 1:], fed_back[:, None].to(context.dtype)], dim=1)
+        return torch.stack(losses).mean() if len(losses) > 1 else losses[0], metrics
 
     def _scale(self, last: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c"]:
         """The square that squared errors are divided by; a field is never so still that this is zero."""
@@ -49,3 +71,15 @@ class NextFrame(nn.Module):
         if self.objective.normalise_by == "variance":
             return variance(target) + floor
         return mean_square_error(last, target) + floor
+
+
+@torch.no_grad()
+def with_noise(context: Float[Tensor, "b t c h w"], level: float) -> Float[Tensor, "b t c h w"]:
+    """The frames with independent normal noise of standard deviation `level` times the size of the field's changes.
+
+    That size is the root mean square of the changes from frame to frame in the context, by sample and field, so that a
+    level means the same for slow and fast physics; with one frame, it is the field's own spread.
+    """
+    x = widen(context)
+    scale = change_scale(x, field_statistics(x)[1])
+    return x + level * scale * torch.randn_like(x)

@@ -11,7 +11,7 @@ from polycli.mpp.data.windows import find_windows
 from polycli.mpp.model.kinds import parameter_count
 from polycli.mpp.recipe.training import PretrainRecipe
 from polycli.mpp.training.batches import MixtureBatches, WindowFinder
-from polycli.mpp.training.costs import activation_bytes, step_flops
+from polycli.mpp.training.costs import activation_bytes, grid_computed_on, step_flops
 from polycli.store.reader import Store
 from polycli.workflow.sketch import Batches, Sketch, Words
 
@@ -45,7 +45,13 @@ def sketch(recipe: PretrainRecipe, stores: Sequence[Store], find: WindowFinder =
         batches = MixtureBatches(stores, recipe, find)
         data = batches.summary()
         cases = [
-            _Case(name, len(windows.labels), windows.grid, batches.micro_batch_size(name), batches.shares[name])
+            _Case(
+                name,
+                len(windows.labels),
+                grid_computed_on(recipe.model, windows.grid, windows.boundary_flags),
+                batches.micro_batch_size(name),
+                batches.shares[name],
+            )
             for name, windows in batches.training.items()
         ]
     draws = recipe.data.draws_per_step

@@ -58,6 +58,10 @@ def start_from(loaded: LoadedAViT, recipe: FinetuneRecipe, stores: Sequence[Stor
         if not isinstance(network, AViT):
             raise UserError("init.drop_path is for checkpoints of an AViT; other networks have no drop path")
         network.section = network.section.model_copy(update={"drop_path": recipe.init.drop_path})
+    if recipe.init.absolute_position is not None:
+        if not isinstance(network, AViT):
+            raise UserError("init.absolute_position is for checkpoints of an AViT; other networks have their own ways")
+        network.tell_positions(recipe.init.absolute_position)
     freeze(network.train(), recipe.freeze)
     # What the recipe does not say about the context is as the checkpoint was trained.
     context = {key: getattr(loaded, key) for key in ("history", "time_stride")}

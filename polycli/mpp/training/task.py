@@ -21,7 +21,7 @@ from polycli.mpp.model.stem import FieldProjection
 from polycli.mpp.model.trained import TrainedPhysics
 from polycli.mpp.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.mpp.training.batches import MixtureBatches, WindowFinder
-from polycli.mpp.training.costs import step_flops
+from polycli.mpp.training.costs import grid_computed_on, step_flops
 from polycli.mpp.training.objective import NextFrame
 from polycli.mpp.training.start import Start
 from polycli.mpp.training.validation import validate
@@ -122,7 +122,11 @@ class NextFrameTask(Task):
         return step_flops(
             self._settings,
             [
-                (self.batches.shares[name], len(windows.labels), windows.grid)
+                (
+                    self.batches.shares[name],
+                    len(windows.labels),
+                    grid_computed_on(self._settings.model, windows.grid, windows.boundary_flags),
+                )
                 for name, windows in self.batches.training.items()
             ],
         )

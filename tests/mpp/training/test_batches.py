@@ -14,13 +14,14 @@ from polycli.mpp.training.batches import MixtureBatches
 from polycli.store.reader import open_store
 
 
-def recipe(*, model=None, data=None, train=None) -> PretrainRecipe:
+def recipe(*, model=None, data=None, train=None, objective=None) -> PretrainRecipe:
     return PretrainRecipe.model_validate(
         {
             "family": "mpp",
             "verb": "pretrain",
             "model": {"embed_dim": 16, "num_heads": 2, "blocks": 1, "patch_size": 4, **(model or {})},
             "data": {"history": 3, **(data or {})},
+            "objective": objective or {},
             "train": {"steps": 10, "global_batch_size": 8, "micro_batch_size": 2, "seed": 3, **(train or {})},
         }
     )
@@ -50,6 +51,18 @@ def test_any_number_of_ranks_sees_the_samples_that_one_sees(stores, size):
         alone = samples(one, step, 1)
         assert samples(many, step, size) == alone
         assert len(alone) == 16
+
+
+def test_an_unrolled_training_reads_a_frame_more_for_each_step_and_validates_as_ever(stores):
+    plain, unrolled = (MixtureBatches(stores, recipe(objective={"unroll": steps})) for steps in (1, 4))
+    assert len(plain.training["swe"]) == 4 * (12 - 3)
+    assert len(unrolled.training["swe"]) == 4 * (12 - 6)
+    assert unrolled.micro_batches(0, World())[0].load()["fields"].shape[1] == 3 + 4
+    parts = zip(plain.validation(World()), unrolled.validation(World()), strict=True)
+    for one, other in parts:
+        for batch, same in zip(one.batches, other.batches, strict=True):
+            assert torch.equal(batch.load()["fields"], same.load()["fields"])
+            assert batch.load()["fields"].shape[1] == 3 + 1
 
 
 def test_a_step_depends_on_its_number_and_the_seed_alone(stores):
@@ -207,6 +220,7 @@ def test_a_choice_of_trajectories_lies_within_every_larger_one_and_is_first_by_h
             ["reaction.zarr", "asks for 5 trajectories", "4 trajectories train", "data.train_trajectories=4"],
         ),
         ({"data": {"history": 12}}, StoreError, ["swe.zarr", "12 frames", "needs 13", "data.history=11"]),
+        ({"objective": {"unroll": 10}}, StoreError, ["reaction.zarr", "objective.unroll 10", "need 13", "unroll fewer"]),
         ({"data": {"history": 4, "time_stride": 3}}, StoreError, ["swe.zarr", "needs 13", "data.history=3"]),
         (
             {"model": {"fields": ["shallow_water.height", "diffusion_reaction.activator"]}},

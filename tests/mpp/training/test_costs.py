@@ -6,8 +6,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from polycli.mpp.model.avit import AViT
-from polycli.mpp.recipe.training import ModelSection
-from polycli.mpp.training.costs import activation_bytes, flops_per_sample
+from polycli.mpp.model.padding import PERIODIC, WALL
+from polycli.mpp.recipe.training import ModelSection, ObjectiveSection
+from polycli.mpp.training.costs import activation_bytes, flops_per_sample, grid_computed_on, step_flops
 from polycli.recipes import load_recipe
 from polycli.sections import EngineSection
 
@@ -38,6 +39,36 @@ def test_operations_are_those_of_a_real_forward_pass(changes, grid):
     with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         model(torch.randn(1, 5, 3, *grid), torch.tensor([0, 4, 5]), torch.zeros(1, 2, dtype=torch.long))
     assert flops_per_sample(sizes, 5, 3, grid) == counter.get_total_flops()
+
+
+@pytest.mark.parametrize(
+    ("objective", "passes"),
+    [
+        ({}, 3),
+        ({"unroll": 4}, 12),
+        ({"unroll": 4, "unroll_gradients": "each_step"}, 12),
+        ({"unroll": 4, "unroll_gradients": "last_step"}, 3 + 3),
+    ],
+)
+def test_an_unrolled_step_costs_a_forward_and_a_backward_pass_for_each_of_its_steps_that_has_gradients(
+    objective, passes
+):
+    recipe = load_recipe("mpp_demo", family="mpp", verb="pretrain", overrides=("model.blocks=1",))
+    unrolled = recipe.model_copy(update={"objective": ObjectiveSection(**objective)})
+    forward = flops_per_sample(recipe.model, recipe.data.history, 2, (32, 32))
+    assert step_flops(unrolled, [(1.0, 2, (32, 32))]) == passes * forward * recipe.train.global_batch_size
+    kept = 1 if objective.get("unroll_gradients") == "last_step" else objective.get("unroll", 1)
+    assert activation_bytes(unrolled, 2, (16, 16), 1) == kept * activation_bytes(recipe, 2, (16, 16), 1)
+
+
+def test_jitter_costs_a_patch_more_along_axes_that_are_not_periodic():
+    sizes = section(jitter="always")
+    assert grid_computed_on(sizes, (48, 32), (PERIODIC, PERIODIC)) == (48, 32)
+    assert grid_computed_on(sizes, (48, 32), (WALL, PERIODIC)) == (48, 40)
+    model = AViT(sizes).train()
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        model(torch.randn(1, 5, 3, 48, 32), torch.tensor([0, 4, 5]), torch.tensor([[WALL, PERIODIC]]))
+    assert flops_per_sample(sizes, 5, 3, (48, 40)) == counter.get_total_flops()
 
 
 def test_the_published_model_has_two_operations_per_weight_and_token_and_some_for_attention():

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from torch import nn
 
 from polycli.mpp.model.avit import AViT
-from polycli.mpp.model.metrics import nrmse, vrmse
+from polycli.mpp.model.metrics import EPSILON, mean_square, mean_square_error, nrmse, vrmse
 from polycli.mpp.recipe.training import ModelSection, ObjectiveSection
-from polycli.mpp.training.objective import NextFrame
+from polycli.mpp.training.objective import NextFrame, with_noise
 
 LABELS, BCS = torch.tensor([1, 5]), torch.zeros(3, 2, dtype=torch.long)
 
@@ -87,3 +88,77 @@ def test_a_small_step_down_the_gradient_lowers_the_loss_by_its_squared_norm():
 def test_the_objective_adds_no_tensor_to_the_networks():
     objective = network()
     assert objective.state_dict().keys() == {"model." + name for name in objective.model.state_dict()}
+
+
+class Growth(nn.Module):
+    """The last frame times a number; its gradients are those that a hand can compute."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(factor))
+
+    def forward(self, x, labels, bcs):
+        return self.factor * x[:, -1]
+
+
+def growth_loss(frames, **objective):
+    """Loss and gradient of frames of one value each."""
+    fields = torch.tensor(frames)[None, :, None, None, None].expand(1, -1, 1, 2, 2)
+    trained = NextFrame(Growth(1.5), ObjectiveSection(normalise_by="target", **objective)).train()
+    loss, _ = trained({"fields": fields, "state_labels": LABELS[:1], "bcs": BCS[:1]})
+    loss.backward()
+    return float(loss.detach()), float(trained.model.factor.grad)
+
+
+def test_unrolled_losses_and_gradients_are_those_of_a_hand():
+    first, one, two = 2.0, 4.0, 5.0  # 1.5 and 2.25 times the first frame are predicted
+    errors = 1.5 * first - one, 2.25 * first - two
+    losses = errors[0] ** 2 / one**2, errors[1] ** 2 / two**2
+    step_one = 2 * errors[0] * first / one**2
+    # The frame that is fed back is 1.5 * first: a constant, or another function of the factor.
+    step_two = 2 * errors[1] * (1.5 * first) / two**2
+    through = 2 * errors[1] * (2 * 1.5 * first) / two**2
+    found = growth_loss([1.0, first, one, two], unroll=2)
+    assert found == pytest.approx((sum(losses) / 2, (step_one + through) / 2), rel=1e-5)
+    found = growth_loss([1.0, first, one, two], unroll=2, unroll_gradients="each_step")
+    assert found == pytest.approx((sum(losses) / 2, (step_one + step_two) / 2), rel=1e-5)
+    found = growth_loss([1.0, first, one, two], unroll=2, unroll_gradients="last_step")
+    assert found == pytest.approx((losses[1], step_two), rel=1e-5)
+
+
+def test_a_change_is_measured_from_the_true_frame_before_it_however_far_training_is_unrolled():
+    trained = NextFrame(Growth(1.0), ObjectiveSection(normalise_by="change", unroll=3)).train()
+    fields = torch.tensor([1.0, 2.0, 4.0, 8.0])[None, :, None, None, None].expand(1, -1, 1, 2, 2)
+    loss, metrics = trained({"fields": fields, "state_labels": LABELS[:1], "bcs": BCS[:1]})
+    # Persistence from 1: errors 1, 3, 7 over changes 1, 2, 4.
+    assert loss.item() == pytest.approx((1 + 9 / 4 + 49 / 16) / 3, rel=1e-5)
+    assert metrics["nrmse"].item() == pytest.approx(1 / 2, rel=1e-5), "of the first step"
+
+
+@pytest.mark.parametrize("gradients", ["through_time", "each_step", "last_step"])
+def test_one_step_is_the_published_loss_bit_for_bit_while_training_too(gradients):
+    fields = torch.randn(3, 4, 2, 16, 32)
+    trained = network(unroll=1, unroll_gradients=gradients).train()
+    for block in trained.model.blocks:
+        block.train(mode=False)  # no random depth
+    prediction = trained.model(fields[:, :-1], LABELS, BCS)
+    expected = (mean_square_error(prediction, fields[:, -1]) / (mean_square(fields[:, -1]) + EPSILON)).mean()
+    assert torch.equal(trained(batch(fields))[0], expected)
+
+
+def test_validation_is_one_step_without_noise_whatever_training_does():
+    fields = torch.randn(3, 4, 2, 16, 32)
+    plain, other = network(), network(unroll=3, noise=0.5)
+    assert torch.equal(plain(batch(fields))[0], other(batch(fields))[0])
+
+
+def test_noise_has_the_size_that_was_asked_for_in_units_of_each_fields_changes():
+    rate = torch.tensor([1e-3, 7.0]).view(1, 1, 2, 1, 1)
+    time = torch.arange(6.0).view(1, 6, 1, 1, 1)
+    frames = (3 + rate * time).expand(4, 6, 2, 64, 64)
+    added = (with_noise(frames, 0.2) - frames).transpose(1, 2).flatten(3) / (0.2 * rate.view(1, 2, 1, 1))
+    count = added[0, 0].numel()
+    assert added.mean((-2, -1)).abs().max() < 5 / count**0.5
+    assert (added.std((-2, -1)) - 1).abs().max() < 5 / (2 * count) ** 0.5 + 1e-3
+    flat = added[:, 1].flatten(1)
+    assert torch.corrcoef(torch.stack([flat[0, : count // 2], flat[0, count // 2 :]]))[0, 1].abs() < 0.05
