@@ -39,7 +39,7 @@ class WindowBatch:
         self.samples = tuple(self.windows.sample(int(number)) for number in self.numbers)
 
     def load(self) -> Batch:
-        """Read it: fields (B, history + predicted, C, H, W) float32, state_labels (C,), bcs (B, 2); what is asked, if any.
+        """Read it: fields (B, history + predicted, C, H, W) float32, state_labels (C,), bcs (B, 2); what is asked.
 
         Where the vectors of all windows are known, these stand in place of the fields.
         """

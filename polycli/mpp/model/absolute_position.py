@@ -51,7 +51,7 @@ class AbsolutePosition(nn.Module):
 
 
 def token_places(tokens: int, placement: Placement, axis: int, device: torch.device) -> Float[Tensor, " n"]:
-    """Where the centres of the tokens lie along an axis of the grid, from 0 to 1; what was moved is moved back."""
+    """The places of the tokens' centres along an axis of the grid, from 0 to 1; what was moved is moved back."""
     points = placement.grid[axis]
     whole = points + placement.before[axis] + placement.behind[axis]
     centres = (torch.arange(tokens, device=device, dtype=torch.float32) + 0.5) * (whole / tokens)

@@ -1,4 +1,4 @@
-"""Where a grid lies among the patches: axes are lengthened by the rule of their boundary, and cut back after decoding.
+"""The place of a grid among the patches: axes are lengthened by the rule of their boundary, and cut back at the end.
 
 A grid that the patch size divides passes through untouched. Otherwise each axis gets the missing points, half of them
 before and half behind, as the physics beyond the boundary has them: a periodic axis goes on with its other end, a wall
