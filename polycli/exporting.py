@@ -9,14 +9,17 @@ import shutil
 from pathlib import Path
 
 from polycli import console
+from polycli.checkpoints.calibration import Calibration, calibration_beside, read_calibration, write_calibration
 from polycli.errors import UserError
 from polycli.families import find_family
 from polycli.outputs import Output, OutputKind
 from polycli.references import resolve
 from polycli.requests import JsonDocument
+from polycli.store.hashing import file_hash
 
 #: `--force` is a stronger word than `overwrite`: it replaces any file, but no folder and nothing that is read.
 WEIGHTS = OutputKind("weights", (".safetensors",), Path.is_file, ask="--force replaces it")
+CALIBRATIONS = OutputKind("calibrations", (".json",), Path.is_file, ask="--force replaces it")
 DESCRIPTIONS = OutputKind("descriptions", (".json",), Path.is_file, ask="--force replaces it")
 
 
@@ -39,7 +42,7 @@ def export_store(store: Path, form: str, output: Path | None, *, force: bool = F
 
 
 def export_checkpoint(checkpoint: Path, output: Path, *, force: bool = False) -> JsonDocument:
-    """Copy the weights of CHECKPOINT to `output` and their description beside it, as `.json`.
+    """Copy the weights of CHECKPOINT to `output` and beside them their description, and their calibration if there is.
 
     Raises:
         PolycliError: the checkpoint is none, or a file is there already.
@@ -59,8 +62,10 @@ def export_checkpoint(checkpoint: Path, output: Path, *, force: bool = False) ->
         )
     pair = tuple(path for path in (resolved.model_file, resolved.description_file) if path is not None)
     description = output.with_suffix(".json")
+    calibration, bounds = _calibration_of(resolved.model_file), calibration_beside(output)
     Output(output, WEIGHTS, force, pair).refuse()
     Output(description, DESCRIPTIONS, force, pair).refuse()
+    Output(bounds, CALIBRATIONS, force, pair).refuse()
     with Output(output, WEIGHTS, force, pair).writing() as unfinished:
         beside = unfinished.with_suffix(".json")
         if resolved.description_file is None:
@@ -73,7 +78,29 @@ def export_checkpoint(checkpoint: Path, output: Path, *, force: bool = False) ->
             write_tensors(unfinished, read_state_dict(resolved.model_file), described_by(text))
         else:
             shutil.copyfile(resolved.model_file, unfinished)
+        if calibration is not None:
+            bounds_beside = calibration_beside(unfinished)
+            # Weights that were written anew have another hash.
+            write_calibration(bounds_beside, calibration.of_weights(file_hash(unfinished)))
+            bounds_beside.replace(bounds)
+        else:
+            # One of other weights, which `--force` lets go.
+            bounds.unlink(missing_ok=True)
         # The description first: who finds the weights finds what belongs to them.
         beside.replace(description)
-    console.say(f"{output} and {description.name}: {resolved.how}")
-    return {"weights": str(output), "description": str(description), "from": str(resolved.model_file)}
+    beside_it = description.name if calibration is None else f"{description.name}, {bounds.name}"
+    console.say(f"{output} and {beside_it}: {resolved.how}")
+    written = {"weights": str(output), "description": str(description), "from": str(resolved.model_file)}
+    return written if calibration is None else {**written, "calibration": str(bounds)}
+
+
+def _calibration_of(weights: Path) -> Calibration | None:
+    """The calibration beside a file of weights; None where there is none, or one of other weights, which is said."""
+    path = calibration_beside(weights)
+    if not path.exists():
+        return None
+    calibration = read_calibration(path)
+    if calibration.model_hash != file_hash(weights):
+        console.warn(f"{path}: stays behind, for it was made for other weights than {weights}")
+        return None
+    return calibration

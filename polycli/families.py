@@ -34,7 +34,7 @@ SHIPPED: dict[str, str] = {
 #: The group of entry points by which an installed package brings a family: `NAME = "package:FAMILY"`.
 ENTRY_POINTS = "polycli.families"
 #: The verbs that take a family, in the order of use.
-VERBS: tuple[str, ...] = ("prepare", "pretrain", "finetune", "eval", "predict", "embed", "study")
+VERBS: tuple[str, ...] = ("prepare", "pretrain", "finetune", "calibrate", "eval", "predict", "embed", "study")
 #: Verbs that are the same for every family, and the schemas of their recipes.
 SHARED_RECIPES: dict[str, str] = {"study": "polycli.workflow.study.recipe:StudyRecipe"}
 _PLAIN_NAME = re.compile(r"[a-z][a-z0-9_]*")

@@ -74,6 +74,21 @@ class EvalRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CalibrateRequest:
+    """`polycli calibrate`: a checkpoint and rows that were held back to bounds that hold for others like them."""
+
+    checkpoint: Path
+    data: tuple[Path, ...] = ()
+    split: Split = "validation"
+    #: Where the bounds go; beside the weights where it is not said.
+    output: Path | None = None
+    limit: int | None = None
+    overrides: tuple[str, ...] = ()
+    allow_overlap: bool = False
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class PredictRequest:
     """`polycli predict`: a checkpoint and data without truth to forecasts, filled records or catalogues."""
 

@@ -8,12 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+)
 
 #: Blocks and width of the largest network that is planned for; a plan of a larger one would take ages to refuse it.
 MOST_BLOCKS, WIDEST = 1000, 2**20
 #: Resamples behind an interval; more make it no better, and are held in memory together.
 MOST_RESAMPLES = 100_000
+#: The shares for which `calibrate` keeps bounds unless it is told others.
+LEVELS = (0.68, 0.9, 0.95)
 
 
 class Section(BaseModel):
@@ -108,6 +119,22 @@ class LogSection(Section):
     profile: NonNegativeInt = Field(0, description="steps to trace into RUN/profile, after a warm-up; as --profile")
     tensorboard: bool = Field(False, description="event files in RUN/tensorboard; needs polycli[tensorboard]")
     wandb: bool = Field(False, description="curves in Weights & Biases; needs polycli[wandb]")
+
+
+class CalibrateSection(Section):
+    """The settings of `polycli calibrate` that all families share."""
+
+    levels: tuple[float, ...] = Field(
+        LEVELS, min_length=1, description="shares that bounds are to hold; 0.95 needs 19 rows, 0.9 needs 9"
+    )
+    overwrite: bool = Field(False, description="replace bounds that are there: of these datasets, or of other weights")
+
+    @field_validator("levels")
+    @classmethod
+    def _check_levels(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0 < level < 1 for level in levels):
+            raise ValueError("levels are shares between 0 and 1, such as 0.9")
+        return tuple(sorted(set(levels)))
 
 
 class TrainingData(Protocol):

@@ -19,6 +19,7 @@ LINES = {
     "prepare": ["--source", "any", "--output", "out"],
     "pretrain": ["--recipe", "mpp_ti"],
     "finetune": ["--recipe", "mpp_ti", "--checkpoint", "run"],
+    "calibrate": ["--checkpoint", "run"],
     "eval": ["--checkpoint", "run"],
     "predict": ["--checkpoint", "run", "--data", ".", "--output", "out"],
     "embed": ["--checkpoint", "run", "--data", ".", "--output", "out"],

@@ -14,6 +14,7 @@ from torch import Tensor
 from polycli.checkpoints.manifest import DESCRIPTION_NAME, MODEL_NAME, CheckpointMetric
 from polycli.checkpoints.metadata import DESCRIPTION_KEY, described_by, read_metadata
 from polycli.checkpoints.resolve import ResolvedCheckpoint
+from polycli.checkpoints.trained_on import TrainedOn
 from polycli.console import warn
 from polycli.errors import CheckpointError, problems_of
 from polycli.files.documents import LARGEST_DOCUMENT
@@ -24,20 +25,6 @@ from polycli.requests import JsonDocument
 MODEL_SCHEMA_VERSION = 2
 #: What a model.json and the weights that it belongs to must agree in.
 _IDENTITY = ("family", "verb", "version", "step", "model")
-
-
-class TrainedOn(BaseModel):
-    """One dataset of the training: its store and the content hashes of the rows that trained."""
-
-    model_config = ConfigDict(frozen=True)
-
-    store_hash: str
-    #: Hex digits of each hash, or, of stores of many small rows, all of them packed (`polycli.store.overlap`).
-    rows: str | tuple[str, ...]
-    #: By part of the rows (image, spectrum, frames): their hashes, packed. Schema 1 has none.
-    parts: dict[str, str] = {}
-    #: Hashes of the ids that the user gave to the rows, packed; None where there are none.
-    ids: str | None = None
 
 
 class ModelDescription(BaseModel):

@@ -130,6 +130,15 @@ def _common_start(texts: Sequence[str]) -> str:
     return texts[0][:length]
 
 
+def check_settings(family: str, verb: str, overrides: Sequence[str] | None) -> None:
+    """Refuse a wrong `--set` here, before the family's module brings torch in and before any rank is started."""
+    from polycli.recipes import default_recipe, settings_schema
+
+    schema = settings_schema(family, verb)
+    if schema is not None and overrides:
+        default_recipe(family, verb, tuple(overrides), schema=schema)
+
+
 def parse_part(text: str | None, environment: Mapping[str, str] = os.environ) -> tuple[int, int] | None:
     """`i/n` as (i, n), counted from 0; `auto` from the variables of a Slurm job array, whatever its ids start at.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from polycli.commands.calibrate import calibrate
 from polycli.commands.options import (
     SEES_LEFTOVERS,
     Checkpoint,
@@ -23,6 +24,7 @@ from polycli.commands.options import (
     Recipe,
     Settings,
     arguments_of,
+    check_settings,
     finish,
     parse_part,
     refuse_leftovers,
@@ -56,6 +58,7 @@ def register(app: typer.Typer) -> None:
     for name, command in (
         ("pretrain", pretrain),
         ("finetune", finetune),
+        ("calibrate", calibrate),
         ("eval", evaluate),
         ("predict", predict),
         ("embed", embed),
@@ -220,7 +223,7 @@ def evaluate(
     """Say with numbers and pictures how good a checkpoint is."""
     refuse_leftovers(context)
     require_verb(family, "eval")
-    _check_settings(family, "eval", overrides)
+    check_settings(family, "eval", overrides)
     request = EvalRequest(
         checkpoint=plain_path(checkpoint),
         data=expand_paths(data or ()),
@@ -255,7 +258,7 @@ def predict(
     """Write what a model says about data whose truth is not known."""
     refuse_leftovers(context)
     require_verb(family, "predict")
-    _check_settings(family, "predict", overrides)
+    check_settings(family, "predict", overrides)
     request = PredictRequest(
         checkpoint=plain_path(checkpoint),
         data=_some_data(data),
@@ -286,7 +289,7 @@ def embed(
     """Write one vector per row of data, with its id."""
     refuse_leftovers(context)
     require_verb(family, "embed")
-    _check_settings(family, "embed", overrides)
+    check_settings(family, "embed", overrides)
     request = EmbedRequest(
         checkpoint=plain_path(checkpoint),
         data=_some_data(data),
@@ -352,15 +355,6 @@ def _check_recipe(family: str, verb: str, recipe: str | None, overrides: Sequenc
     if recipe is not None:
         return load_recipe(recipe, family=family, verb=verb, overrides=tuple(overrides or ()))
     return default_recipe(family, verb, tuple(overrides)) if overrides else None
-
-
-def _check_settings(family: str, verb: str, overrides: Sequence[str] | None) -> None:
-    """Refuse a wrong `--set` here, for the same reason."""
-    from polycli.recipes import default_recipe, settings_schema
-
-    schema = settings_schema(family, verb)
-    if schema is not None and overrides:
-        default_recipe(family, verb, tuple(overrides), schema=schema)
 
 
 def _some_data(data: Sequence[str] | None) -> tuple[Path, ...]:

@@ -12,6 +12,7 @@ from io import BytesIO
 from pathlib import Path
 
 from polycli.checkpoints.archives import holds_program, members_of, refuse_packed
+from polycli.checkpoints.calibration import FORMAT as CALIBRATION
 from polycli.checkpoints.identify import LONGEST_HEADER
 from polycli.checkpoints.metadata import DESCRIPTION_KEY
 from polycli.checkpoints.pickles import imports_of, imports_of_file
@@ -20,6 +21,7 @@ from polycli.errors import CheckpointError, PolycliError, SourceError
 from polycli.families import all_families
 from polycli.files.documents import LARGEST_DOCUMENT, parse_json, read_json
 from polycli.files.plain import open_plain, read_bytes, reason_of
+from polycli.inspection.calibrations import describe_calibration
 from polycli.inspection.embeddings import are_embeddings, describe_embeddings
 from polycli.inspection.finding import FORECAST, Finding, byte_size, describe, shortened
 from polycli.store.embeddings.manifest import METADATA_KEY
@@ -250,6 +252,8 @@ def _json(path: Path) -> Finding:
         return describe(path, "a file as large as no JSON document of polycli", {"size": _size(path)})
     document = read_json(path, SourceError, what="a JSON document")
     keys = list(document) if isinstance(document, dict) else []
+    if "format" in keys and document["format"] == CALIBRATION:
+        return describe_calibration(path)
     named = {"format": document.get("format")} if isinstance(document, dict) else {}
     return describe(path, "a JSON document", {"size": _size(path), **named, "keys": keys})
 

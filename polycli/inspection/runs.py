@@ -10,6 +10,7 @@ from polycli.checkpoints.manifest import verify as check_hashes
 from polycli.console import counted
 from polycli.files.documents import LARGEST_DOCUMENT
 from polycli.files.plain import read_bytes
+from polycli.inspection.calibrations import calibrated_datasets
 from polycli.inspection.finding import Finding, byte_size, describe, read_json, shortened
 from polycli.inspection.run_damage import verify_run
 
@@ -29,6 +30,7 @@ def describe_checkpoint(path: Path, *, verify: bool) -> Finding:
         "written by": f"{counted(manifest.world_size, 'rank', 'ranks')} at ZeRO stage {manifest.zero_stage}",
         "training": resumable,
         "size": f"{byte_size(sum(file.size for file in manifest.files.values()))} in {len(manifest.files)} files",
+        "calibrated for": calibrated_datasets(path, verify=verify),
         "verified": "every file has the hash that the manifest says" if verify else None,
     }
     document = {"kind": "checkpoint", "path": str(path), **manifest.model_dump(mode="json")}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from polycli.checkpoints.calibration import SUFFIX, read_calibration
 from polycli.errors import SourceError, StoreError
 from polycli.files.fits_files import open_fits
 from polycli.inspection.finding import FORECAST
@@ -38,6 +39,8 @@ def verify_content(path: Path) -> str | None:
 
 
 def _check_for(path: Path) -> Callable[[Path], bool | None] | None:
+    if path.name.endswith(SUFFIX) and path.is_file():
+        return _check_calibration
     if path.is_file():
         with path.open("rb") as file:
             start = file.read(len(_HDF5))
@@ -53,6 +56,12 @@ def _check_for(path: Path) -> Callable[[Path], bool | None] | None:
     group = path / "zarr.json"
     is_ours = group.is_file() and not (path / STORE_MANIFEST).exists() and b"polycli" in group.read_bytes()
     return _check_folder if is_ours else None
+
+
+def _check_calibration(path: Path) -> bool:
+    """Always True, for a calibration has a hash of itself, which is compared where it is read."""
+    read_calibration(path)
+    return True
 
 
 def _check_folder(path: Path) -> bool:

@@ -25,6 +25,7 @@ FAMILY = Family(
         "prepare": "polycli.mpp.recipe.training:PrepareRecipe",
     },
     settings={
+        "calibrate": "polycli.mpp.recipe.settings:CalibrateSettings",
         "eval": "polycli.mpp.recipe.settings:EvalSettings",
         "predict": "polycli.mpp.recipe.settings:PredictSettings",
         "embed": "polycli.mpp.recipe.settings:EmbedSettings",

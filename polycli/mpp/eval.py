@@ -9,16 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from polycli.console import progress, rank, warn
-from polycli.errors import StoreError
-from polycli.mpp.data.about import physics_of, statistics_of
-from polycli.mpp.data.oddities import warn_of_scale
 from polycli.mpp.model.loaded import LoadedAViT, load_checkpoint
-from polycli.mpp.model.trained import check_trained
 from polycli.mpp.predicting.files import ForecastHeader, forecast_arrays
 from polycli.mpp.recipe.settings import EvalSettings
+from polycli.mpp.scoring.choosing import choose_subset
 from polycli.mpp.scoring.measure import Illustration, Subset, score_one_step, score_rollouts
 from polycli.mpp.scoring.report import write_report
-from polycli.mpp.scoring.rollout import conditions
 from polycli.mpp.scoring.summarise import one_step_scores, rollout_scores
 from polycli.mpp.scoring.tables import overview
 from polycli.recipes import default_recipe
@@ -53,27 +49,13 @@ class ForecastEvaluation(Evaluation[LoadedAViT, EvalSettings, Subset, Illustrati
 
     def choose(self, store: Store) -> Subset:
         """Chooses the trajectories to score."""
-        loaded, split = self.loaded, self.request.split
-        about = physics_of(store.manifest, store.path)
-        read = conditions(str(store.path), about, known=loaded.section.fields)
-        allow, stride = self.settings.allow_untrained, loaded.time_stride
-        check_trained(loaded.trained, str(store.path), about, time_stride=stride, allow=allow)
-        rows = store.rows(split)[: self.request.limit]
-        if len(rows) == 0:
-            raise StoreError(
-                f"{store.path}: no trajectory is in the split {split}; there are {dict(store.manifest.splits)}",
-                hint="choose another --split, or prepare the store from more trajectories",
-            )
-        warn_of_scale(store.name, statistics_of(store.manifest, store.path))
-        subset = Subset(store, about, read, rows, loaded.history, loaded.time_stride)
-        frames = store.manifest.arrays["fields"].shape[1]
-        if subset.frames <= subset.history:
-            raise StoreError(
-                f"{store.path}: a trajectory has {frames} frames, history {subset.history} at time_stride "
-                f"{subset.time_stride} needs at least {subset.history * subset.time_stride + 1}",
-                hint="--set data.history=N, with fewer frames than the model was trained with, or longer trajectories",
-            )
-        return subset
+        return choose_subset(
+            store,
+            self.loaded,
+            split=self.request.split,
+            limit=self.request.limit,
+            allow_untrained=self.settings.allow_untrained,
+        )
 
     def score(self, subset: Subset, folder: Path) -> tuple[JsonDocument, Illustration]:
         """All scores of one dataset, and some frames to look at."""

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from polycli.console import counted, progress, rank, result, say, warn
+from polycli.console import counted, note, progress, rank, result, say, warn
 from polycli.errors import SourceError, StoreError
 from polycli.mpp.model.loaded import LoadedAViT, load_checkpoint
+from polycli.mpp.predicting.bands import BandFinder, Bands
 from polycli.mpp.predicting.files import FORECASTS, ForecastArray, ForecastHeader, forecast_arrays
 from polycli.mpp.predicting.inputs import ContextSource, Reach, open_contexts
 from polycli.mpp.predicting.untrained import check_source
@@ -31,6 +32,9 @@ class Plan:
     source: ContextSource
     read: Conditions
     reach: Reach
+    #: Bands around the forecasts, and what is said of them; None where the model is not calibrated for such data.
+    bands: Bands | None
+    facts: JsonDocument
 
 
 def run(request: PredictRequest) -> JsonDocument | None:
@@ -46,7 +50,8 @@ def run(request: PredictRequest) -> JsonDocument | None:
     output.refuse()
     loaded = load_checkpoint(request.checkpoint, settings.data, settings.model)
     sources = open_contexts(expand_paths(request.data), split=request.split, limit=request.limit, settings=settings)
-    plans = [_plan(source, loaded, settings) for source in sources]
+    finder = BandFinder(loaded, settings.bands)
+    plans = [_plan(source, loaded, settings, finder) for source in sources]
     origin = loaded.provenance()
     headers = [_header(plan, settings.steps, origin) for plan in plans]
     document: JsonDocument = {"output": str(request.output), **origin, "datasets": {}}
@@ -59,6 +64,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
                 "steps": settings.steps,
                 "context_frames": [plan.reach.frames[0], plan.reach.frames[-1]],
                 "finite": finite,
+                **plan.facts,
                 **plan.source.origin,
             }
             if finite < count:
@@ -67,6 +73,8 @@ def run(request: PredictRequest) -> JsonDocument | None:
         for name, found in document["datasets"].items():
             frames = counted(found["steps"], "frame", "frames")
             say(f"{name}: {frames} of {counted(found['trajectories'], 'trajectory', 'trajectories')}")
+            if "validity_horizon" in found:
+                say(f"{name}: {_validity_sentence(found['validity_horizon'], found['steps'])}")
         result(str(request.output))
     return document
 
@@ -92,7 +100,7 @@ def forecast(loaded: LoadedAViT, plan: Plan, settings: PredictSettings, array: F
     return finite
 
 
-def _plan(source: ContextSource, loaded: LoadedAViT, settings: PredictSettings) -> Plan:
+def _plan(source: ContextSource, loaded: LoadedAViT, settings: PredictSettings, finder: BandFinder) -> Plan:
     """Decides how a dataset is forecast, after a check of everything that could stop it."""
     read = conditions(source.name, source.about, known=loaded.section.fields)
     check_source(source, loaded, settings)
@@ -106,7 +114,28 @@ def _plan(source: ContextSource, loaded: LoadedAViT, settings: PredictSettings) 
             f"{loaded.time_stride} needs {needed}{at}",
             hint="--set data.history=N, with fewer frames than the model was trained with, or longer trajectories",
         )
-    return Plan(source, read, Reach(first, loaded.history, loaded.time_stride))
+    reach, bands = Reach(first, loaded.history, loaded.time_stride), finder.find(source.name, source.about)
+    if bands is None:
+        return Plan(source, read, reach, None, {})
+    if first != bands.settings.from_frame:
+        note(
+            f"{source.name}: bands were made of forecasts from frame {bands.settings.from_frame} on, these begin at "
+            f"frame {first}: they hold as far as the flow is as hard to forecast there"
+        )
+    if settings.steps > bands.steps:
+        note(f"{source.name}: bands end after step {bands.steps} of {settings.steps}, as their calibration does")
+    interval = source.about.dt * reach.stride
+    facts = bands.facts(finder.validity(bands), interval=interval, fields=source.about.fields)
+    return Plan(source, read, reach, bands, facts)
+
+
+def _validity_sentence(validity: JsonDocument, steps: int) -> str:
+    """Says for how long forecasts are valid, as people read it."""
+    share, below = 100 * validity["share_of_trajectories"], validity["vrmse_below"]
+    if validity["steps"] == 0:
+        return f"validity horizon: none; VRMSE is not below {below:g} at step 1 for {share:g} % of trajectories"
+    until = min(validity["steps"], steps)
+    return f"validity horizon: VRMSE stays below {below:g} up to step {until} for {share:g} % of trajectories"
 
 
 def _header(plan: Plan, steps: int, origin: JsonDocument) -> ForecastHeader:
@@ -118,7 +147,8 @@ def _header(plan: Plan, steps: int, origin: JsonDocument) -> ForecastHeader:
         trajectories=source.ids,
         time=source.time[reach.frames[-1]] + interval * np.arange(1, steps + 1, dtype=np.float64),
         interval=interval,
-        provenance={**origin, **source.origin, "first_context_frame": reach.first},
+        provenance={**origin, **source.origin, "first_context_frame": reach.first, **plan.facts},
+        bands=plan.bands,
     )
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from polycli import __version__
-from polycli.checkpoints.exported import ModelDescription, TrainedOn, description_of
+from polycli.checkpoints.exported import ModelDescription, description_of
 from polycli.checkpoints.resolve import ResolvedCheckpoint, resolve_checkpoint
+from polycli.checkpoints.trained_on import TrainedOn
 from polycli.console import say
 from polycli.errors import CheckpointError
 from polycli.recipes.documents import read_document

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.checkpoints.exported import MODEL_SCHEMA_VERSION, TrainedOn
+from polycli.checkpoints.exported import MODEL_SCHEMA_VERSION
+from polycli.checkpoints.trained_on import TrainedOn
 from polycli.console import note, warn
 from polycli.errors import StoreError
 from polycli.requests import JsonDocument, Split

@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from polycli.checkpoints.exported import ModelDescription, TrainedOn, read_description, write_model
+from polycli.checkpoints.exported import ModelDescription, read_description, write_model
+from polycli.checkpoints.trained_on import TrainedOn
 from polycli.errors import CheckpointError
 
 DESCRIPTION = ModelDescription(

@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import save_file
 
 from polycli.checkpoints import metadata
-from polycli.checkpoints.exported import ModelDescription, TrainedOn, description_of, write_model
+from polycli.checkpoints.exported import ModelDescription, description_of, write_model
 from polycli.checkpoints.resolve import resolve_checkpoint
+from polycli.checkpoints.trained_on import TrainedOn
 from polycli.errors import CheckpointError
 from tests.earlier import as_schema_1
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from polycli.checkpoints.exported import ModelDescription, TrainedOn
+from polycli.checkpoints.exported import ModelDescription
+from polycli.checkpoints.trained_on import TrainedOn
 from polycli.errors import StoreError
 from polycli.report.table import Table
 from polycli.requests import EvalRequest

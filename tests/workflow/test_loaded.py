@@ -4,8 +4,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from polycli.checkpoints.exported import ModelDescription, TrainedOn, write_model
+from polycli.checkpoints.exported import ModelDescription, write_model
 from polycli.checkpoints.manifest import CheckpointMetric
+from polycli.checkpoints.trained_on import TrainedOn
 from polycli.errors import CheckpointError
 from polycli.store.hashing import file_hash
 from polycli.workflow.loaded import find_checkpoint

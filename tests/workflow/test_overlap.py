@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from polycli.checkpoints.exported import ModelDescription, TrainedOn
+from polycli.checkpoints.exported import ModelDescription
+from polycli.checkpoints.trained_on import TrainedOn
 from polycli.errors import StoreError
 from polycli.store.overlap import pack_hashes
 from polycli.store.reader import Store, open_store

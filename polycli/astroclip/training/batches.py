@@ -21,7 +21,7 @@ from polycli.astroclip.data.randomness import keys_of
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.recipe.model import BANDS
 from polycli.astroclip.recipe.training import DataSection
-from polycli.checkpoints.exported import TrainedOn
+from polycli.checkpoints.trained_on import TrainedOn
 from polycli.engine.batches.order import shuffled
 from polycli.engine.batches.plan import check_division
 from polycli.engine.task import Batch, World

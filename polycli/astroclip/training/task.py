@@ -10,7 +10,8 @@ from torch import nn
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.astroclip.training.batches import ObjectBatch, ObjectBatches
-from polycli.checkpoints.exported import TrainedOn, with_earlier
+from polycli.checkpoints.exported import with_earlier
+from polycli.checkpoints.trained_on import TrainedOn
 from polycli.console import warn
 from polycli.engine.task import Task, World
 

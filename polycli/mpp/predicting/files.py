@@ -3,6 +3,7 @@
 Written frame by frame. One dataset stands at the root, several stand in groups of their names. In a dataset:
 
     fields  float32 (trajectory, time, field, x, y)      time  float64 (time,)      x, y  float64
+    level   float64 (level,)      half_width   float64 (level, time, field), where the model is calibrated
     attributes: format, dataset, physics, field_names, units, boundary_conditions, interval, and provenance
     trajectory ids: the attribute `trajectories` in zarr, the dataset `trajectory` in HDF5, whose attributes are bounded
 """
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.files.hdf5_output import SafeFile
+from polycli.mpp.predicting.bands import Bands
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.outputs import OutputKind
 from polycli.store.sealing import HDF5_SEAL, entries_of, new_seal, seal
@@ -54,6 +56,8 @@ class ForecastHeader:
     interval: float
     #: Checkpoint, hashes, settings: JSON values.
     provenance: dict[str, Any]
+    #: Bands around the frames, where the model is calibrated for such data.
+    bands: Bands | None = None
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
@@ -69,6 +73,16 @@ class ForecastHeader:
                 axis: low + (np.arange(points) + 0.5) * (high - low) / points
                 for axis, points, (low, high) in zip("xy", self.about.grid, self.about.extent, strict=True)
             },
+        }
+
+    @property
+    def band_arrays(self) -> dict[str, tuple[tuple[str, ...], NDArray[np.float64]]]:
+        """Levels and half-widths by name, each with its dimensions; nothing where there are no bands."""
+        if self.bands is None:
+            return {}
+        return {
+            "level": (("level",), np.array(self.bands.levels)),
+            "half_width": (("level", "time", "field"), self.bands.widths_for(len(self.time))),
         }
 
     @property
@@ -174,6 +188,8 @@ def _zarr_arrays(path: Path, headers: Sequence[ForecastHeader]) -> list[Forecast
         group.attrs.update(header.attributes | {"trajectories": list(header.trajectories)})
         for name, values in header.coordinates.items():
             group.create_array(name, data=values, dimension_names=[name])
+        for name, (dimensions, values) in header.band_arrays.items():
+            group.create_array(name, data=values, dimension_names=dimensions)
         fields = group.create_array(
             "fields",
             shape=header.shape,
@@ -219,6 +235,10 @@ def _hdf5_arrays(path: Path, headers: Sequence[ForecastHeader], token: str) -> I
             fields = group.create_dataset(
                 "fields", shape=header.shape, chunks=header.chunk, dtype="float32", fletcher32=True, compression="lzf"
             )
+            for array, (dimensions, values) in header.band_arrays.items():
+                widths = group.create_dataset(array, data=values)
+                for index, name in enumerate(dimensions):
+                    widths.dims[index].label = name
             for index, name in enumerate(DIMENSIONS):
                 fields.dims[index].label = name
                 if name in scales:

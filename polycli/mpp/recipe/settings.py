@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from polycli.mpp.recipe.arrays import ArraysSection, DatasetSection, Extent, WellSection
 from polycli.mpp.recipe.physics import Boundary
-from polycli.sections import MOST_RESAMPLES, Section
+from polycli.sections import MOST_RESAMPLES, CalibrateSection, Section
 from polycli.workflow.untrained import ALLOW_DESCRIPTION
 
 _OLDER_NAMES = ("fields", "boundary", "dt", "extent")
@@ -50,6 +50,42 @@ class ForecastSettings(ModelSettings):
     rollout_batch_size: PositiveInt = Field(
         1, description="trajectories per forward pass; above 1, a GPU is used better and frames may round differently"
     )
+
+
+class BandsSection(Section):
+    """The bands of a calibrated model: whether and which, and what a forecast's validity means."""
+
+    use: Literal["auto", "never", "must"] = Field(
+        "auto", description="take the calibration beside the checkpoint: auto, never, or must"
+    )
+    file: str | None = Field(None, description="the calibration; the one beside the checkpoint if absent")
+    dataset: str | None = Field(
+        None, description="the calibrated dataset whose bands are taken; that of the data's name or physics if absent"
+    )
+    valid_below: PositiveFloat = Field(
+        0.5,
+        description="VRMSE, mean over fields, below which a forecast is valid; 0.5 explains 3/4 of the variance",
+    )
+    valid_for: float = Field(
+        0.9, gt=0, lt=1, description="share of trajectories that are valid up to the horizon; a calibrated level"
+    )
+
+
+class BandedSettings(ForecastSettings):
+    """The settings that the verbs share which use bands."""
+
+    bands: BandsSection = BandsSection()
+
+
+class CalibrateSettings(ForecastSettings, CalibrateSection):
+    """The settings of `polycli calibrate mpp --set KEY=VALUE`."""
+
+    verb: Literal["calibrate"]
+    points: float = Field(
+        0.95, gt=0, le=1, description="share of a field's points that a band is to hold at a step; 1 is all of them"
+    )
+    rollout_steps: PositiveInt | None = Field(None, description="steps of a rollout; to the trajectory's end if absent")
+    from_frame: NonNegativeInt = Field(0, description="the frame of the trajectories at which the context begins")
 
 
 class EvalSettings(ForecastSettings):
@@ -98,7 +134,7 @@ class ReadingSettings(Section):
         return self.arrays.model_copy(update=self._older)
 
 
-class PredictSettings(ForecastSettings, ReadingSettings):
+class PredictSettings(BandedSettings, ReadingSettings):
     """The settings of `polycli predict mpp --set KEY=VALUE`."""
 
     verb: Literal["predict"]

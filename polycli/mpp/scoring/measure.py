@@ -18,6 +18,7 @@ from polycli.console import ProgressReport
 from polycli.mpp.model.metrics import nrmse, vrmse
 from polycli.mpp.predicting.files import ForecastArray
 from polycli.mpp.recipe.physics import PdeDescription
+from polycli.mpp.scoring.bands import BandMeter
 from polycli.mpp.scoring.baselines import linear_extrapolation, persistence
 from polycli.mpp.scoring.conservation import invariants, relative
 from polycli.mpp.scoring.rollout import Conditions, next_frame, rollout
@@ -46,6 +47,8 @@ class Subset:
     rows: NDArray[np.int64]
     history: int
     time_stride: int
+    #: The frame of the store at which rollouts begin.
+    first: int = 0
 
     @property
     def scored(self) -> ScoredRows:
@@ -54,8 +57,8 @@ class Subset:
 
     @property
     def frames(self) -> int:
-        """Frames of a trajectory, `time_stride` apart."""
-        return -(-self.store.manifest.arrays["fields"].shape[1] // self.time_stride)
+        """Frames of a trajectory from the first on, `time_stride` apart."""
+        return -(-(self.store.manifest.arrays["fields"].shape[1] - self.first) // self.time_stride)
 
     @property
     def windows(self) -> int:
@@ -140,8 +143,12 @@ def score_rollouts(
     batch_size: int,
     progress: ProgressReport,
     saved: ForecastArray | None = None,
+    meter: BandMeter | None = None,
 ) -> Rollouts:
-    """Score `steps` frames predicted from the first `history` frames of each trajectory, each fed back."""
+    """Score `steps` frames predicted from the first `history` frames of each trajectory, each fed back.
+
+    `meter` gathers what bands are made or judged by.
+    """
     conserved = invariants(subset.about)
     shown = frozenset(int(step) for step in np.unique(np.linspace(1, steps, min(steps, _FILMED)).round()))
     pictures: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
@@ -154,7 +161,7 @@ def score_rollouts(
     for begin in range(0, len(subset.rows), batch_size):
         rows = subset.rows[begin : begin + batch_size]
         here = slice(begin, begin + len(rows))
-        context = subset.load([(int(row), 0) for row in rows], subset.history).to(_device(model))
+        context = subset.load([(int(row), subset.first) for row in rows], subset.history).to(_device(model))
         last = context[:, -1]
         pairs = zip(rollout(model, context, subset.read, steps), _truth(subset, rows, steps), strict=True)
         for index, (predicted, true) in enumerate(pairs):
@@ -175,6 +182,8 @@ def score_rollouts(
                 thin = max(1, -(-max(true.shape[-2:]) // _FILMED_POINTS))
                 first_true, first_predicted = (frame[0, :, ::thin, ::thin].cpu().numpy() for frame in (true, predicted))
                 pictures.append((first_true, first_predicted))
+            if meter is not None:
+                meter.record(here, index, predicted, target)
             if saved is not None:
                 saved.write(begin, index, predicted.cpu().numpy())
             progress.advance(len(rows))
@@ -196,7 +205,7 @@ def _truth(subset: Subset, rows: NDArray[np.int64], steps: int) -> Iterator[Tens
     fields, height, width = subset.store.manifest.arrays["fields"].shape[2:]
     block = max(1, _READ_BYTES // (4 * len(rows) * fields * height * width))
     for begin in range(0, steps, block):
-        first = (subset.history + begin) * subset.time_stride
+        first = subset.first + (subset.history + begin) * subset.time_stride
         frames = subset.load([(int(row), first) for row in rows], min(block, steps - begin))
         yield from frames.unbind(dim=1)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from polycli.checkpoints.exported import TrainedOn
+from polycli.checkpoints.trained_on import TrainedOn
 from polycli.console import counted, note
 from polycli.errors import StoreError, UserError
 from polycli.mpp.data.about import physics_of

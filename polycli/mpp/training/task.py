@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from polycli.checkpoints.exported import TrainedOn, with_earlier
+from polycli.checkpoints.exported import with_earlier
+from polycli.checkpoints.trained_on import TrainedOn
 from polycli.console import warn
 from polycli.engine.layers import depths_in_order
 from polycli.engine.task import Task, World

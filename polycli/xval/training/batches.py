@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from polycli.checkpoints.exported import TrainedOn
+from polycli.checkpoints.trained_on import TrainedOn
 from polycli.console import warn
 from polycli.engine.batches.order import shuffled
 from polycli.engine.batches.plan import check_division

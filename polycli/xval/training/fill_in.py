@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from polycli.checkpoints.exported import TrainedOn
+from polycli.checkpoints.trained_on import TrainedOn
 from polycli.engine.task import World
 from polycli.xval.data.store import RecordStore
 from polycli.xval.data.tokenization import describe_tokenization, tokenization_for

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polycli.checkpoints.exported import TrainedOn
+from polycli.checkpoints.trained_on import TrainedOn
 from polycli.engine.ranks import gather
 from polycli.engine.task import World
 from polycli.xval.data.collate import Tokenization

@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from polycli.checkpoints.exported import TrainedOn, description_of
+from polycli.checkpoints.exported import description_of
 from polycli.checkpoints.resolve import resolve_checkpoint
+from polycli.checkpoints.trained_on import TrainedOn
 from polycli.console import note, say
 from polycli.errors import CheckpointError
 from polycli.xval.data.collate import Tokenization

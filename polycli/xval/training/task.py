@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from polycli.checkpoints.exported import TrainedOn, with_earlier
+from polycli.checkpoints.exported import with_earlier
+from polycli.checkpoints.trained_on import TrainedOn
 from polycli.console import warn
 from polycli.engine.layers import depths_in_order
 from polycli.engine.task import Task, World

@@ -1,0 +1,282 @@
+"""The bands of a calibrated model: half-widths around forecasts by field and step, and for how long they are valid.
+
+What a calibration keeps of a dataset is one bound for each label: `FIELD step K` for the half-width of the band around
+a field K steps after the context, `error step K` and `error FIELD step K` for the largest VRMSE up to that step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from polycli.checkpoints.calibration import CalibratedData, Calibration, calibration_beside
+from polycli.console import note, warn
+from polycli.errors import CheckpointError, UserError, problems_of
+from polycli.mpp.model.loaded import LoadedAViT
+from polycli.mpp.model.trained import TrainedPhysics
+from polycli.mpp.recipe.physics import PdeDescription
+from polycli.mpp.recipe.settings import BandsSection
+from polycli.paths import plain_path
+from polycli.requests import JsonDocument
+from polycli.workflow.calibrated import find_calibration
+
+Floats = NDArray[np.float64]
+#: Two times between frames are one where they differ by less than this share.
+_SAME_TIME = 1e-3
+
+
+class BandSettings(BaseModel):
+    """How the scores of a calibration were made, as it keeps it under `settings`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    #: The share of a field's points that a band holds at a step.
+    points: float = Field(gt=0, le=1)
+    history: int
+    time_stride: int
+    #: The frame of the trajectories at which the contexts began.
+    from_frame: int
+
+
+class CalibratedPhysics(TrainedPhysics):
+    """The data that bands were made from, as a calibration keeps it under `about`."""
+
+    constants: dict[str, float]
+    #: Steps for which there are bands.
+    steps: int = Field(ge=1)
+
+    @classmethod
+    def described(cls, about: PdeDescription, *, time_stride: int, steps: int) -> CalibratedPhysics:
+        """Describes `steps` steps of forecasts for such data, of which every `time_stride`-th frame is taken."""
+        physics = TrainedPhysics.of(about, time_stride=time_stride)
+        return cls(**dict(physics), constants=about.constants, steps=steps)
+
+
+def band_label(field: str, step: int) -> str:
+    """The label of the half-width of a field, `step` steps after the context, counted from 1."""
+    return f"{field} step {step}"
+
+
+def error_label(field: str | None, step: int) -> str:
+    """The label of the largest VRMSE up to a step, of a field or of the mean over fields."""
+    return f"error step {step}" if field is None else f"error {field} step {step}"
+
+
+@dataclass(frozen=True)
+class Validity:
+    """A count of steps for which at least a share of forecasts stays below an error, on the average over fields."""
+
+    below: float
+    level: float
+    steps: int
+    #: The same for each field by itself.
+    fields: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Bands:
+    """The bands of one calibrated dataset, in the order of the fields of the data that they are used for."""
+
+    dataset: str
+    #: How many trajectories they come from.
+    units: int
+    levels: tuple[float, ...]
+    settings: BandSettings
+    #: (level, step, field), in the units of the field; infinite where no finite band holds.
+    half_width: Floats
+    #: (level, step, 1 + field): bounds of the largest VRMSE so far, of the mean over fields and of each field.
+    error: Floats
+    #: The entry of the calibration, with the rows that were used.
+    data: CalibratedData
+
+    @property
+    def steps(self) -> int:
+        """The number of steps for which there are bands."""
+        return int(self.half_width.shape[1])
+
+    def validity(self, below: float, level: float) -> Validity:
+        """How far forecasts are valid: the last step up to which the bound of the error is not above `below`."""
+        steps = (self.error[self.levels.index(level)] <= below).cumprod(axis=0).sum(axis=0)
+        return Validity(below, level, int(steps[0]), tuple(int(count) for count in steps[1:]))
+
+    def facts(self, validity: Validity, *, interval: float, fields: Sequence[str]) -> JsonDocument:
+        """Returns what a forecast says of its bands besides their widths; `interval` is the time between frames."""
+        return {
+            "bands": {
+                "calibrated_on": self.dataset,
+                "trajectories": self.units,
+                "points": self.settings.points,
+                "from_frame": self.settings.from_frame,
+                "steps": self.steps,
+            },
+            "validity_horizon": {
+                "vrmse_below": validity.below,
+                "share_of_trajectories": validity.level,
+                "steps": validity.steps,
+                "time": validity.steps * interval,
+                "fields": dict(zip(fields, validity.fields, strict=True)),
+            },
+        }
+
+    def widths_for(self, steps: int) -> Floats:
+        """Half-widths for `steps` steps of a forecast, (level, step, field): NaN beyond those that were calibrated."""
+        widths = np.full((len(self.levels), steps, self.half_width.shape[2]), np.nan)
+        known = min(steps, self.steps)
+        widths[:, :known] = self.half_width[:, :known]
+        return widths
+
+
+class BandFinder:
+    """The bands of a checkpoint's calibration, looked up for one dataset after another as the settings say."""
+
+    def __init__(self, loaded: LoadedAViT, settings: BandsSection) -> None:
+        """Read the calibration; without one, there are no bands.
+
+        Raises:
+            CheckpointError: it is damaged, of other weights, or of other ways to take frames.
+            UserError: there is none, and there must be one; or it has no bands for the level of validity.
+        """
+        self._settings = settings
+        given = None if settings.file is None else plain_path(settings.file)
+        self._calibration = find_calibration(loaded, family="mpp", use=settings.use, file=given)
+        self._file = calibration_beside(loaded.model_file) if given is None else given
+        if self._calibration is None:
+            return
+        self._how, self._physics = _parsed(self._calibration, self._file)
+        own, other = (self._how.history, self._how.time_stride), (loaded.history, loaded.time_stride)
+        if own != other:
+            raise CheckpointError(
+                f"{self._file}: calibrated with data.history {own[0]} and data.time_stride {own[1]}, asked for are "
+                f"{other[0]} and {other[1]}",
+                hint="give the same, calibrate with these, or --set bands.use=never",
+            )
+        levels = self._calibration.levels
+        if settings.valid_for not in levels and "valid_for" in settings.model_fields_set:
+            listed = ", ".join(f"{level:g}" for level in levels)
+            raise UserError(
+                f"bands.valid_for={settings.valid_for:g}: the model is calibrated for {listed}",
+                hint=f"--set bands.valid_for={levels[-1]:g}, or calibrate with --set 'levels=[{settings.valid_for:g}]'",
+            )
+
+    def find(self, name: str, about: PdeDescription) -> Bands | None:
+        """The bands for the data called `name`: those of the dataset of this name, else of the same physics; or none.
+
+        Bands of another dataset of the same physics are said, and warned of where its constants are others, because
+        a promise about one Mach number says nothing about another.
+
+        Raises:
+            CheckpointError: the calibration lacks bounds that it should have.
+            UserError: the settings name a dataset that is not there or of other fields, or ask for bands, and no
+                dataset is of this kind.
+        """
+        calibration = self._calibration
+        if calibration is None:
+            return None
+        chosen = self._choose(name, about)
+        if chosen is None:
+            return None
+        _say_another(name, chosen, self._physics[chosen], about)
+        return _bands(calibration, self._file, chosen, self._how, about.fields)
+
+    def validity(self, bands: Bands) -> Validity:
+        """How far forecasts are valid, at the level of the settings or, where they say none, the highest up to 0.9."""
+        wanted = self._settings.valid_for
+        level = max([level for level in bands.levels if level <= wanted], default=bands.levels[0])
+        return bands.validity(self._settings.valid_below, level)
+
+    def _choose(self, name: str, about: PdeDescription) -> str | None:
+        known, wanted = ", ".join(self._physics), self._settings.dataset
+        fitting = [other for other, physics in self._physics.items() if _alike(physics, about, self._how.time_stride)]
+        if wanted is not None:
+            if wanted in fitting:
+                return wanted
+            raise UserError(
+                f"bands.dataset={wanted}: {self._file} has no such dataset with the fields, grid, sides and time step "
+                f"of {name}; it has {known}",
+                hint=f"bands.dataset is one of {', '.join(fitting)}" if fitting else None,
+            )
+        if name in fitting:
+            return name
+        same = [other for other in fitting if self._physics[other].constants == about.constants]
+        candidates = same or fitting
+        if len(candidates) == 1:
+            return candidates[0]
+        several = f"several could be used, {', '.join(candidates)}: --set bands.dataset=NAME names one"
+        reason = several if candidates else "none has these fields, grid, sides and time step"
+        if self._settings.use == "must":
+            raise UserError(f"{name}: no bands: {self._file} has {known}; {reason}")
+        note(f"{name}: no bands: {self._file.name} has {known}; {reason}")
+        return None
+
+
+def _parsed(calibration: Calibration, file: Path) -> tuple[BandSettings, dict[str, CalibratedPhysics]]:
+    try:
+        settings = BandSettings.model_validate(calibration.settings)
+        physics = {name: CalibratedPhysics.model_validate(data.about) for name, data in calibration.data.items()}
+    except ValidationError as error:
+        raise CheckpointError(f"{file}: not a sound calibration: {problems_of(error)}") from error
+    return settings, physics
+
+
+def _alike(known: CalibratedPhysics, about: PdeDescription, time_stride: int) -> bool:
+    """Whether data have the fields, units, grid, sides and time step of a calibrated dataset; constants may differ."""
+    units = dict(zip(known.fields, known.units, strict=False))
+    return (
+        units == dict(zip(about.fields, about.units, strict=True))
+        and known.grid == about.grid
+        and known.boundary_conditions == about.boundary_conditions
+        and math.isclose(known.dt, about.dt * time_stride, rel_tol=_SAME_TIME)
+    )
+
+
+def _say_another(name: str, chosen: str, known: CalibratedPhysics, about: PdeDescription) -> None:
+    constants = {**known.constants, **about.constants}
+    other = [
+        f"{key} {known.constants.get(key, float('nan')):g} and not {about.constants.get(key, float('nan')):g}"
+        for key in constants
+        if known.constants.get(key) != about.constants.get(key)
+    ]
+    if other:
+        warn(
+            f"{name}: its bands were calibrated on {chosen}, with {', '.join(other)}: they need not hold; calibrate on "
+            "some trajectories of these data"
+        )
+    elif chosen != name:
+        note(f"{name}: bands of {chosen}, which has the same fields, grid, sides, time step and constants")
+
+
+def _bands(
+    calibration: Calibration,
+    file: Path,
+    name: str,
+    settings: BandSettings,
+    fields: Sequence[str],
+) -> Bands:
+    data = calibration.data[name]
+    steps = range(1, int(data.about["steps"]) + 1)
+    try:
+        groups = [[data.groups[band_label(field, step)] for field in fields] for step in steps]
+        errors = [[data.groups[error_label(field, step)] for field in (None, *fields)] for step in steps]
+    except KeyError as error:
+        raise CheckpointError(f"{file}: not a sound calibration: {name} has no bounds for {error.args[0]!r}") from error
+    half_width, largest = (
+        np.array([[[np.inf if b is None else b for b in group.bounds] for group in row] for row in rows])
+        for rows in (groups, errors)
+    )
+    if (half_width < 0).any():
+        raise CheckpointError(f"{file}: not a sound calibration: {name} has bands of negative width")
+    return Bands(
+        dataset=name,
+        units=groups[0][0].units,
+        levels=calibration.levels,
+        settings=settings,
+        half_width=np.moveaxis(half_width, -1, 0),
+        error=np.moveaxis(largest, -1, 0),
+        data=data,
+    )
