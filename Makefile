@@ -23,8 +23,8 @@ COMPLETE := $(VENV)/.polycli-complete
 INTEROP := .venv-interop
 GOLDEN := $(BIN)/python tests/golden/make_goldens.py
 
-.PHONY: help install demo test test-slow test-interop stress attack golden reproduce-xval reproduce-astroclip lint format bench \
-	clean
+.PHONY: help install demo test test-slow test-interop stress attack golden reproduce-mpp reproduce-xval reproduce-astroclip lint format \
+	bench clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -55,6 +55,9 @@ golden: $(COMPLETE)  ## compare short runs of all families, bit for bit, with an
 
 attack: $(COMPLETE)  ## damaged and forged files of every kind, some 2,800; 10 minutes on 2 cores
 	$(BIN)/pytest -m attack -s -o faulthandler_timeout=1700 tests/attacks
+
+reproduce-mpp: $(RUNNABLE)  ## the MPP transfer study: pretrained against scratch on withheld physics, into reproductions/mpp
+	$(BIN)/polycli study mpp --recipe mpp_transfer_study --output reproductions/mpp --jobs 2
 
 reproduce-xval: $(RUNNABLE)  ## the xVal study: encodings compared on small data, into reproductions/xval
 	$(BIN)/polycli study xval --recipe xval_study --output reproductions/xval --jobs 2
