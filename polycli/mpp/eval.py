@@ -14,6 +14,7 @@ from polycli.mpp.predicting.files import ForecastHeader, forecast_arrays
 from polycli.mpp.recipe.settings import EvalSettings
 from polycli.mpp.scoring.choosing import choose_subset
 from polycli.mpp.scoring.measure import Illustration, Subset, score_one_step, score_rollouts
+from polycli.mpp.scoring.parameter_evaluation import ParameterEvaluation
 from polycli.mpp.scoring.report import write_report
 from polycli.mpp.scoring.summarise import one_step_scores, rollout_scores
 from polycli.mpp.scoring.tables import overview
@@ -36,6 +37,8 @@ def run(request: EvalRequest) -> JsonDocument | None:
     if rank() > 0:
         return None  # Scores are made by one process: no trajectory waits for another.
     loaded = load_checkpoint(request.checkpoint, settings.data, settings.model)
+    if loaded.parameter_model is not None:
+        return ParameterEvaluation(loaded, settings, request).run(report=settings.report)
     return ForecastEvaluation(loaded, settings, request).run(report=settings.report)
 
 

@@ -72,6 +72,10 @@ class Evaluation(ABC, Generic[Loaded, Settings, Subset, Picture]):
     ) -> None:
         """Draw figures and write report.html into `folder`."""
 
+    def over_all(self, pictures: Mapping[str, Picture]) -> JsonDocument:  # noqa: ARG002  # Some families need it.
+        """Returns additions to scores.json that hold for all datasets together, made of what was found in each."""
+        return {}
+
     def compared_with(self) -> JsonDocument:
         """Returns additions to scores.json about the models that this one is compared with."""
         return {}
@@ -104,7 +108,7 @@ class Evaluation(ABC, Generic[Loaded, Settings, Subset, Picture]):
         with evaluation_folder(output, parts=self.parts) as unfinished:
             for name, subset in subsets.items():
                 scores["datasets"][name], pictures[name] = self.score(subset, unfinished)
-            scores = finite_json(scores)
+            scores = finite_json({**scores, **self.over_all(pictures)})
             if report:
                 self.write_report(scores, subsets, pictures, unfinished)
             write_scores(scores, unfinished)

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from polycli.mpp import finetune, pretrain
 from polycli.mpp.recipe.physics import PdeDescription
+from polycli.requests import TrainRequest
 from polycli.store.builder import ArrayLayout, StoreBuilder
 from polycli.store.manifest import Split
 from polycli.store.statistics import RunningStatistics
@@ -150,3 +152,48 @@ def wave_store(store_factory):
         )
 
     return factory
+
+
+_PRETRAIN = """
+family: mpp
+verb: pretrain
+model: {fields: [wave.height], embed_dim: 16, num_heads: 2, blocks: 1, patch_size: 4, layer_scale: 0.1, drop_path: 0.2}
+data: {history: 2, validation_windows: 4, workers: 0}
+train: {steps: 1, global_batch_size: 2, micro_batch_size: 2, validate_every: 1, checkpoint_every: 1}
+"""
+_REGRESSION = """
+family: mpp
+verb: finetune
+head: {kind: regression, targets: [speed], hidden: [16]}
+data: {validation_windows: 32, workers: 0}
+optim: {learning_rate: 1.0e-2}
+train: {steps: 60, global_batch_size: 8, micro_batch_size: 8, validate_every: 30, checkpoint_every: 60}
+"""
+
+
+@pytest.fixture
+def wave_checkpoint(tmp_path, wave_store):
+    """A run that was pretrained for one step on two waves."""
+    (tmp_path / "base.yaml").write_text(_PRETRAIN, encoding="utf-8")
+    store = wave_store("other", ["train", "test"], seed=9)
+    pretrain.run(TrainRequest(recipe=str(tmp_path / "base.yaml"), data=(store,), output=tmp_path / "base"))
+    return tmp_path / "base"
+
+
+@pytest.fixture
+def tune(tmp_path, wave_checkpoint):
+    """Finetune on stores to predict the speed of waves: `tune(store, output="run", overrides=...)`."""
+    (tmp_path / "regression.yaml").write_text(_REGRESSION, encoding="utf-8")
+
+    def run(*stores, output="run", overrides=(), **options):
+        request = TrainRequest(
+            recipe=str(tmp_path / "regression.yaml"),
+            checkpoint=options.pop("checkpoint", wave_checkpoint),
+            data=stores,
+            output=tmp_path / output,
+            overrides=overrides,
+            **options,
+        )
+        return finetune.run(request)
+
+    return run

@@ -7,53 +7,11 @@ import pytest
 import torch
 
 from polycli.errors import StoreError
-from polycli.mpp import finetune, load_model, pretrain
+from polycli.mpp import load_model
 from polycli.mpp.model.regression import window_statistics
-from polycli.requests import TrainRequest
 from polycli.store.reader import open_store
 
-PRETRAIN = """
-family: mpp
-verb: pretrain
-model: {fields: [wave.height], embed_dim: 16, num_heads: 2, blocks: 1, patch_size: 4, layer_scale: 0.1, drop_path: 0.2}
-data: {history: 2, validation_windows: 4, workers: 0}
-train: {steps: 1, global_batch_size: 2, micro_batch_size: 2, validate_every: 1, checkpoint_every: 1}
-"""
-REGRESSION = """
-family: mpp
-verb: finetune
-head: {kind: regression, targets: [speed], hidden: [16]}
-data: {validation_windows: 32, workers: 0}
-optim: {learning_rate: 1.0e-2}
-train: {steps: 60, global_batch_size: 8, micro_batch_size: 8, validate_every: 30, checkpoint_every: 60}
-"""
 SPLITS = ("train",) * 24 + ("validation",) * 6 + ("test",) * 6
-
-
-@pytest.fixture
-def checkpoint(tmp_path, wave_store):
-    (tmp_path / "base.yaml").write_text(PRETRAIN, encoding="utf-8")
-    store = wave_store("other", ["train", "test"], seed=9)
-    pretrain.run(TrainRequest(recipe=str(tmp_path / "base.yaml"), data=(store,), output=tmp_path / "base"))
-    return tmp_path / "base"
-
-
-@pytest.fixture
-def tune(tmp_path, checkpoint):
-    (tmp_path / "regression.yaml").write_text(REGRESSION, encoding="utf-8")
-
-    def run(*stores, output="run", overrides=(), **options):
-        request = TrainRequest(
-            recipe=str(tmp_path / "regression.yaml"),
-            checkpoint=options.pop("checkpoint", checkpoint),
-            data=stores,
-            output=tmp_path / output,
-            overrides=overrides,
-            **options,
-        )
-        return finetune.run(request)
-
-    return run
 
 
 def described(run):
@@ -87,18 +45,18 @@ def test_a_relation_between_frames_and_a_parameter_is_learnt_and_scaled_by_the_t
     assert 1 - (errors**2).mean() / truth.var() > 0.75
 
 
-def test_a_probe_keeps_the_network_and_a_finetuning_moves_it(tmp_path, tune, checkpoint, wave_store):
+def test_a_probe_keeps_the_network_and_a_finetuning_moves_it(tmp_path, tune, wave_checkpoint, wave_store):
     store = wave_store("waves", SPLITS)
     tune(store, output="probe", overrides=("freeze=all", "train.steps=30"))
     tune(store, output="whole", overrides=("train.steps=2",))
-    before = dict(load_model(checkpoint).named_parameters())
+    before = dict(load_model(wave_checkpoint).named_parameters())
     probe, whole = (dict(load_model(tmp_path / name).named_parameters()) for name in ("probe", "whole"))
     assert all(torch.equal(probe[name], value) for name, value in before.items())
     still = {name for name, value in before.items() if torch.equal(whole[name], value)}
     # What decodes frames is not asked; the idle bias of the published norm layers has no gradient in any training.
     assert {name for name in still if not name.startswith("debed.")} == {
         name
-        for name, value in type(load_model(checkpoint))(load_model(checkpoint).section).named_parameters()
+        for name, value in type(load_model(wave_checkpoint))(load_model(wave_checkpoint).section).named_parameters()
         if not value.requires_grad and not name.startswith("debed.")
     }
     assert described(tmp_path / "probe")["frozen"] == "all"
@@ -121,10 +79,10 @@ def test_vectors_that_are_made_once_train_as_those_of_every_step(tmp_path, tune,
     assert first[0] == pytest.approx(first[1], rel=0.2)
 
 
-def test_scratch_has_the_sizes_of_the_checkpoint_and_none_of_its_weights(tmp_path, tune, checkpoint, wave_store):
+def test_scratch_has_the_sizes_of_the_checkpoint_and_none_of_its_weights(tmp_path, tune, wave_checkpoint, wave_store):
     store = wave_store("waves", SPLITS)
     tune(store, output="scratch", overrides=("init.weights=scratch", "train.steps=1", "optim.learning_rate=1.0e-9"))
-    before, after = load_model(checkpoint), load_model(tmp_path / "scratch")
+    before, after = load_model(wave_checkpoint), load_model(tmp_path / "scratch")
     assert after.section == before.section
     assert not torch.allclose(after.space_bag.weight, before.space_bag.weight)
     assert set(described(tmp_path / "scratch")["trained_on"]) == {"waves"}

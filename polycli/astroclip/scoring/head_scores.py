@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.recipe.model import PropertySection
 from polycli.astroclip.scoring.answers import Answers, middle
-from polycli.astroclip.scoring.probes import Floats, accuracy_score, r2_score
 from polycli.astroclip.scoring.redshift import binned_redshift_scores, redshift_scores
 from polycli.console import warn
 from polycli.report.bootstrap import Bootstrap
+from polycli.report.probes import Floats, accuracy_score, r2_score
 from polycli.requests import JsonDocument
 
 #: Under this name the head stands among what properties are predicted from.

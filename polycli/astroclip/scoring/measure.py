@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 from polycli.astroclip.data.photometry import image_features, photometry, with_colours
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.recipe.settings import EvalSettings
-from polycli.astroclip.scoring.probes import (
+from polycli.astroclip.scoring.redshift import binned_redshift_scores, redshift_scores
+from polycli.astroclip.scoring.retrieval import alignment, ranks, ranks_by_distance, retrieval_scores, uniformity
+from polycli.console import warn
+from polycli.report.bootstrap import Bootstrap
+from polycli.report.probes import (
     Floats,
     Probe,
     ProbeSettings,
@@ -21,10 +25,6 @@ from polycli.astroclip.scoring.probes import (
     predict_targets,
     r2_score,
 )
-from polycli.astroclip.scoring.redshift import binned_redshift_scores, redshift_scores
-from polycli.astroclip.scoring.retrieval import alignment, ranks, ranks_by_distance, retrieval_scores, uniformity
-from polycli.console import warn
-from polycli.report.bootstrap import Bootstrap
 from polycli.requests import JsonDocument
 
 #: Probes of each input; trees alone see nothing in directions of a space, and networks take seconds for each.

@@ -31,11 +31,13 @@ def parameters_of_rows(store: Store, rows: NDArray[np.int64]) -> dict[str, Float
     return found
 
 
-def targets_of_rows(store: Store, rows: NDArray[np.int64], targets: Sequence[str]) -> Floats:
+def targets_of_rows(
+    store: Store, rows: NDArray[np.int64], targets: Sequence[str], *, hint: str | None = None
+) -> Floats:
     """The values of `targets` in some rows of a store, (row, target); NaN where a row does not have one.
 
     Raises:
-        StoreError: the store has no parameter of a name; the message lists the nearest ones.
+        StoreError: the store has no parameter of a name; the message lists the nearest ones, and `hint` the way out.
     """
     about = physics_of(store.manifest, store.path)
     known = parameter_names(about)
@@ -47,7 +49,7 @@ def targets_of_rows(store: Store, rows: NDArray[np.int64], targets: Sequence[str
         )
         raise StoreError(
             f"{store.path}: has no parameter {described}; it has {', '.join(known) or 'none'}",
-            hint=f"--set 'head.targets=[{known[0]}]'" if known else "prepare the store with its parameters",
+            hint=hint,
         )
     values = parameters_of_rows(store, rows)
     chosen = np.stack([values[name] for name in targets], axis=1)

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
@@ -21,6 +23,7 @@ from polycli.mpp.model.normalization import change_scale, field_statistics, wide
 from polycli.mpp.model.stem import select_fields
 from polycli.mpp.recipe.training import ModelSection
 
+Floats = NDArray[np.float64]
 #: Where the head's tensors stand in the state dict, beside the network's published names.
 HEAD_PREFIX = "parameter_head."
 #: Numbers that the head is told of each field with `statistics`.
@@ -142,6 +145,23 @@ def in_units(numbers: Float[Tensor, "b n"], head: HeadDescription) -> Float[Tens
         value = values * target.scale + target.centre
         columns.append(10**value if target.logarithm else value)
     return torch.stack(columns, dim=1)
+
+
+def scaled(values: Floats, head: HeadDescription) -> Floats:
+    """Values (row, target) as errors are counted: log10 of those that are learnt so, NaN where there is none."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        columns = [
+            np.where(column > 0, np.log10(column), np.nan) if target.logarithm else column
+            for target, column in zip(head.targets, values.T, strict=True)
+        ]
+    return np.stack(columns, axis=1)
+
+
+def standardised(values: Floats, head: HeadDescription) -> Floats:
+    """Values (row, target) as the head is trained on them."""
+    centre, scale = (np.array([getattr(target, key) for target in head.targets]) for key in ("centre", "scale"))
+    found: Floats = (scaled(values, head) - centre) / scale
+    return found
 
 
 @torch.no_grad()

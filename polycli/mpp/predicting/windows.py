@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.errors import StoreError
+from polycli.errors import SourceError, StoreError
 from polycli.mpp.predicting.inputs import ContextSource, Frames, Reach, StoreContexts
 from polycli.store.reader import Window
 
@@ -45,8 +45,18 @@ def window_starts(source: ContextSource, *, history: int, time_stride: int, ever
     return range(last, last + 1) if every is None else range(0, last + 1, every)
 
 
+def even_starts(source: ContextSource, *, history: int, time_stride: int, count: int) -> list[int]:
+    """First frames of at most `count` windows of each trajectory, evenly spread from the first window to the last.
+
+    Raises:
+        StoreError: trajectories are shorter than a window.
+    """
+    whole = window_starts(source, history=history, time_stride=time_stride, every=1)
+    return [int(start) for start in np.unique(np.linspace(0, whole[-1], min(count, len(whole))).round())]
+
+
 def window_batches(
-    source: ContextSource, starts: range, *, history: int, time_stride: int, size: int
+    source: ContextSource, starts: Sequence[int], *, history: int, time_stride: int, size: int
 ) -> Iterator[WindowBatch]:
     """All windows of all trajectories in order, `size` at a time, across the borders of trajectories."""
     if isinstance(source, StoreContexts):
@@ -66,7 +76,25 @@ def window_batches(
         yield _of_frames(waiting)
 
 
-def _of_store(source: StoreContexts, starts: range, history: int, time_stride: int, size: int) -> Iterator[WindowBatch]:
+def refuse_gaps(source: ContextSource, frames: Frames, batch: WindowBatch) -> None:
+    """Return if all frames of a batch are finite.
+
+    Raises:
+        SourceError: one is not; the message names its trajectory.
+    """
+    whole = np.isfinite(frames).all(axis=(1, 2, 3, 4))
+    if not whole.all():
+        bad = int(np.argmin(whole))
+        raise SourceError(
+            f"{source.name}: trajectory {source.ids[batch.trajectories[bad]]} holds values that are not finite in the "
+            f"window from frame {batch.starts[bad]} on",
+            hint="leave it out, or choose other windows with --set windows=...",
+        )
+
+
+def _of_store(
+    source: StoreContexts, starts: Sequence[int], history: int, time_stride: int, size: int
+) -> Iterator[WindowBatch]:
     count = len(source.ids) * len(starts)
     for begin in range(0, count, size):
         numbers = np.arange(begin, min(begin + size, count))

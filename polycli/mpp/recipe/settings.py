@@ -47,6 +47,9 @@ class ModelSettings(Section):
 class ForecastSettings(ModelSettings):
     """The settings that eval and predict share."""
 
+    windows_per_trajectory: PositiveInt = Field(
+        8, description="windows of each trajectory, evenly spread, over which a head's answers are averaged"
+    )
     rollout_batch_size: PositiveInt = Field(
         1, description="trajectories per forward pass; above 1, a GPU is used better and frames may round differently"
     )
@@ -97,6 +100,9 @@ class EvalSettings(ForecastSettings):
         2000, description="one-step windows per dataset; an even choice where there are more"
     )
     rollout_steps: PositiveInt | None = Field(None, description="steps of a rollout; to the trajectory's end if absent")
+    reference_trajectories: PositiveInt = Field(
+        1024, description="training trajectories of each store that what is compared with a head learns from, at most"
+    )
     save_rollouts: bool = Field(False, description="write the rollouts' frames to DIR/rollouts/<dataset>.zarr")
     report: bool = Field(True, description="write report.html and figures; scores.json is written in any case")
     bootstrap_samples: PositiveInt = Field(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from polycli.errors import StoreError
 from polycli.mpp.model.jitter import Draw
 from polycli.mpp.model.network import Network
+from polycli.mpp.model.regression import ParameterAViT
 from polycli.mpp.recipe.physics import PdeDescription
 
 
@@ -63,6 +64,11 @@ def next_frame(
 def last_tokens(model: Network, context: Float[Tensor, "b t c h w"], read: Conditions) -> Float[Tensor, "b hp wp d"]:
     """The last hidden state of `context`, under the same conditions."""
     return _applied(model, model.features, context, read)
+
+
+def window_answers(model: ParameterAViT, context: Float[Tensor, "b t c h w"], read: Conditions) -> Float[Tensor, "b n"]:
+    """Standardised answers of the model's head about `context`, under the same conditions."""
+    return _applied(model, model.standardised, context, read)
 
 
 def rollout(

@@ -10,11 +10,11 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from polycli.errors import SourceError
+from polycli.mpp.data.parameters import parameter_names, parameters_of_rows
 from polycli.mpp.model.loaded import LoadedAViT
 from polycli.mpp.model.padding import missing_points
 from polycli.mpp.predicting.inputs import ContextSource, StoreContexts
-from polycli.mpp.predicting.windows import WindowBatch
+from polycli.mpp.predicting.windows import WindowBatch, refuse_gaps
 from polycli.mpp.scoring.rollout import Conditions, last_tokens
 from polycli.names import free_names
 from polycli.store.embeddings.manifest import ROWS
@@ -29,19 +29,16 @@ COLUMNS = ("trajectory", "dataset", "split", "window_start", "time")
 
 def parameter_columns(sources: Sequence[ContextSource]) -> dict[str, str]:
     """Maps each parameter or constant of any dataset to the name of its column."""
-    given = [name for source in sources for name in (*source.about.parameter_names, *source.about.constants)]
+    given = [name for source in sources for name in parameter_names(source.about)]
     names = list(dict.fromkeys(given))
     return dict(zip(names, free_names(names, taken=[*COLUMNS, "pooled_embedding"], prefix="parameter_"), strict=True))
 
 
 def parameters_of(source: ContextSource) -> dict[str, NDArray[np.float64]]:
     """Maps the name of each parameter to its value in every trajectory; constants have the same value in all."""
-    count = len(source.ids)
-    values_of = {name: np.full(count, value) for name, value in source.about.constants.items()}
-    if isinstance(source, StoreContexts) and source.about.parameter_names:
-        values = source.store.read_rows("params", source.rows)
-        values_of |= {name: values[:, index] for index, name in enumerate(source.about.parameter_names)}
-    return values_of
+    if isinstance(source, StoreContexts):
+        return parameters_of_rows(source.store, source.rows)
+    return {name: np.full(len(source.ids), value) for name, value in source.about.constants.items()}
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class WindowTables:
 
     def _tables(self, batch: WindowBatch, first_row: int) -> dict[str, pa.Table]:
         frames = batch.read()
-        self._refuse_gaps(frames, batch)
+        refuse_gaps(self.source, frames, batch)
         tokens = last_tokens(self.loaded.model, torch.from_numpy(frames), self.read)
         rows = self._columns(batch)
         tables = {ROWS: with_vectors(rows, {"pooled_embedding": tokens.mean(dim=(1, 2)).cpu().numpy()})}
@@ -116,13 +113,3 @@ class WindowTables:
             first = missing_points(points, patch)[0]
             found.append(low + ((np.arange(patches) + 0.5) * patch - first) * (high - low) / points)
         return found[0], found[1]
-
-    def _refuse_gaps(self, frames: NDArray[np.float32], batch: WindowBatch) -> None:
-        whole = np.isfinite(frames).all(axis=(1, 2, 3, 4))
-        if not whole.all():
-            bad = int(np.argmin(whole))
-            raise SourceError(
-                f"{self.source.name}: trajectory {self.source.ids[batch.trajectories[bad]]} holds values that are not "
-                f"finite in the window from frame {batch.starts[bad]} on",
-                hint="leave it out, or choose other windows with --set windows=...",
-            )

@@ -13,7 +13,7 @@ from polycli.console import counted, note
 from polycli.errors import StoreError
 from polycli.mpp.data.parameters import parameters_of_rows, targets_of_rows
 from polycli.mpp.data.windows import Windows, find_windows, split_rows
-from polycli.mpp.model.regression import HeadDescription, Target
+from polycli.mpp.model.regression import HeadDescription, Target, standardised
 from polycli.mpp.recipe.regression import HeadSection
 from polycli.mpp.recipe.training import DataSection, PretrainRecipe
 from polycli.mpp.training.batches import WindowFinder
@@ -34,7 +34,10 @@ def describe_head(stores: Sequence[Store], section: HeadSection, data: DataSecti
     """
     rows = [split_rows(store, "train", data) for store in stores]
     values = np.concatenate(
-        [targets_of_rows(store, chosen, section.targets) for store, chosen in zip(stores, rows, strict=True)]
+        [
+            targets_of_rows(store, chosen, section.targets, hint="name others: --set 'head.targets=[NAME]'")
+            for store, chosen in zip(stores, rows, strict=True)
+        ]
     )
     _say_left_out(stores, rows, section.targets)
     known = values[np.isfinite(values).all(axis=1)]
@@ -73,23 +76,6 @@ def labelled_windows(head: HeadDescription) -> WindowFinder:
         return replace(windows, rows=windows.rows[known], targets=values[known].astype(np.float32))
 
     return find
-
-
-def scaled(values: Floats, head: HeadDescription) -> Floats:
-    """Values (row, target) as errors are counted: log10 of those that are learnt so, NaN where there is none."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        columns = [
-            np.where(column > 0, np.log10(column), np.nan) if target.logarithm else column
-            for target, column in zip(head.targets, values.T, strict=True)
-        ]
-    return np.stack(columns, axis=1)
-
-
-def standardised(values: Floats, head: HeadDescription) -> Floats:
-    """Values (row, target) as the head is trained on them."""
-    centre, scale = (np.array([getattr(target, key) for target in head.targets]) for key in ("centre", "scale"))
-    found: Floats = (scaled(values, head) - centre) / scale
-    return found
 
 
 def _target(name: str, values: Floats, section: HeadSection) -> Target:

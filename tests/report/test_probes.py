@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from polycli.astroclip.scoring.probes import (
+from polycli.report.bootstrap import Bootstrap
+from polycli.report.probes import (
     ProbeSettings,
     accuracy_score,
+    error_scores,
     predict_labels,
     predict_targets,
     r2_score,
 )
-from polycli.report.bootstrap import Bootstrap
 
 SETTINGS = ProbeSettings(neighbours=16)
 
@@ -23,7 +24,7 @@ def task():
     return features, 100 + 5 * features[:, 0] + 0.1 * rng.standard_normal(600), rng
 
 
-@pytest.mark.parametrize("probe", ["knn", "mlp", "boosting"])
+@pytest.mark.parametrize("probe", ["linear", "knn", "mlp", "boosting"])
 def test_every_probe_finds_what_is_there_and_not_what_is_not(task, probe):
     features, target, rng = task
     found = predict_targets(probe, features[:500], target[:500], features[500:], SETTINGS)
@@ -55,6 +56,18 @@ def test_r2_is_scikit_learns_and_lies_in_its_interval(task):
     low, high = scores["interval"]
     assert low < scores["r2"] < high
     assert r2_score(np.ones(5), np.arange(5.0), Bootstrap(samples=10)) == {"r2": None, "interval": None}
+
+
+def test_errors_are_scikit_learns_and_lie_in_their_intervals(task):
+    _, target, rng = task
+    predicted = target + rng.standard_normal(600)
+    scores = error_scores(target, predicted, Bootstrap(samples=300))
+    assert scores["r2"] == pytest.approx(metrics.r2_score(target, predicted))
+    assert scores["mae"] == pytest.approx(metrics.mean_absolute_error(target, predicted))
+    assert scores["rmse"] == pytest.approx(metrics.root_mean_squared_error(target, predicted))
+    for name in ("r2", "mae", "rmse"):
+        low, high = scores[f"{name}_interval"]
+        assert low < scores[name] < high
 
 
 def test_accuracy_stands_beside_the_most_frequent_class():

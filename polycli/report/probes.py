@@ -1,6 +1,6 @@
-"""Predicts properties from vectors: k nearest neighbours, a small network, boosted trees, and the scores of all three.
+"""Predicts properties from vectors: a line, k nearest neighbours, a small network, boosted trees, and their scores.
 
-The protocol is that of Parker et al. 2024, section 6: vectors and targets standardised on the training objects, 64
+The protocol is that of Parker et al. 2024, section 6: vectors and targets standardised on the training rows, 64
 neighbours weighted by inverse distance, few-shot networks with two hidden layers of 64.
 """
 
@@ -17,7 +17,9 @@ from polycli.report.bootstrap import Bootstrap
 from polycli.requests import JsonDocument
 
 Floats = NDArray[np.float64]
-Probe = Literal["knn", "mlp", "boosting"]
+Probe = Literal["linear", "knn", "mlp", "boosting"]
+#: Ridge penalties that the linear probe chooses from by leave-one-out error; vectors may be longer than rows are many.
+_PENALTIES = np.logspace(-3, 6, 19)
 
 
 class Regressor(Protocol):
@@ -34,14 +36,18 @@ class Regressor(Protocol):
 
 @dataclass(frozen=True)
 class ProbeSettings:
-    """The number of neighbours and the seed with which probes are made."""
+    """The number of neighbours, the smallest leaf of a tree, and the seed with which probes are made."""
 
     neighbours: int = 64
     seed: int = 0
+    smallest_leaf: int = 20
 
 
 def predict_targets(probe: Probe, train: Floats, targets: Floats, test: Floats, settings: ProbeSettings) -> Floats:
-    """Values for the rows of `test` (n, d), learnt from `train` (m, d) and `targets` (m,); all finite."""
+    """Values for the rows of `test` (n, d), learnt from `train` (m, d) and `targets` (m,); all finite.
+
+    Boosting alone takes NaN in `train` and `test`, for what a row does not have.
+    """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.preprocessing import StandardScaler
 
@@ -77,6 +83,21 @@ def r2_score(truth: Floats, predicted: Floats, bootstrap: Bootstrap) -> JsonDocu
     return {"r2": float(1 - residual.mean() / spread.mean()), "interval": [float(1 - high), float(1 - low)]}
 
 
+def error_scores(truth: Floats, predicted: Floats, bootstrap: Bootstrap) -> JsonDocument:
+    """R2, mean absolute and root mean square error of numbers, each with its interval over the rows."""
+    fit = r2_score(truth, predicted, bootstrap)
+    errors = np.abs(predicted - truth)
+    low, high = np.sqrt(bootstrap.mean(errors**2).reshape(-1))
+    return {
+        "r2": fit["r2"],
+        "r2_interval": fit["interval"],
+        "mae": float(errors.mean()),
+        "mae_interval": bootstrap.mean(errors).reshape(-1).tolist(),
+        "rmse": float(np.sqrt((errors**2).mean())),
+        "rmse_interval": [float(low), float(high)],
+    }
+
+
 def accuracy_score(truth: NDArray[np.int64], predicted: NDArray[np.int64], bootstrap: Bootstrap) -> JsonDocument:
     """`{"accuracy", "interval", "majority"}`: the last is what naming the most frequent class would reach."""
     right = (truth == predicted).astype(np.float64)
@@ -86,6 +107,10 @@ def accuracy_score(truth: NDArray[np.int64], predicted: NDArray[np.int64], boots
 
 
 def _regressor(probe: Probe, size: int, settings: ProbeSettings) -> Regressor:
+    if probe == "linear":
+        from sklearn.linear_model import RidgeCV
+
+        return RidgeCV(alphas=_PENALTIES)  # type: ignore[no-any-return]
     if probe == "knn":
         from sklearn.neighbors import KNeighborsRegressor
 
@@ -93,7 +118,9 @@ def _regressor(probe: Probe, size: int, settings: ProbeSettings) -> Regressor:
     if probe == "boosting":
         from sklearn.ensemble import HistGradientBoostingRegressor
 
-        return HistGradientBoostingRegressor(random_state=settings.seed)  # type: ignore[no-any-return]
+        return HistGradientBoostingRegressor(  # type: ignore[no-any-return]
+            min_samples_leaf=settings.smallest_leaf, random_state=settings.seed
+        )
     from sklearn.neural_network import MLPRegressor
 
     # Stops where a tenth of the training objects, held back, no longer gains.
