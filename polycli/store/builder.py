@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,7 +30,7 @@ from polycli.store.building import BuildPlace, create_array, hash_others, is_pub
 from polycli.store.hashing import combined_hash
 from polycli.store.layout import ArrayLayout
 from polycli.store.manifest import SPLITS, FileEntry, LeftOut, Manifest, SourceFile
-from polycli.store.staging import StagedRow, sync_folder, sync_tree, write_error, write_row, write_text
+from polycli.store.staging import StagedRow, sync_folder, sync_trees, write_error, write_row, write_text, write_texts
 
 __all__ = ["ArrayLayout", "StagedRow", "StoreBuilder", "is_published"]
 
@@ -66,7 +65,8 @@ class StoreBuilder:
     def stage(self, key: str, array: ArrayLayout, blocks: Iterable[NDArray[Any]]) -> StagedRow:
         """Stream one row of one array to disk; see `staging.write_row` for blocks and errors.
 
-        What an earlier, unfinished try left under this key and array is replaced.
+        What an earlier, unfinished try left under this key and array is replaced. The row outlasts a killed process at
+        once, and a power cut when it is finished.
         """
         writing = self.work / "writing" / f"{_folder_name(key)}.{uuid.uuid4().hex}"
         try:
@@ -81,10 +81,24 @@ class StoreBuilder:
 
     def finish(self, key: str, record: Mapping[str, Any]) -> None:
         """Note that this key is complete: its arrays are staged, or it was rejected. Call it last."""
-        path = self._record_path(key)
+        self.finish_all({key: record})
+
+    def finish_all(self, records: Mapping[str, Mapping[str, Any]]) -> None:
+        """The same for several keys at once, which takes a disk a small part of the time that it takes one by one.
+
+        When it returns, the rows and their records outlast a power cut; before, a key has no record.
+        """
+        texts = {
+            self._record_path(key).name: json.dumps({"key": key, "record": dict(record)}, ensure_ascii=False)
+            for key, record in records.items()
+        }
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, json.dumps({"key": key, "record": dict(record)}, ensure_ascii=False))
+            staged = [folder for folder in map(self._row_folder, records) if folder.is_dir()]
+            sync_trees(staged)
+            if staged:
+                sync_folder(self.work / "rows")
+            (self.work / "records").mkdir(parents=True, exist_ok=True)
+            write_texts(self.work / "records", texts)
         except OSError as error:
             raise write_error(self.target, error) from error
 
@@ -170,17 +184,14 @@ class StoreBuilder:
     def _adopt(self, key: str, label: str, finished: Path, staged: StagedRow) -> None:
         """Move a finished array of a row into place, with its description."""
         folder = self._row_folder(key)
-        with (finished / "staged.json").open("w", encoding="utf-8") as file:
-            file.write(staged.model_dump_json())
-            file.flush()
-            os.fsync(file.fileno())
-        sync_tree(finished, leaves=False)
-        folder.mkdir(parents=True, exist_ok=True)
+        (finished / "staged.json").write_text(staged.model_dump_json(), encoding="utf-8")
+        if not folder.exists():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            finished.parent.rename(folder)
+            return
         if (folder / label).exists():
             (folder / label).rename(finished.with_name(f"replaced-{uuid.uuid4().hex}"))
         finished.rename(folder / label)
-        sync_folder(folder)
-        sync_folder(folder.parent)
 
     def _staged(self, key: str) -> dict[str, StagedRow]:
         folder = self._row_folder(key)

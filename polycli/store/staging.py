@@ -1,14 +1,16 @@
 """Streams the frames of one row (a trajectory) to its shard files, reads them back, and says what was written.
 
-The files lie as those of a zarr array that holds this row alone, so that publishing can rename them into place. How
-small rows of which a shard holds many are staged is in `blocks.py`.
+Nothing of a row is synced while it is written: the builder does that for many rows at once, which takes a disk a small
+part of the time that it takes for each. The files lie as those of a zarr array that holds this row alone, so that
+publishing can rename them into place. How small rows of which a shard holds many are staged is in `blocks.py`.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,11 @@ from pydantic import BaseModel, ConfigDict
 
 from polycli.errors import PolycliError, StoreError
 from polycli.store.hashing import ContentHash, file_hash
-from polycli.store.layout import ArrayLayout
+from polycli.store.layout import ArrayLayout, shard_files
 from polycli.store.manifest import FileEntry
+
+#: More gain nothing on a local disk, and a network file system may mind them.
+_SYNCS_AT_ONCE = 16
 
 
 class StagedRow(BaseModel):
@@ -82,9 +87,11 @@ class _ShardWriter:
         rest = self._buffer.shape[1:]
         if self._filled:
             self._flush()
-        files = sorted(path for path in (self._folder / "c").rglob("*") if path.is_file())
+        shape = (1, self._written, *rest)
+        names = shard_files(self._layout.name, shape, self._layout.shard)
+        files = [self._folder / name.removeprefix(f"{self._layout.name}/") for name in names]
         return StagedRow(
-            shape=(1, self._written, *rest),
+            shape=shape,
             hash=self._hash.hexdigest(),
             layout=self._layout,
             files={
@@ -105,21 +112,22 @@ class _ShardWriter:
         return block
 
     def _flush(self) -> None:
-        """Write the buffer as the next shard, fsynced, and read it back."""
+        """Write the buffer as the next shard, and read it back."""
         assert self._buffer is not None  # noqa: S101  # for the type checker; both callers have filled it
         values = self._buffer[: self._filled]
         end = self._written + self._filled
         rest = values.shape[1:]
-        array = open_for_writing(self._folder, self._layout, (1, end, *rest))
+        array = open_for_writing(self._folder, self._layout, (1, end, *rest), synced=False)
         place = (0, slice(self._written, end))
         write(array, place, values)
-        back = array[place].read().result()
-        if not np.array_equal(as_bytes(back), as_bytes(values)):
+        if not reads_back(array, place, values):
             raise PolycliError(f"{self._folder}: what was written reads back differently; is the disk or memory sound?")
         self._written, self._filled = end, 0
 
 
-def open_for_writing(folder: Path, layout: ArrayLayout, shape: tuple[int, ...]) -> ts.TensorStore:
+def open_for_writing(
+    folder: Path, layout: ArrayLayout, shape: tuple[int, ...], *, synced: bool = True
+) -> ts.TensorStore:
     """The array at `folder` with metadata taken from the layout; no zarr.json is read or written."""
     spec = {
         "driver": "zarr3",
@@ -129,17 +137,24 @@ def open_for_writing(folder: Path, layout: ArrayLayout, shape: tuple[int, ...]) 
         "store_data_equal_to_fill_value": True,
         "fill_missing_data_reads": False,
         # Nothing is kept in memory that was written, so what is read back comes from the file.
-        "context": {"cache_pool": {"total_bytes_limit": 0}},
+        "context": {"cache_pool": {"total_bytes_limit": 0}, "file_io_sync": synced},
     }
     return ts.open(spec, open=True, assume_metadata=True).result()
 
 
 def write(array: ts.TensorStore, place: tuple[Any, ...], values: NDArray[Any]) -> None:
-    """Write and wait; tensorstore fsyncs the files, and reports what the system refused as ValueErrors."""
+    """Write and wait; tensorstore fsyncs the files of an array that was opened so, and reports what the system refused
+    as ValueErrors.
+    """
     try:
         array[place].write(values).result()
     except ValueError as error:
         raise OSError(str(error)) from error
+
+
+def reads_back(array: ts.TensorStore, place: tuple[Any, ...], values: NDArray[Any]) -> bool:
+    """Whether the file has these values, bit for bit, when it is read and unpacked again."""
+    return np.array_equal(as_bytes(array[place].read().result()), as_bytes(values))
 
 
 def write_error(target: Path, error: OSError) -> PolycliError:
@@ -165,25 +180,59 @@ def sync_tree(root: Path, *, leaves: bool = True) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Fsync one directory, which makes the renames in it last."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(folder)
+
+
+def _sync_some(paths: Sequence[Path | str]) -> None:
+    for path in paths:
+        _sync(path)
+
+
+def _sync(path: Path | str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
+def sync_trees(roots: Iterable[Path]) -> None:
+    """Fsync every file and directory in several trees: all files first, then all directories."""
+    folders, files = list[str](), list[str]()
+    for root in roots:
+        for folder, _, names in os.walk(root):
+            folders.append(folder)
+            files += [os.path.join(folder, name) for name in names]  # noqa: PTH118  # Paths take longer.
+    sync_all(files)
+    sync_all(folders)
+
+
+def sync_all(paths: Sequence[Path | str]) -> None:
+    """Fsync many files or directories at once: a disk that waits for them together waits hardly longer than for one."""
+    count = max(1, min(_SYNCS_AT_ONCE, len(paths)))
+    with ThreadPoolExecutor(max_workers=count) as pool:
+        for _ in pool.map(_sync_some, (paths[place::count] for place in range(count))):
+            pass
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a small file so that it is there whole or not at all, and lasts."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    write_texts(path.parent, {path.name: text})
+
+
+def write_texts(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write small files of one folder; each is there whole or not at all, and when this returns all last."""
+    temporaries = {name: folder / f".{name}.{os.getpid()}.tmp" for name in texts}
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        for name, text in texts.items():
+            temporaries[name].write_text(text, encoding="utf-8")
+        sync_all([*temporaries.values()])
+        for name, temporary in temporaries.items():
+            temporary.replace(folder / name)
     finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
+    sync_folder(folder)
 
 
 def as_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from polycli.errors import StoreError
+from polycli.store import staging
 from polycli.store.builder import StoreBuilder, is_published
 from polycli.store.building import BuildPlace
 from polycli.store.manifest import read_manifest
@@ -116,6 +117,33 @@ def test_a_killed_build_goes_on_and_equals_one_that_was_not_killed(kit, tmp_path
     expected = kit.publish(whole, ["row 0", "row 1"])
     assert (continued / "MANIFEST.json").read_bytes() == (expected / "MANIFEST.json").read_bytes()
     open_store(continued, verify="full")
+
+
+def test_rows_that_are_finished_together_are_on_the_disk_before_their_records_are(kit, tmp_path, monkeypatch):
+    builder = StoreBuilder(tmp_path / "a.zarr", fingerprint="f" * 64)
+    for key in "ab":
+        builder.stage(key, kit.layout, [kit.trajectory(ord(key))])
+    assert builder.record("a") is None
+    synced: list[Path] = []
+    sync = staging._sync
+
+    def seen(path):
+        sync(path)
+        synced.append(Path(path))
+
+    monkeypatch.setattr(staging, "_sync", seen)
+    builder.finish_all({"a": {"number": 1}, "bad": {"rejected": "non-finite"}, "b": {"number": 2}})
+    assert [builder.record(key) for key in ("a", "b", "bad")] == [
+        {"number": 1},
+        {"number": 2},
+        {"rejected": "non-finite"},
+    ]
+    rows = set((builder.work / "rows").rglob("*"))
+    assert len([path for path in rows if path.is_file()]) == 6  # Two shards and a description each.
+    first_record = min(place for place, path in enumerate(synced) if path.parent.name == "records")
+    assert rows <= set(synced[:first_record])
+    store = open_store(kit.publish(builder, ["a", "b"]), verify="full")
+    assert np.array_equal(store.read_rows("fields", [0])[0], kit.trajectory(ord("a")))
 
 
 def test_processes_stage_at_the_same_time(kit, tmp_path):

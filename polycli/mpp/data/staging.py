@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -16,6 +18,9 @@ from polycli.store.builder import StoreBuilder
 from polycli.store.layout import ArrayLayout
 from polycli.store.statistics import FieldSums, RunningStatistics
 from polycli.workflow.identity import frame_numbers
+
+#: Rows are finished together, up to so many bytes or seconds of work, which is what a killed process loses.
+_BYTES_AT_RISK, _SECONDS_AT_RISK = 16 * 2**20, 1.0
 
 
 class Row(TypedDict):
@@ -60,9 +65,29 @@ def stage(task: StageTask) -> None:
     wanted = [name for name, key in keys.items() if builder.record(key) is None]
     if not wanted:
         return
-    for trajectory in task.job.trajectories(wanted):
-        key = keys[trajectory.id]
-        builder.finish(key, dict(_stage_row(builder, key, trajectory, task)))
+    done: dict[str, Row] = {}
+    since = time.monotonic()
+    try:
+        for trajectory in task.job.trajectories(wanted):
+            key = keys[trajectory.id]
+            done[key] = _stage_row(builder, key, trajectory, task)
+            if len(done) * _row_bytes(task) >= _BYTES_AT_RISK or time.monotonic() - since >= _SECONDS_AT_RISK:
+                builder.finish_all(_taken(done))
+                since = time.monotonic()
+    finally:
+        # Those before one that cannot be read, too, need not be staged again.
+        builder.finish_all(_taken(done))
+
+
+def _taken(rows: dict[str, Row]) -> dict[str, dict[str, Any]]:
+    """The rows that are waiting, which wait no longer."""
+    records = {key: dict(row) for key, row in rows.items()}
+    rows.clear()
+    return records
+
+
+def _row_bytes(task: StageTask) -> int:
+    return 4 * prod(task.shape)
 
 
 def _stage_row(builder: StoreBuilder, key: str, trajectory: Trajectory, task: StageTask) -> Row:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -107,9 +107,28 @@ class ArrayJob:
         return list(self.frames.blocks(max(1, most // max(1, frame_bytes)) * self.frames.step, chunk))
 
     def _read(self, file: ArrayFile, trajectories: slice, time: slice) -> NDArray[np.float32]:
-        parts = [placed.read(file, trajectories, time, self.frames.space) for placed in self.arrays]
-        with np.errstate(over="ignore"):  # A double beyond float32 becomes infinite, and is rejected as such.
-            return np.concatenate([part.astype(np.float32) for part in parts], axis=2)
+        parts = (placed.read(file, trajectories, time, self.frames.space) for placed in self.arrays)
+        first = self.arrays[0]
+        info = file.arrays[first.name]
+        counts = (
+            trajectories.stop - trajectories.start,
+            len(range(time.start, time.stop, time.step or 1)),
+            sum(placed.length("field", file.arrays[placed.name]) for placed in self.arrays),
+        )
+        return as_float32(parts, (*counts, *self.frames.grid((first.length("x", info), first.length("y", info)))))
+
+
+def as_float32(parts: Iterable[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Parts (trajectory, time, field, x, y) as one array of this shape, one after the other along its fields.
+
+    A part that has one trajectory or one frame has it for all.
+    """
+    values, place = np.empty(shape, dtype=np.float32), 0
+    with np.errstate(over="ignore"):  # A double beyond float32 becomes infinite, and is rejected as such.
+        for part in parts:
+            values[:, :, place : place + part.shape[2]] = part
+            place += part.shape[2]
+    return values
 
 
 def _frame_bytes(placed: Placed, info: ArrayInfo) -> int:

@@ -14,6 +14,8 @@ Extent = tuple[tuple[float, float], tuple[float, float]]
 UNEVEN = 0.01
 #: Trajectories that lie in the same pieces of a file are read in one go up to this.
 _TOGETHER_BYTES = 128 * 2**20
+#: A trajectory is small when a job holds so many.
+_SMALL = 8
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,12 @@ def unevenness(points: NDArray[np.float64]) -> float:
 def job_size(row_bytes: int, at_once: int, job_bytes: int) -> tuple[int, bool]:
     """How many trajectories a job has, and whether it reads them in one go.
 
-    Trajectories that lie in the same pieces of a file, `at_once` of them, share a job as far as memory allows.
+    Trajectories that lie in the same pieces of a file, `at_once` of them, share a job as far as memory allows. Small
+    ones are read in one go wherever they lie, for opening a file costs more than reading them.
     """
     size = max(1, job_bytes // row_bytes)
     if at_once == 1:
-        return size, False
+        return size, row_bytes <= job_bytes // _SMALL
     pieces = -(-size // at_once) * at_once
     size = min(pieces, max(size, _TOGETHER_BYTES // row_bytes))
     return size, size * row_bytes <= _TOGETHER_BYTES

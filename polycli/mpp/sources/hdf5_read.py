@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from polycli.files.hdf5 import COPY_AGAIN, open_hdf5
 from polycli.mpp.data.source import Trajectory
-from polycli.mpp.sources.array_read import BLOCK_BYTES
+from polycli.mpp.sources.array_read import BLOCK_BYTES, as_float32
 from polycli.mpp.sources.frames import Frames
 
 
@@ -97,16 +97,9 @@ class Hdf5Job:
 
     def _read(self, file: h5py.File, items: slice, block: slice) -> NDArray[np.float32]:
         """Some frames of some trajectories as (trajectory, time, field, x, y), thinned."""
-        count = len(range(block.start, block.stop, block.step))
-        shape = (items.stop - items.start, count, self.shape[0], *self.frames.grid(self.shape[1:]))
-        values = np.empty(shape, dtype=np.float32)
-        place = 0
-        with np.errstate(over="ignore"):  # A double beyond float32 becomes infinite, and is rejected as such.
-            for column in self.columns:
-                part = column.read(file, items, block, self.frames.space)
-                values[:, :, place : place + part.shape[2]] = part
-                place += part.shape[2]
-        return values
+        parts = (column.read(file, items, block, self.frames.space) for column in self.columns)
+        counts = (items.stop - items.start, len(range(block.start, block.stop, block.step)), self.shape[0])
+        return as_float32(parts, (*counts, *self.frames.grid(self.shape[1:])))
 
     @staticmethod
     def _time_chunk(array: h5py.Dataset, column: Column) -> int:

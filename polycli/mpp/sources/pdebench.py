@@ -200,7 +200,7 @@ class _Group:
                     tuple(member.parameters.get(key, float("nan")) for key in parameter_names) for member in batch
                 ),
                 frames=self.frames,
-                together=together,
+                together=together and survey.layout != "grouped",
             )
 
     def _strange(self) -> Iterable[LeftOut]:

@@ -108,6 +108,24 @@ def test_a_piece_that_holds_several_trajectories_is_read_once(tmp_path, monkeypa
     np.testing.assert_array_equal(np.concatenate(list(trajectory.blocks)), values[1, 3:])
 
 
+def test_small_trajectories_of_a_job_are_read_in_one_go_whatever_is_wanted_of_them(tmp_path, monkeypatch):
+    """The file was opened, and looked through, for each."""
+    values = numbers(np.float32)
+    with h5py.File(tmp_path / "own.h5", "w") as file:
+        file["u"] = values
+    (job,) = opened(tmp_path / "own.h5", settings=(*SAID, axes_line(FULL))).jobs
+    opens = []
+    open_arrays = array_read.open_arrays
+    monkeypatch.setattr(array_read, "open_arrays", lambda path: opens.append(path) or open_arrays(path))
+    found = {
+        trajectory.id: np.concatenate(list(trajectory.blocks)) for trajectory in job.trajectories(["0002", "0000"])
+    }
+    assert len(opens) == 1
+    assert list(found) == ["0000", "0002"]
+    for name, row in found.items():
+        np.testing.assert_array_equal(row, values[int(name)])
+
+
 def test_axes_may_be_absent_and_files_are_then_trajectories(tmp_path):
     values = numbers(axes=("trajectory", "time", "x", "y"))
     for index, trajectory in enumerate(values):

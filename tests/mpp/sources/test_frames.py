@@ -11,6 +11,7 @@ MEGABYTE = 2**20
     ("row_bytes", "at_once", "expected"),
     [
         (4 * MEGABYTE, 1, (4, False)),
+        (MEGABYTE, 1, (16, True)),  # So small that to open the file for each would cost more than to read it.
         (4 * MEGABYTE, 3, (6, True)),  # Two pieces of three.
         (4 * MEGABYTE, 20, (20, True)),
         (4 * MEGABYTE, 1000, (32, True)),  # As many as 128 MB hold.
