@@ -16,8 +16,10 @@ from polycli.mpp.model.loaded import LoadedAViT, load_checkpoint
 from polycli.mpp.predicting.bands import BandFinder, Bands
 from polycli.mpp.predicting.files import FORECASTS, ForecastArray, ForecastHeader, forecast_arrays
 from polycli.mpp.predicting.inputs import ContextSource, Reach, open_contexts
+from polycli.mpp.predicting.parameter_files import PARAMETERS
 from polycli.mpp.predicting.untrained import check_source
 from polycli.mpp.recipe.settings import PredictSettings
+from polycli.mpp.scoring.parameter_predictions import predict_parameters
 from polycli.mpp.scoring.rollout import Conditions, conditions, rollout
 from polycli.outputs import Output
 from polycli.paths import expand_paths
@@ -38,7 +40,7 @@ class Plan:
 
 
 def run(request: PredictRequest) -> JsonDocument | None:
-    """Write `steps` frames after the context of every trajectory of the data; needs no truth.
+    """Write `steps` frames after the context of every trajectory of the data, or its parameters; needs no truth.
 
     Raises:
         UserError: checkpoint, data and settings do not fit each other, or the output exists; nothing was written.
@@ -46,9 +48,17 @@ def run(request: PredictRequest) -> JsonDocument | None:
     settings = default_recipe("mpp", "predict", request.overrides, schema=PredictSettings)
     if rank() > 0:
         return None  # One process writes.
-    output = Output(request.output, FORECASTS, settings.overwrite, inputs=(request.checkpoint, *request.data))
+    inputs = (request.checkpoint, *request.data)
+    kind = PARAMETERS if request.output.suffix in PARAMETERS.suffixes else FORECASTS
+    output = Output(request.output, kind, settings.overwrite, inputs)
     output.refuse()
     loaded = load_checkpoint(request.checkpoint, settings.data, settings.model)
+    model = loaded.parameter_model
+    if (model is None) == (kind is PARAMETERS):
+        # Says which endings the results of this checkpoint have.
+        Output(request.output, FORECASTS if model is None else PARAMETERS, settings.overwrite, inputs).refuse()
+    if model is not None:
+        return predict_parameters(request, settings, loaded, model, output)
     sources = open_contexts(expand_paths(request.data), split=request.split, limit=request.limit, settings=settings)
     finder = BandFinder(loaded, settings.bands)
     plans = [_plan(source, loaded, settings, finder) for source in sources]

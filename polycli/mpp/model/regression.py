@@ -147,6 +147,11 @@ def in_units(numbers: Float[Tensor, "b n"], head: HeadDescription) -> Float[Tens
     return torch.stack(columns, dim=1)
 
 
+def original(standard: Floats, head: HeadDescription) -> Floats:
+    """Standardised numbers (row, target) in the units of the targets."""
+    return in_units(torch.from_numpy(standard), head).numpy()
+
+
 def scaled(values: Floats, head: HeadDescription) -> Floats:
     """Values (row, target) as errors are counted: log10 of those that are learnt so, NaN where there is none."""
     with np.errstate(divide="ignore", invalid="ignore"):
