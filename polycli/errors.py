@@ -54,6 +54,10 @@ class RunError(UserError):
     """A run directory cannot be used as asked."""
 
 
+class BusyError(UserError):
+    """Another process is writing where this one would."""
+
+
 class MissingDependencyError(UserError):
     """An optional package is needed and not installed; the message names the extra."""
 

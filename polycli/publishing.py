@@ -27,12 +27,13 @@ from pathlib import Path
 from typing import IO
 
 from polycli import console
-from polycli.errors import PolycliError, UserError
+from polycli.errors import BusyError, PolycliError
 
 #: Reasons of the system that are about the place and no one's input.
 _REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 #: What a file system without locks answers.
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+_NOTHING_LEFT = "nothing was left behind; make room, or give another --output, and run the same line again"
 _PARTS = "parts.json"
 _TRIES = 20
 
@@ -41,7 +42,7 @@ def clear_up(target: Path) -> None:
     """Put back or remove what a killed command has left of writing `target`.
 
     Raises:
-        UserError: a living one writes there.
+        BusyError: a living one writes there.
     """
     if os.path.lexists(_work_folder(target)):
         with holding(target, what="it"):
@@ -49,18 +50,18 @@ def clear_up(target: Path) -> None:
 
 
 @contextmanager
-def holding(target: Path, *, what: str) -> Iterator[Path]:
+def holding(target: Path, *, what: str, hint: str = _NOTHING_LEFT) -> Iterator[Path]:
     """A folder beside `target` to work in, cleared, which no other process has until the block ends; then it is gone.
 
     Raises:
-        UserError: another process has it.
+        BusyError: another process has it.
         PolycliError: the disk is full or refuses a write, in the block or before.
     """
     work = _work_folder(target)
     lock: IO[str] | None = None
     made = missing_parents(target)
     try:
-        with telling_refusals(target, work, what=what):
+        with telling_refusals(target, work, what=what, hint=hint):
             lock = _take(work, target)
             _settle(work, target)
             yield work
@@ -74,7 +75,7 @@ def holding(target: Path, *, what: str) -> Iterator[Path]:
 
 
 @contextmanager
-def telling_refusals(target: Path, work: Path, *, what: str) -> Iterator[None]:
+def telling_refusals(target: Path, work: Path, *, what: str, hint: str = _NOTHING_LEFT) -> Iterator[None]:
     """Turn the system's refusal to write in `work` into a sentence about `target`.
 
     Raises:
@@ -88,7 +89,7 @@ def telling_refusals(target: Path, work: Path, *, what: str) -> Iterator[None]:
             raise
         raise PolycliError(
             f"{target}: {what} cannot be written: {reason}",
-            hint="nothing was left behind; make room, or give another --output, and run the same line again",
+            hint=hint,
         ) from error
 
 
@@ -242,7 +243,7 @@ def _take(work: Path, target: Path) -> IO[str]:
             raise
         file = None if _owner_may_live(work) else (work / "lock").open("a", encoding="utf-8")
     if file is None:
-        raise UserError(
+        raise BusyError(
             f"{target}: another process is writing there now",
             hint=f"wait for it, or give another --output; if there is none: rm -r {work}",
         )

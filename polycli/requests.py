@@ -111,6 +111,13 @@ class EmbedRequest:
     split: Split | None = None
     limit: int | None = None
     overrides: tuple[str, ...] = ()
+    part: tuple[int, int] | None = None
+    finalize: bool = False
+    #: Whether the rows of further data are added to embeddings that are there.
+    append: bool = False
+    dry_run: bool = False
+    #: The words after `polycli` as they were typed, for hints that give a line to run.
+    line: tuple[str, ...] = ()
     json: bool = False
 
 

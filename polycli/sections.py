@@ -210,3 +210,16 @@ class FinetuningRecipe(TrainingRecipe, Protocol):
     def checkpoint(self) -> str | None:
         """The checkpoint; None where the recipe leaves it to the command line."""
         ...
+
+
+class UnitSettings(Section):
+    """The settings of `embed` that all families share: how the work is cut, and what may be replaced or left out."""
+
+    overwrite: bool = Field(False, description="replace the output where it exists, or units of another embed")
+    unit_rows: PositiveInt | None = Field(
+        None,
+        description="rows of a unit of work, rounded up to whole batches; a 32nd of the rows, at most 16384, if absent",
+    )
+    max_quarantined: float = Field(
+        0.01, ge=0, le=1, description="share of the rows that may be put aside because they cannot be embedded"
+    )

@@ -29,6 +29,7 @@ POLYCLI = """
         run.mkdir(parents=True, exist_ok=True)
         (run / "status.json").write_text(json.dumps({"state": os.environ["STATE"], "step": 4}, indent=2))
         sys.exit({"preempted": 75, "failed": 1}.get(os.environ["STATE"], 0))
+    sys.exit(int(os.environ.get("CODE", "0")))
 """
 NOTING = """
     import json, os, sys
@@ -135,7 +136,7 @@ def test_a_run_that_never_began_fails(cluster, script):
     assert not [note for note in notes if note["command"] == "scontrol"]
 
 
-@pytest.mark.parametrize("script", ["single_node.sh", "multi_node.sh"])
+@pytest.mark.parametrize("script", ["single_node.sh", "multi_node.sh", "embed_array.sh"])
 def test_time_to_save_is_asked_for_of_the_ranks_and_not_of_the_script(script):
     text = (SCRIPTS / script).read_text()
     assert "#SBATCH --signal=USR1@300" in text  # with B: the script alone would hear it
@@ -156,15 +157,10 @@ def test_prepare_runs_every_part_and_joins_them_afterwards(cluster):
     assert "--dependency=afterok:4711" in finalize
 
 
-def test_embed_shares_the_stores_of_a_list_out_and_leaves_out_what_is_there(cluster, tmp_path):
-    stores = [f"stores/a {number}.zarr" for number in range(5)]
-    (tmp_path / "list.txt").write_text("".join(f"{store}\n" for store in stores))
-    (tmp_path / "vectors").mkdir()
-    (tmp_path / "vectors/a 3.parquet").touch()
-    for task in range(2):
-        variables = {"SLURM_ARRAY_TASK_ID": str(task), "SLURM_ARRAY_TASK_COUNT": "2"}
-        code, notes = cluster("embed_array.sh", "runs/astroclip", "list.txt", "vectors", **variables)
-        assert code == 0
-    embedded = [line[line.index("--data") + 1] for line in polycli_lines(notes)]
-    assert embedded == [stores[0], stores[2], stores[4], stores[1]]
-    assert [line[-1] for line in polycli_lines(notes)] == [f"vectors/a {number}.parquet" for number in (0, 2, 4, 1)]
+@pytest.mark.parametrize(("code", "ends_with", "requeued"), [("0", 0, False), ("75", 0, True), ("1", 1, False)])
+def test_embed_does_its_part_and_is_put_back_into_the_queue_when_a_signal_came(cluster, code, ends_with, requeued):
+    found, notes = cluster("embed_array.sh", "runs/astroclip", "my stores", "vectors", SLURM_JOB_ID="12", CODE=code)
+    assert found == ends_with
+    common = ["embed", "astroclip", "--checkpoint", "runs/astroclip", "--data", "my stores", "--output", "vectors"]
+    assert polycli_lines(notes) == [[*common, "--part", "auto"]]
+    assert [note["words"] for note in notes if note["command"] == "scontrol"] == [["requeue", "12"]] * requeued

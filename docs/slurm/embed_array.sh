@@ -1,28 +1,34 @@
 #!/bin/bash
-# One array task for each store of a list. Submit: sbatch --array=0-15 docs/slurm/embed_array.sh CHECKPOINT LIST EMBEDDINGS
-# LIST has one store a line; task i embeds lines i, i + n, ... of n tasks. Run it again after failures.
+# Embed in parts, one for each task of an array; the last one publishes. Submit, with as many tasks as you like:
+#   sbatch --array=0-15 docs/slurm/embed_array.sh CHECKPOINT STORES EMBEDDINGS
+# Submit it again after failures, also with another number of tasks: units that are finished are not made again.
+# polycli embed ... --dry-run says how many tasks a wanted time needs.
 #SBATCH --job-name=embed
 #SBATCH --array=0-15
+#SBATCH --ntasks=1
 #SBATCH --gpus=1
 #SBATCH --cpus-per-task=8
 #SBATCH --time=04:00:00
+#SBATCH --signal=USR1@300
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=%x-%A-%a.log
 set -euo pipefail
 
 checkpoint=${1:?a run, a checkpoint or a file of weights}
-list=${2:?a file with one store a line}
-output=${3:?the folder of the embeddings}
+stores=${2:?a store, a folder of stores, a quoted glob or @list.txt}
+output=${3:?the embeddings, on a file system that all nodes see}
 
-mapfile -t stores < "$list"
-for ((number = SLURM_ARRAY_TASK_ID; number < ${#stores[@]}; number += SLURM_ARRAY_TASK_COUNT)); do
-    store=${stores[number]}
-    # It is there whole or not at all, so what is there is done.
-    target="$output/$(basename "$store" .zarr).parquet"
-    if [ -e "$target" ]; then
-        echo "$target is there already"
-        continue
-    fi
-    polycli embed astroclip --checkpoint "$checkpoint" --data "$store" --output "$target"
-done
+# The GPU computes, and vectors made with another number of threads differ in the last digits.
+export OMP_NUM_THREADS=1
+
+code=0
+srun --kill-on-bad-exit=1 polycli embed astroclip --checkpoint "$checkpoint" --data "$stores" --output "$output" \
+    --part auto || code=$?
+
+# 75: a signal came, and the unit at hand is finished.
+if [ "$code" = 75 ]; then
+    scontrol requeue "$SLURM_JOB_ID"
+    exit 0
+fi
+exit "$code"

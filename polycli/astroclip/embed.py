@@ -19,7 +19,9 @@ from polycli.recipes import default_recipe
 from polycli.requests import EmbedRequest, JsonDocument
 from polycli.store.embeddings.manifest import ROWS, EmbeddingsHeader
 from polycli.store.embeddings.parts import Tables, with_vectors
-from polycli.workflow.embed import Advance, Rows, begin, embed
+from polycli.store.embeddings.plan import data_identity
+from polycli.workflow.embed import begin, embed
+from polycli.workflow.embedding.rows import Advance, Rows, bytes_of
 from polycli.workflow.stores import open_stores
 
 SUFFIX = "_embedding"
@@ -33,7 +35,7 @@ def run(request: EmbedRequest) -> JsonDocument | None:
         UserError: checkpoint, data and settings do not fit each other, or the output exists; nothing was written.
     """
     settings = default_recipe("astroclip", "embed", request.overrides, schema=EmbedSettings)
-    target = begin(request, overwrite=settings.overwrite)
+    target = begin(request, settings)
     loaded = load_for(request.checkpoint, settings)
     opened = open_stores(request.data, family="astroclip", verify="auto", by_name=False)
     stores = [ObjectStore(store) for store in opened]
@@ -49,9 +51,7 @@ def run(request: EmbedRequest) -> JsonDocument | None:
     rows = []
     for store in stores:
         encoder = Encoder(loaded.model, store, precision=settings.precision, batch_size=settings.batch_size)
-        chosen = _chosen(store, request)
-        tables = ObjectTables(encoder, kinds, schema, settings)
-        rows.append(Rows(store.name, encoder.batches(chosen), tables, count=len(chosen)))
+        rows.append(_rows(store, request, ObjectTables(encoder, kinds, schema, settings)))
     return embed(target, header, rows, noun=("object", "objects"))
 
 
@@ -116,11 +116,20 @@ class ObjectTables:
         }
 
 
-def _chosen(store: ObjectStore, request: EmbedRequest) -> NDArray[np.int64]:
-    rows = store.rows(request.split)[: request.limit]
-    if len(rows) == 0:
+def _rows(store: ObjectStore, request: EmbedRequest, tables: ObjectTables) -> Rows[NDArray[np.int64]]:
+    chosen = store.rows(request.split)[: request.limit]
+    if len(chosen) == 0:
         raise StoreError(
             f"{store.path}: no object is in the split {request.split}; there are {dict(store.manifest.splits)}",
             hint="choose another --split",
         )
-    return rows
+    return Rows(
+        store.name,
+        data_identity(store.manifest.store_hash, request.split, request.limit),
+        tables.settings.batch_size,
+        tables,
+        ids=store.id_texts,
+        count=len(chosen),
+        bytes=bytes_of(store.store, len(chosen)),
+        take=lambda first, end: chosen[first:end],
+    )

@@ -70,6 +70,10 @@ Nproc = Annotated[
 PrintCommand = Annotated[
     bool, typer.Option("--print-command", help="with --nproc: print the equivalent torchrun line and do nothing")
 ]
+Part = Annotated[
+    str | None, typer.Option("--part", metavar="I/N", help="only this part of the work; auto in a job array")
+]
+Finalize = Annotated[bool, typer.Option("--finalize", help="join the parts that --part wrote")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would be done, and do nothing")]
 Json = Annotated[bool, typer.Option("--json", help="print the result as one JSON document")]
 #: The options that take a path and can be repeated.

@@ -15,11 +15,13 @@ from polycli.commands.options import (
     Data,
     DryRun,
     Family,
+    Finalize,
     Json,
     Limit,
     Nproc,
     OptionalRecipe,
     Overrides,
+    Part,
     PrintCommand,
     Recipe,
     Settings,
@@ -81,18 +83,15 @@ def prepare(
     overrides: Overrides = None,
     workers: Annotated[int | None, typer.Option("--workers", metavar="N", min=1, help="parallel processes")] = None,
     limit: Limit = None,
-    part: Annotated[
-        str | None, typer.Option("--part", metavar="I/N", help="only this part of the work; auto in a job array")
-    ] = None,
-    finalize: Annotated[bool, typer.Option("--finalize", help="join the parts that --part wrote")] = False,
+    part: Part = None,
+    finalize: Finalize = False,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Turn source files into checked zarr stores."""
     refuse_leftovers(context)
     require_verb(family, "prepare")
-    if part is not None and finalize:
-        raise UserError("--part and --finalize are two steps: first every part, then --finalize once")
+    _refuse_both(part, finalize=finalize)
     _check_recipe(family, "prepare", recipe, overrides)
     request = PrepareRequest(
         source=source,
@@ -282,13 +281,20 @@ def embed(
     split: _Rows = None,
     limit: Limit = None,
     overrides: Settings = None,
+    part: Part = None,
+    finalize: Finalize = False,
+    append: Annotated[
+        bool, typer.Option("--append", help="add the rows of further data to embeddings that are there")
+    ] = False,
     nproc: Nproc = None,
     print_command: PrintCommand = False,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Write one vector per row of data, with its id."""
     refuse_leftovers(context)
     require_verb(family, "embed")
+    _refuse_both(part, finalize=finalize)
     check_settings(family, "embed", overrides)
     request = EmbedRequest(
         checkpoint=plain_path(checkpoint),
@@ -297,9 +303,14 @@ def embed(
         split=split,
         limit=limit,
         overrides=tuple(overrides or ()),
+        part=parse_part(part),
+        finalize=finalize,
+        append=append,
+        dry_run=dry_run,
+        line=arguments_of(context),
         json=json,
     )
-    start_ranks_if_asked(context, nproc, print_command=print_command)
+    start_ranks_if_asked(context, None if dry_run else nproc, print_command=print_command)
     finish(verb_module(family, "embed").run(request), json=json)
 
 
@@ -336,6 +347,11 @@ def study(
     from polycli.workflow.study.running import run_study
 
     finish(run_study(request, family), json=json)
+
+
+def _refuse_both(part: str | None, *, finalize: bool) -> None:
+    if part is not None and finalize:
+        raise UserError("--part and --finalize are two steps: first every part, then --finalize once")
 
 
 def _with_profile(overrides: list[str] | None, profile: int | None) -> list[str]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from polycli.mpp.model.loaded import load_checkpoint
 from polycli.mpp.predicting.inputs import open_contexts
 from polycli.mpp.predicting.untrained import check_source
-from polycli.mpp.predicting.windows import window_batches, window_starts
+from polycli.mpp.predicting.windows import window_starts
 from polycli.mpp.recipe.settings import EmbedSettings
 from polycli.mpp.scoring.rollout import conditions
-from polycli.mpp.scoring.window_tables import TOKENS, WindowTables, parameter_columns, parameters_of
+from polycli.mpp.scoring.window_tables import TOKENS, WindowTables, parameter_columns, parameters_of, window_rows
 from polycli.paths import expand_paths
 from polycli.recipes import default_recipe
 from polycli.requests import EmbedRequest, JsonDocument
 from polycli.store.embeddings.manifest import EmbeddingsHeader
-from polycli.workflow.embed import Rows, begin, embed
+from polycli.workflow.embed import begin, embed
 
 
 def run(request: EmbedRequest) -> JsonDocument | None:
@@ -23,7 +23,7 @@ def run(request: EmbedRequest) -> JsonDocument | None:
         UserError: checkpoint, data and settings do not fit each other, or the output exists; nothing was written.
     """
     settings = default_recipe("mpp", "embed", request.overrides, schema=EmbedSettings)
-    target = begin(request, overwrite=settings.overwrite, tables=[TOKENS])
+    target = begin(request, settings, tables={TOKENS: "row"})
     loaded = load_checkpoint(request.checkpoint, settings.data, settings.model)
     sources = open_contexts(expand_paths(request.data), split=request.split, limit=request.limit, settings=settings)
     header = EmbeddingsHeader(
@@ -53,6 +53,5 @@ def run(request: EmbedRequest) -> JsonDocument | None:
             tokens=settings.kind == "tokens",
         )
         starts = window_starts(source, **frames, every=settings.stride if settings.windows == "all" else None)
-        batches = window_batches(source, starts, **frames, size=settings.batch_size)
-        rows.append(Rows(source.name, batches, tables, count=len(source.ids) * len(starts)))
+        rows.append(window_rows(source, starts, tables, **frames, size=settings.batch_size))
     return embed(target, header, rows, noun=("window", "windows"))

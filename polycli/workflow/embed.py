@@ -1,54 +1,43 @@
-"""The flow of `polycli embed`: rows in units of work, shared among the processes, then joined and published.
+"""The flow of `polycli embed`: rows in units of work, each finished by itself, then joined and published.
 
-A unit is a range of rows that depends on the data alone. Each is written by one process into a part of its own, and
-the parts are joined in the order of the data, so any number of processes gives the same rows in the same order.
+    begin --> plan --> units, by any number of processes, parts and starts --> publication
+
+A unit is a range of rows that the plan fixes at the first start. What a killed start has finished is kept beside the
+target, so the same line goes on; the published bytes do not depend on who embedded which unit.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, count, islice
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from polycli.console import counted, progress, result, say
-from polycli.engine.ranks import on_rank_zero, together
-from polycli.errors import SourceError
+from polycli.console import counted, result, say, warn
+from polycli.engine.ranks import largest, on_rank_zero, together
+from polycli.engine.signals import StopRequest
+from polycli.errors import BusyError, PolycliError, PreemptedError, UserError
 from polycli.launch import World, environment, join_process_group
-from polycli.names import clean
 from polycli.outputs import Output
-from polycli.publishing import holding, publish, publish_parts, telling_refusals
+from polycli.publishing import missing_parents, remove_empty, telling_refusals
 from polycli.requests import EmbedRequest, JsonDocument
-from polycli.store.embeddings.joining import join
-from polycli.store.embeddings.kind import EMBEDDINGS
+from polycli.sections import UnitSettings
+from polycli.store.embeddings.claims import claims_in
+from polycli.store.embeddings.kind import EMBEDDINGS, read_manifest
 from polycli.store.embeddings.manifest import EmbeddingsHeader, table_file
-from polycli.store.embeddings.parts import PartWriter, Tables
+from polycli.store.embeddings.plan import Plan
+from polycli.store.embeddings.units import UnitPlace
+from polycli.store.parts import note_part, refuse_missing
+from polycli.workflow.embedding.dry_run import dry_run
+from polycli.workflow.embedding.planning import plan_for, refuse_other_plan, schemas_of
+from polycli.workflow.embedding.publication import UNITS_ARE_KEPT, Publication
+from polycli.workflow.embedding.quarantine import QUARANTINED
+from polycli.workflow.embedding.rows import Batch, Rows
+from polycli.workflow.embedding.work import Share, Worker
 
-Batch = TypeVar("Batch", bound=Sized)
-#: Told how many more rows have their vectors.
-Advance = Callable[[int], None]
-#: So many units of each size: few rows still keep several processes busy, and many make no great number of parts.
-_UNITS_OF_A_SIZE = 64
-_MOST_BATCHES = 1024
-#: Batches whose vectors are in memory at a time.
-_BATCHES_AT_ONCE = 64
-
-
-@dataclass(frozen=True)
-class Rows(Generic[Batch]):
-    """The rows of one store, or of some files, and how their vectors are made."""
-
-    name: str
-    #: In order; a batch that another process embeds is asked for its length alone.
-    batches: Iterable[Batch]
-    #: Makes one row for each row of some batches, which follow each other, and what further tables there are. It is
-    #: also given the index of their first row among the rows of all data.
-    tables: Callable[[Sequence[Batch], int, Advance], Tables]
-    #: How many rows there are, where that is known before reading.
-    count: int | None = None
+#: Finished units of so many seconds of work are kept after an error of the input, too.
+_WORTH_KEEPING_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -56,41 +45,53 @@ class Target:
     """The destination of embeddings, and the processes that make them."""
 
     request: EmbedRequest
+    settings: UnitSettings
     world: World
     output: Output
     #: By name of a table that may stand beside the rows: where it goes in Parquet.
     further: Mapping[str, Output]
+    #: By name of such a table its column with the index of a row.
+    row_columns: Mapping[str, str]
+
+    @property
+    def place(self) -> UnitPlace:
+        """The folder beside the target in which units gather."""
+        return UnitPlace(self.output.path)
 
 
-def begin(request: EmbedRequest, *, overwrite: bool, tables: Sequence[str] = ()) -> Target:
+def begin(request: EmbedRequest, settings: UnitSettings, *, tables: Mapping[str, str] | None = None) -> Target:
     """Look at the output before any work is done; every process calls this first.
 
     Args:
         request: what was asked for.
-        overwrite: whether embeddings that are there may be replaced.
-        tables: names of what may stand beside the rows.
+        settings: whether what is there may be replaced, and how the work is cut.
+        tables: by name of what may stand beside the rows, its column with the index of a row.
 
     Raises:
         UserError: the embeddings could not or must not come there.
     """
     world = join_process_group() if int(environment(os.environ)["WORLD_SIZE"]) > 1 else World()
     inputs = (request.checkpoint, *request.data)
-    output = Output(request.output, EMBEDDINGS, overwrite, inputs)
-    beside = tables if request.output.suffix == ".parquet" else ()
-    further = {name: Output(table_file(request.output, name), EMBEDDINGS, overwrite, inputs) for name in beside}
+    row_columns = dict(tables or {})
+    # What stands there may be what this line has made or adds to, which is known once the plan is.
+    known = bool(read_manifest(request.output).get("plan"))
+    replace = settings.overwrite or request.append or known
+    output = Output(request.output, EMBEDDINGS, replace, inputs)
+    beside = [*row_columns, QUARANTINED] if request.output.suffix == ".parquet" else []
+    further = {name: Output(table_file(request.output, name), EMBEDDINGS, replace, inputs) for name in beside}
 
     def refuse() -> None:
         for each in (output, *further.values()):
             each.refuse()
 
     on_rank_zero(world, refuse)
-    return Target(request, world, output, further)
+    return Target(request, settings, world, output, further, row_columns)
 
 
 def embed(
     target: Target, header: EmbeddingsHeader, data: Sequence[Rows[Batch]], *, noun: tuple[str, str]
 ) -> JsonDocument | None:
-    """Write the embeddings of all rows of the data; every process calls this.
+    """Write the embeddings of all rows of the data, or of one part of them; every process calls this.
 
     Args:
         target: what `begin` returned.
@@ -102,100 +103,163 @@ def embed(
         What was written, on the first process; None on the others.
 
     Raises:
+        PreemptedError: a signal asked for a stop; finished units are kept.
         PolycliError: reading, embedding or writing failed on any process; nothing was published.
     """
-    world, path, what = target.world, target.request.output, EMBEDDINGS.what
-    with ExitStack() as stack:
-        # The first process holds the place beside the target for all of them, and clears it when all have ended.
-        work = on_rank_zero(world, lambda: stack.enter_context(holding(path, what=what)))
-        folder = work / "parts"
-        on_rank_zero(world, folder.mkdir)
+    request, world = target.request, target.world
+    plan, data = plan_for(request, target.settings, header, data)
+    if request.dry_run:
+        return dry_run(plan, data, noun, json=request.json) if world.rank == 0 else None
+    missing_folders = missing_parents(target.output.path)
+    ready = on_rank_zero(world, lambda: _make_ready(target, plan))
+    publication = Publication(target.place, ready.plan, target.output, target.further, target.row_columns)
+    if ready.manifest is None and not request.finalize:
+        with StopRequest() as stop:
+            try:
+                together(world, lambda: _work(target, ready, data, stop))
+            except BaseException as error:
+                if world.rank == 0:
+                    _after_failure(target, error, missing_folders)
+                raise
+            if largest(world, stop.signal_number):
+                done = len(target.place.done())
+                raise PreemptedError(
+                    f"{target.output.path}: stopped by a signal with {counted(done, 'unit', 'units')} finished",
+                    hint="run the same line again",
+                )
+    document = on_rank_zero(world, lambda: _end(target, publication, ready))
+    return _report(target, document, noun) if world.rank == 0 else None
 
-        def write() -> None:
-            with telling_refusals(path, work, what=what):
-                write_parts(folder, data, world)
 
-        together(world, write)
-        manifest = on_rank_zero(world, lambda: _publish(folder, work, target, header))
-    if world.rank > 0:
-        return None
-    for line in _written(manifest, noun):
+@dataclass(frozen=True)
+class _Ready:
+    """The state of the work before this start does anything."""
+
+    plan: Plan
+    done: frozenset[int] = frozenset()
+    #: Of embeddings that are complete already.
+    manifest: JsonDocument | None = None
+
+
+def _make_ready(target: Target, plan: Plan) -> _Ready:
+    """Make or find the place of the units.
+
+    Raises:
+        UserError: other embeddings stand at the target, or units of others beside it.
+        PolycliError: the disk is full or refuses a write.
+    """
+    place, path, settings = target.place, target.output.path, target.settings
+    manifest = read_manifest(path)
+    if manifest and manifest.get("plan") == plan.fingerprint and not settings.overwrite:
+        place.clear()
+        return _Ready(plan, manifest=manifest)
+    if manifest and not (settings.overwrite or target.request.append):
+        refuse_other_plan(path, manifest, plan)
+    found = place.plan()
+    if found is not None and (differing := found.other(plan)) is not None:
+        if any(claim.is_live for claim in claims_in(place.claims)):
+            raise BusyError(f"{path}: another process embeds there now, of {differing}", hint="wait for it")
+        if not settings.overwrite:
+            raise UserError(
+                f"{path}: units of an embed that did not finish lie beside it, of {differing}",
+                hint="run that line again, or discard them: --set overwrite=true",
+            )
+        place.clear()
+    if target.request.finalize:
+        if found is None:
+            refuse_missing([], [0], 1, output=path, line=target.request.line)
+        return _Ready(found or plan, frozenset(place.done()))
+    with telling_refusals(path, place.work, what=EMBEDDINGS.what):
+        try:
+            plan = place.begin(plan)
+            place.sweep()
+            if target.request.part is not None:
+                note_part(place.work, target.request.part)
+            place.note_error(_part_name(target.request), None)
+        except BaseException:
+            if not place.done():
+                place.clear()
+            raise
+    return _Ready(plan, frozenset(place.done()))
+
+
+def _work(target: Target, ready: _Ready, data: Sequence[Rows[Batch]], stop: StopRequest) -> None:
+    place, request = target.place, target.request
+    share = Share(target.world, request.part, ready.done)
+    schemas = schemas_of(target.output.path) if ready.plan.kept else {}
+    worker = Worker(
+        place, ready.plan, data, share, stop=stop, most_quarantined=target.settings.max_quarantined, schemas=schemas
+    )
+    try:
+        with telling_refusals(target.output.path, place.work, what=EMBEDDINGS.what, hint=UNITS_ARE_KEPT):
+            worker.run()
+    except PolycliError as error:
+        place.note_error(_part_name(request), error.message)
+        raise
+
+
+def _after_failure(target: Target, error: BaseException, missing_folders: Sequence[Path]) -> None:
+    """Clear what a failed start has left, unless others work there, or finished units are worth keeping.
+
+    An error of the input leaves nothing, as everywhere, but for what took long to make.
+    """
+    place = target.place
+    if target.request.part is not None or any(claim.is_live for claim in claims_in(place.claims)):
+        return
+    done = place.done()
+    seconds = sum(place.note(unit).seconds for unit in done) if isinstance(error, UserError) else 0.0
+    is_mendable = isinstance(error, UserError) and seconds < _WORTH_KEEPING_SECONDS
+    if is_mendable or not done:
+        place.clear()
+        remove_empty(missing_folders)
+    else:
+        say(f"{target.output.path}: {counted(len(done), 'unit', 'units')} finished; the same line goes on from there")
+
+
+def _end(target: Target, publication: Publication, ready: _Ready) -> JsonDocument:
+    """Publish, if all units are there; returns the manifest, or what this part has done."""
+    request, place, path = target.request, target.place, target.output.path
+    if ready.manifest is not None or publication.is_done:
+        say(f"{path}: already there, complete")
+        return ready.manifest or read_manifest(path)
+    if not place.work.is_dir():
+        raise PolycliError(f"{path}: its units were removed while this process worked", hint="run the same line again")
+    missing = publication.missing()
+    if not missing and missing is not None:
+        return publication.run()
+    total = publication.units
+    if request.part is None:
+        refuse_missing([place.work], missing or [0], total or 1, output=path, line=request.line)
+    index, count = request.part or (0, 1)
+    left = "some" if missing is None else f"{len(missing):,} of {total:,}"
+    say(f"part {index}/{count}: done; {left} units of other parts are missing, and the last part publishes")
+    return {
+        "part": [index, count],
+        "units": {"done": len(place.done()), "missing": None if missing is None else len(missing)},
+    }
+
+
+def _part_name(request: EmbedRequest) -> str:
+    return "all" if request.part is None else "{}/{}".format(*request.part)
+
+
+def _report(target: Target, document: JsonDocument, noun: tuple[str, str]) -> JsonDocument:
+    path = target.output.path
+    if "part" in document:
+        return {"output": str(path), **document}
+    for line in _written(document, noun):
         say(line)
+    if count := document.get("quarantined"):
+        warn(f"{counted(count, *noun)} could not be embedded: the table {QUARANTINED} says which and why")
     if not target.request.json:
         result(str(path))
-    return {"output": str(path), **header.provenance, **manifest}
-
-
-def write_parts(folder: Path, data: Sequence[Rows[Batch]], world: World) -> None:
-    """Write the parts of this process: every n-th unit, of n processes."""
-    number = first_row = 0
-    for rows in data:
-        with _counting(rows) as advance:
-            for unit in _units(rows.batches):
-                if number % world.size == world.rank:
-                    with PartWriter(folder, number) as writer:
-                        first_row = _write_part(writer, unit, rows, first_row, advance)
-                else:
-                    for batch in unit:
-                        first_row += len(batch)
-                        advance(len(batch))
-                number += 1
-    if first_row == 0:
-        raise SourceError(f"{', '.join(clean(rows.name) for rows in data)}: there are no rows to embed")
-
-
-def _write_part(writer: PartWriter, unit: Iterator[Batch], rows: Rows[Batch], first_row: int, advance: Advance) -> int:
-    """Embed one unit, a few batches at a time; returns the index of the row behind its last one."""
-    while batches := list(islice(unit, _BATCHES_AT_ONCE)):
-        writer.write(rows.tables(batches, first_row, advance))
-        first_row += sum(map(len, batches))
-    return first_row
-
-
-def _units(batches: Iterable[Batch]) -> Iterator[Iterator[Batch]]:
-    """The batches in units, each to be read to its end before the next; units grow with their number."""
-    rest = iter(batches)
-    for number in count():
-        first = next(rest, None)
-        if first is None:
-            return
-        size = min(1 + number // _UNITS_OF_A_SIZE, _MOST_BATCHES)
-        yield chain([first], islice(rest, size - 1))
-
-
-def _publish(folder: Path, work: Path, target: Target, header: EmbeddingsHeader) -> JsonDocument:
-    """Join the parts and give what they make its name; returns the manifest."""
-    path = target.request.output
-    new = work / "new" / path.name
-    new.parent.mkdir()
-    manifest = join(folder, new, header)
-    for output in (target.output, *target.further.values()):
-        output.refuse_what_is_there()
-    if target.further:
-        names = [output.path.name for output in target.further.values()]
-        publish_parts(new.parent, path.parent, [*names, path.name], work)
-    else:
-        publish(new, path, work)
-    return manifest
+    return {"output": str(path), **document["provenance"], **document}
 
 
 def _written(manifest: Mapping[str, Any], noun: tuple[str, str]) -> Iterator[str]:
     """A line for each table: its rows, and its vectors with their width and type."""
-    for title, table in ((counted(manifest["rows"], *noun), manifest), *_further(manifest)):
+    tables = {name: table for name, table in manifest["tables"].items() if table["vectors"]}
+    titles = [counted(manifest["rows"], *noun), *(f"{table['rows']:,} {name}" for name, table in tables.items())]
+    for title, table in zip(titles, (manifest, *tables.values()), strict=True):
         vectors = [f"{name} {entry['width']} {entry['dtype']}" for name, entry in table["vectors"].items()]
         yield f"{title}: {', '.join(vectors)}"
-
-
-def _further(manifest: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for name, table in manifest["tables"].items():
-        yield f"{table['rows']:,} {name}", table
-
-
-@contextmanager
-def _counting(rows: Rows[Batch]) -> Iterator[Advance]:
-    """A report of progress where the number of rows is known; of streams, nobody knows how many rows will come."""
-    if rows.count is None:
-        yield lambda _: None
-    else:
-        with progress(rows.count, f"{rows.name}: embedding") as bar:
-            yield bar.advance

@@ -13,9 +13,11 @@ from polycli.recipes import default_recipe
 from polycli.requests import EmbedRequest, JsonDocument
 from polycli.store.embeddings.manifest import ROWS, EmbeddingsHeader
 from polycli.store.embeddings.parts import Tables, with_vectors
-from polycli.workflow.embed import Advance, Rows, begin, embed
+from polycli.store.embeddings.plan import data_identity
+from polycli.workflow.embed import begin, embed
+from polycli.workflow.embedding.rows import Advance, Rows, marks_of
 from polycli.xval.model.loaded import load_checkpoint
-from polycli.xval.predicting.inputs import encode, open_inputs
+from polycli.xval.predicting.inputs import encode, ids_of, open_inputs
 from polycli.xval.recipe.settings import EmbedSettings
 from polycli.xval.records.keypaths import refuse_unknown
 from polycli.xval.records.records import Records
@@ -35,11 +37,12 @@ def run(request: EmbedRequest) -> JsonDocument | None:
         UserError: checkpoint, data and settings do not fit each other, or the output exists; nothing was written.
     """
     settings = default_recipe("xval", "embed", request.overrides, schema=EmbedSettings)
-    target = begin(request, overwrite=settings.overwrite, tables=[NUMBERS])
+    target = begin(request, settings, tables={NUMBERS: "record"})
     loaded = load_checkpoint(request.checkpoint)
     refuse_unknown(settings.keys, loaded.tokenization.language.key_paths, where="keys")
+    paths = expand_paths(request.data)
     data = open_inputs(
-        expand_paths(request.data),
+        paths,
         reading=settings,
         tokenization=loaded.tokenization,
         split=request.split,
@@ -62,10 +65,21 @@ def run(request: EmbedRequest) -> JsonDocument | None:
         data=[str(path) for path in request.data],
     )
     tables = RecordTables(Filler(loaded.model, loaded.tokenization, settings.batch_tokens), settings)
-    rows = Rows(request.data[0].name, data.batches, tables, count=data.count)
+    marks = list(data.store_hash.values()) or marks_of(paths)
+    rows = Rows(
+        next(iter(data.store_hash), paths[0].name),
+        data_identity(marks, request.split, request.limit),
+        settings.batch_records,
+        tables,
+        ids=ids_of,
+        count=data.count,
+        bytes=data.bytes,
+        take=data.take,
+        stream=() if data.take else data.batches,
+    )
     document = embed(target, header, [rows], noun=("record", "records"))
-    if document is None:
-        return None
+    if document is None or "tables" not in document:
+        return document
     numbers = document["tables"].get(NUMBERS, {"rows": 0})["rows"]
     dimension = loaded.model.section.embed_dim
     return {**document, "records": document["rows"], "numbers": numbers, "dimension": dimension}

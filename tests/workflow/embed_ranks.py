@@ -3,29 +3,24 @@
 import sys
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
+from toy_rows import HEADER, toy
 
 from polycli.console import rank
 from polycli.errors import PolycliError, StoreError
 from polycli.launch import leave_process_group
 from polycli.requests import EmbedRequest
-from polycli.store.embeddings.manifest import EmbeddingsHeader
-from polycli.store.embeddings.parts import with_vectors
-from polycli.workflow.embed import Rows, begin, embed
+from polycli.sections import UnitSettings
+from polycli.workflow.embed import begin, embed
 
 
-def tables(batches, first_row, advance):
-    rows = np.concatenate(batches)
-    if rank() == 1 and first_row > 4:
+def look(rows):
+    if rank() == 1 and rows[0] > 4:
         raise StoreError("chunk 3 is damaged")
-    return {"": with_vectors(pa.table({"row": rows}), {"toy_embedding": rows[:, None].astype(np.float32)})}
 
 
 def main(output: Path) -> int:
-    target = begin(EmbedRequest(checkpoint=Path("c"), data=(), output=output), overwrite=False)
-    rows = Rows("toy", [np.array([row]) for row in range(40)], tables, count=40)
-    embed(target, EmbeddingsHeader("toy", {}, {}), [rows], noun=("row", "rows"))
+    target = begin(EmbedRequest(checkpoint=Path("c"), data=(), output=output), UnitSettings(unit_rows=1))
+    embed(target, HEADER, [toy("toy", 40, 1, look=look)], noun=("row", "rows"))
     return 0
 
 

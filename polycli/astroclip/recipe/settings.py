@@ -15,7 +15,7 @@ from polycli.astroclip.recipe.preparing import (
     SelectSection,
 )
 from polycli.astroclip.recipe.training import MaskingSection
-from polycli.sections import MOST_RESAMPLES, Section
+from polycli.sections import MOST_RESAMPLES, Section, UnitSettings
 from polycli.workflow.untrained import ALLOW_DESCRIPTION
 
 
@@ -113,7 +113,7 @@ class PredictSettings(EncodingSettings, ReadingSettings):
         return value
 
 
-class EmbedSettings(EncodingSettings):
+class EmbedSettings(UnitSettings, EncodingSettings):
     """The settings of `polycli embed astroclip --set KEY=VALUE`."""
 
     verb: Literal["embed"]
@@ -122,4 +122,3 @@ class EmbedSettings(EncodingSettings):
         (), description="which ones; all that model and data have if empty. fused: mean of both unit vectors"
     )
     normalise: bool = Field(False, description="write unit vectors; as published, vectors are not normalised")
-    overwrite: bool = Field(False, description="replace the output where it exists")

@@ -53,6 +53,8 @@ class ContextSource(ABC):
     origin: dict[str, Any]
     #: Whether anything has told the time between frames.
     dt_known: bool = True
+    #: The files that are read, where it is no store.
+    files: tuple[Path, ...] = ()
 
     @abstractmethod
     def contexts(self, reach: Reach) -> Iterator[Frames]:
@@ -142,6 +144,7 @@ def _of_dataset(dataset: Dataset, limit: int | None) -> SourceContexts:
         origin={"data": ", ".join(str(file) for file in dataset.files)},
         jobs=dataset.jobs,
         dt_known=dataset.dt_known,
+        files=dataset.files,
     )
 
 

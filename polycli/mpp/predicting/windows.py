@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +20,18 @@ class WindowBatch:
     #: For each window the index of its trajectory among the ids of the dataset, and its first frame.
     trajectories: NDArray[np.int64]
     starts: NDArray[np.int64]
-    #: Reads (window, time, C, H, W); windows that another process embeds are not read.
-    read: Callable[[], Frames]
+    #: Reads some of them, (window, time, C, H, W); windows that another process embeds are not read.
+    read_part: Callable[[slice], Frames]
 
     def __len__(self) -> int:
         return len(self.trajectories)
+
+    def __getitem__(self, part: slice) -> WindowBatch:
+        return WindowBatch(self.trajectories[part], self.starts[part], lambda inner: self.read_part(part)[inner])
+
+    def read(self) -> Frames:
+        """Reads all windows, (window, time, C, H, W)."""
+        return self.read_part(slice(None))
 
 
 def window_starts(source: ContextSource, *, history: int, time_stride: int, every: int | None) -> range:
@@ -60,8 +66,38 @@ def window_batches(
 ) -> Iterator[WindowBatch]:
     """All windows of all trajectories in order, `size` at a time, across the borders of trajectories."""
     if isinstance(source, StoreContexts):
-        yield from _of_store(source, starts, history, time_stride, size)
-        return
+        take = stored_windows(source, starts, history=history, time_stride=time_stride)
+        count = len(source.ids) * len(starts)
+        yield from (take(begin, min(begin + size, count)) for begin in range(0, count, size))
+    else:
+        yield from streamed_windows(source, starts, history=history, time_stride=time_stride, size=size)
+
+
+def stored_windows(
+    source: StoreContexts, starts: Sequence[int], *, history: int, time_stride: int
+) -> Callable[[int, int], WindowBatch]:
+    """Returns a function that gives windows of a store by their numbers, counted over all trajectories in order."""
+
+    def take(first: int, end: int) -> WindowBatch:
+        numbers = np.arange(first, end)
+        trajectories, begin = numbers // len(starts), np.array(starts)[numbers % len(starts)]
+        windows = [
+            Window(int(source.rows[trajectory]), int(start), history, time_stride)
+            for trajectory, start in zip(trajectories, begin, strict=True)
+        ]
+
+        def read(part: slice) -> Frames:
+            return source.store.read_windows("fields", windows[part])
+
+        return WindowBatch(trajectories, begin, read)
+
+    return take
+
+
+def streamed_windows(
+    source: ContextSource, starts: Sequence[int], *, history: int, time_stride: int, size: int
+) -> Iterator[WindowBatch]:
+    """All windows of all trajectories of files in order, `size` at a time, across the borders of trajectories."""
     waiting: list[tuple[int, int, Frames]] = []
     # A file is read from front to end once, whatever windows overlap.
     whole = Reach(starts[0], starts[-1] - starts[0] + (history - 1) * time_stride + 1, 1)
@@ -92,20 +128,6 @@ def refuse_gaps(source: ContextSource, frames: Frames, batch: WindowBatch) -> No
         )
 
 
-def _of_store(
-    source: StoreContexts, starts: Sequence[int], history: int, time_stride: int, size: int
-) -> Iterator[WindowBatch]:
-    count = len(source.ids) * len(starts)
-    for begin in range(0, count, size):
-        numbers = np.arange(begin, min(begin + size, count))
-        trajectories, first = numbers // len(starts), np.array(starts)[numbers % len(starts)]
-        windows = [
-            Window(int(source.rows[trajectory]), int(start), history, time_stride)
-            for trajectory, start in zip(trajectories, first, strict=True)
-        ]
-        yield WindowBatch(trajectories, first, partial(source.store.read_windows, "fields", windows))
-
-
 def _of_frames(windows: Sequence[tuple[int, int, Frames]]) -> WindowBatch:
     trajectories, starts, frames = zip(*windows, strict=True)
-    return WindowBatch(np.array(trajectories), np.array(starts), partial(np.stack, frames))
+    return WindowBatch(np.array(trajectories), np.array(starts), lambda part: np.stack(frames[part]))

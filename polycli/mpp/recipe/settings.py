@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from polycli.mpp.recipe.arrays import ArraysSection, DatasetSection, Extent, WellSection
 from polycli.mpp.recipe.physics import Boundary
-from polycli.sections import MOST_RESAMPLES, CalibrateSection, Section
+from polycli.sections import MOST_RESAMPLES, CalibrateSection, Section, UnitSettings
 from polycli.workflow.untrained import ALLOW_DESCRIPTION
 
 _OLDER_NAMES = ("fields", "boundary", "dt", "extent")
@@ -151,7 +151,7 @@ class PredictSettings(BandedSettings, ReadingSettings):
     overwrite: bool = Field(False, description="replace the output where it exists")
 
 
-class EmbedSettings(ModelSettings, ReadingSettings):
+class EmbedSettings(UnitSettings, ModelSettings, ReadingSettings):
     """The settings of `polycli embed mpp --set KEY=VALUE`."""
 
     verb: Literal["embed"]
@@ -161,4 +161,3 @@ class EmbedSettings(ModelSettings, ReadingSettings):
     windows: Literal["last", "all"] = Field("last", description="of each trajectory: the last frames, or all windows")
     stride: PositiveInt = Field(1, description="frames from the start of one window to that of the next")
     batch_size: PositiveInt = Field(8, description="windows per forward pass")
-    overwrite: bool = Field(False, description="replace the output where it exists")

@@ -14,12 +14,13 @@ from polycli.mpp.data.parameters import parameter_names, parameters_of_rows
 from polycli.mpp.model.loaded import LoadedAViT
 from polycli.mpp.model.padding import missing_points
 from polycli.mpp.predicting.inputs import ContextSource, StoreContexts
-from polycli.mpp.predicting.windows import WindowBatch, refuse_gaps
+from polycli.mpp.predicting.windows import WindowBatch, refuse_gaps, stored_windows, streamed_windows
 from polycli.mpp.scoring.rollout import Conditions, last_tokens
 from polycli.names import free_names
 from polycli.store.embeddings.manifest import ROWS
 from polycli.store.embeddings.parts import Tables, with_vectors
-from polycli.workflow.embed import Advance
+from polycli.store.embeddings.plan import data_identity
+from polycli.workflow.embedding.rows import Advance, Rows, bytes_of, marks_of
 
 #: The table with a row for each token of the windows.
 TOKENS = "tokens"
@@ -113,3 +114,27 @@ class WindowTables:
             first = missing_points(points, patch)[0]
             found.append(low + ((np.arange(patches) + 0.5) * patch - first) * (high - low) / points)
         return found[0], found[1]
+
+
+def window_rows(
+    source: ContextSource, starts: range, tables: WindowTables, *, history: int, time_stride: int, size: int
+) -> Rows[WindowBatch]:
+    """The windows of a dataset as `embed` sees them: any range of a store's, or those of files in order."""
+    frames = {"history": history, "time_stride": time_stride}
+
+    def ids(batch: WindowBatch) -> list[str]:
+        pairs = zip(batch.trajectories, batch.starts, strict=True)
+        return [f"{source.ids[trajectory]} from frame {start}" for trajectory, start in pairs]
+
+    stored = isinstance(source, StoreContexts)
+    return Rows(
+        source.name,
+        data_identity(source.origin.get("store_hash"), source.ids, str(starts), marks_of(source.files)),
+        size,
+        tables,
+        ids=ids,
+        count=len(source.ids) * len(starts),
+        bytes=bytes_of(source.store, len(source.ids)) if isinstance(source, StoreContexts) else None,
+        take=stored_windows(source, starts, **frames) if isinstance(source, StoreContexts) else None,
+        stream=() if stored else streamed_windows(source, starts, **frames, size=size),
+    )

@@ -37,6 +37,13 @@ class EmbeddingsHeader:
     options: Mapping[str, Any] = field(default_factory=dict)
     #: What was given as data, in order.
     data: Sequence[str] = ()
+    #: A hash of everything that decides what the rows are, the settings among it, and the rows of each of the data;
+    #: `store.embeddings.plan` has them.
+    plan: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    sources: Sequence[JsonDocument] = ()
+    #: How many rows of the data could not be embedded; the table `quarantined` says which and why.
+    quarantined: int = 0
 
 
 @dataclass(frozen=True)

@@ -25,18 +25,26 @@ class PartWriter:
     """Takes the tables of one unit; every call brings all tables, with the same columns."""
 
     def __init__(self, folder: Path, number: int) -> None:
-        self._folder, self._name = folder, f"part-{number:05d}.parquet"
+        self._folder, self.name = folder, f"part-{number:05d}.parquet"
         self._writers: dict[str, parquet.ParquetWriter] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # After a write that was refused, so is the end of the file, and the first refusal is the one to tell.
+        with suppress(OSError) if kind is not None else nullcontext():
+            self.close()
+
+    def close(self) -> None:
+        """Finish the files and make them last.
+
+        Raises:
+            OSError: the system refuses it.
+        """
         for table, writer in self._writers.items():
-            # After a write that was refused, so is the end of the file, and the first refusal is the one to tell.
-            with suppress(OSError) if kind is not None else nullcontext():
-                writer.close()
-                sync(self._path(table))
+            writer.close()
+            sync(self._path(table))
 
     def write(self, tables: Tables) -> None:
         """Add a block of rows to each table."""
@@ -50,7 +58,7 @@ class PartWriter:
             self._writers[name].write_table(table)
 
     def _path(self, table: str) -> Path:
-        return table_folder(self._folder, table) / self._name
+        return table_folder(self._folder, table) / self.name
 
 
 def parquet_writer(path: Path, schema: pa.Schema) -> parquet.ParquetWriter:
@@ -91,6 +99,20 @@ def tables_in(folder: Path) -> list[str]:
     """The names of the tables that have parts in a folder."""
     beside = [path.name.removeprefix("_") for path in folder.glob("_*") if path.is_dir()]
     return ["", *sorted(beside)]
+
+
+def moved_rows(part: Path, target: Path, column: str, by: int) -> None:
+    """Copy a part with `by` added to the row indices in one of its columns."""
+    import pyarrow as pa
+    from pyarrow import compute, parquet
+
+    with parquet.ParquetFile(part) as file, parquet_writer(target, file.schema_arrow) as writer:
+        index = file.schema_arrow.get_field_index(column)
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group)
+            moved = compute.add(table[column], pa.scalar(by, table[column].type))
+            writer.write_table(table.set_column(index, table.schema.field(index), moved))
+    sync(target)
 
 
 def row_count(part: Path) -> int:

@@ -16,6 +16,7 @@ from polycli.console import note, progress, warn
 from polycli.errors import SourceError
 from polycli.requests import Split
 from polycli.store.manifest import MANIFEST_NAME
+from polycli.workflow.embedding.rows import bytes_of
 from polycli.workflow.sources import find_source, load_source
 from polycli.xval.data.collate import Tokenization
 from polycli.xval.data.reading import Reading
@@ -33,8 +34,9 @@ from polycli.xval.records.values import Record, RecordError, Value
 
 @dataclass(frozen=True)
 class Input:
-    """The records of one file or store, batch by batch."""
+    """The records of one file or store."""
 
+    #: Of files, batch by batch.
     batches: Iterator[Sequence[Record]]
     #: By key path, where the data says so.
     units: Mapping[str, str]
@@ -42,6 +44,10 @@ class Input:
     count: int | None = None
     #: By name the hash of the store; none where the records are in files.
     store_hash: Mapping[str, str] = field(default_factory=dict)
+    #: Of a store: its records from one number to another, which are read when they are needed.
+    take: Callable[[int, int], Sequence[Record]] | None = None
+    #: Of a store: about how many bytes they are on disk.
+    bytes: int | None = None
 
 
 class _Stored(Sequence[Record]):
@@ -60,7 +66,16 @@ class _Stored(Sequence[Record]):
     def __getitem__(self, index: slice) -> Sequence[Record]: ...
 
     def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
-        return self._records[index]
+        # Of some records alone no others are read: one of them may be damaged.
+        return _Stored(self._store, self._rows[index]) if isinstance(index, slice) else self._records[index]
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._records)
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of the records, without the records."""
+        return self._store.row_ids(self._rows)
 
     @cached_property
     def _records(self) -> list[Record]:
@@ -112,7 +127,14 @@ def open_inputs(
         store = open_records(stores[0])
         rows = store.rows(split)[:limit]
         batches = (_Stored(store, rows[start : start + batch_records]) for start in range(0, len(rows), batch_records))
-        return Input(batches, store.units, len(rows), {store.name: store.store.manifest.store_hash})
+        return Input(
+            batches,
+            store.units,
+            len(rows),
+            {store.name: store.store.manifest.store_hash},
+            take=lambda first, end: _Stored(store, rows[first:end]),
+            bytes=bytes_of(store.store, len(rows)),
+        )
     if split is not None:
         raise SourceError(
             f"--split {split}: {paths[0]} is not a store, and files have no splits", hint="leave --split out"
@@ -120,6 +142,11 @@ def open_inputs(
     opened = _open_files(paths, reading, tokenization.reading, limit)
     records = _noticed(_block_records(opened.blocks), tokenization)
     return Input(_rebatched(records, batch_records), opened.about.get("units", {}))
+
+
+def ids_of(records: Sequence[Record]) -> list[str]:
+    """The ids of some records, also of those of a store that cannot be read."""
+    return records.ids if isinstance(records, _Stored) else [record.id for record in records]
 
 
 def encode(records: Sequence[Record], tokenization: Tokenization, *, nulls: Sequence[str] = ()) -> Records:

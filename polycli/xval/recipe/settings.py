@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from polycli.sections import MOST_RESAMPLES, Section
+from polycli.sections import MOST_RESAMPLES, Section, UnitSettings
 from polycli.workflow.untrained import ALLOW_DESCRIPTION
 from polycli.xval.recipe.sources import TableSection, TemperatureSection, TextSection
 from polycli.xval.recipe.training import JsonSection, PrepareRecipe
@@ -91,7 +91,7 @@ class PredictSettings(ReadingSettings):
     overwrite: bool = Field(False, description="replace the output where it exists")
 
 
-class EmbedSettings(ReadingSettings):
+class EmbedSettings(UnitSettings, ReadingSettings):
     """The settings of `polycli embed xval --set KEY=VALUE`."""
 
     family: Literal["xval"]
@@ -101,4 +101,3 @@ class EmbedSettings(ReadingSettings):
     keys: tuple[str, ...] = Field((), description="patterns of key paths of those numbers; all if empty")
     batch_records: PositiveInt = Field(256, description="records that are read together")
     batch_tokens: PositiveInt = Field(16_384, description="tokens of a forward pass, padding included")
-    overwrite: bool = Field(False, description="replace the output where it exists")
