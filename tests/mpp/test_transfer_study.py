@@ -32,8 +32,8 @@ def recipe_of(plan: StudyRecipe, entry: str, number: int = 0):
 def test_two_targets_four_nested_sets_three_seeds_and_two_starts(tmp_path, name):
     planned = run_study(StudyRequest(recipe=name, output=tmp_path / "study", dry_run=True, json=True), "mpp")
     counted = Counter(command.split()[1] for command in planned["commands"])
-    # One model for all systems, one for each, and 24 of each start; all are scored.
-    assert counted == {"prepare": 5, "pretrain": 1 + 3 + 24, "finetune": 24, "eval": 1 + 3 + 48}
+    # One model for all systems, one for each, 24 of each start, and the force: two starts, three seeds, and the probes.
+    assert counted == {"prepare": 6, "pretrain": 1 + 3 + 24, "finetune": 24 + 12, "eval": 1 + 3 + 48 + 12}
     plan = study(name)
     for entry in ("from_pretrained", "from_scratch"):
         grid = plan.runs[entry].grid
@@ -76,16 +76,17 @@ def test_the_withheld_systems_are_not_pretrained_on(name):
     plan = study(name)
     targets = plan.runs["from_scratch"].grid["target"]
     assert not set(targets) & set(plan.runs["pretrained"].stores)
-    assert set(plan.stores) == {*targets, *plan.runs["pretrained"].stores}
+    assert set(plan.stores) == {*targets, *plan.runs["pretrained"].stores, "forced"}
 
 
 @pytest.mark.slow
 def test_a_tiny_transfer_study_runs_to_its_tables(tmp_path):
     simulate = "simulate={{{name}: {{system: {system}, trajectories: 12, frames: 6, grid: 16}}}}"
     systems = {name: name for name in ("shallow_water", "diffusion_reaction", "incompressible_ns")}
+    withheld = {"near": "compressible_ns", "far": "compressible_ns"}
     overrides = [
         f"stores.{name}.set=['{simulate.format(name=name, system=system)}']"
-        for name, system in {**systems, "near": "compressible_ns", "far": "compressible_ns"}.items()
+        for name, system in {**systems, **withheld, "forced": "incompressible_ns"}.items()
     ]
     plan = study("mpp_transfer_study")
     for entry, run in plan.runs.items():
@@ -94,6 +95,8 @@ def test_a_tiny_transfer_study_runs_to_its_tables(tmp_path):
         overrides.append(f"runs.{entry}.set={json.dumps(tiny)}")
     grid = "{target: [near, far], samples: [2, 4], seed: [0]}"
     overrides += [f"runs.{entry}.grid={grid}" for entry in ("from_pretrained", "from_scratch")]
+    grid = "{start: [checkpoint, scratch], seed: [0]}"
+    overrides += [f"runs.{entry}.grid={grid}" for entry in ("force", "force_probe")]
     for entry, evaluation in plan.evaluations.items():
         fewer = [setting.replace("rollout_steps=5", "rollout_steps=2") for setting in evaluation.set]
         overrides.append(f"evaluations.{entry}.set={json.dumps(fewer)}")
