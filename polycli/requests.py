@@ -65,6 +65,8 @@ class EvalRequest:
 
     checkpoint: Path
     data: tuple[Path, ...] = ()
+    #: Further checkpoints that are scored on the same rows and shown beside the first.
+    baselines: tuple[Path, ...] = ()
     split: Split = "test"
     output: Path | None = None
     limit: int | None = None

@@ -206,6 +206,10 @@ def evaluate(
     *,
     checkpoint: Checkpoint,
     data: Data = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option("--baseline", metavar="RUN", help="a run to compare with on the same rows; can be repeated"),
+    ] = None,
     split: Annotated[Split, typer.Option("--split", help="which rows of the stores")] = "test",
     output: Annotated[
         Path | None, typer.Option("--output", metavar="DIR", help="where scores.json, report.html and figures/ go")
@@ -226,6 +230,7 @@ def evaluate(
     request = EvalRequest(
         checkpoint=plain_path(checkpoint),
         data=expand_paths(data or ()),
+        baselines=expand_paths(baseline or ()),
         split=split,
         output=None if output is None else plain_path(output),
         limit=limit,

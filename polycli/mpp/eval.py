@@ -13,6 +13,8 @@ from polycli.mpp.model.loaded import LoadedAViT, load_checkpoint
 from polycli.mpp.predicting.files import ForecastHeader, forecast_arrays
 from polycli.mpp.recipe.settings import EvalSettings
 from polycli.mpp.scoring.choosing import choose_subset
+from polycli.mpp.scoring.comparison.contenders import Contenders
+from polycli.mpp.scoring.comparison.measure import compare
 from polycli.mpp.scoring.measure import Illustration, Subset, score_one_step, score_rollouts
 from polycli.mpp.scoring.parameter_evaluation import ParameterEvaluation
 from polycli.mpp.scoring.report import write_report
@@ -49,16 +51,28 @@ class ForecastEvaluation(Evaluation[LoadedAViT, EvalSettings, Subset, Illustrati
     rows_are = "trajectories"
     said_elsewhere = frozenset({"data"})
     parts = ("rollouts",)
+    compares = True
+
+    def __init__(self, loaded: LoadedAViT, settings: EvalSettings, request: EvalRequest) -> None:
+        super().__init__(loaded, settings, request)
+        self.contenders = Contenders(loaded, settings, request) if request.baselines else None
 
     def choose(self, store: Store) -> Subset:
         """Chooses the trajectories to score."""
-        return choose_subset(
+        subset = choose_subset(
             store,
             self.loaded,
             split=self.request.split,
             limit=self.request.limit,
             allow_untrained=self.settings.allow_untrained,
         )
+        if self.contenders is not None:
+            self.contenders.choose(store, subset)
+        return subset
+
+    def compared_with(self) -> JsonDocument:
+        """Returns where the models of `--baseline` come from, under `baselines`."""
+        return {} if self.contenders is None else {"baselines": self.contenders.describe(rows_are=self.rows_are)}
 
     def score(self, subset: Subset, folder: Path) -> tuple[JsonDocument, Illustration]:
         """All scores of one dataset, and some frames to look at."""
@@ -87,6 +101,8 @@ class ForecastEvaluation(Evaluation[LoadedAViT, EvalSettings, Subset, Illustrati
             "one_step": one_step_scores(one_step, subset.about, bootstrap),
             "rollout": rollout_scores(rollouts, subset.about, bootstrap, history=subset.history, interval=interval),
         }
+        if self.contenders is not None:
+            document["comparison"] = compare(self.contenders, name, settings, known=(one_step, rollouts))
         return document, rollouts.illustration
 
     def tables(self, datasets: JsonDocument) -> Sequence[Table]:

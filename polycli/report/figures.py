@@ -26,7 +26,14 @@ from polycli.names import shortened_name, without_formulas
 Array = NDArray[Any]
 BLUE, ORANGE, GREEN, BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"
 #: Colour and dash by place in a panel: what is judged comes first.
-_LINES = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (BLACK, ":"), ("#CC79A7", (0, (5, 1, 1, 1, 1, 1))))
+_LINES = (
+    *((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (BLACK, ":"), ("#CC79A7", (0, (5, 1, 1, 1, 1, 1)))),
+    *(("#56B4E9", "-"), ("#E69F00", "--"), ("#777777", "-."), (BLUE, ":"), (ORANGE, (0, (5, 1, 1, 1, 1, 1)))),
+)
+#: Lines that a panel can hold.
+MOST_CURVES = len(_LINES)
+#: Names in a row of a legend.
+_LEGEND_COLUMNS = 5
 _STYLE = {
     "font.size": 10,
     "font.family": "DejaVu Sans",
@@ -185,7 +192,9 @@ def curves(file: Path, *, title: str, panels: Sequence[CurvePanel]) -> None:
         for axis in axes[len(panels) :]:
             axis.set_visible(False)
         handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=min(len(labels), _LEGEND_COLUMNS), frameon=False
+        )
         figure.suptitle(title, fontsize=12)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Generic, Protocol, TypeVar
 
 from polycli.console import result, say
+from polycli.errors import UserError
 from polycli.report.folder import evaluation_folder, finite_json, write_scores
 from polycli.report.table import Table, as_text
 from polycli.requests import EvalRequest, JsonDocument
@@ -46,6 +47,8 @@ class Evaluation(ABC, Generic[Loaded, Settings, Subset, Picture]):
     said_if_given: ClassVar[frozenset[str]] = frozenset({"model", ALLOW_KEY})
     #: Files and folders that scoring leaves beside figures, report and scores.
     parts: ClassVar[tuple[str, ...]] = ()
+    #: Whether it takes `--baseline`.
+    compares: ClassVar[bool] = False
 
     def __init__(self, loaded: Loaded, settings: Settings, request: EvalRequest) -> None:
         self.loaded, self.settings, self.request = loaded, settings, request
@@ -88,6 +91,8 @@ class Evaluation(ABC, Generic[Loaded, Settings, Subset, Picture]):
                 would be tested on; nothing was written.
         """
         request, loaded = self.request, self.loaded
+        if request.baselines and not self.compares:
+            raise UserError(f"eval {self.family} takes no --baseline here: it compares with no other checkpoints")
         stores = evaluated_stores(request.data, family=self.family, model_file=loaded.model_file, run=loaded.run)
         subsets = {store.name: self.choose(store) for store in stores}
         scored = [subset.scored for subset in subsets.values()]

@@ -7,7 +7,7 @@ import pytest
 
 from polycli.checkpoints.exported import ModelDescription
 from polycli.checkpoints.trained_on import TrainedOn
-from polycli.errors import StoreError
+from polycli.errors import StoreError, UserError
 from polycli.report.table import Table
 from polycli.requests import EvalRequest
 from polycli.sections import Section
@@ -97,6 +97,12 @@ def test_an_evaluation_that_fails_leaves_the_earlier_one(tmp_path, evaluation):
         evaluation(store, kind=Failing).run(report=True)
     assert json.loads((tmp_path / "out" / "scores.json").read_text()) == before
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["report.html", "scores.json"]
+
+
+def test_a_family_that_compares_nothing_says_so(tmp_path, evaluation):
+    with pytest.raises(UserError, match="eval mpp takes no --baseline here"):
+        evaluation(make_store(tmp_path, "waves"), baselines=(tmp_path / "other",)).run(report=False)
+    assert not (tmp_path / "out").exists()
 
 
 def test_nothing_is_scored_that_was_trained_on(tmp_path, evaluation):

@@ -6,7 +6,8 @@ multiplication and an addition are two operations.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
@@ -33,11 +34,26 @@ def forward_flops(make: Callable[[], Model], forward: Callable[[Model], object])
     >>> forward_flops(lambda: torch.nn.Linear(3, 5), lambda layer: layer(torch.empty(7, 3))) == 2 * 7 * 3 * 5
     True
     """
-    counter = FlopCounterMode(display=False)
+    counter = flop_counter()
     # The counter knows no fused attention of CPUs.
     with fake_model(make) as model, torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
         forward(model)
     return counter.get_total_flops()
+
+
+def flop_counter() -> FlopCounterMode:
+    """Returns torch's counter, which is taught what Fourier transforms cost."""
+    names = ("_fft_r2c", "_fft_c2r")  # Their only names; a counter is told of operators by what they are.
+    return FlopCounterMode(
+        display=False, custom_mapping={getattr(torch.ops.aten, name): _of_real_fft for name in names}
+    )
+
+
+def _of_real_fft(before: Sequence[int], axes: Sequence[int], *_: object, out_shape: Sequence[int], **__: object) -> int:
+    """A transform of N real numbers is half of a complex one: 2.5 N log2 N operations, either way."""
+    shape = [max(one, other) for one, other in zip(before, out_shape, strict=True)]
+    points = math.prod(shape[axis] for axis in axes)
+    return round(math.prod(shape) * 2.5 * math.log2(max(points, 1)))
 
 
 def over_blocks(blocks: int, cost: Callable[[int], Number]) -> Number:

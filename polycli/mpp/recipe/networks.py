@@ -23,6 +23,7 @@ KIND_TAG = "kind:"
 class NetworkSection(Section):
     """The keys that all networks have: which fields are known, and what is predicted of them."""
 
+    kind: str
     fields: tuple[str, ...] = Field(PUBLISHED_FIELDS, description="the states that the model knows, by name")
     predicts: Literal["state", "change"] = Field(
         "state", description="the next state, as published, or the change to it"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from polycli.mpp.recipe.physics import PdeDescription
+from polycli.mpp.scoring.comparison.report import COMPARISON, comparison_blocks
 from polycli.mpp.scoring.film import write_film
 from polycli.mpp.scoring.measure import Illustration, Subset
 from polycli.mpp.scoring.tables import METRICS, field_table, overview
@@ -46,7 +47,8 @@ def write_report(
         _summary(datasets, figures),
         tables[0],
         Paragraph(DEFINITIONS),
-        *tables[1:],
+        *(table for table in tables[1:] if table.title != COMPARISON),
+        *comparison_blocks(datasets, figures),
     ]
     for name, dataset in datasets.items():
         blocks += _dataset_blocks(name, dataset, subsets[name].about, pictures[name], figures)

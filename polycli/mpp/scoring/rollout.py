@@ -29,6 +29,8 @@ class Conditions:
     labels: tuple[int, ...]
     #: (along W, along H): 0 wall, 1 periodic, 2 open.
     boundaries: tuple[int, int]
+    #: How many of the last frames the model sees of a context; all of them where absent.
+    frames: int | None = None
 
 
 def conditions(name: str, about: PdeDescription, *, known: Sequence[str]) -> Conditions:
@@ -88,6 +90,7 @@ def rollout(
 
 def _applied(model: nn.Module, function: Callable[..., Tensor], context: Tensor, read: Conditions) -> Tensor:
     device = next(model.parameters()).device
+    context = context if read.frames is None else context[:, -read.frames :]
     labels = torch.tensor(read.labels, dtype=torch.long, device=device)
     boundaries = torch.tensor(read.boundaries, dtype=torch.long, device=device).expand(context.shape[0], 2)
     deterministic = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from polycli.mpp.scoring.comparison.report import comparison_table
 from polycli.report.table import NOTHING, Table, interval, number
 
 METRICS = {"nrmse": "NRMSE", "vrmse": "VRMSE"}
@@ -20,7 +21,8 @@ def overview(datasets: Mapping[str, Any]) -> list[Table]:
         endurance_table(datasets),
         conservation_table(datasets),
     ]
-    return [table for table in tables if table.rows]
+    compared = comparison_table(datasets)
+    return [table for table in (*tables, *(() if compared is None else (compared,))) if table.rows]
 
 
 def one_step_table(datasets: Mapping[str, Any]) -> Table:

@@ -65,3 +65,18 @@ def test_two_and_three_blocks_tell_of_any_number(blocks, counted):
 
     assert over_blocks(blocks, cost) == (100 if blocks == 1 else 111 + 7 * (blocks - 2))
     assert asked == counted
+
+
+def test_a_fourier_transform_of_real_numbers_is_half_of_a_complex_one():
+    class There(nn.Module):
+        def forward(self, x):
+            return torch.fft.rfft2(x, dim=(1, 2))
+
+    class Back(nn.Module):
+        def forward(self, x):
+            return torch.fft.irfft2(x, s=(8, 16), dim=(1, 2))
+
+    # 2.5 N log2 N of 8 x 16 points, for three channels.
+    expected = 3 * 2.5 * 128 * 7
+    assert forward_flops(There, lambda model: model(torch.empty(1, 8, 16, 3))) == expected
+    assert forward_flops(Back, lambda model: model(torch.empty(1, 8, 9, 3, dtype=torch.complex64))) == expected

@@ -3,8 +3,8 @@
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
+from polycli.engine.costs.flops import flop_counter
 from polycli.mpp.model.kinds import make_network, parameter_count
 from polycli.mpp.model.new_fields import with_new_fields
 from polycli.mpp.recipe.networks import KINDS
@@ -92,6 +92,6 @@ def test_the_modes_of_freezing_keep_the_blocks_and_all_but_the_ends(network):
 
 
 def test_operations_are_those_of_a_real_forward_pass(section, network):
-    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+    with flop_counter() as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         network(frames()[:1], LABELS, PERIODIC[:1])
     assert flops_per_sample(section, 3, 2, (16, 12)) == counter.get_total_flops()

@@ -1,0 +1,130 @@
+"""The models of a comparison: the checkpoint that is scored and those of `--baseline`, and what each can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from polycli.checkpoints.manifest import MODEL_NAME
+from polycli.console import note
+from polycli.errors import PolycliError, StoreError, UserError
+from polycli.mpp.model.loaded import LoadedAViT, load_checkpoint
+from polycli.mpp.recipe.settings import EvalSettings, FramesSection
+from polycli.mpp.scoring.choosing import choose_subset
+from polycli.mpp.scoring.measure import Subset
+from polycli.report.figures import MOST_CURVES
+from polycli.requests import EvalRequest, JsonDocument
+from polycli.store.reader import Store
+from polycli.workflow.overlap import check_overlap
+from polycli.workflow.stores import unique_names
+
+#: Names of the forecasts that need no checkpoint, as tables show them.
+SIMPLE = ("linear stencil", "linear extrapolation", "persistence")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A checkpoint and the name that it has in tables: its run's, or its file's."""
+
+    label: str
+    loaded: LoadedAViT
+
+
+class Contenders:
+    """All models of an evaluation, and by dataset those that are scored on it."""
+
+    def __init__(self, loaded: LoadedAViT, settings: EvalSettings, request: EvalRequest) -> None:
+        """Load the baselines.
+
+        Raises:
+            UserError: one forecasts no frames, or frames of another stride; or there are too many.
+            CheckpointError: one cannot be loaded.
+        """
+        if len(request.baselines) + 1 + len(SIMPLE) > MOST_CURVES:
+            raise UserError(
+                f"{len(request.baselines)} baselines; a figure tells {MOST_CURVES - 1 - len(SIMPLE)} apart at most"
+            )
+        self._settings, self._request = settings, request
+        others = [load_checkpoint(path, FramesSection()) for path in request.baselines]
+        for path, other in zip(request.baselines, others, strict=True):
+            _check(path, other, loaded)
+        files = [loaded.model_file, *(other.model_file for other in others)]
+        if len(set(files)) < len(files):
+            twice = next(file for file in files if files.count(file) > 1)
+            raise UserError(f"{twice} takes part twice, as the checkpoint or as a baseline")
+        places = _places([loaded, *others])
+        labels = unique_names({place: place.name for place in places})
+        self.all = [Contender(labels[place], other) for place, other in zip(places, (loaded, *others), strict=True)]
+        self._subsets: dict[str, dict[str, Subset]] = {}
+
+    def choose(self, store: Store, subset: Subset) -> None:
+        """Decide who is scored on a store; who is not is named, with the reason."""
+        chosen = {self.all[0].label: subset}
+        for contender in self.all[1:]:
+            try:
+                chosen[contender.label] = choose_subset(
+                    store,
+                    contender.loaded,
+                    split=self._request.split,
+                    limit=self._request.limit,
+                    allow_untrained=self._settings.allow_untrained,
+                )
+            except StoreError as error:
+                note(f"baseline {contender.label} is not scored on {store.name}: {error.message}")
+        history = max(part.history for part in chosen.values())
+        self._subsets[store.name] = {
+            label: replace(part, history=history, read=replace(part.read, frames=part.history))
+            for label, part in chosen.items()
+        }
+
+    def on(self, dataset: str) -> Mapping[str, Subset]:
+        """Maps each model that is scored on a dataset to the same windows, of which it sees its last frames."""
+        return self._subsets[dataset]
+
+    def describe(self, *, rows_are: str) -> JsonDocument:
+        """Returns where the baselines come from, after a check that none was trained on what is scored.
+
+        Raises:
+            StoreError: one was, and `--allow-overlap` was not given.
+            UserError: one can be scored on none of the datasets.
+        """
+        described: JsonDocument = {}
+        for contender in self.all[1:]:
+            label, loaded = contender.label, contender.loaded
+            scored = [found[label].scored for found in self._subsets.values() if label in found]
+            if not scored:
+                raise UserError(
+                    f"baseline {label} can be scored on none of the datasets {', '.join(self._subsets)}",
+                    hint="the notes above say why; give --data of its own, or leave it out",
+                )
+            try:
+                seen = check_overlap(scored, loaded, rows_are=rows_are, allow=self._request.allow_overlap)
+            except PolycliError as error:
+                raise type(error)(f"baseline {label}: {error.message}", hint=error.hint) from error
+            described[label] = {**loaded.provenance(), "overlap": seen.document(rows_are)}
+        return described
+
+
+def _check(path: Path, other: LoadedAViT, loaded: LoadedAViT) -> None:
+    if other.parameter_model is not None:
+        raise UserError(f"baseline {path}: it predicts parameters of the physics, and no frames to compare")
+    if other.time_stride != loaded.time_stride:
+        raise UserError(
+            f"baseline {path}: it steps by {other.time_stride} frames of a store, the checkpoint by "
+            f"{loaded.time_stride}; their forecasts are of other times"
+        )
+
+
+def _places(models: Sequence[LoadedAViT]) -> list[Path]:
+    """The paths that models are named after: their runs or, where two are of one run or of none, their checkpoints."""
+    runs = [loaded.run for loaded in models]
+    return [
+        loaded.run.resolve() if loaded.run is not None and runs.count(loaded.run) == 1 else _checkpoint(loaded)
+        for loaded in models
+    ]
+
+
+def _checkpoint(loaded: LoadedAViT) -> Path:
+    file = loaded.model_file.resolve()
+    return file.parent if file.name == MODEL_NAME else file
