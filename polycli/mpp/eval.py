@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from polycli.mpp.scoring.choosing import choose_subset
 from polycli.mpp.scoring.comparison.contenders import Contenders
 from polycli.mpp.scoring.comparison.measure import compare
 from polycli.mpp.scoring.measure import Illustration, Subset, score_one_step, score_rollouts
-from polycli.mpp.scoring.parameter_evaluation import ParameterEvaluation
+from polycli.mpp.scoring.parameters.evaluation import ParameterEvaluation
+from polycli.mpp.scoring.parameters.probing import Probes
 from polycli.mpp.scoring.report import write_report
 from polycli.mpp.scoring.summarise import one_step_scores, rollout_scores
 from polycli.mpp.scoring.tables import overview
@@ -100,14 +102,23 @@ class ForecastEvaluation(Evaluation[LoadedAViT, EvalSettings, Subset, Illustrati
             "row_ids": [subset.store.manifest.row_ids[row] for row in subset.rows],
             "one_step": one_step_scores(one_step, subset.about, bootstrap),
             "rollout": rollout_scores(rollouts, subset.about, bootstrap, history=subset.history, interval=interval),
+            **self._probes.of(subset),
         }
         if self.contenders is not None:
             document["comparison"] = compare(self.contenders, name, settings, known=(one_step, rollouts))
         return document, rollouts.illustration
 
     def tables(self, datasets: JsonDocument) -> Sequence[Table]:
-        """Errors by dataset, of one step and of rollouts."""
-        return overview(datasets)
+        """Errors by dataset, of one step and of rollouts, and what probes read off the vectors."""
+        return [*overview(datasets), *self._probes.table()]
+
+    def over_all(self, pictures: Mapping[str, Illustration]) -> JsonDocument:  # noqa: ARG002  # The probes keep theirs.
+        """Returns what probes read off the vectors of all datasets together."""
+        return self._probes.together()
+
+    @cached_property
+    def _probes(self) -> Probes:
+        return Probes(self.loaded, self.settings)
 
     def write_report(
         self, scores: JsonDocument, subsets: Mapping[str, Subset], pictures: Mapping[str, Illustration], folder: Path

@@ -19,7 +19,7 @@ from polycli.mpp.predicting.inputs import ContextSource, Reach, open_contexts
 from polycli.mpp.predicting.parameter_files import PARAMETERS
 from polycli.mpp.predicting.untrained import check_source
 from polycli.mpp.recipe.settings import PredictSettings
-from polycli.mpp.scoring.parameter_predictions import predict_parameters
+from polycli.mpp.scoring.parameters.predictions import predict_parameters
 from polycli.mpp.scoring.rollout import Conditions, conditions, rollout
 from polycli.outputs import Output
 from polycli.paths import expand_paths

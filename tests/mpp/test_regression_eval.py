@@ -11,7 +11,7 @@ from sklearn.metrics import mean_absolute_error, r2_score
 from polycli.errors import StoreError
 from polycli.mpp import eval as evaluation
 from polycli.mpp import load_model
-from polycli.mpp.scoring.trajectories import joined_statistics, plain_statistics
+from polycli.mpp.scoring.parameters.trajectories import joined_statistics, plain_statistics
 from polycli.requests import EvalRequest
 from polycli.store.reader import open_store
 

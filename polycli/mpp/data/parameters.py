@@ -24,11 +24,12 @@ def parameter_names(about: PdeDescription) -> tuple[str, ...]:
 def parameters_of_rows(store: Store, rows: NDArray[np.int64]) -> dict[str, Floats]:
     """Maps each parameter of a store to its value in some rows; constants have the same value in all of them."""
     about = physics_of(store.manifest, store.path)
-    found = {name: np.full(len(rows), value, dtype=np.float64) for name, value in about.constants.items()}
+    found: dict[str, Floats] = {}
     if about.parameter_names:
         values = store.read_rows("params", rows)
-        found |= {name: values[:, index].astype(np.float64) for index, name in enumerate(about.parameter_names)}
-    return found
+        found = {name: values[:, index].astype(np.float64) for index, name in enumerate(about.parameter_names)}
+    constants = {name: np.full(len(rows), value, dtype=np.float64) for name, value in about.constants.items()}
+    return {**found, **{name: values for name, values in constants.items() if name not in found}}
 
 
 def targets_of_rows(

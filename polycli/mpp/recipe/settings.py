@@ -44,12 +44,17 @@ class ModelSettings(Section):
     allow_untrained: bool = Field(False, description=ALLOW_DESCRIPTION)
 
 
+class TrajectorySettings(Section):
+    """How a number for a whole trajectory is made of windows of it."""
+
+    windows_per_trajectory: PositiveInt = Field(
+        8, description="windows of each trajectory, evenly spread, over which answers of heads and probes are averaged"
+    )
+
+
 class ForecastSettings(ModelSettings):
     """The settings that eval and predict share."""
 
-    windows_per_trajectory: PositiveInt = Field(
-        8, description="windows of each trajectory, evenly spread, over which a head's answers are averaged"
-    )
     rollout_batch_size: PositiveInt = Field(
         1, description="trajectories per forward pass; above 1, a GPU is used better and frames may round differently"
     )
@@ -91,7 +96,7 @@ class CalibrateSettings(ForecastSettings, CalibrateSection):
     from_frame: NonNegativeInt = Field(0, description="the frame of the trajectories at which the context begins")
 
 
-class EvalSettings(ForecastSettings):
+class EvalSettings(ForecastSettings, TrajectorySettings):
     """The settings of `polycli eval mpp --set KEY=VALUE`."""
 
     verb: Literal["eval"]
@@ -100,8 +105,11 @@ class EvalSettings(ForecastSettings):
         2000, description="one-step windows per dataset; an even choice where there are more"
     )
     rollout_steps: PositiveInt | None = Field(None, description="steps of a rollout; to the trajectory's end if absent")
+    probes: bool = Field(
+        False, description="also predict the parameters of the physics from the model's vectors, by simple probes"
+    )
     reference_trajectories: PositiveInt = Field(
-        1024, description="training trajectories of each store that what is compared with a head learns from, at most"
+        1024, description="training trajectories of each store that probes and simple methods learn from, at most"
     )
     save_rollouts: bool = Field(False, description="write the rollouts' frames to DIR/rollouts/<dataset>.zarr")
     report: bool = Field(True, description="write report.html and figures; scores.json is written in any case")
@@ -140,7 +148,7 @@ class ReadingSettings(Section):
         return self.arrays.model_copy(update=self._older)
 
 
-class PredictSettings(BandedSettings, ReadingSettings):
+class PredictSettings(BandedSettings, ReadingSettings, TrajectorySettings):
     """The settings of `polycli predict mpp --set KEY=VALUE`."""
 
     verb: Literal["predict"]

@@ -12,6 +12,8 @@ from polycli.mpp.recipe.physics import PdeDescription
 from polycli.mpp.scoring.comparison.report import COMPARISON, comparison_blocks
 from polycli.mpp.scoring.film import write_film
 from polycli.mpp.scoring.measure import Illustration, Subset
+from polycli.mpp.scoring.parameters.probing import probe_tables
+from polycli.mpp.scoring.parameters.scores import ALL
 from polycli.mpp.scoring.tables import METRICS, field_table, overview
 from polycli.names import file_stem
 from polycli.report.figures import CurvePanel, Line, comparison, curves, ratios
@@ -49,6 +51,7 @@ def write_report(
         Paragraph(DEFINITIONS),
         *(table for table in tables[1:] if table.title != COMPARISON),
         *comparison_blocks(datasets, figures),
+        *probe_tables({ALL: scores}),
     ]
     for name, dataset in datasets.items():
         blocks += _dataset_blocks(name, dataset, subsets[name].about, pictures[name], figures)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from polycli.mpp.scoring.comparison.report import comparison_table
+from polycli.mpp.scoring.parameters.probing import probe_tables
 from polycli.report.table import NOTHING, Table, interval, number
 
 METRICS = {"nrmse": "NRMSE", "vrmse": "VRMSE"}
@@ -20,6 +21,7 @@ def overview(datasets: Mapping[str, Any]) -> list[Table]:
         rollout_table(datasets),
         endurance_table(datasets),
         conservation_table(datasets),
+        *probe_tables(datasets),
     ]
     compared = comparison_table(datasets)
     return [table for table in (*tables, *(() if compared is None else (compared,))) if table.rows]

@@ -49,11 +49,11 @@ def describe_head(stores: Sequence[Store], section: HeadSection, data: DataSecti
         )
     targets = []
     for name, column in zip(section.targets, known.T, strict=True):
-        low, high = float(column.min()), float(column.max())
-        if high - low <= _ONE_VALUE * max(abs(low), abs(high)):
+        if not varies(column):
             varying = _varying(stores, rows)
             raise StoreError(
-                f"{where}: {name} is {low:g} in all {len(known)} training trajectories, so there is nothing to learn",
+                f"{where}: {name} is {float(column[0]):g} in all {len(known)} training trajectories, so there is "
+                "nothing to learn",
                 hint=f"these vary: {', '.join(varying)}" if varying else "no parameter of these stores varies",
             )
         targets.append(_target(name, column, section))
@@ -79,18 +79,36 @@ def labelled_windows(head: HeadDescription) -> WindowFinder:
 
 
 def _target(name: str, values: Floats, section: HeadSection) -> Target:
+    if section.logarithm != "auto":
+        return target_of(name, values, logarithm=name in section.logarithm)
+    target = target_of(name, values)
+    if target.logarithm:
+        note(
+            f"{name} reaches from {target.low:g} to {target.high:g} in training: its log10 is learnt; "
+            "--set 'head.logarithm=[]' learns the values themselves"
+        )
+    return target
+
+
+def varies(values: Floats) -> bool:
+    """Whether finite values are more than one."""
     low, high = float(values.min()), float(values.max())
-    wide = low > 0 and high >= WIDE_RANGE * low
-    logarithm = wide if section.logarithm == "auto" else name in section.logarithm
+    return high - low > _ONE_VALUE * max(abs(low), abs(high))
+
+
+def target_of(name: str, values: Floats, *, logarithm: bool | None = None) -> Target:
+    """A parameter with its scale and range in training; as log10 where its range is wide, unless that is said.
+
+    Raises:
+        StoreError: it is to be a logarithm, and is not above zero everywhere.
+    """
+    low, high = float(values.min()), float(values.max())
+    if logarithm is None:
+        logarithm = low > 0 and high >= WIDE_RANGE * low
     if logarithm and low <= 0:
         raise StoreError(
             f"{name} is {low:g} in a training trajectory, which has no logarithm",
             hint="leave it out of head.logarithm",
-        )
-    if logarithm and section.logarithm == "auto":
-        note(
-            f"{name} reaches from {low:g} to {high:g} in training: its log10 is learnt; "
-            "--set 'head.logarithm=[]' learns the values themselves"
         )
     learnt = np.log10(values) if logarithm else values
     return Target(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from polycli.mpp.model.regression import HeadDescription
-from polycli.mpp.scoring.parameters import METHODS, Answers
+from polycli.mpp.scoring.parameters.scores import METHODS, Answers
 from polycli.names import file_stem
 from polycli.report.html import Block, Figure, Heading, Paragraph, page
 from polycli.report.provenance import provenance_block

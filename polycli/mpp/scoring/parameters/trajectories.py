@@ -16,6 +16,8 @@ from polycli.mpp.predicting.inputs import ContextSource, StoreContexts
 from polycli.mpp.predicting.windows import refuse_gaps, window_batches
 from polycli.mpp.scoring.spectra import radial_power
 from polycli.store.reader import Store
+from polycli.workflow.identity import Identities, KnownRows
+from polycli.workflow.loaded import LoadedCheckpoint
 
 Floats = NDArray[np.float64]
 #: Makes numbers (window, k) of windows (window, time, C, H, W).
@@ -33,6 +35,26 @@ def rows_of(store: Store, rows: NDArray[np.int64]) -> StoreContexts:
         store=store,
         rows=rows,
     )
+
+
+def reference_rows(store: Store, scored: NDArray[np.int64], loaded: LoadedCheckpoint) -> NDArray[np.int64]:
+    """The rows that simple methods learn from: those that trained the model or, of another store, its split train.
+
+    None of them is scored.
+    """
+    rows = np.setdiff1d(store.rows("train"), scored)
+    trained = loaded.trained_on.get(store.name)
+    if trained is None or not len(rows):
+        return rows
+    seen = KnownRows.of_training(trained.rows, trained.parts, trained.ids).content_of(Identities.of(store, rows))
+    return rows[seen] if seen.any() else rows
+
+
+def some_of(rows: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
+    """The rows or, where they are more than `most`, a random choice of so many, in order."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.sort(np.random.default_rng(seed).choice(len(rows), most, replace=False))]
 
 
 def trajectory_means(

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.mpp.model.regression import HeadDescription
+from polycli.mpp.model.regression import Target
 from polycli.report.bootstrap import Bootstrap
 from polycli.report.probes import ProbeSettings, error_scores, predict_targets
 from polycli.report.table import NOTHING, Table, interval, number
 from polycli.requests import JsonDocument
 
 Floats = NDArray[np.float64]
+#: What the scores of all datasets together are called in tables.
+ALL = "all datasets together"
 #: How methods are called in tables; others are called by their own names.
 METHODS = {
     "model": "model",
@@ -73,17 +75,23 @@ def probe_answers(probe: str, train: Floats, targets: Floats, asked: Floats, see
     return predict_targets(probe, train[known], targets[known], asked, settings)  # type: ignore[arg-type]
 
 
-def parameter_scores(answers: Answers, head: HeadDescription, bootstrap: Bootstrap) -> JsonDocument:
-    """The entry of scores.json for each target: errors of every method, and which simple ones are better."""
+def parameter_scores(
+    answers: Answers, targets: Sequence[Target], bootstrap: Bootstrap, tested: Sequence[str] = ("model",)
+) -> JsonDocument:
+    """The entry of scores.json for each target: errors of every method, and the simple ones that are better.
+
+    `tested` are the methods on trial, of which the best counts in that comparison.
+    """
     scores: JsonDocument = {}
-    for index, target in enumerate(head.targets):
+    for index, target in enumerate(targets):
         truth = answers.truth[:, index]
         known = np.isfinite(truth)
         methods = {
             name: error_scores(truth[known], values[known, index], bootstrap)
             for name, values in answers.by_method.items()
         }
-        predicted = answers.by_method["model"][known, index]
+        predicted = answers.by_method[tested[0]][known, index]
+        best = min(methods[name]["rmse"] for name in tested)
         low, high = (np.log10(value) if target.logarithm else value for value in (target.low, target.high))
         scores[target.name] = {
             "trajectories": int(known.sum()),
@@ -93,18 +101,16 @@ def parameter_scores(answers: Answers, head: HeadDescription, bootstrap: Bootstr
             "answers_outside": int(((predicted < low) | (predicted > high)).sum()),
             "truth_outside": int(((truth[known] < low) | (truth[known] > high)).sum()),
             "methods": methods,
-            "better_baselines": [
-                name for name in methods if name != "model" and methods[name]["rmse"] < methods["model"]["rmse"]
-            ],
+            "better_baselines": [name for name in methods if name not in tested and methods[name]["rmse"] < best],
         }
     return scores
 
 
-def parameter_table(title: str, entries: Mapping[str, JsonDocument]) -> Table:
-    """One row for each target and method."""
+def parameter_table(title: str, entries: Mapping[str, JsonDocument], *, tested: str = "the model") -> Table:
+    """One row for each target and method; `tested` is what sentences call the methods on trial."""
     rows, ends = [], set()
     for name, entry in entries.items():
-        shown = f"log10 {name}" if entry["logarithm"] else name
+        shown = f"{name}, log10" if entry["logarithm"] else name
         for method, scores in entry["methods"].items():
             alone = entry["trajectories"] < 2
             rows.append(
@@ -121,6 +127,6 @@ def parameter_table(title: str, entries: Mapping[str, JsonDocument]) -> Table:
             )
         ends.add(len(rows) - 1)
     better = sorted({METHODS.get(other, other) for entry in entries.values() for other in entry["better_baselines"]})
-    caption = f"Better than the model somewhere: {', '.join(better)}." if better else ""
+    caption = f"Better than {tested} for some parameter: {', '.join(better)}." if better else ""
     columns = ["parameter", "", "R2", "95 % interval", "mean error", "95 % interval", "RMSE", "95 % interval"]
     return Table(title, columns, rows, caption, 2, frozenset(ends))

@@ -20,21 +20,33 @@ from polycli.mpp.model.trained import check_trained
 from polycli.mpp.predicting.inputs import StoreContexts
 from polycli.mpp.predicting.windows import even_starts
 from polycli.mpp.recipe.settings import EvalSettings
-from polycli.mpp.scoring.parameter_report import write_report
-from polycli.mpp.scoring.parameters import Answers, Learned, parameter_scores, parameter_table, simple_answers
+from polycli.mpp.scoring.parameters.report import write_report
+from polycli.mpp.scoring.parameters.scores import (
+    ALL,
+    Answers,
+    Learned,
+    parameter_scores,
+    parameter_table,
+    simple_answers,
+)
+from polycli.mpp.scoring.parameters.trajectories import (
+    Measure,
+    joined_statistics,
+    plain_statistics,
+    reference_rows,
+    rows_of,
+    some_of,
+    trajectory_means,
+)
 from polycli.mpp.scoring.rollout import conditions, window_answers
-from polycli.mpp.scoring.trajectories import Measure, joined_statistics, plain_statistics, rows_of, trajectory_means
 from polycli.report.bootstrap import Bootstrap
 from polycli.report.table import Table
 from polycli.requests import EvalRequest, JsonDocument
 from polycli.store.reader import Store
 from polycli.workflow.evaluate import Evaluation
-from polycli.workflow.identity import Identities, KnownRows
 from polycli.workflow.overlap import ScoredRows
 
 Floats = NDArray[np.float64]
-#: What the scores of all datasets together are called in tables.
-ALL = "all datasets together"
 
 
 @dataclass(frozen=True)
@@ -118,7 +130,7 @@ class ParameterEvaluation(Evaluation[LoadedAViT, EvalSettings, ParameterSubset, 
             "left_out": subset.left_out,
             "windows_per_trajectory": len(self._starts(source)),
             "learned_from": {each.store.name: len(each.reference) for each in self._subsets.values()},
-            "parameters": parameter_scores(answers, head, self._bootstrap),
+            "parameters": parameter_scores(answers, head.targets, self._bootstrap),
         }
         return document, answers
 
@@ -126,7 +138,7 @@ class ParameterEvaluation(Evaluation[LoadedAViT, EvalSettings, ParameterSubset, 
         """Returns the scores of all datasets together, where there are several."""
         if len(pictures) < 2:
             return {}
-        self._all = parameter_scores(Answers.joined(list(pictures.values())), self.model.head, self._bootstrap)
+        self._all = parameter_scores(Answers.joined(list(pictures.values())), self.model.head.targets, self._bootstrap)
         return {"parameters": self._all}
 
     def tables(self, datasets: JsonDocument) -> Sequence[Table]:
@@ -178,19 +190,10 @@ class ParameterEvaluation(Evaluation[LoadedAViT, EvalSettings, ParameterSubset, 
         return whole[len(whole) - len(statistics) :]
 
     def _reference(self, store: Store, scored: NDArray[np.int64]) -> NDArray[np.int64]:
-        rows = np.setdiff1d(store.rows("train"), scored)
-        trained = self.loaded.trained_on.get(store.name)
-        if trained is not None and len(rows):
-            seen = KnownRows.of_training(trained.rows, trained.parts, trained.ids)
-            of_training = seen.content_of(Identities.of(store, rows))
-            rows = rows[of_training] if of_training.any() else rows
+        """The training trajectories to learn from, of which all targets are known."""
+        rows = reference_rows(store, scored, self.loaded)
         known = np.isfinite(self._scaled(store, rows)).all(axis=1) if len(rows) else np.zeros(0, dtype=np.bool_)
-        rows = rows[known]
-        most = self.settings.reference_trajectories
-        if len(rows) > most:
-            chosen = np.random.default_rng(self.settings.seed).choice(len(rows), most, replace=False)
-            rows = rows[np.sort(chosen)]
-        return rows
+        return some_of(rows[known], self.settings.reference_trajectories, self.settings.seed)
 
     def _scaled(self, store: Store, rows: NDArray[np.int64]) -> Floats:
         hint = "give stores with it: --data STORE"

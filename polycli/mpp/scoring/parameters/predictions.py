@@ -12,8 +12,8 @@ from polycli.mpp.predicting.parameter_files import ParameterRow, write_parameter
 from polycli.mpp.predicting.untrained import check_source
 from polycli.mpp.predicting.windows import even_starts
 from polycli.mpp.recipe.settings import PredictSettings
+from polycli.mpp.scoring.parameters.trajectories import trajectory_means
 from polycli.mpp.scoring.rollout import conditions, window_answers
-from polycli.mpp.scoring.trajectories import trajectory_means
 from polycli.outputs import Output
 from polycli.paths import expand_paths
 from polycli.requests import JsonDocument, PredictRequest
