@@ -8,7 +8,7 @@ import torch
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.metrics import mean_absolute_error, r2_score
 
-from polycli.errors import StoreError
+from polycli.errors import StoreError, UserError
 from polycli.mpp import eval as evaluation
 from polycli.mpp import load_model
 from polycli.mpp.scoring.parameters.trajectories import joined_statistics, plain_statistics
@@ -134,3 +134,22 @@ def test_trajectories_that_trained_are_scored_alone_where_that_is_allowed(tmp_pa
     entry = scores["datasets"]["waves"]["parameters"]["speed"]
     assert (entry["trajectories"], list(entry["methods"])) == (24, ["model"])
     assert "nothing is compared with the model" in capsys.readouterr().err
+
+
+def test_another_run_is_scored_on_the_same_trajectories(tmp_path, tune, wave_checkpoint, wave_store):
+    store = open_store(wave_store("waves", SPLITS))
+    tune(store.path, overrides=("train.steps=20",))
+    tune(store.path, output="scratch", overrides=("train.steps=2", "init.weights=scratch", "head.logarithm=[speed]"))
+    settings = ("report=false",)
+    scores = scores_of(tmp_path / "run", baselines=(tmp_path / "scratch",), overrides=settings, output=tmp_path / "e")
+    methods = scores["datasets"]["waves"]["parameters"]["speed"]["methods"]
+    assert list(methods) == ["model", "scratch", "constant", "boosting"]
+    assert scores["baselines"]["scratch"]["overlap"]["trajectories"] == 0
+    # It learnt the logarithm, and is scored by the speed, as the checkpoint is.
+    alone = scores_of(tmp_path / "scratch", overrides=settings)["datasets"]["waves"]["parameters"]["speed"]
+    assert alone["logarithm"]
+    predicted = answered(load_model(tmp_path / "scratch"), store.read("fields")[store.rows("test")], range(7))
+    truth = store.read("params")[store.rows("test"), 0]
+    assert methods["scratch"]["mae"] == pytest.approx(mean_absolute_error(truth, predicted), rel=0.02)
+    with pytest.raises(UserError, match="it predicts frames and no parameters; the checkpoint predicts speed"):
+        scores_of(tmp_path / "run", baselines=(wave_checkpoint,), overrides=settings)

@@ -49,13 +49,8 @@ class Contenders:
         others = [load_checkpoint(path, FramesSection()) for path in request.baselines]
         for path, other in zip(request.baselines, others, strict=True):
             _check(path, other, loaded)
-        files = [loaded.model_file, *(other.model_file for other in others)]
-        if len(set(files)) < len(files):
-            twice = next(file for file in files if files.count(file) > 1)
-            raise UserError(f"{twice} takes part twice, as the checkpoint or as a baseline")
-        places = _places([loaded, *others])
-        labels = unique_names({place: place.name for place in places})
-        self.all = [Contender(labels[place], other) for place, other in zip(places, (loaded, *others), strict=True)]
+        models = [loaded, *others]
+        self.all = [Contender(label, other) for label, other in zip(labels_of(models), models, strict=True)]
         self._subsets: dict[str, dict[str, Subset]] = {}
 
     def choose(self, store: Store, subset: Subset) -> None:
@@ -114,6 +109,21 @@ def _check(path: Path, other: LoadedAViT, loaded: LoadedAViT) -> None:
             f"baseline {path}: it steps by {other.time_stride} frames of a store, the checkpoint by "
             f"{loaded.time_stride}; their forecasts are of other times"
         )
+
+
+def labels_of(models: Sequence[LoadedAViT]) -> list[str]:
+    """The names of models in tables: of their runs or, where two are of one run or of none, of their checkpoints.
+
+    Raises:
+        UserError: one model is there twice.
+    """
+    files = [loaded.model_file for loaded in models]
+    if len(set(files)) < len(files):
+        twice = next(file for file in files if files.count(file) > 1)
+        raise UserError(f"{twice} takes part twice, as the checkpoint or as a baseline")
+    places = _places(models)
+    labels = unique_names({place: place.name for place in places})
+    return [labels[place] for place in places]
 
 
 def _places(models: Sequence[LoadedAViT]) -> list[Path]:

@@ -21,6 +21,7 @@ from polycli.mpp.predicting.inputs import StoreContexts
 from polycli.mpp.predicting.windows import even_starts
 from polycli.mpp.recipe.settings import EvalSettings
 from polycli.mpp.scoring.parameters.report import write_report
+from polycli.mpp.scoring.parameters.rivals import Rivals
 from polycli.mpp.scoring.parameters.scores import (
     ALL,
     Answers,
@@ -71,11 +72,13 @@ class ParameterEvaluation(Evaluation[LoadedAViT, EvalSettings, ParameterSubset, 
     family = "mpp"
     rows_are = "trajectories"
     said_elsewhere = frozenset({"data"})
+    compares = True
 
     def __init__(self, loaded: LoadedAViT, settings: EvalSettings, request: EvalRequest) -> None:
         super().__init__(loaded, settings, request)
         self._subsets: dict[str, ParameterSubset] = {}
         self._all: JsonDocument | None = None
+        self._rivals = Rivals(loaded, self.model.head, settings, request) if request.baselines else None
 
     @cached_property
     def model(self) -> ParameterAViT:
@@ -109,7 +112,13 @@ class ParameterEvaluation(Evaluation[LoadedAViT, EvalSettings, ParameterSubset, 
         subset = ParameterSubset(store, rows[known], self._reference(store, rows[known]), int((~known).sum()))
         self._starts(rows_of(store, subset.rows))
         self._subsets[store.name] = subset
+        if self._rivals is not None:
+            self._rivals.choose(subset.scored)
         return subset
+
+    def compared_with(self) -> JsonDocument:
+        """Returns where the models of `--baseline` come from, under `baselines`."""
+        return {} if self._rivals is None else {"baselines": self._rivals.describe(rows_are=self.rows_are)}
 
     def score(self, subset: ParameterSubset, folder: Path) -> tuple[JsonDocument, Answers]:  # noqa: ARG002  # no parts
         """Errors of one dataset by target and method."""
@@ -123,7 +132,8 @@ class ParameterEvaluation(Evaluation[LoadedAViT, EvalSettings, ParameterSubset, 
         if self._learned is not None:
             statistics = self._means(subset, subset.rows, plain_statistics, "spectra")
             simple = simple_answers(self._learned, self._row_of(store.name, statistics), self.settings.seed)
-        answers = Answers(self._scaled(store, subset.rows), {"model": standard * scale + centre, **simple})
+        others = {} if self._rivals is None else self._rivals.answers(subset.scored)
+        answers = Answers(self._scaled(store, subset.rows), {"model": standard * scale + centre, **others, **simple})
         document: JsonDocument = {
             "trajectories": len(subset.rows),
             "row_ids": source.ids,
