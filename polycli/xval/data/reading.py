@@ -22,7 +22,7 @@ from polycli.xval.records.key_order import KeyOrder, in_another_order, observed_
 #: Records of each store that are looked at for the order of their keys, spread evenly.
 _LOOKED_AT = 512
 #: Settings of a table that change no value of a record, or are of one file alone.
-_OF_ONE_FILE = frozenset({"encoding", "delimiter"})
+_OF_ONE_FILE = frozenset({"encoding", "delimiter", "comment", "skip", "units_row"})
 
 
 class Reading(BaseModel):

@@ -6,16 +6,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow.parquet as pq
-
 from polycli.console import note, warn
 from polycli.errors import SourceError
 from polycli.xval.data.reading import Reading, table_settings
 from polycli.xval.recipe.sources import TableSection
 from polycli.xval.records.cells import split_header
-from polycli.xval.sources.csv_files import names_of, open_csv
-from polycli.xval.sources.parquet_files import is_parquet
-from polycli.xval.sources.table import SUFFIXES
+from polycli.xval.sources.table import SUFFIXES, headers_of
+from polycli.xval.sources.tables.csv_files import names_of
 
 #: Names that a message shows.
 _SHOWN = 8
@@ -39,7 +36,8 @@ def settings_for(paths: Sequence[Path], given: TableSection, reading: Reading) -
     for header in headers:
         if reading.columns.get(key_of(header, settings)) == "text":
             columns.setdefault(header, "text")
-    return settings.model_copy(update={**changes, "columns": columns})
+    # What is asked for may be all that is a number: columns that are empty here were numbers in the training.
+    return settings.model_copy(update={**changes, "columns": columns, "numbers": "optional"})
 
 
 def refuse_other_kinds(columns: Mapping[str, Mapping[str, Any]], reading: Reading) -> None:
@@ -103,6 +101,6 @@ def _listed(keys: Sequence[str]) -> str:
 def _headers(paths: Sequence[Path], settings: TableSection) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for path, name in names_of(paths, SUFFIXES):
-        names = pq.read_schema(path).names if is_parquet(path) else open_csv(path, name, settings).header
+        names = headers_of(path, name, settings)
         found |= dict.fromkeys(names)
     return tuple(found)

@@ -110,14 +110,44 @@ class TemperatureSection(Section):
     synthetic_grid: Counts = Field((24, 48), description="latitudes and longitudes of the synthetic field")
 
 
+def _delimiter(text: str) -> str:
+    if text != "whitespace" and len(text) != 1:
+        raise ValueError(f"one character, or whitespace, was expected, found {text!r}")
+    return text
+
+
+Delimiter = Annotated[str, AfterValidator(_delimiter)]
+
+
 class TableSection(Section):
     """The settings of `--source table`: CSV and Parquet."""
 
     record: Literal["row", "file"] = Field("row", description="what becomes a record; a file becomes lists by column")
     id_column: str | None = Field(None, description="whose values name the records; FILE:ROW if absent")
-    delimiter: str | None = Field(None, min_length=1, max_length=1, description="of CSV; found by looking if absent")
+    delimiter: Delimiter | None = Field(
+        None, description="of CSV: a character, or whitespace; found by looking if absent"
+    )
+    comment: str | None = Field(
+        None,
+        min_length=1,
+        max_length=4,
+        description="what begins lines that are no rows; # or % of the first one if absent",
+    )
+    skip: NonNegativeInt = Field(0, le=10**6, description="lines above the header of CSV that are left out")
+    units_row: bool | None = Field(
+        None, description="whether the row below the header holds units; found by looking if absent"
+    )
     decimal: Literal[".", ",", "auto"] = Field("auto", description="decimal mark of CSV; auto decides by column")
-    encoding: Literal["utf-8", "latin-1", "cp1252"] = "utf-8"
+    thousands: Literal[",", ".", " ", "'"] | None = Field(
+        None, description="what stands between groups of three digits, as in 1,234,567; such cells are text if absent"
+    )
+    sheet: str | None = Field(None, description="of Excel files; the first if absent")
+    numbers: Literal["required", "optional"] = Field(
+        "required", description="whether a table in which nothing is a number is refused"
+    )
+    encoding: Literal["auto", "utf-8", "latin-1", "cp1252"] = Field(
+        "auto", description="auto: by a byte-order mark, else UTF-8, else that of Windows, which is said"
+    )
     missing: tuple[str, ...] = Field(
         ("", "NA", "N/A", "NaN", "nan", "null", "None"), description="cells that mean that there is no value"
     )

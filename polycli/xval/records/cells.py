@@ -7,11 +7,13 @@ of a column together.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-_NUMBER = r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?"
+#: An exponent may be Fortran's, `1.5D+03`; without digits behind it, `5d` is five days.
+_NUMBER = r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eEdD][+-]?\d+)?"
 _CELL = re.compile(
     rf"\s*(?:(?P<limit><=|>=|[<>≤≥])\s*)?(?P<number>{_NUMBER})(?:\s*(?:±|\+/-|\+-)\s*(?P<error>{_NUMBER}))?"
     r"(?:\s*(?P<unit>[^\d\s.,+\-<>±][^<>±]*)|\s*)"
@@ -19,8 +21,19 @@ _CELL = re.compile(
 _WHOLE = re.compile(r"[+-]?\d+")
 _ZERO_LED = re.compile(r"[+-]?0\d")
 _GROUPED = re.compile(r"[+-]?\d{1,3},\d{3}")
+#: Digits in groups of three, by what stands between the groups, with the decimal mark that is then left.
+_GROUPS = {
+    ",": re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?"),
+    ".": re.compile(r"[+-]?\d{1,3}(?:\.\d{3})+(?:,\d*)?"),
+    " ": re.compile(r"[+-]?\d{1,3}(?:[ \u00a0\u2009\u202f]\d{3})+(?:[.,]\d*)?"),
+    "'": re.compile(r"[+-]?\d{1,3}(?:['\u2019]\d{3})+(?:[.,]\d*)?"),
+}
+_BETWEEN = str.maketrans("", "", " \u00a0\u2009\u202f'\u2019")
 #: `mass (kg)`, `mass [kg]`
 _HEADER = re.compile(r"(?P<key>.*\S)\s*(?:\[(?P<square>[^\[\]]+)\]|(?<=\s)\((?P<round>[^()]+)\))\s*")
+#: Words in the brackets of headers that are no units, and so tell what `min` beside them is.
+_STATISTICS = frozenset({"max", "mean", "avg", "average", "median", "total", "sum", "std", "sd"})
+_BRACKETS = re.compile(r".*\S\s*[(\[]([^()\[\]]+)[)\]]")
 #: Digits behind a letter are no power of a unit but minutes: `12h30`.
 _CLOCK = re.compile(r"[^\W\d_]\d\d")
 #: What astropy raises for texts that are no units, powers by zero and brackets in brackets included.
@@ -52,9 +65,23 @@ class Cell:
         return {mark_of(text) for text in (self.number, self.error) if text is not None}
 
 
+def grouping_of(text: str) -> str | None:
+    """Returns what stands between a cell's groups of three digits; None where its digits are in no such groups."""
+    plain = text.strip().replace("\N{MINUS SIGN}", "-")
+    return next((mark for mark, groups in _GROUPS.items() if groups.fullmatch(plain)), None)
+
+
+def ungrouped(text: str, thousands: str) -> str:
+    """A cell without the marks between its groups of three digits; as it is where its digits are in no such groups."""
+    plain = text.strip().replace("\N{MINUS SIGN}", "-")
+    if not _GROUPS[thousands].fullmatch(plain):
+        return text
+    return plain.translate(_BETWEEN) if thousands in " '" else plain.replace(thousands, "")
+
+
 def read_cell(text: str) -> Cell | None:
     """Parses a cell's number with its limit, error and unit; None if the cell is text."""
-    match = _CELL.fullmatch(text)
+    match = _CELL.fullmatch(text.replace("\N{MINUS SIGN}", "-"))
     # Blanks behind a unit are taken off here: a pattern that leaves them out would look at each of them many times.
     unit = None if match is None or match["unit"] is None else match["unit"].rstrip()
     if match is None or (unit is not None and (_CLOCK.search(unit) or not is_unit(unit))):
@@ -81,6 +108,18 @@ def split_header(header: str) -> tuple[str, str | None]:
         if is_unit(unit.strip()):
             return match["key"].strip(), unit.strip()
     return header.strip(), None
+
+
+def is_statistic(header: str, headers: Sequence[str]) -> bool:
+    """Whether `min` in the brackets of a header is the smallest, not minutes: other headers have max or mean there."""
+    if _bracketed(header) != "min":
+        return False
+    return any(_bracketed(other) in _STATISTICS for other in headers)
+
+
+def _bracketed(header: str) -> str | None:
+    match = _BRACKETS.fullmatch(header.strip())
+    return None if match is None else match[1].strip().lower()
 
 
 @lru_cache(maxsize=4096)

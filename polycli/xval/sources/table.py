@@ -9,19 +9,25 @@ from typing import Any
 
 from polycli.console import note
 from polycli.errors import SourceError
+from polycli.files.parquet import open_parquet as open_parquet_file
+from polycli.files.streams import suffix_of
 from polycli.xval.data.source import Block, Opened, RecordWriter
 from polycli.xval.recipe.sources import TableSection
 from polycli.xval.recipe.training import PrepareRecipe
+from polycli.xval.records.cells import same_unit
 from polycli.xval.records.keypaths import TOP, child_path
 from polycli.xval.records.values import Value
-from polycli.xval.sources.columns import Column, Tally, decide
-from polycli.xval.sources.csv_files import CsvFile, Place, names_of, open_csv, rows
-from polycli.xval.sources.parquet_files import is_parquet, open_parquet
+from polycli.xval.sources.tables.columns import Column, Tally, decide
+from polycli.xval.sources.tables.csv_files import CsvFile, Place, names_of, open_csv, rows
+from polycli.xval.sources.tables.parquet_files import is_parquet, open_parquet
+from polycli.xval.sources.tables.typed import EXCEL, open_typed, read_typed, typed_kind
 
-SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
-_SURE = (".csv", ".tsv", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".parquet", ".ecsv", ".mrt", EXCEL)
+_SURE = (".csv", ".tsv", ".parquet", ".ecsv", ".mrt", EXCEL)
 BLOCK_ROWS = 8192
 BLOCK_FILES = 64
+#: Of files that can only be read from their beginning on: so many times more rows make a block.
+_LARGER = 32
 
 
 @dataclass(frozen=True)
@@ -103,8 +109,8 @@ class TableSource:
     """The source `table`, as its section of the recipe describes it."""
 
     def accepts(self, path: Path) -> bool:
-        """Whether it is CSV, by its name, or Parquet, by its first bytes; a `.txt` may be no table and is not taken."""
-        return path.suffix.lower() in _SURE or (path.is_file() and is_parquet(path))
+        """Whether it is a table by its name, or Parquet by its first bytes; a `.txt` may be none and is not taken."""
+        return suffix_of(path) in _SURE or (path.is_file() and is_parquet(path))
 
     def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Opened:
         """Read all cells once, to decide how each column is read, and cut the rows into blocks.
@@ -114,17 +120,23 @@ class TableSource:
         """
         section = recipe.table
         named = names_of(inputs, SUFFIXES)
-        parquet = [is_parquet(path) for path, _ in named]
-        if any(parquet) and not all(parquet):
-            raise SourceError(f"{named[parquet.index(True)][1]} is Parquet, {named[parquet.index(False)][1]} is not")
+        kinds = ["Parquet" if is_parquet(path) else typed_kind(path) or "text" for path, _ in named]
+        other = next((place for place, kind in enumerate(kinds) if _reader(kind) != _reader(kinds[0])), None)
+        if other is not None:
+            raise SourceError(f"{named[0][1]} is {kinds[0]}, {named[other][1]} is {kinds[other]}: files of one kind")
         about: dict[str, Any]
         blocks: tuple[Block, ...]
-        if all(parquet):
-            blocks, about = open_parquet(named, section, limit)
-        else:
+        if kinds[0] == "text":
             blocks, about, reports = open_csv_files(named, section, limit)
-            for report in reports:
-                note(report)
+        else:
+            blocks, found = (
+                open_parquet(named, section, limit)
+                if kinds[0] == "Parquet"
+                else open_typed(named, kinds, section, limit)
+            )
+            about, reports = {"units": dict(found.units)}, list(found.remarks)
+        for report in reports:
+            note(report)
         return Opened(
             blocks=blocks,
             files=tuple(path for path, _ in named),
@@ -132,6 +144,23 @@ class TableSource:
             about=about,
             options=section.model_dump(mode="json"),
         )
+
+
+def headers_of(path: Path, name: str, section: TableSection) -> tuple[str, ...]:
+    """The names of a table's columns, as the file has them.
+
+    Raises:
+        SourceError: it cannot be read as a table.
+    """
+    if is_parquet(path):
+        with open_parquet_file(path) as file:
+            return tuple(file.schema_arrow.names)
+    kind = typed_kind(path)
+    return open_csv(path, name, section).header if kind is None else read_typed(path, kind, section.sheet).names
+
+
+def _reader(kind: str) -> str:
+    return kind if kind in {"Parquet", "text"} else "typed"
 
 
 def open_csv_files(
@@ -168,20 +197,21 @@ def scan(
         counted = [tallies.setdefault(header, Tally()) for header in file.header]
         most = left if section.record == "row" else None
         starts: list[Place] = []
+        size = BLOCK_ROWS if file.seekable else BLOCK_ROWS * _LARGER
         number = -1
         for number, (place, row) in enumerate(rows(file, count=most)):
-            if number % BLOCK_ROWS == 0:
+            if number % size == 0:
                 starts.append(place)
             for tally, cell in zip(counted, row, strict=True):
-                tally.add(cell, missing)
+                tally.add(cell, missing, section.thousands)
         count = number + 1
         if count == 0:
             raise SourceError(f"{file.name}: there are no rows below the header")
         if section.record == "row":
-            sizes = [min(BLOCK_ROWS, count - first) for first in range(0, count, BLOCK_ROWS)]
+            firsts = range(0, count, size)
             pieces += [
-                CsvPiece(file, start, place * BLOCK_ROWS, size)
-                for place, (start, size) in enumerate(zip(starts, sizes, strict=True))
+                CsvPiece(file, start, first, min(size, count - first))
+                for start, first in zip(starts, firsts, strict=True)
             ]
         else:
             pieces.append(CsvPiece(file, starts[0], 0, count))
@@ -192,8 +222,30 @@ def scan(
     for name in (*section.columns, *([section.id_column] if section.id_column else [])):
         if name not in tallies:
             raise SourceError(f"there is no column {name!r}", hint=f"the files have {', '.join(tallies)}")
-    columns, reports = decide(tallies, section)
-    return columns, pieces, reports
+    columns, reports = decide(tallies, section, _units_below(files))
+    if section.numbers == "required" and not any(column.decimal and tallies[column.header].units for column in columns):
+        cut = files[0].layout.delimiter
+        raise SourceError(
+            f"{files[0].name}: nothing in it is a number, in {len(columns)} columns cut at {cut!r} "
+            f"({', '.join(list(tallies)[:4])}){': ' + reports[0] if reports else ''}",
+            hint="--set table.delimiter=X, if it is cut wrongly; --set table.numbers=optional takes texts alone",
+        )
+    said = [f"{file.name}: {remark}" for file in files for remark in file.layout.remarks]
+    return columns, pieces, [*said, *reports]
+
+
+def _units_below(files: Sequence[CsvFile]) -> dict[str, str]:
+    """Maps headers to the units of the rows below them.
+
+    Raises:
+        SourceError: two files state different units of one column.
+    """
+    found: dict[str, str] = {}
+    for file in files:
+        for header, unit in zip(file.header, file.layout.units or (), strict=False):
+            if unit is not None and not same_unit(found.setdefault(header, unit), unit):
+                raise SourceError(f"{file.name}: {header!r} is in {unit}, in other files in {found[header]}")
+    return found
 
 
 def described(columns: Sequence[Column], reports: Sequence[str]) -> dict[str, Any]:

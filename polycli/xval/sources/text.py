@@ -13,7 +13,7 @@ from polycli.xval.data.source import Block, Opened, RecordWriter
 from polycli.xval.recipe.sources import TextSection
 from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.records.values import FreeText
-from polycli.xval.sources.csv_files import names_of
+from polycli.xval.sources.tables.csv_files import names_of
 
 SUFFIXES = (".txt", ".md", ".text")
 BLOCK_BYTES = 2**20

@@ -14,15 +14,16 @@ from polycli.recipes import default_recipe
 from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.records.values import NumberLiteral
 from polycli.xval.sources import table as module
-from polycli.xval.sources.columns import _value
 from polycli.xval.sources.table import TableSource
+from polycli.xval.sources.tables.columns import _value
 
 
 @pytest.fixture
 def parse(tmp_path, read, capsys):
-    def of(text, limit=None, encoding="utf-8", **section):
-        (tmp_path / "data.csv").write_bytes(text.encode(encoding))
-        writer, opened = read(TableSource(), tmp_path / "data.csv", table=section, limit=limit)
+    def of(text, limit=None, *, written="utf-8", **section):
+        (tmp_path / "data.csv").write_bytes(text.encode(written))
+        table = {"numbers": "optional", **section}
+        writer, opened = read(TableSource(), tmp_path / "data.csv", table=table, limit=limit)
         return writer.records, opened.about, capsys.readouterr().err
 
     return of
@@ -153,7 +154,9 @@ def test_numbers_keep_every_digit(parse):
 def test_text_among_numbers_stays_and_is_counted(parse):
     values, about = column(parse, ["1.5", "broken", "NA", "2"])
     assert values == [1.5, "broken", None, 2]
-    assert about["reports"] == ["column 'x': 1 of 4 cells are text, such as 'broken'"]
+    (report,) = about["reports"]
+    assert report.startswith("column 'x': 1 of 4 cells are text, such as 'broken' (row 2); marks of unknown values are")
+    assert report.endswith("""named by 'table.missing=[..., "broken"]'""")
 
 
 def test_ids_come_from_a_column(parse):
@@ -199,13 +202,14 @@ def test_malformed_files_are_refused_with_the_place(parse, text, message):
         parse(text)
 
 
-def test_bytes_of_another_encoding_are_refused_with_the_setting_that_helps(tmp_path, read):
-    (tmp_path / "data.csv").write_bytes(b"a,b\n1,2\n\xe9,3\n")
+def test_bytes_that_are_not_utf_8_are_those_of_windows_which_is_said(tmp_path, read, capsys):
+    (tmp_path / "data.csv").write_bytes(b"a,b\n1,2\n\xe9\x96,3\n")
+    writer, _ = read(TableSource(), tmp_path / "data.csv")
+    assert list(writer.records.values())[1] == {"a": "é\u2013", "b": 3}
+    assert "data.csv: line 3 is not UTF-8 (byte 0xe9): read as cp1252" in capsys.readouterr().err
     with pytest.raises(SourceError, match="line 3: byte 0xe9 is not utf-8") as caught:
-        read(TableSource(), tmp_path / "data.csv")
+        read(TableSource(), tmp_path / "data.csv", table={"encoding": "utf-8"})
     assert "table.encoding" in caught.value.hint
-    writer, _ = read(TableSource(), tmp_path / "data.csv", table={"encoding": "latin-1"})
-    assert list(writer.records.values())[1] == {"a": "é", "b": 3}
 
 
 def test_an_unknown_column_is_refused_with_those_that_there_are(parse):

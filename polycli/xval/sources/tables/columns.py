@@ -16,7 +16,16 @@ from typing import Any
 import yaml
 
 from polycli.xval.recipe.sources import TableSection
-from polycli.xval.records.cells import Cell, mark_of, read_cell, same_unit, split_header
+from polycli.xval.records.cells import (
+    Cell,
+    grouping_of,
+    is_statistic,
+    mark_of,
+    read_cell,
+    same_unit,
+    split_header,
+    ungrouped,
+)
 from polycli.xval.records.values import NumberLiteral, Value
 from polycli.xval.sources.json_text import number_of
 
@@ -38,19 +47,29 @@ class Tally:
     marks: Counter[str] = field(default_factory=Counter)
     #: None stands for cells with a number and no unit.
     units: Counter[str | None] = field(default_factory=Counter)
-    examples: dict[str, None] = field(default_factory=dict)
+    #: Cells that are text, each with the row at which it stands first.
+    examples: dict[str, int] = field(default_factory=dict)
+    #: Cells whose digits are in groups, by what stands between these, and one of them.
+    groups: Counter[str] = field(default_factory=Counter)
+    grouped: str = ""
 
-    def add(self, text: str, missing: frozenset[str]) -> None:
+    def add(self, text: str, missing: frozenset[str], thousands: str | None = None) -> None:
         """Counts one more cell."""
         self.cells += 1
         if text.strip() in missing:
             self.missing += 1
             return
+        if thousands is not None:
+            text = ungrouped(text, thousands)
         cell = read_cell(text)
         if cell is None:
             self.text += 1
             if len(self.examples) < _EXAMPLES:
-                self.examples.setdefault(text)
+                self.examples.setdefault(text, self.cells)
+            groups = grouping_of(text)
+            if groups is not None:
+                self.groups[groups] += 1
+                self.grouped = self.grouped or text
             return
         self.limits += cell.limit is not None
         self.errors += cell.error is not None
@@ -73,6 +92,11 @@ class Column:
     errors: bool = False
     #: Whether its cells are text because it cannot be told what its numbers mean.
     undecided: bool = False
+    #: What stands between groups of three digits.
+    thousands: str | None = None
+    #: Keys of what is split off its cells.
+    error_key: str = ""
+    limit_key: str = ""
 
     def values(self, text: str, missing: frozenset[str]) -> dict[str, Value]:
         """Returns the values that a cell adds to its record, by key."""
@@ -80,19 +104,20 @@ class Column:
             value: Value = None
             cell = None
         else:
-            cell = None if self.decimal is None else self._numeric(text)
+            plain = text if self.thousands is None else ungrouped(text, self.thousands)
+            cell = None if self.decimal is None else self._numeric(plain)
             value = text if cell is None else _value(cell.number, self.decimal)
         found = {self.key: value}
         if self.errors:
-            found[f"{self.key}_error"] = _value(cell.error, self.decimal) if cell and cell.error else None
+            found[self.error_key] = _value(cell.error, self.decimal) if cell and cell.error else None
         if self.limits:
-            found[f"{self.key}_limit"] = cell.limit if cell and cell.limit else None
+            found[self.limit_key] = cell.limit if cell and cell.limit else None
         return found
 
     @property
     def number_keys(self) -> tuple[str, ...]:
         """Keys of a record at which its numbers stand."""
-        return (self.key, f"{self.key}_error") if self.errors else (self.key,)
+        return (self.key, self.error_key) if self.errors else (self.key,)
 
     def _numeric(self, text: str) -> Cell | None:
         """The cell, where everything in it is something that this column takes for a number."""
@@ -101,8 +126,8 @@ class Column:
             return None
         if (cell.limit is not None) > self.limits or (cell.error is not None) > self.errors:
             return None
-        wrong = {"comma", "grouped"} if self.decimal == "." else {"dot"}
-        return None if cell.marks & wrong else cell
+        wrong = "," if self.decimal == "." else "."
+        return None if any(wrong in text for text in (cell.number, cell.error or "")) else cell
 
     def described(self) -> dict[str, Any]:
         """Returns the entry of the column in the manifest."""
@@ -110,14 +135,21 @@ class Column:
         return {**said, "undecided": True} if self.undecided else said
 
 
-def decide(tallies: Mapping[str, Tally], section: TableSection) -> tuple[list[Column], list[str]]:
-    """Decides how each column is read, by header, and says what the user should know about those that are not plain."""
+def decide(
+    tallies: Mapping[str, Tally], section: TableSection, below: Mapping[str, str] | None = None
+) -> tuple[list[Column], list[str]]:
+    """Decides how each column is read, by header, and says what the user should know about those that are not plain.
+
+    `below` has units that stand in a row below the header.
+    """
     commas = {header for header, tally in tallies.items() if _decimal_comma(tally, section)}
     names = _keys(list(tallies), section)
+    used = {key for key, _ in names.values()}
     found, reports = [], []
     for header, tally in tallies.items():
         decimal, reason = _decimal(header, tally, section, others_use_commas=bool(commas - {header}))
         key, unit = names[header]
+        unit = unit or (below or {}).get(header)
         in_cells = None
         if decimal is not None and section.units and len(tally.units) == 1 and not tally.text:
             in_cells = next(iter(tally.units))
@@ -134,15 +166,32 @@ def decide(tallies: Mapping[str, Tally], section: TableSection) -> tuple[list[Co
             limits=section.limits == "value" and tally.limits > 0 and decimal is not None,
             errors=section.uncertainties == "value" and tally.errors > 0 and decimal is not None,
             undecided=decimal is None and bool(tally.marks) and header not in section.columns,
+            thousands=section.thousands,
+            error_key=_unused(f"{key}_error", used),
+            limit_key=_unused(f"{key}_limit", used),
         )
         found.append(column)
-        reports += [f"column {header!r}: {text}" for text in (reason, conflict, *_remarks(column, tally)) if text]
+        reports += [
+            f"column {header!r}: {text}"
+            for text in (reason, conflict, _grouped(column, tally), *_remarks(column, tally))
+            if text
+        ]
+        if is_statistic(header, list(tallies)):
+            reports.append(f"column {header!r}: min is the smallest there, as others have max or mean; no unit")
+        if column.error_key != f"{key}_error" and column.errors:
+            reports.append(
+                f"column {header!r}: its uncertainties are {column.error_key!r}: there is a column {key}_error"
+            )
     return found, reports
 
 
 def _keys(headers: Sequence[str], section: TableSection) -> dict[str, tuple[str, str | None]]:
     """Key and unit by header; `m (kg)` and `m (g)` keep their headers, or they would be one key."""
-    split = {header: split_header(header) if section.units else (header.strip(), None) for header in headers}
+    plain = {header for header in headers if is_statistic(header, headers)}
+    split = {
+        header: split_header(header) if section.units and header not in plain else (header.strip(), None)
+        for header in headers
+    }
     uses = Counter(key for key, _ in split.values())
     return {header: (key, unit) if uses[key] == 1 else (header.strip(), unit) for header, (key, unit) in split.items()}
 
@@ -172,6 +221,7 @@ def _decimal(
             marks["grouped"],
             None,
             f"`1,500` may be 1.5 or 1500: the column stays text; {setting}"
+            "; --set 'table.thousands=\",\"' says that commas group digits"
             + ("; --set 'table.decimal=\",\"' says it of all columns" if others_use_commas else ""),
         ),
         (
@@ -210,9 +260,30 @@ def _remarks(column: Column, tally: Tally) -> list[str]:
     if tally.errors:
         remarks.append(f"{tally.errors} values with an uncertainty " + ("are split" if column.errors else "stay text"))
     if tally.text:
-        examples = ", ".join(repr(example) for example in tally.examples)
-        remarks.append(f"{tally.text} of {tally.cells} cells are text, such as {examples}")
+        examples = ", ".join(f"{example!r} (row {row})" for example, row in tally.examples.items())
+        marks = ", ".join(json.dumps(example.strip(), ensure_ascii=False) for example in tally.examples)
+        way = "; marks of unknown values are named by " + shlex.quote(f"table.missing=[..., {marks}]")
+        remarks.append(f"{tally.text} of {tally.cells} cells are text, such as {examples}{'' if tally.groups else way}")
     return remarks
+
+
+def _grouped(column: Column, tally: Tally) -> str | None:
+    """Names the setting that reads digits in groups, where that is what most texts of a column are."""
+    if not tally.groups or 2 * tally.groups.total() < tally.text:
+        return None
+    mark, count = tally.groups.most_common(1)[0]
+    if column.decimal is not None and mark == column.decimal:
+        return None
+    setting = shlex.quote(f"table.thousands={json.dumps(mark)}")
+    return f"{count} cells have digits in groups, such as {tally.grouped!r}, and are text; --set {setting} reads them"
+
+
+def _unused(name: str, used: set[str]) -> str:
+    """The name, longer where a column has it already."""
+    while name in used:
+        name += "_"
+    used.add(name)
+    return name
 
 
 def _value(number: str, decimal: str | None) -> Value:
@@ -221,6 +292,7 @@ def _value(number: str, decimal: str | None) -> Value:
     """
     if len(number) > _LONGEST_INTEGER:
         return NumberLiteral(number)  # Python refuses to read what has thousands of digits.
-    if mark_of(number) == "whole":
+    number = number.replace("d", "e").replace("D", "e")
+    if mark_of(number) == "whole" or (mark_of(number) == "zeros" and number.lstrip("+-").isdigit()):
         return -0.0 if number.startswith("-") and int(number) == 0 else int(number)
     return number_of(number.replace(",", ".") if decimal == "," else number)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import decimal
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import pyarrow as pa
 
 from polycli.errors import SourceError
 from polycli.files.parquet import open_parquet as open_parquet_file
 from polycli.files.plain import open_plain, reason_of
 from polycli.xval.data.source import Block, RecordWriter
 from polycli.xval.recipe.sources import TableSection
-from polycli.xval.records.cells import split_header
-from polycli.xval.records.keypaths import TOP, child_path
+from polycli.xval.records.cells import is_unit
 from polycli.xval.records.units import joined_units
-from polycli.xval.records.values import NumberLiteral, Value
+from polycli.xval.records.values import Value
+from polycli.xval.sources.tables.arrow_values import unit_of_type, values_of
+from polycli.xval.sources.tables.headers import KeysOfHeaders, keys_of
 
 #: Rows that are converted at once.
 _BATCH = 4096
@@ -54,11 +53,11 @@ class ParquetRows:
     def load(self, writer: RecordWriter) -> None:
         """Converts the rows and writes each as a record."""
         number = self.first
-        for values in _batches(self.path, [self.group]):
+        for values in _batches(self.path, self.source, [self.group]):
             for row in values[: self.first + self.size - number]:
                 number += 1
                 name = f"{self.source}:{number}" if self.id_column is None else str(row[self.id_column])
-                writer.add({key: _value(row[header]) for header, key in self.keys}, id=name)
+                writer.add({key: row[header] for header, key in self.keys}, id=name)
 
 
 @dataclass(frozen=True)
@@ -78,87 +77,63 @@ class ParquetWhole:
     def load(self, writer: RecordWriter) -> None:
         """Converts the file and writes it as one record."""
         found: dict[str, list[Value]] = {key: [] for _, key in self.keys}
-        for values in _batches(self.path, None):
+        for values in _batches(self.path, self.source, None):
             for row in values:
                 for header, key in self.keys:
-                    found[key].append(_value(row[header]))
+                    found[key].append(row[header])
         writer.add(found, id=self.source)
 
 
 def open_parquet(
     named: Sequence[tuple[Path, str]], section: TableSection, limit: int | None
-) -> tuple[tuple[Block, ...], dict[str, Any]]:
-    """A block for each row group or file, and the units that headers state.
+) -> tuple[tuple[Block, ...], KeysOfHeaders]:
+    """A block for each row group or file, and the keys and units of the columns.
 
     Raises:
         SourceError: a file is damaged or has no rows, or a column that the recipe names does not exist.
         StoreError: two files state different units of one column.
     """
     blocks: list[Block] = []
-    stated: list[tuple[str, dict[str, str]]] = []
+    described: list[tuple[str, KeysOfHeaders]] = []
     left = limit
     for path, name in named:
         with open_parquet_file(path) as file:
-            metadata, headers = file.metadata, file.schema_arrow.names
-        if section.id_column is not None and section.id_column not in headers:
-            raise SourceError(f"{name}: there is no column {section.id_column!r}", hint=f"it has {', '.join(headers)}")
+            metadata, schema = file.metadata, file.schema_arrow
+        found = keys_of(name, schema.names, section, {field.name: unit for field in schema if (unit := _unit(field))})
         if metadata.num_rows == 0:
             raise SourceError(f"{name}: there are no rows")
-        keys, units = _keys([header for header in headers if header != section.id_column], section)
-        stated.append((name, units))
+        described.append((name, found))
         if section.record == "file":
-            blocks.append(ParquetWhole(path, name, metadata.num_rows, keys))
+            blocks.append(ParquetWhole(path, name, metadata.num_rows, found.keys))
             left = None if left is None else left - 1
         first = 0
         for group in range(metadata.num_row_groups if section.record == "row" else 0):
             size = metadata.row_group(group).num_rows
             size = size if left is None else min(size, left)
             if size:
-                blocks.append(ParquetRows(path, name, group, first, size, keys, section.id_column))
+                blocks.append(ParquetRows(path, name, group, first, size, found.keys, section.id_column))
             first += size
             left = None if left is None else left - size
         if left == 0:
             break
-    return tuple(blocks), {"units": joined_units(stated)}
+    units = joined_units([(name, found.units) for name, found in described])
+    remarks = tuple(remark for _, found in described for remark in found.remarks)
+    return tuple(blocks), KeysOfHeaders(described[0][1].keys, units, remarks)
 
 
-def _keys(headers: Sequence[str], section: TableSection) -> tuple[tuple[tuple[str, str], ...], dict[str, str]]:
-    split = {header: split_header(header) if section.units else (header, None) for header in headers}
-    used = Counter(key for key, _ in split.values())
-    keys = {header: key if used[key] == 1 else header for header, (key, _) in split.items()}
-    return tuple(keys.items()), {
-        child_path(TOP, keys[header]): unit for header, (_, unit) in split.items() if unit is not None
-    }
+def _unit(field: pa.Field) -> str | None:
+    """The unit of a column, from its type or from the metadata that its writer gave it."""
+    said = field.metadata or {}
+    text = next((said[key].decode("utf-8", "replace").strip() for key in (b"unit", b"units") if key in said), None)
+    return unit_of_type(field.type) or (text if text and is_unit(text) else None)
 
 
-def _batches(path: Path, groups: list[int] | None) -> Any:  # noqa: ANN401  # Lists of rows, each a dict.
+def _batches(path: Path, source: str, groups: list[int] | None) -> Iterator[list[dict[str, Value]]]:
+    """Lists of rows, each by header."""
     with open_parquet_file(path) as file:
         for batch in file.iter_batches(batch_size=_BATCH, row_groups=groups):
-            yield batch.to_pylist()
-
-
-def _value(value: Any) -> Value:  # noqa: ANN401, PLR0911  # What pyarrow makes of a cell: one line for each type.
-    """Times and bytes as text, decimals as the number that they write."""
-    match value:
-        case None | bool() | int() | float() | str():
-            return value
-        case list() | tuple():
-            return [_value(item) for item in value]
-        case dict():
-            return {str(key): _value(item) for key, item in value.items()}
-        case decimal.Decimal():
-            return _decimal(value)
-        case dt.datetime() | dt.date() | dt.time():
-            return value.isoformat()
-        case bytes():
-            return value.hex()
-    return str(value)
-
-
-def _decimal(value: decimal.Decimal) -> Value:
-    """The float64 that prints alike, or the literal where there is none."""
-    if not value.is_finite():
-        return None
-    if value == value.to_integral_value():
-        return int(value)
-    return float(value) if decimal.Decimal(repr(float(value))) == value else NumberLiteral(str(value))
+            columns = {
+                name: values_of(column, source=source, header=name)
+                for name, column in zip(batch.schema.names, batch.columns, strict=True)
+            }
+            yield [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

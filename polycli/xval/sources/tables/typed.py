@@ -1,0 +1,215 @@
+"""Tables whose columns have types and units of their own: ECSV and CDS by astropy, Excel by openpyxl."""
+
+from __future__ import annotations
+
+import datetime as dt
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from polycli.errors import SourceError
+from polycli.files.plain import check_plain, open_plain, reason_of, refuse_claim
+from polycli.xval.data.source import Block, RecordWriter
+from polycli.xval.recipe.sources import TableSection
+from polycli.xval.records.units import joined_units
+from polycli.xval.records.values import Value
+from polycli.xval.sources.tables.headers import KeysOfHeaders, keys_of
+
+EXCEL = ".xlsx"
+#: Bytes in which a table of the CDS says that it is one.
+_LOOKED_AT = 2**14
+_CDS = b"Byte-by-byte Description of file"
+BLOCK_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class TypedTable:
+    """A table in memory."""
+
+    names: tuple[str, ...]
+    rows: tuple[tuple[Value, ...], ...]
+    #: By name of a column.
+    units: Mapping[str, str]
+
+
+def typed_kind(path: Path) -> str | None:
+    """`ecsv`, `cds` or `xlsx`, by the first bytes of a file and its name; None for all others."""
+    try:
+        with open_plain(path) as file:
+            head = file.read(_LOOKED_AT)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {reason_of(error)}") from error
+    if head.startswith(b"# %ECSV"):
+        return "ecsv"
+    if head.startswith(b"PK\x03\x04") and path.suffix.lower() == EXCEL:
+        return "xlsx"
+    return "cds" if _CDS in head else None
+
+
+@dataclass(frozen=True)
+class TypedRows:
+    """Some rows of a file; each is a record."""
+
+    path: Path
+    source: str
+    kind: str
+    sheet: str | None
+    first: int
+    size: int
+    keys: tuple[tuple[str, str], ...]
+    id_column: str | None
+
+    @property
+    def key(self) -> str:
+        """A name for the block that is unique within the source."""
+        return f"{self.source}@{self.first}"
+
+    def load(self, writer: RecordWriter) -> None:
+        """Write the rows."""
+        table = read_typed(self.path, self.kind, self.sheet)
+        places = {name: place for place, name in enumerate(table.names)}
+        for number, row in enumerate(table.rows[self.first : self.first + self.size], start=self.first + 1):
+            name = f"{self.source}:{number}" if self.id_column is None else str(row[places[self.id_column]])
+            writer.add({key: row[places[header]] for header, key in self.keys}, id=name)
+
+
+@dataclass(frozen=True)
+class TypedWhole:
+    """One file, which is one record of lists by column."""
+
+    path: Path
+    source: str
+    kind: str
+    sheet: str | None
+    size: int
+    keys: tuple[tuple[str, str], ...]
+
+    @property
+    def key(self) -> str:
+        """A name for the block that is unique within the source."""
+        return self.source
+
+    def load(self, writer: RecordWriter) -> None:
+        """Write the file as one record."""
+        table = read_typed(self.path, self.kind, self.sheet)
+        places = {name: place for place, name in enumerate(table.names)}
+        writer.add({key: [row[places[header]] for row in table.rows] for header, key in self.keys}, id=self.source)
+
+
+def open_typed(
+    named: Sequence[tuple[Path, str]], kinds: Sequence[str], section: TableSection, limit: int | None
+) -> tuple[tuple[Block, ...], KeysOfHeaders]:
+    """Blocks, and the keys and units of the columns.
+
+    Raises:
+        SourceError: a file is damaged or has no rows, or a column that the recipe names does not exist.
+        StoreError: two files state different units of one column.
+    """
+    blocks: list[Block] = []
+    described: list[tuple[str, KeysOfHeaders]] = []
+    left = limit
+    for (path, name), kind in zip(named, kinds, strict=True):
+        table = read_typed(path, kind, section.sheet)
+        if not table.rows:
+            raise SourceError(f"{name}: there are no rows")
+        found = keys_of(name, table.names, section, table.units)
+        described.append((name, found))
+        if section.record == "file":
+            blocks.append(TypedWhole(path, name, kind, section.sheet, len(table.rows), found.keys))
+            left = None if left is None else left - 1
+        else:
+            count = len(table.rows) if left is None else min(left, len(table.rows))
+            blocks += [
+                TypedRows(
+                    path,
+                    name,
+                    kind,
+                    section.sheet,
+                    first,
+                    min(BLOCK_ROWS, count - first),
+                    found.keys,
+                    section.id_column,
+                )
+                for first in range(0, count, BLOCK_ROWS)
+            ]
+            left = None if left is None else left - count
+        if left == 0:
+            break
+    units = joined_units([(name, found.units) for name, found in described])
+    return tuple(blocks), KeysOfHeaders(described[0][1].keys, units, described[0][1].remarks)
+
+
+@lru_cache(maxsize=2)
+def _read(path: Path, kind: str, sheet: str | None, stamp: tuple[int, int]) -> TypedTable:  # noqa: ARG001  # of the file
+    return _read_excel(path, sheet) if kind == "xlsx" else _read_astropy(path, kind)
+
+
+def read_typed(path: Path, kind: str, sheet: str | None) -> TypedTable:
+    """The whole table; blocks of one process share it.
+
+    Raises:
+        SourceError: the file is damaged, or the library for its kind is not installed.
+    """
+    check_plain(path)
+    status = path.stat()
+    return _read(path, kind, sheet, (status.st_mtime_ns, status.st_size))
+
+
+def _read_astropy(path: Path, kind: str) -> TypedTable:
+    from astropy.table import Column, Table
+
+    try:
+        table = Table.read(path, format=f"ascii.{kind}")
+    except Exception as error:  # astropy raises many kinds for files that are not what they begin as.
+        raise SourceError(f"{path}: cannot be read as {kind.upper()}: {reason_of(error)}") from error
+    columns = {name: table[name] for name in table.colnames}
+    values = [
+        [_plain(value) for value in column.tolist()] if isinstance(column, Column) else [str(value) for value in column]
+        for column in columns.values()
+    ]
+    units = {name: str(column.unit) for name, column in columns.items() if getattr(column, "unit", None) is not None}
+    return TypedTable(tuple(columns), tuple(zip(*values, strict=True)), units)
+
+
+def _read_excel(path: Path, sheet: str | None) -> TypedTable:
+    try:
+        import openpyxl
+    except ImportError as error:
+        raise SourceError(
+            f"{path}: Excel files are read by openpyxl, which is not installed",
+            hint="pip install 'polycli[excel]', or save the sheet as CSV",
+        ) from error
+    try:
+        with zipfile.ZipFile(path) as packed:
+            refuse_claim(path, sum(entry.file_size for entry in packed.infolist()))
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        sheets = book.sheetnames
+        wanted = sheet if sheet in sheets else sheets[0]
+        lines = [list(row) for row in book[wanted].iter_rows(values_only=True)]
+        book.close()
+    except SourceError:
+        raise
+    except Exception as error:  # openpyxl passes on whatever a damaged archive or its XML raises.
+        raise SourceError(f"{path}: cannot be read as an Excel file: {reason_of(error)}") from error
+    if sheet not in {None, *sheets}:
+        raise SourceError(f"{path}: there is no sheet {sheet!r}", hint=f"it has {', '.join(sheets)}")
+    rows = [line for line in lines if any(cell is not None for cell in line)]
+    if not rows:
+        raise SourceError(f"{path}: the sheet is empty")
+    width = max(place + 1 for row in rows for place, cell in enumerate(row) if cell is not None)
+    header = [
+        f"column_{place + 1}" if cell is None else str(cell).strip() for place, cell in enumerate(rows[0][:width])
+    ]
+    body = [tuple(_plain(cell) for cell in [*row, *[None] * width][:width]) for row in rows[1:]]
+    return TypedTable(tuple(header), tuple(body), {})
+
+
+def _plain(value: Any) -> Value:  # noqa: ANN401  # what astropy and openpyxl make of a cell
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value.isoformat() if isinstance(value, dt.datetime | dt.date | dt.time) else str(value)
