@@ -32,7 +32,7 @@ _GAP = frozenset({"", "-", "--", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the table lies in a file, and how its lines are cut."""
+    """The place of a table in a file, and how its lines are cut."""
 
     form: TextForm
     encoding: str

@@ -68,7 +68,7 @@ class TypedRows:
         return f"{self.source}@{self.first}"
 
     def load(self, writer: RecordWriter) -> None:
-        """Write the rows."""
+        """Writes each row as a record."""
         table = read_typed(self.path, self.kind, self.sheet)
         places = {name: place for place, name in enumerate(table.names)}
         for number, row in enumerate(table.rows[self.first : self.first + self.size], start=self.first + 1):
@@ -93,7 +93,7 @@ class TypedWhole:
         return self.source
 
     def load(self, writer: RecordWriter) -> None:
-        """Write the file as one record."""
+        """Writes the file as one record."""
         table = read_typed(self.path, self.kind, self.sheet)
         places = {name: place for place, name in enumerate(table.names)}
         writer.add({key: [row[places[header]] for row in table.rows] for header, key in self.keys}, id=self.source)
