@@ -23,7 +23,7 @@ COMPLETE := $(VENV)/.polycli-complete
 INTEROP := .venv-interop
 GOLDEN := $(BIN)/python tests/golden/make_goldens.py
 
-.PHONY: help install demo test test-slow test-interop stress attack golden reproduce-mpp reproduce-xval reproduce-astroclip lint format \
+.PHONY: help install demo test test-slow test-interop stress attack golden reproduce-mpp study-rollouts reproduce-xval reproduce-astroclip lint format \
 	bench clean
 
 help:  ## say what there is
@@ -58,6 +58,10 @@ attack: $(COMPLETE)  ## damaged and forged files of every kind, some 2,800; 10 m
 
 reproduce-mpp: $(RUNNABLE)  ## the MPP transfer study: pretrained against scratch on withheld physics, into reproductions/mpp
 	$(BIN)/polycli study mpp --recipe mpp_transfer_study --output reproductions/mpp --jobs 2
+
+study-rollouts: $(RUNNABLE)  ## every switch against growing forecasts, alone and together, into reproductions/rollouts
+	@echo "36 runs of 55 s of training and about 15 s of start and scores, one core each: 42 core-minutes; what is done stays done"
+	OMP_NUM_THREADS=1 $(BIN)/polycli study mpp --recipe mpp_rollout_study --output reproductions/rollouts --jobs 2
 
 reproduce-xval: $(RUNNABLE)  ## the xVal study: encodings compared on small data, into reproductions/xval
 	$(BIN)/polycli study xval --recipe xval_study --output reproductions/xval --jobs 2

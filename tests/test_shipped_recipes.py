@@ -1,12 +1,17 @@
 """Every recipe that polycli ships loads, says what it is, and fits the machines that it is meant for."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from polycli.engine.batches.plan import check_division
 from polycli.mpp.model.kinds import parameter_count
 from polycli.mpp.recipe.training import PrepareRecipe, PretrainRecipe
 from polycli.recipes import load_any_recipe, load_recipe, recipes_folder, shipped_names, shipped_recipes
+from polycli.workflow.study.recipe import StudyRecipe
 
+COSTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "rollout_costs.json"
 PUBLISHED = {"mpp_ti": 7.29, "mpp_s": 28.98, "mpp_b": 115.61, "mpp_l": 407.06}  # million parameters
 
 
@@ -43,6 +48,17 @@ def test_small_recipes_share_out_their_batch(name, most):
         check_division(
             recipe.train.global_batch_size, recipe.data.draws_per_step, processes, [recipe.train.micro_batch_size]
         )
+
+
+def test_the_rollout_study_gives_each_switch_the_steps_that_its_measured_cost_allows():
+    run = load_recipe("mpp_rollout_study", family="mpp", verb="study", schema=StudyRecipe).runs["switches"]
+    measured = json.loads(COSTS.read_text(encoding="utf-8"))["figures"]
+    steps = {
+        switch: int(settings[-1].removeprefix("train.steps=")) for switch, settings in run.choices["switch"].items()
+    }
+    assert steps == measured["steps"]
+    for switch, seconds in measured["step_seconds"].items():
+        assert steps[switch] == round(measured["seconds"] / seconds)
 
 
 def test_the_demo_simulates_at_least_three_physics_that_its_model_can_read():

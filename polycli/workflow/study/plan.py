@@ -88,7 +88,11 @@ def train_line(recipe: StudyRecipe, experiment: Experiment, layout: Layout, step
 
 def training_settings(recipe: StudyRecipe, experiment: Experiment, layout: Layout) -> tuple[str, ...]:
     """Returns the `--set` arguments of one experiment, each KEY=VALUE."""
-    return tuple(_filled(setting, recipe, experiment, layout) for setting in recipe.runs[experiment.entry].set)
+    run = recipe.runs[experiment.entry]
+    chosen = [options[str(experiment.values[key])] for key, options in run.choices.items()]
+    return tuple(
+        _filled(setting, recipe, experiment, layout) for settings in (run.set, *chosen) for setting in settings
+    )
 
 
 def evaluate_line(

@@ -73,8 +73,22 @@ class RunSection(Section):
     set: tuple[str, ...] = Field(
         (), description="KEY=VALUE; {name} is the grid's value, {run:ENTRY} that entry's folder"
     )
+    choices: dict[str, dict[str, tuple[str, ...]]] = Field(
+        {}, description="by key of the grid and its value: KEY=VALUE, behind those of `set`, that the value stands for"
+    )
     nproc: PositiveInt | None = None
     match_time: MatchTimeSection | None = None
+
+    @model_validator(mode="after")
+    def _choices_are_of_the_grid(self) -> RunSection:
+        for key, options in self.choices.items():
+            values = {str(value) for value in self.grid.get(key, ())}
+            if values != options.keys():
+                raise ValueError(
+                    f"choices.{key} has {', '.join(options)}; the values of {key} in the grid are "
+                    f"{', '.join(sorted(values)) or 'none'}"
+                )
+        return self
 
     def combinations(self) -> list[dict[str, Scalar]]:
         """Every combination of the grid's values, the last key fastest."""
@@ -100,7 +114,10 @@ class TableSection(Section):
 
     title: str
     of: str = Field(description="an entry under `evaluations` or `runs`")
-    columns: dict[str, str] = Field(description="heading to the place of a value, such as scores/datasets/NAME/mae")
+    columns: dict[str, str] = Field(
+        description="heading to the place of a value, such as scores/datasets/NAME/mae, or mean(PLACE) or "
+        "geometric_mean(PLACE) where a step of PLACE is *, which stands for all that are there"
+    )
     caption: str = ""
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from polycli.errors import CheckpointError, RecipeError
 from polycli.requests import JsonDocument
 from polycli.store.hashing import file_hash
 
+_MEAN = re.compile(r"(mean|geometric_mean)\((.*)\)")
 #: By entry and name of the experiment: what a run and its evaluation say.
 Documents = Mapping[str, Mapping[str, JsonDocument]]
 
@@ -56,18 +58,50 @@ def model_hash(run: Path) -> str | None:
 def value_at(document: JsonDocument, place: str, *, where: str) -> float | None:
     """The number at `place`, steps joined by slashes; None where the document has null there.
 
+    `mean(PLACE)` and `geometric_mean(PLACE)` are over all that a step `*` of PLACE stands for; None where one is null.
+
     Raises:
         RecipeError: there is no such place; the keys that there are stand in the message.
     """
-    value: Any = document
-    for step in place.split("/"):
-        if isinstance(value, list) and step.isdigit() and int(step) < len(value):
-            value = value[int(step)]
-            continue
-        if not isinstance(value, dict) or step not in value:
-            there = ", ".join(map(str, value)) if isinstance(value, dict) else repr(value)
-            raise RecipeError(f"{where}: there is no {place}: at {step!r} there are {there}")
-        value = value[step]
+    called = _MEAN.fullmatch(place)
+    if called is None:
+        return _number(_only_value(document, place, where), place, where)
+    kind, inner = called.groups()
+    values = [_number(value, inner, where) for value in _values(document, inner.split("/"), inner, where)]
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return None
+    if kind == "mean":
+        return statistics.fmean(known)
+    if min(known) < 0:
+        raise RecipeError(f"{where}: {place}: a geometric mean is of numbers from 0 on, and {min(known)} is there")
+    return 0.0 if 0.0 in known else statistics.geometric_mean(known)
+
+
+def _only_value(document: JsonDocument, place: str, where: str) -> Any:  # noqa: ANN401  # What JSON has.
+    steps = place.split("/")
+    if "*" in steps:
+        raise RecipeError(f"{where}: {place} may be several values; mean({place}) or geometric_mean({place}) is one")
+    return _values(document, steps, place, where)[0]
+
+
+def _values(value: Any, steps: Sequence[str], place: str, where: str) -> list[Any]:  # noqa: ANN401  # What JSON has.
+    """All values at the end of some steps: one, but for steps `*`."""
+    if not steps:
+        return [value]
+    step, *further = steps
+    entries: Mapping[str, Any] = value if isinstance(value, dict) else {}
+    if isinstance(value, list):
+        entries = {str(index): entry for index, entry in enumerate(value)}
+    if step == "*" and entries:
+        return [found for entry in entries.values() for found in _values(entry, further, place, where)]
+    if step not in entries:
+        there = ", ".join(map(str, entries)) or repr(value)
+        raise RecipeError(f"{where}: there is no {place}: at {step!r} there are {there}")
+    return _values(entries[step], further, place, where)
+
+
+def _number(value: Any, place: str, where: str) -> float | None:  # noqa: ANN401  # What JSON has.
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -192,6 +192,45 @@ def test_a_dry_run_prints_the_lines_and_runs_none(tmp_path, polycli, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_value_of_the_grid_may_stand_for_settings_of_its_own(tmp_path, polycli, capsys):
+    run = {
+        "recipe": "mpp_demo",
+        "stores": ["waves"],
+        "grid": {"switch": ["plain", "noisy"], "seed": [0, 1]},
+        "set": ["train.seed={seed}"],
+        "choices": {"switch": {"plain": ["train.steps=7"], "noisy": ["objective.noise=0.1", "train.steps=6"]}},
+    }
+    changes = {"runs": {"one": run}, "evaluations": {}, "tables": [{"title": "t", "of": "one", "columns": {}}]}
+    document = study(tmp_path, {**changes, "claims": []}, dry_run=True)
+    sets = [re.findall(r"--set (\S+)", line) for line in document["commands"] if line.startswith("polycli pretrain")]
+    assert sets == [
+        [f"train.seed={seed}", *settings]
+        for settings in (["train.steps=7"], ["objective.noise=0.1", "train.steps=6"])
+        for seed in (0, 1)
+    ]
+    run["choices"]["switch"].pop("plain")
+    with pytest.raises(RecipeError, match=r"choices.switch has noisy; .* in the grid are noisy, plain"):
+        study(tmp_path, {**changes, "claims": []}, dry_run=True)
+
+
+def test_a_place_may_be_a_mean_over_all_that_are_there():
+    document = {"scores": {"a": [{"x": 1.0}, {"x": 4.0}], "b": [{"x": 2.0}, {"x": 8.0}], "c": [{"x": None}]}}
+    assert results.value_at(document, "mean(scores/a/*/x)", where="here") == 2.5
+    assert results.value_at(document, "geometric_mean(scores/a/*/x)", where="here") == pytest.approx(2.0)
+    assert results.value_at(document, "geometric_mean(scores/*/0/x)", where="here") is None, "one is not finite"
+    document["scores"].pop("c")
+    assert results.value_at(document, "geometric_mean(scores/*/*/x)", where="here") == pytest.approx(64 ** (1 / 4))
+    with pytest.raises(RecipeError, match=r"here: scores/\*/0/x may be several values; mean\(scores"):
+        results.value_at(document, "scores/*/0/x", where="here")
+    with pytest.raises(RecipeError, match=r"there is no scores/\*/0/y: at 'y' there are x"):
+        results.value_at(document, "mean(scores/*/0/y)", where="here")
+    document["scores"]["a"][0]["x"] = -1.0
+    with pytest.raises(RecipeError, match=r"a geometric mean is of numbers from 0 on, and -1.0 is there"):
+        results.value_at(document, "geometric_mean(scores/*/*/x)", where="here")
+    document["scores"]["a"][0]["x"] = 0.0
+    assert results.value_at(document, "geometric_mean(scores/*/*/x)", where="here") == 0.0
+
+
 def test_a_place_that_no_result_has_is_named_with_what_there_is(tmp_path, polycli):
     tables = [{"title": "Errors", "of": "test", "columns": {"error": "scores/eror"}}]
     with pytest.raises(RecipeError, match=r"there is no scores/eror: at 'eror' there are error, scale"):
