@@ -13,7 +13,7 @@ from polycli.errors import CheckpointError
 from polycli.mpp.model.loaded import LoadedAViT, load_checkpoint
 from polycli.mpp.predicting.bands import BandSettings, CalibratedPhysics, band_label, error_label
 from polycli.mpp.recipe.settings import CalibrateSettings
-from polycli.mpp.scoring.bands import BandMeter, largest_so_far
+from polycli.mpp.scoring.bands.meter import BandMeter, largest_so_far
 from polycli.mpp.scoring.choosing import choose_subset
 from polycli.mpp.scoring.measure import Subset, score_rollouts
 from polycli.recipes import default_recipe

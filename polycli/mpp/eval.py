@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from polycli.console import progress, rank, warn
 from polycli.mpp.model.loaded import LoadedAViT, load_checkpoint
 from polycli.mpp.predicting.files import ForecastHeader, forecast_arrays
 from polycli.mpp.recipe.settings import EvalSettings
+from polycli.mpp.scoring.bands.testing import BandTests
 from polycli.mpp.scoring.choosing import choose_subset
 from polycli.mpp.scoring.comparison.contenders import Contenders
 from polycli.mpp.scoring.comparison.measure import compare
@@ -52,11 +54,13 @@ class ForecastEvaluation(Evaluation[LoadedAViT, EvalSettings, Subset, Illustrati
     family = "mpp"
     rows_are = "trajectories"
     said_elsewhere = frozenset({"data"})
+    said_if_given = Evaluation.said_if_given | {"bands"}
     parts = ("rollouts",)
     compares = True
 
     def __init__(self, loaded: LoadedAViT, settings: EvalSettings, request: EvalRequest) -> None:
         super().__init__(loaded, settings, request)
+        self.band_tests = BandTests(loaded, settings.bands, allow_overlap=request.allow_overlap)
         self.contenders = Contenders(loaded, settings, request) if request.baselines else None
 
     def choose(self, store: Store) -> Subset:
@@ -68,6 +72,7 @@ class ForecastEvaluation(Evaluation[LoadedAViT, EvalSettings, Subset, Illustrati
             limit=self.request.limit,
             allow_untrained=self.settings.allow_untrained,
         )
+        self.band_tests.choose(subset)
         if self.contenders is not None:
             self.contenders.choose(store, subset)
         return subset
@@ -87,13 +92,20 @@ class ForecastEvaluation(Evaluation[LoadedAViT, EvalSettings, Subset, Illustrati
                 model, subset, batch_size=settings.batch_size, max_windows=settings.max_windows, progress=bar
             )
         steps = min(settings.rollout_steps or subset.frames, subset.frames - subset.history)
+        meter = self.band_tests.meter(subset, steps)
         with progress(steps * len(subset.rows), f"{name}: rollouts") as bar, ExitStack() as files:
             saved = None
             if settings.save_rollouts:
                 header = self._header(subset, steps)
                 saved = files.enter_context(forecast_arrays(folder / "rollouts" / f"{name}.zarr", [header]))[0]
             rollouts = score_rollouts(
-                model, subset, steps=steps, batch_size=settings.rollout_batch_size, progress=bar, saved=saved
+                model,
+                subset,
+                steps=steps,
+                batch_size=settings.rollout_batch_size,
+                progress=bar,
+                saved=saved,
+                meter=meter,
             )
         if not rollouts.finite.all():
             warn(f"{name}: {int((~rollouts.finite).sum())} of {len(subset.rows)} rollouts are not finite to the end")
@@ -106,7 +118,10 @@ class ForecastEvaluation(Evaluation[LoadedAViT, EvalSettings, Subset, Illustrati
         }
         if self.contenders is not None:
             document["comparison"] = compare(self.contenders, name, settings, known=(one_step, rollouts))
-        return document, rollouts.illustration
+        if meter is None:
+            return document, rollouts.illustration
+        document["bands"], strips = self.band_tests.scores(subset, meter, rollouts)
+        return document, replace(rollouts.illustration, bands=strips)
 
     def tables(self, datasets: JsonDocument) -> Sequence[Table]:
         """Errors by dataset, of one step and of rollouts, and what probes read off the vectors."""
@@ -136,4 +151,5 @@ class ForecastEvaluation(Evaluation[LoadedAViT, EvalSettings, Subset, Illustrati
             time=time[subset.history : subset.history + steps],
             interval=subset.about.dt * subset.time_stride,
             provenance={**self.loaded.provenance(), "store_hash": subset.store.manifest.store_hash},
+            bands=self.band_tests.bands_of(subset.store.name),
         )

@@ -96,7 +96,7 @@ class CalibrateSettings(ForecastSettings, CalibrateSection):
     from_frame: NonNegativeInt = Field(0, description="the frame of the trajectories at which the context begins")
 
 
-class EvalSettings(ForecastSettings, TrajectorySettings):
+class EvalSettings(BandedSettings, TrajectorySettings):
     """The settings of `polycli eval mpp --set KEY=VALUE`."""
 
     verb: Literal["eval"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
@@ -20,6 +21,20 @@ _GAP = 4
 _LINE = 14
 _MILLISECONDS = 120
 _COLUMNS = ("truth", "model", "model - truth")
+#: Pixels of the strip under a field's panels that shows its error and its band.
+_STRIP = 40
+_BAND, _INK, _OUTSIDE = (205, 225, 240), (27, 31, 36), (213, 94, 0)
+
+
+@dataclass(frozen=True)
+class BandStrip:
+    """The error of the filmed rollout in one field, and the band that is to hold it, at every step of the rollout."""
+
+    #: The smallest half-width that holds the forecast, by step.
+    deviation: NDArray[np.float64]
+    #: Of the band, by step.
+    half_width: NDArray[np.float64]
+    level: float
 
 
 def write_film(
@@ -30,6 +45,7 @@ def write_film(
     steps: Sequence[int],
     truth: NDArray[np.float32],
     prediction: NDArray[np.float32],
+    bands: Sequence[BandStrip] = (),
 ) -> list[Path]:
     """Write `folder`/stem.gif and, where ffmpeg is installed, stem.mp4; gives the files.
 
@@ -40,6 +56,7 @@ def write_film(
         steps: numbers of the frames.
         truth: (time, field, x, y).
         prediction: as `truth`; what is not finite is left white.
+        bands: for each field, where the model is calibrated; drawn as a strip under its panels.
     """
     scales = [_scale(truth[:, place]) for place in range(truth.shape[1])]
     reaches = [_reach(truth[:, place], prediction[:, place]) for place in range(truth.shape[1])]
@@ -53,7 +70,7 @@ def write_film(
             ]
             for place in range(len(fields))
         ]
-        frames.append(_frame(rows, fields, step))
+        frames.append(_frame(rows, fields, step, bands))
     gif = folder / f"{stem}.gif"
     # The comment marks the file as ours, as the figures are marked.
     frames[0].save(
@@ -86,19 +103,50 @@ def _panel(values: NDArray[np.float32], low: float, high: float, palette: str) -
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
 
 
-def _frame(rows: Sequence[Sequence[Image.Image]], fields: Sequence[str], step: int) -> Image.Image:
+def _frame(
+    rows: Sequence[Sequence[Image.Image]], fields: Sequence[str], step: int, bands: Sequence[BandStrip]
+) -> Image.Image:
     width, height = rows[0][0].size
-    page = Image.new("RGB", (3 * (width + _GAP) + _GAP, _LINE + len(rows) * (height + _LINE + _GAP)), (255, 255, 255))
+    strip = _STRIP + _GAP if bands else 0
+    block = height + _LINE + _GAP + strip
+    page = Image.new("RGB", (3 * (width + _GAP) + _GAP, _LINE + len(rows) * block), (255, 255, 255))
     draw = ImageDraw.Draw(page)
     for column, name in enumerate(_COLUMNS):
         text = f"{name}, step {step}" if column == 0 else name
         draw.text((_GAP + column * (width + _GAP), 1), text, fill=(27, 31, 36))
     for row, (panels, field) in enumerate(zip(rows, fields, strict=True)):
-        top = _LINE + row * (height + _LINE + _GAP)
+        top = _LINE + row * block
         draw.text((_GAP, top), field, fill=(87, 96, 106))
         for column, panel in enumerate(panels):
             page.paste(panel, (_GAP + column * (width + _GAP), top + _LINE))
+        if bands:
+            page.paste(_strip(bands[row], page.width - 2 * _GAP, step), (_GAP, top + _LINE + height + _GAP))
     return page
+
+
+def _strip(band: BandStrip, width: int, step: int) -> Image.Image:
+    """The error up to `step` as a line over the band as an area, step 1 at the left; outside the band it is orange."""
+    picture = Image.new("RGB", (width, _STRIP), (255, 255, 255))
+    draw = ImageDraw.Draw(picture)
+    count = min(len(band.deviation), len(band.half_width))
+    known = np.concatenate([band.deviation[:count], band.half_width[:count]])
+    top = max(known[np.isfinite(known)], default=1.0) or 1.0
+    places = np.linspace(0, width - 1, max(count, 2))
+
+    def height(value: float) -> float:
+        return (_STRIP - 1) * (1 - min(value / top, 1.0)) if np.isfinite(value) else 0.0
+
+    area = [(places[index], height(band.half_width[index])) for index in range(count)]
+    draw.polygon([(0, _STRIP), *area, (places[count - 1], _STRIP)], fill=_BAND)
+    for index in range(1, min(step, count)):
+        inside = band.deviation[index] <= band.half_width[index]
+        line = [(places[at], height(band.deviation[at])) for at in (index - 1, index)]
+        draw.line(line, fill=_INK if inside else _OUTSIDE, width=2)
+    if step <= count:
+        at, now = places[step - 1], height(band.deviation[step - 1])
+        draw.ellipse([at - 2, now - 2, at + 2, now + 2], fill=_INK)
+    draw.text((2, 1), f"error and band of {100 * band.level:g} %", fill=(87, 96, 106))
+    return picture
 
 
 def _write_mp4(file: Path, frames: Sequence[Image.Image]) -> list[Path]:

@@ -18,9 +18,10 @@ from polycli.console import ProgressReport
 from polycli.mpp.model.metrics import nrmse, vrmse
 from polycli.mpp.predicting.files import ForecastArray
 from polycli.mpp.recipe.physics import PdeDescription
-from polycli.mpp.scoring.bands import BandMeter
+from polycli.mpp.scoring.bands.meter import BandMeter
 from polycli.mpp.scoring.baselines import linear_extrapolation, persistence
 from polycli.mpp.scoring.conservation import invariants, relative
+from polycli.mpp.scoring.film import BandStrip
 from polycli.mpp.scoring.rollout import Conditions, next_frame, rollout
 from polycli.mpp.scoring.spectra import Spectra, correlation, radial_power
 from polycli.store.reader import Store, Window
@@ -94,6 +95,8 @@ class Illustration:
     steps: tuple[int, ...]
     truth: NDArray[np.float32]
     prediction: NDArray[np.float32]
+    #: For each field, where the model is calibrated.
+    bands: tuple[BandStrip, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from polycli.mpp.recipe.physics import PdeDescription
+from polycli.mpp.scoring.bands.report import coverage_figure
 from polycli.mpp.scoring.comparison.report import COMPARISON, comparison_blocks
 from polycli.mpp.scoring.film import write_film
 from polycli.mpp.scoring.measure import Illustration, Subset
@@ -97,6 +98,8 @@ def _dataset_blocks(
         _field_figure(name, index, about, picture, rollout["interval"], figures=figures)
         for index in range(len(about.fields))
     ]
+    if "bands" in dataset:
+        blocks.append(coverage_figure(name, dataset, figures))
     if rollout["conservation"]:
         blocks.append(_conservation_figure(name, rollout, figures))
     return [*blocks, field_table(name, dataset)]
@@ -153,13 +156,25 @@ def _film(name: str, about: PdeDescription, picture: Illustration, figures: Path
     fields = [field.rsplit(".", maxsplit=1)[-1].replace("_", " ") for field in about.fields]
     stem = file_stem(f"{name}.film")
     files = write_film(
-        figures, stem, fields=fields, steps=picture.steps, truth=picture.truth, prediction=picture.prediction
+        figures,
+        stem,
+        fields=fields,
+        steps=picture.steps,
+        truth=picture.truth,
+        prediction=picture.prediction,
+        bands=picture.bands,
+    )
+    strips = (
+        " Under each field: the error that all but a few of its points stay below, as a line, over the band that is to "
+        "hold it; orange where it does not."
+        if picture.bands
+        else ""
     )
     also = f" The same film as MP4: figures/{files[1].name}." if len(files) > 1 else ""
     return Figure(
         files[0],
         f"Rollout of trajectory {picture.trajectory}: truth, model and their difference, a row for each field; the "
-        f"colours of truth and model are those of the truth's range.{also}",
+        f"colours of truth and model are those of the truth's range.{strips}{also}",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from polycli.mpp.scoring.bands.coverage import coverage_table, horizon_table
 from polycli.mpp.scoring.comparison.report import comparison_table
 from polycli.mpp.scoring.parameters.probing import probe_tables
 from polycli.report.table import NOTHING, Table, interval, number
@@ -20,6 +21,8 @@ def overview(datasets: Mapping[str, Any]) -> list[Table]:
         one_step_table(datasets),
         rollout_table(datasets),
         endurance_table(datasets),
+        coverage_table(datasets),
+        horizon_table(datasets),
         conservation_table(datasets),
         *probe_tables(datasets),
     ]

@@ -73,6 +73,7 @@ class ParameterEvaluation(Evaluation[LoadedAViT, EvalSettings, ParameterSubset, 
     rows_are = "trajectories"
     said_elsewhere = frozenset({"data"})
     compares = True
+    said_if_given = Evaluation.said_if_given | {"bands"}
 
     def __init__(self, loaded: LoadedAViT, settings: EvalSettings, request: EvalRequest) -> None:
         super().__init__(loaded, settings, request)

@@ -1,0 +1,1 @@
+"""Bands around forecasts: how they are measured, tested and shown."""
