@@ -43,7 +43,7 @@ test-slow: $(COMPLETE)  ## the tests that take minutes
 test-interop: $(INTEROP)/.complete  ## compare with packages that clash with ours, in an environment of its own
 	$(INTEROP)/bin/pytest -m interop tests/interop
 
-stress: $(COMPLETE)  ## kill and stop runs at random instants, some 40 times; up to 10 minutes
+stress: $(COMPLETE)  ## kill and stop runs and embeds at random instants, some 200 times; up to 15 minutes
 	$(BIN)/pytest -m stress -o faulthandler_timeout=900 tests/stress
 
 golden: $(COMPLETE)  ## compare short runs of all families, bit for bit, with another commit's: make golden BASE=COMMIT

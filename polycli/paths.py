@@ -84,7 +84,8 @@ def refuse_unwritable(folder: Path, *, what: str) -> None:
         raise UserError(f"{at}, and {what} need a folder", hint="give another --output")
     try:
         # Permissions, read-only and full file systems: trying is the only answer that covers them all.
-        with tempfile.TemporaryDirectory(dir=place, prefix=".polycli-"):
+        # A file without a name, so that a command that is killed here leaves nothing.
+        with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:
         raise UserError(

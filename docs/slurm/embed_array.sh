@@ -2,7 +2,7 @@
 # Embed in parts, one for each task of an array; the last one publishes. Submit, with as many tasks as you like:
 #   sbatch --array=0-15 docs/slurm/embed_array.sh CHECKPOINT STORES EMBEDDINGS
 # Submit it again after failures, also with another number of tasks: units that are finished are not made again.
-# polycli embed ... --dry-run says how many tasks a wanted time needs.
+# polycli embed ... --dry-run says how many tasks a wanted time needs, polycli status EMBEDDINGS how far they are.
 #SBATCH --job-name=embed
 #SBATCH --array=0-15
 #SBATCH --ntasks=1

@@ -1,4 +1,4 @@
-"""The commands that look around or pass things on: inspect, export, search, weights, doctor, demo."""
+"""The commands that look around or pass things on: inspect, status, export, search, weights, doctor, demo."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command("search", rich_help_panel=RESULT_PANEL, context_settings=_TAKES_ANYTHING)(search)
     app.command("export", rich_help_panel=RESULT_PANEL)(export)
+    app.command("status", rich_help_panel=PANEL)(status)
     app.command("inspect", rich_help_panel=PANEL)(inspect)
     weights = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List the public checkpoints.")
     weights.callback()(_weights)
@@ -82,6 +83,21 @@ def inspect(
 
     found = inspect_path(plain_path(path), verify=verify)
     console.result(found.document if json else "\n".join(found.lines))
+
+
+def status(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="the --output of a prepare, training, embed or study")],
+    *,
+    json: Json = False,
+) -> None:
+    """Say how far some work has come: done, running, missing, speed, expected end, first error."""
+    from polycli.status import status_of
+
+    found = status_of(plain_path(path))
+    if json:
+        console.result(found[0].document() if len(found) == 1 else [each.document() for each in found])
+    else:
+        console.result("\n".join(line for each in found for line in each.lines()))
 
 
 def _weights() -> None:

@@ -22,6 +22,7 @@ from polycli.workflow.prepare import Preparation
 from polycli.workflow.prepared_stores import DraftedStore, duration_of, size_of
 from polycli.workflow.sources import load_source
 from polycli.workflow.store_plans import Draft
+from polycli.workflow.store_plans import Plan as AnyPlan
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 #: What one process stages, for estimates: reading, statistics in float64, hashing, compression, reading back.
@@ -101,6 +102,10 @@ class TrajectoryPreparation(Preparation[PrepareRecipe, Dataset, StageTask]):
     def size(self, task: StageTask) -> int:
         """Counts the trajectories of a task."""
         return len(task.keys)
+
+    def pieces(self, plan: AnyPlan[StageTask]) -> int:
+        """Counts the trajectories of a store, each of which has a note of its own."""
+        return sum(len(plan.task(key).keys) for key in plan.keys)
 
     def summary(self, manifest: Manifest) -> str:
         """Says how many trajectories were left out, and how many are strange."""

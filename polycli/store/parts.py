@@ -17,6 +17,7 @@ from polycli.store.staging import write_error
 
 Piece = TypeVar("Piece")
 _NAMED = 5
+_PIECES = "pieces"
 
 
 def mine(pieces: Sequence[Piece], part: tuple[int, int] | None) -> list[Piece]:
@@ -39,6 +40,27 @@ def note_part(work: Path, part: tuple[int, int]) -> None:
         (work / "parts" / f"{index}-of-{count}").touch()
     except OSError as error:
         raise write_error(work, error) from error
+
+
+def note_pieces(work: Path, count: int) -> None:
+    """Note in the folder of a build of how many pieces the work consists, for `polycli status`.
+
+    Raises:
+        PolycliError: the disk is full or refuses the write.
+    """
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        (work / _PIECES).write_text(str(count), encoding="ascii")
+    except OSError as error:
+        raise write_error(work, error) from error
+
+
+def pieces_of(work: Path) -> int | None:
+    """Returns of how many pieces a build consists; None where that was not noted."""
+    try:
+        return int((work / _PIECES).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
 
 
 def refuse_missing(

@@ -148,12 +148,15 @@ def _make_ready(target: Target, plan: Plan) -> _Ready:
         UserError: other embeddings stand at the target, or units of others beside it.
         PolycliError: the disk is full or refuses a write.
     """
-    place, path, settings = target.place, target.output.path, target.settings
+    place, path, settings, request = target.place, target.output.path, target.settings, target.request
     manifest = read_manifest(path)
-    if manifest and manifest.get("plan") == plan.fingerprint and not settings.overwrite:
+    # Of the tasks of an array that shall replace something, the late ones must not replace what the others have made.
+    again = settings.overwrite and request.part is None and not request.finalize
+    if manifest and manifest.get("plan") == plan.fingerprint and not again:
         place.clear()
+        place.sweep()
         return _Ready(plan, manifest=manifest)
-    if manifest and not (settings.overwrite or target.request.append):
+    if manifest and not (settings.overwrite or request.append):
         refuse_other_plan(path, manifest, plan)
     found = place.plan()
     if found is not None and (differing := found.other(plan)) is not None:
@@ -165,17 +168,17 @@ def _make_ready(target: Target, plan: Plan) -> _Ready:
                 hint="run that line again, or discard them: --set overwrite=true",
             )
         place.clear()
-    if target.request.finalize:
+    if request.finalize:
         if found is None:
-            refuse_missing([], [0], 1, output=path, line=target.request.line)
+            refuse_missing([], [0], 1, output=path, line=request.line)
         return _Ready(found or plan, frozenset(place.done()))
     with telling_refusals(path, place.work, what=EMBEDDINGS.what):
         try:
             plan = place.begin(plan)
             place.sweep()
-            if target.request.part is not None:
-                note_part(place.work, target.request.part)
-            place.note_error(_part_name(target.request), None)
+            if request.part is not None:
+                note_part(place.work, request.part)
+            place.note_error(_part_name(request), None)
         except BaseException:
             if not place.done():
                 place.clear()

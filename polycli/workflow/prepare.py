@@ -25,7 +25,7 @@ from polycli.recipes import default_recipe, load_recipe
 from polycli.requests import JsonDocument, PrepareRequest
 from polycli.sections import Section
 from polycli.store.manifest import Manifest, SourceFile, read_manifest
-from polycli.store.parts import mine, note_part, refuse_missing
+from polycli.store.parts import mine, note_part, note_pieces, refuse_missing
 from polycli.store.processes import Workers, processor_count
 from polycli.store.source_hashes import NOTES_NAME, hash_sources
 from polycli.workflow.prepared_stores import DraftedStore, PreparedStore, dry_run_document, size_of
@@ -96,6 +96,10 @@ class Preparation(ABC, Generic[Recipe, Content, Task]):
     @abstractmethod
     def size(self, task: Task) -> int:
         """Returns how far a bar of progress goes by one piece."""
+
+    def pieces(self, plan: Plan[Task]) -> int:
+        """Returns how many notes of finished work a build has in the end: one for each piece."""
+        return len(plan.keys)
 
     def amount(self, task: Task) -> int:
         """Returns how many of what a part counts are in one piece."""
@@ -188,6 +192,7 @@ class Preparation(ABC, Generic[Recipe, Content, Task]):
         waiting = [plan for plan in plans if not places[plan.target].is_done()]
         for plan in waiting:
             held.enter_context(places[plan.target].reserved(shared=self.request.part is not None))
+            note_pieces(places[plan.target].work, self.pieces(plan))
         # Until it was reserved, another process may have made it.
         for plan in [plan for plan in waiting if places[plan.target].is_done()]:
             waiting.remove(plan)

@@ -17,6 +17,7 @@ from polycli import console
 from polycli.errors import PolycliError, UserError
 from polycli.recipes import load_recipe
 from polycli.requests import JsonDocument, StudyRequest
+from polycli.store.staging import write_text
 from polycli.workflow.study.lines import (
     changes_since,
     check_lines,
@@ -40,7 +41,7 @@ from polycli.workflow.study.plan import (
 from polycli.workflow.study.recipe import StudyRecipe
 from polycli.workflow.study.report import refuse_foreign, write_report
 from polycli.workflow.study.results import run_document
-from polycli.workflow.study.schedule import Processes, Task, run_tasks
+from polycli.workflow.study.schedule import TASKS_NAME, Processes, Task, run_tasks
 
 
 def run_study(request: StudyRequest, family: str) -> JsonDocument:
@@ -61,7 +62,9 @@ def run_study(request: StudyRequest, family: str) -> JsonDocument:
         return _dry_run(recipe, layout, request)
     processes = Processes(request.jobs)
     results: dict[Path, JsonDocument] = {}
-    run_tasks(_tasks(recipe, layout, request.limit, processes, results), processes)
+    tasks = _tasks(recipe, layout, request.limit, processes, results)
+    _note_tasks(layout.folder, tasks)
+    run_tasks(tasks, processes)
     # An evaluation of the same name as its run has all that the run has, and stands in its place.
     documents: dict[str, dict[str, JsonDocument]] = {}
     for entry, run in recipe.runs.items():
@@ -77,6 +80,13 @@ def run_study(request: StudyRequest, family: str) -> JsonDocument:
             for experiment in experiments(evaluation.run, recipe.runs[evaluation.run])
         }
     return write_report(recipe, documents, layout, command=_command(request, family))
+
+
+def _note_tasks(folder: Path, tasks: Sequence[Task]) -> None:
+    """Write for `polycli status` which folders the study makes, stores elsewhere left out."""
+    made = [task.writes.relative_to(folder).as_posix() for task in tasks if task.writes.is_relative_to(folder)]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / TASKS_NAME, json.dumps({"tasks": made}, indent=1) + "\n")
 
 
 def _command(request: StudyRequest, family: str) -> str:

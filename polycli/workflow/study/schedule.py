@@ -25,6 +25,8 @@ from polycli.errors import PreemptedError, RecipeError
 from polycli.launch import free_port
 from polycli.store.processes import processor_count
 
+#: In the folder of a study: which folders its tasks make, for `polycli status`.
+TASKS_NAME = "tasks.json"
 #: Seconds between two looks at whether a signal came; a run takes two signals within a second for one.
 _LOOK_SECONDS = 0.1
 
