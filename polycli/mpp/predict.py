@@ -112,6 +112,7 @@ def forecast(loaded: LoadedAViT, plan: Plan, settings: PredictSettings, array: F
 
 def _plan(source: ContextSource, loaded: LoadedAViT, settings: PredictSettings, finder: BandFinder) -> Plan:
     """Decides how a dataset is forecast, after a check of everything that could stop it."""
+    loaded.refuse_unless_it_forecasts()
     read = conditions(source.name, source.about, known=loaded.section.fields)
     check_source(source, loaded, settings)
     needed = (loaded.history - 1) * loaded.time_stride + 1

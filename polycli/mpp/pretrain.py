@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from polycli.engine.task import World
 from polycli.mpp.recipe.training import PretrainRecipe
 from polycli.mpp.training.sketch import sketch
 from polycli.mpp.training.task import NextFramePretraining
+from polycli.mpp.training.tubes import TubePretraining
 from polycli.requests import JsonDocument, TrainRequest
+from polycli.store.reader import Store
 from polycli.workflow.train import Training, read_training_recipe, run_training
 
 
@@ -20,6 +23,10 @@ def run(request: TrainRequest) -> JsonDocument:
     return run_training(request, TRAINING, read_training_recipe(request, TRAINING))
 
 
-TRAINING: Training[PretrainRecipe] = Training(
-    family="mpp", verb="pretrain", make_task=NextFramePretraining, sketch=sketch
-)
+def _task(recipe: PretrainRecipe, stores: list[Store], world: World) -> NextFramePretraining:
+    if recipe.objective.kind == "tubes":
+        return TubePretraining(recipe, stores, world)
+    return NextFramePretraining(recipe, stores, world)
+
+
+TRAINING: Training[PretrainRecipe] = Training(family="mpp", verb="pretrain", make_task=_task, sketch=sketch)

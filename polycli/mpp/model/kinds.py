@@ -5,8 +5,9 @@ from __future__ import annotations
 from polycli.mpp.model.avit import AViT
 from polycli.mpp.model.baselines.fno import FourierOperator
 from polycli.mpp.model.baselines.unet import ConvNextUnet
+from polycli.mpp.model.baselines.vit import VideoTransformer
 from polycli.mpp.model.network import Network
-from polycli.mpp.recipe.networks import FnoSection, NetworkSection, UnetSection
+from polycli.mpp.recipe.networks import FnoSection, NetworkSection, UnetSection, VitSection
 from polycli.mpp.recipe.training import ModelSection
 from polycli.nn.skeleton import skeleton
 
@@ -17,6 +18,8 @@ def make_network(section: NetworkSection) -> Network:
         return FourierOperator(section)
     if isinstance(section, UnetSection):
         return ConvNextUnet(section)
+    if isinstance(section, VitSection):
+        return VideoTransformer(section)
     if isinstance(section, ModelSection):
         return AViT(section)
     raise TypeError(f"no network has a section of type {type(section).__name__}")

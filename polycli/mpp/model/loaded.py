@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from polycli.console import note
 from polycli.errors import CheckpointError, UserError, problems_of
+from polycli.mpp.model.baselines.vit import VideoTransformer
 from polycli.mpp.model.network import Network
 from polycli.mpp.model.regression import ParameterAViT
 from polycli.mpp.model.trained import TrainedPhysics, trained_physics
@@ -30,6 +31,16 @@ class LoadedAViT(LoadedCheckpoint):
     time_stride: int
     #: By dataset of the training; empty where nothing says it.
     trained: Mapping[str, TrainedPhysics]
+    #: Whether it was trained to forecast, and not to fill in hidden tubes alone.
+    forecasts: bool = True
+
+    def refuse_unless_it_forecasts(self) -> None:
+        """Raise CheckpointError where the checkpoint fills in hidden tubes and was never trained to forecast."""
+        if not self.forecasts:
+            raise CheckpointError(
+                f"{self.model_file}: it was pretrained to fill in hidden tubes, and forecasts nothing yet",
+                hint="polycli finetune mpp --checkpoint makes a forecaster of it; embed takes it as it is",
+            )
 
     @property
     def section(self) -> NetworkSection:
@@ -83,7 +94,13 @@ def load_checkpoint(
         history=history,
         time_stride=frames.time_stride or known.time_stride or DataSection().time_stride,
         trained=trained,
+        forecasts=found.described("objective") != "tubes" and not _is_published_video(found, model),
     )
+
+
+def _is_published_video(found: LoadedCheckpoint, model: Network) -> bool:
+    """Whether weights are those of a VideoMAE of another project, which say nothing of themselves."""
+    return found.description is None and isinstance(model, VideoTransformer)
 
 
 def _frames(found: LoadedCheckpoint) -> FramesSection | None:

@@ -15,10 +15,11 @@ from polycli.checkpoints.metadata import read_metadata, says_nothing
 from polycli.checkpoints.resolve import resolve_checkpoint
 from polycli.checkpoints.tensors import read_state_dict
 from polycli.errors import CheckpointError, problems_of
+from polycli.mpp.model.baselines.published_video import is_video, read_video
 from polycli.mpp.model.kinds import make_network
 from polycli.mpp.model.network import Network
 from polycli.mpp.model.regression import HEAD_PREFIX, HeadDescription, ParameterAViT
-from polycli.mpp.recipe.networks import FnoSection, NetworkSection, UnetSection
+from polycli.mpp.recipe.networks import FnoSection, NetworkSection, UnetSection, VitSection
 from polycli.mpp.recipe.physics import PUBLISHED_FIELDS
 from polycli.mpp.recipe.training import ModelSection, model_section
 from polycli.nn.skeleton import skeleton
@@ -26,7 +27,8 @@ from polycli.nn.skeleton import skeleton
 #: Present in every AViT, whatever its sizes.
 LANDMARKS = ("space_bag.weight", "embed.in_proj.6.weight", "blocks.0.temporal.input_head.weight", "debed.out_bias")
 #: The keys of all model sections, in the order of AViT's.
-_SIZES = tuple({name: None for kind in (ModelSection, FnoSection, UnetSection) for name in kind.model_fields})
+_SECTIONS = (ModelSection, FnoSection, UnetSection, VitSection)
+_SIZES = tuple({name: None for section in _SECTIONS for name in section.model_fields})
 _FIRST_BIAS = "blocks.0.temporal.rel_pos_bias."
 
 
@@ -70,14 +72,18 @@ def model_from(file: Path, description: ModelDescription | None, sizes: Mapping[
         CheckpointError: as `load_model`; or nothing says whether the network predicts states or changes, which weights
             of an earlier polycli without their model.json do not.
     """
-    if description is None and "predicts" not in sizes and says_nothing(read_metadata(file)):
+    tensors = read_state_dict(file)
+    video = description is None and is_video(tensors)
+    if not video and description is None and "predicts" not in sizes and says_nothing(read_metadata(file)):
         raise CheckpointError(
             f"{file}: weights without the model.json that says whether they predict the next state or the change to it",
             hint="keep model.json beside them, or say it: --set model.predicts=change, or state as published; "
             "load_model(path, predicts=...) in Python",
         )
-    tensors = read_state_dict(file)
-    section = _section(file, tensors, None if description is None else description.model, sizes)
+    said = None if description is None else description.model
+    if video:
+        said, tensors = read_video(file, tensors)
+    section = _section(file, tensors, said, sizes)
     head = _head(file, tensors, description)
     with skeleton():
         model = make_network(section) if head is None else ParameterAViT(_axial(file, section), head)

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from polycli.mpp.recipe.physics import PUBLISHED_FIELDS
 from polycli.sections import MOST_BLOCKS, WIDEST, Section
 
 #: What `model.kind` may be.
-KINDS = ("avit", "fno", "unet")
+KINDS = ("avit", "fno", "unet", "vit")
 #: Errors of pydantic name the member of a union that they arose in; a recipe has no such key, and its messages leave
 #: out what begins so.
 KIND_TAG = "kind:"
@@ -92,6 +92,40 @@ class UnetSection(LaggedSection):
     layer_scale: PositiveFloat = Field(
         1e-6, description="initial factor on every residual branch, as published; short runs learn faster from 0.1"
     )
+
+
+class VitSection(NetworkSection):
+    """A video transformer with an encoder and a decoder, as VideoMAE (Tong et al. 2022): tokens are short tubes."""
+
+    kind: Literal["vit"]
+    embed_dim: PositiveInt = Field(le=WIDEST, description="width of the encoder; 384, 768, 1024 for S, B, L")
+    num_heads: PositiveInt = Field(description="attention heads of the encoder; 6, 12, 16 for S, B, L")
+    blocks: PositiveInt = Field(le=MOST_BLOCKS, description="blocks of the encoder; 12, 12, 24 for S, B, L")
+    decoder_dim: PositiveInt = Field(le=WIDEST, description="width of the decoder; half of the encoder's as published")
+    decoder_heads: PositiveInt = Field(description="attention heads of the decoder")
+    decoder_blocks: PositiveInt = Field(4, le=MOST_BLOCKS, description="blocks of the decoder")
+    mlp_ratio: PositiveInt = Field(4, le=64, description="width of the MLPs over that of their tokens")
+    patch_size: PositiveInt = Field(16, le=256, description="points per token and axis")
+    tubelet: PositiveInt = Field(2, le=64, description="frames per token; data.history is a multiple of it")
+    position_grid: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
+        (8, 14, 14),
+        description="tokens along time, H and W that positions are numbered in, as published; larger data widen it",
+    )
+
+    @model_validator(mode="after")
+    def _divisible(self) -> VitSection:
+        for width, heads, whose in (
+            (self.embed_dim, self.num_heads, "embed_dim"),
+            (self.decoder_dim, self.decoder_heads, "decoder_dim"),
+        ):
+            if width % heads or width % 2:
+                raise ValueError(f"{whose} {width} is not divisible by its {heads} heads and by 2")
+        return self
+
+    def check_history(self, history: int) -> None:
+        """Refuse a context that is not made of whole tubes."""
+        if history % self.tubelet:
+            raise ValueError(f"a context of {history} frames; this network's tubes are {self.tubelet} frames long")
 
 
 def kind_of(section: Any) -> str:  # noqa: ANN401  # A section, or what a recipe has in its place.

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from polycli.mpp.recipe.arrays import ArraysSection, DatasetSection, PdebenchSection, WellSection
-from polycli.mpp.recipe.networks import KIND_TAG, KINDS, FnoSection, NetworkSection, UnetSection, kind_of
+from polycli.mpp.recipe.networks import KIND_TAG, KINDS, FnoSection, NetworkSection, UnetSection, VitSection, kind_of
 from polycli.mpp.recipe.regression import HeadSection
 from polycli.mpp.recipe.settings import UnsaidSection
 from polycli.sections import (
@@ -72,7 +72,8 @@ class ModelSection(NetworkSection):
 AnyModelSection = Annotated[
     Annotated[ModelSection, Tag(f"{KIND_TAG}avit")]
     | Annotated[FnoSection, Tag(f"{KIND_TAG}fno")]
-    | Annotated[UnetSection, Tag(f"{KIND_TAG}unet")],
+    | Annotated[UnetSection, Tag(f"{KIND_TAG}unet")]
+    | Annotated[VitSection, Tag(f"{KIND_TAG}vit")],
     Discriminator(
         kind_of, custom_error_type="unknown_kind", custom_error_message=f"kind should be one of {', '.join(KINDS)}"
     ),
@@ -118,8 +119,16 @@ class DataSection(Section):
 
 
 class ObjectiveSection(Section):
-    """The training loss: squared error per sample and field, divided by its own scale."""
+    """The training loss: squared error per sample and field, divided by its own scale; or of masked tubes."""
 
+    kind: Literal["next_frame", "tubes"] = Field(
+        "next_frame",
+        description="tubes: fill in patches that are hidden in all frames, as VideoMAE, with model.kind vit; finetune "
+        "makes a forecaster of it",
+    )
+    mask_ratio: float = Field(
+        0.9, gt=0, lt=1, description="with tubes: the part of the patches that is hidden, as published"
+    )
     normalise_by: Literal["target", "variance", "change"] = Field(
         "target",
         description="mean square of the target, as published; its variance; or the mean square of the change to it",
@@ -164,6 +173,10 @@ class PretrainRecipe(Section):
             self.model.check_history(self.data.history)
         except ValueError as error:
             raise ValueError(f"data.history is {error}") from error
+        if self.objective.kind == "tubes" and not isinstance(self.model, VitSection):
+            raise ValueError(f"objective.kind tubes needs model.kind vit, not {self.model.kind}")
+        if self.objective.kind == "tubes" and (self.objective.noise > 0 or self.objective.unroll > 1):
+            raise ValueError("objective.noise and objective.unroll are for objective.kind next_frame")
         return self
 
 
@@ -219,6 +232,8 @@ class FinetuneRecipe(Section):
     def _something_trains(self) -> FinetuneRecipe:
         if self.freeze == "all" and self.head.kind == "none":
             raise ValueError("freeze all leaves nothing to train without a head; head.kind=regression adds one")
+        if self.objective.kind == "tubes":
+            raise ValueError("objective.kind tubes is for pretrain; finetune makes a forecaster of what it gives")
         return self
 
 

@@ -21,6 +21,7 @@ def choose_subset(
     Raises:
         StoreError: the model does not know the data, or there is nothing to score.
     """
+    loaded.refuse_unless_it_forecasts()
     about = physics_of(store.manifest, store.path)
     read = conditions(str(store.path), about, known=loaded.section.fields)
     stride = loaded.time_stride

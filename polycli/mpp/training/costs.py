@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 import torch
+from torch import Tensor
 
 from polycli.engine.blocks import recompute_blocks
 from polycli.engine.costs.activations import kept_bytes
 from polycli.engine.costs.flops import PASSES, forward_flops, over_blocks
+from polycli.mpp.model.baselines.tokens import hidden_places
+from polycli.mpp.model.baselines.vit import VideoTransformer
 from polycli.mpp.model.jitter import widened_grid
 from polycli.mpp.model.kinds import make_network
 from polycli.mpp.model.network import Network
@@ -29,7 +32,10 @@ def step_flops(
         decode: whether the tokens become a frame.
     """
     forward = sum(
-        share * flops_per_sample(recipe.model, recipe.data.history, fields, grid, decode=decode)
+        share
+        * flops_per_sample(
+            recipe.model, recipe.data.history, fields, grid, decode=decode, mask_ratio=_mask_ratio(recipe.objective)
+        )
         for share, fields, grid in mixture
     )
     return _passes(recipe.objective) * forward * recipe.train.global_batch_size
@@ -40,6 +46,10 @@ def _passes(objective: ObjectiveSection) -> int:
     if objective.unroll_gradients == "last_step":
         return objective.unroll - 1 + PASSES
     return objective.unroll * PASSES
+
+
+def _mask_ratio(objective: ObjectiveSection) -> float | None:
+    return objective.mask_ratio if objective.kind == "tubes" else None
 
 
 def grid_computed_on(
@@ -53,7 +63,13 @@ def grid_computed_on(
 
 @lru_cache(maxsize=256)
 def flops_per_sample(
-    section: NetworkSection, history: int, channels: int, grid: tuple[int, int], *, decode: bool = True
+    section: NetworkSection,
+    history: int,
+    channels: int,
+    grid: tuple[int, int],
+    *,
+    decode: bool = True,
+    mask_ratio: float | None = None,
 ) -> int:
     """Count the operations of one forward pass for one sample.
 
@@ -63,10 +79,13 @@ def flops_per_sample(
         channels: fields of the sample.
         grid: points along H and W.
         decode: whether the tokens become a frame.
+        mask_ratio: the part of the tubes that is hidden and filled in; none forecasts a frame.
     """
 
     def forward(model: Network) -> object:
         fields = torch.empty(1, history, channels, *grid)
+        if mask_ratio is not None:
+            return _fill(model, fields, mask_ratio)
         function = model if decode else model.features
         return function(fields, torch.zeros(channels, dtype=torch.long), torch.zeros(1, 2, dtype=torch.long))
 
@@ -88,11 +107,25 @@ def activation_bytes(recipe: PretrainRecipe, channels: int, grid: tuple[int, int
     def forward(model: Network) -> object:
         fields = torch.empty(batch, recipe.data.history, channels, *grid)
         labels, boundaries = torch.zeros(channels, dtype=torch.long), torch.zeros(batch, 2, dtype=torch.long)
+        ratio = _mask_ratio(recipe.objective)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.engine.precision == "bfloat16"):
+            if ratio is not None:
+                return _fill(model, fields, ratio)
             return model(fields, labels, boundaries)
 
     kept = 1 if recipe.objective.unroll_gradients == "last_step" else recipe.objective.unroll
     return kept * _over_blocks(recipe.model, lambda shallow: kept_bytes(lambda: make(shallow), forward))
+
+
+def _fill(model: Network, fields: Tensor, mask_ratio: float) -> Tensor:
+    """Have a network fill in hidden tubes of frames, whichever they are."""
+    assert isinstance(model, VideoTransformer)  # noqa: S101  # as recipes are checked for
+    batch, _, channels = fields.shape[:3]
+    tubes = model.tubes(fields, torch.zeros(batch, 2, dtype=torch.long))
+    places = tubes.shape[2] * tubes.shape[3]
+    selection = torch.zeros(1, channels, len(model.section.fields))
+    order = torch.zeros(batch, places, dtype=torch.long)
+    return model.fill(tubes, selection, order, hidden_places(places, mask_ratio))
 
 
 def _over_blocks(section: NetworkSection, cost: Callable[[NetworkSection], int]) -> int:
