@@ -21,6 +21,7 @@ from polycli.mpp.scoring.comparison.measure import compare
 from polycli.mpp.scoring.measure import Illustration, Subset, score_one_step, score_rollouts
 from polycli.mpp.scoring.parameters.evaluation import ParameterEvaluation
 from polycli.mpp.scoring.parameters.probing import Probes
+from polycli.mpp.scoring.published import PaperTable
 from polycli.mpp.scoring.report import write_report
 from polycli.mpp.scoring.summarise import one_step_scores, rollout_scores
 from polycli.mpp.scoring.tables import overview
@@ -54,11 +55,13 @@ class ForecastEvaluation(Evaluation[LoadedAViT, EvalSettings, Subset, Illustrati
     family = "mpp"
     rows_are = "trajectories"
     said_elsewhere = frozenset({"data"})
-    said_if_given = Evaluation.said_if_given | {"bands"}
+    said_if_given = Evaluation.said_if_given | {"bands", "compare"}
     parts = ("rollouts",)
     compares = True
 
     def __init__(self, loaded: LoadedAViT, settings: EvalSettings, request: EvalRequest) -> None:
+        self._paper = PaperTable(loaded, settings, request)
+        settings = self._paper.settings
         super().__init__(loaded, settings, request)
         self.band_tests = BandTests(loaded, settings.bands, allow_overlap=request.allow_overlap)
         self.contenders = Contenders(loaded, settings, request) if request.baselines else None
@@ -116,6 +119,7 @@ class ForecastEvaluation(Evaluation[LoadedAViT, EvalSettings, Subset, Illustrati
             "rollout": rollout_scores(rollouts, subset.about, bootstrap, history=subset.history, interval=interval),
             **self._probes.of(subset),
         }
+        self._paper.add(subset, one_step)
         if self.contenders is not None:
             document["comparison"] = compare(self.contenders, name, settings, known=(one_step, rollouts))
         if meter is None:
@@ -125,11 +129,11 @@ class ForecastEvaluation(Evaluation[LoadedAViT, EvalSettings, Subset, Illustrati
 
     def tables(self, datasets: JsonDocument) -> Sequence[Table]:
         """Errors by dataset, of one step and of rollouts, and what probes read off the vectors."""
-        return [*overview(datasets), *self._probes.table()]
+        return [*overview(datasets), *self._probes.table(), *self._paper.tables()]
 
     def over_all(self, pictures: Mapping[str, Illustration]) -> JsonDocument:  # noqa: ARG002  # The probes keep theirs.
-        """Returns what probes read off the vectors of all datasets together."""
-        return self._probes.together()
+        """Returns what probes read off the vectors of all datasets together, and the columns of the paper's table."""
+        return {**self._probes.together(), **self._paper.document()}
 
     @cached_property
     def _probes(self) -> Probes:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from polycli import console
 from polycli.errors import UserError
+from polycli.mpp.data.file_order import in_file_order
 from polycli.mpp.data.publishing import Plan, summarise
 from polycli.mpp.data.source import Dataset, named
 from polycli.mpp.data.staging import StageTask, stage
@@ -56,6 +57,8 @@ class TrajectoryPreparation(Preparation[PrepareRecipe, Dataset, StageTask]):
             if request.source == "simulate":
                 raise UserError("dataset.name: a simulation is named by its key in the recipe's simulate section")
             datasets = named(datasets, self.recipe.dataset.name)
+        if self.recipe.split.rule == "file_order":
+            datasets = [in_file_order(dataset, self.recipe.split, limit=request.limit) for dataset in datasets]
         for dataset in datasets:
             # A recipe names its simulations freely, and the name becomes a folder.
             if not _PLAIN_NAME.fullmatch(dataset.name):
@@ -82,7 +85,8 @@ class TrajectoryPreparation(Preparation[PrepareRecipe, Dataset, StageTask]):
             "source": self.request.source,
             "limit": self.request.limit,
             "select": recipe.select.model_dump(mode="json"),
-            "split": recipe.split.model_dump(mode="json"),
+            # Without the rule where it is the usual one, as before there were two.
+            "split": recipe.split.model_dump(mode="json", exclude={"rule"} if recipe.split.rule == "content" else None),
         }
         if self.request.source == "arrays":
             options["arrays"] = recipe.arrays.model_dump(mode="json", exclude_defaults=True)

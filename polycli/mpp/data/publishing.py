@@ -13,6 +13,7 @@ import numpy as np
 
 from polycli.console import warn
 from polycli.errors import SourceError
+from polycli.mpp.data.file_order import FILE_ORDER
 from polycli.mpp.data.oddities import warn_of_scale
 from polycli.mpp.data.source import Dataset
 from polycli.mpp.data.staging import Row, StageTask, is_staged
@@ -130,7 +131,7 @@ def publish(plan: Plan) -> Path:
         name=name,
         row_ids=tuple(item.id for item in kept),
         row_splits=tuple(splits),
-        split_rule=_GIVEN
+        split_rule=(FILE_ORDER if plan.split.rule == "file_order" else _GIVEN)
         if dataset.splits
         else describe_split(splits, validation=plan.split.validation, test=plan.split.test),
         statistics={"fields": fields},

@@ -112,6 +112,10 @@ class EvalSettings(BandedSettings, TrajectorySettings):
         1024, description="training trajectories of each store that probes and simple methods learn from, at most"
     )
     save_rollouts: bool = Field(False, description="write the rollouts' frames to DIR/rollouts/<dataset>.zarr")
+    compare: Literal["none", "mpp_paper_table1"] = Field(
+        "none",
+        description="mpp_paper_table1 sets one-step errors of all windows beside Table 1 of the MPP paper, by its rule",
+    )
     report: bool = Field(True, description="write report.html and figures; scores.json is written in any case")
     bootstrap_samples: PositiveInt = Field(
         2000, le=MOST_RESAMPLES, description="resamples of the trajectories behind each interval"

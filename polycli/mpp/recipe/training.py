@@ -246,7 +246,13 @@ class SelectionSection(Section):
 
 
 class SplitSection(Section):
-    """Shares of trajectories for validation and test, which are divided by content hash."""
+    """Shares of trajectories for validation and test, and how they are chosen."""
+
+    rule: Literal["content", "file_order"] = Field(
+        "content",
+        description="by content hash; or by place in each file, the last ones test, as the original MPP divides "
+        "PDEBench's files, to compare with its figures",
+    )
 
     validation: float = Field(0.1, gt=0, lt=1)
     test: float = Field(0.1, gt=0, lt=1)

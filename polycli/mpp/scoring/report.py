@@ -15,6 +15,7 @@ from polycli.mpp.scoring.film import write_film
 from polycli.mpp.scoring.measure import Illustration, Subset
 from polycli.mpp.scoring.parameters.probing import probe_tables
 from polycli.mpp.scoring.parameters.scores import ALL
+from polycli.mpp.scoring.published import paper_table
 from polycli.mpp.scoring.tables import METRICS, field_table, overview
 from polycli.names import file_stem
 from polycli.report.figures import CurvePanel, Line, comparison, curves, ratios
@@ -41,6 +42,8 @@ def write_report(
     datasets: dict[str, Any] = scores["datasets"]
     figures = folder / "figures"
     tables = overview(datasets)
+    if "paper_table1" in scores:
+        tables.insert(1, paper_table(scores["paper_table1"]))
     blocks: list[Block] = [
         Paragraph(
             f"Split {scores['split']}, {len(datasets)} dataset{'s' if len(datasets) > 1 else ''}, "
