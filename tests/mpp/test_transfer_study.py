@@ -13,7 +13,7 @@ from polycli.workflow.study.plan import Layout, experiments, training_settings
 from polycli.workflow.study.recipe import StudyRecipe
 from polycli.workflow.study.running import run_study
 
-NAMES = ["mpp_transfer_study"]
+NAMES = ["mpp_transfer_study", "mpp_transfer_study_gpu"]
 SECTIONS = ("train", "schedule", "objective", "engine", "optim", "data")
 
 
