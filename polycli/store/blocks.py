@@ -128,14 +128,17 @@ class BlockBuilder:
         *,
         keep: Mapping[str, NDArray[np.bool_]] | None = None,
         drop_duplicates: bool = True,
+        ids_tell: bool = False,
     ) -> StagedRows:
         """The rows of these blocks, in this order, less those that `keep` masks and those equal to an earlier row.
+
+        With `ids_tell`, rows of equal content and different ids are both kept.
 
         Raises:
             StoreError: a block is not staged.
         """
         blocks = {key: self._block(key) for key in keys}
-        return StagedRows.of(blocks, keep or {}, drop_duplicates=drop_duplicates)
+        return StagedRows.of(blocks, keep or {}, drop_duplicates=drop_duplicates, ids_tell=ids_tell)
 
     def publish(
         self,

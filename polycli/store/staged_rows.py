@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -43,7 +44,12 @@ class StagedRows:
 
     @classmethod
     def of(
-        cls, blocks: Mapping[str, Block], keep: Mapping[str, NDArray[np.bool_]], *, drop_duplicates: bool
+        cls,
+        blocks: Mapping[str, Block],
+        keep: Mapping[str, NDArray[np.bool_]],
+        *,
+        drop_duplicates: bool,
+        ids_tell: bool = False,
     ) -> StagedRows:
         """The rows of all blocks, less those that a mask in `keep` leaves out; of equal rows the first is kept."""
         parts: list[_Part] = []
@@ -58,7 +64,7 @@ class StagedRows:
                 ids += _strings(select(block.column(ROW_ID), mask))
                 hashes.append(_dense(select(block.column(ROW_HASH), mask)))
         rows = cls(parts, ids, np.concatenate(hashes))
-        return rows._without_duplicates() if drop_duplicates else rows
+        return rows._without_duplicates(ids_tell=ids_tell) if drop_duplicates else rows
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -114,8 +120,10 @@ class StagedRows:
         ids = [self.ids[row] for row in np.flatnonzero(mask).tolist()]
         return StagedRows(parts, ids, self.hashes[mask], self.duplicates)
 
-    def _without_duplicates(self) -> StagedRows:
-        _, first, group = np.unique(self.hashes, axis=0, return_index=True, return_inverse=True)
+    def _without_duplicates(self, *, ids_tell: bool) -> StagedRows:
+        """The rows that are equal to no earlier one; with `ids_tell`, rows of different ids are different."""
+        told_by = [self.hashes, _id_hashes(self.ids)] if ids_tell else [self.hashes]
+        _, first, group = np.unique(np.hstack(told_by), axis=0, return_index=True, return_inverse=True)
         original = first[group.reshape(-1)]
         repeated = np.flatnonzero(original != np.arange(len(self)))
         if not repeated.size:
@@ -134,6 +142,11 @@ class StagedRows:
         rows = self.where(keep)
         rows.duplicates = duplicates
         return rows
+
+
+def _id_hashes(ids: Sequence[str]) -> NDArray[np.uint8]:
+    digests = b"".join(hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest() for name in ids)
+    return np.frombuffer(digests, dtype=np.uint8).reshape(len(ids), 16)
 
 
 def _strings(column: Column) -> list[str]:

@@ -96,6 +96,12 @@ class RecordEvaluation(Evaluation[LoadedNumformer, EvalSettings, Subset, Illustr
         most = min(settings.max_records, request.limit or settings.max_records, len(rows))
         # Evenly spread, so that held-out records are among them as often as among all.
         chosen = rows[(np.arange(most, dtype=np.int64) * 2 + 1) * len(rows) // (2 * most)]
+        if self.loaded.judge is None and not store.number_counts()[chosen].any():
+            raise StoreError(
+                f"{store.path}: there is no number in the {len(chosen)} records of the split {request.split}, so "
+                "nothing to score",
+                hint="prepare the data again so that its numbers are read, or choose another --split",
+            )
         tokenization = self.loaded.tokenization
         lengths = tokenization.lengths(store.lengths()[chosen], store.number_counts()[chosen])
         fits = lengths <= tokenization.context

@@ -20,7 +20,7 @@ from polycli.requests import JsonDocument, PredictRequest
 from polycli.xval.model.loaded import LoadedNumformer, load_checkpoint
 from polycli.xval.numbers.saturation import Saturation
 from polycli.xval.predicting.files import FILLED_RECORDS, Answer, Extras, FilledRecord, fill_in, writer_for
-from polycli.xval.predicting.inputs import counting, encode, open_inputs
+from polycli.xval.predicting.inputs import counting, encode, fitting, open_inputs
 from polycli.xval.recipe.settings import PredictSettings
 from polycli.xval.records.key_order import as_it_came, in_order
 from polycli.xval.records.keypaths import KeyPatterns, refuse_unknown
@@ -77,22 +77,27 @@ def run(request: PredictRequest) -> JsonDocument | None:
     judge = None if loaded.judge is None else Judge(loaded.judge, filler)
     if judge is not None:
         say(f"the model was finetuned for {judge.head.target} alone: that is filled in, and no other null")
-    records = filled = 0
+    records = filled = left_out = 0
     met = Saturation(loaded.tokenization.scaling)
     with output.writing() as unfinished:
         with unfinished.open("w", encoding="utf-8", newline="") as file, counting(data.count, "filling in") as advance:
             extras, quote = _extras(loaded, blanks), settings.quote_formulas
             writer = writer_for(request.output.suffix, file, units, extras, quote_formulas=quote)
-            for batch in data.batches:
+            for given in data.batches:
+                batch = fitting(given, loaded.tokenization, nulls=blanks.patterns)
+                left_out += len(given) - len(batch)
                 done_of = _judged(judge, batch, units) if judge else _answered(filler, batch, blanks, units, met)
                 for done in done_of:
                     writer.write(done)
                     filled += len(done.filled)
                 records += len(batch)
-                advance(len(batch))
+                advance(len(given))
             writer.close()
         if not records:
-            raise SourceError(f"{request.data[0]}: there are no records")
+            raise SourceError(
+                f"{request.data[0]}: there are no records{' that the model could read' if left_out else ''}",
+                hint="split them into smaller records" if left_out else None,
+            )
     if loaded.tokenization.encoding.name == "xval":
         met.say()
     if not filled:
@@ -102,10 +107,12 @@ def run(request: PredictRequest) -> JsonDocument | None:
         **loaded.provenance(),
         "records": records,
         "filled": filled,
+        "left_out": left_out,
         "interval": interval_level(loaded),
     }
     if not request.json:
-        say(f"{counted(records, 'record', 'records')}, {counted(filled, 'number', 'numbers')} filled in")
+        more = f", {counted(left_out, 'record', 'records')} left out" if left_out else ""
+        say(f"{counted(records, 'record', 'records')}{more}, {counted(filled, 'number', 'numbers')} filled in")
         result(str(request.output))
     return document
 

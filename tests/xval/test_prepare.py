@@ -20,6 +20,8 @@ from polycli.xval.sources import lines as lines_module
 from polycli.xval.sources.planetary import records
 from polycli.xval.sources.python_literals import WRAPPED
 
+from .conftest import prepare as prepare_store
+
 
 @pytest.fixture
 def prepare(tmp_path, monkeypatch):
@@ -312,7 +314,7 @@ def test_mixed_types_under_one_key_are_kept_counted_and_told(prepare, capsys):
     values = [{"x": number if number % 3 else f"<{number}"} for number in range(12)]
     store = prepare(values)
     assert store.about.coverage.mixed_types == {"x": {"numbers": 8, "texts": 4}}
-    assert "x: numbers in 8 places, texts in 4; both were kept as they are" in capsys.readouterr().err
+    assert "both kept as they are: x (8 numbers, 4 texts)" in capsys.readouterr().err
     assert list(values_of(store).values()) == values
 
 
@@ -387,3 +389,24 @@ def test_an_altered_store_is_refused(prepare, tmp_path):
     altered = store.store.manifest.model_copy(update={"about": about})
     with pytest.raises(StoreError, match="the vocabulary is of form 99"):
         type(store)(type(store.store)(store.path, altered))
+
+
+def test_rows_of_equal_content_and_their_own_ids_are_kept_and_counts_are_those_of_the_store(tmp_path):
+    (tmp_path / "trial.csv").write_text("id,dose,resp\np1,1,0\np2,1,0\np3,1,1\np3,1,1\n")
+
+    def stored(name, *overrides):
+        path = prepare_store("table", tmp_path / f"{name}.zarr", *overrides, inputs=[tmp_path / "trial.csv"])
+        about = open_records(path).about.coverage
+        return open_records(path).row_ids(), about.records, about.numbers, about.duplicates
+
+    assert stored("ids", "table.id_column=id") == (["p1", "p2", "p3"], 3, 6, 1)
+    assert stored("drop", "table.id_column=id", "duplicates=drop") == (["p1", "p3"], 2, 4, 2)
+    assert stored("keep", "table.id_column=id", "duplicates=keep") == (["p1", "p2", "p3", "p3"], 4, 8, 0)
+
+
+def test_numbers_and_texts_at_many_key_paths_are_one_line(prepare, capsys):
+    prepare([{f"k{key}": (row if row % 2 else "x") for key in range(44)} for row in range(20)])
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("numbers and texts at the same key paths") == 1
+    assert "k0 (10 numbers, 10 texts)" in said
+    assert "and 39 more" in said

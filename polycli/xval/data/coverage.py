@@ -118,15 +118,21 @@ def _note(examples: dict[int, list[float]], key: int, members: NDArray[np.float6
 
 
 def report_of(
-    blocks: Sequence[BlockNote], *, keys: Mapping[str, KeyReport], rejected: int, duplicates: int, saturation: float
+    blocks: Sequence[BlockNote],
+    *,
+    records: int,
+    keys: Mapping[str, KeyReport],
+    rejected: int,
+    duplicates: int,
+    saturation: float,
 ) -> CoverageReport:
-    """Adds up the notes of all blocks, beside what is known of each key path."""
+    """Counts the records and numbers of the store, and adds up the notes of all blocks on what was read."""
     notes: Counter[str] = Counter()
     for block in blocks:
         notes.update(block["notes"])
     return CoverageReport(
-        records=sum(block["records"] for block in blocks),
-        numbers=sum(block["numbers"] for block in blocks),
+        records=records,
+        numbers=sum(entry.count for entry in keys.values()),
         tokens=sum(block["tokens"] for block in blocks),
         characters=sum(block["characters"] for block in blocks),
         verified=sum(block["verified"] for block in blocks),

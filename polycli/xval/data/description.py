@@ -45,6 +45,7 @@ class CoverageReport(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
+    #: Of the store, without duplicates; tokens, and what follows, of all that was read.
     records: int = 0
     numbers: int = 0
     tokens: int = 0

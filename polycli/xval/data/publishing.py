@@ -21,7 +21,7 @@ from polycli.store.manifest import LeftOut, SourceFile
 from polycli.store.splits import describe_split, group_hashes, split_rows
 from polycli.workflow import left_out
 from polycli.xval.data.coverage import KeyCoverage, refuse_immense, report_of
-from polycli.xval.data.description import KeyReport, RecordsAbout
+from polycli.xval.data.description import CoverageReport, KeyReport, RecordsAbout
 from polycli.xval.data.holdout import held_out, kept_out, rules_of
 from polycli.xval.data.notes import BlockNote
 from polycli.xval.data.relabel import NamedRows, Names
@@ -32,6 +32,9 @@ from polycli.xval.numbers.statistics import NumberStatistics, NumberSums
 from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.records.keypaths import refuse_unknown
 from polycli.xval.records.vocabulary import Vocabulary
+
+#: Key paths that a warning shows.
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,19 @@ class Plan:
         cls, target: Path, opened: Opened, recipe: PrepareRecipe, sources: Sequence[SourceFile], *, source: str
     ) -> Plan:
         """Equal sources, blocks and options give an equal fingerprint, wherever the files lie."""
-        decided = {"text_keys", "hold_out", "group_by", "longer_than_context", "context", "scaling", "split"}
+        decided = {
+            "text_keys",
+            "hold_out",
+            "group_by",
+            "duplicates",
+            "longer_than_context",
+            "context",
+            "scaling",
+            "split",
+        }
         options = {
             "source": source,
-            **recipe.model_dump(mode="json", include={*decided, "vocabulary", "coverage"}),
+            **recipe.model_dump(mode="json", include={*decided, "duplicates", "vocabulary", "coverage"}),
             "of_source": opened.options,
         }
         fingerprint = canonical_hash(
@@ -100,7 +112,9 @@ def publish(plan: Plan) -> Path:
     builder = BlockBuilder(plan.target, fingerprint=plan.fingerprint)
     keys = [block.key for block in plan.opened.blocks]
     notes = [cast("BlockNote", note) for key in keys if (note := builder.record(key)) is not None]
-    staged = builder.rows(keys)
+    ids_given = any(plan.opened.options.get(key) for key in ("id_key", "id_column"))
+    chosen = plan.recipe.duplicates
+    staged = builder.rows(keys, drop_duplicates=chosen != "keep", ids_tell=chosen is None and ids_given)
     rejected = [LeftOut(**left) for note in notes for left in note["rejected"]]
     left_out.summarise(
         "left out", [*rejected, *staged.duplicates], kind=_kind, show=lambda left: left.id, rows=" records"
@@ -117,13 +131,13 @@ def publish(plan: Plan) -> Path:
     statistics, coverage = _statistics(rows, np.array(splits) == "train", names, plan.recipe)
     report = report_of(
         notes,
+        records=len(rows),
         keys=coverage,
         rejected=len(rejected),
         duplicates=len(staged.duplicates),
         saturation=plan.recipe.coverage.saturation_limit,
     )
-    for path, counts in report.mixed_types.items():
-        warn(f"{path}: numbers in {counts['numbers']} places, texts in {counts['texts']}; both were kept as they are")
+    _warn_of_mixed_types(report)
     rules = rules_of(plan.recipe.hold_out)
     about = RecordsAbout(
         vocabulary=Vocabulary(names.keys).to_json(),
@@ -146,7 +160,7 @@ def publish(plan: Plan) -> Path:
         name=plan.target.stem,
         splits=splits,
         split_rule=rule,
-        row_ids_given=any(plan.opened.options.get(key) for key in ("id_key", "id_column")),
+        row_ids_given=ids_given,
         statistics={"numbers": {path: known.as_dict() for path, known in statistics.items()}},
         row_axis="record",
         arrays={"held_out": marks.astype(np.uint8)},
@@ -156,6 +170,17 @@ def publish(plan: Plan) -> Path:
         about=about.model_dump(mode="json"),
         options=plan.options,
     )
+
+
+def _warn_of_mixed_types(report: CoverageReport) -> None:
+    """Say in one line where numbers and texts stand at the same key path."""
+    shown = [
+        f"{path} ({counts['numbers']} numbers, {counts['texts']} texts)"
+        for path, counts in list(report.mixed_types.items())[:_SHOWN]
+    ]
+    if shown:
+        more = f" and {len(report.mixed_types) - _SHOWN} more" if len(report.mixed_types) > _SHOWN else ""
+        warn(f"numbers and texts at the same key paths, both kept as they are: {', '.join(shown)}{more}")
 
 
 def _kind(left: LeftOut) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from polycli.console import note, progress, warn
 from polycli.errors import SourceError
+from polycli.files.streams import suffix_of
 from polycli.requests import Split
 from polycli.store.manifest import MANIFEST_NAME
 from polycli.workflow.embedding.rows import bytes_of
@@ -22,7 +23,13 @@ from polycli.xval.data.collate import Tokenization
 from polycli.xval.data.reading import Reading
 from polycli.xval.data.source import Block, Opened
 from polycli.xval.data.store import RecordStore, open_records
-from polycli.xval.predicting.reread import NumbersTurnedText, refuse_other_kinds, say_other_keys, settings_for
+from polycli.xval.predicting.reread import (
+    NumbersTurnedText,
+    json_settings,
+    refuse_other_kinds,
+    say_other_keys,
+    settings_for,
+)
 from polycli.xval.recipe.settings import ReadingSettings
 from polycli.xval.records.decode import decode_records
 from polycli.xval.records.encode import encode_records
@@ -30,6 +37,9 @@ from polycli.xval.records.key_order import in_order, with_keys
 from polycli.xval.records.keypaths import TOP, KeyPatterns
 from polycli.xval.records.records import Records
 from polycli.xval.records.values import Record, RecordError, Value
+
+#: Endings of files that may be tables as much as text.
+_TEXT_OR_TABLE = (".txt", ".text", ".dat", ".csv", ".tsv")
 
 
 @dataclass(frozen=True)
@@ -157,6 +167,19 @@ def encode(records: Sequence[Record], tokenization: Tokenization, *, nulls: Sequ
     Raises:
         SourceError: a record is longer than the model's context, or its value is nothing that JSON has.
     """
+    found = _encoded(records, tokenization, nulls=nulls)
+    lengths = tokenization.lengths(found.token_lengths, found.number_lengths)
+    if (lengths > tokenization.context).any():
+        longest = int(lengths.argmax())
+        raise SourceError(
+            f"{found.ids[longest]}: a record of {int(lengths[longest])} tokens, the model reads {tokenization.context}",
+            hint="split it into smaller records",
+        )
+    return found
+
+
+def _encoded(records: Sequence[Record], tokenization: Tokenization, *, nulls: Sequence[str]) -> Records:
+    """Records as `encode` gives them, whatever their length."""
     vocabulary, known = tokenization.language.vocabulary, set(tokenization.language.key_paths)
     records = [replace(record, value=as_learned(record.value, tokenization)) for record in records]
     try:
@@ -166,14 +189,17 @@ def encode(records: Sequence[Record], tokenization: Tokenization, *, nulls: Sequ
             found = encode_records(records, vocabulary, text_keys=strange, nulls=nulls)
     except RecordError as error:
         raise SourceError(str(error)) from error
-    lengths = tokenization.lengths(found.token_lengths, found.number_lengths)
-    if (lengths > tokenization.context).any():
-        longest = int(lengths.argmax())
-        raise SourceError(
-            f"{found.ids[longest]}: a record of {int(lengths[longest])} tokens, the model reads {tokenization.context}",
-            hint="split it into smaller records",
-        )
     return found
+
+
+def fitting(batch: Sequence[Record], tokenization: Tokenization, *, nulls: Sequence[str]) -> list[Record]:
+    """The records that the model's context can hold; the others are named, each with its tokens."""
+    records = _encoded(batch, tokenization, nulls=nulls)
+    lengths = tokenization.lengths(records.token_lengths, records.number_lengths)
+    for record, length in zip(batch, lengths.tolist(), strict=True):
+        if length > tokenization.context:
+            warn(f"{record.id}: left out: {length} tokens, and the model reads {tokenization.context}")
+    return [record for record, length in zip(batch, lengths, strict=True) if length <= tokenization.context]
 
 
 def as_learned(value: Value, tokenization: Tokenization) -> Value:
@@ -199,15 +225,25 @@ def counting(total: int | None, what: str) -> Iterator[Callable[[int], None]]:
 
 
 def _open_files(paths: Sequence[Path], settings: ReadingSettings, learned: Reading | None, limit: int | None) -> Opened:
-    name, recipe = settings.source or find_source("xval", paths), settings.recipe
+    name, recipe = settings.source or _source_of(paths, learned), settings.recipe
     if name == "table" and learned is None:
         note("the checkpoint does not say how its data were read: tables are read with the settings of --set table.*")
+    elif name == "json" and learned is not None and learned.source == "json":
+        recipe = recipe.model_copy(update={"json_lines": json_settings(recipe.json_lines, learned)})
     elif name == "table" and learned is not None:
         recipe = recipe.model_copy(update={"table": settings_for(paths, recipe.table, learned)})
     opened: Opened = load_source("xval", name).open(paths, recipe, limit)
     if learned is not None:
         refuse_other_kinds(opened.about.get("columns", {}), learned)
     return opened
+
+
+def _source_of(paths: Sequence[Path], learned: Reading | None) -> str:
+    """The source that reads these files; text files are tables where the training was from a table."""
+    tables = learned is not None and learned.source == "table"
+    if tables and all(suffix_of(path) in _TEXT_OR_TABLE for path in paths):
+        return "table"
+    return find_source("xval", paths)
 
 
 def _noticed(records: Iterator[Record], tokenization: Tokenization) -> Iterator[Record]:

@@ -10,12 +10,15 @@ from polycli.console import note, warn
 from polycli.errors import SourceError
 from polycli.xval.data.reading import Reading, table_settings
 from polycli.xval.recipe.sources import TableSection
+from polycli.xval.recipe.training import JsonSection
 from polycli.xval.records.cells import split_header
 from polycli.xval.sources.table import SUFFIXES, headers_of
 from polycli.xval.sources.tables.csv_files import names_of
 
 #: Names that a message shows.
 _SHOWN = 8
+#: Settings of JSON that are of records, wherever they lie.
+_OF_RECORDS = ("id_key", "text_numbers")
 
 
 def settings_for(paths: Sequence[Path], given: TableSection, reading: Reading) -> TableSection:
@@ -38,6 +41,16 @@ def settings_for(paths: Sequence[Path], given: TableSection, reading: Reading) -
             columns.setdefault(header, "text")
     # What is asked for may be all that is a number: columns that are empty here were numbers in the training.
     return settings.model_copy(update={**changes, "columns": columns, "numbers": "optional"})
+
+
+def json_settings(given: JsonSection, reading: Reading) -> JsonSection:
+    """The settings for JSON: what `--set` says, and else which texts were numbers, and named records, in the training.
+
+    Where records lie in a file is of that file alone.
+    """
+    trained = JsonSection.model_validate({key: value for key, value in reading.options.items() if key in _OF_RECORDS})
+    kept = {name: getattr(trained, name) for name in _OF_RECORDS if name not in given.model_fields_set}
+    return given.model_copy(update=kept)
 
 
 def refuse_other_kinds(columns: Mapping[str, Mapping[str, Any]], reading: Reading) -> None:

@@ -107,6 +107,15 @@ class JsonSection(Section):
     """The settings of `--source json` and `--source python-lines`."""
 
     id_key: str | None = Field(None, description="key path whose value names a record; FILE:LINE if absent")
+    records: str | None = Field(
+        None, description="key path of a list whose members are the records; the whole file or line is one if absent"
+    )
+    layout: Literal["records", "split", "columns"] = Field(
+        "records", description="of JSON: split and columns are pandas' layouts of a table in one object"
+    )
+    text_numbers: tuple[str, ...] = Field(
+        (), description='patterns of key paths at which texts such as "1.5" are read as the numbers that they write'
+    )
 
 
 class PrepareRecipe(Section):
@@ -122,6 +131,10 @@ class PrepareRecipe(Section):
     )
     group_by: str | None = Field(
         None, description="key path whose value names a group: its records share a split, as repeats of a sample must"
+    )
+    duplicates: Literal["keep", "drop"] | None = Field(
+        None,
+        description="of records equal to an earlier one; if absent, those with ids of their own are kept",
     )
     longer_than_context: Literal["refuse", "split"] = Field(
         "refuse", description="for records of more tokens than `context`: end with an error, or cut lists into pieces"

@@ -10,10 +10,15 @@ from polycli.xval.records.values import FreeText, NumberLiteral, Value
 
 def text_at(value: Value, path: str) -> str | None:
     """The value at a key path as text; None where there is none, or null. Lists are not looked into."""
-    found = _at(value, path, TOP)
+    found = value_at(value, path)
     if found is None:
         return None
     return found.text if isinstance(found, FreeText | NumberLiteral) else str(found)
+
+
+def value_at(value: Value, path: str) -> Value:
+    """The value at a key path; None where there is none. Lists are not looked into."""
+    return _at(value, path, TOP)
 
 
 def _at(value: Value, wanted: str, path: str) -> Value:

@@ -11,8 +11,8 @@ from typing import Any
 from polycli.errors import SourceError
 from polycli.xval.data.source import Block, Opened, RecordWriter
 from polycli.xval.recipe.training import PrepareRecipe
-from polycli.xval.records.lookup import text_at
-from polycli.xval.records.values import TOO_DEEP, RecordError, Value
+from polycli.xval.records.values import TOO_DEEP, Value
+from polycli.xval.sources.json_records import JsonForm, proposal
 from polycli.xval.sources.json_text import DuplicateKeyError, decoder, may_exceed_float64
 from polycli.xval.sources.lines import BLOCK_BYTES, LineRange, cut_lines, find_files
 
@@ -25,7 +25,7 @@ class JsonLinesBlock:
     """Some lines of one file, each a record."""
 
     lines: LineRange
-    id_key: str | None
+    form: JsonForm
 
     @property
     def key(self) -> str:
@@ -52,6 +52,7 @@ class JsonLinesBlock:
         writer.characters(len(text))
         quick, careful = decoder(careful=False), decoder(careful=True)
         doubtful = may_exceed_float64(text)
+        met = 0
         for number, line in self.lines.lines(text):
             if not line or line.isspace():
                 writer.count("empty lines")
@@ -69,7 +70,9 @@ class JsonLinesBlock:
             except RecursionError:
                 writer.reject(id=name, reason=TOO_DEEP)
             else:
-                write(writer, value, name, self.id_key)
+                for record, member in self.form.records(name, value):
+                    self.form.write(writer, member, record, met)
+                    met += 1
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class JsonFilesBlock:
 
     files: tuple[tuple[Path, str], ...]
     size: int
-    id_key: str | None
+    form: JsonForm
     limit: int | None
 
     @property
@@ -103,10 +106,10 @@ class JsonFilesBlock:
             writer.characters(len(text))
             if not text.strip():
                 raise SourceError(f"{name}: the file is empty", hint="leave it out, or write its records again")
-            for record, value in self._records(writer, name, text):
+            for met, (record, value) in enumerate(self._records(writer, name, text)):
                 if left is not None and left <= 0:
                     return
-                write(writer, value, record, self.id_key)
+                self.form.write(writer, value, record, met)
                 left = None if left is None else left - 1
 
     def _records(self, writer: RecordWriter, name: str, text: str) -> list[tuple[str, Value]]:
@@ -123,7 +126,11 @@ class JsonFilesBlock:
             writer.reject(id=name, reason=TOO_DEEP)
             return []
         if not isinstance(value, list):
-            return [(name, value)]
+            records = list(self.form.records(name, value))
+            setting = proposal(value) if len(records) == 1 and records[0][1] is value else None
+            if setting is not None:
+                writer.count(f"files that are one record each, and may be many: --set {setting}")
+            return records
         if not value:
             writer.count("files with an empty array")
         return [(f"{name}:{index}", member) for index, member in enumerate(value, start=1)]
@@ -150,7 +157,7 @@ class JsonSource:
             SourceError: there are no files, or one is empty or cannot be read.
         """
         files = find_files(inputs, (*_LINES, *_WHOLE), what="json")
-        id_key = recipe.json_lines.id_key
+        form = JsonForm(recipe.json_lines)
         blocks: list[Block] = []
         whole: list[tuple[Path, str, int]] = []
         left = limit
@@ -160,9 +167,9 @@ class JsonSource:
                 continue
             if left is None or left > 0:
                 ranges = cut_lines(path, name, left)
-                blocks += [JsonLinesBlock(lines, id_key) for lines in ranges]
+                blocks += [JsonLinesBlock(lines, form) for lines in ranges]
                 left = None if left is None else left - sum(lines.most for lines in ranges)
-        blocks += _whole_blocks(whole, id_key, left)
+        blocks += _whole_blocks(whole, form, left)
         return Opened(
             blocks=tuple(blocks),
             files=tuple(path for path, _ in files),
@@ -171,7 +178,7 @@ class JsonSource:
         )
 
 
-def _whole_blocks(files: Sequence[tuple[Path, str, int]], id_key: str | None, limit: int | None) -> list[Block]:
+def _whole_blocks(files: Sequence[tuple[Path, str, int]], form: JsonForm, limit: int | None) -> list[Block]:
     """Files together until they make a block; a limit leaves one block, because no file says how much it holds."""
     groups: list[list[tuple[Path, str, int]]] = []
     filled = BLOCK_BYTES
@@ -184,18 +191,9 @@ def _whole_blocks(files: Sequence[tuple[Path, str, int]], id_key: str | None, li
         groups[-1].append(file)
         filled += file[2]
     return [
-        JsonFilesBlock(tuple((path, name) for path, name, _ in group), sum(size for *_, size in group), id_key, limit)
+        JsonFilesBlock(tuple((path, name) for path, name, _ in group), sum(size for *_, size in group), form, limit)
         for group in groups
     ]
-
-
-def write(writer: RecordWriter, value: Value, name: str, id_key: str | None) -> None:
-    """Write one record under the name that it gives itself, if it does; what cannot be one is rejected."""
-    own = text_at(value, id_key) if id_key is not None else None
-    try:
-        writer.add(value, id=name if own is None else own)
-    except RecordError as error:
-        writer.reject(id=name, reason=str(error))
 
 
 def malformed(name: str, line: int, column: int, problem: str, *, hint: str | None = None) -> SourceError:

@@ -10,7 +10,7 @@ from pathlib import Path
 from polycli.errors import SourceError
 from polycli.xval.data.source import Opened, RecordWriter
 from polycli.xval.recipe.training import PrepareRecipe
-from polycli.xval.sources.json import write
+from polycli.xval.sources.json_records import JsonForm
 from polycli.xval.sources.json_text import DuplicateKeyError
 from polycli.xval.sources.lines import LineRange, cut_lines, find_files
 from polycli.xval.sources.python_literals import LiteralError, read_literal
@@ -25,7 +25,7 @@ class PythonLinesBlock:
     """Some lines of one file, each a record."""
 
     lines: LineRange
-    id_key: str | None
+    form: JsonForm
 
     @property
     def key(self) -> str:
@@ -67,7 +67,7 @@ class PythonLinesBlock:
                     hint="JSON is read with --source json",
                 ) from error
             else:
-                write(writer, value, name, self.id_key)
+                self.form.write(writer, value, name, number)
         for what, count in notes.items():
             writer.count(what, count)
 
@@ -94,7 +94,7 @@ class PythonLinesSource:
         for path, name in files:
             if left is None or left > 0:
                 ranges = cut_lines(path, name, left)
-                blocks += [PythonLinesBlock(lines, recipe.json_lines.id_key) for lines in ranges]
+                blocks += [PythonLinesBlock(lines, JsonForm(recipe.json_lines)) for lines in ranges]
                 left = None if left is None else left - sum(lines.most for lines in ranges)
         return Opened(
             blocks=tuple(blocks),

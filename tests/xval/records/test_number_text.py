@@ -13,6 +13,7 @@ from polycli.xval.records.number_text import find_numbers, split_text
 #: By text: what a reader would call its numbers, where the original reads something else, and why that is wrong.
 ORIGINAL_IS_WRONG = {
     "1,000": [],  # 1 and 0: grouped digits are no two numbers, and whether they are one is a guess
+    "007": [],  # 7: an identifier, whose zeros would be lost
     "2023-10-04": [],  # 2023, -10, -4: a date
     ".5": [0.5],  # 5
     "-.5": [-0.5],  # 5
@@ -74,6 +75,20 @@ def test_words_units_and_names_are_told_from_numbers():
     assert split_text("(1.42-8.20)*3=35.592") == ["(", 1.42, -8.2, ")*", 3, "=", 35.592]
     assert split_text("COVID-19 in 04.10.2023 at 12:30:05.5") == ["COVID-19 in 04.10.2023 at 12:30:05.5"]
     assert split_text("x=[1,200,300]") == ["x=[", 1, ",", 200, ",", 300, "]"]
+
+
+def test_identifiers_grouped_digits_and_clock_times_are_one_thing_each_and_come_back():
+    for text in (
+        "Sample 007 of batch 00123",
+        "The trial (1,000 patients, 12,500 visits) ended early",
+        "Cohort [1,250 men and 1,310 women], (1,000) in all",
+        "RA 12h34m56.7s Dec -05d06m07.8s",
+        "It took 1h2.5m and then 3h04.25m more",
+    ):
+        assert split_text(text) == [text]
+    assert split_text("0.5 of 6.02d+23 and 1.5D-3, 5d, -0") == [
+        0.5, " of ", 6.02e23, " and ", 1.5e-3, ", ", 5, "d, ", 0,
+    ]  # fmt: skip
 
 
 def test_what_float64_cannot_hold_is_no_number():

@@ -179,3 +179,62 @@ def test_values_are_those_of_pythons_own_reader(tmp_path, kept):
     (tmp_path / "x.jsonl").write_text("\n".join(json.dumps(value) for value in values))
     load(kept, tmp_path / "x.jsonl")
     assert repr(list(kept.records.values())) == repr([json.loads(json.dumps(value)) for value in values])
+
+
+def loaded(kept, path, **section):
+    recipe = PrepareRecipe(family="xval", verb="prepare", json_lines=section)
+    load(kept, path, recipe=recipe)
+    return kept
+
+
+def test_records_below_a_key_are_records_each_and_the_key_is_proposed(tmp_path, kept):
+    document = {"status": "ok", "data": {"results": [{"a": 1}, {"a": 2}, {"a": 3}]}}
+    (tmp_path / "x.json").write_text(json.dumps(document))
+    loaded(kept, tmp_path / "x.json")
+    assert kept.records == {"x.json": document}
+    assert [what for what in kept.counts if "--set json_lines.records=data.results" in what]
+    kept.records = {}
+    loaded(kept, tmp_path / "x.json", records="data.results")
+    assert kept.records == {"x.json:1": {"a": 1}, "x.json:2": {"a": 2}, "x.json:3": {"a": 3}}
+    with pytest.raises(SourceError, match=r"json_lines.records is data.rows, and there is no list") as caught:
+        loaded(kept, tmp_path / "x.json", records="data.rows")
+    assert caught.value.hint == "--set json_lines.records=data.results"
+    kept.records = {}
+    (tmp_path / "x.jsonl").write_text('{"rows": [{"a": 1}, {"a": 2}]}\n{"rows": [{"a": 3}]}\n')
+    loaded(kept, tmp_path / "x.jsonl", records="rows")
+    assert list(kept.records) == ["x.jsonl:1:1", "x.jsonl:1:2", "x.jsonl:2:1"]
+
+
+@pytest.mark.parametrize(
+    ("document", "layout"),
+    [
+        ({"columns": ["a", "b"], "index": [7, 8], "data": [[1, 0.5], [2, None]]}, "split"),
+        ({"a": {"7": 1, "8": 2}, "b": {"7": 0.5, "8": None}}, "columns"),
+    ],
+)
+def test_layouts_that_pandas_writes_are_read_and_proposed(tmp_path, kept, document, layout):
+    (tmp_path / "x.json").write_text(json.dumps(document))
+    loaded(kept, tmp_path / "x.json")
+    assert [what for what in kept.counts if f"--set json_lines.layout={layout}" in what]
+    kept.records = {}
+    loaded(kept, tmp_path / "x.json", layout=layout)
+    assert kept.records == {"x.json:7": {"a": 1, "b": 0.5}, "x.json:8": {"a": 2, "b": None}}
+    kept.records = {}
+    (tmp_path / "y.json").write_text('{"a": 1}')
+    with pytest.raises(SourceError, match=f"it is not in the layout {layout} of pandas"):
+        loaded(kept, tmp_path / "y.json", layout=layout)
+
+
+def test_numbers_that_are_written_as_texts_are_said_and_read_on_request(tmp_path, kept):
+    lines = [{"a": "1.5", "n": {"$numberLong": "7"}, "c": "x"}, {"a": "5,5", "n": {"$numberLong": "8"}, "c": "1e400"}]
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    loaded(kept, tmp_path / "x.jsonl")
+    assert list(kept.records.values()) == lines
+    said = {what.split(",")[0]: count for what, count in kept.counts.items()}
+    assert said == {f"texts that are numbers at {key}": count for key, count in (("a", 1), ("n", 2), ("c", 1))}
+    assert any("""--set 'json_lines.text_numbers=["a"]'""" in what for what in kept.counts)
+    kept.records = {}
+    loaded(kept, tmp_path / "x.jsonl", text_numbers=["**"])
+    first, second = kept.records.values()
+    assert first == {"a": 1.5, "n": 7, "c": "x"}
+    assert second == {"a": "5,5", "n": 8, "c": NumberLiteral("1e400")}
