@@ -20,6 +20,7 @@ from polycli.mpp.model.avit import AViT
 from polycli.mpp.recipe.training import ModelSection
 from polycli.requests import EvalRequest
 from polycli.store.reader import Window, open_store
+from tests.mpp.conftest import drifting_waves
 
 HISTORY = 3
 SECTION = ModelSection(embed_dim=16, num_heads=2, blocks=1, patch_size=4, predicts="change", drop_path=0.0)
@@ -105,6 +106,20 @@ def test_one_step_scores_are_those_of_numpy(tmp_path, model, store_factory):
         assert field == pytest.approx(errors[0, ..., 1].mean(), rel=2e-4)
         assert found["ratio"] == pytest.approx(errors[0].mean() / errors[1].mean(), rel=2e-4)
     assert scores["windows_per_trajectory"] == scores["windows_available"] == 4
+
+
+def test_numbers_whose_squares_are_beyond_float32_have_errors_all_the_same(tmp_path, model, store_factory, capsys):
+    """Any error over infinity was 0: persistence and extrapolation were perfect."""
+    data = 1e20 * drifting_waves(3, 8, 1, (16, 16), seed=0)
+    path = store_factory("huge", splits=("train", "test", "test"), data=data)
+    scores = evaluate(tmp_path, path)["datasets"]["huge"]
+    assert "overflow when squared; in units in which it is multiplied by 1e-" in capsys.readouterr().err
+    rows = rows_of(path)
+    for metric, measure in (("nrmse", nrmse), ("vrmse", vrmse)):
+        errors = [measure(row[start - 1], row[start]).mean() for row in rows for start in range(HISTORY, 8)]
+        assert scores["one_step"][metric]["persistence"] == pytest.approx(np.mean(errors), rel=1e-5)
+        last = [measure(row[HISTORY - 1], row[HISTORY]).mean() for row in rows]
+        assert scores["rollout"][metric]["step_1"]["persistence"] == pytest.approx(np.mean(last), rel=1e-5)
 
 
 def test_rollout_scores_are_those_of_numpy_and_context_frames_are_not_counted(tmp_path, model, store_factory):

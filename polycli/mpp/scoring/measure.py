@@ -6,7 +6,7 @@ intervals are drawn: windows of one trajectory are not independent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polycli.console import ProgressReport
+from polycli.mpp.data.oddities import LARGEST_SIZE
 from polycli.mpp.model.metrics import nrmse, vrmse
 from polycli.mpp.predicting.files import ForecastArray
 from polycli.mpp.recipe.physics import PdeDescription
@@ -28,7 +29,8 @@ from polycli.store.reader import Store, Window
 from polycli.workflow.overlap import ScoredRows
 
 Floats = NDArray[np.float64]
-METRICS = {"nrmse": nrmse, "vrmse": vrmse}
+Metric = Callable[[Tensor, Tensor], Tensor]
+METRICS: dict[str, Metric] = {"nrmse": nrmse, "vrmse": vrmse}
 BASELINES = {"persistence": persistence, "linear": linear_extrapolation}
 #: By metric, then by method: `model`, `persistence`, `linear`.
 Errors = dict[str, dict[str, Floats]]
@@ -131,7 +133,7 @@ def score_one_step(
         predictions |= {name: BASELINES[name](context, 1) for name in subset.baselines}
         for method, prediction in predictions.items():
             for metric, measure in METRICS.items():
-                parts.setdefault((metric, method), []).append(_errors(measure(prediction, target)))
+                parts.setdefault((metric, method), []).append(_errors(measure, prediction, target))
         progress.advance(len(frames))
     shape = (len(subset.rows), len(starts), len(subset.about.fields))
     errors = _by_metric({key: torch.cat(found).numpy().reshape(shape).mean(axis=1) for key, found in parts.items()})
@@ -171,7 +173,7 @@ def score_rollouts(
             target = true.to(predicted.device)
             methods = {"model": predicted, **{name: BASELINES[name](context, index + 1) for name in subset.baselines}}
             for (metric, method), values in table.items():
-                values[here, index] = _errors(METRICS[metric](methods[method], target)).numpy()
+                values[here, index] = _errors(METRICS[metric], methods[method], target).numpy()
             for method, values in correlated.items():
                 values[here, index] = correlation(methods[method], target).double().cpu().numpy()
             if index + 1 in {1, steps}:
@@ -213,9 +215,12 @@ def _truth(subset: Subset, rows: NDArray[np.int64], steps: int) -> Iterator[Tens
         yield from frames.unbind(dim=1)
 
 
-def _errors(values: Tensor) -> Tensor:
+def _errors(measure: Metric, prediction: Tensor, target: Tensor) -> Tensor:
     """Returns the errors in float64 on the CPU; the error of a frame that is not finite is infinite."""
-    return torch.nan_to_num(values.double().cpu(), nan=torch.inf, posinf=torch.inf)
+    if float(target.abs().max()) > LARGEST_SIZE:
+        # Their squares overflow in float32, and any error over infinity would be none.
+        prediction, target = prediction.double(), target.double()
+    return torch.nan_to_num(measure(prediction, target).double().cpu(), nan=torch.inf, posinf=torch.inf)
 
 
 def _by_metric(table: dict[tuple[str, str], Floats]) -> dict[str, dict[str, Floats]]:

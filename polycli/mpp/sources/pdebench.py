@@ -130,7 +130,7 @@ def _survey(inputs: Sequence[Path]) -> list[Survey]:
             foreign.append(error)
     if not surveys:
         raise SourceError(
-            f"no file in PDEBench's layout among {len(foreign)}: {foreign[0].message}", hint=foreign[0].hint
+            f"no file that can be read as PDEBench's among {len(foreign)}: {foreign[0].message}", hint=foreign[0].hint
         )
     for stranger in foreign:
         warn(f"left out: {stranger.message}")

@@ -41,6 +41,7 @@ CONSTANTS = {
     "incompressible_ns": ("NU", "nu", "viscosity"),
 }
 _GAMMA = 5 / 3
+_OTHER_WAY = "PDEBench's 2-D files are read; --source arrays reads 2-D fields of any layout, once they are described"
 _LAYOUTS = (
     "groups with 'data' and 'grid' (shallow water, diffusion-reaction), 'velocity' and 'particles' (incompressible), "
     "or 'Vx', 'Vy', 'density' and 'pressure' (compressible)"
@@ -116,7 +117,7 @@ def survey_file(path: Path, source: str) -> list[Survey]:
         except ForeignFileError:
             raise
         except SourceError as error:
-            raise ForeignFileError(error.message, hint=error.hint) from error
+            raise ForeignFileError(error.message, hint=error.hint or _OTHER_WAY) from error
     if not any(survey.members for survey in surveys):
         reasons = [left for survey in surveys for left in survey.rejected]
         first = f": {reasons[0].id}: {reasons[0].reason}" if reasons else ""

@@ -236,7 +236,7 @@ def test_other_hdf5_files_in_a_folder_are_left_out_aloud_and_refused_when_named(
     with pytest.raises(SourceError, match="'tensor'"):
         survey(tmp_path / "weather.h5")
     (tmp_path / "a.h5").unlink()
-    with pytest.raises(SourceError, match="no file in PDEBench's layout among 1"):
+    with pytest.raises(SourceError, match="no file that can be read as PDEBench's among 1"):
         survey(tmp_path)
 
 

@@ -198,6 +198,8 @@ def broken(change: str, file: h5py.File) -> None:
             values, attributes = file[name][0], dict(file[name].attrs, sample_varying=False)
             del file[name]
             file.create_dataset(name, data=values).attrs.update(attributes)
+    elif change in {"nan", "negative"}:
+        file.attrs["n_trajectories"] = float("nan") if change == "nan" else -1
     elif change == "still":
         for group in ("t0_fields", "t1_fields", "t2_fields"):
             file[group].attrs["field_names"] = ["sound"] if group == "t0_fields" else []
@@ -223,6 +225,8 @@ def broken(change: str, file: h5py.File) -> None:
         ("mask", "boundary_conditions/y_wall has no mask"),
         ("scalars", "there is no array 'scalars/force'"),
         ("count", "n_trajectories is 1000000000000000, and no field has an axis of trajectories"),
+        ("nan", "the attribute 'n_trajectories' is nan, a whole number was expected"),
+        ("negative", "the attribute 'n_trajectories' is -1, a whole number was expected"),
         ("still", "none of its fields varies in time"),
     ],
 )
@@ -234,6 +238,7 @@ def test_what_is_not_supported_is_refused_in_a_sentence_that_names_it(tmp_path, 
     with pytest.raises(SourceError, match=sentence) as raised:
         survey(tmp_path / "a.hdf5")
     assert str(tmp_path / "a.hdf5") in raised.value.message
+    assert raised.value.hint is not None
 
 
 def test_one_field_in_two_units_and_files_of_other_fields_are_refused(tmp_path):

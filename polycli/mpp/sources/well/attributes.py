@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from polycli.errors import SourceError
 
+#: Where a file is not as The Well's are.
+OTHER_WAY = "--source arrays reads 2-D fields in HDF5 files of any layout, once their axes and fields are named"
+
 
 def well_attribute(path: Path, node: h5py.Group | h5py.Dataset, name: str) -> Any:  # noqa: ANN401
     """An attribute that The Well's files have.
@@ -23,7 +26,7 @@ def well_attribute(path: Path, node: h5py.Group | h5py.Dataset, name: str) -> An
         where = "it" if node.name == "/" else node.name.lstrip("/")
         raise SourceError(
             f"{path}: {where} has no attribute {name!r}, which The Well's files have",
-            hint="--source arrays reads HDF5 files of any layout, once their axes and fields are named",
+            hint=OTHER_WAY,
         )
     return node.attrs[name]
 
@@ -60,7 +63,7 @@ def number(path: Path, node: h5py.Group, name: str) -> int:
         SourceError: it is missing, or no whole number.
     """
     value = np.asarray(well_attribute(path, node, name))
-    if value.size != 1 or value.dtype.kind not in "iuf" or value.item() != int(value.item()):
+    if value.size != 1 or value.dtype.kind not in "iuf" or not float(value.item()).is_integer() or value.item() < 0:
         raise SourceError(f"{path}: the attribute {name!r} is {value.tolist()!r}, a whole number was expected")
     return int(value.item())
 

@@ -18,7 +18,7 @@ from polycli.mpp.recipe.training import PrepareRecipe
 from polycli.mpp.sources.hdf5_read import most_at_once
 from polycli.mpp.sources.hdf5_trajectories import Found, Member, datasets_of, say_remarks
 from polycli.mpp.sources.pdebench import SUFFIXES, find_files
-from polycli.mpp.sources.well.attributes import axes_of, number, strings
+from polycli.mpp.sources.well.attributes import OTHER_WAY, axes_of, number, strings
 from polycli.mpp.sources.well.boundaries import find_boundaries
 from polycli.mpp.sources.well.layout import (
     find_extent,
@@ -56,7 +56,7 @@ class WellSource:
         for path, name, named in find_files(inputs):
             with open_hdf5(path, hint=COPY_AGAIN) as file:
                 if _is_well(file):
-                    found.append(_look(file, path, name, recipe.well))
+                    found.append(_hinted(file, path, name, recipe.well))
                 elif named:
                     raise SourceError(f"{path}: no file of The Well: it has none of the groups {', '.join(_GROUPS)}")
                 else:
@@ -73,6 +73,16 @@ class WellSource:
 
 def _is_well(file: h5py.File) -> bool:
     return any(isinstance(file.get(name), h5py.Group) for name in _GROUPS)
+
+
+def _hinted(file: h5py.File, path: Path, source: str, section: WellSection) -> Found:
+    """The file as it is described; where that says of no way on, there is the one for arrays."""
+    try:
+        return _look(file, path, source, section)
+    except SourceError as error:
+        if error.hint is not None:
+            raise
+        raise SourceError(error.message, hint=OTHER_WAY) from error
 
 
 def _look(file: h5py.File, path: Path, source: str, section: WellSection) -> Found:
