@@ -95,8 +95,8 @@ def test_a_tiny_transfer_study_runs_to_its_tables(tmp_path):
         overrides.append(f"runs.{entry}.set={json.dumps(tiny)}")
     grid = "{target: [near, far], samples: [2, 4], seed: [0]}"
     overrides += [f"runs.{entry}.grid={grid}" for entry in ("from_pretrained", "from_scratch")]
-    grid = "{start: [checkpoint, scratch], seed: [0]}"
-    overrides += [f"runs.{entry}.grid={grid}" for entry in ("force", "force_probe")]
+    grid = "{parameter: [force], seed: [0]}"
+    overrides += [f"runs.{entry}.grid={grid}" for entry in plan.runs if entry.startswith(("force", "probe"))]
     for entry, evaluation in plan.evaluations.items():
         fewer = [setting.replace("rollout_steps=5", "rollout_steps=2") for setting in evaluation.set]
         overrides.append(f"evaluations.{entry}.set={json.dumps(fewer)}")
