@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from polycli.checkpoints.calibration import Calibration
 from polycli.console import progress, rank, warn
-from polycli.errors import CheckpointError
+from polycli.errors import CheckpointError, UserError
 from polycli.mpp.model.loaded import LoadedAViT, load_checkpoint
-from polycli.mpp.predicting.bands import BandSettings, CalibratedPhysics, band_label, error_label
+from polycli.mpp.predicting.bands import BandSettings, CalibratedPhysics, band_label, error_label, way_of_running
 from polycli.mpp.recipe.settings import CalibrateSettings
 from polycli.mpp.scoring.bands.meter import BandMeter, largest_so_far
 from polycli.mpp.scoring.choosing import choose_subset
@@ -41,6 +41,11 @@ def run(request: CalibrateRequest) -> JsonDocument | None:
             f"{loaded.model_file}: predicts parameters of the physics; bands are those of forecasts of fields",
             hint="give the checkpoint of a model without `head`",
         )
+    if settings.draws > 1 and way_of_running(loaded)["jitter"] != "always":
+        raise UserError(
+            f"draws={settings.draws}: forecasts of {loaded.model_file} have one draw, for they jitter no patches",
+            hint="--set model.jitter=always, for models that were trained with it",
+        )
     return ForecastCalibration(loaded, settings, request).run()
 
 
@@ -64,7 +69,9 @@ class ForecastCalibration(CalibrationFlow[LoadedAViT, CalibrateSettings, Subset]
     def score(self, subset: Subset) -> Mapping[str, Floats]:
         """The deviation of each trajectory's forecast at each step, and its largest VRMSE so far."""
         name, steps, fields = subset.store.name, self._steps(subset), subset.about.fields
-        meter = BandMeter((len(subset.rows), steps, len(fields)), points=self.settings.points)
+        meter = BandMeter(
+            (len(subset.rows), steps, len(fields)), points=self.settings.points, draws=self.settings.draws
+        )
         with progress(steps * len(subset.rows), f"{name}: rollouts") as bar:
             rollouts = score_rollouts(
                 self.loaded.model,
@@ -97,9 +104,9 @@ class ForecastCalibration(CalibrationFlow[LoadedAViT, CalibrateSettings, Subset]
         """Describes what a band holds, and how frames are taken."""
         return BandSettings(
             points=self.settings.points,
-            history=self.loaded.history,
-            time_stride=self.loaded.time_stride,
             from_frame=self.settings.from_frame,
+            draws=self.settings.draws,
+            **way_of_running(self.loaded),
         ).model_dump(mode="json")
 
     def table(self, calibration: Calibration, names: Sequence[str]) -> Table:
@@ -114,10 +121,11 @@ class ForecastCalibration(CalibrationFlow[LoadedAViT, CalibrateSettings, Subset]
                 for level, share in enumerate(calibration.levels):
                     widths = [number(group.bounds[level]) for group in groups]
                     rows.append([name, field, f"{100 * share:g} %", *widths, str(groups[0].units)])
+        unit = "in the field's units" if self.settings.draws == 1 else "as a multiple of the spread of draws"
         columns = ["dataset", "field", "level", "step 1", "middle step", "last step", "trajectories"]
         caption = (
-            f"Half-width of the band that holds {100 * self.settings.points:g} % of a field's points at a step, in the "
-            "field's units; a dash where so many rollouts failed that no finite band holds."
+            f"Half-width of the band that holds {100 * self.settings.points:g} % of a field's points at a step, "
+            f"{unit}; a dash where so many rollouts failed that no finite band holds."
         )
         return Table("Bands", columns, rows, caption, 3)
 

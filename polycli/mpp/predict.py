@@ -19,8 +19,9 @@ from polycli.mpp.predicting.inputs import ContextSource, Reach, open_contexts
 from polycli.mpp.predicting.parameter_files import PARAMETERS
 from polycli.mpp.predicting.untrained import check_source
 from polycli.mpp.recipe.settings import PredictSettings
+from polycli.mpp.scoring.bands.draws import as_array, rollout_with_spread
 from polycli.mpp.scoring.parameters.predictions import predict_parameters
-from polycli.mpp.scoring.rollout import Conditions, conditions, rollout
+from polycli.mpp.scoring.rollout import Conditions, conditions
 from polycli.outputs import Output
 from polycli.paths import expand_paths
 from polycli.recipes import default_recipe
@@ -100,10 +101,12 @@ def forecast(loaded: LoadedAViT, plan: Plan, settings: PredictSettings, array: F
         while group := list(islice(contexts, settings.rollout_batch_size)):
             context = torch.from_numpy(np.stack(group))
             whole = torch.ones(len(group), dtype=torch.bool)
-            for step, frame in enumerate(rollout(loaded.model, context, plan.read, settings.steps)):
+            draws = 1 if plan.bands is None else plan.bands.settings.draws
+            frames = rollout_with_spread(loaded.model, context, plan.read, settings.steps, draws=draws)
+            for step, (frame, spread) in enumerate(frames):
                 on_cpu = frame.cpu()
                 whole &= torch.isfinite(on_cpu).all(dim=(1, 2, 3))
-                array.write(place, step, on_cpu.numpy())
+                array.write(place, step, on_cpu.numpy(), as_array(spread))
                 bar.advance(len(group))
             finite += int(whole.sum())
             place += len(group)

@@ -72,7 +72,7 @@ def test_zarr_and_hdf5_carry_half_widths_levels_and_the_validity_horizon(tmp_pat
         np.testing.assert_array_equal(file["half_width"][:], widths_of(calibrated))
         assert [dimension.label for dimension in file["half_width"].dims] == ["level", "time", "field"]
         assert json.loads(file.attrs["bands"]) == dict(group.attrs["bands"])
-    bands = {"calibrated_on": "swe", "trajectories": 20, "points": 0.95, "from_frame": 0, "steps": STEPS}
+    bands = {"calibrated_on": "swe", "trajectories": 20, "points": 0.95, "from_frame": 0, "draws": 1, "steps": STEPS}
     assert document["bands"] == dict(group.attrs["bands"]) == bands
     errors = [calibrated.data["swe"].groups[f"error step {step}"].bounds[1] for step in range(1, STEPS + 1)]
     expected = next((step for step, error in enumerate(errors) if error > 1.5), STEPS)
@@ -129,8 +129,13 @@ def test_a_calibration_of_other_weights_is_refused(tmp_path, weights, store, cal
     with pytest.raises(CheckpointError, match="a calibration of the family xval, mpp was expected"):
         forecast(weights, store, output=tmp_path / "again.zarr")
     write_calibration(calibration_beside(weights), calibrated)
-    with pytest.raises(CheckpointError, match=r"data\.history 3 and data\.time_stride 1, asked for are 2 and 1"):
-        forecast(weights, store, output=tmp_path / "again.zarr", overrides=("data.history=2",))
+    for other, sentence in (
+        ("data.history=2", r"data\.history=3, asked for is 2"),
+        ("model.predicts=state", r"model\.predicts=change, asked for is state"),
+        ("model.jitter=always", r"model\.jitter=none, asked for is always"),
+    ):
+        with pytest.raises(CheckpointError, match=f"calibrated with {sentence}"):
+            forecast(weights, store, output=tmp_path / "again.zarr", overrides=(other,))
 
 
 def test_a_calibration_that_lacks_bounds_is_refused(tmp_path, weights, store, calibrated):
@@ -193,7 +198,7 @@ def test_the_horizon_is_the_conformal_quantile_of_how_long_trajectories_are_vali
         dataset="swe",
         units=units,
         levels=(0.5, 0.9),
-        settings=BandSettings(points=1, history=3, time_stride=1, from_frame=0),
+        settings=BandSettings.model_validate(calibrated.settings),
         half_width=error,
         error=np.concatenate([error, 2 * error], axis=2),
         data=calibrated.data["swe"],

@@ -81,7 +81,8 @@ def test_with_all_points_the_bound_is_that_of_the_largest_error(tmp_path, model,
     run(tmp_path, store, overrides=("points=1", "levels=[0.5]", "rollout_steps=1", "from_frame=2"))
     (file,) = (tmp_path / "model").glob("*.calibration.json")
     found = read_calibration(file)
-    assert found.settings == {"points": 1.0, "history": HISTORY, "time_stride": 1, "from_frame": 2}
+    made = {"history": HISTORY, "time_stride": 1, "predicts": "change", "jitter": "none"}
+    assert found.settings == {"points": 1.0, "from_frame": 2, "draws": 1, **made}
     truth = rows_of(store, "validation")
     forecast = np.stack([predict_one(model, row[2:5], [4, 5], periodic=False) for row in truth])
     largest = np.abs(forecast - truth[:, 5]).max(axis=(-2, -1))
@@ -223,6 +224,12 @@ def test_rollouts_that_fail_widen_the_bound_to_infinity(tmp_path, model, store):
     groups = read_calibration(calibration_beside(tmp_path / "model" / "model.safetensors")).data["dr"].groups
     assert groups["diffusion_reaction.activator step 4"].bounds == (None, None, None)
     assert groups["error step 4"].bounds == (None, None, None)
+
+
+def test_draws_need_a_model_that_jitters_its_forecasts(tmp_path, model, store):
+    with pytest.raises(UserError, match=r"draws=4: forecasts of .* have one draw, for they jitter") as caught:
+        run(tmp_path, store, overrides=("draws=4",))
+    assert "model.jitter=always" in caught.value.hint
 
 
 def test_export_takes_the_calibration_along(tmp_path, model, store, capsys):

@@ -3,17 +3,20 @@
 import json
 import re
 
+import h5py
 import numpy as np
 import pytest
+import torch
 import zarr
 from PIL import Image
 from scipy.stats import binomtest
 
-from polycli.mpp import calibrate
+from polycli.mpp import calibrate, predict
 from polycli.mpp import eval as evaluation
-from polycli.requests import CalibrateRequest, EvalRequest
+from polycli.mpp.model.jitter import Draw
+from polycli.requests import CalibrateRequest, EvalRequest, PredictRequest
 from polycli.store.reader import open_store
-from tests.mpp.test_eval import HISTORY, rows_of, save_model, vrmse
+from tests.mpp.test_eval import HISTORY, SECTION, rows_of, save_model, vrmse
 
 FIELDS = ("diffusion_reaction.activator", "diffusion_reaction.inhibitor")
 SPLITS = ("train", *("validation",) * 20, *("test",) * 8)
@@ -107,3 +110,41 @@ def test_bands_are_not_tested_on_trajectories_that_made_them_unless_that_is_allo
     assert bands["coverage"][FIELDS[0]]["0.6"]["share"] == [13 / 20] * 2
     plain = evaluate(tmp_path, store, split="validation", overrides=(*quick, "bands.use=never"))
     assert plain["datasets"]["dr"].keys() == {"trajectories", "row_ids", "one_step", "rollout"}
+
+
+def test_bands_of_draws_are_wide_where_the_draws_lie_apart(tmp_path, store_factory):
+    """Counted again by numpy: half-widths are multiples of the spread that was saved beside the frames."""
+    model = save_model(tmp_path / "model", section=SECTION.model_copy(update={"jitter": "always"}))
+    path = store_factory("swe", splits=SPLITS, frames=HISTORY + 2)
+    weights = tmp_path / "model" / "model.safetensors"
+    settings = ("levels=[0.6]", "draws=3", "rollout_batch_size=10")
+    calibrate.run(CalibrateRequest(checkpoint=weights, data=(path,), overrides=settings, json=True))
+    scores = evaluate(tmp_path, path, overrides=("save_rollouts=true", "report=false", "rollout_batch_size=10"))
+    saved = zarr.open_group(tmp_path / "out" / "rollouts" / "swe.zarr", mode="r")
+    spread = saved["spread"][:].astype(np.float64)
+    context = torch.tensor(rows_of(path)[:, :HISTORY], dtype=torch.float32)
+    flags = torch.ones((TESTED, 2), dtype=torch.long)
+    with torch.inference_mode():
+        draws = [model(context, torch.tensor([0]), flags, draw=Draw(seed, 0)).double().numpy() for seed in range(3)]
+    by_numpy = np.std(draws, axis=0)
+    floor = 0.1 * np.sqrt((by_numpy**2).mean(axis=(-2, -1), keepdims=True))
+    np.testing.assert_allclose(spread[:, 0], np.maximum(by_numpy, floor), rtol=1e-3)
+    widths = saved["half_width"][0][None, :, :, None, None] * spread
+    held = (np.abs(saved["fields"][:] - rows_of(path)[:, HISTORY:]) <= widths).mean(axis=(-2, -1)) >= 0.95
+    bands = scores["datasets"]["swe"]["bands"]
+    found = bands["coverage"]["shallow_water.height"]["0.6"]
+    assert bands["draws"] == 3
+    np.testing.assert_allclose(found["share"], held[:, :, 0].mean(axis=0))
+    np.testing.assert_allclose(found["half_width"], widths[:, :, 0].mean(axis=(0, -2, -1)), rtol=1e-6)
+    request = PredictRequest(
+        checkpoint=weights,
+        data=(path,),
+        output=tmp_path / "f.h5",
+        split="test",
+        overrides=("steps=2", "from_frame=0", "rollout_batch_size=10"),
+        json=True,
+    )
+    predict.run(request)
+    with h5py.File(tmp_path / "f.h5") as file:
+        np.testing.assert_array_equal(file["spread"][:], saved["spread"][:])
+        np.testing.assert_array_equal(file["fields"][:], saved["fields"][:])

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from polycli.mpp.model.loaded import LoadedAViT
 from polycli.mpp.model.trained import TrainedPhysics
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.mpp.recipe.settings import BandsSection
+from polycli.mpp.recipe.training import ModelSection
 from polycli.paths import plain_path
 from polycli.requests import JsonDocument
 from polycli.workflow.calibrated import find_calibration
@@ -42,6 +44,11 @@ class BandSettings(BaseModel):
     time_stride: int
     #: The frame of the trajectories at which the contexts began.
     from_frame: int
+    #: What the network predicts, and whether forecasts jitter its patches: the same weights may be run in other ways.
+    predicts: str
+    jitter: str
+    #: Forecasts of each context whose spread scales the bands at every point; with 1 they are not scaled.
+    draws: int = Field(ge=1)
 
 
 class CalibratedPhysics(TrainedPhysics):
@@ -56,6 +63,17 @@ class CalibratedPhysics(TrainedPhysics):
         """Describes `steps` steps of forecasts for such data, of which every `time_stride`-th frame is taken."""
         physics = TrainedPhysics.of(about, time_stride=time_stride)
         return cls(**dict(physics), constants=about.constants, steps=steps)
+
+
+def way_of_running(loaded: LoadedAViT) -> dict[str, Any]:
+    """The settings that change the forecasts of the same weights, as `BandSettings` has them."""
+    section = loaded.section
+    return {
+        "history": loaded.history,
+        "time_stride": loaded.time_stride,
+        "predicts": section.predicts,
+        "jitter": section.jitter if isinstance(section, ModelSection) else "none",
+    }
 
 
 def band_label(field: str, step: int) -> str:
@@ -88,7 +106,7 @@ class Bands:
     units: int
     levels: tuple[float, ...]
     settings: BandSettings
-    #: (level, step, field), in the units of the field; infinite where no finite band holds.
+    #: (level, step, field), in the units of the field, or of the spread of draws; infinite where no finite band holds.
     half_width: Floats
     #: (level, step, 1 + field): bounds of the largest VRMSE so far, of the mean over fields and of each field.
     error: Floats
@@ -113,6 +131,7 @@ class Bands:
                 "trajectories": self.units,
                 "points": self.settings.points,
                 "from_frame": self.settings.from_frame,
+                "draws": self.settings.draws,
                 "steps": self.steps,
             },
             "validity_horizon": {
@@ -149,13 +168,13 @@ class BandFinder:
         if self._calibration is None:
             return
         self._how, self._physics = _parsed(self._calibration, self._file)
-        own, other = (self._how.history, self._how.time_stride), (loaded.history, loaded.time_stride)
-        if own != other:
-            raise CheckpointError(
-                f"{self._file}: calibrated with data.history {own[0]} and data.time_stride {own[1]}, asked for are "
-                f"{other[0]} and {other[1]}",
-                hint="give the same, calibrate with these, or --set bands.use=never",
-            )
+        for key, asked in way_of_running(loaded).items():
+            if (made := getattr(self._how, key)) != asked:
+                where = "model" if isinstance(asked, str) else "data"
+                raise CheckpointError(
+                    f"{self._file}: calibrated with {where}.{key}={made}, asked for is {asked}",
+                    hint="give the same, calibrate with this, or --set bands.use=never",
+                )
         levels = self._calibration.levels
         if settings.valid_for not in levels and "valid_for" in settings.model_fields_set:
             listed = ", ".join(f"{level:g}" for level in levels)

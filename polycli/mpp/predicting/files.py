@@ -4,6 +4,7 @@ Written frame by frame. One dataset stands at the root, several stand in groups 
 
     fields  float32 (trajectory, time, field, x, y)      time  float64 (time,)      x, y  float64
     level   float64 (level,)      half_width   float64 (level, time, field), where the model is calibrated
+    spread  float32, as fields: what half_width is multiplied by, where bands are scaled by draws
     attributes: format, dataset, physics, field_names, units, boundary_conditions, interval, and provenance
     trajectory ids: the attribute `trajectories` in zarr, the dataset `trajectory` in HDF5, whose attributes are bounded
 """
@@ -38,8 +39,10 @@ _CHUNK_BYTES = 4 * 2**20
 class ForecastArray(Protocol):
     """The `fields` of one dataset, open for writing."""
 
-    def write(self, trajectory: int, step: int, frames: NDArray[np.float32]) -> None:
-        """Frames (B, C, H, W) of one step, of the trajectories from `trajectory` on."""
+    def write(
+        self, trajectory: int, step: int, frames: NDArray[np.float32], spread: NDArray[np.float32] | None = None
+    ) -> None:
+        """Frames (B, C, H, W) of one step, of the trajectories from `trajectory` on, and their spread, likewise."""
         ...
 
 
@@ -84,6 +87,11 @@ class ForecastHeader:
             "level": (("level",), np.array(self.bands.levels)),
             "half_width": (("level", "time", "field"), self.bands.widths_for(len(self.time))),
         }
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """The arrays of frames, in the shape of `shape`."""
+        return ("fields", "spread") if self.bands is not None and self.bands.settings.draws > 1 else ("fields",)
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -159,15 +167,21 @@ class _Frames:
         array: Any,  # noqa: ANN401  # zarr or h5py.
         header: ForecastHeader,
         check: Callable[[], None] = lambda: None,
+        spread: _Frames | None = None,
     ) -> None:
         self._array = array
+        self._spread = spread
         #: Raises where what was written has not come to the disk.
         self._check = check
         self._steps = header.shape[1]
         self._depth = header.chunk[1]
         self._waiting: list[NDArray[np.float32]] = []
 
-    def write(self, trajectory: int, step: int, frames: NDArray[np.float32]) -> None:
+    def write(
+        self, trajectory: int, step: int, frames: NDArray[np.float32], spread: NDArray[np.float32] | None = None
+    ) -> None:
+        if self._spread is not None and spread is not None:
+            self._spread.write(trajectory, step, spread)
         self._waiting.append(frames)
         if len(self._waiting) < self._depth and step + 1 < self._steps:
             return
@@ -190,17 +204,21 @@ def _zarr_arrays(path: Path, headers: Sequence[ForecastHeader]) -> list[Forecast
             group.create_array(name, data=values, dimension_names=[name])
         for name, (dimensions, values) in header.band_arrays.items():
             group.create_array(name, data=values, dimension_names=dimensions)
-        fields = group.create_array(
-            "fields",
-            shape=header.shape,
-            chunks=header.chunk,
-            dtype="float32",
-            # As in stores: a flipped bit is found, and a frame of zeros is written rather than left out.
-            compressors=[BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=4), Crc32cCodec()],
-            dimension_names=DIMENSIONS,
-            config={"write_empty_chunks": True},
-        )
-        arrays.append(_Frames(fields, header))
+        frames = {
+            name: group.create_array(
+                name,
+                shape=header.shape,
+                chunks=header.chunk,
+                dtype="float32",
+                # As in stores: a flipped bit is found, and a frame of zeros is written rather than left out.
+                compressors=[BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=4), Crc32cCodec()],
+                dimension_names=DIMENSIONS,
+                config={"write_empty_chunks": True},
+            )
+            for name in header.arrays
+        }
+        spread = _Frames(frames["spread"], header) if "spread" in frames else None
+        arrays.append(_Frames(frames["fields"], header, spread=spread))
     return arrays
 
 
@@ -232,17 +250,22 @@ def _hdf5_arrays(path: Path, headers: Sequence[ForecastHeader], token: str) -> I
                 group.attrs[name] = json.dumps(value) if isinstance(value, dict) else value
             scales = {name: group.create_dataset(name, data=values) for name, values in header.coordinates.items()}
             group.create_dataset("trajectory", data=list(header.trajectories), dtype=h5py.string_dtype())
-            fields = group.create_dataset(
-                "fields", shape=header.shape, chunks=header.chunk, dtype="float32", fletcher32=True, compression="lzf"
-            )
+            packed = {"dtype": "float32", "fletcher32": True, "compression": "lzf"}
+            frames = {
+                name: group.create_dataset(name, shape=header.shape, chunks=header.chunk, **packed)
+                for name in header.arrays
+            }
             for array, (dimensions, values) in header.band_arrays.items():
                 widths = group.create_dataset(array, data=values)
                 for index, name in enumerate(dimensions):
                     widths.dims[index].label = name
             for index, name in enumerate(DIMENSIONS):
-                fields.dims[index].label = name
                 if name in scales:
                     scales[name].make_scale(name)
-                    fields.dims[index].attach_scale(scales[name])
-            arrays.append(_Frames(fields, header, file.check))
+                for fields in frames.values():
+                    fields.dims[index].label = name
+                    if name in scales:
+                        fields.dims[index].attach_scale(scales[name])
+            spread = _Frames(frames["spread"], header, file.check) if "spread" in frames else None
+            arrays.append(_Frames(frames["fields"], header, file.check, spread))
         yield arrays

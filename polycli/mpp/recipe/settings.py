@@ -92,6 +92,12 @@ class CalibrateSettings(ForecastSettings, CalibrateSection):
     points: float = Field(
         0.95, gt=0, le=1, description="share of a field's points that a band is to hold at a step; 1 is all of them"
     )
+    draws: PositiveInt = Field(
+        1,
+        le=1024,
+        description="forecasts of each context, for models that jitter their patches: their spread at a point scales "
+        "the band there; predict and eval then make as many",
+    )
     rollout_steps: PositiveInt | None = Field(None, description="steps of a rollout; to the trajectory's end if absent")
     from_frame: NonNegativeInt = Field(0, description="the frame of the trajectories at which the context begins")
 

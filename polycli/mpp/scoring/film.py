@@ -125,16 +125,23 @@ def _frame(
 
 
 def _strip(band: BandStrip, width: int, step: int) -> Image.Image:
-    """The error up to `step` as a line over the band as an area, step 1 at the left; outside the band it is orange."""
+    """The error up to `step` as a line over the band as an area, step 1 at the left; outside the band it is orange.
+
+    Upwards is logarithmic, because errors of rollouts grow by factors.
+    """
     picture = Image.new("RGB", (width, _STRIP), (255, 255, 255))
     draw = ImageDraw.Draw(picture)
     count = min(len(band.deviation), len(band.half_width))
     known = np.concatenate([band.deviation[:count], band.half_width[:count]])
-    top = max(known[np.isfinite(known)], default=1.0) or 1.0
+    logarithms = np.log(known[np.isfinite(known) & (known > 0)])
+    low, high = (float(logarithms.min()), float(logarithms.max())) if logarithms.size else (0.0, 1.0)
     places = np.linspace(0, width - 1, max(count, 2))
 
     def height(value: float) -> float:
-        return (_STRIP - 1) * (1 - min(value / top, 1.0)) if np.isfinite(value) else 0.0
+        if not value > 0:
+            return float(_STRIP - 1)
+        share = (np.log(value) - low) / max(high - low, 1e-12) if np.isfinite(value) else 1.0
+        return float((_STRIP - 1) * (0.9 - 0.8 * np.clip(share, 0, 1)))
 
     area = [(places[index], height(band.half_width[index])) for index in range(count)]
     draw.polygon([(0, _STRIP), *area, (places[count - 1], _STRIP)], fill=_BAND)
@@ -145,7 +152,7 @@ def _strip(band: BandStrip, width: int, step: int) -> Image.Image:
     if step <= count:
         at, now = places[step - 1], height(band.deviation[step - 1])
         draw.ellipse([at - 2, now - 2, at + 2, now + 2], fill=_INK)
-    draw.text((2, 1), f"error and band of {100 * band.level:g} %", fill=(87, 96, 106))
+    draw.text((2, 1), f"error (line) and band of {100 * band.level:g} %, logarithmic", fill=(87, 96, 106))
     return picture
 
 

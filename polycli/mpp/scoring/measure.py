@@ -19,11 +19,12 @@ from polycli.mpp.data.oddities import LARGEST_SIZE
 from polycli.mpp.model.metrics import nrmse, vrmse
 from polycli.mpp.predicting.files import ForecastArray
 from polycli.mpp.recipe.physics import PdeDescription
+from polycli.mpp.scoring.bands.draws import as_array, rollout_with_spread
 from polycli.mpp.scoring.bands.meter import BandMeter
 from polycli.mpp.scoring.baselines import linear_extrapolation, persistence
 from polycli.mpp.scoring.conservation import invariants, relative
 from polycli.mpp.scoring.film import BandStrip
-from polycli.mpp.scoring.rollout import Conditions, next_frame, rollout
+from polycli.mpp.scoring.rollout import Conditions, next_frame
 from polycli.mpp.scoring.spectra import Spectra, correlation, radial_power
 from polycli.store.reader import Store, Window
 from polycli.workflow.overlap import ScoredRows
@@ -168,8 +169,9 @@ def score_rollouts(
         here = slice(begin, begin + len(rows))
         context = subset.load([(int(row), subset.first) for row in rows], subset.history).to(_device(model))
         last = context[:, -1]
-        pairs = zip(rollout(model, context, subset.read, steps), _truth(subset, rows, steps), strict=True)
-        for index, (predicted, true) in enumerate(pairs):
+        forecast = rollout_with_spread(model, context, subset.read, steps, draws=1 if meter is None else meter.draws)
+        pairs = zip(forecast, _truth(subset, rows, steps), strict=True)
+        for index, ((predicted, spread), true) in enumerate(pairs):
             target = true.to(predicted.device)
             methods = {"model": predicted, **{name: BASELINES[name](context, index + 1) for name in subset.baselines}}
             for (metric, method), values in table.items():
@@ -188,9 +190,9 @@ def score_rollouts(
                 first_true, first_predicted = (frame[0, :, ::thin, ::thin].cpu().numpy() for frame in (true, predicted))
                 pictures.append((first_true, first_predicted))
             if meter is not None:
-                meter.record(here, index, predicted, target)
+                meter.record(here, index, predicted, target, spread)
             if saved is not None:
-                saved.write(begin, index, predicted.cpu().numpy())
+                saved.write(begin, index, predicted.cpu().numpy(), as_array(spread))
             progress.advance(len(rows))
     illustration = Illustration(
         trajectory=subset.store.manifest.row_ids[int(subset.rows[0])],

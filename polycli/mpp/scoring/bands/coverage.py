@@ -39,6 +39,8 @@ def coverage_scores(
     """
     tested, steps = len(meter.deviation), min(bands.steps, meter.deviation.shape[1])
     held = meter.deviation[None, :, :steps] <= bands.half_width[:, None, :steps]
+    # Where draws scale the bands, their width on average over points and trajectories.
+    widths = bands.half_width[:, :steps] * meter.spread[None, :, :steps].mean(axis=1)
     facts = bands.facts(validity, interval=between_frames, fields=tuple(fields))
     return {
         **facts["bands"],
@@ -48,7 +50,7 @@ def coverage_scores(
         "expected": {f"{level:g}": list(expected_coverage(level, bands.units, tested)) for level in bands.levels},
         "coverage": {
             field: {
-                f"{level:g}": _coverage(held[place, :, :, index], bands.half_width[place, :steps, index], spread)
+                f"{level:g}": _coverage(held[place, :, :, index], widths[place, :, index], spread)
                 | {"points_inside": _inside(meter, place, index, steps)}
                 for place, level in enumerate(bands.levels)
             }

@@ -41,7 +41,7 @@ class BandTests:
         if bands is None:
             return None
         shape = (len(subset.rows), steps, len(subset.about.fields))
-        return BandMeter(shape, points=bands.settings.points, half_width=bands.half_width)
+        return BandMeter(shape, points=bands.settings.points, draws=bands.settings.draws, half_width=bands.half_width)
 
     def scores(
         self, subset: Subset, meter: BandMeter, rollouts: Rollouts
