@@ -147,6 +147,18 @@ class ObjectiveSection(Section):
         "back or without; or it is that of the last step alone, those before it computed without gradients",
     )
 
+    @property
+    def of_next_frame_alone(self) -> str | None:
+        """The name of a key that is set and means something where the next frame is predicted, and nowhere else."""
+        changed = {"noise": self.noise > 0, "unroll": self.unroll > 1}
+        return next((f"objective.{key}" for key, is_set in changed.items() if is_set), None)
+
+    @model_validator(mode="after")
+    def _tubes_have_no_next_frame(self) -> ObjectiveSection:
+        if self.kind == "tubes" and self.of_next_frame_alone is not None:
+            raise ValueError(f"{self.of_next_frame_alone} is for training on next frames; tubes have none")
+        return self
+
 
 class PretrainRecipe(Section):
     """A whole recipe of `polycli pretrain mpp`."""
@@ -234,6 +246,8 @@ class FinetuneRecipe(Section):
             raise ValueError("freeze all leaves nothing to train without a head; head.kind=regression adds one")
         if self.objective.kind == "tubes":
             raise ValueError("objective.kind tubes is for pretrain; finetune makes a forecaster of what it gives")
+        if self.head.kind != "none" and self.objective.of_next_frame_alone is not None:
+            raise ValueError(f"{self.objective.of_next_frame_alone} is for next frames; a head predicts parameters")
         return self
 
 

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from polycli.mpp.model.avit import AViT
 from polycli.mpp.model.metrics import EPSILON, mean_square, mean_square_error, nrmse, vrmse
-from polycli.mpp.recipe.training import ModelSection, ObjectiveSection
+from polycli.mpp.recipe.training import FinetuneRecipe, ModelSection, ObjectiveSection
 from polycli.mpp.training.objective import NextFrame, with_noise
 
 LABELS, BCS = torch.tensor([1, 5]), torch.zeros(3, 2, dtype=torch.long)
@@ -162,3 +163,18 @@ def test_noise_has_the_size_that_was_asked_for_in_units_of_each_fields_changes()
     assert (added.std((-2, -1)) - 1).abs().max() < 5 / (2 * count) ** 0.5 + 1e-3
     flat = added[:, 1].flatten(1)
     assert torch.corrcoef(torch.stack([flat[0, : count // 2], flat[0, count // 2 :]]))[0, 1].abs() < 0.05
+
+
+@pytest.mark.parametrize(("given", "key"), [({"noise": 0.1}, "objective.noise"), ({"unroll": 2}, "objective.unroll")])
+def test_what_is_for_next_frames_is_refused_where_there_are_none(given, key):
+    with pytest.raises(ValidationError, match=f"{key} is for training on next frames; tubes have none"):
+        ObjectiveSection(kind="tubes", **given)
+    recipe = {
+        "family": "mpp",
+        "verb": "finetune",
+        "objective": given,
+        "head": {"kind": "regression", "targets": ["nu"]},
+    }
+    train = {"steps": 1, "global_batch_size": 1, "micro_batch_size": 1}
+    with pytest.raises(ValidationError, match=f"{key} is for next frames; a head predicts parameters"):
+        FinetuneRecipe.model_validate({**recipe, "train": train})
