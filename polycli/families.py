@@ -75,6 +75,10 @@ class Inspector:
         """Describes what `prepare` would find in a source file (HDF5); empty where it is none of this family."""
         return {}
 
+    def records_file(self, path: Path) -> Mapping[str, object]:  # noqa: ARG002
+        """Describes what `prepare` would make of a table or of JSON; empty where it is none of this family."""
+        return {}
+
     def tensors(self, tensors: Mapping[str, Tensor]) -> str | None:  # noqa: ARG002
         """The sizes of the model that the tensors of a published checkpoint make; None where they make none."""
         return None

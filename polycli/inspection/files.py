@@ -51,7 +51,15 @@ def inspect_file(path: Path) -> Finding:
     for recognises, describes in _KINDS:
         if recognises(start, path):
             return describes(path)
+    facts = _records(path)
+    if facts:
+        return describe(path, "a table", {"size": _size(path), **facts})
     return describe(path, "a file that polycli does not know", {"size": _size(path), "starts with": repr(start[:16])})
+
+
+def _records(path: Path) -> dict[str, object]:
+    """Describes what `prepare` of each family would make of a file of records."""
+    return {name: fact for family in all_families() for name, fact in family.inspects().records_file(path).items()}
 
 
 def _hdf5(path: Path) -> Finding:
@@ -226,6 +234,8 @@ def _parquet(path: Path) -> Finding:
     facts = {"size": _size(path), "rows": rows, "columns": columns}
     if isinstance(about, dict) and "checkpoint" in about:
         facts |= {"checkpoint": about["checkpoint"], "by": about.get("by")}
+    else:
+        facts |= _records(path)
     return describe(path, "a Parquet file", facts)
 
 
@@ -255,7 +265,9 @@ def _json(path: Path) -> Finding:
     if "format" in keys and document["format"] == CALIBRATION:
         return describe_calibration(path)
     named = {"format": document.get("format")} if isinstance(document, dict) else {}
-    return describe(path, "a JSON document", {"size": _size(path), **named, "keys": keys})
+    own = isinstance(document, dict) and str(document.get("format", "")).startswith("polycli-")
+    facts = {} if own else _records(path)
+    return describe(path, "a JSON document", {"size": _size(path), **named, "keys": keys, **facts})
 
 
 def _json_lines(path: Path) -> Finding:
@@ -270,7 +282,7 @@ def _json_lines(path: Path) -> Finding:
     except ValueError as error:
         raise SourceError(f"{path}: a JSON document cannot be read, the last of {count}: {reason_of(error)}") from error
     keys = sorted(document) if isinstance(document, dict) else []
-    return describe(path, "JSON lines", {"size": _size(path), "lines": count, "keys": keys})
+    return describe(path, "JSON lines", {"size": _size(path), "lines": count, "keys": keys, **_records(path)})
 
 
 def _looks_like_safetensors(start: bytes, path: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polycli.families import Inspector
@@ -11,18 +12,35 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def _range(entry: Mapping[str, Any]) -> str:
+    """`0.5 to 9.1 (60, affine)`: the range of a key path's numbers, how many there are, and how they are scaled."""
+    try:
+        return f"{entry['min']:g} to {entry['max']:g} ({entry['count']}, {entry['scaler']})"
+    except (KeyError, TypeError, ValueError):
+        return "not known"
+
+
 class XvalInspector(Inspector):
     """Facts of this family, by their names."""
 
     def store(self, about: Mapping[str, Any]) -> Mapping[str, object]:
         """Says at which key paths there are numbers, in which units, and what is held out of training."""
-        units = about.get("source", {}).get("units", {})
+        source = about.get("source", {})
+        keys = about.get("coverage", {}).get("keys", {})
         return {
             "numbers at": list(about.get("key_paths", ())),
-            "units": units,
+            "units": source.get("units", {}),
+            "ranges": {path: _range(entry) for path, entry in keys.items()},
             "text at": list(about.get("text_keys", ())),
             "held out": about.get("held_out"),
+            "decided": source.get("reports"),
         }
+
+    def records_file(self, path: Path) -> Mapping[str, object]:
+        """Says by key path what `prepare xval` would find in a table or in JSON, and what it would decide."""
+        from polycli.xval.sources.looking import look_at
+
+        return look_at(path)
 
     def scores(self, scores: Mapping[str, Any]) -> Mapping[str, object]:
         """The error of all numbers by dataset, in standard deviations of their keys."""

@@ -118,23 +118,8 @@ class TableSource:
         Raises:
             SourceError: an input is missing, empty or malformed, or a column that the recipe names does not exist.
         """
-        section = recipe.table
         named = names_of(inputs, SUFFIXES)
-        kinds = ["Parquet" if is_parquet(path) else typed_kind(path) or "text" for path, _ in named]
-        other = next((place for place, kind in enumerate(kinds) if _reader(kind) != _reader(kinds[0])), None)
-        if other is not None:
-            raise SourceError(f"{named[0][1]} is {kinds[0]}, {named[other][1]} is {kinds[other]}: files of one kind")
-        about: dict[str, Any]
-        blocks: tuple[Block, ...]
-        if kinds[0] == "text":
-            blocks, about, reports = open_csv_files(named, section, limit)
-        else:
-            blocks, found = (
-                open_parquet(named, section, limit)
-                if kinds[0] == "Parquet"
-                else open_typed(named, kinds, section, limit)
-            )
-            about, reports = {"units": dict(found.units)}, list(found.remarks)
+        blocks, about, reports = look(named, recipe.table, limit)
         for report in reports:
             note(report)
         return Opened(
@@ -142,7 +127,7 @@ class TableSource:
             files=tuple(path for path, _ in named),
             file_names=tuple(name for _, name in named),
             about=about,
-            options=section.model_dump(mode="json"),
+            options=recipe.table.model_dump(mode="json"),
         )
 
 
@@ -161,6 +146,25 @@ def headers_of(path: Path, name: str, section: TableSection) -> tuple[str, ...]:
 
 def _reader(kind: str) -> str:
     return kind if kind in {"Parquet", "text"} else "typed"
+
+
+def look(
+    named: Sequence[tuple[Path, str]], section: TableSection, limit: int | None
+) -> tuple[tuple[Block, ...], dict[str, Any], list[str]]:
+    """Blocks of files of one kind, what the manifest says of their columns, and what the user should know.
+
+    Raises:
+        SourceError: a file is empty or malformed, or of another kind, or a column that the recipe names does not exist.
+    """
+    kinds = ["Parquet" if is_parquet(path) else typed_kind(path) or "text" for path, _ in named]
+    other = next((place for place, kind in enumerate(kinds) if _reader(kind) != _reader(kinds[0])), None)
+    if other is not None:
+        raise SourceError(f"{named[0][1]} is {kinds[0]}, {named[other][1]} is {kinds[other]}: files of one kind")
+    if kinds[0] == "text":
+        return open_csv_files(named, section, limit)
+    parquet = kinds[0] == "Parquet"
+    blocks, found = open_parquet(named, section, limit) if parquet else open_typed(named, kinds, section, limit)
+    return blocks, {"units": dict(found.units)}, list(found.remarks)
 
 
 def open_csv_files(
