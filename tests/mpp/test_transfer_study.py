@@ -32,8 +32,9 @@ def recipe_of(plan: StudyRecipe, entry: str, number: int = 0):
 def test_two_targets_four_nested_sets_three_seeds_and_two_starts(tmp_path, name):
     planned = run_study(StudyRequest(recipe=name, output=tmp_path / "study", dry_run=True, json=True), "mpp")
     counted = Counter(command.split()[1] for command in planned["commands"])
-    # One model for all systems, one for each, 24 of each start, and the force: two starts, three seeds, and the probes.
-    assert counted == {"prepare": 6, "pretrain": 1 + 3 + 24, "finetune": 24 + 12, "eval": 1 + 3 + 48 + 12}
+    # One model for all systems, one for each; 24 of each start, and 3 longer ones; the force, of two starts and three
+    # seeds, with the network or by a probe.
+    assert counted == {"prepare": 6, "pretrain": 1 + 3 + 24 + 3, "finetune": 24 + 3 + 12, "eval": 1 + 3 + 48 + 6 + 12}
     plan = study(name)
     for entry in ("from_pretrained", "from_scratch"):
         grid = plan.runs[entry].grid
@@ -90,13 +91,15 @@ def test_a_tiny_transfer_study_runs_to_its_tables(tmp_path):
     ]
     plan = study("mpp_transfer_study")
     for entry, run in plan.runs.items():
-        tiny = [*run.set, "model.embed_dim=16", "model.num_heads=2", "model.blocks=1", "train.steps=2"]
+        tiny = [setting for setting in run.set if not setting.startswith("data.train_trajectories=64")]
+        tiny = [*tiny, "model.embed_dim=16", "model.num_heads=2", "model.blocks=1", "train.steps=2"]
         tiny = [setting for setting in tiny if run.verb == "pretrain" or not setting.startswith("model.")]
         overrides.append(f"runs.{entry}.set={json.dumps(tiny)}")
     grid = "{target: [near, far], samples: [2, 4], seed: [0]}"
     overrides += [f"runs.{entry}.grid={grid}" for entry in ("from_pretrained", "from_scratch")]
     grid = "{parameter: [force], seed: [0]}"
     overrides += [f"runs.{entry}.grid={grid}" for entry in plan.runs if entry.startswith(("force", "probe"))]
+    overrides += [f"runs.longer_{start}.grid={{steps: [2, 3], seed: [0]}}" for start in ("pretrained", "scratch")]
     for entry, evaluation in plan.evaluations.items():
         fewer = [setting.replace("rollout_steps=5", "rollout_steps=2") for setting in evaluation.set]
         overrides.append(f"evaluations.{entry}.set={json.dumps(fewer)}")

@@ -96,11 +96,15 @@ class Comparison:
             ]
             for point in self.points
         ]
-        caption = f"{section.caption} Medians over seeds, with the smallest and the largest; ratios of geometric means"
-        caption += " with 95 % intervals over seeds."
+        parts = [section.caption]
+        if any(len(seeds) > 1 for by_point in self.values.values() for seeds in by_point.values()):
+            parts.append(
+                "Medians over seeds, with the smallest and the largest; ratios of geometric means with 95 % intervals "
+                "over seeds."
+            )
         if numeric:
-            caption += " As good: read off the curve of the reference, for each pair of seeds."
-        return Table(section.title, columns, rows, caption=caption.strip())
+            parts.append(f"As good: the number of {section.key} at which the curve of {section.reference} is as low.")
+        return Table(section.title, columns, rows, caption=" ".join(filter(None, parts)))
 
     def _compared(self, line: str, point: Scalar, *, numeric: bool) -> list[str]:
         cells = [self.ratio(line, point).text()]
