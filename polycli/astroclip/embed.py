@@ -21,7 +21,7 @@ from polycli.store.embeddings.manifest import ROWS, EmbeddingsHeader
 from polycli.store.embeddings.parts import Tables, with_vectors
 from polycli.store.embeddings.plan import data_identity
 from polycli.workflow.embed import begin, embed
-from polycli.workflow.embedding.rows import Advance, Rows, bytes_of
+from polycli.workflow.embedding.rows import Advance, Opened, Rows, bytes_of
 from polycli.workflow.stores import open_stores
 
 SUFFIX = "_embedding"
@@ -36,6 +36,15 @@ def run(request: EmbedRequest) -> JsonDocument | None:
     """
     settings = default_recipe("astroclip", "embed", request.overrides, schema=EmbedSettings)
     target = begin(request, settings)
+    return embed(target, open_rows(request, settings), noun=("object", "objects"))
+
+
+def open_rows(request: EmbedRequest, settings: EmbedSettings) -> Opened[NDArray[np.int64]]:
+    """Open the checkpoint and the stores, and compare them.
+
+    Raises:
+        UserError: checkpoint, data and settings do not fit each other.
+    """
     loaded = load_for(request.checkpoint, settings)
     opened = open_stores(request.data, family="astroclip", verify="auto", by_name=False)
     stores = [ObjectStore(store) for store in opened]
@@ -52,7 +61,7 @@ def run(request: EmbedRequest) -> JsonDocument | None:
     for store in stores:
         encoder = Encoder(loaded.model, store, precision=settings.precision, batch_size=settings.batch_size)
         rows.append(_rows(store, request, ObjectTables(encoder, kinds, schema, settings)))
-    return embed(target, header, rows, noun=("object", "objects"))
+    return Opened(header, rows)
 
 
 def wanted_vectors(loaded: LoadedAstroClip, stores: Sequence[ObjectStore], settings: EmbedSettings) -> tuple[str, ...]:

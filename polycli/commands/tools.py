@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from polycli import console
-from polycli.commands.options import Family, Json, table
+from polycli.commands.options import Data, Family, Json, table
 from polycli.errors import UserError
 from polycli.families import all_families
-from polycli.paths import plain_path
+from polycli.paths import expand_paths, plain_path
 
 PANEL = "Look around"
 RESULT_PANEL = "Results"
@@ -76,12 +76,27 @@ def inspect(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="a store, run, checkpoint, recipe or source file")],
     *,
     verify: Annotated[bool, typer.Option("--verify", help="read and hash everything")] = False,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option("--checkpoint", metavar="CHECKPOINT", help="with --verify and --data: embed some rows again"),
+    ] = None,
+    data: Data = None,
+    sample: Annotated[int, typer.Option("--sample", metavar="N", min=1, help="how many rows to embed again")] = 256,
     json: Json = False,
 ) -> None:
     """Say in a few lines what a file or folder is."""
     from polycli.inspection import inspect_path
 
+    if (checkpoint is not None or data) and not (verify and checkpoint is not None and data):
+        raise UserError(
+            "--checkpoint and --data belong together, to embed rows again: --verify --checkpoint C --data D"
+        )
     found = inspect_path(plain_path(path), verify=verify)
+    if checkpoint is not None:
+        from polycli.inspection.reembedding import verify_vectors
+
+        said = verify_vectors(plain_path(path), plain_path(checkpoint), expand_paths(data or ()), rows=sample)
+        found = found.extended("embedded again", said)
     console.result(found.document if json else "\n".join(found.lines))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from polycli.mpp.model.loaded import load_checkpoint
 from polycli.mpp.predicting.inputs import open_contexts
 from polycli.mpp.predicting.untrained import check_source
-from polycli.mpp.predicting.windows import window_starts
+from polycli.mpp.predicting.windows import WindowBatch, window_starts
 from polycli.mpp.recipe.settings import EmbedSettings
 from polycli.mpp.scoring.rollout import conditions
 from polycli.mpp.scoring.window_tables import TOKENS, WindowTables, parameter_columns, parameters_of, window_rows
@@ -14,6 +14,7 @@ from polycli.recipes import default_recipe
 from polycli.requests import EmbedRequest, JsonDocument
 from polycli.store.embeddings.manifest import EmbeddingsHeader
 from polycli.workflow.embed import begin, embed
+from polycli.workflow.embedding.rows import Opened
 
 
 def run(request: EmbedRequest) -> JsonDocument | None:
@@ -24,6 +25,15 @@ def run(request: EmbedRequest) -> JsonDocument | None:
     """
     settings = default_recipe("mpp", "embed", request.overrides, schema=EmbedSettings)
     target = begin(request, settings, tables={TOKENS: "row"})
+    return embed(target, open_rows(request, settings), noun=("window", "windows"))
+
+
+def open_rows(request: EmbedRequest, settings: EmbedSettings) -> Opened[WindowBatch]:
+    """Open the checkpoint and the data, and compare them.
+
+    Raises:
+        UserError: checkpoint, data and settings do not fit each other.
+    """
     loaded = load_checkpoint(request.checkpoint, settings.data, settings.model)
     sources = open_contexts(expand_paths(request.data), split=request.split, limit=request.limit, settings=settings)
     header = EmbeddingsHeader(
@@ -54,4 +64,4 @@ def run(request: EmbedRequest) -> JsonDocument | None:
         )
         starts = window_starts(source, **frames, every=settings.stride if settings.windows == "all" else None)
         rows.append(window_rows(source, starts, tables, **frames, size=settings.batch_size))
-    return embed(target, header, rows, noun=("window", "windows"))
+    return Opened(header, rows)

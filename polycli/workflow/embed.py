@@ -25,7 +25,7 @@ from polycli.requests import EmbedRequest, JsonDocument
 from polycli.sections import UnitSettings
 from polycli.store.embeddings.claims import claims_in
 from polycli.store.embeddings.kind import EMBEDDINGS, read_manifest
-from polycli.store.embeddings.manifest import EmbeddingsHeader, table_file
+from polycli.store.embeddings.manifest import table_file
 from polycli.store.embeddings.plan import Plan
 from polycli.store.embeddings.units import UnitPlace
 from polycli.store.parts import note_part, refuse_missing
@@ -33,7 +33,7 @@ from polycli.workflow.embedding.dry_run import dry_run
 from polycli.workflow.embedding.planning import plan_for, refuse_other_plan, schemas_of
 from polycli.workflow.embedding.publication import UNITS_ARE_KEPT, Publication
 from polycli.workflow.embedding.quarantine import QUARANTINED
-from polycli.workflow.embedding.rows import Batch, Rows
+from polycli.workflow.embedding.rows import Batch, Opened, Rows
 from polycli.workflow.embedding.work import Share, Worker
 
 #: Finished units of so many seconds of work are kept after an error of the input, too.
@@ -88,15 +88,12 @@ def begin(request: EmbedRequest, settings: UnitSettings, *, tables: Mapping[str,
     return Target(request, settings, world, output, further, row_columns)
 
 
-def embed(
-    target: Target, header: EmbeddingsHeader, data: Sequence[Rows[Batch]], *, noun: tuple[str, str]
-) -> JsonDocument | None:
+def embed(target: Target, opened: Opened[Batch], *, noun: tuple[str, str]) -> JsonDocument | None:
     """Write the embeddings of all rows of the data, or of one part of them; every process calls this.
 
     Args:
         target: what `begin` returned.
-        header: what the manifest says of the model and the data.
-        data: the stores or files, in the order that their rows shall have.
+        opened: the model and the data.
         noun: one row and several, such as `("object", "objects")`.
 
     Returns:
@@ -107,7 +104,7 @@ def embed(
         PolycliError: reading, embedding or writing failed on any process; nothing was published.
     """
     request, world = target.request, target.world
-    plan, data = plan_for(request, target.settings, header, data)
+    plan, data = plan_for(request, target.settings, opened)
     if request.dry_run:
         return dry_run(plan, data, noun, json=request.json) if world.rank == 0 else None
     missing_folders = missing_parents(target.output.path)

@@ -15,7 +15,7 @@ from polycli.store.embeddings.manifest import ROWS, EmbeddingsHeader
 from polycli.store.embeddings.parts import Tables, with_vectors
 from polycli.store.embeddings.plan import data_identity
 from polycli.workflow.embed import begin, embed
-from polycli.workflow.embedding.rows import Advance, Rows, marks_of
+from polycli.workflow.embedding.rows import Advance, Opened, Rows, marks_of
 from polycli.xval.model.loaded import load_checkpoint
 from polycli.xval.predicting.inputs import encode, ids_of, open_inputs
 from polycli.xval.recipe.settings import EmbedSettings
@@ -38,6 +38,20 @@ def run(request: EmbedRequest) -> JsonDocument | None:
     """
     settings = default_recipe("xval", "embed", request.overrides, schema=EmbedSettings)
     target = begin(request, settings, tables={NUMBERS: "record"})
+    document = embed(target, open_rows(request, settings), noun=("record", "records"))
+    if document is None or "tables" not in document:
+        return document
+    numbers = document["tables"].get(NUMBERS, {"rows": 0})["rows"]
+    dimension = document["vectors"]["record_embedding"]["width"]
+    return {**document, "records": document["rows"], "numbers": numbers, "dimension": dimension}
+
+
+def open_rows(request: EmbedRequest, settings: EmbedSettings) -> Opened[Sequence[Record]]:
+    """Open the checkpoint and the records, and compare them.
+
+    Raises:
+        UserError: checkpoint, data and settings do not fit each other.
+    """
     loaded = load_checkpoint(request.checkpoint)
     refuse_unknown(settings.keys, loaded.tokenization.language.key_paths, where="keys")
     paths = expand_paths(request.data)
@@ -77,12 +91,7 @@ def run(request: EmbedRequest) -> JsonDocument | None:
         take=data.take,
         stream=() if data.take else data.batches,
     )
-    document = embed(target, header, [rows], noun=("record", "records"))
-    if document is None or "tables" not in document:
-        return document
-    numbers = document["tables"].get(NUMBERS, {"rows": 0})["rows"]
-    dimension = loaded.model.section.embed_dim
-    return {**document, "records": document["rows"], "numbers": numbers, "dimension": dimension}
+    return Opened(header, [rows])
 
 
 @dataclass(frozen=True)

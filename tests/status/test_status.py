@@ -16,6 +16,7 @@ from polycli.status import status_of
 from polycli.store.embeddings.claims import claiming
 from polycli.store.embeddings.units import UnitPlace
 from polycli.workflow.embed import begin, embed
+from polycli.workflow.embedding.rows import Opened
 from tests.workflow.toy_rows import HEADER, toy
 
 
@@ -26,7 +27,7 @@ def run(tmp_path):
     def embedded(part=None, most=0.0, **toys):
         request = EmbedRequest(checkpoint=Path("c"), data=(), output=tmp_path / "e", part=part, json=True)
         target = begin(request, UnitSettings(max_quarantined=most))
-        return embed(target, HEADER, [toy("a", 40, 2, **toys)], noun=("row", "rows"))
+        return embed(target, Opened(HEADER, [toy("a", 40, 2, **toys)]), noun=("row", "rows"))
 
     return embedded
 

@@ -26,6 +26,7 @@ from polycli.requests import EmbedRequest
 from polycli.sections import UnitSettings
 from polycli.store.embeddings.units import UnitPlace
 from polycli.workflow.embed import begin, embed
+from polycli.workflow.embedding.rows import Opened
 
 ROWS, BATCH, UNIT = 1600, 4, 8
 Part = tuple[int, int] | None
@@ -36,7 +37,7 @@ def embed_all(output: Path, part: Part, *, pause: float, append: bool) -> None:
     target = begin(request, UnitSettings(unit_rows=UNIT), tables={"numbers": "row"})
     name = "more" if append else "first"
     rows = toy(name, ROWS, BATCH, numbers=True, seconds=pause / UNIT)
-    embed(target, header(name), [rows], noun=("row", "rows"))
+    embed(target, Opened(header(name), [rows]), noun=("row", "rows"))
 
 
 def start(output: Path, part: Part, **options: Any) -> int:

@@ -11,6 +11,7 @@ from polycli.launch import leave_process_group
 from polycli.requests import EmbedRequest
 from polycli.sections import UnitSettings
 from polycli.workflow.embed import begin, embed
+from polycli.workflow.embedding.rows import Opened
 
 
 def look(rows):
@@ -20,7 +21,7 @@ def look(rows):
 
 def main(output: Path) -> int:
     target = begin(EmbedRequest(checkpoint=Path("c"), data=(), output=output), UnitSettings(unit_rows=1))
-    embed(target, HEADER, [toy("toy", 40, 1, look=look)], noun=("row", "rows"))
+    embed(target, Opened(HEADER, [toy("toy", 40, 1, look=look)]), noun=("row", "rows"))
     return 0
 
 

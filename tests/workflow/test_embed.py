@@ -19,6 +19,7 @@ from polycli.sections import UnitSettings
 from polycli.store.embeddings.units import UnitPlace
 from polycli.workflow import embed as flow
 from polycli.workflow.embed import begin, embed
+from polycli.workflow.embedding.rows import Opened
 from tests.workflow.toy_rows import HEADER, header, toy
 
 
@@ -31,7 +32,8 @@ def run(tmp_path):
         request = EmbedRequest(checkpoint=Path("c"), data=paths, output=tmp_path / name, json=True, **options)
         target = begin(request, UnitSettings(**(settings or {})), tables={"numbers": "row"})
         data = toy("a", 5, 2, numbers=numbers) if data is None else data
-        return embed(target, said or HEADER, data if isinstance(data, list) else [data], noun=("row", "rows"))
+        opened = Opened(said or HEADER, data if isinstance(data, list) else [data])
+        return embed(target, opened, noun=("row", "rows"))
 
     return embedded
 
@@ -82,7 +84,7 @@ def test_the_processes_of_a_group_share_the_units_that_are_missing(tmp_path, run
     for rank in range(3):
         rows = [toy("a", 300, 3, asked=asked)]
         request = EmbedRequest(checkpoint=Path("c"), data=(), output=tmp_path / "e")
-        plan, _ = plan_for(request, UnitSettings(), HEADER, rows)
+        plan, _ = plan_for(request, UnitSettings(), Opened(HEADER, rows))
         place.begin(plan)
         share = Share(World(rank, 3, rank), None, frozenset({0, 1}))
         stop = flow.StopRequest()

@@ -31,12 +31,14 @@ def toy(
     endless: tuple[int, ...] = (),
     stream: bool = False,
     more: bool = False,
+    places: bool = True,
     seconds: float = 0.0,
     look: Callable[[np.ndarray], None] = lambda rows: None,
 ) -> Rows:
     """Rows 0 to `count` of a store, or of files.
 
     `damaged` ones cannot be read, `endless` ones have no finite vector, and with `more` there is another column.
+    With `places` the rows have their index among the rows of all data.
     """
 
     def tables(batches, first_row, advance):
@@ -50,6 +52,8 @@ def toy(
             raise StoreError(f"row {bad[0]} is damaged")
         advance(len(rows))
         table = pa.table({"name": [name] * len(rows), "row": rows, "place": first_row + np.arange(len(rows))})
+        if not places:
+            table = table.drop_columns("place")
         if more:
             table = table.append_column("more", table["row"])
         vectors = np.where(np.isin(rows, endless), np.inf, rows)[:, None].astype(np.float32)

@@ -17,7 +17,7 @@ from polycli.store.embeddings.kind import read_manifest
 from polycli.store.embeddings.manifest import ROWS, EmbeddingsHeader, table_file
 from polycli.store.embeddings.parts import parts_of, tables_in
 from polycli.store.embeddings.plan import Plan, SourcePlan
-from polycli.workflow.embedding.rows import Batch, Rows
+from polycli.workflow.embedding.rows import Batch, Opened, Rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,14 +26,13 @@ if TYPE_CHECKING:
 _NOT_OF_THE_ROWS = {"family", "verb", *UnitSettings.model_fields}
 
 
-def plan_for(
-    request: EmbedRequest, settings: UnitSettings, header: EmbeddingsHeader, data: Sequence[Rows[Batch]]
-) -> tuple[Plan, list[Rows[Batch]]]:
+def plan_for(request: EmbedRequest, settings: UnitSettings, opened: Opened[Batch]) -> tuple[Plan, list[Rows[Batch]]]:
     """The plan for these data, and those of them that are to be embedded: with `append`, the new ones.
 
     Raises:
         UserError: they cannot be added to the embeddings that are there.
     """
+    header, data = opened.header, opened.rows
     said = settings.model_dump(mode="json", exclude=_NOT_OF_THE_ROWS)
     plan = Plan(
         family=header.family,

@@ -11,6 +11,7 @@ from itertools import chain, islice, starmap
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from polycli.store.embeddings.manifest import EmbeddingsHeader
 from polycli.store.embeddings.parts import Tables
 from polycli.store.embeddings.plan import Plan, SourcePlan, Unit, unit_rows
 from polycli.store.reader import Store
@@ -90,6 +91,16 @@ class Rows(Generic[Batch]):
         starts = range(unit.first, unit.end, self.batch_rows)
         ranges = ((first, min(first + self.batch_rows, unit.end)) for first in starts)
         return UnitBatches(starmap(self.take, ranges), unit.end - unit.first)
+
+
+@dataclass(frozen=True)
+class Opened(Generic[Batch]):
+    """A model and data, opened, to be embedded."""
+
+    #: What the manifest says of them.
+    header: EmbeddingsHeader
+    #: The stores or files, in the order that their rows shall have.
+    rows: Sequence[Rows[Batch]]
 
 
 class UnitBatches(Generic[Batch]):
