@@ -26,10 +26,10 @@ from polycli.names import shortened_name, without_formulas
 Array = NDArray[Any]
 BLUE, ORANGE, GREEN, BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"
 #: Colour and dash by place in a panel: what is judged comes first.
-_LINES = (
-    *((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (BLACK, ":"), ("#CC79A7", (0, (5, 1, 1, 1, 1, 1)))),
-    *(("#56B4E9", "-"), ("#E69F00", "--"), ("#777777", "-."), (BLUE, ":"), (ORANGE, (0, (5, 1, 1, 1, 1, 1)))),
-)
+_COLOURS = (BLUE, ORANGE, GREEN, BLACK, "#CC79A7", "#56B4E9", "#E69F00", "#777777")
+_DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+#: Fifteen pairs, none of them twice: the numbers of colours and of dashes have no divisor in common.
+_LINES = tuple((_COLOURS[place % len(_COLOURS)], _DASHES[place % len(_DASHES)]) for place in range(15))
 #: Lines that a panel can hold.
 MOST_CURVES = len(_LINES)
 #: Names in a row of a legend.
