@@ -197,9 +197,9 @@ class Bench:
     def _short(self, model: str, rate: float, steps: int) -> float:
         step, optimizer = self._step(Training(model, model, [*SYSTEMS]), rate=rate)
         losses = []
-        for number in range(steps):
-            warm = min(1.0, (number + 1) / max(1, steps // 10))
-            optimizer.param_groups[0]["lr"] = rate * warm * (1 - 0.98 * number / steps)
+        for place in range(steps):
+            warm = min(1.0, (place + 1) / max(1, steps // 10))
+            optimizer.param_groups[0]["lr"] = rate * warm * (1 - 0.98 * place / steps)
             losses.append(step())
         last = losses[-max(1, steps // 3) :]
         return sum(last) / len(last)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -31,6 +32,8 @@ class Network(nn.Module, ABC):
 
     section: NetworkSection
     blocks: nn.ModuleList
+    #: Whether what lies below the blocks is registered before them and what lies above behind, each block on the last.
+    is_chain: ClassVar[bool] = True
 
     def __init__(self, section: NetworkSection) -> None:
         super().__init__()

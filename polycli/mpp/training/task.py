@@ -16,6 +16,7 @@ from polycli.engine.task import Task, World
 from polycli.mpp.data.about import statistics_of
 from polycli.mpp.data.oddities import warn_of_scale
 from polycli.mpp.data.windows import WindowBatch, find_windows
+from polycli.mpp.model.baselines.tokens import TubeEmbedding
 from polycli.mpp.model.kinds import make_network
 from polycli.mpp.model.network import Network
 from polycli.mpp.model.stem import FieldProjection
@@ -93,9 +94,9 @@ class NextFrameTask(Task):
         """Return the network's blocks."""
         return tuple(self._network.blocks)
 
-    def depths(self) -> Mapping[str, int]:
-        """Field projection and stem lie lowest, then the blocks one by one, then the head."""
-        return depths_in_order(self.model, self.blocks())
+    def depths(self) -> Mapping[str, int] | None:
+        """Field projection and stem lie lowest, then the blocks one by one, then the head; None for a U-Net."""
+        return depths_in_order(self.model, self.blocks()) if self._network.is_chain else None
 
     def description(self) -> dict[str, Any]:
         """The additions to model.json: sizes, field names, context, and the hashes of the trajectories trained on."""
@@ -164,14 +165,16 @@ class NextFrameFinetuning(NextFrameTask):
         self._earlier_physics = start.trained
         self._has_new_fields = bool(start.new_fields)
 
-    def depths(self) -> Mapping[str, int]:
+    def depths(self) -> Mapping[str, int] | None:
         """Stem, blocks and head lie as in pretraining; a field projection with columns of new fields, which have learnt
         nothing yet, counts as one with the head.
         """
         depths = super().depths()
-        if not self._has_new_fields:
+        if depths is None or not self._has_new_fields:
             return depths
-        projections = (module for module in self._network.modules() if isinstance(module, FieldProjection))
+        projections = (
+            module for module in self._network.modules() if isinstance(module, FieldProjection | TubeEmbedding)
+        )
         new = {id(parameter) for projection in projections for parameter in projection.parameters()}
         names = {name for name, parameter in self.model.named_parameters() if id(parameter) in new}
         return {name: max(depths.values()) if name in names else depth for name, depth in depths.items()}

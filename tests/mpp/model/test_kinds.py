@@ -5,6 +5,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from polycli.engine.costs.flops import flop_counter
+from polycli.engine.layers import depths_in_order
+from polycli.mpp.model.baselines.unet import ConvNextUnet
 from polycli.mpp.model.kinds import make_network, parameter_count
 from polycli.mpp.model.new_fields import with_new_fields
 from polycli.mpp.recipe.networks import KINDS
@@ -99,7 +101,7 @@ def test_the_modes_of_freezing_keep_the_blocks_and_all_but_the_ends(network):
     freeze(network, "middle")
     training = {name for name, value in network.named_parameters() if value.requires_grad}
     assert network.field_axes.keys() <= training
-    own = ("space_bag", "lifting.frames", "patches.", "mask_token")
+    own = ("space_bag", "lifting.frames", "patches.")
     assert all(name in network.field_axes or any(part in name for part in own) for name in training)
 
 
@@ -107,3 +109,15 @@ def test_operations_are_those_of_a_real_forward_pass(section, network):
     with flop_counter() as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         network(frames()[:1], LABELS, PERIODIC[:1])
     assert flops_per_sample(section, 3, 2, (16, 12)) == counter.get_total_flops()
+
+
+def test_layers_lie_in_one_order_but_in_a_u_net(network):
+    if isinstance(network, ConvNextUnet):
+        assert not network.is_chain
+        return
+    depths = depths_in_order(network, tuple(network.blocks))
+    below = {name for name in network.field_axes if name.endswith(("space_bag.weight", "patches.weight"))}
+    assert {depths[name] for name in below} == {0}
+    above = network.field_axes.keys() - below
+    assert {depths[name] for name in above} == {len(network.blocks) + 1}
+    assert depths.get("mask.weight", len(network.blocks) + 1) == len(network.blocks) + 1

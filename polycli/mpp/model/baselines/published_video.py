@@ -43,7 +43,7 @@ _ALONE = {
     "videomae.layernorm.weight": "norm.weight",
     "videomae.layernorm.bias": "norm.bias",
     "encoder_to_decoder.weight": "bridge.weight",
-    "mask_token": "mask_token",
+    "mask_token": "mask.weight",
     "decoder.norm.weight": "decoder_norm.weight",
     "decoder.norm.bias": "decoder_norm.bias",
     _HEAD: "pixels.weight",
@@ -76,7 +76,7 @@ def read_video(file: object, tensors: Mapping[str, Tensor]) -> tuple[dict[str, A
     shape = (frames, points, points, colours)
     found["pixels.weight"] = found["pixels.weight"].reshape(*shape, inner).permute(3, 0, 1, 2, 4).contiguous()
     found["pixels.bias"] = found["pixels.bias"].reshape(shape).permute(3, 0, 1, 2).contiguous()
-    found["mask_token"] = found["mask_token"].flatten()
+    found["mask.weight"] = found["mask.weight"].flatten()
     fields = COLOURS if colours == len(COLOURS) else tuple(f"video.{number}" for number in range(colours))
     section = {
         "kind": "vit",

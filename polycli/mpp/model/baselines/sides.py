@@ -23,13 +23,27 @@ def with_margins(
     for axis, flags, points in ((1, bcs[:, 1], along[0]), (2, bcs[:, 0], along[1])):
         if points == 0:
             continue
-        rules = {rule: beyond(x.shape[axis], points, rule) for rule in (WALL, PERIODIC, OPEN)}
-        ends = []
-        for end in (0, 1):
-            strips = {
-                rule: x.index_select(axis, torch.tensor(places[end], device=x.device)) for rule, places in rules.items()
-            }
-            wall, periodic = ((flags == rule)[:, None, None, None] for rule in (WALL, PERIODIC))
-            ends.append(torch.where(wall, strips[WALL], torch.where(periodic, strips[PERIODIC], strips[OPEN])))
-        x = torch.cat([ends[0], x, ends[1]], dim=axis)
+        wall, periodic = ((flags == rule)[:, None, None, None] for rule in (WALL, PERIODIC))
+        strips = {rule: _strips(x, axis, points, rule) for rule in (WALL, PERIODIC, OPEN)}
+        before, behind = (
+            torch.where(wall, strips[WALL][end], torch.where(periodic, strips[PERIODIC][end], strips[OPEN][end]))
+            for end in (0, 1)
+        )
+        x = torch.cat([before, x, behind], dim=axis)
     return x
+
+
+def _strips(x: Tensor, axis: int, reach: int, rule: int) -> tuple[Tensor, Tensor]:
+    """The points before an axis and behind it, where its sides have a rule."""
+    points = x.shape[axis]
+    if reach > points:  # Only coarse grids are shorter than a convolution reaches.
+        before, behind = (torch.tensor(places, device=x.device) for places in beyond(points, reach, rule))
+        return x.index_select(axis, before), x.index_select(axis, behind)
+    first, last = x.narrow(axis, 0, reach), x.narrow(axis, points - reach, reach)
+    if rule == PERIODIC:
+        return last, first
+    if rule == WALL:
+        return first.flip(axis), last.flip(axis)
+    shape = [*x.shape]
+    shape[axis] = reach
+    return x.narrow(axis, 0, 1).expand(shape), x.narrow(axis, points - 1, 1).expand(shape)

@@ -62,6 +62,7 @@ class ConvNextUnet(Network):
     """Next frame from a context of frames, whose channels are taken together at each point."""
 
     section: UnetSection
+    is_chain = False
 
     def __init__(self, section: UnetSection) -> None:
         super().__init__(section)

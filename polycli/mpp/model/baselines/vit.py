@@ -52,6 +52,18 @@ class TransformerBlock(nn.Module):
         return x + linear(inner, self.shrink.weight, self.shrink.bias)
 
 
+class MaskToken(nn.Module):
+    """The token that stands for a tube which is not shown, beside the place of which it is asked for."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(0.02 * torch.randn(width))
+
+    def forward(self, places: Float[Tensor, "b m d"]) -> Float[Tensor, "b m d"]:
+        """Returns a token for each place."""
+        return self.weight + places
+
+
 class VideoTransformer(Network):
     """Next frame from a context of frames, or hidden tubes from those that are shown."""
 
@@ -66,7 +78,7 @@ class VideoTransformer(Network):
         )
         self.norm = nn.LayerNorm(section.embed_dim, eps=1e-6)
         self.bridge = nn.Linear(section.embed_dim, section.decoder_dim, bias=False)
-        self.mask_token = nn.Parameter(0.02 * torch.randn(section.decoder_dim))
+        self.mask = MaskToken(section.decoder_dim)
         self.decoder = nn.ModuleList(
             TransformerBlock(section.decoder_dim, section.decoder_heads, section.mlp_ratio)
             for _ in range(section.decoder_blocks)
@@ -87,7 +99,7 @@ class VideoTransformer(Network):
     @property
     def shared_ends(self) -> Sequence[nn.Module]:
         """The decoder, and the norm and the map that lead to it."""
-        return (self.norm, self.bridge, self.decoder, self.decoder_norm)
+        return (self.norm, self.bridge, self.mask, self.decoder, self.decoder_norm)
 
     def features(
         self,
@@ -162,7 +174,7 @@ class VideoTransformer(Network):
         self, shown: Float[Tensor, "b l d"], where: Float[Tensor, "b l e"], asked: Float[Tensor, "b m e"]
     ) -> Float[Tensor, "b m e"]:
         """Tokens of places that are asked for, from encoded ones of places that are shown."""
-        tokens = torch.cat([self.bridge(shown) + where, self.mask_token + asked], dim=1)
+        tokens = torch.cat([self.bridge(shown) + where, self.mask(asked)], dim=1)
         for block in self.decoder:
             tokens = block(tokens)
         return self.decoder_norm(tokens[:, shown.shape[1] :])  # type: ignore[no-any-return]

@@ -14,7 +14,7 @@ def published_names(model) -> dict[str, torch.Tensor]:
         "videomae.layernorm.weight": own["norm.weight"],
         "videomae.layernorm.bias": own["norm.bias"],
         "encoder_to_decoder.weight": own["bridge.weight"],
-        "mask_token": own["mask_token"][None, None],
+        "mask_token": own["mask.weight"][None, None],
         "decoder.norm.weight": own["decoder_norm.weight"],
         "decoder.norm.bias": own["decoder_norm.bias"],
         # There the values of a tube are ordered by frame, row, column and colour.
