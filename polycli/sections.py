@@ -6,9 +6,10 @@ Pure pydantic, no torch: `polycli recipes check` must answer at once. Every mode
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -25,6 +26,18 @@ MOST_BLOCKS, WIDEST = 1000, 2**20
 MOST_RESAMPLES = 100_000
 #: The shares for which `calibrate` keeps bounds unless it is told others.
 LEVELS = (0.68, 0.9, 0.95)
+
+
+def _share_or_count(value: float) -> float:
+    if value > 1 and not value.is_integer():
+        raise ValueError(f"{value:g} is neither a share below 1 nor a whole number of rows")
+    return value
+
+
+#: How large a split is.
+SplitSize = Annotated[
+    float, AfterValidator(_share_or_count), Field(gt=0, description="a share below 1, or a whole number of rows")
+]
 
 
 class Section(BaseModel):

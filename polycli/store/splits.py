@@ -19,12 +19,19 @@ def split_rows(hashes: Sequence[str], *, validation: float, test: float) -> list
     other. Where that leaves a split empty, rows at the ends of the order of hashes fill it: with two or more different
     rows at least one trains and one tests, with three or more one validates. A fraction of 0 keeps its split empty.
 
+    A number of 1 and more is one of different rows: so many at the beginning of the order of hashes test, the next
+    validate. A fraction beside such a number is taken of the rows that there are. Rows that are added then move others.
+
     Raises:
-        UserError: the fractions are negative or leave nothing to train on.
+        UserError: the fractions are negative, or nothing is left to train on.
     """
-    _check_fractions(validation, test)
     # As hexadecimal text of equal length: two hashes that differ in their last digits are one and the same float.
     order = sorted(set(hashes))
+    sizes = (float(validation), float(test))
+    if max(sizes) >= 1 and min(sizes) >= 0 and all(size < 1 or size.is_integer() for size in sizes):
+        assigned = _by_count(order, validation, test)
+        return [assigned[row] for row in hashes]
+    _check_fractions(validation, test)
     assigned = {row: _by_position(_position(row), validation, test) for row in order}
     _fill_empty_splits(assigned, order, validation, test)
     return [assigned[row] for row in hashes]
@@ -38,12 +45,30 @@ def group_hashes(groups: Sequence[str]) -> list[str]:
 
 def describe_split(splits: Sequence[Split], *, validation: float, test: float, by: str = "content") -> str:
     """One sentence for the manifest: the rule, and what was done for tiny data; `by` says what was hashed."""
-    sentence = f"by {by} hash: {test:g} test, {validation:g} validation, the rest train"
+    tested, validated = (f"{share:g} rows" if share >= 1 else f"{share:g}" for share in (test, validation))
+    sentence = f"by {by} hash: {tested} test, {validated} validation, the rest train"
     if "test" in splits and "validation" not in splits:
         sentence += "; validation has no rows of its own and uses the test rows"
     if "test" not in splits:
         sentence += "; no row tests"
     return sentence
+
+
+def _by_count(order: list[str], validation: float, test: float) -> dict[str, Split]:
+    tested, validated = (
+        int(number) if number >= 1 or number == 0 else max(1, round(number * len(order)))
+        for number in (test, validation)
+    )
+    if order and tested + validated >= len(order):
+        raise UserError(
+            f"{validated} validation and {tested} test rows were asked for, and there are {len(order)} different ones: "
+            "none is left to train",
+            hint="lower split.validation and split.test; below 1 they are shares of the rows",
+        )
+    return {
+        row: "test" if place < tested else "validation" if place < tested + validated else "train"
+        for place, row in enumerate(order)
+    }
 
 
 def _check_fractions(validation: float, test: float) -> None:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polycli.errors import UserError
+from polycli.errors import RecipeError, UserError
+from polycli.recipes import default_recipe
 from polycli.store.splits import describe_split, split_rows
 
 hashes = st.lists(st.integers(0, 2**128 - 1).map(lambda number: f"{number:032x}"), min_size=0, max_size=30)
@@ -54,6 +55,37 @@ def test_large_data_is_split_in_the_fractions_asked_for():
     # Binomial: four standard deviations are 170 and 226 rows.
     assert abs(counts["validation"] - 2000) < 170
     assert abs(counts["test"] - 4000) < 226
+
+
+@settings(max_examples=50, deadline=None)
+@given(hashes=hashes, tested=st.integers(1, 5), validated=st.integers(1, 5))
+def test_whole_numbers_are_exact_and_by_hash(hashes, tested, validated):
+    different = sorted(set(hashes))
+    if different and tested + validated >= len(different):
+        with pytest.raises(
+            UserError, match=f"{validated} validation and {tested} test rows .* {len(different)} different"
+        ):
+            split_rows(hashes, validation=validated, test=tested)
+        return
+    splits = dict(zip(hashes, split_rows(hashes, validation=validated, test=tested), strict=True))
+    assert [splits[row] for row in different] == (
+        ["test"] * tested + ["validation"] * validated + ["train"] * (len(different) - tested - validated)
+    )[: len(different)]
+
+
+def test_a_share_beside_a_whole_number_is_one_of_the_rows_and_at_least_one_row():
+    assert Counter(split_rows(many(40), validation=0.1, test=10)) == {"train": 26, "validation": 4, "test": 10}
+    assert Counter(split_rows(many(4), validation=0.1, test=2)) == {"train": 1, "validation": 1, "test": 2}
+    assert Counter(split_rows(many(4), validation=0, test=1)) == {"train": 3, "test": 1}
+    assert describe_split(["test"], validation=0.1, test=10).startswith("by content hash: 10 rows test, 0.1 validation")
+
+
+@pytest.mark.parametrize("family", ["mpp", "xval", "astroclip"])
+def test_recipes_of_all_families_take_shares_and_whole_numbers(family):
+    assert default_recipe(family, "prepare", ("split.test=10", "split.validation=0.2")).split.test == 10
+    for wrong in ("1.5", "0", "-1"):
+        with pytest.raises(RecipeError, match=r"split\.test"):
+            default_recipe(family, "prepare", (f"split.test={wrong}",))
 
 
 def test_two_rows_train_and_test_and_validation_borrows():

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from polycli.sections import Section
+from polycli.sections import Section, SplitSize
 
 
 class SelectSection(Section):
@@ -21,8 +21,8 @@ class SelectSection(Section):
 class SplitSection(Section):
     """Shares of objects for validation and test, which are divided by content hash."""
 
-    validation: float = Field(0.1, gt=0, lt=1)
-    test: float = Field(0.1, gt=0, lt=1)
+    validation: SplitSize = 0.1
+    test: SplitSize = 0.1
 
 
 class QualitySection(Section):

@@ -27,6 +27,7 @@ from polycli.sections import (
     OptimSection,
     ScheduleSection,
     Section,
+    SplitSize,
     TrainSection,
 )
 
@@ -267,9 +268,14 @@ class SplitSection(Section):
         description="by content hash; or by place in each file, the last ones test, as the original MPP divides "
         "PDEBench's files, to compare with its figures",
     )
+    validation: SplitSize = 0.1
+    test: SplitSize = 0.1
 
-    validation: float = Field(0.1, gt=0, lt=1)
-    test: float = Field(0.1, gt=0, lt=1)
+    @model_validator(mode="after")
+    def _shares_of_files(self) -> SplitSection:
+        if self.rule == "file_order" and self.validation + self.test >= 1:
+            raise ValueError("split.rule file_order takes shares of each file, which sum to less than 1")
+        return self
 
 
 class SimulationSection(Section):

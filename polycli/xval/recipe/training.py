@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 
-from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, Section, TrainSection
+from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, Section, SplitSize, TrainSection
 from polycli.xval.recipe.model import DataSection, HeadSection, ModelSection, ObjectiveSection
 from polycli.xval.recipe.sources import (
     ArithmeticSection,
@@ -69,8 +69,8 @@ class ScalingSection(Section):
 class SplitSection(Section):
     """Shares of records for validation and test, which are divided by content hash or by the hash of their group."""
 
-    validation: float = Field(0.1, gt=0, lt=1)
-    test: float = Field(0.1, gt=0, lt=1)
+    validation: SplitSize = 0.1
+    test: SplitSize = 0.1
 
 
 class VocabularySection(Section):
