@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -22,6 +22,7 @@ from polycli.mpp.recipe.settings import PredictSettings
 from polycli.mpp.scoring.bands.draws import as_array, rollout_with_spread
 from polycli.mpp.scoring.parameters.predictions import predict_parameters
 from polycli.mpp.scoring.rollout import Conditions, conditions
+from polycli.mpp.scoring.told import say_told, told_of_source
 from polycli.outputs import Output
 from polycli.paths import expand_paths
 from polycli.recipes import default_recipe
@@ -101,8 +102,9 @@ def forecast(loaded: LoadedAViT, plan: Plan, settings: PredictSettings, array: F
         while group := list(islice(contexts, settings.rollout_batch_size)):
             context = torch.from_numpy(np.stack(group))
             whole = torch.ones(len(group), dtype=torch.bool)
+            read = plan.read.at(range(place, place + len(group)))
             draws = 1 if plan.bands is None else plan.bands.settings.draws
-            frames = rollout_with_spread(loaded.model, context, plan.read, settings.steps, draws=draws)
+            frames = rollout_with_spread(loaded.model, context, read, settings.steps, draws=draws)
             for step, (frame, spread) in enumerate(frames):
                 on_cpu = frame.cpu()
                 whole &= torch.isfinite(on_cpu).all(dim=(1, 2, 3))
@@ -117,7 +119,10 @@ def _plan(source: ContextSource, loaded: LoadedAViT, settings: PredictSettings, 
     """Decides how a dataset is forecast, after a check of everything that could stop it."""
     loaded.refuse_unless_it_forecasts()
     read = conditions(source.name, source.about, known=loaded.section.fields)
-    check_source(source, loaded, settings)
+    check_source(source, loaded, settings, tells=True)
+    told = told_of_source(source, loaded)
+    say_told(source.name, told, loaded.model)
+    read = replace(read, told=told)
     needed = (loaded.history - 1) * loaded.time_stride + 1
     frames = len(source.time)
     first = frames - needed if settings.from_frame is None else settings.from_frame

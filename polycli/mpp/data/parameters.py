@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 import numpy as np
@@ -14,6 +14,7 @@ from polycli.mpp.recipe.physics import PdeDescription
 from polycli.store.reader import Store
 
 Floats = NDArray[np.float64]
+Told = NDArray[np.float32]
 
 
 def parameter_names(about: PdeDescription) -> tuple[str, ...]:
@@ -30,6 +31,31 @@ def parameters_of_rows(store: Store, rows: NDArray[np.int64]) -> dict[str, Float
         found = {name: values[:, index].astype(np.float64) for index, name in enumerate(about.parameter_names)}
     constants = {name: np.full(len(rows), value, dtype=np.float64) for name, value in about.constants.items()}
     return {**found, **{name: values for name, values in constants.items() if name not in found}}
+
+
+def told_of(parameters: Mapping[str, Floats], names: Sequence[str], *, interval: float, count: int) -> Told | None:
+    """The numbers that a network is told of `count` trajectories, (row, number); None where `names` is empty.
+
+    Args:
+        parameters: by name the value of each trajectory.
+        names: in the order of the numbers; `dt` is the time between frames, the others are parameters, NaN where one is
+            not known.
+        interval: the time between the frames that the network sees.
+        count: the number of trajectories.
+    """
+    if not names:
+        return None
+    columns = [
+        np.full(count, interval) if name == "dt" else parameters.get(name, np.full(count, np.nan)) for name in names
+    ]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def told_of_rows(store: Store, rows: NDArray[np.int64], names: Sequence[str], *, interval: float) -> Told | None:
+    """The numbers that a network is told of some rows of a store, as `told_of` has them."""
+    if not names:
+        return None
+    return told_of(parameters_of_rows(store, rows), names, interval=interval, count=len(rows))
 
 
 def targets_of_rows(

@@ -21,6 +21,7 @@ from polycli.console import counted
 from polycli.engine.task import Batch
 from polycli.errors import StoreError
 from polycli.mpp.data.about import physics_of
+from polycli.mpp.data.parameters import told_of_rows
 from polycli.mpp.recipe.training import DataSection, PretrainRecipe
 from polycli.store.reader import Store, Window
 
@@ -54,7 +55,13 @@ class WindowBatch:
             "state_labels": torch.tensor(self.windows.labels, dtype=torch.long),
             "bcs": torch.tensor([self.windows.boundary_flags] * len(windows), dtype=torch.long),
             **asked,
+            **self._told(),
         }
+
+    def _told(self) -> Batch:
+        """The numbers that a network is told of the windows beside their frames, (B, M), where it is told some."""
+        told = self.windows.told
+        return {} if told is None else {"told": torch.from_numpy(told[self.numbers // self.windows.starts])}
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,8 @@ class Windows:
     stride: int
     #: The numbers to predict of each of `rows`, (row, target), where trajectories are asked about.
     targets: NDArray[np.float32] | None = None
+    #: What a network is told of each of `rows`, (row, number); NaN where it is not known.
+    told: NDArray[np.float32] | None = None
     #: A vector for each window, where a network that does not train has seen them all.
     vectors: Tensor | None = None
 
@@ -171,6 +180,7 @@ def _windows(store: Store, rows: NDArray[np.int64], recipe: PretrainRecipe, afte
         boundary_flags=about.boundary_flags,
         length=recipe.data.history + after,
         stride=recipe.data.time_stride,
+        told=told_of_rows(store, rows, recipe.model.told, interval=about.dt * recipe.data.time_stride),
     )
     _check_frames(windows, after)
     return windows

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from polycli.mpp.model.absolute_position import AbsolutePosition
 from polycli.mpp.model.attention import Axes, SpaceTimeBlock
+from polycli.mpp.model.conditioning import Conditioning
 from polycli.mpp.model.jitter import Draw, drawn_in_training, jittered
 from polycli.mpp.model.network import Network
 from polycli.mpp.model.padding import PERIODIC, Placement
@@ -38,6 +39,8 @@ class AViT(Network):
         self.debed = Head(section.patch_size, width, states)
         self.position: AbsolutePosition | None = None
         self.tell_positions(section.absolute_position)
+        self.conditioning: Conditioning | None = None
+        self.tell(section)
 
     def tell_positions(self, axes: Literal["none", "walls", "all"]) -> None:
         """Tell tokens their place along these axes from now on; one that was not told before adds nothing at first."""
@@ -48,6 +51,17 @@ class AViT(Network):
             self.position = AbsolutePosition(self.section.embed_dim, axes)
         else:
             self.position.axes = axes
+
+    def tell(self, section: ModelSection) -> None:
+        """Tell numbers about samples as a section says from now on; what was not told before changes nothing yet."""
+        known, self.section = self.conditioning, section
+        if not section.told:
+            self.conditioning = None
+            return
+        width, dropout = section.embed_dim, section.condition_dropout
+        self.conditioning = Conditioning(section.told, section.blocks, width, dropout)
+        if known is not None:
+            self.conditioning.copy_from(known)
 
     @property
     def feature_points(self) -> int:
@@ -65,11 +79,15 @@ class AViT(Network):
         return (self.embed, self.debed.out_proj)
 
     def hidden(
-        self, x: Float[Tensor, "b t c h w"], selection: Float[Tensor, "s c n"], bcs: Int[Tensor, "b 2"]
+        self,
+        x: Float[Tensor, "b t c h w"],
+        selection: Float[Tensor, "s c n"],
+        bcs: Int[Tensor, "b 2"],
+        told: Float[Tensor, "b m"] | None = None,
     ) -> Float[Tensor, "b hp wp d"]:
         """The tokens of the last frame after all blocks; patches are not jittered here."""
         placement = Placement.centred((x.shape[3], x.shape[4]), self.section.patch_size)
-        return self._tokens(x, selection, bcs, placement)[:, -1]
+        return self._tokens(x, selection, bcs, placement, told)[:, -1]
 
     def decoded(
         self, hidden: Float[Tensor, "b hp wp d"], selection: Float[Tensor, "s c n"], grid: tuple[int, int]
@@ -78,11 +96,16 @@ class AViT(Network):
         return Placement.centred(grid, self.section.patch_size).take_back(self.debed(hidden, selection))
 
     def output(
-        self, x: Float[Tensor, "b t c h w"], selection: Float[Tensor, "s c n"], bcs: Int[Tensor, "b 2"], draw: Draw
+        self,
+        x: Float[Tensor, "b t c h w"],
+        selection: Float[Tensor, "s c n"],
+        bcs: Int[Tensor, "b 2"],
+        draw: Draw,
+        told: Float[Tensor, "b m"] | None = None,
     ) -> Float[Tensor, "b c h w"]:
         """The decoded tokens of the last frame; where patches are jittered, from a grid that was moved, moved back."""
         placement = self._placement((x.shape[3], x.shape[4]), bcs, draw)
-        return placement.take_back(self.debed(self._tokens(x, selection, bcs, placement)[:, -1], selection))
+        return placement.take_back(self.debed(self._tokens(x, selection, bcs, placement, told)[:, -1], selection))
 
     def _placement(self, grid: tuple[int, int], bcs: Int[Tensor, "b 2"], draw: Draw) -> Placement:
         """Decides where the grid lies among the patches."""
@@ -97,6 +120,7 @@ class AViT(Network):
         selection: Float[Tensor, "s c n"],
         bcs: Int[Tensor, "b 2"],
         placement: Placement,
+        told: Float[Tensor, "b m"] | None = None,
     ) -> Float[Tensor, "b 1 hp wp d"]:
         """Tokens of the last frame after all blocks, from frames that are normalised."""
         with torch.autocast(x.device.type, enabled=False):
@@ -105,8 +129,13 @@ class AViT(Network):
         if self.position is not None:
             tokens = self.position(tokens, bcs, placement)
         axes = self._axes(tokens, bcs)
-        for number in range(self.section.blocks):
-            tokens = self._run(number, tokens, axes)
+        if self.conditioning is None:
+            for number in range(self.section.blocks):
+                tokens = self._run(number, tokens, axes)
+            return tokens  # type: ignore[no-any-return]
+        scales, shifts = self.conditioning(told, len(x), tokens.dtype)
+        for number, (scale, shift) in enumerate(zip(scales, shifts, strict=True)):
+            tokens = self._run(number, torch.addcmul(tokens + shift, tokens, scale), axes)
         return tokens  # type: ignore[no-any-return]
 
     def _axes(self, tokens: Float[Tensor, "b t hp wp d"], bcs: Int[Tensor, "b 2"]) -> Axes:

@@ -45,6 +45,7 @@ class Network(nn.Module, ABC):
         state_labels: Int[Tensor, " c"] | Int[Tensor, "b c"],
         bcs: Int[Tensor, "b 2"],
         draw: Draw = Draw(),  # noqa: B008  # An immutable value.
+        told: Float[Tensor, "b m"] | None = None,
     ) -> Float[Tensor, "b c h w"]:
         """The frame after the last one of `x`, in the units of `x`, float32.
 
@@ -53,12 +54,13 @@ class Network(nn.Module, ABC):
             state_labels: which known state each channel is: (C,) where that holds for the whole batch, else (B, C).
             bcs: 0 wall, 1 periodic, 2 open; [:, 0] is along W, [:, 1] along H.
             draw: which random placement of the patches, where they are jittered in forecasts; training draws its own.
+            told: numbers about each sample in the order of `section.told`, NaN where one is not known; None is none.
 
         Raises:
             UserError: in eval mode, an input has another type or shape, or a label that the model does not know.
         """
         x, mean, scale, selection = self._normalised(x, state_labels, bcs)
-        output = self.output((x - mean) / scale, selection, bcs, draw)
+        output = self.output((x - mean) / scale, selection, bcs, draw, told)
         if self.section.predicts == "change":
             return x[:, -1] + output * change_scale(x, scale)[:, 0]
         return output * scale[:, 0] + mean[:, 0]
@@ -68,13 +70,14 @@ class Network(nn.Module, ABC):
         x: Float[Tensor, "b t c h w"],
         state_labels: Int[Tensor, " c"] | Int[Tensor, "b c"],
         bcs: Int[Tensor, "b 2"],
+        told: Float[Tensor, "b m"] | None = None,
     ) -> Float[Tensor, "b hp wp d"]:
         """The last hidden state, from which the next frame is decoded. Arguments and errors are those of `forward`.
 
         One vector stands for `feature_points` points of the grid along both axes.
         """
         x, mean, scale, selection = self._normalised(x, state_labels, bcs)
-        return self.hidden((x - mean) / scale, selection, bcs)
+        return self.hidden((x - mean) / scale, selection, bcs, told)
 
     def output(
         self,
@@ -82,13 +85,18 @@ class Network(nn.Module, ABC):
         selection: Float[Tensor, "s c n"],
         bcs: Int[Tensor, "b 2"],
         draw: Draw,  # noqa: ARG002  # AViT needs it.
+        told: Float[Tensor, "b m"] | None = None,
     ) -> Float[Tensor, "b c h w"]:
         """The answer to normalised frames: the next state or the change to it, normalised."""
-        return self.decoded(self.hidden(x, selection, bcs), selection, (x.shape[3], x.shape[4]))
+        return self.decoded(self.hidden(x, selection, bcs, told), selection, (x.shape[3], x.shape[4]))
 
     @abstractmethod
     def hidden(
-        self, x: Float[Tensor, "b t c h w"], selection: Float[Tensor, "s c n"], bcs: Int[Tensor, "b 2"]
+        self,
+        x: Float[Tensor, "b t c h w"],
+        selection: Float[Tensor, "s c n"],
+        bcs: Int[Tensor, "b 2"],
+        told: Float[Tensor, "b m"] | None = None,
     ) -> Float[Tensor, "b hp wp d"]:
         """The last hidden state, from frames that are normalised; `selection` is as `stem.select_fields` gives it."""
 

@@ -80,18 +80,20 @@ def check_trained(
     time_stride: int,
     allow: bool,
     dt_known: bool = True,
+    dt_told: bool = False,
 ) -> None:
     """Compare the data called `name`, every `time_stride`-th frame of them, with what a model was trained on.
 
     Other fields, times between frames and units are refused unless `allow`; boundary conditions that the model has not
-    met with these fields are warned of, because it is told them. Where `dt_known` is false, nobody has said the time.
+    met with these fields are warned of, because it is told them. Where `dt_known` is false, nobody has said the time;
+    where `dt_told` is true, the model is told it, so that another one is no reason to refuse.
     Where nothing is known of the training, nothing is compared.
 
     Raises:
         StoreError: something differs, and it is not allowed.
     """
     if trained:
-        found = _differences(name, about, trained, stride=time_stride, dt_known=dt_known)
+        found = _differences(name, about, trained, stride=time_stride, dt_known=dt_known, dt_told=dt_told)
         refuse_untrained(found, allow=allow)
 
 
@@ -118,7 +120,13 @@ def say_other_physics(
 
 
 def _differences(
-    name: str, about: PdeDescription, trained: Mapping[str, TrainedPhysics], *, stride: int, dt_known: bool
+    name: str,
+    about: PdeDescription,
+    trained: Mapping[str, TrainedPhysics],
+    *,
+    stride: int,
+    dt_known: bool,
+    dt_told: bool,
 ) -> list[Difference]:
     known = {field: unit for part in trained.values() for field, unit in zip(part.fields, part.units, strict=True)}
     new = [field for field in about.fields if field not in known]
@@ -140,7 +148,7 @@ def _differences(
         note(
             f"{name}: nothing says the time between its frames; the model was trained on frames {_listed(times)} apart"
         )
-    elif not any(math.isclose(interval, time, rel_tol=_SAME_TIME) for time in times):
+    elif not dt_told and not any(math.isclose(interval, time, rel_tol=_SAME_TIME) for time in times):
         found.append(
             Difference(
                 f"{name}: its frames are {interval:g} apart, the model was trained on frames {_listed(times)} apart",

@@ -29,6 +29,11 @@ class NetworkSection(Section):
         "state", description="the next state, as published, or the change to it"
     )
 
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The names of the numbers that the network is told of each sample beside its frames."""
+        return ()
+
     def for_history(self, history: int) -> Self:
         """The section of a network that is trained on so many frames of context.
 

@@ -35,6 +35,10 @@ from polycli.sections import (
 MOST_UNROLLED = 64
 
 
+#: What a network can be told beside frames.
+Condition = Literal["dt", "parameters"]
+
+
 class ModelSection(NetworkSection):
     """The axial vision transformer (McCabe et al. 2024, section 4)."""
 
@@ -53,6 +57,16 @@ class ModelSection(NetworkSection):
     absolute_position: Literal["none", "walls", "all"] = Field(
         "none", description="tell tokens their place along axes that are not periodic, or along all; none, as published"
     )
+    conditions: tuple[Condition, ...] = Field(
+        (), description="what the network is told beside frames: dt (the time between them), parameters (of the stores)"
+    )
+    parameters: tuple[str, ...] = Field(
+        (),
+        description="parameters that it is told where conditions has parameters; all of the stores' if absent",
+    )
+    condition_dropout: NonNegativeFloat = Field(
+        0.1, lt=1, description="share of what is told that training hides, so that it may be unknown later"
+    )
     drop_path: NonNegativeFloat = Field(
         0.1, lt=1, description="stochastic depth of the last block; rises linearly from 0"
     )
@@ -66,7 +80,14 @@ class ModelSection(NetworkSection):
             raise ValueError(f"embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}")
         if self.embed_dim % 4:
             raise ValueError(f"embed_dim {self.embed_dim} is not divisible by 4, which the stem needs")
+        if self.parameters and "parameters" not in self.conditions:
+            raise ValueError("parameters names what is told of the physics, and conditions does not have parameters")
         return self
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The time between frames under the name dt, then the parameters; empty until their names are known."""
+        return (("dt",) if "dt" in self.conditions else ()) + self.parameters
 
 
 #: The model section of a recipe, told apart by its `kind`.
@@ -97,6 +118,11 @@ class DataSection(Section):
     stores: tuple[str, ...] = Field((), description="stores, folders of stores or globs; --data overrides")
     history: PositiveInt = Field(16, description="frames that the model sees before the one it predicts")
     time_stride: PositiveInt = Field(1, description="use every n-th frame of a store")
+    largest_time_stride: PositiveInt | None = Field(
+        None,
+        description="train with strides from time_stride to this one, a random one for each draw; validation and "
+        "forecasts keep time_stride. model.conditions=[dt] tells the network which",
+    )
     weights: dict[str, PositiveFloat] = Field({}, description="by dataset name; 1 where absent")
     draws_per_step: PositiveInt = Field(
         1, description="how many datasets a global batch mixes; each draw is one dataset on all ranks, so no rank waits"
@@ -117,6 +143,17 @@ class DataSection(Section):
     verify: Literal["auto", "full", "sizes"] = Field(
         "auto", description="before training: hash every shard (full), or look at sizes; auto is full up to 8 GiB"
     )
+
+    @model_validator(mode="after")
+    def _rising(self) -> DataSection:
+        if self.largest_time_stride is not None and self.largest_time_stride < self.time_stride:
+            raise ValueError(f"largest_time_stride {self.largest_time_stride} is below time_stride {self.time_stride}")
+        return self
+
+    @property
+    def strides(self) -> range:
+        """The time strides that training draws from."""
+        return range(self.time_stride, (self.largest_time_stride or self.time_stride) + 1)
 
 
 class ObjectiveSection(Section):
@@ -216,6 +253,9 @@ class InitSection(Section):
     drop_path: float | None = Field(None, ge=0, lt=1, description="in place of the checkpoint's")
     absolute_position: Literal["none", "walls", "all"] | None = Field(
         None, description="in place of the checkpoint's; what it has not learnt adds nothing at first"
+    )
+    conditions: tuple[Condition, ...] = Field(
+        (), description="tell the network these too, as model.conditions; it answers as before until it has learnt them"
     )
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from polycli.errors import StoreError
 from polycli.mpp.data.about import physics_of, statistics_of
 from polycli.mpp.data.oddities import warn_of_scale
+from polycli.mpp.data.parameters import told_of_rows
 from polycli.mpp.model.loaded import LoadedAViT
 from polycli.mpp.model.trained import check_trained
 from polycli.mpp.scoring.measure import Subset
 from polycli.mpp.scoring.rollout import conditions
+from polycli.mpp.scoring.told import say_told
 from polycli.requests import Split
 from polycli.store.reader import Store
 
@@ -25,7 +29,10 @@ def choose_subset(
     about = physics_of(store.manifest, store.path)
     read = conditions(str(store.path), about, known=loaded.section.fields)
     stride = loaded.time_stride
-    check_trained(loaded.trained, str(store.path), about, time_stride=stride, allow=allow_untrained)
+    told = loaded.section.told
+    check_trained(
+        loaded.trained, str(store.path), about, time_stride=stride, allow=allow_untrained, dt_told="dt" in told
+    )
     rows = store.rows(split)[:limit]
     if len(rows) == 0:
         raise StoreError(
@@ -33,7 +40,9 @@ def choose_subset(
             hint="choose another --split, or prepare the store from more trajectories",
         )
     warn_of_scale(store.name, statistics_of(store.manifest, store.path))
-    subset = Subset(store, about, read, rows, loaded.history, stride, from_frame)
+    values = told_of_rows(store, rows, told, interval=about.dt * stride)
+    say_told(store.name, values, loaded.model)
+    subset = Subset(store, about, replace(read, told=values), rows, loaded.history, stride, from_frame)
     frames = store.manifest.arrays["fields"].shape[1]
     if subset.frames <= subset.history:
         begin = f" from frame {from_frame} on" if from_frame else ""

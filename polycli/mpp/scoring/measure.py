@@ -130,7 +130,9 @@ def score_one_step(
     for begin in range(0, len(windows), batch_size):
         frames = subset.load(windows[begin : begin + batch_size], subset.history + 1).to(_device(model))
         context, target = frames[:, :-1], frames[:, -1]
-        predictions = {"model": next_frame(model, context, subset.read)}
+        # Windows stand trajectory by trajectory.
+        trajectories = np.arange(begin, begin + len(frames)) // len(starts)
+        predictions = {"model": next_frame(model, context, subset.read.at(trajectories))}
         predictions |= {name: BASELINES[name](context, 1) for name in subset.baselines}
         for method, prediction in predictions.items():
             for metric, measure in METRICS.items():
@@ -169,7 +171,8 @@ def score_rollouts(
         here = slice(begin, begin + len(rows))
         context = subset.load([(int(row), subset.first) for row in rows], subset.history).to(_device(model))
         last = context[:, -1]
-        forecast = rollout_with_spread(model, context, subset.read, steps, draws=1 if meter is None else meter.draws)
+        read = subset.read.at(np.arange(begin, begin + len(rows)))
+        forecast = rollout_with_spread(model, context, read, steps, draws=1 if meter is None else meter.draws)
         pairs = zip(forecast, _truth(subset, rows, steps), strict=True)
         for index, ((predicted, spread), true) in enumerate(pairs):
             target = true.to(predicted.device)

@@ -7,11 +7,13 @@ may round differently, which is why eval and predict roll one trajectory at a ti
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polycli.errors import StoreError
@@ -31,6 +33,12 @@ class Conditions:
     boundaries: tuple[int, int]
     #: How many of the last frames the model sees of a context; all of them where absent.
     frames: int | None = None
+    #: What the model is told of each trajectory beside frames, (trajectory, number); None where it is told nothing.
+    told: NDArray[np.float32] | None = field(default=None, compare=False)
+
+    def at(self, trajectories: Sequence[int] | NDArray[np.int64]) -> Conditions:
+        """The conditions of a batch whose contexts are of these trajectories."""
+        return self if self.told is None else replace(self, told=self.told[np.asarray(trajectories)])
 
 
 def conditions(name: str, about: PdeDescription, *, known: Sequence[str]) -> Conditions:
@@ -94,5 +102,6 @@ def _applied(model: nn.Module, function: Callable[..., Tensor], context: Tensor,
     labels = torch.tensor(read.labels, dtype=torch.long, device=device)
     boundaries = torch.tensor(read.boundaries, dtype=torch.long, device=device).expand(context.shape[0], 2)
     deterministic = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+    told = {} if read.told is None else {"told": torch.from_numpy(read.told).to(device)}
     with torch.inference_mode(), deterministic:
-        return function(context.to(device), labels, boundaries).float()
+        return function(context.to(device), labels, boundaries, **told).float()

@@ -52,6 +52,12 @@ class MixtureBatches:
         _refuse_unknown("data.micro_batch_size", recipe.data.micro_batch_size, self.names)
         self.data, self.train, self._vocabulary = recipe.data, recipe.train, recipe.model.fields
         self.training = {store.name: find(store, "train", recipe) for store in stores}
+        #: By dataset and time stride, where strides are drawn at random.
+        self._strided = {
+            (store.name, stride): find(store, "train", with_stride(recipe, stride))
+            for store in stores
+            for stride in (recipe.data.strides if len(recipe.data.strides) > 1 else ())
+        }
         self.held_back = {store.name: find(store, "validation", recipe) for store in stores}
         weights = [recipe.data.weights.get(name, 1.0) for name in self.names]
         #: The part of the draws that each dataset gets.
@@ -68,8 +74,11 @@ class MixtureBatches:
         draws = self.data.draws_per_step
         check_division(self.train.global_batch_size, draws, world_size, sizes, draws_key="data.draws_per_step")
 
-    def draws(self, step: int) -> list[tuple[str, NDArray[np.int64]]]:
-        """The global batch of a step: dataset and window numbers of each draw. A pure function of (seed, step)."""
+    def draws(self, step: int) -> list[tuple[Windows, NDArray[np.int64]]]:
+        """The global batch of a step: windows of a dataset, and which of them, of each draw.
+
+        A pure function of (seed, step). Where strides are random, a draw has one of its own.
+        """
         size = self.train.global_batch_size // self.data.draws_per_step
         draws = []
         for draw in range(step * self.data.draws_per_step, (step + 1) * self.data.draws_per_step):
@@ -78,17 +87,25 @@ class MixtureBatches:
             # The schedule knows how many windows of this dataset were taken before, so the next ones go on from there
             # and every window is seen once before any is seen twice, with no counter to save.
             positions = earlier * size + np.arange(size, dtype=np.int64)
-            draws.append((name, shuffled(positions, len(self.training[name]), self.train.seed, name)))
+            windows = self._drawn_windows(name, draw)
+            draws.append((windows, shuffled(positions, len(windows), self.train.seed, name)))
         return draws
+
+    def _drawn_windows(self, name: str, draw: int) -> Windows:
+        if not self._strided:
+            return self.training[name]
+        strides = self.data.strides
+        chosen = int(np.random.default_rng([self.train.seed, draw]).integers(len(strides)))
+        return self._strided[name, strides[chosen]]
 
     def micro_batches(self, step: int, world: World) -> list[WindowBatch]:
         """One rank's slices of the draws of a step, in micro-batches."""
         share = self.train.global_batch_size // world.size
         batches = []
-        for name, numbers in self.draws(step):
-            size = self.micro_batch_size(name)
+        for windows, numbers in self.draws(step):
+            size = self.micro_batch_size(windows.store.name)
             mine = numbers.reshape(world.size, -1)[world.rank].reshape(-1, size)
-            batches += [WindowBatch(self.training[name], chunk, size / share) for chunk in mine]
+            batches += [WindowBatch(windows, chunk, size / share) for chunk in mine]
         return batches
 
     def one_of_each(self) -> list[WindowBatch]:
@@ -130,6 +147,11 @@ class MixtureBatches:
             }
             for name, windows in self.training.items()
         }
+
+
+def with_stride(recipe: PretrainRecipe, stride: int) -> PretrainRecipe:
+    """The recipe with another time stride."""
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"time_stride": stride})})
 
 
 def _refuse_unknown(key: str, given: Iterable[str], names: Sequence[str]) -> None:

@@ -43,13 +43,14 @@ class NextFrame(nn.Module):
         if self.training and self.objective.noise > 0:
             context = with_noise(context, self.objective.noise)
         only_last = self.objective.unroll_gradients == "last_step"
+        told = {"told": batch["told"]} if "told" in batch else {}
         losses: list[Tensor] = []
         metrics: dict[str, Tensor] = {}
         for step in range(steps):
             counts = step == steps - 1 or not only_last
             last, target = fields[:, history + step - 1], fields[:, history + step]
             with nullcontext() if counts else torch.no_grad():
-                prediction = self.model(context, batch["state_labels"], batch["bcs"])
+                prediction = self.model(context, batch["state_labels"], batch["bcs"], **told)
             if counts:
                 losses.append((mean_square_error(prediction, target) / self._scale(last, target)).mean())
             if step == 0:

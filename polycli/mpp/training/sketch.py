@@ -11,6 +11,7 @@ from polycli.mpp.data.windows import find_windows
 from polycli.mpp.model.kinds import parameter_count
 from polycli.mpp.recipe.training import PretrainRecipe
 from polycli.mpp.training.batches import MixtureBatches, WindowFinder
+from polycli.mpp.training.conditions import with_parameters
 from polycli.mpp.training.costs import activation_bytes, grid_computed_on, step_flops
 from polycli.store.reader import Store
 from polycli.workflow.sketch import Batches, Sketch, Words
@@ -38,7 +39,7 @@ def sketch(recipe: PretrainRecipe, stores: Sequence[Store], find: WindowFinder =
     Raises:
         StoreError: recipe and stores do not fit each other.
     """
-    recipe = recipe.complete()
+    recipe = with_parameters(recipe.complete(), stores) if stores else recipe.complete()
     cases = [_Case(_ANY, ASSUMED_CHANNELS, ASSUMED_GRID, recipe.train.micro_batch_size, 1.0)]
     data: dict[str, Any] = {}
     if stores:

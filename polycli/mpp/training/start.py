@@ -18,6 +18,7 @@ from polycli.mpp.model.network import Network
 from polycli.mpp.model.new_fields import with_new_fields
 from polycli.mpp.model.trained import TrainedPhysics, say_other_physics
 from polycli.mpp.recipe.training import FinetuneRecipe, PretrainRecipe
+from polycli.mpp.training.conditions import take_scales, told_also
 from polycli.mpp.training.freeze import freeze
 from polycli.store.reader import Store
 
@@ -62,10 +63,15 @@ def start_from(loaded: LoadedAViT, recipe: FinetuneRecipe, stores: Sequence[Stor
         if not isinstance(network, AViT):
             raise UserError("init.absolute_position is for checkpoints of an AViT; other networks have their own ways")
         network.tell_positions(recipe.init.absolute_position)
-    freeze(network.train(), recipe.freeze)
     # What the recipe does not say about the context is as the checkpoint was trained.
     context = {key: getattr(loaded, key) for key in ("history", "time_stride")}
     given = {key: value for key, value in context.items() if key not in recipe.data.model_fields_set}
+    data = recipe.data.model_copy(update=given)
+    if scratch:
+        take_scales(network, stores, data)
+    if recipe.init.conditions:
+        network = told_also(network, recipe.init.conditions, stores, data)
+    freeze(network.train(), recipe.freeze)
     stride = given.get("time_stride", recipe.data.time_stride)
     trained = {} if scratch else loaded.trained
     for name, about in physics.items():
@@ -74,7 +80,7 @@ def start_from(loaded: LoadedAViT, recipe: FinetuneRecipe, stores: Sequence[Stor
         family="mpp",
         verb="pretrain",
         model=network.section,
-        data=recipe.data.model_copy(update=given),
+        data=data,
         objective=recipe.objective,
         optim=recipe.optim,
         schedule=recipe.schedule,

@@ -23,6 +23,7 @@ from polycli.mpp.model.stem import FieldProjection
 from polycli.mpp.model.trained import TrainedPhysics
 from polycli.mpp.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.mpp.training.batches import MixtureBatches, WindowFinder
+from polycli.mpp.training.conditions import take_scales, with_parameters
 from polycli.mpp.training.costs import grid_computed_on, step_flops
 from polycli.mpp.training.objective import NextFrame
 from polycli.mpp.training.start import Start
@@ -48,7 +49,7 @@ class NextFrameTask(Task):
 
         Without a network, a new one is made from the seed.
         """
-        settings = settings.complete()
+        settings = with_parameters(settings.complete(), stores)
         self._settings = settings
         self.batches = MixtureBatches(stores, settings, find)
         self.batches.check_division(world.size)
@@ -57,7 +58,10 @@ class NextFrameTask(Task):
         for store in stores:
             warn_of_scale(store.name, statistics_of(store.manifest, store.path))
         torch.manual_seed(settings.train.seed)  # the same weights on every rank
-        self._network = make_network(settings.model) if network is None else network
+        if network is None:
+            network = make_network(settings.model)
+            take_scales(network, stores, settings.data)
+        self._network = network
         self.model: nn.Module = NextFrame(self._network, settings.objective)
 
     def micro_batches(self, step: int, world: World) -> list[WindowBatch]:

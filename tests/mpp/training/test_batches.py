@@ -110,7 +110,7 @@ def test_the_rehearsal_has_a_whole_micro_batch_of_every_dataset_however_small(st
 def test_datasets_are_drawn_in_proportion_to_their_weights(stores):
     batches = MixtureBatches(stores, recipe(data={"weights": {"swe": 3.0}}))
 
-    drawn = Counter(name for step in range(400) for name, _ in batches.draws(step))
+    drawn = Counter(windows.store.name for step in range(400) for windows, _ in batches.draws(step))
 
     assert drawn["swe"] == pytest.approx(300, abs=4)
     assert drawn["reaction"] == pytest.approx(100, abs=4)

@@ -121,7 +121,11 @@ class FourierOperator(Network):
         return ends if self.places is None else (self.places, *ends)
 
     def hidden(
-        self, x: Float[Tensor, "b t c h w"], selection: Float[Tensor, "s c n"], bcs: Int[Tensor, "b 2"]
+        self,
+        x: Float[Tensor, "b t c h w"],
+        selection: Float[Tensor, "s c n"],
+        bcs: Int[Tensor, "b 2"],
+        told: Float[Tensor, "b m"] | None = None,  # noqa: ARG002  # AViT alone is told something.
     ) -> Float[Tensor, "b h w d"]:
         """Hidden fields after the last Fourier layer. Samples with other sides have a turn of their own."""
         # Which axes are lengthened changes shapes, so that it must be known here. Where operations are counted there

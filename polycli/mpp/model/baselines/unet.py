@@ -96,7 +96,11 @@ class ConvNextUnet(Network):
         return (self.down_norms, self.down, self.up_norms, self.up, self.join, self.last_norm)
 
     def hidden(
-        self, x: Float[Tensor, "b t c h w"], selection: Float[Tensor, "s c n"], bcs: Int[Tensor, "b 2"]
+        self,
+        x: Float[Tensor, "b t c h w"],
+        selection: Float[Tensor, "s c n"],
+        bcs: Int[Tensor, "b 2"],
+        told: Float[Tensor, "b m"] | None = None,  # noqa: ARG002  # AViT alone is told something.
     ) -> Float[Tensor, "b h w d"]:
         """Hidden fields at the resolution of the grid, after the way down and up."""
         grid, coarsest = (x.shape[3], x.shape[4]), 2**self.section.stages

@@ -106,6 +106,7 @@ class VideoTransformer(Network):
         x: Float[Tensor, "b t c h w"],
         state_labels: Int[Tensor, " c"] | Int[Tensor, "b c"],
         bcs: Int[Tensor, "b 2"],
+        told: Float[Tensor, "b m"] | None = None,  # noqa: ARG002  # AViT alone is told something.
     ) -> Float[Tensor, "b hp wp d"]:
         """The encoder's tokens of the last tubes, which masked pretraining shapes as well as forecasting does."""
         x, mean, scale, selection = self._normalised(x, state_labels, bcs)
@@ -144,7 +145,11 @@ class VideoTransformer(Network):
         return torch.unflatten(self.pixels(answers, selection), 1, (times, hidden))
 
     def hidden(
-        self, x: Float[Tensor, "b t c h w"], selection: Float[Tensor, "s c n"], bcs: Int[Tensor, "b 2"]
+        self,
+        x: Float[Tensor, "b t c h w"],
+        selection: Float[Tensor, "s c n"],
+        bcs: Int[Tensor, "b 2"],
+        told: Float[Tensor, "b m"] | None = None,  # noqa: ARG002  # AViT alone is told something.
     ) -> Float[Tensor, "b hp wp d"]:
         """The decoder's tokens of the tubes behind the context."""
         tubes = self.tubes(x, bcs)

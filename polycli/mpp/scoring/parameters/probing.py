@@ -8,7 +8,7 @@ statistics of the same windows: a representation that knows the physics beats bo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,4 +172,5 @@ def _sides(parts: Sequence[Probed]) -> tuple[list[Side], list[Side]]:
 
 
 def _pooled(loaded: LoadedAViT, window: Tensor, subset: Subset) -> Tensor:
-    return last_tokens(loaded.model, window, subset.read).mean(dim=(1, 2))
+    # A probe of a model that was told the parameter would read what it was told.
+    return last_tokens(loaded.model, window, replace(subset.read, told=None)).mean(dim=(1, 2))
