@@ -62,7 +62,9 @@ class Bootstrap:
             # How often each unit is drawn is how often each of its values counts.
             times = np.bincount(generator.integers(0, count, size=count), minlength=count)[owners]
             reached = np.cumsum(times)
-            medians[index] = ranked[np.searchsorted(reached, reached[-1] / 2)]
+            # As numpy's: between the two in the middle where their number is even.
+            middle = np.searchsorted(reached, reached[-1] / 2), np.searchsorted(reached, reached[-1] / 2, side="right")
+            medians[index] = ranked[list(middle)].mean()
         tail = (1 - self.level) / 2
         bounds: Floats = np.quantile(medians, (tail, 1 - tail))
         return bounds

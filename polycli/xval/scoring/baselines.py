@@ -1,7 +1,8 @@
 """Simpler models that answer for the same hidden numbers: means, the last value, and table learners.
 
 k nearest neighbours and gradient boosting are for tables: records with at most one number under each key path. They
-learn from the training split, with as many cells hidden as the model does without, and see what it sees.
+learn from rows drawn over the whole training split, with as many cells hidden as the model does without, see what it
+sees, texts too, and are tuned a little on rows held back (`polycli.xval.scoring.table_learners`).
 """
 
 from __future__ import annotations
@@ -15,15 +16,13 @@ from numpy.typing import NDArray
 from polycli.xval.numbers.statistics import NumberStatistics
 from polycli.xval.records.records import Records
 from polycli.xval.scoring.positions import persistence
+from polycli.xval.scoring.table_learners import Question, boosted, nearest
+from polycli.xval.scoring.text_columns import TextColumns
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 #: Columns of a table, at most: a learner is fitted for each.
 MOST_COLUMNS = 64
-NEIGHBOURS = 10
-#: Training rows that neighbours are sought among: all pairs are looked at.
-_NEIGHBOUR_ROWS = 5000
-_BLOCK = 512
 
 
 def simple_answers(records: Records, turn_of: Rows, statistics: Mapping[str, NumberStatistics]) -> dict[str, Floats]:
@@ -73,30 +72,40 @@ def cells_of(records: Records) -> Cells:
     return Cells(values, row, column)
 
 
-def table_answers(training: Records, records: Records, turn_of: Rows, *, share: float, seed: int) -> dict[str, Floats]:
-    """`k-NN` and `gradient boosting`, one answer for every hidden number."""
+def table_answers(
+    training: Records, records: Records, turn_of: Rows, *, share: float, seed: int, texts: TextColumns | None = None
+) -> dict[str, Floats]:
+    """`k-NN` and `gradient boosting`, one answer for every hidden number; `texts` are seen by both, as by the model."""
     learned, asked = cells_of(training), cells_of(records)
+    texts = texts or TextColumns.none(len(training), len(records))
     turn = np.full(asked.values.shape, -1, dtype=np.int64)
     turn[asked.row, asked.column] = turn_of
     generator = np.random.default_rng(seed)
     hidden = generator.random(learned.values.shape) < share
+    order = generator.permutation(len(training))
     answers = {"k-NN": np.full(len(turn_of), np.nan), "gradient boosting": np.full(len(turn_of), np.nan)}
     for column in range(asked.values.shape[1]):
         numbers = np.flatnonzero((asked.column == column) & (turn_of >= 0))
-        known = np.flatnonzero(np.isfinite(learned.values[:, column]))
+        # In a random order: rows may be sorted, and some learners are given the first ones alone.
+        known = order[np.isfinite(learned.values[order, column])]
         if not len(numbers) or len(known) < 2:
             continue
         rows = asked.row[numbers]
         # What is hidden in the same turn is hidden from these, too; the column itself is among it.
         seen = np.where(turn[rows] == turn_of[numbers][:, None], np.nan, asked.values[rows])
         together = _always_together(turn[rows], turn_of[numbers], column)
-        inputs = np.where(hidden[known], np.nan, learned.values[known])
-        inputs[:, together] = np.nan
-        targets = learned.values[known, column]
-        answers["gradient boosting"][numbers] = _boosted(inputs, targets, seen, seed)
         visible = learned.values[known].copy()
         visible[:, together] = np.nan
-        answers["k-NN"][numbers] = _neighbours(visible, targets, seen)
+        question = Question(
+            visible=visible,
+            masked=np.where(hidden[known], np.nan, visible),
+            targets=learned.values[known, column],
+            seen=seen,
+            codes=texts.training[known],
+            seen_codes=texts.asked[rows],
+        )
+        answers["gradient boosting"][numbers] = boosted(question, seed)
+        answers["k-NN"][numbers] = nearest(question)
     return answers
 
 
@@ -106,40 +115,6 @@ def _always_together(turns: Rows, turn_of: Rows, column: int) -> NDArray[np.bool
     together: NDArray[np.bool_] = same.all(axis=0) & (turns == turn_of[:, None]).any(axis=0)
     together[column] = True
     return together
-
-
-def _boosted(inputs: Floats, targets: Floats, seen: Floats, seed: int) -> Floats:
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
-    useful = np.isfinite(inputs).any(axis=0)
-    if not useful.any() or np.ptp(targets) == 0:
-        return np.full(len(seen), targets.mean())
-    learner = HistGradientBoostingRegressor(random_state=seed, early_stopping=len(targets) >= 1000)
-    learner.fit(inputs[:, useful], targets)
-    return np.asarray(learner.predict(seen[:, useful]), dtype=np.float64)
-
-
-def _neighbours(visible: Floats, targets: Floats, seen: Floats) -> Floats:
-    """Mean of the nearest rows in standardised columns, over those that both have."""
-    from sklearn.metrics.pairwise import nan_euclidean_distances
-
-    useful = np.isfinite(visible).any(axis=0)
-    if not useful.any():
-        return np.full(len(seen), targets.mean())
-    visible, targets = visible[:_NEIGHBOUR_ROWS, useful], targets[:_NEIGHBOUR_ROWS]
-    with np.errstate(invalid="ignore"):
-        centre, spread = np.nanmean(visible, axis=0), np.nanstd(visible, axis=0)
-    spread = np.where(spread > 0, spread, 1)
-    known, asked = (visible - centre) / spread, (seen[:, useful] - centre) / spread
-    count = min(NEIGHBOURS, len(targets))
-    answers = []
-    for start in range(0, len(asked), _BLOCK):
-        distances = nan_euclidean_distances(asked[start : start + _BLOCK], known)
-        # Rows that share no column are infinitely far.
-        distances = np.where(np.isfinite(distances), distances, np.inf)
-        nearest = np.argpartition(distances, count - 1, axis=1)[:, :count]
-        answers.append(targets[nearest].mean(axis=1))
-    return np.concatenate(answers)
 
 
 def baseline_names(answers: Mapping[str, Floats]) -> Sequence[str]:

@@ -13,9 +13,12 @@ from polycli.report.bootstrap import Bootstrap
 from polycli.report.table import Table, interval, number
 from polycli.requests import JsonDocument
 from polycli.xval.model.heads import HeadDescription
-from polycli.xval.scoring.baselines import MOST_COLUMNS, NEIGHBOURS
+from polycli.xval.scoring.baselines import MOST_COLUMNS
 
 Floats = NDArray[np.float64]
+
+#: Neighbours that k-NN asks, where a head is compared with it.
+_NEIGHBOURS = 10
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def _regression(
         from sklearn.ensemble import HistGradientBoostingRegressor
         from sklearn.neighbors import KNeighborsRegressor
 
-        answers["k-NN"] = _neighbours(KNeighborsRegressor(min(NEIGHBOURS, len(learned))), learned, columns)
+        answers["k-NN"] = _neighbours(KNeighborsRegressor(min(_NEIGHBOURS, len(learned))), learned, columns)
         answers["gradient boosting"] = _boosted(HistGradientBoostingRegressor(random_state=0), learned, columns)
     errors = {name: np.abs(values - truth) for name, values in answers.items()}
     squares = {name: values**2 for name, values in errors.items()}
@@ -115,7 +118,7 @@ def _classification(
         from sklearn.ensemble import HistGradientBoostingClassifier
         from sklearn.neighbors import KNeighborsClassifier
 
-        answers["k-NN"] = _neighbours(KNeighborsClassifier(min(NEIGHBOURS, len(known))), known, columns)
+        answers["k-NN"] = _neighbours(KNeighborsClassifier(min(_NEIGHBOURS, len(known))), known, columns)
         answers["gradient boosting"] = _boosted(HistGradientBoostingClassifier(random_state=0), known, columns)
     hits = {name: (values == true).astype(np.float64) for name, values in answers.items()}
     names = {"model": "model", "baseline": "commonest", "k-NN": "k-NN", "gradient boosting": "gradient boosting"}

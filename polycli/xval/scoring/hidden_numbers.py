@@ -17,11 +17,14 @@ from polycli.xval.data.store import RecordStore
 from polycli.xval.model.loaded import LoadedNumformer
 from polycli.xval.recipe.model import ObjectiveSection
 from polycli.xval.recipe.settings import EvalSettings
+from polycli.xval.records.decode import decode_records
 from polycli.xval.records.records import Records
+from polycli.xval.records.values import Value
 from polycli.xval.scoring.baselines import is_table, simple_answers, table_answers
-from polycli.xval.scoring.fill import Filler
+from polycli.xval.scoring.fill import Answers, Filler
 from polycli.xval.scoring.summarise import Examined, scores_of
 from polycli.xval.scoring.sweep import Sweep, run_sweep
+from polycli.xval.scoring.text_columns import text_columns
 from polycli.xval.scoring.turns import turns_of
 from polycli.xval.training.masking import record_seeds
 
@@ -60,11 +63,14 @@ def score_numbers(loaded: LoadedNumformer, subset: Subset, settings: EvalSetting
     with progress(int((turn_of >= 0).sum()), f"{store.name}: numbers") as bar:
         answers = filler.once(records, turn_of, bar.advance)
     methods = {"model": answers.values, **simple_answers(records, turn_of, store.statistics)}
-    learning = store.rows("train")[: settings.baseline_rows]
+    learning = drawn_rows(store.rows("train"), settings.baseline_rows, seed=settings.seed)
     if settings.baselines and is_table(records) and len(learning) > 1:
         training = read_records(store, learning, loaded)
-        methods |= table_answers(training, records, turn_of, share=share or 0.0, seed=settings.seed)
-    examined = _examined(subset, records, turn_of, methods, quantiles=answers.quantiles, loaded=loaded)
+        texts = text_columns(_values(store, learning), _values(store, subset.rows))
+        methods |= table_answers(training, records, turn_of, share=share or 0.0, seed=settings.seed, texts=texts)
+    rules = (rule.pattern for rule in store.hold_out)
+    patterns = (*settings.keys, *(pattern for group in settings.groups for pattern in group), *rules, *store.units)
+    examined = _examined(subset, records, turn_of, methods, answers=answers, loaded=loaded, patterns=patterns)
     sweep = run_sweep(filler, records, settings.sweep, store.statistics)
     if settings.sweep.vary is not None and sweep is None:
         warn(f"{store.name}: no record has {settings.sweep.vary} once, and what sweep.predict names: nothing is swept")
@@ -77,6 +83,17 @@ def score_numbers(loaded: LoadedNumformer, subset: Subset, settings: EvalSetting
         "sweep": None if sweep is None else sweep.document(),
     }
     return document, Illustration(examined, sweep)
+
+
+def drawn_rows(rows: NDArray[np.int64], most: int, *, seed: int) -> NDArray[np.int64]:
+    """Draws at most so many rows over all of them, because a store may be sorted."""
+    if len(rows) <= most:
+        return rows
+    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+
+
+def _values(store: RecordStore, rows: NDArray[np.int64]) -> list[Value]:
+    return decode_records(store.read(rows), store.vocabulary)
 
 
 def hidden_share(loaded: LoadedNumformer, settings: EvalSettings) -> float | None:
@@ -109,8 +126,9 @@ def _examined(
     turn_of: NDArray[np.int64],
     methods: dict[str, NDArray[np.float64]],
     *,
-    quantiles: NDArray[np.float64],
+    answers: Answers,
     loaded: LoadedNumformer,
+    patterns: tuple[str, ...],
 ) -> Examined:
     asked = (turn_of >= 0) & np.isfinite(records.numbers)
     owners = np.repeat(np.arange(len(records)), records.number_lengths)
@@ -119,9 +137,10 @@ def _examined(
         key=records.number_keys[asked].astype(np.int64),
         truth=records.numbers[asked],
         answers={name: values[asked] for name, values in methods.items()},
-        quantiles=quantiles[asked],
+        quantiles=answers.quantiles[asked],
         levels=loaded.model.section.quantiles,
         held_out=subset.store.held_out(subset.rows),
         key_paths=records.key_paths,
         statistics=subset.store.statistics,
+        patterns=patterns,
     )

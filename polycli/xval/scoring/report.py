@@ -16,7 +16,7 @@ from polycli.report.scatter import ScatterPanel, scatter
 from polycli.requests import JsonDocument
 from polycli.xval.records.keypaths import pattern_of
 from polycli.xval.scoring.hidden_numbers import Illustration
-from polycli.xval.scoring.summarise import Examined, key_name
+from polycli.xval.scoring.summarise import Examined
 from polycli.xval.scoring.sweep import Sweep
 from polycli.xval.scoring.tables import overview, summary_table, verdicts
 
@@ -69,7 +69,7 @@ def _figures(name: str, dataset: Mapping[str, Any], picture: Illustration, figur
 
 def _scatter(name: str, dataset: Mapping[str, Any], examined: Examined, figures: Path) -> Figure:
     file = figures / f"{file_stem(f'{name}.agreement')}.png"
-    names = np.array([key_name(path, examined.key_paths) for path in examined.key_paths], dtype=object)[examined.key]
+    names = np.array(examined.key_names, dtype=object)[examined.key]
     keys = sorted(dataset["keys"], key=lambda key: -dataset["keys"][key]["numbers"])[:SHOWN_PANELS]
     marks = {rule["pattern"]: (rule["low"], rule["high"]) for rule in dataset["hold_out"]}
     panels = []

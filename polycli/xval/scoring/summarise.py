@@ -24,6 +24,8 @@ Floats = NDArray[np.float64]
 #: Decades with fewer numbers are left out: a median of a handful says nothing.
 LEAST_IN_DECADE = 5
 _DIGITS = re.compile(r"\d+")
+#: A dot after a backslash belongs to a key.
+_LAST_KEY = re.compile(r"(?<!\\)(?:\\\\)*\.(?:[^.\\]|\\.)*$")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,13 @@ class Examined:
     key_paths: tuple[str, ...]
     #: Of the training split, by key path.
     statistics: Mapping[str, NumberStatistics]
+    #: Patterns of key paths that are scored together, where they fit several.
+    patterns: tuple[str, ...] = ()
+
+    @property
+    def key_names(self) -> list[str]:
+        """The names under which key paths are scored, in their order."""
+        return [key_name(path, self.key_paths, self.patterns) for path in self.key_paths]
 
     @property
     def undecodable(self) -> NDArray[np.bool_]:
@@ -80,7 +89,7 @@ class Examined:
 def scores_of(examined: Examined, rules: Sequence[HoldOutRule], bootstrap: Bootstrap) -> JsonDocument:
     """Everything that scores.json says of a dataset's numbers."""
     judged = examined.judged()
-    names = np.array([key_name(path, examined.key_paths) for path in examined.key_paths], dtype=object)
+    names = np.array(examined.key_names, dtype=object)
     mine = names[examined.key] if len(names) else np.empty(0, dtype=object)
     keys = {name: _key_scores(judged.select(mine == name), bootstrap) for name in dict.fromkeys(mine.tolist())}
     for name, entry in keys.items():
@@ -99,11 +108,30 @@ def scores_of(examined: Examined, rules: Sequence[HoldOutRule], bootstrap: Boots
     }
 
 
-def key_name(path: str, key_paths: Sequence[str]) -> str:
-    """`description.planet*.a` for a path of which there are others that differ in digits alone; else the path."""
-    pattern = _DIGITS.sub("*", path)
-    alike = sum(_DIGITS.sub("*", other) == pattern for other in key_paths)
-    return pattern if alike > 1 else path
+def key_name(path: str, key_paths: Sequence[str], patterns: Sequence[str] = ()) -> str:
+    """The name under which a key path is scored, with others of its kind.
+
+    `description.planet*.a`, where there are others that differ in the digits of an object's name alone. The last key is
+    what was measured: `k5` and `k618` are different, unless one of the patterns fits both.
+
+    >>> [key_name(path, ["p0.a", "p1.a", "k5", "k618"]) for path in ["p0.a", "k5"]]
+    ['p*.a', 'k5']
+    """
+    own = _without_digits(path)
+    if own != path and sum(_without_digits(other) == own for other in key_paths) > 1:
+        return own
+    for pattern in patterns:
+        expression = pattern_of(pattern)
+        if "*" in pattern and expression.fullmatch(path) and sum(map(expression.fullmatch, key_paths)) > 1:
+            return pattern
+    return path
+
+
+def _without_digits(path: str) -> str:
+    """The path with stars for the digits of all its keys but the last."""
+    last = _LAST_KEY.search(path)
+    end = 0 if last is None else last.start()
+    return _DIGITS.sub("*", path[:end]) + path[end:]
 
 
 def relative_scores(examined: Examined, bootstrap: Bootstrap) -> JsonDocument:

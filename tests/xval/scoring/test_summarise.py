@@ -47,9 +47,12 @@ def scores(examined):
     return scores_of(examined, [HoldOutRule("*.a", 1.9, 2.1)], BOOTSTRAP)
 
 
-def test_keys_that_differ_in_digits_are_one():
+def test_keys_of_objects_that_differ_in_digits_are_one_and_others_only_by_a_pattern():
     assert [key_name(path, PATHS) for path in PATHS] == ["p*.a", "p*.a", "b"]
     assert key_name("k2", ("k2", "a")) == "k2"
+    keys = ("k5", "k618", "x.k5", "x.k6", r"a\.1", r"a\.2", "l0.m1.v", "l3.m2.v")
+    assert [key_name(path, keys) for path in keys] == [*keys[:6], "l*.m*.v", "l*.m*.v"]
+    assert [key_name(path, keys, ("k*", "x.k5")) for path in keys[:3]] == ["k*", "k*", "x.k5"]
 
 
 def test_an_answer_that_is_no_number_counts_as_the_keys_mean(examined, scores):
@@ -135,6 +138,15 @@ def test_a_simpler_model_that_wins_is_named(examined):
         ("b", "key mean"),
         ("p*.a", "key mean"),
     ]
+
+
+def test_the_median_and_its_interval_are_of_one_kind():
+    # Six values with a gap in their middle: numpy's median lies in the gap.
+    values = np.array([1.0, 1.1, 1.2, 2.0, 2.1, 2.2])
+    low, high = Bootstrap(samples=2000).median(values, np.arange(6))
+    assert low <= np.median(values) <= high
+    one = Bootstrap(samples=10).median(values, np.zeros(6, dtype=np.int64))
+    np.testing.assert_array_equal(one, [1.6, 1.6])
 
 
 def test_the_median_of_clusters_has_an_interval_that_holds_it():
