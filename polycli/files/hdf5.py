@@ -5,6 +5,7 @@ Links and arrays that lead out of the file are refused: through them it could ha
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -20,6 +21,8 @@ from polycli.names import shortened_name
 #: What h5py raises for damaged metadata, dangling links, loops of links and types that it does not know, and what a
 #: dataset in the place of a group, or a group in that of a dataset, leads to.
 DAMAGE = (AttributeError, LookupError, OSError, OverflowError, RuntimeError, TypeError, ValueError)
+#: What HDF5 says of a file with the mark of a writer.
+_IN_USE = "already open for write"
 #: The way out where one file among others is cut off or damaged.
 COPY_AGAIN = "fetch or copy it again; where it cannot be had, move it out of the input"
 #: Objects of a file that are looked at, and characters of their paths; real data have thousands of each.
@@ -41,9 +44,17 @@ def open_hdf5(path: Path, *, hint: str | None = None) -> Iterator[h5py.File]:
             _check_contents(path, (status.st_mtime_ns, status.st_size))
             yield file
     except DAMAGE as error:
-        raise SourceError(
-            f"{path}: the HDF5 file is truncated or damaged, or none: {reason_of(error)}", hint=hint
-        ) from error
+        raise unreadable(path, error, "the HDF5 file is truncated or damaged, or none", hint=hint) from error
+
+
+def unreadable(path: Path, error: Exception, what: str, *, hint: str | None = None) -> SourceError:
+    """The error for a file that HDF5 does not open, which may be sound and not yet closed by its writer."""
+    if _IN_USE in str(error):
+        return SourceError(
+            f"{path}: the HDF5 file is not closed: a program is writing it, or was killed while it did",
+            hint=f"wait until it is done; if none is at work on it: h5clear -s {shlex.quote(str(path))}",
+        )
+    return SourceError(f"{path}: {what}: {reason_of(error)}", hint=hint)
 
 
 def is_hdf5(path: Path) -> bool:

@@ -65,7 +65,7 @@ def _records(path: Path) -> dict[str, object]:
 def _hdf5(path: Path) -> Finding:
     import h5py
 
-    from polycli.files.hdf5 import DAMAGE, MOST_OBJECTS
+    from polycli.files.hdf5 import DAMAGE, MOST_OBJECTS, unreadable
 
     datasets: list[str] = []
     try:
@@ -86,9 +86,7 @@ def _hdf5(path: Path) -> Finding:
             file.visititems(note)
             groups = list(file)
     except DAMAGE as error:
-        raise SourceError(
-            f"{path}: an HDF5 file that cannot be opened, truncated perhaps: {reason_of(error)}"
-        ) from error
+        raise unreadable(path, error, "an HDF5 file that cannot be opened, truncated perhaps") from error
     facts = {
         "size": _size(path),
         **({} if forecast else _by_families(path)),

@@ -1,9 +1,13 @@
 """HDF5 files that lead elsewhere, in circles or claim too much end in a sentence."""
 
+import subprocess
+import sys
+
 import h5py
 import numpy as np
 import pytest
 
+from polycli.__main__ import run as command_line
 from polycli.errors import SourceError
 from polycli.files.hdf5 import is_hdf5, open_hdf5
 
@@ -81,3 +85,27 @@ def test_what_is_no_hdf5_file_is_said(tmp_path):
     assert not is_hdf5(tmp_path / "a.h5")
     with pytest.raises(SourceError, match="or none"), open_hdf5(tmp_path / "a.h5"):
         pass
+
+
+WRITER = """
+import os, sys, h5py
+file = h5py.File(sys.argv[1], "w", libver="latest")
+file["u"] = [1.0, 2.0]
+file.flush()
+os._exit(0)
+"""
+
+
+def test_a_file_that_its_writer_has_not_closed_is_not_called_truncated(tmp_path, capsys):
+    path = tmp_path / "run 1.h5"
+    subprocess.run([sys.executable, "-c", WRITER, path], check=True)
+    with (
+        pytest.raises(SourceError, match="is not closed: a program is writing it, or was killed") as raised,
+        open_hdf5(path),
+    ):
+        pass
+    assert raised.value.hint.endswith(f"h5clear -s '{path}'")
+    assert command_line(["inspect", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert "is not closed" in said
+    assert "truncated" not in said

@@ -1,4 +1,4 @@
-"""The session of docs/mpp.md, "Your own simulation", as it stands there: a solver, npz, store, model, report."""
+"""The session of docs/mpp.md, "Your own simulation", as it stands there: a solver, npz, store, model, report, film."""
 
 import json
 import re
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from PIL import Image
 
 from polycli.__main__ import run as command_line
 from polycli.store.reader import open_store
@@ -26,7 +27,7 @@ SMALL = (
 
 
 def section() -> str:
-    return PAGE.split("## Your own simulation, from npz to a report\n")[1].split("\n## ")[0]
+    return PAGE.split("## Your own simulation, from npz to a film\n")[1].split("\n## ")[0]
 
 
 def blocks(text: str) -> list[str]:
@@ -62,6 +63,8 @@ def test_the_session_of_the_page_goes_from_an_npz_of_a_newcomer_to_a_report(tmp_
     assert store.manifest.about["dt"] == pytest.approx(0.04)
     np.testing.assert_allclose(store.manifest.about["extent"], [[0, 1], [0, 20 / 24]])
     assert Path("report/report.html").is_file()
+    with Image.open("report/figures/own.film.gif") as film:
+        assert film.n_frames == 21 - 4
     scores = json.loads(Path("report/scores.json").read_text(encoding="utf-8"))
     assert set(scores["datasets"]["own"]["one_step"]["nrmse"]["fields"]) == {"my.height", "my.speed"}
     forecast = zarr.open_group("forecast.zarr", mode="r")
