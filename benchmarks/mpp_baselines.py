@@ -141,13 +141,12 @@ class Bench:
     def rates(self, seconds: float, costs: Mapping[str, float]) -> dict[str, float]:
         """The better learning rate of each network, in a fifth of the time, with a schedule of that length."""
         file = self.work / "rates.json"
-        if not file.is_file():
-            losses = {
-                model: {rate: self._short(model, rate, max(6, round(seconds / 5 / costs[model]))) for rate in RATES}
-                for model in MODELS
-            }
-            file.write_text(json.dumps(losses))
-        read = json.loads(file.read_text())
+        read: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+        for model in MODELS:
+            if model not in read:
+                steps = max(6, round(seconds / 5 / costs[model]))
+                read[model] = {str(rate): self._short(model, rate, steps) for rate in RATES}
+                file.write_text(json.dumps(read))
         return {model: float(min(found, key=found.get)) for model, found in read.items()}
 
     def train(self, training: Training, *, steps: int, rate: float) -> None:
@@ -235,7 +234,7 @@ def tables(scores: Mapping[str, Any], steps: Mapping[str, int]) -> list[Table]:
         ]
 
     columns = ["model", *(name.replace("_", " ") for name in datasets), "geometric mean"]
-    costs = []
+    costs, rollouts = [], sum(found["trajectories"] for found in scores["datasets"].values())
     for row in order:
         cost = next(iter(datasets.values()))[rows[row][next(iter(datasets))]]["cost"]
         trained = [name for name in dict.fromkeys(rows[row].values()) if name in steps]
@@ -243,7 +242,7 @@ def tables(scores: Mapping[str, Any], steps: Mapping[str, int]) -> list[Table]:
         count = [str(steps[name]) for name in trained]
         blown = sum(found[rows[row][name]]["blow_up"]["rollouts"] for name, found in datasets.items())
         line = [shown.get(row, row), cost["kind"], " + ".join(count) or "-", f"{cost['parameters']:,}"]
-        costs.append([*line, number(cost["flops"] / 1e6), number(cost["milliseconds"]), str(blown)])
+        costs.append([*line, number(cost["flops"] / 1e6), f"{blown} of {rollouts}"])
     whole = next(iter(scores["datasets"].values()))["comparison"]["steps"]
     return [
         Table("VRMSE of one step", columns, cells(lambda model: model["one_step"]["vrmse"]["mean"])),
@@ -254,12 +253,21 @@ def tables(scores: Mapping[str, Any], steps: Mapping[str, int]) -> list[Table]:
         ),
         Table(
             "What they cost",
-            ["model", "kind", "training steps", "parameters", "MFLOP a step", "ms a step", "rollouts blown up"],
+            ["model", "kind", "training steps", "parameters", "MFLOP a step", "rollouts blown up"],
             costs,
-            "Operations and time of a forecast step of shallow water, of one trajectory.",
+            "Operations of one forecast step of shallow water.",
             2,
         ),
     ]
+
+
+def without_times(comparison: Mapping[str, Any]) -> dict[str, Any]:
+    """A comparison without the milliseconds of steps, which the load of the machine decides."""
+    models = {
+        name: {**model, "cost": {key: value for key, value in model["cost"].items() if key != "milliseconds"}}
+        for name, model in comparison["models"].items()
+    }
+    return {**comparison, "models": models}
 
 
 def geometric(values: Iterable[float | None]) -> float | None:
@@ -280,7 +288,7 @@ def main() -> None:
     add_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    bench = Bench(options.work, options.trajectories, options.frames)
+    bench = Bench(options.work.resolve(), options.trajectories, options.frames)
     bench.prepare()
     costs = bench.costs()
     rates = bench.rates(options.seconds, costs)
@@ -295,7 +303,7 @@ def main() -> None:
         "seconds_of_a_step": costs,
         "learning_rates": rates,
         "steps": steps,
-        "datasets": {name: found["comparison"] for name, found in scores["datasets"].items()},
+        "datasets": {name: without_times(found["comparison"]) for name, found in scores["datasets"].items()},
     }
     finish(options, figures, *tables(scores, steps))
 

@@ -157,7 +157,9 @@ class VideoTransformer(Network):
         places = numbered(range(times + 1), height, width, self.section.position_grid, x.device)
         tokens = self._encoded(self._tokens(tubes, selection, places[:-1]).flatten(1, 2))
         wave = positions(places, self.section.decoder_dim).expand(len(x), -1, -1, -1)
-        return torch.unflatten(self._decoded(tokens, wave[:, :-1].flatten(1, 2), wave[:, -1]), 1, (height, width))
+        # What is asked for begins from what stood there last: to find that place among all others takes long to learn.
+        asked = wave[:, -1] + self.bridge(tokens[:, -height * width :])
+        return torch.unflatten(self._decoded(tokens, wave[:, :-1].flatten(1, 2), asked), 1, (height, width))
 
     def decoded(
         self, hidden: Float[Tensor, "b hp wp d"], selection: Float[Tensor, "s c n"], grid: tuple[int, int]

@@ -27,7 +27,7 @@ from polycli.report.bootstrap import Bootstrap
 from polycli.requests import JsonDocument
 
 #: Turns in which all models are timed one after the other; the quickest of each counts, which load disturbs least.
-_TURNS = 5
+_TURNS = 15
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,21 @@ def test_a_forecast_is_the_first_frame_of_the_tubes_behind_the_context():
         torch.testing.assert_close(model(x, labels, PERIODIC), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_what_is_asked_for_begins_from_what_stood_there_last():
+    model = transformer()
+    for layer in (model.decoder[0].join, model.decoder[0].shrink):  # A decoder that adds nothing.
+        torch.nn.init.zeros_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    x, labels = torch.randn(1, 4, 3, 8, 12), torch.arange(3)
+    mean, scale = x.mean((1, 3, 4), keepdim=True), x.std((1, 3, 4), keepdim=True)
+    with torch.no_grad():
+        last = model.features(x, labels, PERIODIC)
+        # Behind two tubes of 2 x 3 places comes the third, on a grid of 14 x 14 places.
+        place = 2 * 196 + 14 * torch.arange(2)[:, None] + torch.arange(3)
+        expected = model.decoder_norm(model.mask.weight + positions(place, 6) + model.bridge(last))
+        torch.testing.assert_close(model.hidden((x - mean) / scale, torch.eye(3)[None], PERIODIC), expected)
+
+
 def test_published_weights_are_read_by_their_names(tmp_path):
     model = transformer(fields=("video.red", "video.green", "video.blue"), predicts="change")
     heads = {key: WIDTHS[key] for key in ("num_heads", "decoder_heads")}
