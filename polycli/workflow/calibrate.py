@@ -87,7 +87,7 @@ class CalibrationFlow(ABC, Generic[Loaded, Settings, Subset]):
         """
         request, loaded = self.request, self.loaded
         path = calibration_beside(loaded.model_file) if request.output is None else request.output
-        output = Output(path, CALIBRATIONS, overwrite=True, inputs=(loaded.model_file,))
+        output = Output(path, CALIBRATIONS, overwrite=True, inputs=(loaded.model_file, *request.data))
         output.refuse()
         earlier = self._earlier(path)
         stores = evaluated_stores(request.data, family=self.family, model_file=loaded.model_file, run=loaded.run)
