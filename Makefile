@@ -60,7 +60,7 @@ reproduce-mpp: $(RUNNABLE)  ## the MPP transfer study: pretrained against scratc
 	$(BIN)/polycli study mpp --recipe mpp_transfer_study --output reproductions/mpp --jobs 2
 
 study-rollouts: $(RUNNABLE)  ## every switch against growing forecasts, alone and together, into reproductions/rollouts
-	@echo "36 runs of 55 s of training and about 15 s of start and scores, one core each: 42 core-minutes; what is done stays done"
+	@echo "32 runs of 55 s of training and about 20 s of start and scores, one core each: 40 core-minutes; what is done stays done"
 	OMP_NUM_THREADS=1 $(BIN)/polycli study mpp --recipe mpp_rollout_study --output reproductions/rollouts --jobs 2
 
 reproduce-xval: $(RUNNABLE)  ## the xVal study: encodings compared on small data, into reproductions/xval

@@ -27,12 +27,13 @@ from polycli.report.table import Table
 from polycli.store.reader import open_store
 from polycli.workflow.study.recipe import RunSection, StudyRecipe
 
-STUDY, ENTRY, KEY, BASE = "mpp_rollout_study", "switches", "switch", "base"
+STUDY, KEY, BASE = "mpp_rollout_study", "switch", "base"
 
 
-def study_run() -> RunSection:
-    """The runs of the study whose steps are to be found."""
-    return load_recipe(STUDY, family="mpp", verb="study", schema=StudyRecipe).runs[ENTRY]
+def runs_by_switch() -> dict[str, RunSection]:
+    """The entry of the study that trains each switch."""
+    runs = load_recipe(STUDY, family="mpp", verb="study", schema=StudyRecipe).runs.values()
+    return {str(switch): run for run in runs for switch in run.grid[KEY]}
 
 
 def recipe_of(run: RunSection, switch: str) -> PretrainRecipe:
@@ -72,8 +73,7 @@ def main() -> None:
     add_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    run = study_run()
-    steps = {str(switch): make_step(recipe_of(run, str(switch)), options.data) for switch in run.grid[KEY]}
+    steps = {switch: make_step(recipe_of(run, switch), options.data) for switch, run in runs_by_switch().items()}
     for step in steps.values():
         step()
     seconds: dict[str, list[float]] = {switch: [] for switch in steps}
