@@ -14,6 +14,7 @@ from polycli.astroclip.model.loaded import LoadedAstroClip, load_for
 from polycli.astroclip.recipe.settings import EmbedSettings
 from polycli.astroclip.scoring.encode import Encoder, Modality, common_modalities
 from polycli.astroclip.scoring.retrieval import unit
+from polycli.console import counted
 from polycli.errors import CheckpointError, StoreError
 from polycli.recipes import default_recipe
 from polycli.requests import EmbedRequest, JsonDocument
@@ -35,7 +36,7 @@ def run(request: EmbedRequest) -> JsonDocument | None:
         UserError: checkpoint, data and settings do not fit each other, or the output exists; nothing was written.
     """
     settings = default_recipe("astroclip", "embed", request.overrides, schema=EmbedSettings)
-    target = begin(request, settings)
+    target = begin(request, settings, positions=True)
     return embed(target, open_rows(request, settings), noun=("object", "objects"))
 
 
@@ -131,6 +132,11 @@ def _rows(store: ObjectStore, request: EmbedRequest, tables: ObjectTables) -> Ro
         raise StoreError(
             f"{store.path}: no object is in the split {request.split}; there are {dict(store.manifest.splits)}",
             hint="choose another --split",
+        )
+    if request.output.suffix == ".hats" and (unknown := int((store.column("healpix29", chosen) < 0).sum())):
+        raise StoreError(
+            f"{store.path}: {counted(unknown, 'object has', 'objects have')} no position, which HATS needs",
+            hint=f"--output {request.output.with_suffix('.parquet')}",
         )
     return Rows(
         store.name,

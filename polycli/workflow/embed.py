@@ -59,13 +59,20 @@ class Target:
         return UnitPlace(self.output.path)
 
 
-def begin(request: EmbedRequest, settings: UnitSettings, *, tables: Mapping[str, str] | None = None) -> Target:
+def begin(
+    request: EmbedRequest,
+    settings: UnitSettings,
+    *,
+    tables: Mapping[str, str] | None = None,
+    positions: bool = False,
+) -> Target:
     """Look at the output before any work is done; every process calls this first.
 
     Args:
         request: what was asked for.
         settings: whether what is there may be replaced, and how the work is cut.
         tables: by name of what may stand beside the rows, its column with the index of a row.
+        positions: whether rows have positions on the sky, which HATS needs.
 
     Raises:
         UserError: the embeddings could not or must not come there.
@@ -81,6 +88,11 @@ def begin(request: EmbedRequest, settings: UnitSettings, *, tables: Mapping[str,
     further = {name: Output(table_file(request.output, name), EMBEDDINGS, replace, inputs) for name in beside}
 
     def refuse() -> None:
+        if request.output.suffix == ".hats" and not positions:
+            raise UserError(
+                f"{request.output}: HATS catalogues are of objects on the sky, and these rows have no positions",
+                hint=f"--output {request.output.with_suffix('.parquet')}",
+            )
         for each in (output, *further.values()):
             each.refuse()
 

@@ -139,6 +139,15 @@ def test_an_embedding_that_fails_leaves_nothing_behind(tmp_path, tiny_model, moc
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_catalogue_of_the_sky_has_every_object(tmp_path, tiny_model, mock_store):
+    done = embed.run(request(tiny_model, mock_store, tmp_path / "e.hats", limit=6))
+    assert (done["rows"], done["vectors"]["image_embedding"]["dtype"]) == (6, "float16")
+    for name in ("objects", "vectors"):
+        files = (tmp_path / "e.hats" / name).rglob("Npix=*.parquet")
+        ids = [key for file in files for key in parquet.ParquetFile(file).read()["object_id"].to_pylist()]
+        assert sorted(ids) == sorted(open_objects(mock_store).ids()[:6].tolist())
+
+
 def test_unit_vectors_on_request(tmp_path, tiny_model, mock_store):
     embed.run(request(tiny_model, mock_store, tmp_path / "e.parquet", "normalise=true", "vectors=[image]", limit=3))
     table = parquet.read_table(tmp_path / "e.parquet")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from polycli.checkpoints.exported import ModelDescription, write_model
-from polycli.errors import SourceError, StoreError
+from polycli.errors import SourceError, StoreError, UserError
 from polycli.mpp import embed
 from polycli.mpp.model.avit import AViT
 from polycli.mpp.recipe.training import ModelSection
@@ -137,6 +137,8 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(tmp_path, model, st
     before = set(tmp_path.iterdir())
     with pytest.raises(StoreError, match="a trajectory has 4 frames, history 3 at time_stride 2 needs 5"):
         run(tmp_path, store_factory("short", frames=4))
+    with pytest.raises(UserError, match="these rows have no positions"):
+        run(tmp_path, store_factory("long", frames=9), output="e.hats")
     with pytest.raises(StoreError, match=r"the model does not know the field other\.height"):
         run(tmp_path, store_factory("other", fields=["other.height"]))
     frames = open_store(store_factory("swe", frames=9)).read("fields")

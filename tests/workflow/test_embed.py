@@ -318,7 +318,7 @@ def test_data_without_rows_are_refused_and_nothing_is_left(tmp_path, run):
 
 
 def test_an_output_of_another_format_or_that_exists_is_refused(tmp_path, run):
-    with pytest.raises(UserError, match=r"the suffix says the format: none for a folder, \.parquet or \.zarr"):
+    with pytest.raises(UserError, match=r"the suffix says the format: none for a folder, \.parquet, \.zarr or \.hats"):
         run("e.csv")
     (tmp_path / "e.numbers.parquet").touch()
     with pytest.raises(UserError, match=r"e\.numbers\.parquet: exists already"):

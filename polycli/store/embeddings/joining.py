@@ -1,4 +1,4 @@
-"""Joins the parts of all units into what users read: a folder of Parquet, single Parquet files, or one zarr group."""
+"""Joins the parts of all units into what users read: a folder of Parquet, Parquet files, a zarr group, or HATS."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def join(folder: Path, new: Path, header: EmbeddingsHeader) -> JsonDocument:
     The tables beside the rows of single Parquet files come beside `new`. The parts are gone or changed afterwards.
     """
     tables = {name: parts_of(folder, name) for name in tables_in(folder)}
-    form = {".parquet": _as_files, ".zarr": _as_zarr}.get(new.suffix, _as_folder)
+    form = {".parquet": _as_files, ".zarr": _as_zarr, ".hats": _as_hats}.get(new.suffix, _as_folder)
     document = form(folder, new, header, tables)
     sync_tree(new.parent)
     return document
@@ -95,6 +95,13 @@ def _as_zarr(_: Path, new: Path, header: EmbeddingsHeader, tables: Mapping[str, 
     root.attrs[METADATA_KEY] = {**document, SEAL_KEY: token}
     seal(new / "zarr.json", token)
     return document
+
+
+def _as_hats(_: Path, new: Path, header: EmbeddingsHeader, tables: Mapping[str, Sequence[Path]]) -> JsonDocument:
+    """A collection of catalogues, cut by the sky."""
+    from polycli.store.embeddings.hats_form import as_hats
+
+    return as_hats(new, header, tables, _facts(tables))
 
 
 def _facts(tables: Mapping[str, Sequence[Path]]) -> dict[str, TableFacts]:

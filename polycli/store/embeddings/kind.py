@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from polycli.outputs import OutputKind
+from polycli.store.embeddings.hats_layout import COLLECTION_FILES
 from polycli.store.embeddings.manifest import FORMAT, MANIFEST_NAME, METADATA_KEY
 
 
@@ -37,4 +38,9 @@ def _manifest(path: Path) -> object:
     return attributes.get(METADATA_KEY, attributes)
 
 
-EMBEDDINGS = OutputKind("embeddings", ("", ".parquet", ".zarr"), lambda path: bool(read_manifest(path)))
+EMBEDDINGS = OutputKind(
+    "embeddings",
+    ("", ".parquet", ".zarr", ".hats"),
+    lambda path: bool(read_manifest(path)),
+    parts=COLLECTION_FILES,
+)

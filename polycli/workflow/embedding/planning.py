@@ -120,9 +120,10 @@ def _plan_of(path: Path) -> Plan:
     manifest = read_manifest(path)
     if not manifest:
         raise UserError(f"{path}: there are no embeddings to add to", hint="leave --append out")
-    if path.suffix == ".zarr":
+    if path.suffix in (".zarr", ".hats"):
         raise UserError(
-            f"{path}: nothing can be added to a zarr group", hint="embed into a folder or .parquet, which can grow"
+            f"{path}: nothing can be added to {path.suffix} in this version",
+            hint="embed into a folder or .parquet, which can grow",
         )
     try:
         return _from_manifest(manifest)
