@@ -1,6 +1,9 @@
 """Parameters of the physics: a head on a checkpoint learns them, frozen or not; what cannot be learnt is refused."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -77,6 +80,28 @@ def test_vectors_that_are_made_once_train_as_those_of_every_step(tmp_path, tune,
     first = [next(line["loss"] for line in part if line["kind"] == "train" and line["step"] == 10) for part in lines]
     # The inputs are standardised by some windows in one case and by all in the other.
     assert first[0] == pytest.approx(first[1], rel=0.2)
+
+
+@pytest.mark.distributed
+def test_two_processes_learn_what_one_learns(tmp_path, tune, wave_checkpoint, wave_store):
+    store = wave_store("waves", SPLITS)
+    settings = ("freeze=all", "train.steps=21", "train.micro_batch_size=4")
+    tune(store, output="one", overrides=settings)
+    words = ["finetune", "mpp", "--recipe", tmp_path / "regression.yaml", "--checkpoint", wave_checkpoint]
+    words += ["--data", store, "--output", tmp_path / "two", "--nproc", "2"]
+    words += [word for setting in settings for word in ("--set", setting)]
+    launcher = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT")
+    done = subprocess.run(
+        [sys.executable, "-m", "polycli", *map(str, words)],
+        env={key: value for key, value in os.environ.items() if key not in launcher},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = (load_model(tmp_path / name).state_dict() for name in ("one", "two"))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5)
 
 
 def test_scratch_has_the_sizes_of_the_checkpoint_and_none_of_its_weights(tmp_path, tune, wave_checkpoint, wave_store):

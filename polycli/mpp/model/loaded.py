@@ -54,7 +54,8 @@ class LoadedAViT(LoadedCheckpoint):
 
     def provenance(self) -> JsonDocument:
         """Records where scores and forecasts come from: the checkpoint, and the frames that its model sees."""
-        return {**super().provenance(), "history": self.history, "time_stride": self.time_stride}
+        told = {"told": list(self.section.told)} if self.section.told else {}
+        return {**super().provenance(), "history": self.history, "time_stride": self.time_stride, **told}
 
 
 def load_checkpoint(
