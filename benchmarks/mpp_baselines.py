@@ -261,13 +261,17 @@ def tables(scores: Mapping[str, Any], steps: Mapping[str, int]) -> list[Table]:
     ]
 
 
-def without_times(comparison: Mapping[str, Any]) -> dict[str, Any]:
-    """A comparison without the milliseconds of steps, which the load of the machine decides."""
-    models = {
-        name: {**model, "cost": {key: value for key, value in model["cost"].items() if key != "milliseconds"}}
+def kept(comparison: Mapping[str, Any]) -> dict[str, Any]:
+    """VRMSE and costs of each model, without the milliseconds, which the load of the machine decides."""
+    return {
+        name: {
+            "one_step": model["one_step"]["vrmse"],
+            "rollout": {span: entry for span, entry in model["rollout"]["vrmse"].items() if span != "growth"},
+            "blow_up": model["blow_up"],
+            "cost": {key: value for key, value in model["cost"].items() if key != "milliseconds"},
+        }
         for name, model in comparison["models"].items()
     }
-    return {**comparison, "models": models}
 
 
 def geometric(values: Iterable[float | None]) -> float | None:
@@ -303,7 +307,7 @@ def main() -> None:
         "seconds_of_a_step": costs,
         "learning_rates": rates,
         "steps": steps,
-        "datasets": {name: without_times(found["comparison"]) for name, found in scores["datasets"].items()},
+        "datasets": {name: kept(found["comparison"]) for name, found in scores["datasets"].items()},
     }
     finish(options, figures, *tables(scores, steps))
 
