@@ -23,6 +23,7 @@ FAMILY = Family(
         "finetune": "polycli.xval.recipe.training:FinetuneRecipe",
     },
     settings={
+        "calibrate": "polycli.xval.recipe.settings:CalibrateSettings",
         "eval": "polycli.xval.recipe.settings:EvalSettings",
         "predict": "polycli.xval.recipe.settings:PredictSettings",
         "embed": "polycli.xval.recipe.settings:EmbedSettings",

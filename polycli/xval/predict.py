@@ -17,6 +17,7 @@ from polycli.outputs import Output
 from polycli.paths import expand_paths
 from polycli.recipes import default_recipe
 from polycli.requests import JsonDocument, PredictRequest
+from polycli.xval.data.digits import Digits
 from polycli.xval.model.loaded import LoadedNumformer, load_checkpoint
 from polycli.xval.numbers.saturation import Saturation
 from polycli.xval.predicting.files import FILLED_RECORDS, Answer, Extras, FilledRecord, fill_in, writer_for
@@ -27,7 +28,8 @@ from polycli.xval.records.keypaths import KeyPatterns, refuse_unknown
 from polycli.xval.records.records import Records
 from polycli.xval.records.units import known_units, refuse_other_units
 from polycli.xval.records.values import Record
-from polycli.xval.scoring.fill import Answers, Filler
+from polycli.xval.scoring.fill import Answers, Filler, Floats
+from polycli.xval.scoring.intervals import Intervals, intervals_of
 from polycli.xval.scoring.record_answers import Judge
 
 
@@ -41,6 +43,15 @@ class Blanks:
     def matches(self) -> KeyPatterns:
         """The patterns, compiled for matching."""
         return KeyPatterns(self.patterns)
+
+
+@dataclass(frozen=True)
+class Manner:
+    """The way in which answers are written: their digits and intervals; and a count of the numbers that are given."""
+
+    digits: Digits
+    intervals: Intervals
+    met: Saturation
 
 
 def run(request: PredictRequest) -> JsonDocument | None:
@@ -78,15 +89,18 @@ def run(request: PredictRequest) -> JsonDocument | None:
     if judge is not None:
         say(f"the model was finetuned for {judge.head.target} alone: that is filled in, and no other null")
     records = filled = left_out = 0
-    met = Saturation(loaded.tokenization.scaling)
+    reading = loaded.tokenization.reading
+    digits = reading.digits if reading is not None and settings.digits == "column" else Digits()
+    intervals = _intervals(loaded, settings.interval)
+    manner = Manner(digits, intervals, Saturation(loaded.tokenization.scaling))
     with output.writing() as unfinished:
         with unfinished.open("w", encoding="utf-8", newline="") as file, counting(data.count, "filling in") as advance:
-            extras, quote = _extras(loaded, blanks), settings.quote_formulas
+            extras, quote = _extras(loaded, blanks, intervals), settings.quote_formulas
             writer = writer_for(request.output.suffix, file, units, extras, quote_formulas=quote)
             for given in data.batches:
                 batch = fitting(given, loaded.tokenization, nulls=blanks.patterns)
                 left_out += len(given) - len(batch)
-                done_of = _judged(judge, batch, units) if judge else _answered(filler, batch, blanks, units, met)
+                done_of = _judged(judge, batch, units) if judge else _answered(filler, batch, blanks, units, manner)
                 for done in done_of:
                     writer.write(done)
                     filled += len(done.filled)
@@ -99,7 +113,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
                 hint="split them into smaller records" if left_out else None,
             )
     if loaded.tokenization.encoding.name == "xval":
-        met.say()
+        manner.met.say()
     if not filled:
         warn("no record has a null where the model can say something: nothing was filled in")
     document = {
@@ -108,7 +122,8 @@ def run(request: PredictRequest) -> JsonDocument | None:
         "records": records,
         "filled": filled,
         "left_out": left_out,
-        "interval": interval_level(loaded),
+        "interval": intervals.level,
+        "calibrated": intervals.calibrated,
     }
     if not request.json:
         more = f", {counted(left_out, 'record', 'records')} left out" if left_out else ""
@@ -131,9 +146,13 @@ def blanks_of(loaded: LoadedNumformer, keys: Sequence[str]) -> Blanks:
 
 
 def _answered(
-    filler: Filler, batch: Sequence[Record], blanks: Blanks, units: Mapping[str, str], met: Saturation
+    filler: Filler,
+    batch: Sequence[Record],
+    blanks: Blanks,
+    units: Mapping[str, str],
+    manner: Manner,
 ) -> Iterator[FilledRecord]:
-    for record, mine in zip(batch, answer(filler, batch, blanks, met), strict=True):
+    for record, mine in zip(batch, answer(filler, batch, blanks, manner), strict=True):
         # Answers come in the order in which the model reads a record; the user gets it back as it came.
         seen = in_order(record.value, filler.tokenization.key_order)
         done = fill_in(record.id, seen, iter(mine), blanks.matches, units)
@@ -157,34 +176,34 @@ def _judged(judge: Judge, batch: Sequence[Record], units: Mapping[str, str]) -> 
         )
 
 
-def _extras(loaded: LoadedNumformer, blanks: Blanks) -> Extras:
+def _intervals(loaded: LoadedNumformer, level: float | None) -> Intervals:
+    """The intervals of a model that fills in numbers; one with a head has none."""
+    if loaded.judge is not None:
+        return Intervals(loaded.tokenization.scaling, {}, None, calibrated=False)
+    return intervals_of(loaded, level)
+
+
+def _extras(loaded: LoadedNumformer, blanks: Blanks, intervals: Intervals) -> Extras:
     """Chooses the columns that a table has beside the values that are filled in."""
     if loaded.judge is None:
-        return Extras.of(blanks.matches, interval=interval_level(loaded) is not None, probability=False)
+        return Extras.of(blanks.matches, interval=intervals.level is not None, probability=False)
     head = loaded.judge.head
     return Extras.of(KeyPatterns([head.target]), interval=False, probability=head.kind == "classification")
 
 
-def interval_level(loaded: LoadedNumformer) -> float | None:
-    """The share of true values that the intervals are meant to hold; None where the model has no intervals."""
-    levels = loaded.model.section.quantiles
-    return levels[-1] - levels[0] if len(levels) > 1 else None
-
-
-def answer(
-    filler: Filler, batch: Sequence[Record], blanks: Blanks, met: Saturation | None = None
-) -> list[list[Answer]]:
-    """Returns the answers to each record's nulls, in their order; `met` counts the numbers that are given."""
+def answer(filler: Filler, batch: Sequence[Record], blanks: Blanks, manner: Manner) -> list[list[Answer]]:
+    """Returns the answers to each record's nulls, in their order; the numbers that are given are counted."""
     records = encode(batch, filler.tokenization, nulls=blanks.patterns)
-    if met is not None:
-        met.add(records.numbers, records.number_keys, records.key_paths)
-    missing = np.isnan(records.numbers)
+    manner.met.add(records.numbers, records.number_keys, records.key_paths)
+    missing, paths = np.isnan(records.numbers), records.key_paths
     answers = _sequential(filler, records, missing) if filler.model.section.causal else filler.fill(records, missing)
     found = []
+    bounds = manner.intervals.around(answers, records)
     for row in range(len(records)):
         place = records.numbers_of(row)
         mine = np.flatnonzero(missing[place]) + place.start
-        found.append([_answer(answers, int(number)) for number in mine])
+        of_mine = [(int(number), paths[records.number_keys[number]]) for number in mine]
+        found.append([_answer(answers, number, bounds, manner.digits, path) for number, path in of_mine])
     return found
 
 
@@ -207,9 +226,8 @@ def _sequential(filler: Filler, records: Records, missing: NDArray[np.bool_]) ->
     return Answers(values, quantiles)
 
 
-def _answer(answers: Answers, number: int) -> Answer:
-    quantiles = answers.quantiles[number]
+def _answer(answers: Answers, number: int, bounds: tuple[Floats, Floats], digits: Digits, path: str) -> Answer:
+    low, high = (float(side[number]) for side in bounds)
     # Beyond float64 after scaling back: no bound that JSON could write.
-    bounded = len(quantiles) > 1 and np.isfinite(quantiles[[0, -1]]).all()
-    interval = (float(quantiles[0]), float(quantiles[-1])) if bounded else None
-    return Answer(float(answers.values[number]), interval)
+    interval = digits.bounds(path, (low, high)) if np.isfinite(low) and np.isfinite(high) else None
+    return Answer(digits.value(path, float(answers.values[number])), interval)

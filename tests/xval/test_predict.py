@@ -174,6 +174,32 @@ def test_a_text_file_is_a_table_where_the_training_was_from_one(tmp_path, model,
     assert run(tmp_path, tmp_path / "in.txt")["filled"] == 1
 
 
+def test_answers_have_the_digits_of_the_columns_own_numbers_and_integers_are_integers(tmp_path, model, records_store):
+    generator = np.random.default_rng(1)
+    values = [
+        {"n": int(n), "mass": round(float(mass), 1), "exact": float(mass)}
+        for n, mass in zip(generator.integers(1, 50, 60), generator.uniform(1, 9, 60), strict=True)
+    ]
+    model(records_store(values, "digits", "scaling.default=affine"))
+    lines = [{"n": None, "mass": 2.5, "exact": 2.4}, {"n": 7, "mass": None, "exact": None}]
+    run(tmp_path, write_lines(tmp_path / "in.jsonl", lines))
+    run(tmp_path, tmp_path / "in.jsonl", "full.jsonl", "digits=full")
+    (one, two), (first, second) = (
+        [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+        for name in ("out.jsonl", "full.jsonl")
+    )
+    assert isinstance(one["n"], int)
+    assert one["n"] == round(first["n"])
+    assert two["mass"] == round(second["mass"], 1) != second["mass"]
+    assert two["exact"] == second["exact"]
+    for short, full in (
+        (one["_filled"]["/n"], first["_filled"]["/n"]),
+        (two["_filled"]["/mass"], second["_filled"]["/mass"]),
+    ):
+        assert short["interval"][0] <= full["interval"][0] < full["interval"][1] <= short["interval"][1]
+        assert short["interval"][1] - short["interval"][0] < full["interval"][1] - full["interval"][0] + 0.2
+
+
 def test_csv_in_and_csv_out(tmp_path, model):
     model()
     (tmp_path / "in.csv").write_text("name,mass (kg)\nSun,\nSirius,2.5\n")

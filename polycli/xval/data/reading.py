@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from polycli.console import note, warn
 from polycli.errors import CheckpointError, StoreError, problems_of
+from polycli.xval.data.digits import Digits, digits_of
 from polycli.xval.data.store import RecordStore
 from polycli.xval.recipe.sources import TableSection
 from polycli.xval.records.decode import decode_records
@@ -40,6 +41,8 @@ class Reading(BaseModel):
     spell_keys: tuple[str, ...] = ()
     #: By path of an object, the order of its keys, where training saw one order alone.
     key_order: dict[str, tuple[str, ...]] = {}
+    #: How numbers are written there, so that answers can be.
+    digits: Digits = Digits()
 
     @property
     def table(self) -> TableSection:
@@ -89,6 +92,7 @@ def reading_of(stores: Sequence[RecordStore]) -> Reading:
         columns=columns,
         spell_keys=tuple({pattern for each in asked for pattern in each.vocabulary.spell_keys}),
         key_order=order_of_keys(stores),
+        digits=digits_of(stores),
     )
 
 

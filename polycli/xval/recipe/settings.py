@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from polycli.sections import MOST_RESAMPLES, Section, UnitSettings
+from polycli.sections import MOST_RESAMPLES, CalibrateSection, Section, UnitSettings
 from polycli.workflow.untrained import ALLOW_DESCRIPTION
 from polycli.xval.recipe.sources import TableSection, TemperatureSection, TextSection
 from polycli.xval.recipe.training import JsonSection, PrepareRecipe
@@ -58,6 +58,20 @@ class EvalSettings(Section):
     seed: NonNegativeInt = Field(0, description="of the turns in which numbers are hidden, and of the bootstrap")
 
 
+class CalibrateSettings(CalibrateSection):
+    """The settings of `polycli calibrate xval --set KEY=VALUE`."""
+
+    family: Literal["xval"]
+    verb: Literal["calibrate"]
+    allow_untrained: bool = Field(False, description=ALLOW_DESCRIPTION)
+    masking: Literal["share", "single"] = Field(
+        "single", description="hide one number of a record at a time, as predict mostly does, or a share of them"
+    )
+    share: float | None = Field(None, gt=0, le=1, description="hidden at once; that of the training if absent")
+    batch_tokens: PositiveInt = Field(16_384, description="tokens of a forward pass, padding included")
+    seed: NonNegativeInt = Field(0, description="of the turns in which numbers are hidden")
+
+
 class ReadingSettings(Section):
     """The settings for reading files, in the words of prepare's recipe."""
 
@@ -82,6 +96,15 @@ class PredictSettings(ReadingSettings):
     allow_untrained: bool = Field(False, description=ALLOW_DESCRIPTION)
     keys: tuple[str, ...] = Field(
         (), description="patterns of key paths where a null is filled in; where the model knows numbers if empty"
+    )
+    interval: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="share that intervals are to hold, of a calibrated model; the nearest to its own if absent",
+    )
+    digits: Literal["column", "full"] = Field(
+        "column", description="of answers: as the training's own numbers are written, integers as integers, or all"
     )
     quote_formulas: bool = Field(
         False, description="of CSV: put a quote before texts of the data that a spreadsheet would compute, such as =A1"

@@ -56,7 +56,7 @@ def score_numbers(loaded: LoadedNumformer, subset: Subset, settings: EvalSetting
     """Scores of every number, hidden once and answered for from the rest, and what figures show."""
     store, bootstrap = subset.store, Bootstrap(samples=settings.bootstrap_samples, seed=settings.seed)
     records = read_records(store, subset.rows, loaded)
-    share = hidden_share(loaded, settings)
+    share = None if settings.masking == "single" else hidden_share(loaded, settings.share)
     seeds = record_seeds(settings.seed, store.name, subset.rows, 0, purpose="eval")
     turn_of = turns_of(records, seeds, groups=settings.groups, share=share, keys=settings.keys)
     filler = Filler(loaded.model, loaded.tokenization, settings.batch_tokens)
@@ -96,11 +96,11 @@ def _values(store: RecordStore, rows: NDArray[np.int64]) -> list[Value]:
     return decode_records(store.read(rows), store.vocabulary)
 
 
-def hidden_share(loaded: LoadedNumformer, settings: EvalSettings) -> float | None:
-    """Returns the share of a record that is hidden at once; None for one number at a time."""
-    if settings.masking == "single" or (loaded.model.section.causal and not loaded.tokenization.encoding.continuous):
+def hidden_share(loaded: LoadedNumformer, share: float | None) -> float | None:
+    """Returns the share of a record that is hidden at once, that of the training if absent; None for one at a time."""
+    if loaded.model.section.causal and not loaded.tokenization.encoding.continuous:
         return None
-    return settings.share or loaded.mask_probability or ObjectiveSection().mask_probability
+    return share or loaded.mask_probability or ObjectiveSection().mask_probability
 
 
 def read_records(store: RecordStore, rows: NDArray[np.int64], loaded: LoadedNumformer) -> Records:

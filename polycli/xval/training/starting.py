@@ -108,7 +108,12 @@ def extended(recipe: FinetuneRecipe, known: Tokenization, stores: Sequence[Recor
     for store in named:
         warn_of_another_order(store, known.key_order)
     if known.reading is not None:
-        reading = reading.model_copy(update={"key_order": {**known.reading.key_order, **reading.key_order}})
+        reading = reading.model_copy(
+            update={
+                "key_order": {**known.reading.key_order, **reading.key_order},
+                "digits": known.reading.digits.joined(reading.digits),
+            }
+        )
     return replace(known, language=language, scaling=scaling, units=units, reading=reading)
 
 
