@@ -270,7 +270,11 @@ def _values(
 
 def _count(value: float, least: float, most: float, divisor: float) -> str:
     if value == 0:
-        return f"fewer than {number(least / divisor, 2)}"
+        return f"fewer than {_plain(least / divisor)}"
     if math.isinf(value):
-        return f"more than {number(most / divisor, 2)}"
-    return number(value / divisor, 2)
+        return f"more than {_plain(most / divisor)}"
+    return _plain(value / divisor)
+
+
+def _plain(count: float) -> str:
+    return f"{count:.0f}" if count >= 10 else number(count, 2)
