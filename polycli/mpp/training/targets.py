@@ -73,7 +73,8 @@ def labelled_windows(head: HeadDescription) -> WindowFinder:
                 f"{' and '.join(head.names)}",
                 hint="leave this store out of --data",
             )
-        return replace(windows, rows=windows.rows[known], targets=values[known].astype(np.float32))
+        # A head is told nothing; what stands in `told` would be that of other rows.
+        return replace(windows, rows=windows.rows[known], targets=values[known].astype(np.float32), told=None)
 
     return find
 

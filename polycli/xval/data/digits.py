@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from polycli.xval.data.store import RecordStore
 
-#: Records of each store that are looked at, spread evenly.
+#: Training records of each store that are looked at, spread evenly.
 _LOOKED_AT = 512
 #: More decimals than this are those of a computation, not of a way of writing.
 _MOST_DECIMALS = 6
@@ -72,8 +72,10 @@ def digits_of(stores: Sequence[RecordStore]) -> Digits:
     found = Digits()
     many: set[str] = set()
     for store in stores:
-        rows = np.unique(np.linspace(0, store.store.manifest.rows - 1, _LOOKED_AT).round().astype(np.int64))
-        records = store.read(rows)
+        training = store.rows("train")
+        records = store.read(
+            training[np.unique(np.linspace(0, len(training) - 1, _LOOKED_AT).round().astype(np.int64))]
+        )
         decimals, integers = {}, []
         for key, path in enumerate(records.key_paths):
             mine = records.number_keys == key

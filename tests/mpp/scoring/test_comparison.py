@@ -28,9 +28,10 @@ MODELS = {
 }
 
 
-def checkpoint(folder, kind, *, history, fields=FIELDS["shallow_water"], seed=0, **said):
+def checkpoint(folder, kind, *, history, fields=FIELDS["shallow_water"], seed=0, conditions=None, **said):
     torch.manual_seed(seed)
-    section = model_section({**MODELS[kind], "predicts": "change", "fields": fields})
+    model = {**MODELS[kind], "predicts": "change", "fields": fields}
+    section = model_section(model if conditions is None else {**model, "conditions": conditions})
     folder.mkdir()
     said = {"model": section.model_dump(mode="json"), "data": {"history": history, "time_stride": 1}, **said}
     description = ModelDescription(family="mpp", verb="pretrain", version="0", step=1, **said)
@@ -110,6 +111,21 @@ def test_a_longer_history_moves_the_windows_of_all_and_a_shorter_one_sees_their_
     expected = ((predicted - truth).square().mean((2, 3)) / (centred.square().sum((2, 3)) / 255 + 1e-7)).sqrt()
     growth = found["models"]["main"]["rollout"]["vrmse"]["growth"]
     assert growth[0] == pytest.approx(float(expected.mean()), rel=1e-4)
+
+
+def test_the_stencil_sees_two_frames_and_is_told_nothing_whatever_the_checkpoint_sees(tmp_path, store_factory):
+    store = store_factory("swe", splits=("train",) * 4 + ("test",) * 2)
+    plain, long = (
+        checkpoint(tmp_path / name, "avit", history=history) for name, history in (("plain", 2), ("long", 3))
+    )
+    told = checkpoint(tmp_path / "told", "avit", history=1, conditions=("dt",))
+    # The windows are those of the longest history, so that the stencil's forecasts are the same.
+    expected, found = (
+        scores(tmp_path, main, store, long)["datasets"]["swe"]["comparison"]["models"] for main in (plain, told)
+    )
+    assert "told" in found
+    for name in ("one_step", "rollout"):
+        assert found["linear stencil"][name] == expected["linear stencil"][name]
 
 
 def test_a_model_of_other_fields_is_left_out_of_a_dataset_by_name(tmp_path, store_factory, capsys):

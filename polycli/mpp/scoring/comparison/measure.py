@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -55,7 +55,7 @@ def compare(
         contender.label: contender.loaded.model for contender in contenders.all if contender.label in subsets
     }
     first = contenders.all[0].label
-    subset = subsets[first]
+    subset = _with_all_frames(subsets[first])
     stencil = _stencil(subset, device=next(networks[first].parameters()).device)
     if stencil is not None:
         networks[SIMPLE[0]] = stencil
@@ -82,6 +82,11 @@ def compare(
             for label, forecasts in found.items()
         },
     }
+
+
+def _with_all_frames(subset: Subset) -> Subset:
+    """The subset as forecasts see it that need no checkpoint: whole contexts, and nothing told beside the frames."""
+    return replace(subset, read=replace(subset.read, frames=None, told=None))
 
 
 def _scores(network: nn.Module, subset: Subset, settings: EvalSettings, title: str) -> tuple[OneStep, Rollouts]:
