@@ -33,7 +33,6 @@ _BETWEEN = str.maketrans("", "", " \u00a0\u2009\u202f'\u2019")
 _HEADER = re.compile(r"(?P<key>.*\S)\s*(?:\[(?P<square>[^\[\]]+)\]|(?<=\s)\((?P<round>[^()]+)\))\s*")
 #: Words in the brackets of headers that are no units, and so tell what `min` beside them is.
 _STATISTICS = frozenset({"max", "mean", "avg", "average", "median", "total", "sum", "std", "sd"})
-_BRACKETS = re.compile(r".*\S\s*[(\[]([^()\[\]]+)[)\]]")
 #: Digits behind a letter are no power of a unit but minutes: `12h30`.
 _CLOCK = re.compile(r"[^\W\d_]\d\d")
 #: What astropy raises for texts that are no units, powers by zero and brackets in brackets included.
@@ -118,8 +117,10 @@ def is_statistic(header: str, headers: Sequence[str]) -> bool:
 
 
 def _bracketed(header: str) -> str | None:
-    match = _BRACKETS.fullmatch(header.strip())
-    return None if match is None else match[1].strip().lower()
+    """The word in the brackets at the end of a header, in small letters."""
+    text = header.strip()
+    start = max(text.rfind("("), text.rfind("["))
+    return text[start + 1 : -1].strip().lower() if start > 0 and text.endswith((")", "]")) else None
 
 
 @lru_cache(maxsize=4096)

@@ -308,3 +308,9 @@ def test_parquet_columns_of_one_name_are_refused_and_units_beside_them_taken(tmp
     assert "column 'x' is in km/s, as the file says beside it" in capsys.readouterr().err
     with pytest.raises(SourceError, match="there is no column 'y'"):
         read(TableSource(), tmp_path / "b.parquet", table={"columns": {"y": "text"}})
+
+
+def test_long_runs_of_blanks_and_digits_are_looked_at_once(parse):
+    blanks, digits = " " * 30_000, "1" * 30_000
+    values, _, _ = parse(f"a,b{blanks}(\n1,1{blanks}x\n2,{digits}{blanks}%x\n")
+    assert [value["a"] for value in values] == [1, 2]

@@ -26,7 +26,7 @@ ROW_NAME = "row_name"
 #: Lines, and rows, that are looked at.
 _LINES, _ROWS = 200, 50
 #: Cells that hold a number, roughly: what they mean is decided later, from all cells of a column.
-_NUMBER = re.compile(r"\s*[<>≤≥]?\s*[-+\u2212]?(?:\d[\d.,\u202f' ]*|[.,]\d+)(?:[eEdD][-+]?\d+)?\s*%?\s*")
+_NUMBER = re.compile(r"(?:[<>≤≥]\s*)?[-+\u2212]?(?:\d[\d.,\u202f' ]*|[.,]\d+)(?:[eEdD][-+]?\d+)?%?")
 _GAP = frozenset({"", "-", "--", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "?", "."})
 
 
@@ -83,7 +83,7 @@ class _Cut:
 
 def is_number(text: str) -> bool:
     """Whether a cell holds a number in one of the forms that tables use."""
-    return _NUMBER.fullmatch(text) is not None
+    return _NUMBER.fullmatch(text.strip()) is not None
 
 
 def layout_of(path: Path, name: str, section: TableSection) -> Layout:
