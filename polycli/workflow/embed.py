@@ -121,7 +121,14 @@ def embed(target: Target, opened: Opened[Batch], *, noun: tuple[str, str]) -> Js
         return dry_run(plan, data, noun, json=request.json) if world.rank == 0 else None
     missing_folders = missing_parents(target.output.path)
     ready = on_rank_zero(world, lambda: _make_ready(target, plan))
-    publication = Publication(target.place, ready.plan, target.output, target.further, target.row_columns)
+    publication = Publication(
+        target.place,
+        ready.plan,
+        target.output,
+        target.further,
+        target.row_columns,
+        most_quarantined=target.settings.max_quarantined,
+    )
     if ready.manifest is None and not request.finalize:
         with StopRequest() as stop:
             try:

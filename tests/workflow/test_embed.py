@@ -221,6 +221,19 @@ def test_more_of_them_than_the_share_are_an_error_that_names_the_first(tmp_path,
         run(data=toy("a", 30, 4, damaged=(8, 9)))
 
 
+def test_the_share_is_that_of_all_parts_together(tmp_path, run):
+    def part(index, **settings):
+        data = toy("a", 40, 4, damaged=(3, 21))  # in units 0 and 5
+        return run(data=data, part=(index, 2), settings={"unit_rows": 4, **settings})
+
+    part(0, max_quarantined=0.03)
+    with pytest.raises(UserError, match=r"2 of 40 rows cannot be embedded, more than the share 0\.03.* row 3 is dam"):
+        part(1, max_quarantined=0.03)
+    # What was embedded is kept for the one who allows more.
+    assert part(1, max_quarantined=0.05)["quarantined"] == 2
+    assert len(parquet.read_table(tmp_path / "e.parquet")) == 38
+
+
 def test_appended_data_give_the_bytes_of_all_data_at_once(tmp_path, run):
     for name in ("e.parquet", "e"):
         run(f"all/{name}", data_of_two(), said=header("a", "b"), settings={"unit_rows": 60})

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from polycli.errors import BusyError, PolycliError, SourceError, StoreError
+from polycli.errors import BusyError, PolycliError, SourceError, StoreError, UserError
 from polycli.outputs import Output
 from polycli.publishing import holding, publish, publish_parts
 from polycli.requests import JsonDocument
@@ -22,6 +22,8 @@ from polycli.store.embeddings.manifest import ROWS, EmbeddingsHeader, table_file
 from polycli.store.embeddings.parts import moved_rows, tables_in
 from polycli.store.embeddings.plan import Plan
 from polycli.store.embeddings.units import UnitNote, UnitPlace
+from polycli.workflow.embedding.quarantine import QUARANTINED
+from polycli.workflow.embedding.work import too_many
 
 #: Seconds that a process waits for another one that is publishing the same embeddings.
 _PATIENCE_SECONDS = 600.0
@@ -40,6 +42,8 @@ class Publication:
     further: Mapping[str, Output]
     #: By name of a table its column with the index of a row of the first table.
     row_columns: Mapping[str, str]
+    #: The share of the rows that may be put aside.
+    most_quarantined: float
 
     @property
     def is_done(self) -> bool:
@@ -62,7 +66,8 @@ class Publication:
 
         Raises:
             PolycliError: a unit is damaged; it is removed, so that the same line makes it anew.
-            UserError: something has come to stand at the target, or another process holds it for long.
+            UserError: too many rows are put aside, something has come to stand at the target, or another process holds
+                it for long.
         """
         path = self.output.path
         with ExitStack() as held:
@@ -99,13 +104,12 @@ class Publication:
         """Put the files of all units, and what was there before, into a folder; returns the header of the manifest."""
         before = self._keep(parts) if self.plan.kept else {}
         quarantined = int(before.get("quarantined", 0))
-        rows: dict[int, int] = {}
-        for unit in self._units() or ():
-            note = self._checked(unit)
+        notes = {unit: self._checked(unit) for unit in self._units() or ()}
+        self._refuse_too_many(notes)
+        for unit, note in notes.items():
             for table in note.files:
                 self._add(self.place.part(unit, table), parts, table, quarantined)
             quarantined += note.quarantined
-            rows[unit] = note.rows
         if not any(table_folder(parts, ROWS).glob("part-*.parquet")):
             raise SourceError(f"{self.output.path}: of no row could a vector be made; every one is put aside")
         sources = [
@@ -119,6 +123,21 @@ class Publication:
             sources=sources,
             quarantined=quarantined,
         )
+
+    def _refuse_too_many(self, notes: Mapping[int, UnitNote]) -> None:
+        """Return unless all processes together have put more rows aside than may be; each has counted its own alone.
+
+        Raises:
+            UserError: they have; the units are kept.
+        """
+        from pyarrow import parquet
+
+        count, rows = (sum(getattr(note, name) for note in notes.values()) for name in ("quarantined", "rows"))
+        if count <= self.most_quarantined * rows:
+            return
+        first = next(unit for unit, note in notes.items() if note.quarantined)
+        reason = parquet.read_table(self.place.part(first, QUARANTINED))["reason"][0].as_py()
+        raise too_many(count, rows, self.most_quarantined, UserError(reason))
 
     def _checked(self, unit: int) -> UnitNote:
         try:
