@@ -35,6 +35,15 @@ class Verdict:
     holds: bool
     #: Found and expected, in numbers.
     evidence: str
+    #: Medians are as the claim says, but a seed of the one lies beyond a seed of the other.
+    seeds_overlap: bool = False
+
+    @property
+    def result(self) -> str:
+        """The word of a table of claims for this outcome."""
+        if not self.holds:
+            return "does not hold"
+        return "not told apart: seeds overlap" if self.seeds_overlap else "holds"
 
 
 def refuse_foreign(folder: Path) -> None:
@@ -72,14 +81,17 @@ def write_report(recipe: StudyRecipe, documents: Documents, layout: Layout, *, c
         *(judge(recipe, claim, documents) for claim in recipe.claims),
     ]
     if verdicts:
-        rows = [(verdict.text, "holds" if verdict.holds else "does not hold", verdict.evidence) for verdict in verdicts]
+        rows = [(verdict.text, verdict.result, verdict.evidence) for verdict in verdicts]
         tables.append(Table("Claims", ("claim", "result", "medians over seeds"), rows, labels=3))
     document: JsonDocument = {
         "title": recipe.title,
         "version": __version__,
         "results": documents,
         "comparisons": {one.section.title: one.figures() for one in compared},
-        "claims": [{"text": v.text, "holds": v.holds, "evidence": v.evidence} for v in verdicts],
+        "claims": [
+            {"text": v.text, "holds": v.holds, "seeds_overlap": v.seeds_overlap, "evidence": v.evidence}
+            for v in verdicts
+        ],
     }
     curves = [one for one in compared if one.section.worth]
     texts = {
@@ -132,9 +144,10 @@ def judge(recipe: StudyRecipe, claim: ClaimSection, documents: Documents) -> Ver
     if not others:
         raise RecipeError(f"claim {claim.text!r}: there is no other row to compare with")
     holds = all(medians[own] < claim.factor * medians[row] for row in others)
+    overlap = any(max(values[own]) >= claim.factor * min(values[row]) for row in others if values[row])
     factor = "" if claim.factor == 1 else f", times {number(claim.factor)}"
     against = "; ".join(f"{_named(row)}: {spread_text(values[row])}" for row in others)
-    return Verdict(claim.text, holds, f"{found}; against {against}{factor}")
+    return Verdict(claim.text, holds, f"{found}; against {against}{factor}", holds and overlap)
 
 
 def _table(recipe: StudyRecipe, section: TableSection, documents: Documents) -> Table:

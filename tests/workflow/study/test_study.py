@@ -268,6 +268,22 @@ def test_both_values_of_a_claim_are_of_one_run(kind, expected):
 
 
 @pytest.mark.parametrize(
+    ("own", "result"),
+    [
+        ((1.0, 1.1, 1.2), "holds"),
+        ((1.0, 1.1, 1.5), "not told apart: seeds overlap"),
+        ((1.0, 1.6, 1.7), "does not hold"),
+    ],
+)
+def test_a_claim_whose_seeds_overlap_is_not_told_apart(own, result):
+    recipe = StudyRecipe.model_validate({**STUDY, "claims": []})
+    claim = ClaimSection(text="x", of="test", value="a", where={"predicts": "change"}, below="others")
+    values = {"state": (1.4, 1.5, 1.6), "change": own}
+    documents = {"test": {f"steps-{name}-{seed}": {"a": values[name][seed]} for name in values for seed in range(3)}}
+    assert judge(recipe, claim, documents).result == result
+
+
+@pytest.mark.parametrize(
     ("changes", "sentence"),
     [
         ({"evaluations": {"test": {"run": "stepz", "stores": ["waves"]}}}, "names 'stepz', and there are steps, time"),
