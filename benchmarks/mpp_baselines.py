@@ -255,7 +255,7 @@ def tables(scores: Mapping[str, Any], steps: Mapping[str, int]) -> list[Table]:
             "What they cost",
             ["model", "kind", "training steps", "parameters", "MFLOP a step", "rollouts blown up"],
             costs,
-            "Operations of one forecast step of shallow water.",
+            "Operations of one forecast step of compressible flow.",
             2,
         ),
     ]

@@ -247,7 +247,7 @@ def test_tables_of_the_cds_are_read_by_what_they_say_of_themselves(tmp_path, rea
     assert opened.about["units"] == {"Vmag": "mag"}
 
 
-def test_excel_is_read_by_openpyxl(tmp_path, read):
+def test_excel_is_read_by_openpyxl(tmp_path, read, capsys):
     openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()
     book.active.append(["mass (kg)", "name", "day"])
@@ -262,8 +262,12 @@ def test_excel_is_read_by_openpyxl(tmp_path, read):
         {"mass": None, "name": "b", "day": None},
     ]
     assert opened.about["units"] == {"mass": "kg"}
+    assert (
+        "a.xlsx: read from 'Sheet', the first of 2 sheets: --set table.sheet=NAME names an" in capsys.readouterr().err
+    )
     writer, _ = read(TableSource(), tmp_path / "a.xlsx", table={"sheet": "more"})
     assert list(writer.records.values()) == [{"x": 7}]
+    assert "sheets" not in capsys.readouterr().err
     with pytest.raises(SourceError, match="there is no sheet 'none'"):
         read(TableSource(), tmp_path / "a.xlsx", table={"sheet": "none"})
 

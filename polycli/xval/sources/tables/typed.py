@@ -33,6 +33,8 @@ class TypedTable:
     rows: tuple[tuple[Value, ...], ...]
     #: By name of a column.
     units: Mapping[str, str]
+    #: What was decided about the file.
+    remarks: tuple[str, ...] = ()
 
 
 def typed_kind(path: Path) -> str | None:
@@ -110,6 +112,7 @@ def open_typed(
     """
     blocks: list[Block] = []
     described: list[tuple[str, KeysOfHeaders]] = []
+    remarks: list[str] = []
     left = limit
     for (path, name), kind in zip(named, kinds, strict=True):
         table = read_typed(path, kind, section.sheet)
@@ -117,6 +120,7 @@ def open_typed(
             raise SourceError(f"{name}: there are no rows")
         found = keys_of(name, table.names, section, table.units)
         described.append((name, found))
+        remarks += [f"{name}: {remark}" for remark in table.remarks]
         if section.record == "file":
             blocks.append(TypedWhole(path, name, kind, section.sheet, len(table.rows), found.keys))
             left = None if left is None else left - 1
@@ -139,7 +143,7 @@ def open_typed(
         if left == 0:
             break
     units = joined_units([(name, found.units) for name, found in described])
-    return tuple(blocks), KeysOfHeaders(described[0][1].keys, units, described[0][1].remarks)
+    return tuple(blocks), KeysOfHeaders(described[0][1].keys, units, (*described[0][1].remarks, *remarks))
 
 
 @lru_cache(maxsize=2)
@@ -204,7 +208,10 @@ def _read_excel(path: Path, sheet: str | None) -> TypedTable:
         f"column_{place + 1}" if cell is None else str(cell).strip() for place, cell in enumerate(rows[0][:width])
     ]
     body = [tuple(_plain(cell) for cell in [*row, *[None] * width][:width]) for row in rows[1:]]
-    return TypedTable(tuple(header), tuple(body), {})
+    remarks: tuple[str, ...] = ()
+    if sheet is None and len(sheets) > 1:
+        remarks = (f"read from {wanted!r}, the first of {len(sheets)} sheets: --set table.sheet=NAME names another",)
+    return TypedTable(tuple(header), tuple(body), {}, remarks)
 
 
 def _plain(value: Any) -> Value:  # noqa: ANN401  # what astropy and openpyxl make of a cell
