@@ -19,7 +19,7 @@ from polycli.mpp.recipe.settings import BandsSection, FramesSection
 from polycli.report.conformal import conformal_quantile
 from polycli.requests import CalibrateRequest, PredictRequest
 from polycli.store.reader import open_store
-from tests.mpp.test_eval import save_model
+from tests.mpp.test_eval import SECTION, save_model
 
 FIELD = "shallow_water.height"
 SPLITS = ("train", *("validation",) * 20, *("test",) * 3)
@@ -185,6 +185,37 @@ def test_bands_are_found_by_name_then_by_physics_and_other_constants_are_warned_
             found({"near": near}, "near", **settings)
     with pytest.raises(UserError, match="no bands"):
         found({"near": near}, "near", about=other_grid, use="must")
+
+
+def test_bands_for_longer_sides_are_warned_of(weights, store, calibrated, capsys):
+    about = physics_of(open_store(store).manifest, store)
+    (low, high), y = about.extent
+    loaded = load_checkpoint(weights, FramesSection(), quiet=True)
+    capsys.readouterr()
+    assert BandFinder(loaded, BandsSection()).find("swe", about) is not None
+    assert capsys.readouterr().err == ""
+    longer = about.model_copy(update={"extent": ((low, low + 100 * (high - low)), y)})
+    assert BandFinder(loaded, BandsSection()).find("swe", longer) is not None
+    side, other = high - low, y[1] - y[0]
+    said = capsys.readouterr().err
+    assert f"sides of {side:g} by {other:g} and not {100 * side:g} by {other:g}: they need not hold" in said
+
+
+def test_bands_of_a_model_that_was_told_a_parameter_are_warned_of_where_data_do_not_say_it(
+    tmp_path, store_factory, capsys
+):
+    section = SECTION.model_copy(update={"conditions": ("parameters",), "parameters": ("depth",)})
+    save_model(tmp_path / "told", section=section)
+    store = store_factory("swe", splits=SPLITS, frames=7, parameters=("depth",))
+    weights = tmp_path / "told" / "model.safetensors"
+    calibrate.run(CalibrateRequest(checkpoint=weights, data=(store,), json=True))
+    about = physics_of(open_store(store).manifest, store)
+    finder = BandFinder(load_checkpoint(weights, FramesSection(), quiet=True), BandsSection())
+    capsys.readouterr()
+    finder.find("swe", about)
+    assert capsys.readouterr().err == ""
+    finder.find("swe", about.model_copy(update={"parameter_names": ()}))
+    assert "depth told to the model, which these data do not say: they need not hold" in capsys.readouterr().err
 
 
 def test_the_horizon_is_the_conformal_quantile_of_how_long_trajectories_are_valid(calibrated):

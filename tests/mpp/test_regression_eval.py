@@ -65,6 +65,26 @@ def test_errors_are_by_trajectory_and_equal_those_of_another_route(tmp_path, tun
     assert (tmp_path / "run" / "eval" / "test" / "figures" / "waves.parameters.png").is_file()
 
 
+def test_true_values_that_no_training_had_such_as_those_in_other_units_are_warned_of(
+    tmp_path, tune, wave_store, store_factory, capsys
+):
+    waves = wave_store("waves", SPLITS)
+    tune(waves, overrides=("train.steps=2",))
+    scores_of(tmp_path / "run", overrides=("report=false",))
+    assert "is outside of training" not in capsys.readouterr().err
+    percent = store_factory(
+        "percent",
+        splits=SPLITS,
+        fields=["wave.height"],
+        parameters=("speed",),
+        params=np.linspace(20, 120, len(SPLITS))[:, None],
+        data=open_store(waves).read("fields"),
+        frames=8,
+    )
+    scores_of(tmp_path / "run", percent, overrides=("report=false",), allow_overlap=True)
+    assert "percent: speed of 10 of 10 trajectories is outside of training, which had 0." in capsys.readouterr().err
+
+
 def test_statistics_are_means_spreads_changes_and_powers_of_each_field():
     generator = np.random.default_rng(0)
     window = generator.standard_normal((2, 3, 2, 8, 8))

@@ -55,6 +55,10 @@ class CalibratedPhysics(TrainedPhysics):
     """The data that bands were made from, as a calibration keeps it under `about`."""
 
     constants: dict[str, float]
+    #: Names of the parameters that the trajectories have, constants left out.
+    parameter_names: tuple[str, ...] = ()
+    #: Lengths of the sides along x and y; None in calibrations of earlier versions.
+    lengths: tuple[float, float] | None = None
     #: Steps for which there are bands.
     steps: int = Field(ge=1)
 
@@ -62,7 +66,13 @@ class CalibratedPhysics(TrainedPhysics):
     def described(cls, about: PdeDescription, *, time_stride: int, steps: int) -> CalibratedPhysics:
         """Describes `steps` steps of forecasts for such data, of which every `time_stride`-th frame is taken."""
         physics = TrainedPhysics.of(about, time_stride=time_stride)
-        return cls(**dict(physics), constants=about.constants, steps=steps)
+        return cls(
+            **dict(physics),
+            constants=about.constants,
+            parameter_names=about.parameter_names,
+            lengths=_lengths(about),
+            steps=steps,
+        )
 
 
 def way_of_running(loaded: LoadedAViT) -> dict[str, Any]:
@@ -168,6 +178,7 @@ class BandFinder:
         if self._calibration is None:
             return
         self._how, self._physics = _parsed(self._calibration, self._file)
+        self._told = loaded.section.told
         for key, asked in way_of_running(loaded).items():
             if (made := getattr(self._how, key)) != asked:
                 where = "model" if isinstance(asked, str) else "data"
@@ -186,8 +197,9 @@ class BandFinder:
     def find(self, name: str, about: PdeDescription) -> Bands | None:
         """The bands for the data called `name`: those of the dataset of this name, else of the same physics; or none.
 
-        Bands of another dataset of the same physics are said, and warned of where its constants are others, because
-        a promise about one Mach number says nothing about another.
+        Bands of another dataset of the same physics are said, and warned of where its constants or lengths are others,
+        because a promise about one Mach number says nothing about another, and likewise where the model was told
+        parameters that these data do not have.
 
         Raises:
             CheckpointError: the calibration lacks bounds that it should have.
@@ -200,7 +212,7 @@ class BandFinder:
         chosen = self._choose(name, about)
         if chosen is None:
             return None
-        _say_another(name, chosen, self._physics[chosen], about)
+        _say_another(name, chosen, self._physics[chosen], about, told=self._told)
         return _bands(calibration, self._file, chosen, self._how, about.fields)
 
     def validity(self, bands: Bands) -> Validity:
@@ -254,12 +266,27 @@ def _alike(known: CalibratedPhysics, about: PdeDescription, time_stride: int) ->
     )
 
 
-def _say_another(name: str, chosen: str, known: CalibratedPhysics, about: PdeDescription) -> None:
+def _lengths(about: PdeDescription) -> tuple[float, float]:
+    (low_x, high_x), (low_y, high_y) = about.extent
+    return high_x - low_x, high_y - low_y
+
+
+def _say_another(
+    name: str, chosen: str, known: CalibratedPhysics, about: PdeDescription, *, told: Sequence[str]
+) -> None:
     constants = {**known.constants, **about.constants}
     other = [
         f"{key} {known.constants.get(key, float('nan')):g} and not {about.constants.get(key, float('nan')):g}"
         for key in constants
         if known.constants.get(key) != about.constants.get(key)
+    ]
+    if known.lengths is not None and not np.allclose(known.lengths, _lengths(about), rtol=_SAME_TIME, atol=0):
+        sides = [" by ".join(f"{side:g}" for side in lengths) for lengths in (known.lengths, _lengths(about))]
+        other.append(f"sides of {sides[0]} and not {sides[1]}")
+    other += [
+        f"{key} told to the model, which these data do not say"
+        for key in told
+        if key in known.parameter_names and key not in {*about.parameter_names, *about.constants}
     ]
     if other:
         warn(

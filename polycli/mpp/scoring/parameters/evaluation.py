@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.console import counted, note, progress
+from polycli.console import counted, note, progress, warn
 from polycli.errors import StoreError
 from polycli.mpp.data.about import physics_of
 from polycli.mpp.data.parameters import targets_of_rows
@@ -26,6 +26,7 @@ from polycli.mpp.scoring.parameters.scores import (
     ALL,
     Answers,
     Learned,
+    beyond_training,
     parameter_scores,
     parameter_table,
     simple_answers,
@@ -135,13 +136,16 @@ class ParameterEvaluation(Evaluation[LoadedAViT, EvalSettings, ParameterSubset, 
             simple = simple_answers(self._learned, self._row_of(store.name, statistics), self.settings.seed)
         others = {} if self._rivals is None else self._rivals.answers(subset.scored)
         answers = Answers(self._scaled(store, subset.rows), {"model": standard * scale + centre, **others, **simple})
+        scores = parameter_scores(answers, head.targets, self._bootstrap)
+        for sentence in beyond_training(scores):
+            warn(f"{store.name}: {sentence}")
         document: JsonDocument = {
             "trajectories": len(subset.rows),
             "row_ids": source.ids,
             "left_out": subset.left_out,
             "windows_per_trajectory": len(self._starts(source)),
             "learned_from": {each.store.name: len(each.reference) for each in self._subsets.values()},
-            "parameters": parameter_scores(answers, head.targets, self._bootstrap),
+            "parameters": scores,
         }
         return document, answers
 

@@ -106,6 +106,16 @@ def parameter_scores(
     return scores
 
 
+def beyond_training(entries: Mapping[str, JsonDocument]) -> list[str]:
+    """Returns a sentence for each target in the entries of `parameter_scores` whose true values no training had."""
+    return [
+        f"{name} of {entry['truth_outside']} of {entry['trajectories']} trajectories is outside of training, which had "
+        f"{entry['trained_from'][0]:g} to {entry['trained_from'][1]:g}: the model extrapolates, or the units are others"
+        for name, entry in entries.items()
+        if 2 * entry["truth_outside"] > entry["trajectories"]
+    ]
+
+
 def parameter_table(title: str, entries: Mapping[str, JsonDocument], *, tested: str = "the model") -> Table:
     """One row for each target and method; `tested` is what sentences call the methods on trial."""
     rows, ends = [], set()
