@@ -127,15 +127,17 @@ def _neighbours(question: Question, counts: list[int]) -> dict[int, Floats]:
     parts: dict[int, list[Any]] = {count: [] for count in counts}
     for start in range(0, len(asked), _BLOCK):
         distances = nan_euclidean_distances(asked[start : start + _BLOCK], known)
-        # Rows that share no column are infinitely far.
+        # Rows that share no column are infinitely far, and no neighbours: without any, the mean is the answer.
         distances = np.where(np.isfinite(distances), distances, np.inf)
         closest = np.argpartition(distances, most - 1, axis=1)[:, :most]
         closest = np.take_along_axis(
             closest, np.argsort(np.take_along_axis(distances, closest, 1), 1, kind="stable"), 1
         )
-        sums = np.cumsum(question.targets[closest], axis=1)
+        near = np.isfinite(np.take_along_axis(distances, closest, 1))
+        sums, numbers = np.cumsum(np.where(near, question.targets[closest], 0), axis=1), np.cumsum(near, axis=1)
         for count in counts:
-            parts[count].append(sums[:, count - 1] / count)
+            total, number = sums[:, count - 1], numbers[:, count - 1]
+            parts[count].append(np.where(number > 0, total / np.maximum(number, 1), question.targets.mean()))
     return {count: np.concatenate(found) for count, found in parts.items()}
 
 

@@ -13,7 +13,7 @@ from polycli.xval.records.values import Record
 from polycli.xval.records.vocabulary import Vocabulary
 from polycli.xval.scoring.baselines import is_table, simple_answers, table_answers
 from polycli.xval.scoring.hidden_numbers import drawn_rows
-from polycli.xval.scoring.table_learners import LOSSES, NEIGHBOURS
+from polycli.xval.scoring.table_learners import LOSSES, NEIGHBOURS, Question, nearest
 from polycli.xval.scoring.text_columns import text_columns
 
 
@@ -166,3 +166,14 @@ def test_texts_are_seen_as_categories():
         assert seen < 0.5 * unseen
         assert unseen > 2
     assert np.abs(found["gradient boosting"] - records.numbers)[turn_of == 0].mean() < 0.2
+
+
+def test_a_row_of_which_nothing_is_seen_has_the_mean_as_its_neighbours_answer():
+    visible = np.random.default_rng(0).normal(size=(50, 2))
+    visible[25:, 1] = np.nan
+    targets = 3 * visible[:, 0]
+    none = np.empty((50, 0), np.int64)
+    seen = np.array([[np.nan, np.nan], [visible[0, 0], np.nan]])
+    answers = nearest(Question(visible, visible, targets, seen, none, none[:2]))
+    assert answers[0] == pytest.approx(targets.mean())
+    assert answers[1] == pytest.approx(targets[0], abs=0.5)
