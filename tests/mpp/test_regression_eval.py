@@ -11,6 +11,7 @@ from sklearn.metrics import mean_absolute_error, r2_score
 from polycli.errors import StoreError, UserError
 from polycli.mpp import eval as evaluation
 from polycli.mpp import load_model
+from polycli.mpp.scoring.parameters import rivals
 from polycli.mpp.scoring.parameters.trajectories import joined_statistics, plain_statistics
 from polycli.requests import EvalRequest
 from polycli.store.reader import open_store
@@ -173,3 +174,16 @@ def test_another_run_is_scored_on_the_same_trajectories(tmp_path, tune, wave_che
     assert methods["scratch"]["mae"] == pytest.approx(mean_absolute_error(truth, predicted), rel=0.02)
     with pytest.raises(UserError, match="it predicts frames and no parameters; the checkpoint predicts speed"):
         scores_of(tmp_path / "run", baselines=(wave_checkpoint,), overrides=settings)
+
+
+def test_why_a_baseline_with_answers_below_zero_has_no_scores_for_a_logarithm_is_said(
+    tmp_path, tune, wave_store, monkeypatch, capsys
+):
+    store = wave_store("waves", SPLITS)
+    tune(store, overrides=("train.steps=1", "head.logarithm=[speed]"))
+    tune(store, output="plain", overrides=("train.steps=1", "head.logarithm=[]"))
+    monkeypatch.setattr(rivals, "head_means", lambda *_: np.linspace(-100, 0, 10)[:, None])
+    scores = scores_of(tmp_path / "run", baselines=(tmp_path / "plain",), overrides=("report=false",))
+    assert scores["datasets"]["waves"]["parameters"]["speed"]["methods"]["plain"]["rmse"] is None
+    said = capsys.readouterr().err
+    assert "waves: 9 of 10 answers of baseline plain for speed are not above zero, and have no logarithm" in said

@@ -42,7 +42,15 @@ class Rival:
         means = head_means(self.loaded, self.model, source, settings.windows_per_trajectory, settings.batch_size)
         found = original(means, self.model.head)
         names = self.model.head.names
-        return scaled(np.stack([found[:, names.index(name)] for name in head.names], axis=1), head)
+        answers = scaled(np.stack([found[:, names.index(name)] for name in head.names], axis=1), head)
+        for name, column in zip(head.names, answers.T, strict=True):
+            lost = int((~np.isfinite(column)).sum())
+            if lost:
+                note(
+                    f"{store.name}: {lost} of {len(column)} answers of baseline {self.label} for {name} are not above "
+                    "zero, and have no logarithm to score: it has no scores for it"
+                )
+        return answers
 
 
 class Rivals:
