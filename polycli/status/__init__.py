@@ -22,7 +22,9 @@ def status_of(path: Path) -> list[Progress]:
     Raises:
         UserError: nothing at or beside `path` is work of polycli's.
     """
-    if (found := _of_one(path)) is not None:
+    if path.name in ("", ".."):
+        path = path.resolve()  # What is not published yet is found by its name, which `.` and `..` do not have.
+    if path.name and (found := _of_one(path)) is not None:
         return [found]
     if path.is_dir():
         inside = {_target_of(entry) for entry in path.iterdir()}

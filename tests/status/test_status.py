@@ -153,3 +153,14 @@ def test_people_read_lines(tmp_path, run, capsys):
 def test_where_nothing_is_a_sentence_says_so(tmp_path):
     with pytest.raises(UserError, match="there is no store, run, study or embeddings"):
         status_of(tmp_path / "nothing")
+
+
+def test_the_current_folder_and_the_one_above_are_folders_like_others(tmp_path, run, monkeypatch):
+    run(part=(1, 2))
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(UserError, match="there is no store, run, study or embeddings"):
+        status_of(Path())
+    assert [found.path.name for found in status_of(Path(".."))] == ["e"]
+    monkeypatch.chdir(tmp_path)
+    assert [found.path.name for found in status_of(Path())] == ["e"]
