@@ -13,6 +13,7 @@ from polycli.errors import PolycliError, RecipeError, SourceError, StoreError, U
 from polycli.requests import EmbedRequest, EvalRequest, PredictRequest
 from polycli.xval import embed, predict
 from polycli.xval import eval as evaluation
+from polycli.xval.data.digits import Digits
 from polycli.xval.data.store import open_records
 from polycli.xval.data.tokenization import describe_tokenization, tokenization_for
 from polycli.xval.model.numformer import Numformer
@@ -22,6 +23,7 @@ from polycli.xval.recipe.training import FinetuneRecipe
 from polycli.xval.records.keypaths import KeyPatterns
 from polycli.xval.records.values import FreeText, NumberLiteral
 from polycli.xval.scoring.fill import Answers, Filler
+from polycli.xval.scoring.intervals import own_bounds
 from polycli.xval.training.starting import extended, load_start
 
 from .conftest import prepare
@@ -407,4 +409,5 @@ def test_answers_are_put_in_the_order_of_the_walk():
 
 def test_a_bound_beyond_float64_is_none_at_all():
     answers = Answers(np.array([1.0, 1.0]), np.array([[0.5, 1.0, 2.0], [0.5, 1.0, np.inf]]))
-    assert [predict._answer(answers, number).interval for number in (0, 1)] == [(0.5, 2.0), None]
+    found = [predict._answer(answers, number, own_bounds(answers), Digits(), "a").interval for number in (0, 1)]
+    assert found == [(0.5, 2.0), None]
