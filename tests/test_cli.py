@@ -91,7 +91,7 @@ def test_a_verb_that_a_family_does_not_have_says_so(polycli, package, verb_name)
         (["predict", "mpp", "--checkpoint", "x", "--output", "o", "--data", ".", "--set", "stepz=2"], "`steps`"),
         (
             ["eval", "mpp", "--checkpoint", "x", "--set", "wibble=2"],
-            "there are data, model, allow_untrained, rollout_batch_size, batch_size",
+            "there are windows_per_trajectory, data, model, allow_untrained, rollout_batch_size, bands, batch_size",
         ),
         (["eval", "mpp", "--checkpoint", "x", "--set", "data.wibble=2"], "there are history, time_stride"),
         (["recipes", "check", "."], "a folder, a recipe is a file"),

@@ -72,7 +72,7 @@ def test_an_output_that_the_system_refuses_is_said_with_its_reason(folder, monke
     def refuse(*_, **__):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     with pytest.raises(UserError, match=r"new: stores cannot be written in .*: Read-only file system"):
         refuse_unwritable(folder / "new", what="stores")
 

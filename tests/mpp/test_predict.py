@@ -285,7 +285,7 @@ def test_trajectories_are_read_one_after_another_as_their_forecasts_are_written(
 ):
     path = store_factory("swe", splits=("train", *("test",) * 5))
     order = []
-    read, roll = inputs.StoreContexts.contexts, predict.rollout
+    read, roll = inputs.StoreContexts.contexts, predict.rollout_with_spread
 
     def reading(self, reach):
         for context in read(self, reach):
@@ -293,7 +293,7 @@ def test_trajectories_are_read_one_after_another_as_their_forecasts_are_written(
             yield context
 
     monkeypatch.setattr(inputs.StoreContexts, "contexts", reading)
-    monkeypatch.setattr(predict, "rollout", lambda *a: order.append("roll") or roll(*a))
+    monkeypatch.setattr(predict, "rollout_with_spread", lambda *a, **k: order.append("roll") or roll(*a, **k))
     forecast(tmp_path, path, overrides=("steps=1", "rollout_batch_size=2"))
     assert order == ["read", "read", "roll"] * 3
 

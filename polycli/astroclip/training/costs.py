@@ -31,7 +31,7 @@ def image_flops(section: ImageSection) -> int:
 
 @lru_cache(maxsize=256)
 def spectrum_flops(section: SpectrumSection, pixels: int) -> int:
-    """Count the operations of one forward pass of one spectrum; Fourier transforms of templates are left out."""
+    """Count the operations of one forward pass of one spectrum, with the Fourier transforms of templates."""
     if section.templates is not None:
         pixels = section.templates.pixels
     # Whether there are positions for so many tokens is for others to say.

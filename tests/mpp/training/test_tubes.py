@@ -103,7 +103,7 @@ def test_hidden_tubes_cost_the_encoder_nothing():
         (
             "kind: vit, embed_dim: 8, num_heads: 2, blocks: 1, decoder_dim: 8, decoder_heads: 2",
             "kind: tubes, noise: 0.1",
-            "objective.noise and objective.unroll are for objective.kind next_frame",
+            "objective.noise is for training on next frames; tubes have none",
         ),
     ],
 )
