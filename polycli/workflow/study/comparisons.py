@@ -22,6 +22,8 @@ from polycli.workflow.study.plan import experiments
 from polycli.workflow.study.recipe import ComparisonSection, Scalar, StudyRecipe
 from polycli.workflow.study.results import Documents, value_at
 
+#: What tells the runs of one point apart: their values under `grid` but for the comparison's key.
+_Seed = tuple[tuple[str, Scalar], ...]
 #: Of intervals over seeds.
 _COVERAGE = 0.95
 #: The figure's file in the study's folder.
@@ -55,6 +57,8 @@ class Comparison:
     section: ComparisonSection
     points: tuple[Scalar, ...]
     values: Mapping[str, Mapping[Scalar, Sequence[float]]]
+    #: For `worth`: the reference's values at all points, of each seed that has a value at every point.
+    curves: Sequence[Sequence[float]] = ()
 
     @property
     def others(self) -> tuple[str, ...]:
@@ -70,13 +74,11 @@ class Comparison:
 
         Zero stands for fewer than the smallest count, infinity for more than the largest.
         """
-        reference = self.values[self.section.reference]
-        curves = list(zip(*(reference[one] for one in self.points), strict=True))
         counts = [float(one) for one in self.points]
         return sorted(
             count_for(error, list(zip(counts, curve, strict=True)))
             for error in self.values[line][point]
-            for curve in curves
+            for curve in self.curves
         )
 
     def table(self) -> Table:
@@ -104,6 +106,12 @@ class Comparison:
             )
         if numeric:
             parts.append(f"As good: the number of {section.key} at which the curve of {section.reference} is as low.")
+            seeds = max(map(len, self.values[section.reference].values()))
+            if len(self.curves) < seeds:
+                parts.append(
+                    f"Only {len(self.curves)} of {seeds} seeds of {section.reference} have a value at every "
+                    f"{section.key}; the curves are theirs."
+                )
         return Table(section.title, columns, rows, caption=" ".join(filter(None, parts)))
 
     def _compared(self, line: str, point: Scalar, *, numeric: bool) -> list[str]:
@@ -156,14 +164,19 @@ def compare(recipe: StudyRecipe, section: ComparisonSection, documents: Document
     """Collects the values of a comparison from the documents of its runs.
 
     Raises:
-        RecipeError: the reference's grid has not the key, or a line has no value at a point.
+        RecipeError: the reference's grid has not the key, or a line has no value at a point, or, for `worth`,
+            no seed of the reference has a value at every point.
     """
     points = _points(recipe, section)
-    values = {
+    found = {
         name: {point: _values(recipe, section, entry, point, documents) for point in points}
         for name, entry in section.lines.items()
     }
-    return Comparison(section, points, values)
+    values = {
+        name: {point: list(some.values()) for point, some in by_point.items()} for name, by_point in found.items()
+    }
+    curves = _curves(section, list(found[section.reference].values())) if section.worth else []
+    return Comparison(section, points, values, curves)
 
 
 def ratio_of(values: Sequence[float], reference: Sequence[float]) -> Ratio:
@@ -219,8 +232,10 @@ def draw(file: Path, title: str, comparisons: Sequence[Comparison]) -> None:
     for one in comparisons:
         lines = []
         for name, by_point in one.values.items():
-            seeds = np.array([by_point[point] for point in one.points], dtype=np.float64)
-            lines.append(Line(name, np.median(seeds, axis=1), np.stack([seeds.min(axis=1), seeds.max(axis=1)])))
+            # A point may have fewer seeds than another.
+            seeds = [by_point[point] for point in one.points]
+            middles, spans = np.array([np.median(some) for some in seeds]), np.array([[min(s), max(s)] for s in seeds])
+            lines.append(Line(name, middles, spans.T))
         panels.append(
             CurvePanel(
                 title=one.section.title,
@@ -249,11 +264,11 @@ def _points(recipe: StudyRecipe, section: ComparisonSection) -> tuple[Scalar, ..
 
 def _values(
     recipe: StudyRecipe, section: ComparisonSection, entry: str, point: Scalar, documents: Documents
-) -> list[float]:
+) -> dict[_Seed, float]:
     """The values of all seeds of a line at a point; runs that do not differ by the key have them all."""
     run = recipe.run_of(entry)
     wanted = {**section.where, section.key: point}
-    found: list[float] = []
+    found: dict[_Seed, float] = {}
     for experiment in experiments(run, recipe.runs[run]):
         if any(experiment.values.get(key, value) != value for key, value in wanted.items()):
             continue
@@ -262,10 +277,21 @@ def _values(
             place = place.replace(f"{{{key}}}", str(value))
         value_there = value_at(documents[entry][experiment.name], place, where=f"{entry} of {experiment.name}")
         if value_there is not None:
-            found.append(value_there)
+            found[tuple((key, one) for key, one in experiment.values.items() if key != section.key)] = value_there
     if not found:
         raise RecipeError(f"comparison {section.title!r}: {entry} has no run at {section.key} {point}")
     return found
+
+
+def _curves(section: ComparisonSection, by_point: Sequence[Mapping[_Seed, float]]) -> list[list[float]]:
+    """The values at all points of each seed that has them all."""
+    curves = [[some[seed] for some in by_point] for seed in by_point[0] if all(seed in some for some in by_point)]
+    if not curves:
+        raise RecipeError(
+            f"comparison {section.title!r}: `worth` needs a seed of {section.reference} with a value at every "
+            f"{section.key}, and each lacks one"
+        )
+    return curves
 
 
 def _count(value: float, least: float, most: float, divisor: float) -> str:

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from polycli.errors import RecipeError
-from polycli.workflow.study.comparisons import compare, count_for, ratio_of
+from polycli.workflow.study.comparisons import compare, count_for, draw, ratio_of
 from polycli.workflow.study.plan import Layout
 from polycli.workflow.study.recipe import StudyRecipe
 from polycli.workflow.study.report import write_report
@@ -104,6 +104,28 @@ def test_a_row_says_errors_ratio_and_what_a_sample_is_worth():
     assert first[4] == f"23 ({low:.0f} to {high:.0f})"
     assert first[5] == f"2.8 ({low / 8:.1f} to {high / 8:.1f})"
     assert last[4:] == ["more than 32", "more than 1.0"]
+
+
+def test_a_seed_without_a_value_at_a_point_has_no_curve_and_the_caption_says_so(tmp_path):
+    found = documents()
+    found["scratch"]["scratch-16-0"]["run"]["loss"] = None
+    recipe = study()
+    comparison = compare(recipe, recipe.comparisons[0], found)
+    # Seed 1 alone has a curve, a tenth above ERRORS: 0.88, 0.44, 0.11.
+    assert comparison.curves == [pytest.approx([0.88, 0.44, 0.11])]
+    # At 16, pretrained has 0.1 and 0.11.
+    assert comparison.worth("pretrained", 16) == [32.0, math.inf]
+    assert "Only 1 of 2 seeds of scratch have a value at every samples" in comparison.table().caption
+    draw(tmp_path / "curves.png", "Two starts", [comparison])
+    assert (tmp_path / "curves.png").stat().st_size > 0
+
+
+def test_worth_without_one_whole_seed_is_refused_in_a_sentence():
+    found = documents()
+    found["scratch"]["scratch-16-0"]["run"]["loss"] = found["scratch"]["scratch-8-1"]["run"]["loss"] = None
+    recipe = study()
+    with pytest.raises(RecipeError, match="needs a seed of scratch with a value at every samples"):
+        compare(recipe, recipe.comparisons[0], found)
 
 
 def test_a_claim_holds_where_the_whole_interval_is_below_one_at_every_point():
