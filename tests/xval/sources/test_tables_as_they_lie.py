@@ -223,6 +223,21 @@ def write_ecsv(path):
     table.write(path, format="ascii.ecsv")
 
 
+def test_numbers_of_ecsv_keep_the_digits_of_their_precision(tmp_path, read):
+    values = np.array([0.1, 1e-7], "f4")
+    table = Table({"single": values, "half": values[:1].astype("f2").repeat(2), "pairs": np.array([values, values])})
+    table["gaps"] = np.ma.MaskedArray(values, mask=[False, True])
+    table["long"] = values.astype(str).astype(np.longdouble)
+    table["lists"] = np.array([values, values[:1]], dtype=object)
+    table.write(tmp_path / "a.ecsv", format="ascii.ecsv")
+    writer, _ = read(TableSource(), tmp_path / "a.ecsv")
+    same = {"half": 0.1, "pairs": [0.1, 1e-7]}
+    assert list(writer.records.values()) == [
+        {**same, "single": 0.1, "gaps": 0.1, "long": 0.1, "lists": [0.1, 1e-7]},
+        {**same, "single": 1e-7, "gaps": None, "long": 1e-7, "lists": [0.1]},
+    ]
+
+
 def test_ecsv_keeps_types_units_and_gaps(tmp_path, read):
     write_ecsv(tmp_path / "a.ecsv")
     writer, opened = read(TableSource(), tmp_path / "a.ecsv")

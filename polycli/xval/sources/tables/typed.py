@@ -10,6 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from polycli.errors import SourceError
 from polycli.files.plain import check_plain, open_plain, reason_of, refuse_claim
 from polycli.xval.data.source import Block, RecordWriter
@@ -171,7 +173,9 @@ def _read_astropy(path: Path, kind: str) -> TypedTable:
         raise SourceError(f"{path}: cannot be read as {kind.upper()}: {reason_of(error)}") from error
     columns = {name: table[name] for name in table.colnames}
     values = [
-        [_plain(value) for value in column.tolist()] if isinstance(column, Column) else [str(value) for value in column]
+        [_plain(value) for value in _doubles(column).tolist()]
+        if isinstance(column, Column)
+        else [str(value) for value in column]
         for column in columns.values()
     ]
     units = {name: str(column.unit) for name, column in columns.items() if getattr(column, "unit", None) is not None}
@@ -214,9 +218,16 @@ def _read_excel(path: Path, sheet: str | None) -> TypedTable:
     return TypedTable(tuple(header), tuple(body), {}, remarks)
 
 
+def _doubles(values: Any) -> Any:  # noqa: ANN401  # a column of astropy, or an array in one of its cells
+    """Numbers of other precisions as the float64 of their own digits: the float32 that is written 0.1 becomes 0.1."""
+    return values.astype(str).astype(np.float64) if values.dtype.kind == "f" and values.dtype.itemsize != 8 else values
+
+
 def _plain(value: Any) -> Value:  # noqa: ANN401  # what astropy and openpyxl make of a cell
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, np.ndarray):
+        value = _doubles(value).tolist()
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value.isoformat() if isinstance(value, dt.datetime | dt.date | dt.time) else str(value)
