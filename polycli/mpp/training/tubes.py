@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +28,8 @@ _SMALLEST_SPREAD = 1e-6
 class MaskedTubes(nn.Module):
     """A video transformer with the loss of masked tubes; `.model` is the network.
 
-    Which places are hidden is drawn for each sample while training; in validation it is always the same choice.
+    Which places are hidden is drawn for each sample while training; in validation it is always the same choice for a
+    window, whatever stands beside it in the batch.
     """
 
     def __init__(self, model: VideoTransformer, objective: ObjectiveSection) -> None:
@@ -42,7 +44,8 @@ class MaskedTubes(nn.Module):
 
         Args:
             batch: `fields` (B, T + 1, C, H, W), of which as many of the last frames are used as make whole tubes;
-                `state_labels` (C,) or (B, C); `bcs` (B, 2).
+                `state_labels` (C,) or (B, C); `bcs` (B, 2); `mask_seeds` (B,), from which the hidden places follow
+                in validation: the same ones for all samples without them.
         """
         section = self.model.section
         fields = batch["fields"]
@@ -52,23 +55,28 @@ class MaskedTubes(nn.Module):
         tubes = self.model.tubes((x - mean) / scale, batch["bcs"])
         places = tubes.shape[2] * tubes.shape[3]
         hidden = hidden_places(places, self.objective.mask_ratio)
-        order = self._order(len(x), places, x.device)
+        order = self._order(batch.get("mask_seeds", torch.zeros(len(x), dtype=torch.long)), places, x.device)
         answer = self.model.fill(tubes, selection, order, hidden)
         target = standardised(_at(tubes.flatten(2, 3), order[:, :hidden]))
         errors = (answer.float() - target).square().flatten(1).mean(dim=1)
         return errors.mean(), {"masked_error": errors.detach()}
 
-    def _order(self, samples: int, places: int, device: torch.device) -> Int[Tensor, "b p"]:
+    def _order(self, seeds: Int[Tensor, " b"], places: int, device: torch.device) -> Int[Tensor, "b p"]:
         if self.training:
-            return torch.rand(samples, places, device=device).argsort(dim=1)
-        generator = torch.Generator().manual_seed(0)
-        return torch.rand(samples, places, generator=generator).argsort(dim=1).to(device)
+            return torch.rand(len(seeds), places, device=device).argsort(dim=1)
+        drawn = [torch.rand(places, generator=torch.Generator().manual_seed(seed)) for seed in seeds.tolist()]
+        return torch.stack(drawn).argsort(dim=1).to(device)
 
 
 def standardised(tubes: Float[Tensor, "*n k"]) -> Float[Tensor, "*n k"]:
     """The values of each tube and field, less their mean, over their standard deviation (unbiased, as published)."""
     spread, mean = torch.std_mean(tubes, dim=-1, keepdim=True)
     return (tubes - mean) / (spread + _SMALLEST_SPREAD)
+
+
+def _seeds(samples: Sequence[str]) -> Int[Tensor, " b"]:
+    """A seed of each window that follows from its name alone: dataset, row and first frame."""
+    return torch.tensor([zlib.crc32(sample.encode()) for sample in samples])
 
 
 def _at(tubes: Float[Tensor, "b n p c k"], places: Int[Tensor, "b m"]) -> Float[Tensor, "b n m c k"]:
@@ -90,7 +98,10 @@ class TubePretraining(NextFramePretraining):
         scores = {}
         for part in self._validation:
             rows = torch.stack(
-                [forward(batch)[1]["masked_error"].cpu().double()[:, None] for batch in read_ahead(part.batches)]
+                [
+                    forward({**batch, "mask_seeds": _seeds(windows.samples)})[1]["masked_error"].cpu().double()[:, None]
+                    for windows, batch in zip(part.batches, read_ahead(part.batches), strict=True)
+                ]
             )
             scores[f"validation/{part.dataset}/masked_error"] = float(in_order(rows, world)[: part.count].mean())
         return {"validation/loss": sum(scores.values()) / len(scores), **scores} if scores else {}

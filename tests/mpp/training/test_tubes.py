@@ -3,14 +3,17 @@
 import pytest
 import torch
 
+from polycli.engine.task import World
 from polycli.errors import RecipeError
+from polycli.mpp.data.about import physics_of
 from polycli.mpp.model.baselines.tokens import cut_tubes
 from polycli.mpp.model.baselines.vit import VideoTransformer
 from polycli.mpp.recipe.networks import VitSection
-from polycli.mpp.recipe.training import ObjectiveSection
+from polycli.mpp.recipe.training import ObjectiveSection, PretrainRecipe
 from polycli.mpp.training.costs import flops_per_sample
-from polycli.mpp.training.tubes import MaskedTubes, standardised
+from polycli.mpp.training.tubes import MaskedTubes, TubePretraining, standardised
 from polycli.recipes import load_recipe
+from polycli.store.reader import open_store
 from tests.mpp.model.baselines.video import WIDTHS
 
 SECTION = VitSection(
@@ -45,6 +48,28 @@ def test_the_same_part_is_hidden_of_every_sample_at_all_times_and_the_choice_cha
     assert not torch.equal(orders[0], orders[1])
     assert not torch.equal(orders[0][0], orders[0][1])
     assert torch.equal(orders[2], orders[3])
+
+
+@pytest.mark.parametrize("datasets", [1, 2])
+def test_validation_is_the_same_at_any_micro_batch_size(store_factory, datasets):
+    stores = [open_store(store_factory(f"s{index}", seed=index)) for index in range(datasets)]
+    fields = physics_of(stores[0].manifest, stores[0].path).fields
+    scores = []
+    for size in (1, 2, 4):
+        recipe = PretrainRecipe(
+            family="mpp",
+            verb="pretrain",
+            model={**SECTION.model_dump(), "fields": fields},
+            objective={"kind": "tubes", "mask_ratio": 0.75},
+            data={"history": 4, "validation_windows": 4},
+            train={"steps": 1, "global_batch_size": 4, "micro_batch_size": size},
+        )
+        task = TubePretraining(recipe, stores, World())
+        task.model.eval()
+        with torch.inference_mode():
+            scores.append(task.validate(task.model, World()))
+    assert scores[1] == pytest.approx(scores[0], rel=1e-5)
+    assert scores[2] == pytest.approx(scores[0], rel=1e-5)
 
 
 def test_the_target_of_each_tube_and_field_has_no_mean_and_unit_variance():
