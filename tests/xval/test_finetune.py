@@ -99,6 +99,17 @@ def test_tokens_keep_their_rows_by_name_and_new_keys_get_new_ones(base, stars, e
     assert tokenization.scaling.of("description.planet0.m") == start.tokenization.scaling.of("description.planet0.m")
 
 
+def test_answers_are_rounded_no_more_than_either_training_was_written(base, stars, records_store):
+    known = extended(RECIPE, load_start(base["xval"]).tokenization, [open_records(stars)])
+    assert not {"description.planet0.m", "age"} & set(known.reading.digits.decimals)  # Of a computation, both.
+    rows = [{"description": {"planet0": {"m": m / 2}}, "age": m, "new": m} for m in range(40)]
+    coarse = extended(RECIPE, known, [open_records(records_store(rows, "coarse"))])
+    assert not {"description.planet0.m", "age"} & set(coarse.reading.digits.decimals)
+    assert coarse.reading.digits.decimals["new"] == 0
+    fine = [{"new": m / 7} for m in range(40)]
+    assert "new" not in extended(RECIPE, coarse, [open_records(records_store(fine, "fine"))]).reading.digits.decimals
+
+
 def test_what_the_checkpoint_knows_it_says_as_before(base, planets, stars, finetune_recipe, tmp_path):
     tune(finetune_recipe, base["xval"], stars, tmp_path / "run", "train.steps=1", "optim.learning_rate=1e-12")
     store = open_records(planets)

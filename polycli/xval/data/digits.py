@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 
 import numpy as np
@@ -65,6 +65,19 @@ class Digits(BaseModel):
         both = set(self.integers) & set(other.integers)
         integers = sorted(path for path in either if path in both or path not in known)
         return Digits(decimals=decimals, integers=tuple(integers))
+
+    def extended(self, other: Digits, *, before: Collection[str], now: Collection[str]) -> Digits:
+        """These digits with those of later data, where `before` and `now` are the key paths that each had.
+
+        One that was there and has no digits had too many of them, and has none from the other side either.
+
+        >>> Digits().extended(Digits(decimals={"mass": 1, "n": 0}), before=["mass"], now=["mass", "n"]).decimals
+        {'n': 0}
+        """
+        full = (set(before) - set(self.decimals)) | (set(now) - set(other.decimals))
+        both = self.joined(other)
+        kept = {path: most for path, most in both.decimals.items() if path not in full}
+        return Digits(decimals=kept, integers=tuple(path for path in both.integers if path in kept))
 
 
 def digits_of(stores: Sequence[RecordStore]) -> Digits:

@@ -111,7 +111,9 @@ def extended(recipe: FinetuneRecipe, known: Tokenization, stores: Sequence[Recor
         reading = reading.model_copy(
             update={
                 "key_order": {**known.reading.key_order, **reading.key_order},
-                "digits": known.reading.digits.joined(reading.digits),
+                "digits": known.reading.digits.extended(
+                    reading.digits, before=known.language.key_paths, now=merged_statistics(stores)
+                ),
             }
         )
     return replace(known, language=language, scaling=scaling, units=units, reading=reading)
