@@ -98,6 +98,7 @@ class CalibrationFlow(ABC, Generic[Loaded, Settings, Subset]):
         for name, subset in subsets.items():
             refuse_too_few(name, len(subset.scored.rows), self.settings.levels, rows_are=self.rows_are)
         self._refuse_replacement(path, earlier, subsets)
+        kept = {} if earlier is None else self._kept(path, earlier, subsets)
         new = {name: self._calibrated(subset) for name, subset in subsets.items()}
         calibration = Calibration(
             family=self.family,
@@ -106,7 +107,7 @@ class CalibrationFlow(ABC, Generic[Loaded, Settings, Subset]):
             model_hash=loaded.model_hash,
             levels=self.settings.levels,
             settings=self.how(),
-            data={**({} if earlier is None else earlier.data), **new},
+            data={**kept, **new},
         )
         with output.writing() as unfinished:
             write_calibration(unfinished, calibration)
@@ -135,7 +136,7 @@ class CalibrationFlow(ABC, Generic[Loaded, Settings, Subset]):
         )
 
     def _earlier(self, path: Path) -> Calibration | None:
-        """The calibration that stands there and is added to; None where there is none, or it is to be replaced."""
+        """Returns the calibration of these weights that is there; None without one, or where another is replaced."""
         if not path.exists():
             return None
         try:
@@ -145,15 +146,27 @@ class CalibrationFlow(ABC, Generic[Loaded, Settings, Subset]):
             if self.settings.overwrite:
                 return None
             raise CheckpointError(error.message, hint="--set overwrite=true replaces it") from error
-        if (earlier.levels, earlier.settings) != (self.settings.levels, self.how()):
-            if self.settings.overwrite:
-                return None
+        if not (self._fits(earlier) or self.settings.overwrite):
             raise UserError(
                 f"{path}: has bounds for levels {_listed(earlier.levels)} and {_described(earlier.settings)}, asked "
                 f"for are {_listed(self.settings.levels)} and {_described(self.how())}",
                 hint="--set overwrite=true replaces them, or give another --output",
             )
         return earlier
+
+    def _fits(self, earlier: Calibration) -> bool:
+        return (earlier.levels, earlier.settings) == (self.settings.levels, self.how())
+
+    def _kept(self, path: Path, earlier: Calibration, names: Mapping[str, Subset]) -> Mapping[str, CalibratedData]:
+        """Finds what the new bounds are added to: nothing where levels or settings differ, which a file has one of."""
+        if self._fits(earlier):
+            return earlier.data
+        if dropped := [name for name in earlier.data if name not in names]:
+            warn(
+                f"{path}: the bounds for {', '.join(dropped)} will be dropped, for they are of levels "
+                f"{_listed(earlier.levels)} and {_described(earlier.settings)}"
+            )
+        return {}
 
     def _refuse_replacement(self, path: Path, earlier: Calibration | None, names: Mapping[str, Subset]) -> None:
         again = [name for name in names if earlier is not None and name in earlier.data]

@@ -122,7 +122,7 @@ def test_the_command_writes_beside_the_checkpoint_of_a_run_and_prints_a_table(tm
     assert json.loads(capsys.readouterr().out)["output"] == str(file)
 
 
-def test_a_second_dataset_is_added_and_other_levels_are_refused(tmp_path, model, store, store_factory):
+def test_a_second_dataset_is_added_and_other_levels_are_refused(tmp_path, model, store, store_factory, capsys):
     run(tmp_path, store)
     other = store_factory("swe", splits=SPLITS, frames=FRAMES, seed=3)
     run(tmp_path, other)
@@ -130,7 +130,9 @@ def test_a_second_dataset_is_added_and_other_levels_are_refused(tmp_path, model,
     assert list(read_calibration(file).data) == ["dr", "swe"]
     with pytest.raises(UserError, match=r"bounds for levels 0\.68, 0\.9, 0\.95 and points 0\.95.*asked for are 0\.5"):
         run(tmp_path, other, overrides=("levels=[0.5]",))
+    assert "dropped" not in capsys.readouterr().err
     run(tmp_path, other, overrides=("levels=[0.5]", "overwrite=true"))
+    assert "the bounds for dr will be dropped, for they are of levels 0.68, 0.9, 0.95" in capsys.readouterr().err
     assert list(read_calibration(file).data) == ["swe"]
 
 
