@@ -220,7 +220,12 @@ def test_each_parameter_is_in_one_group_at_the_rate_of_its_layer(
         checkpoint=checkpoint,
         data=(store,),
         output=tmp_path / "run",
-        overrides=("optim.layer_decay=0.5", "optim.weight_decay=0.1"),
+        overrides=(
+            "optim.layer_decay=0.5",
+            "optim.weight_decay=0.1",
+            "init.conditions=[dt]",
+            "init.absolute_position=all",
+        ),
     )
     settings = read_training_recipe(request, finetune.TRAINING)
     stores = open_training_stores(finetune.TRAINING, settings, verify=False)
@@ -234,6 +239,10 @@ def test_each_parameter_is_in_one_group_at_the_rate_of_its_layer(
     # Two blocks: stem, block 0, block 1, head.
     layers = {"model.embed.": 0.125, "model.blocks.0.": 0.25, "model.blocks.1.": 0.5, "model.debed.": 1.0}
     layers["model.space_bag."] = 1.0 if new_fields else 0.125
+    # Told of by this finetuning: they act below the head and learn at its whole rate.
+    told = {"model.position.": 1.0, "model.conditioning.": 1.0}
+    assert all(any(name.startswith(start) for name in names.values()) for start in told)
+    layers |= told
     for name, dimensions, group in found:
         assert group["lr_scale"] == next(factor for start, factor in layers.items() if name.startswith(start)), name
         assert group["weight_decay"] == (0.1 if dimensions > 1 else 0.0), name

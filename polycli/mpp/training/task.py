@@ -99,7 +99,11 @@ class NextFrameTask(Task):
         return tuple(self._network.blocks)
 
     def depths(self) -> Mapping[str, int] | None:
-        """Field projection and stem lie lowest, then the blocks one by one, then the head; None for a U-Net."""
+        """Field projection and stem lie lowest, then the blocks one by one, then the head; None for a U-Net.
+
+        What tells of positions and conditions counts as one with the head, whose whole rate it takes: finetuning may
+        have just added it.
+        """
         return depths_in_order(self.model, self.blocks()) if self._network.is_chain else None
 
     def description(self) -> dict[str, Any]:
