@@ -12,6 +12,9 @@ import torch
 from polycli.errors import StoreError
 from polycli.mpp import load_model
 from polycli.mpp.model.regression import window_statistics
+from polycli.mpp.recipe.regression import HeadSection
+from polycli.mpp.recipe.training import DataSection
+from polycli.mpp.training.targets import describe_head
 from polycli.store.reader import open_store
 
 SPLITS = ("train",) * 24 + ("validation",) * 6 + ("test",) * 6
@@ -151,6 +154,17 @@ def test_a_constant_of_each_store_is_a_target_of_several(tmp_path, tune, wave_st
     tune(*stores, overrides=("head.targets=[depth]", "train.steps=1"))
     (target,) = load_model(tmp_path / "run").head.targets
     assert (target.centre, target.scale, target.low, target.high) == (2, 1, 1, 3)
+
+
+@pytest.mark.parametrize(("largest", "warned"), [(3000.0, True), (9.0, False)])
+def test_stores_whose_targets_differ_in_size_as_those_in_other_units_do_are_warned_of(
+    wave_store, capsys, largest, warned
+):
+    depths = {"metres": 3.0, "others": largest}
+    stores = [open_store(wave_store(name, SPLITS[22:26], constants={"depth": one})) for name, one in depths.items()]
+    describe_head(stores, HeadSection(kind="regression", targets=("depth",)), DataSection(history=2))
+    sentence = f"depth is 3 to 3 in metres and {largest:g} to {largest:g} in others: one head learns both"
+    assert (sentence in " ".join(capsys.readouterr().err.split())) is warned
 
 
 def test_what_cannot_be_learnt_is_refused_with_the_ways_out_and_nothing_is_written(tmp_path, tune, wave_store):

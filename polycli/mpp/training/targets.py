@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.console import counted, note
+from polycli.console import counted, note, warn
 from polycli.errors import StoreError
 from polycli.mpp.data.parameters import parameters_of_rows, targets_of_rows
 from polycli.mpp.data.windows import Windows, find_windows, split_rows
@@ -22,6 +22,8 @@ from polycli.store.reader import Store
 Floats = NDArray[np.float64]
 #: Positive values of which the largest is so many times the smallest are learnt as logarithms, unless told otherwise.
 WIDE_RANGE = 30.0
+#: Stores whose largest values of a parameter are further apart than this factor may have it in different units.
+OTHER_UNITS = 10.0
 #: Values that differ by less than this share of their size are one value.
 _ONE_VALUE = 1e-9
 
@@ -33,12 +35,13 @@ def describe_head(stores: Sequence[Store], section: HeadSection, data: DataSecti
         StoreError: a store lacks a target, or a target is the same in all training trajectories, or not known.
     """
     rows = [split_rows(store, "train", data) for store in stores]
-    values = np.concatenate(
-        [
-            targets_of_rows(store, chosen, section.targets, hint="name others: --set 'head.targets=[NAME]'")
-            for store, chosen in zip(stores, rows, strict=True)
-        ]
-    )
+    parts = [
+        targets_of_rows(store, chosen, section.targets, hint="name others: --set 'head.targets=[NAME]'")
+        for store, chosen in zip(stores, rows, strict=True)
+    ]
+    values = np.concatenate(parts)
+    for index, name in enumerate(section.targets):
+        _warn_of_other_units(name, {store.name: part[:, index] for store, part in zip(stores, parts, strict=True)})
     _say_left_out(stores, rows, section.targets)
     known = values[np.isfinite(values).all(axis=1)]
     where = ", ".join(store.name for store in stores)
@@ -120,6 +123,21 @@ def target_of(name: str, values: Floats, *, logarithm: bool | None = None) -> Ta
         low=low,
         high=high,
     )
+
+
+def _warn_of_other_units(name: str, by_store: Mapping[str, Floats]) -> None:
+    """Warn where the largest sizes of a parameter in two stores are far apart: stores do not keep parameters' units."""
+    known = {store: values[np.isfinite(values)] for store, values in by_store.items()}
+    sizes = {store: float(np.abs(values).max()) for store, values in known.items() if np.any(values)}
+    if not sizes:
+        return
+    least, most = min(sizes, key=sizes.__getitem__), max(sizes, key=sizes.__getitem__)
+    if sizes[most] > OTHER_UNITS * sizes[least]:
+        low, high = (f"{known[store].min():g} to {known[store].max():g} in {store}" for store in (least, most))
+        warn(
+            f"{name} is {low} and {high}: one head learns both as the same quantity, which is wrong if their units "
+            "differ; prepare one of them again in the units of the other, or leave it out of --data"
+        )
 
 
 def _say_left_out(stores: Sequence[Store], rows: Sequence[NDArray[np.int64]], targets: Sequence[str]) -> None:
