@@ -150,6 +150,15 @@ class CalibrateSection(Section):
         return tuple(sorted(set(levels)))
 
 
+class UsedCalibration(Section):
+    """Whether a verb takes the bounds of a calibration, and from where."""
+
+    use: Literal["auto", "never", "must"] = Field(
+        "auto", description="take the calibration beside the checkpoint: auto, never, or must"
+    )
+    file: str | None = Field(None, description="the calibration; the one beside the checkpoint if absent")
+
+
 class TrainingData(Protocol):
     """The data section of any recipe that trains."""
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.console import counted, rank, result, say, warn
-from polycli.errors import SourceError
+from polycli.errors import CheckpointError, SourceError
 from polycli.outputs import Output
 from polycli.paths import expand_paths
 from polycli.recipes import default_recipe
@@ -91,7 +91,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
     records = filled = left_out = 0
     reading = loaded.tokenization.reading
     digits = reading.digits if reading is not None and settings.digits == "column" else Digits()
-    intervals = _intervals(loaded, settings.interval)
+    intervals = _intervals(loaded, settings)
     manner = Manner(digits, intervals, Saturation(loaded.tokenization.scaling))
     with output.writing() as unfinished:
         with unfinished.open("w", encoding="utf-8", newline="") as file, counting(data.count, "filling in") as advance:
@@ -176,11 +176,16 @@ def _judged(judge: Judge, batch: Sequence[Record], units: Mapping[str, str]) -> 
         )
 
 
-def _intervals(loaded: LoadedNumformer, level: float | None) -> Intervals:
+def _intervals(loaded: LoadedNumformer, settings: PredictSettings) -> Intervals:
     """The intervals of a model that fills in numbers; one with a head has none."""
     if loaded.judge is not None:
+        if settings.bands.use == "must":
+            raise CheckpointError(
+                f"{loaded.model_file}: answers for whole records, which no calibration has intervals for",
+                hint="leave out --set bands.use=must",
+            )
         return Intervals(loaded.tokenization.scaling, {}, None, calibrated=False)
-    return intervals_of(loaded, level)
+    return intervals_of(loaded, settings.interval, settings.bands)
 
 
 def _extras(loaded: LoadedNumformer, blanks: Blanks, intervals: Intervals) -> Extras:

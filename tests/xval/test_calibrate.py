@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes
 
-from polycli.errors import CheckpointError, RecipeError, StoreError
+from polycli.errors import CheckpointError, RecipeError, StoreError, UserError
 from polycli.requests import CalibrateRequest, PredictRequest
 from polycli.xval import calibrate, predict
 
@@ -81,5 +81,27 @@ def test_what_a_calibration_cannot_be_is_refused(tmp_path, diabetes):
     with pytest.raises(RecipeError, match=r"has bounds for 0\.68, 0\.9, 0\.95, 0\.8 was asked for"):
         predict.run(replace(request, overrides=("interval=0.8",)))
     save_model(tmp_path / "model", diabetes, embed_dim=32)
-    with pytest.raises(CheckpointError, match="not a calibration of these weights"):
+    with pytest.raises(CheckpointError, match="calibrated for other weights"):
         predict.run(request)
+
+
+def test_predict_takes_the_calibration_that_its_settings_name(tmp_path, diabetes):
+    save_model(tmp_path / "model", diabetes)
+    (tmp_path / "in.jsonl").write_text('{"bmi": null, "bp": 100}\n')
+    request = PredictRequest(
+        checkpoint=tmp_path / "model", data=(tmp_path / "in.jsonl",), output=tmp_path / "o.jsonl", json=True
+    )
+
+    def predicted(*overrides):
+        return predict.run(replace(request, overrides=(*overrides, "overwrite=true")))["calibrated"]
+
+    with pytest.raises(UserError, match=r"there is no calibration beside model\.safetensors"):
+        predicted("bands.use=must")
+    calibrated(tmp_path / "model", diabetes, output=tmp_path / "elsewhere.json")
+    assert not predicted()
+    assert predicted(f"bands.file={tmp_path / 'elsewhere.json'}", "interval=0.9")
+    calibrated(tmp_path / "model", diabetes)
+    assert predicted("bands.use=must")
+    assert not predicted("bands.use=never")
+    with pytest.raises(RecipeError, match=r"bands\.use=never takes none"):
+        predicted("bands.use=never", "interval=0.9")

@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from polycli.mpp.recipe.arrays import ArraysSection, DatasetSection, Extent, WellSection
 from polycli.mpp.recipe.physics import Boundary
-from polycli.sections import MOST_RESAMPLES, CalibrateSection, Section, UnitSettings
+from polycli.sections import MOST_RESAMPLES, CalibrateSection, Section, UnitSettings, UsedCalibration
 from polycli.workflow.untrained import ALLOW_DESCRIPTION
 
 _OLDER_NAMES = ("fields", "boundary", "dt", "extent")
@@ -60,13 +60,9 @@ class ForecastSettings(ModelSettings):
     )
 
 
-class BandsSection(Section):
+class BandsSection(UsedCalibration):
     """The bands of a calibrated model: whether and which, and what a forecast's validity means."""
 
-    use: Literal["auto", "never", "must"] = Field(
-        "auto", description="take the calibration beside the checkpoint: auto, never, or must"
-    )
-    file: str | None = Field(None, description="the calibration; the one beside the checkpoint if absent")
     dataset: str | None = Field(
         None, description="the calibrated dataset whose bands are taken; that of the data's name or physics if absent"
     )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from polycli.sections import MOST_RESAMPLES, CalibrateSection, Section, UnitSettings
+from polycli.sections import MOST_RESAMPLES, CalibrateSection, Section, UnitSettings, UsedCalibration
 from polycli.workflow.untrained import ALLOW_DESCRIPTION
 from polycli.xval.recipe.sources import TableSection, TemperatureSection, TextSection
 from polycli.xval.recipe.training import JsonSection, PrepareRecipe
@@ -103,6 +103,7 @@ class PredictSettings(ReadingSettings):
         lt=1,
         description="share that intervals are to hold, of a calibrated model; the nearest to its own if absent",
     )
+    bands: UsedCalibration = UsedCalibration()
     digits: Literal["column", "full"] = Field(
         "column", description="of answers: as the training's own numbers are written, integers as integers, or all"
     )

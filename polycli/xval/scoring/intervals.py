@@ -13,9 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.checkpoints.calibration import Calibration, calibration_beside, read_calibration
+from polycli.checkpoints.calibration import Calibration, calibration_beside
 from polycli.console import note, warn
-from polycli.errors import CheckpointError, RecipeError
+from polycli.errors import RecipeError
+from polycli.paths import plain_path
+from polycli.sections import UsedCalibration
+from polycli.workflow.calibrated import find_calibration
 from polycli.xval.model.loaded import LoadedNumformer
 from polycli.xval.numbers.scaling import Scaling
 from polycli.xval.records.records import Records
@@ -75,30 +78,31 @@ class Intervals:
         return self.scaling.invert(scaled_low, keys, paths), self.scaling.invert(scaled_high, keys, paths)
 
 
-def intervals_of(loaded: LoadedNumformer, level: float | None) -> Intervals:
-    """Returns those of the calibration beside the weights where there is one, else the model's own.
+def intervals_of(loaded: LoadedNumformer, level: float | None, bands: UsedCalibration) -> Intervals:
+    """Returns those of the calibration that the settings name, or that is beside the weights, else the model's own.
 
     Raises:
         CheckpointError: the calibration is damaged, or of other weights.
-        RecipeError: it has no bounds for the level that is asked for.
+        UserError: there is none, and there must be one; or it has no bounds for the level that is asked for.
     """
     levels = loaded.model.section.quantiles
     own = levels[-1] - levels[0] if len(levels) > 1 else None
-    path = calibration_beside(loaded.model_file)
+    given = None if bands.file is None else plain_path(bands.file)
+    calibration = find_calibration(loaded, family="xval", use=bands.use, file=given)
     scaling = loaded.tokenization.scaling
-    if not path.is_file():
+    if calibration is None:
+        if level is not None and bands.use == "never":
+            raise RecipeError(
+                f"interval: intervals at {level:g} are those of a calibration, and bands.use=never takes none",
+                hint="leave out one of the two",
+            )
         if level is not None:
             raise RecipeError(
                 f"interval: {loaded.model_file} is not calibrated, so nothing is known of intervals at {level:g}",
                 hint=f"polycli calibrate xval --checkpoint {loaded.model_file}",
             )
         return Intervals(scaling, {}, own, calibrated=False)
-    calibration = read_calibration(path)
-    if calibration.family != "xval" or calibration.model_hash != loaded.model_hash:
-        raise CheckpointError(
-            f"{path}: not a calibration of these weights, {loaded.model_file}",
-            hint=f"polycli calibrate xval --checkpoint {loaded.model_file} --set overwrite=true",
-        )
+    path = calibration_beside(loaded.model_file) if given is None else given
     chosen = _level(calibration, level, path=str(path), own=own)
     place = calibration.levels.index(chosen)
     bounds: dict[str, float] = {}

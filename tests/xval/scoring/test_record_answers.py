@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from polycli.checkpoints.exported import ModelDescription, write_model
-from polycli.errors import StoreError
+from polycli.errors import CheckpointError, StoreError
 from polycli.report.bootstrap import Bootstrap
 from polycli.requests import EvalRequest, PredictRequest
 from polycli.xval import eval as evaluation
@@ -65,11 +65,11 @@ def by_hand(network, tokenization, value):
         return network.answer(torch.tensor(ids)[None], torch.tensor(numbers)[None])[0].double()
 
 
-def fill(tmp_path, values):
+def fill(tmp_path, values, *overrides):
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(value) + "\n" for value in values))
     checkpoint = tmp_path / "model" / "model.safetensors"
     data, output = (tmp_path / "in.jsonl",), tmp_path / "out.jsonl"
-    predict.run(PredictRequest(checkpoint=checkpoint, data=data, output=output, json=True))
+    predict.run(PredictRequest(checkpoint=checkpoint, data=data, output=output, overrides=overrides, json=True))
     return [json.loads(line) for line in output.read_text().splitlines()]
 
 
@@ -95,6 +95,12 @@ def test_a_value_is_filled_in_where_it_is_null_or_absent(tmp_path, model):
         assert list(line["_filled"]) == ["/radius"]
     assert found[1]["mass"] is None  # The head answers one question.
     assert (found[2]["radius"], found[2]["_filled"]) == (7.0, {})
+
+
+def test_a_calibration_that_must_be_is_refused_for_a_model_with_a_head(tmp_path, model):
+    model(HeadDescription("regression", "radius", (), 5.0, 3.0))
+    with pytest.raises(CheckpointError, match="no calibration has intervals for"):
+        fill(tmp_path, [{"mass": 1.5}], "bands.use=must")
 
 
 def test_a_class_comes_with_its_probability(tmp_path, model):
