@@ -179,10 +179,15 @@ def _judged(judge: Judge, batch: Sequence[Record], units: Mapping[str, str]) -> 
 def _intervals(loaded: LoadedNumformer, settings: PredictSettings) -> Intervals:
     """The intervals of a model that fills in numbers; one with a head has none."""
     if loaded.judge is not None:
-        if settings.bands.use == "must":
+        asked = {
+            "bands.use=must": settings.bands.use == "must",
+            "bands.file": settings.bands.file is not None,
+            "interval": settings.interval is not None,
+        }
+        if any(asked.values()):
             raise CheckpointError(
                 f"{loaded.model_file}: answers for whole records, which no calibration has intervals for",
-                hint="leave out --set bands.use=must",
+                hint=f"leave out --set {next(key for key, given in asked.items() if given)}",
             )
         return Intervals(loaded.tokenization.scaling, {}, None, calibrated=False)
     return intervals_of(loaded, settings.interval, settings.bands)

@@ -43,6 +43,10 @@ def environment() -> dict[str, str]:
 
 
 def test_a_lost_terminal_saves_the_run_and_no_further_signal_changes_its_exit_code(tmp_path):
+    def in_a_terminal_of_its_own():
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # The tests themselves may run under nohup.
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
     terminal, end = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, str(SCRIPT), str(tmp_path / "run")],
@@ -50,7 +54,7 @@ def test_a_lost_terminal_saves_the_run_and_no_further_signal_changes_its_exit_co
         stdout=end,
         stderr=end,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509  # The terminal becomes its own.
+        preexec_fn=in_a_terminal_of_its_own,  # noqa: PLW1509  # A terminal is taken between fork and exec.
         env=environment(),
     )
     os.close(end)

@@ -102,6 +102,14 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(toy, world, tmp_path, m
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
+@pytest.fixture
+def _hears_hang_ups():
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # The tests themselves may run under nohup.
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("_hears_hang_ups")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
 def test_a_signal_finishes_the_step_saves_and_says_so(toy, world, tmp_path, number):
     task = toy.ToyTask()

@@ -97,10 +97,11 @@ def test_a_value_is_filled_in_where_it_is_null_or_absent(tmp_path, model):
     assert (found[2]["radius"], found[2]["_filled"]) == (7.0, {})
 
 
-def test_a_calibration_that_must_be_is_refused_for_a_model_with_a_head(tmp_path, model):
+@pytest.mark.parametrize("asked", ["bands.use=must", "bands.file=elsewhere.json", "interval=0.9"])
+def test_intervals_that_are_asked_for_are_refused_for_a_model_with_a_head(tmp_path, model, asked):
     model(HeadDescription("regression", "radius", (), 5.0, 3.0))
     with pytest.raises(CheckpointError, match="no calibration has intervals for"):
-        fill(tmp_path, [{"mass": 1.5}], "bands.use=must")
+        fill(tmp_path, [{"mass": 1.5}], asked)
 
 
 def test_a_class_comes_with_its_probability(tmp_path, model):
