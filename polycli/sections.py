@@ -86,12 +86,16 @@ class ScheduleSection(Section):
     final_fraction: float = Field(0.01, ge=0, le=1, description="cosine ends at this fraction of the peak")
 
 
+#: Beyond it the sizes of tensors would leave 64 bits.
+BatchSize = Annotated[int, Field(gt=0, lt=2**31)]
+
+
 class TrainSection(Section):
     """How long, how much at once, from which seed, and what is kept."""
 
     steps: PositiveInt = Field(description="optimizer steps")
-    global_batch_size: PositiveInt = Field(description="samples per optimizer step over all ranks")
-    micro_batch_size: PositiveInt = Field(description="samples per forward pass on one rank; accumulation is derived")
+    global_batch_size: BatchSize = Field(description="samples per optimizer step over all ranks")
+    micro_batch_size: BatchSize = Field(description="samples per forward pass on one rank; accumulation is derived")
     seed: NonNegativeInt = 0
     validate_every: PositiveInt = Field(500, description="steps between validations; the last step always validates")
     checkpoint_every: PositiveInt = Field(500, description="steps between checkpoints; the last step always saves one")

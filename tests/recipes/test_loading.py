@@ -273,3 +273,10 @@ def test_integers_beyond_64_bits_are_no_counts(write, number):
 def test_deep_recipes_are_said(write, content):
     with pytest.raises(RecipeError):
         pretrain(write("child", content))
+
+
+@pytest.mark.parametrize("key", ["global_batch_size", "micro_batch_size"])
+@pytest.mark.parametrize(("family", "recipe"), [("mpp", "mpp_demo"), ("xval", "xval_demo")])
+def test_batches_of_sizes_that_no_tensor_has_are_refused_by_their_key(family, recipe, key):
+    with pytest.raises(RecipeError, match=rf"`train\.{key}` should be less than 2147483648"):
+        load_recipe(recipe, family=family, verb="pretrain", overrides=[f"train.{key}={10**18}"])

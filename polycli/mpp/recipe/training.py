@@ -22,6 +22,7 @@ from polycli.mpp.recipe.settings import UnsaidSection
 from polycli.sections import (
     MOST_BLOCKS,
     WIDEST,
+    BatchSize,
     EngineSection,
     LogSection,
     OptimSection,
@@ -127,7 +128,7 @@ class DataSection(Section):
     draws_per_step: PositiveInt = Field(
         1, description="how many datasets a global batch mixes; each draw is one dataset on all ranks, so no rank waits"
     )
-    micro_batch_size: dict[str, PositiveInt] = Field(
+    micro_batch_size: dict[str, BatchSize] = Field(
         {}, description="by dataset name, where train.micro_batch_size does not fit"
     )
     limit: PositiveInt | None = Field(
