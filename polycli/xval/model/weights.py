@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from polycli.checkpoints.exported import ModelDescription, description_of
@@ -124,7 +125,18 @@ def _special(file: Path, description: ModelDescription | None, tokens: int) -> S
                 "belong to this checkpoint",
                 hint="keep model.safetensors and model.json of one checkpoint together",
             )
-    return SpecialTokens(**extra.get("special", {}))
+    try:
+        special = TypeAdapter(SpecialTokens).validate_python(extra.get("special", {}))
+    except ValidationError as error:
+        raise CheckpointError(
+            f"{file}: `special` in its model.json is not what polycli writes ({problems_of(error)})"
+        ) from error
+    for name, number in asdict(special).items():
+        if not 0 <= number < tokens:
+            raise CheckpointError(
+                f"{file}: special.{name} in its model.json is {number}, and there are {tokens} tokens"
+            )
+    return special
 
 
 def _section(

@@ -99,6 +99,32 @@ def test_other_families_are_refused(tmp_path):
         load_model(tmp_path / "model.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("special", "reason"),
+    [
+        ([1, 2], "`special` in its model.json is not what polycli writes"),
+        ({"num": None}, "num: Input should be a valid integer"),
+        ({"num": 40}, "special.num in its model.json is 40, and there are 27 tokens"),
+    ],
+)
+def test_special_tokens_that_are_none_are_refused(tmp_path, special, reason):
+    model = make()
+    write_model(
+        tmp_path,
+        model.state_dict(),
+        ModelDescription(
+            family="xval",
+            verb="pretrain",
+            version="0",
+            step=1,
+            model=model.section.model_dump(mode="json"),
+            special=special,
+        ),
+    )
+    with pytest.raises(CheckpointError, match=reason):
+        load_model(tmp_path)
+
+
 def broken(name, value):
     return {**make().state_dict(), name: value}
 
