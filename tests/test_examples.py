@@ -67,7 +67,7 @@ def write_galaxies(folder):
     image = ImageSection(size=48, embed_dim=12, depth=1, num_heads=2)
     section = PairSection(image=image, spectrum=None, heads=HeadSection(embed_dim=16))
     write(folder / "galaxies", "astroclip", AstroClip(section))
-    rows = with_vectors(pa.table({"object_id": [1, 2, 3, 4]}), {"vector": np.zeros((4, 16), np.float32)})
+    rows = with_vectors(pa.table({"object_id": [1, 2, 3, 4]}), {"vector": np.tri(4, 16, dtype=np.float32)})
     (folder / "parts").mkdir()
     with PartWriter(folder / "parts", 0) as writer:
         writer.write({"": rows})

@@ -1,1 +1,1 @@
-"""Search for the nearest neighbours in embeddings."""
+"""Search for the nearest neighbours in embeddings; `polycli.search.searcher` is what others use."""

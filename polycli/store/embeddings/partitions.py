@@ -1,0 +1,256 @@
+"""Published embeddings as partitions, whatever their form: ranges of rows of which any column can be read by itself.
+
+    EMBEDDINGS, .parquet   a partition is a row group of a file
+    .hats                  the same, of a pair of files: the objects' and their vectors', which have equal rows
+    .zarr                  a partition is a range of rows
+
+Catalogues in HATS that others wrote are read too, where one of their columns holds vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.errors import StoreError
+from polycli.store.embeddings.plain_pages import PlainColumn, plain_column
+from polycli.store.embeddings.zarr_form import COLUMN_ATTRIBUTE
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import zarr
+    from pyarrow import parquet
+
+#: Rows of a partition of a zarr group: some of its chunks.
+ZARR_ROWS = 16_384
+Result = TypeVar("Result")
+#: Lowest and highest value of a column in a partition.
+Range = tuple[Any, Any]
+
+
+@dataclass(frozen=True)
+class VectorColumn:
+    """A column of vectors."""
+
+    name: str
+    width: int
+    #: float16 or float32.
+    dtype: str
+
+
+class Partition(Protocol):
+    """Some rows of embeddings that follow each other."""
+
+    @property
+    def first(self) -> int:
+        """The index of the first row among all."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        ...
+
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        """These columns, which hold no vectors, of all rows."""
+        ...
+
+    def vectors(self, column: str, first: int, end: int) -> NDArray[Any]:
+        """(end - first, width) the vectors from one row to before another, counted in the partition."""
+        ...
+
+    def range_of(self, column: str) -> Range | None:
+        """The lowest and the highest value of a column, where the file says them."""
+        ...
+
+
+@dataclass(frozen=True)
+class ParquetFile:
+    """A Parquet file, which is opened for every read: a survey has more files than a process may hold open."""
+
+    path: Path
+    metadata: parquet.FileMetaData = field(repr=False)
+    schema: pa.Schema = field(repr=False)
+
+    @classmethod
+    def of(cls, path: Path) -> ParquetFile:
+        """Read what the file says of itself.
+
+        Raises:
+            StoreError: it is missing or damaged.
+        """
+        from pyarrow import parquet
+
+        metadata = reading(path, lambda: parquet.read_metadata(path))
+        return cls(path, metadata, metadata.schema.to_arrow_schema())
+
+    def read(self, group: int, columns: Sequence[str]) -> pa.Table:
+        """Some columns of a row group."""
+        from pyarrow import parquet
+
+        def read() -> pa.Table:
+            with parquet.ParquetFile(self.path, metadata=self.metadata) as file:
+                return file.read_row_group(group, columns=list(columns))
+
+        return reading(self.path, read)
+
+    @cached_property
+    def places(self) -> Mapping[str, int]:
+        """The number of each column of single values among those of the file, by its name."""
+        schema = self.metadata.schema
+        return {schema.column(index).path: index for index in range(len(schema))}
+
+
+@dataclass(frozen=True)
+class RowGroups:
+    """The same rows in one or two files: one row group of each, with different columns."""
+
+    first: int
+    rows: int
+    #: By file the number of the row group.
+    groups: tuple[tuple[ParquetFile, int], ...] = field(repr=False)
+    #: What is known of columns of vectors by now.
+    _plain: dict[str, PlainColumn | None] = field(default_factory=dict, repr=False, compare=False)
+
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        """These columns of all rows, in this order."""
+        import pyarrow as pa
+
+        found: dict[str, pa.ChunkedArray] = {}
+        for file, group in self.groups:
+            wanted = [name for name in columns if name in file.schema.names and name not in found]
+            if wanted:
+                table = file.read(group, wanted)
+                found |= dict(zip(table.column_names, table.columns, strict=True))
+        return pa.table({name: found[name] for name in columns}) if columns else pa.table({})
+
+    def vectors(self, column: str, first: int, end: int) -> NDArray[Any]:
+        """(end - first, width) the vectors of some rows, counted in the row group."""
+        file, group = next(pair for pair in self.groups if column in pair[0].schema.names)
+        if column not in self._plain:
+            self._plain[column] = plain_column(file.path, file.metadata, group, column)
+        plain = self._plain[column]
+        if plain is not None:
+            return reading(file.path, lambda: plain.read(first, end))
+        return _stacked(file.path, file.read(group, [column])[column].slice(first, end - first))
+
+    def range_of(self, column: str) -> Range | None:
+        """The lowest and the highest value of a column, where the file says them."""
+        for file, group in self.groups:
+            if column in file.places:
+                found = file.metadata.row_group(group).column(file.places[column]).statistics
+                return None if found is None or not found.has_min_max else (found.min, found.max)
+        return None
+
+
+@dataclass(frozen=True)
+class ZarrRows:
+    """Some rows of a zarr group."""
+
+    path: Path
+    first: int
+    rows: int
+    arrays: Mapping[str, zarr.Array[Any]] = field(repr=False)
+
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        """These columns of all rows; where an array marks unknown values, they are null."""
+        import pyarrow as pa
+
+        found = {}
+        for name in columns:
+            values = self._values(name, 0, self.rows)
+            column = pa.array(values.tolist() if values.dtype.kind in "OUT" else values)
+            if f"{name}_null" in self.arrays:
+                unknown = self._values(f"{name}_null", 0, self.rows)
+                column = pa.array(values, mask=np.asarray(unknown, np.bool_))
+            found[name] = column
+        return pa.table(found)
+
+    def vectors(self, column: str, first: int, end: int) -> NDArray[Any]:
+        """(end - first, width) the vectors of some rows, counted in the partition."""
+        return self._values(column, first, end)
+
+    def range_of(self, column: str) -> Range | None:  # noqa: ARG002
+        """Always None: a zarr array does not say it."""
+        return None
+
+    def _values(self, name: str, first: int, end: int) -> NDArray[Any]:
+        return reading(self.path, lambda: np.asarray(self.arrays[name][self.first + first : self.first + end]))
+
+
+def partitions_of(files: Iterable[tuple[Path, ...]]) -> list[RowGroups]:
+    """The row groups of files in order; those of a tuple have the same rows with different columns.
+
+    Raises:
+        StoreError: a file is missing or damaged, or the files of a tuple have different rows.
+    """
+    found: list[RowGroups] = []
+    first = 0
+    for paths in files:
+        opened = [ParquetFile.of(path) for path in paths]
+        counts = [
+            [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
+            for file in opened
+        ]
+        if any(count != counts[0] for count in counts):
+            raise StoreError(
+                f"{paths[1]}: has row groups of {counts[1]} rows, and {paths[0]} of {counts[0]}",
+                hint="polycli inspect PATH --verify",
+            )
+        for group, rows in enumerate(counts[0]):
+            found.append(RowGroups(first, rows, tuple((file, group) for file in opened)))
+            first += rows
+    return found
+
+
+def zarr_partitions(path: Path) -> list[ZarrRows]:
+    """The rows of a zarr group in ranges.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    import zarr
+
+    group = reading(path, lambda: zarr.open_group(path, mode="r"))
+    arrays: dict[str, zarr.Array[Any]] = {}
+    for name, array in group.arrays():
+        column = str(array.attrs.get(COLUMN_ATTRIBUTE, name))
+        is_mark = name.endswith("_null") and not column.endswith("_null")
+        arrays[f"{column}_null" if is_mark else column] = array
+    rows = min((array.shape[0] for array in arrays.values()), default=0)
+    return [ZarrRows(path, first, min(ZARR_ROWS, rows - first), arrays) for first in range(0, rows, ZARR_ROWS)]
+
+
+def _stacked(path: Path, column: pa.ChunkedArray) -> NDArray[Any]:
+    """(n, width) the vectors of a column of lists.
+
+    Raises:
+        StoreError: one is unknown, or they have different lengths.
+    """
+    import pyarrow as pa
+
+    lists = pa.chunked_array(column.chunks, column.type).combine_chunks()
+    flat = lists.flatten().to_numpy(zero_copy_only=False)
+    if lists.null_count or (len(lists) and len(flat) % len(lists)):
+        raise StoreError(f"{path}: some rows have no vector, or one of another length")
+    return np.asarray(flat).reshape(len(lists), -1)
+
+
+def reading(path: Path, read: Callable[[], Result]) -> Result:
+    """The result of `read`.
+
+    Raises:
+        StoreError: the file is missing, damaged or shorter than it was.
+    """
+    from pyarrow import ArrowException
+
+    try:
+        return read()
+    except (OSError, EOFError, ArrowException, ValueError, RuntimeError) as error:
+        raise StoreError(f"{path}: cannot be read: {error}", hint="polycli inspect PATH --verify") from error

@@ -1,0 +1,212 @@
+"""Exact search finds what sorting all cosines finds, in every form of embeddings and under filters."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+from astropy import units
+from astropy.coordinates import SkyCoord
+
+from polycli.errors import StoreError, UserError
+from polycli.search import scan as scanning
+from polycli.search.filters import AllOf, Box, CertainRows, Cone
+from polycli.search.searcher import Searcher
+from tests.search.made import COUNT, FORMS, WIDTH, catalogue, vectors, write
+
+
+def sorted_cosines(found, query, chosen=None):
+    """Rows by falling cosine in float64, equal ones (in float32) by their index."""
+    wide = found.astype(np.float64)
+    cosine = wide @ query.astype(np.float64) / np.linalg.norm(wide, axis=1) / np.linalg.norm(query.astype(np.float64))
+    cosine = cosine.astype(np.float32)
+    rows = np.arange(len(found)) if chosen is None else np.flatnonzero(chosen)
+    order = np.lexsort((rows, -cosine[rows].astype(np.float64)))
+    return rows[order], cosine[rows][order]
+
+
+def rows_in_order(searcher):
+    """Everything in the order of the searcher's rows."""
+    everything = list(range(searcher.rows))
+    table = searcher.table(everything)
+    return table, searcher.vectors(everything, "image_embedding")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_nearest_are_those_that_sorting_all_cosines_gives(embeddings, form, monkeypatch):
+    searcher = Searcher.open(embeddings(form))
+    assert searcher.rows == COUNT
+    assert dict(searcher.kinds) == {"image": "image_embedding", "spectrum": "spectrum_embedding"}
+    table, known = rows_in_order(searcher)
+    assert sorted(table["object_id"].to_pylist()) == sorted(catalogue()["object_id"].to_pylist())
+    place = {name: number for number, name in enumerate(catalogue()["object_id"].to_pylist())}
+    assert np.array_equal(known, vectors()[[place[name] for name in table["object_id"].to_pylist()]])
+    for row in (0, 3, COUNT - 1):
+        expected, cosine = sorted_cosines(known, known[row])
+        answer = searcher.nearest(known[row], "image_embedding", 40)
+        assert [neighbour.row for neighbour in answer.neighbours] == expected[:40].tolist()
+        assert np.allclose([neighbour.similarity for neighbour in answer.neighbours], cosine[:40], atol=1e-6)
+        assert [neighbour.id for neighbour in answer.neighbours] == table["object_id"].take(expected[:40]).to_pylist()
+        assert answer.exact
+        assert answer.recall is None
+        assert answer.compared == COUNT
+
+
+@pytest.mark.parametrize("block", [7, 64])
+@pytest.mark.parametrize("kernel", ["numpy", "torch"])
+def test_the_answer_depends_neither_on_the_cut_into_blocks_nor_on_the_library(embeddings, block, kernel, monkeypatch):
+    searcher = Searcher.open(embeddings("sky"))
+    _, known = rows_in_order(searcher)
+    column = "image_embedding"
+    expected = searcher.nearest_of_many(known[:30], column, 25)
+    chosen = scanning._Kernel() if kernel == "numpy" else scanning._TorchKernel(WIDTH, 30)
+    monkeypatch.setattr(scanning, "_BLOCK_VALUES", 16 * WIDTH)
+    monkeypatch.setattr(scanning, "_READ_BYTES", 2 * WIDTH * block)
+    monkeypatch.setattr(scanning, "_kernel", lambda *_: chosen)
+    found = searcher.nearest_of_many(known[:30], column, 25)
+    assert np.array_equal(found.rows, expected.rows)
+    assert np.array_equal(found.similarity, expected.similarity)
+
+
+def test_equal_vectors_come_in_the_order_of_their_rows(embeddings):
+    searcher = Searcher.open(embeddings("sky.parquet"))
+    known = vectors()
+    answer = searcher.nearest(known[3], "image_embedding", 15)
+    assert [neighbour.row for neighbour in answer.neighbours] == [3, *range(COUNT // 2, COUNT // 2 + 14)]
+
+
+def test_a_row_that_is_left_out_is_not_found_and_another_takes_its_place(embeddings):
+    searcher = Searcher.open(embeddings("sky.parquet"))
+    known = vectors()
+    expected, _ = sorted_cosines(known, known[9])
+    answer = searcher.nearest(known[9], "image_embedding", 5, without=[9, int(expected[2])])
+    assert [neighbour.row for neighbour in answer.neighbours] == [expected[1], *expected[3:7]]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("ra", "dec", "radius"),
+    [
+        (0.0, 0.0, 0.003),
+        (359.9995, 0.001, 5.0),
+        (12.0, 90.0, 0.01),
+        (200.0, -89.99, 3.0),
+        (77.0, 20.0, 60.0),
+        (10.0, 5.0, 179.0),
+    ],
+)
+def test_a_cone_lets_through_what_astropy_says_lies_inside(embeddings, form, ra, dec, radius):
+    searcher = Searcher.open(embeddings(form))
+    table, known = rows_in_order(searcher)
+    there = SkyCoord(table["ra"].to_numpy() * units.deg, table["dec"].to_numpy() * units.deg)
+    inside = there.separation(SkyCoord(ra * units.deg, dec * units.deg)).deg <= radius
+    assert inside.any()
+    expected, _ = sorted_cosines(known, known[5], inside)
+    answer = searcher.nearest(known[5], "image_embedding", COUNT, allowed=searcher.cone(ra, dec, radius))
+    assert [neighbour.row for neighbour in answer.neighbours] == expected.tolist()
+    assert answer.compared == inside.sum()
+
+
+def test_a_small_cone_reads_few_partitions_of_hats(embeddings):
+    searcher = Searcher.open(embeddings("sky.hats"))
+    cone = Cone(77.0, 20.0, 0.5)
+    touched = sum(map(cone.touches, searcher.stored.partitions))
+    assert touched < len(searcher.stored.partitions) / 4
+
+
+@pytest.mark.parametrize(
+    ("ra", "dec"), [((350.0, 10.0), (-1.0, 1.0)), ((10.0, 350.0), (-90.0, 0.0)), ((0.0, 360.0), (80.0, 90.0))]
+)
+def test_a_box_may_go_through_right_ascension_zero(embeddings, ra, dec):
+    searcher = Searcher.open(embeddings("sky.parquet"))
+    where = catalogue()["ra"].to_numpy(), catalogue()["dec"].to_numpy()
+    between = (where[0] >= ra[0]) & (where[0] <= ra[1]) if ra[0] <= ra[1] else (where[0] >= ra[0]) | (where[0] <= ra[1])
+    inside = between & (where[1] >= dec[0]) & (where[1] <= dec[1])
+    answer = searcher.nearest(vectors()[0], "image_embedding", COUNT, allowed=Box(ra, dec))
+    assert {neighbour.row for neighbour in answer.neighbours} == set(np.flatnonzero(inside).tolist())
+
+
+def test_several_filters_let_through_what_all_let_through(embeddings):
+    searcher = Searcher.open(embeddings("sky.parquet"))
+    filters = AllOf((CertainRows.of([699, 120, 130, 5]), Cone(0, 0, 1)))
+    answer = searcher.nearest(vectors()[0], "image_embedding", 9, allowed=filters)
+    assert {neighbour.row for neighbour in answer.neighbours} == {120, 130}
+
+
+def test_the_nearest_position_is_the_one_that_astropy_finds(embeddings):
+    searcher = Searcher.open(embeddings("sky.hats"))
+    table, _ = rows_in_order(searcher)
+    there = SkyCoord(table["ra"].to_numpy() * units.deg, table["dec"].to_numpy() * units.deg)
+    for ra, dec in ((0.001, 0.0005), (180.0, 89.9), (301.0, -45.0)):
+        apart = there.separation(SkyCoord(ra * units.deg, dec * units.deg)).deg
+        row, separation = searcher.row_at(ra, dec)
+        assert row == apart.argmin()
+        assert separation == pytest.approx(apart.min(), abs=1e-9)
+    with pytest.raises(
+        UserError, match=r"no object lies within 1 arcsec of 301, -45; the nearest is .* arcsec away|no object"
+    ):
+        searcher.row_at(301.0, -45.0, 1 / 3600)
+
+
+def test_an_absent_id_names_those_that_look_like_it(embeddings):
+    searcher = Searcher.open(embeddings("sky.parquet"))
+    assert searcher.table([searcher.row_of("J00123")], ["object_id"])["object_id"].to_pylist() == ["J00123"]
+    with pytest.raises(UserError, match=r"no object_id is 'J0012x'; the nearest are J0012\d, J0012\d, J0012\d"):
+        searcher.row_of("J0012x")
+
+
+def test_an_id_of_several_rows_is_refused_with_their_numbers(tmp_path):
+    table = pa.table({"trajectory": ["a", "b", "a"]})
+    searcher = Searcher.open(write(tmp_path / "w.parquet", table, {"pooled_embedding": np.eye(3, dtype=np.float32)}))
+    with pytest.raises(UserError, match="trajectory 'a' has 2 rows: 0, 2") as refusal:
+        searcher.row_of("a")
+    assert refusal.value.hint.endswith("w.parquet:0")
+
+
+def test_vectors_of_another_width_are_refused(embeddings):
+    searcher = Searcher.open(embeddings("sky.parquet"))
+    with pytest.raises(UserError, match="a vector of 5 numbers, and image_embedding has vectors of 24"):
+        searcher.nearest(np.ones(5, np.float32), "image_embedding")
+    with pytest.raises(UserError, match="zero or not finite"):
+        searcher.nearest(np.zeros(WIDTH, np.float32), "image_embedding")
+
+
+def test_a_vector_that_is_not_finite_is_similar_to_nothing(tmp_path):
+    known = np.eye(4, dtype=np.float32)
+    known[1] = np.nan
+    table = pa.table({"record_id": ["a", "b", "c", "d"]})
+    searcher = Searcher.open(write(tmp_path / "r.parquet", table, {"record_embedding": known}, units_of=1))
+    answer = searcher.nearest(np.array([0, 0, 1, 0.5], np.float32), "record_embedding")
+    assert [neighbour.id for neighbour in answer.neighbours] == ["c", "d", "a"]
+
+
+def test_a_catalogue_in_hats_that_others_wrote_is_searched(tmp_path):
+    folder = tmp_path / "others"
+    for number, ids in ((0, [5, 6]), (3, [7, 8])):
+        file = folder / f"dataset/Norder=0/Dir=0/Npix={number}.parquet"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        emb = pa.array([[float(i), 1.0] for i in ids], pa.list_(pa.float32()))
+        parquet.write_table(pa.table({"source_id": ids, "ra": [1.0, 2.0], "dec": [0.0, 0.0], "emb": emb}), file)
+    (folder / "partition_info.csv").write_text("Norder,Npix\n0,0\n0,3\n")
+    (folder / "hats.properties").write_text("obs_collection=others\ndataproduct_type=object\n")
+    searcher = Searcher.open(folder)
+    answer = searcher.nearest(np.array([0.0, 1.0], np.float32), "emb", 2)
+    assert [neighbour.id for neighbour in answer.neighbours] == [5, 6]
+
+
+def test_what_is_not_there_or_no_embeddings_is_refused(tmp_path, embeddings):
+    with pytest.raises(UserError, match="does not exist") as refusal:
+        Searcher.open(embeddings("sky.parquet").with_name("sku.parquet"))
+    assert refusal.value.hint.endswith("sky.parquet?")
+    (tmp_path / "x").mkdir()
+    with pytest.raises(UserError, match="no embeddings"):
+        Searcher.open(tmp_path / "x")
+
+
+def test_a_file_that_is_cut_is_refused(tmp_path):
+    table = pa.table({"record_id": [str(number) for number in range(500)]})
+    target = write(tmp_path / "r", table, {"record_embedding": np.ones((500, 40), np.float32)}, units_of=2)
+    searcher = Searcher.open(target)
+    part = target / "part-00001.parquet"
+    part.write_bytes(part.read_bytes()[:3000])
+    with pytest.raises(StoreError, match=r"part-00001.parquet: cannot be read"):
+        searcher.nearest(np.ones(40, np.float32), "record_embedding")
