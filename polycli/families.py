@@ -113,6 +113,8 @@ class Family:
     weights: tuple[PublishedWeights, ...] = ()
     #: The family's own class of `Inspector`.
     inspector: str | None = None
+    #: The class that shows the rows of a store, `polycli.workflow.pictures.Pictures`; None where they have no pictures.
+    pictures: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse a name that could be no word of a command line and no part of a path."""

@@ -76,6 +76,7 @@ FAMILY = Family(
         ),
     ),
     inspector="polycli.astroclip.inspection:AstroclipInspector",
+    pictures="polycli.astroclip.data.pictures:ObjectPictures",
 )
 
 __getattr__ = lazily(
