@@ -33,6 +33,7 @@ FAMILY = Family(
     sources={
         "legacysurvey": "polycli.astroclip.sources.legacysurvey:LegacySurveySource",
         "astroclip": "polycli.astroclip.sources.astroclip:AstroclipSource",
+        "sdss": "polycli.astroclip.sources.sdss:SdssSource",
         "desi": "polycli.astroclip.sources.desi:DesiSource",
         "arrays": "polycli.astroclip.sources.arrays:ArraysSource",
         "mock": "polycli.astroclip.sources.mock:MockSource",
