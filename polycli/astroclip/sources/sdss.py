@@ -106,7 +106,7 @@ class SdssSource:
 
 
 def _columns(objects: Sequence[SdssObject]) -> tuple[Column, ...]:
-    """What the pipelines say of each object; what no file says is no column."""
+    """Returns the columns that the pipelines fill, less those that no file has."""
     columns = []
     for name in objects[0].properties:
         found = [each.properties[name] for each in objects]

@@ -95,7 +95,7 @@ def read_spectrum(path: Path) -> SdssSpectrum:
 
 
 def read_object(file: Any, path: Path) -> SdssObject:  # noqa: ANN401
-    """What an open file says of its object: the row behind the coadd first, then the header.
+    """Returns what an open file tells of its object, by the row behind the coadd or else by the header.
 
     Raises:
         SourceError: wavelengths are not on the lattice, or the file holds several objects.
