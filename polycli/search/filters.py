@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from polycli.errors import UserError
 from polycli.store.embeddings.hats_layout import FINE_ORDER, HEALPIX
 from polycli.store.embeddings.partitions import Partition
+from polycli.store.where.conditions import Condition, parse_condition
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -197,6 +198,38 @@ class Box:
         between = (low <= ra) & (ra <= high) if low <= high else (low <= ra) | (ra <= high)
         inside = np.isfinite(ra) & (between | whole_circle)
         return np.asarray(inside & (self.dec[0] <= dec) & (dec <= self.dec[1]), np.bool_)
+
+
+@dataclass(frozen=True)
+class Where:
+    """Lets rows through whose columns fulfil a condition, such as `redshift < 0.1 and mag_r < 19`."""
+
+    condition: Condition
+
+    @classmethod
+    def of(cls, text: str) -> Where:
+        """Read the condition; `polycli.store.where` has the grammar.
+
+        Raises:
+            UserError: it is none.
+        """
+        return cls(parse_condition(text))
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns that the condition names."""
+        return self.condition.columns
+
+    def touches(self, partition: Partition) -> bool:  # noqa: ARG002
+        """Always True: which rows fulfil it is not known before."""
+        return True
+
+    def mask(self, partition: Partition, table: pa.Table) -> NDArray[np.bool_]:
+        """Which rows fulfil it; those for which that is not known do not."""
+        columns = {name: table[name] for name in self.columns}
+        found = self.condition.rows(columns)
+        # A condition without columns is the same for every row.
+        return found if columns else np.full(partition.rows, bool(self.condition.tree.values({}).data))
 
 
 def both(filters: Sequence[RowFilter]) -> RowFilter | None:

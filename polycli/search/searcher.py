@@ -153,7 +153,7 @@ class Searcher:
         """
         wanted = self.columns if columns is None else columns
         for name in wanted:
-            self._refuse_unknown_column(name)
+            self.refuse_unknown_column(name)
         return self.stored.take(list(rows), list(wanted))
 
     def vectors(self, rows: Sequence[int], column: str) -> Floats:
@@ -291,7 +291,7 @@ class Searcher:
         """
         if allowed is not None:
             for name in sorted(allowed.columns):
-                self._refuse_unknown_column(name)
+                self.refuse_unknown_column(name)
         return scan(self.stored, column, queries, k, allowed=allowed, without=without)
 
     def neighbours(
@@ -312,7 +312,12 @@ class Searcher:
             for row, near, known in zip(there, similarity, values, strict=False)
         )
 
-    def _refuse_unknown_column(self, name: str) -> None:
+    def refuse_unknown_column(self, name: str) -> None:
+        """Return if there is a column of this name without vectors.
+
+        Raises:
+            UserError: there is none; the sentence names those that are called alike.
+        """
         if name not in self.columns:
             near = difflib.get_close_matches(name, self.columns, n=3, cutoff=0.4)
             shown = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(self.columns)}"

@@ -9,7 +9,7 @@ from astropy.coordinates import SkyCoord
 
 from polycli.errors import StoreError, UserError
 from polycli.search import scan as scanning
-from polycli.search.filters import AllOf, Box, CertainRows, Cone
+from polycli.search.filters import AllOf, Box, CertainRows, Cone, Where
 from polycli.search.searcher import Searcher
 from tests.search.made import COUNT, FORMS, WIDTH, catalogue, vectors, write
 
@@ -130,6 +130,19 @@ def test_several_filters_let_through_what_all_let_through(embeddings):
     filters = AllOf((CertainRows.of([699, 120, 130, 5]), Cone(0, 0, 1)))
     answer = searcher.nearest(vectors()[0], "image_embedding", 9, allowed=filters)
     assert {neighbour.row for neighbour in answer.neighbours} == {120, 130}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_condition_lets_through_what_fulfils_it(embeddings, form):
+    searcher = Searcher.open(embeddings(form))
+    table, known = rows_in_order(searcher)
+    redshift = table["redshift"].to_numpy()
+    chosen = (redshift < 0.3) & (np.array(table["class"].to_pylist()) == "spiral")
+    expected, _ = sorted_cosines(known, known[5], chosen)
+    found = searcher.nearest(known[5], "image_embedding", 50, allowed=Where.of("redshift < 0.3 and class = 'spiral'"))
+    assert [neighbour.row for neighbour in found.neighbours] == expected[:50].tolist()
+    with pytest.raises(UserError, match="no column 'redshfit': did you mean redshift"):
+        searcher.nearest(known[5], "image_embedding", allowed=Where.of("redshfit < 0.3"))
 
 
 def test_the_nearest_position_is_the_one_that_astropy_finds(embeddings):
