@@ -15,6 +15,7 @@ The next command that writes there puts back or clears what a killed one left.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import json
@@ -36,6 +37,8 @@ WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 _NOTHING_LEFT = "nothing was left behind; make room, or give another --output, and run the same line again"
 _PARTS = "parts.json"
 _TRIES = 20
+#: Of renameat2: paths are of the working directory, and the two names are exchanged.
+_HERE, _EXCHANGE = -100, 2
 
 
 def clear_up(target: Path) -> None:
@@ -100,6 +103,10 @@ def publish(new: Path, target: Path, work: Path) -> None:
         OSError: the system refuses it; then what stood there stands there again.
     """
     _make_last(new)
+    if target.is_dir() and new.is_dir() and _exchange(new, target):
+        _make_last(target.parent)
+        remove(new)
+        return
     old = _moved_away(work, target)
     if os.path.lexists(target) and (target.is_dir() or new.is_dir()):
         old.parent.mkdir(exist_ok=True)
@@ -132,6 +139,18 @@ def publish_parts(new: Path, folder: Path, parts: Sequence[str], work: Path) -> 
     for part in coming:
         (new / part).rename(folder / part)
     _make_last(folder)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change their names in one step, so that neither is ever absent; False where that is not known.
+
+    Linux has a call for it, which some file systems, such as NFS, do not know, and Python has no name for it.
+    """
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    done = rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE)
+    return int(done) == 0
 
 
 def _undo_parts(work: Path) -> None:

@@ -3,7 +3,9 @@
 import errno
 import json
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -68,9 +70,17 @@ def content(target: Path) -> str:
     return (target / "content" if target.is_dir() else target).read_text()
 
 
+def no_exchange(monkeypatch):
+    """The file system, like NFS, cannot exchange two names."""
+    monkeypatch.setattr(publishing, "_exchange", lambda one, other: False)
+
+
 @pytest.mark.parametrize("was_folder", [False, True])
 @pytest.mark.parametrize("is_folder", [False, True])
-def test_killed_at_any_rename_the_old_or_the_new_is_there_after_the_next_start(tmp_path, was_folder, is_folder):
+def test_killed_at_any_rename_the_old_or_the_new_is_there_after_the_next_start(
+    tmp_path, monkeypatch, was_folder, is_folder
+):
+    no_exchange(monkeypatch)
     target = tmp_path / "things"
     rename, killed = 0, True
     while killed:
@@ -82,6 +92,26 @@ def test_killed_at_any_rename_the_old_or_the_new_is_there_after_the_next_start(t
         assert os.listdir(tmp_path) == ["things"]  # noqa: PTH208
         rename += 1
     assert rename > 1
+
+
+def test_a_folder_that_is_replaced_is_never_absent(tmp_path):
+    """Whoever reads a catalogue while it grows finds it; between two renames there was none."""
+    target, seen = tmp_path / "things", set()
+    write(target, "0", folder=True)
+    stop = threading.Event()
+
+    def look():
+        while not stop.is_set():
+            seen.add((target / "content").exists())
+
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(look)
+        for number in range(1, 60):
+            write(target, str(number), folder=True)
+        stop.set()
+        looking.result()
+    assert seen == {True}
+    assert (content(target), os.listdir(tmp_path)) == ("59", ["things"])  # noqa: PTH208
 
 
 def test_killed_at_any_rename_the_parts_of_a_folder_are_those_of_before_or_of_after(tmp_path):

@@ -27,11 +27,6 @@ def verify_vectors(path: Path, checkpoint: Path, data: Sequence[Path], *, rows: 
     manifest = read_manifest(path)
     if not manifest:
         raise UserError(f"{path}: only embeddings can be embedded again", hint="leave --checkpoint and --data out")
-    if path.suffix == ".hats":
-        raise UserError(
-            f"{path}: is in the order of the sky, so its rows cannot be compared with the data's",
-            hint="leave --checkpoint and --data out, or embed into .parquet",
-        )
     settings = dict(manifest.get("settings") or {})
     if not manifest.get("sources"):
         raise StoreError(f"{path}: does not say with which settings it was made", hint="embed the data anew")

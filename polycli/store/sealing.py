@@ -12,6 +12,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from polycli.errors import StoreError
@@ -55,12 +56,18 @@ def check_seal(file: Path, digest: str, *, hint: str) -> None:
         raise StoreError(f"{file}: damaged: its SHA-256 does not match the one that it states", hint=hint)
 
 
-def entries_of(folder: Path, *, without: Path) -> dict[str, FileEntry]:
-    """Size and hash of every file in a folder but one, by path: what that one says of the others."""
+def entries_of(
+    folder: Path, *, without: Path, known: Mapping[str, FileEntry] = MappingProxyType({})
+) -> dict[str, FileEntry]:
+    """Size and hash of every file in a folder but one, by path: what that one says of the others.
+
+    `known` are entries of files that have not changed since; those are not read.
+    """
+    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     return {
-        path.relative_to(folder).as_posix(): FileEntry(size=path.stat().st_size, sha256=file_hash(path))
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path != without
+        name: known.get(name) or FileEntry(size=path.stat().st_size, sha256=file_hash(path))
+        for name, path in paths.items()
+        if path != without
     }
 
 

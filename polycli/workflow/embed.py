@@ -24,13 +24,14 @@ from polycli.publishing import missing_parents, remove_empty, telling_refusals
 from polycli.requests import EmbedRequest, JsonDocument
 from polycli.sections import UnitSettings
 from polycli.store.embeddings.claims import claims_in
+from polycli.store.embeddings.growing import schemas_of
 from polycli.store.embeddings.kind import EMBEDDINGS, read_manifest
 from polycli.store.embeddings.manifest import table_file
 from polycli.store.embeddings.plan import Plan
 from polycli.store.embeddings.units import UnitPlace
 from polycli.store.parts import note_part, refuse_missing
 from polycli.workflow.embedding.dry_run import dry_run
-from polycli.workflow.embedding.planning import plan_for, refuse_other_plan, schemas_of
+from polycli.workflow.embedding.planning import plan_for, refuse_other_plan
 from polycli.workflow.embedding.publication import UNITS_ARE_KEPT, Publication
 from polycli.workflow.embedding.quarantine import QUARANTINED
 from polycli.workflow.embedding.rows import Batch, Opened, Rows

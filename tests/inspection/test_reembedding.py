@@ -62,6 +62,35 @@ def test_rows_embedded_again_agree_also_behind_rows_that_were_put_aside(embedded
     assert 8 <= some.rows <= 20
 
 
+def test_objects_of_a_catalogue_are_found_by_id_and_position(tmp_path):
+    """Its rows are in the order of the sky, and its vectors are float16."""
+
+    def stores():
+        return Opened(header("a", "b"), [toy("a", 40, 4, damaged=(3,), sky=True), toy("b", 50, 4, sky=True)])
+
+    path = tmp_path / "e.hats"
+    request = EmbedRequest(checkpoint=Path("c"), data=(), output=path, json=True)
+    embed(begin(request, UnitSettings(max_quarantined=0.1), positions=True), stores(), noun=("row", "rows"))
+    found = compare_sample(path, read_manifest(path), stores(), rows=1000)
+    assert (found.rows, found.equal, found.largest) == (89, 89, 0.0)
+    for changed in (lambda vector: vector * 1.01, lambda vector: vector[::-1]):
+        other = stores()
+        tables = other.rows[1].tables
+
+        def wrong(batches, first_row, advance, tables=tables, changed=changed):
+            made = tables(batches, first_row, advance)[""]
+            vectors = np.asarray(made["toy_embedding"].combine_chunks().flatten())
+            return {"": with_vectors(made.drop_columns("toy_embedding"), {"toy_embedding": changed(vectors)[:, None]})}
+
+        with pytest.raises(StoreError, match=r"toy_embedding of object_id b-\d+ differs by"):
+            compare_sample(
+                path,
+                read_manifest(path),
+                Opened(other.header, [other.rows[0], dataclasses.replace(other.rows[1], tables=wrong)]),
+                rows=1000,
+            )
+
+
 def test_another_vector_another_model_and_other_data_are_found(embedded):
     path = embedded("e.parquet")
     manifest = read_manifest(path)

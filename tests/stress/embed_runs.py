@@ -22,8 +22,10 @@ import numpy as np
 from toy_rows import header, toy
 
 from polycli.errors import PolycliError
+from polycli.inspection import inspect_path
 from polycli.requests import EmbedRequest
 from polycli.sections import UnitSettings
+from polycli.store.embeddings import hats_form
 from polycli.store.embeddings.units import UnitPlace
 from polycli.workflow.embed import begin, embed
 from polycli.workflow.embedding.rows import Opened
@@ -34,9 +36,10 @@ Part = tuple[int, int] | None
 
 def embed_all(output: Path, part: Part, *, pause: float, append: bool) -> None:
     request = EmbedRequest(checkpoint=Path("c"), data=(), output=output, part=part, append=append, json=True)
-    target = begin(request, UnitSettings(unit_rows=UNIT), tables={"numbers": "row"})
+    sky = output.suffix == ".hats"
+    target = begin(request, UnitSettings(unit_rows=UNIT), tables={"numbers": "row"}, positions=sky)
     name = "more" if append else "first"
-    rows = toy(name, ROWS, BATCH, numbers=True, seconds=pause / UNIT)
+    rows = toy(name, ROWS, BATCH, numbers=not sky, sky=sky, seconds=pause / UNIT)
     embed(target, Opened(header(name), [rows]), noun=("row", "rows"))
 
 
@@ -65,13 +68,14 @@ def kill_workers(output: Path, settings: dict[str, Any], draw: np.random.Generat
     """Start workers, kill some of them, stop the others, start others with another n, until there were enough kills."""
     kills: list[int] = []
     starts, codes = [], []
-    while len(kills) < settings["kills"]:
+    enough = settings["kills"][output.name]
+    while len(kills) < enough:
         count = int(draw.integers(2, settings["workers"] + 1))
         # Now and then workers that know nothing of each other.
         parts: list[Part] = [None] * count if draw.random() < 0.25 else [(index, count) for index in range(count)]
         starts.append([count, parts[0] is None])
         workers = {start(output, part, pause=settings["pause"], append=append) for part in parts}
-        most = min(len(kills) + int(draw.integers(1, count + 1)), settings["kills"])
+        most = min(len(kills) + int(draw.integers(1, count + 1)), enough)
         while workers:
             time.sleep(draw.uniform(0.0, settings["between"]))
             gone = {worker: code for worker in workers if (code := ended(worker)) is not None}
@@ -94,33 +98,42 @@ def kill_workers(output: Path, settings: dict[str, Any], draw: np.random.Generat
     }
 
 
-def kill_publishers(output: Path, settings: dict[str, Any], draw: np.random.Generator) -> dict[str, Any]:
-    """Kill the start that publishes at random instants, again and again, then let one end."""
-    kills = 0
+def kill_publishers(
+    output: Path, settings: dict[str, Any], draw: np.random.Generator, *, append: bool
+) -> dict[str, Any]:
+    """Kill the start that publishes at random instants, again and again, then let one end.
+
+    What is found at the target after each kill is told as well: how many rows, of which every hash was compared.
+    """
+    kills, found = 0, []
     for _ in range(settings["publishing_kills"]):
-        publisher = start(output, None, pause=0.0, append=False)
+        publisher = start(output, None, pause=0.0, append=append)
         time.sleep(draw.uniform(0.0, settings["publishing_seconds"]))
         if ended(publisher) is None:
             os.kill(publisher, signal.SIGKILL)
             os.waitpid(publisher, 0)
             kills += 1
-    done = start(output, None, pause=0.0, append=False)
-    return {"kills": kills, "ended": os.waitstatus_to_exitcode(os.waitpid(done, 0)[1])}
+            found.append(inspect_path(output, verify=True).document["rows"] if output.exists() else 0)
+    done = start(output, None, pause=0.0, append=append)
+    return {"kills": kills, "found": found, "ended": os.waitstatus_to_exitcode(os.waitpid(done, 0)[1])}
 
 
 def main(folder: Path, settings: dict[str, Any]) -> None:
     importlib.import_module("pyarrow.parquet")
+    # Small enough that partitions are divided when rows are added.
+    hats_form.PARTITION_ROWS = 100
     draw = np.random.default_rng(settings["seed"])
     report: dict[str, Any] = {}
     begun = time.monotonic()
-    for name in settings["forms"]:
+    for name in settings["kills"]:
         for append in (False, True):
             whole = start(folder / "whole" / name, None, pause=0.0, append=append)
             assert os.waitpid(whole, 0)[1] == 0
             key = f"{name}, added to" if append else name
             report[key] = kill_workers(folder / "killed" / name, settings, draw, append=append)
             print(key, report[key], file=sys.stderr, flush=True)
-        report[f"{name}, publishing"] = kill_publishers(folder / "published" / name, settings, draw)
+            place = folder / "published" / name
+            report[f"{key}, publishing"] = kill_publishers(place, settings, draw, append=append)
     report["seconds"] = time.monotonic() - begun
     (folder / "report.json").write_text(json.dumps(report, indent=1))
 

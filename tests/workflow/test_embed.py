@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
+import zarr
 
 from polycli.errors import PolycliError, PreemptedError, SourceError, StoreError, UserError
 from polycli.inspection import inspect_path
 from polycli.launch import World
 from polycli.requests import EmbedRequest
 from polycli.sections import UnitSettings
+from polycli.store.embeddings import hats_form
 from polycli.store.embeddings.units import UnitPlace
 from polycli.workflow import embed as flow
 from polycli.workflow.embed import begin, embed
@@ -27,10 +29,20 @@ from tests.workflow.toy_rows import HEADER, header, toy
 def run(tmp_path):
     """`run("e.parquet")` embeds a few rows, and two numbers of each."""
 
-    def embedded(name="e.parquet", data=None, numbers=True, inputs=("a.zarr",), said=None, settings=None, **options):
+    def embedded(
+        name="e.parquet",
+        data=None,
+        numbers=True,
+        inputs=("a.zarr",),
+        said=None,
+        settings=None,
+        positions=False,
+        schema=UnitSettings,
+        **options,
+    ):
         paths = tuple(map(Path, inputs))
         request = EmbedRequest(checkpoint=Path("c"), data=paths, output=tmp_path / name, json=True, **options)
-        target = begin(request, UnitSettings(**(settings or {})), tables={"numbers": "row"})
+        target = begin(request, schema(**(settings or {})), tables={"numbers": "row"}, positions=positions)
         data = toy("a", 5, 2, numbers=numbers) if data is None else data
         opened = Opened(said or HEADER, data if isinstance(data, list) else [data])
         return embed(target, opened, noun=("row", "rows"))
@@ -235,7 +247,7 @@ def test_the_share_is_that_of_all_parts_together(tmp_path, run):
 
 
 def test_appended_data_give_the_bytes_of_all_data_at_once(tmp_path, run):
-    for name in ("e.parquet", "e"):
+    for name in ("e.parquet", "e", "e.zarr"):
         run(f"all/{name}", data_of_two(), said=header("a", "b"), settings={"unit_rows": 60})
         run(f"grown/{name}", data_of_two()[:1], said=header("a"), settings={"unit_rows": 60})
         asked = []
@@ -244,6 +256,57 @@ def test_appended_data_give_the_bytes_of_all_data_at_once(tmp_path, run):
         assert asked == list(range(7))
     assert content(tmp_path / "grown") == content(tmp_path / "all")
     assert run("grown/e", data_of_two()[1:], said=header("b"), append=True)["rows"] == 307, "it is there already"
+
+
+def test_of_a_catalogue_that_grows_the_partitions_without_new_objects_keep_their_files(tmp_path, run, monkeypatch):
+    monkeypatch.setattr(hats_form, "PARTITION_ROWS", 40)
+    few = {"sky": True, "numbers": False, "damaged": (3,)}
+    first, second = toy("a", 300, 3, **few), toy("b", 10, 2, **few)
+    settings = {"unit_rows": 60, "max_quarantined": 0.2}
+    run("all/e.hats", [first, second], said=header("a", "b"), positions=True, settings=settings)
+    run("grown/e.hats", first, said=header("a"), positions=True, settings=settings)
+
+    def inodes():
+        place = tmp_path / "grown" / "e.hats"
+        files = [file for name in ("objects", "vectors") for file in (place / name).rglob("Npix=*")]
+        return {file.relative_to(place): file.stat().st_ino for file in files}
+
+    before = inodes()
+    run("grown/e.hats", [first, second], said=header("a", "b"), positions=True, append=True, settings=settings)
+    assert content(tmp_path / "grown") == content(tmp_path / "all")
+    kept = {name for name, inode in inodes().items() if before.get(name) == inode}
+    assert 0 < len(before) - len(kept) < len(kept), "ten new objects touch few of them"
+    assert inspect_path(tmp_path / "grown" / "e.hats", verify=True).document["rows"] == 308
+    assert names(tmp_path / "grown") == ["e.hats"]
+
+
+def test_a_catalogue_grows_by_nothing_where_no_new_row_has_a_vector(tmp_path, run):
+    run("e.hats", toy("a", 30, 3, sky=True), said=header("a"), positions=True)
+    aside = toy("b", 2, 1, sky=True, damaged=(0, 1))
+    done = run("e.hats", aside, said=header("b"), positions=True, append=True, settings={"max_quarantined": 1})
+    assert (done["rows"], done["quarantined"]) == (30, 2)
+
+
+def test_rows_are_added_whatever_of_untrained_data_was_allowed(tmp_path, run):
+    """What may be taken decides nothing of what is made. It was refused: `its allow_untrained False, and here True`."""
+
+    class Settings(UnitSettings):
+        allow_untrained: bool = False
+
+    for name, allow in (("a", False), ("b", True), ("c", False)):
+        options = {"append": True} if name != "a" else {}
+        run("e", toy(name, 10, 2), said=header(name), schema=Settings, settings={"allow_untrained": allow}, **options)
+    manifest = json.loads((tmp_path / "e" / "_MANIFEST.json").read_text())
+    assert (manifest["rows"], manifest["settings"]["allow_untrained"]) == (30, True)
+
+
+def test_unknown_values_stay_unknown_in_a_group_that_grows(tmp_path, run):
+    run("more.zarr", toy("a", 10, 2, more=True), said=header("a"))
+    run("more.zarr", toy("b", 10, 2), said=header("b"), append=True)
+    run("more.zarr", toy("c", 10, 2, more=True), said=header("c"), append=True)
+    group = zarr.open_group(tmp_path / "more.zarr", mode="r")
+    assert group["more"][:].tolist() == [*range(10), *[0] * 10, *range(10)]
+    assert group["more_null"][:].tolist() == [False] * 10 + [True] * 10 + [False] * 10
 
 
 def test_a_killed_append_leaves_what_was_there_and_goes_on(tmp_path, run):

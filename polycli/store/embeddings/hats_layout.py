@@ -25,6 +25,8 @@ COLLECTION_FILES = (OBJECTS, MARGIN, INDEX, VECTORS, "vectors.properties", "coll
 FINE_ORDER = 29
 #: The column by which rows are sorted.
 HEALPIX = "_healpix_29"
+#: The same column in stores, and in the rows of which a catalogue is made.
+STORED_HEALPIX = "healpix29"
 #: No pixel is divided further: at this order it is 0.4 arcsec wide.
 _HIGHEST_ORDER = 19
 _PIXELS_IN_DIR = 10_000
@@ -74,6 +76,13 @@ def partitions(healpix: NDArray[np.int64], most: int) -> list[Pixel]:
         else:
             waiting += [Pixel(pixel.order + 1, 4 * pixel.number + child) for child in (3, 2, 1, 0)]
     return found
+
+
+def read_partitions(catalogue: Path) -> list[Pixel]:
+    """The partitions that a catalogue's table of them names, in the order of the sky."""
+    lines = (catalogue / "partition_info.csv").read_text(encoding="utf-8").splitlines()[1:]
+    pixels = [Pixel(*(int(number) for number in line.split(","))) for line in lines]
+    return sorted(pixels, key=lambda pixel: pixel.first)
 
 
 def write_properties(file: Path, values: Mapping[str, object]) -> None:

@@ -36,14 +36,20 @@ from polycli.store.staging import sync_tree, write_text
 _GROUP_ROWS = 16_384
 
 
-def join(folder: Path, new: Path, header: EmbeddingsHeader) -> JsonDocument:
+def join(folder: Path, new: Path, header: EmbeddingsHeader, *, before: Path | None = None) -> JsonDocument:
     """Make of the parts in `folder` the embeddings `new`, whose suffix says the form; returns the manifest.
 
-    The tables beside the rows of single Parquet files come beside `new`. The parts are gone or changed afterwards.
+    `before` is a HATS collection of which the new one shall hold the rows too; other forms have them in `folder`. The
+    tables beside the rows of single Parquet files come beside `new`. The parts are gone or changed afterwards.
     """
     tables = {name: parts_of(folder, name) for name in tables_in(folder)}
-    form = {".parquet": _as_files, ".zarr": _as_zarr, ".hats": _as_hats}.get(new.suffix, _as_folder)
-    document = form(folder, new, header, tables)
+    if new.suffix == ".hats":
+        from polycli.store.embeddings.hats_form import as_hats
+
+        document = as_hats(new, header, tables, _facts(tables), before)
+    else:
+        form = {".parquet": _as_files, ".zarr": _as_zarr}.get(new.suffix, _as_folder)
+        document = form(folder, new, header, tables)
     sync_tree(new.parent)
     return document
 
@@ -95,13 +101,6 @@ def _as_zarr(_: Path, new: Path, header: EmbeddingsHeader, tables: Mapping[str, 
     root.attrs[METADATA_KEY] = {**document, SEAL_KEY: token}
     seal(new / "zarr.json", token)
     return document
-
-
-def _as_hats(_: Path, new: Path, header: EmbeddingsHeader, tables: Mapping[str, Sequence[Path]]) -> JsonDocument:
-    """A collection of catalogues, cut by the sky."""
-    from polycli.store.embeddings.hats_form import as_hats
-
-    return as_hats(new, header, tables, _facts(tables))
 
 
 def _facts(tables: Mapping[str, Sequence[Path]]) -> dict[str, TableFacts]:

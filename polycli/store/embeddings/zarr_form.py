@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.store.embeddings.parts import blocks_of, schema_of
+from polycli.errors import UserError
+from polycli.store.embeddings.parts import blocks_of, parquet_writer, schema_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import zarr
 
 _CHUNK_ROWS = 4096
+_PART_ROWS = 4 * _CHUNK_ROWS
 #: What an array's attributes say where the column has a name that no array can have, or that another array has.
 COLUMN_ATTRIBUTE = "column"
+#: What they say of an array of marks: the column of which it marks the unknown values.
+MARKS_ATTRIBUTE = "unknown_of"
 
 
 def zarr_group(path: Path) -> zarr.Group:
@@ -46,10 +50,72 @@ def fill_group(group: zarr.Group, parts: Sequence[Path], rows: int, *, taken: Co
             if key not in arrays:
                 if key not in names:
                     names[key] = _array_name(f"{column}_null", {*names.values(), *taken})
-                arrays[key] = _create(group, names[key], column, rows, values)
+                arrays[key] = _create(group, names[key], column, rows, values, is_null=is_null)
             if len(values):
                 arrays[key][start : start + len(values)] = values
         start += len(table)
+
+
+def group_schema(path: Path, table: str) -> pa.Schema:
+    """The columns of a table as Parquet has them; texts that were of few values are plain ones."""
+    import pyarrow as pa
+
+    columns = _columns_of(path, table)
+    return pa.schema([(name, _column_of(np.asarray(array[:0])).type) for name, (array, _) in columns.items()])
+
+
+def write_part(path: Path, table: str, part: Path) -> None:
+    """Write a table of a group to a Parquet file."""
+    import pyarrow as pa
+
+    columns = _columns_of(path, table)
+    schema = group_schema(path, table)
+    rows = next(iter(columns.values()))[0].shape[0]
+    part.parent.mkdir(parents=True, exist_ok=True)
+    with parquet_writer(part, schema) as writer:
+        for first in range(0, rows, _PART_ROWS):
+            some = slice(first, first + _PART_ROWS)
+            values = [
+                _column_of(np.asarray(array[some]), None if marks is None else np.asarray(marks[some]))
+                for array, marks in columns.values()
+            ]
+            writer.write_table(pa.table(values, schema=schema))
+
+
+def _columns_of(path: Path, table: str) -> dict[str, tuple[zarr.Array[Any], zarr.Array[Any] | None]]:
+    """Returns by column its array, and the one that marks its unknown values, in the order of the arrays' names.
+
+    Raises:
+        UserError: an earlier version wrote it, and did not say which arrays are marks.
+    """
+    import zarr
+
+    group = zarr.open_group(path / table if table else path, mode="r")
+    arrays = dict(sorted(group.arrays()))
+    marked = {name: array for name, array in arrays.items() if MARKS_ATTRIBUTE in array.attrs}
+    marks = {str(array.attrs[MARKS_ATTRIBUTE]): name for name, array in marked.items()}
+    names = {str(array.attrs.get(COLUMN_ATTRIBUTE, name)): name for name, array in arrays.items() if name not in marked}
+    for column, name in names.items():
+        if arrays[name].dtype == np.bool_ and column.endswith("_null") and column.removesuffix("_null") in names:
+            raise UserError(
+                f"{path}: may be of an earlier version, which did not say what {name} is: nothing can be added to it",
+                hint="embed all data into another --output",
+            )
+    return {
+        column: (arrays[name], arrays[marks[column]] if column in marks else None) for column, name in names.items()
+    }
+
+
+def _column_of(values: NDArray[Any], unknown: NDArray[Any] | None = None) -> pa.Array:
+    """The values of an array as a column; two-dimensional ones as vectors."""
+    import pyarrow as pa
+
+    if values.ndim == 2:
+        flat = pa.array(np.ascontiguousarray(values).reshape(-1))
+        return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+    if values.dtype.kind in "OUT":
+        return pa.array(values.tolist(), pa.string())
+    return pa.array(values, mask=unknown)
 
 
 def _arrays(table: pa.Table) -> Iterator[tuple[str, bool, NDArray[Any]]]:
@@ -82,9 +148,14 @@ def _array_name(column: str, taken: Collection[str]) -> str:
     return name
 
 
-def _create(group: zarr.Group, name: str, column: str, rows: int, values: NDArray[Any]) -> zarr.Array[Any]:
+def _create(
+    group: zarr.Group, name: str, column: str, rows: int, values: NDArray[Any], *, is_null: bool
+) -> zarr.Array[Any]:
     from zarr.codecs import BloscCodec, Crc32cCodec
 
+    attributes: dict[str, Any] = (
+        {MARKS_ATTRIBUTE: column} if is_null else {} if name == column else {COLUMN_ATTRIBUTE: column}
+    )
     is_text = values.dtype == object
     return group.create_array(
         name,
@@ -94,5 +165,5 @@ def _create(group: zarr.Group, name: str, column: str, rows: int, values: NDArra
         # As in stores: a flipped bit is found, and a chunk of zeros is written rather than left out.
         compressors=[BloscCodec(cname="lz4", typesize=1 if is_text else values.dtype.itemsize), Crc32cCodec()],
         config={"write_empty_chunks": True},
-        attributes={} if name in {column, f"{column}_null"} else {COLUMN_ATTRIBUTE: column},
+        attributes=attributes,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,13 +14,10 @@ from polycli.errors import UserError, problems_of
 from polycli.requests import EmbedRequest
 from polycli.sections import UnitSettings
 from polycli.store.embeddings.kind import read_manifest
-from polycli.store.embeddings.manifest import ROWS, EmbeddingsHeader, table_file
-from polycli.store.embeddings.parts import parts_of, tables_in
+from polycli.store.embeddings.manifest import EmbeddingsHeader
 from polycli.store.embeddings.plan import Plan, SourcePlan
 from polycli.workflow.embedding.rows import Batch, Opened, Rows
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from polycli.workflow.untrained import ALLOW_KEY
 
 #: Settings that change nothing in the rows: how they are cut, and what may be replaced or put aside.
 _NOT_OF_THE_ROWS = {"family", "verb", *UnitSettings.model_fields}
@@ -63,21 +60,15 @@ def refuse_other_plan(path: Path, manifest: dict[str, Any], plan: Plan) -> None:
     raise UserError(f"{path}: exists already{what}", hint="give another --output, or --set overwrite=true")
 
 
-def schemas_of(path: Path) -> dict[str, pa.Schema]:
-    """The columns of embeddings by name of the table; rows that are added must have the same."""
-    from pyarrow import parquet
-
-    if path.is_dir():
-        parts = {table: parts_of(path, table)[0] for table in tables_in(path) if parts_of(path, table)}
-    else:
-        parts = {table: table_file(path, table) for table in (ROWS, *read_manifest(path)["tables"])}
-    return {table: parquet.read_schema(part).remove_metadata() for table, part in parts.items()}
-
-
 def _added(
     path: Path, before: Plan, plan: Plan, header: EmbeddingsHeader, data: Sequence[Rows[Batch]]
 ) -> tuple[Plan, list[Rows[Batch]]]:
     """The plan of the embeddings at `path` with new sources behind those that they have."""
+    # What may be taken decides nothing of what is made; what was allowed for any of the rows is told of all.
+    allowed = [each.settings[ALLOW_KEY] for each in (before, plan) if ALLOW_KEY in each.settings]
+    if len(allowed) == len((before, plan)):
+        plan = plan.model_copy(update={"settings": {**plan.settings, ALLOW_KEY: any(allowed)}})
+        before = before.model_copy(update={"settings": {**before.settings, ALLOW_KEY: any(allowed)}})
     same = plan.model_copy(update={"sources": before.sources})
     differing = before.other(same)
     if differing is not None:
@@ -120,11 +111,6 @@ def _plan_of(path: Path) -> Plan:
     manifest = read_manifest(path)
     if not manifest:
         raise UserError(f"{path}: there are no embeddings to add to", hint="leave --append out")
-    if path.suffix in (".zarr", ".hats"):
-        raise UserError(
-            f"{path}: nothing can be added to {path.suffix} in this version",
-            hint="embed into a folder or .parquet, which can grow",
-        )
     try:
         return _from_manifest(manifest)
     except ValidationError as error:

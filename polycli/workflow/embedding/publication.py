@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from polycli.errors import BusyError, PolycliError, SourceError, StoreError, UserError
 from polycli.outputs import Output
 from polycli.publishing import holding, publish, publish_parts
 from polycli.requests import JsonDocument
+from polycli.store.embeddings.growing import keep_parts, write_empty_part
 from polycli.store.embeddings.joining import join
 from polycli.store.embeddings.kind import EMBEDDINGS, read_manifest
-from polycli.store.embeddings.manifest import ROWS, EmbeddingsHeader, table_file, table_folder
-from polycli.store.embeddings.parts import moved_rows, tables_in
+from polycli.store.embeddings.manifest import ROWS, EmbeddingsHeader, table_folder
+from polycli.store.embeddings.parts import link, moved_rows
 from polycli.store.embeddings.plan import Plan
 from polycli.store.embeddings.units import UnitNote, UnitPlace
 from polycli.workflow.embedding.quarantine import QUARANTINED
@@ -77,7 +74,8 @@ class Publication:
                 new.parent.mkdir()
                 parts = work / "parts"
                 parts.mkdir()
-                manifest = join(parts, new, self._gather(parts))
+                header = self._gather(parts)
+                manifest = join(parts, new, header, before=path if self.plan.kept else None)
                 for output in (self.output, *self.further.values()):
                     output.refuse_what_is_there()
                 if self.further:
@@ -102,7 +100,7 @@ class Publication:
 
     def _gather(self, parts: Path) -> EmbeddingsHeader:
         """Put the files of all units, and what was there before, into a folder; returns the header of the manifest."""
-        before = self._keep(parts) if self.plan.kept else {}
+        before = keep_parts(self.output.path, parts) if self.plan.kept else {}
         quarantined = int(before.get("quarantined", 0))
         notes = {unit: self._checked(unit) for unit in self._units() or ()}
         self._refuse_too_many(notes)
@@ -111,7 +109,9 @@ class Publication:
                 self._add(self.place.part(unit, table), parts, table, quarantined)
             quarantined += note.quarantined
         if not any(table_folder(parts, ROWS).glob("part-*.parquet")):
-            raise SourceError(f"{self.output.path}: of no row could a vector be made; every one is put aside")
+            if not self.plan.kept:
+                raise SourceError(f"{self.output.path}: of no row could a vector be made; every one is put aside")
+            write_empty_part(self.output.path, table_folder(parts, ROWS) / "part-00000.parquet")
         sources = [
             {**source.model_dump(mode="json"), "rows": self.place.rows_of(index, self.plan)}
             for index, source in enumerate(self.plan.sources)
@@ -148,19 +148,6 @@ class Publication:
                 error.message, hint="it is removed: run the same line again, which makes this unit anew"
             ) from error
 
-    def _keep(self, parts: Path) -> Mapping[str, Any]:
-        """Link what the embeddings hold already into the folder of parts; returns their manifest."""
-        path = self.output.path
-        before = read_manifest(path)
-        if path.is_dir():
-            for table in tables_in(path):
-                for part in sorted(table_folder(path, table).glob("part-*.parquet")):
-                    _link(part, table_folder(parts, table) / part.name)
-        else:
-            for table in (ROWS, *before["tables"]):
-                _link(table_file(path, table), table_folder(parts, table) / "part-00000.parquet")
-        return before
-
     def _add(self, file: Path, parts: Path, table: str, quarantined: int) -> None:
         """Put a file of a unit among the parts, with rows that count without those that were put aside before it."""
         target = table_folder(parts, table) / file.name
@@ -168,7 +155,7 @@ class Publication:
             target.parent.mkdir(exist_ok=True)
             moved_rows(file, target, self.row_columns[table], -quarantined)
         else:
-            _link(file, target)
+            link(file, target)
 
 
 def _hold(path: Path, held: ExitStack) -> Path:
@@ -186,14 +173,3 @@ def _hold(path: Path, held: ExitStack) -> Path:
             if time.monotonic() > deadline:
                 raise
             time.sleep(_LOOK_SECONDS)
-
-
-def _link(file: Path, target: Path) -> None:
-    """Give a file, which no one changes any more, a second name; where the file system has no links, copy it."""
-    target.parent.mkdir(exist_ok=True)
-    try:
-        os.link(file, target)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOSPC, errno.EDQUOT, errno.EIO):
-            raise
-        shutil.copyfile(file, target)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.errors import CheckpointError, StoreError
+from polycli.store.embeddings.hats_reading import HatsRows
 from polycli.store.embeddings.manifest import ROWS
 from polycli.store.embeddings.plan import SourcePlan
 from polycli.store.embeddings.reading import EmbeddingRows
@@ -77,7 +78,7 @@ def compare_sample(
                 f"{path}: was not made of {each.name} as it is now: it holds {', '.join(s.name for s in sources)}",
                 hint="give the store or files as they were embedded",
             )
-    published = EmbeddingRows(path)
+    published = HatsRows(path) if path.suffix == ".hats" else EmbeddingRows(path)
     draw = np.random.default_rng(seed)
     done = equal = 0
     largest = 0.0
@@ -115,14 +116,20 @@ def _batches(
 
 
 def _published(
-    published: EmbeddingRows, made: pa.Table, first: int, manifest: Mapping[str, Any], path: Path
+    published: EmbeddingRows | HatsRows, made: pa.Table, first: int, manifest: Mapping[str, Any], path: Path
 ) -> pa.Table:
-    """The published rows that stand for these: at their index, or before it by as many as were put aside until then."""
+    """The published rows that stand for these: at their index, or before it by as many as were put aside until then.
+
+    A HATS collection is not in the order of the data, and is asked by id and position.
+    """
     columns = [name for name in made.column_names if name not in manifest["vectors"]]
-    for shift in range(int(manifest.get("quarantined") or 0) + 1):
+    for shift in range(1 if isinstance(published, HatsRows) else int(manifest.get("quarantined") or 0) + 1):
         if first - shift < 0:
             break
-        known = published.read(first - shift, first - shift + len(made))
+        if isinstance(published, HatsRows):
+            known = published.find(made, columns)
+        else:
+            known = published.read(first - shift, first - shift + len(made))
         # zarr has no unknown integers; there a value stands for none.
         gaps = path.suffix == ".zarr"
         if all(_same(made[name], known[name], gaps=gaps) for name in columns if name in known.column_names):
@@ -151,6 +158,8 @@ def _differences(made: pa.Table, known: pa.Table, path: Path) -> NDArray[np.floa
     worst = np.zeros(len(made))
     for name in [name for name in made.column_names if _is_vector(made, name)]:
         new, old = _vectors(made, name), _vectors(known, name)
+        # HATS has float16 whatever the model gives, rounded once.
+        new = new.astype(old.dtype)
         kind = str(new.dtype)
         length = np.linalg.norm(new.astype(np.float64), axis=1)
         apart = np.linalg.norm(new.astype(np.float64) - old.astype(np.float64), axis=1) / np.maximum(length, 1e-30)

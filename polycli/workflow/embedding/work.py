@@ -215,6 +215,10 @@ class Worker(Generic[Batch]):
             field.name: table[field.name] if field.name in table.column_names else pa.nulls(len(table), field.type)
             for field in schema
         }
+        for index, field in enumerate(schema):
+            # HATS keeps vectors in half the bytes, which are made of those that the model gives.
+            if pa.types.is_fixed_size_list(field.type) and found[field.name].type.list_size == field.type.list_size:
+                schema = schema.set(index, field.with_type(found[field.name].type))
         try:
             return pa.table(found).cast(schema)
         except pa.ArrowInvalid as error:

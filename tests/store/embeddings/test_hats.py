@@ -59,13 +59,14 @@ def vectors():
     return np.random.default_rng(2).standard_normal((COUNT, 5)).astype(np.float32)
 
 
-def written(folder, catalogue, vectors, cuts):
+def written(folder, catalogue, vectors, cuts, count=COUNT, before=None):
     (folder / "parts").mkdir(parents=True)
-    for number, (first, end) in enumerate(zip(cuts, [*cuts[1:], COUNT], strict=True)):
+    for number, (first, end) in enumerate(zip(cuts, [*cuts[1:], count], strict=True)):
         with PartWriter(folder / "parts", number) as writer:
             rows = catalogue.slice(first, end - first)
             writer.write({"": with_vectors(rows, {"image_embedding": vectors[first:end]})})
-    join(folder / "parts", folder / "sky.hats", EmbeddingsHeader("astroclip", {"model_hash": "m"}, {}))
+    header = EmbeddingsHeader("astroclip", {"model_hash": "m"}, {})
+    join(folder / "parts", folder / "sky.hats", header, before=before)
     return folder / "sky.hats"
 
 
@@ -177,14 +178,27 @@ def test_the_collection_names_its_catalogues_and_the_extension(collection):
     assert (extension["dataproduct_type"], extension["hats_ext_cols"]) == ("extension", "image_embedding")
 
 
+def content(folder):
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
 def test_the_cuts_of_the_units_do_not_show(tmp_path, monkeypatch, collection, catalogue, vectors):
     monkeypatch.setattr(hats_form, "PARTITION_ROWS", MOST)
     other = written(tmp_path, catalogue, vectors, [0, 100, 1100])
-
-    def content(folder):
-        return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-
     assert content(other) == content(collection)
+
+
+@pytest.mark.parametrize("ends", [(1, COUNT), (150, 420, COUNT), (750, 751, COUNT), (COUNT - 3, COUNT)])
+def test_a_collection_that_grew_has_the_bytes_of_all_rows_at_once(
+    tmp_path, monkeypatch, collection, catalogue, vectors, ends
+):
+    """At each step partitions are divided, come new, grow or stay, and margins with them."""
+    monkeypatch.setattr(hats_form, "PARTITION_ROWS", MOST)
+    before, first = None, 0
+    for end in ends:
+        before = written(tmp_path / str(end), catalogue, vectors, [first], end, before)
+        first = end
+    assert content(before) == content(collection)
 
 
 def test_inspect_knows_it_and_finds_a_changed_byte(tmp_path, catalogue, vectors):
