@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from polycli.engine.task import World
+from polycli.errors import RecipeError
 from polycli.requests import JsonDocument, TrainRequest
 from polycli.store.reader import Store
 from polycli.workflow.sketch import Sketch
@@ -15,6 +16,7 @@ from polycli.workflow.train import Training, read_training_recipe, run_training
 from polycli.xval.data.store import RecordStore
 from polycli.xval.model.heads import RecordModel
 from polycli.xval.model.numformer import Numformer
+from polycli.xval.recipe.model import refuse_number_token_loss
 from polycli.xval.recipe.training import FinetuneRecipe
 from polycli.xval.training.batches import fill_in_batches
 from polycli.xval.training.fill_in import FillInTask
@@ -43,11 +45,16 @@ def finetuning(
     Raises:
         StoreError: the stores have keys that the checkpoint does not know, and the recipe refuses them; or the records
             are too long for it, or have no value to predict.
+        RecipeError: the loss is of digits, and the checkpoint's encoding writes none.
     """
     tokenization = extended(recipe, start.tokenization, stores)
     torch.manual_seed(recipe.train.seed)  # the same new rows on every rank
     tensors = extended_tensors(start, tokenization)
     section = start.network.section
+    try:
+        refuse_number_token_loss(recipe.objective, section.encoding)
+    except ValueError as error:
+        raise RecipeError(str(error)) from error
     if recipe.head.kind == "none":
         batches = fill_in_batches(
             stores, tokenization, data=recipe.data, objective=recipe.objective, train=recipe.train

@@ -170,9 +170,10 @@ def test_weights_of_an_earlier_version_without_their_description_are_refused(tmp
         evaluate(tmp_path, flat)
 
 
-@pytest.mark.parametrize("encoding", ["multiscale", "p10", "fp15"])
+@pytest.mark.parametrize("encoding", ["multiscale", "fone", "bits", "p10", "fp15"])
 def test_every_encoding_is_scored_on_the_same_numbers(tmp_path, planets, encoding):
-    save_model(tmp_path / "model", planets, encoding=encoding, context=512)
+    digits = {"exponents": (-4, 2)} if encoding == "fone" else {}
+    save_model(tmp_path / "model", planets, encoding=encoding, context=512, **digits)
     found = evaluate(tmp_path, planets, ["max_records=6"])["datasets"]["planets"]
     save_model(tmp_path / "model", planets)
     plain = evaluate(tmp_path, planets, ["max_records=6"], output="plain")["datasets"]["planets"]
@@ -181,7 +182,7 @@ def test_every_encoding_is_scored_on_the_same_numbers(tmp_path, planets, encodin
     }
     for key, entry in found["keys"].items():
         assert entry["mae"]["key mean"] == plain["keys"][key]["mae"]["key mean"]
-    if encoding == "multiscale":
+    if encoding in ("multiscale", "fone", "bits"):
         assert found["undecodable"] == 0
     if encoding == "p10":
         # Five tokens of an untrained model are hardly ever a number; such answers are scored as the mean.

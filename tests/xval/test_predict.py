@@ -291,10 +291,10 @@ def test_records_of_a_store_are_filled_too(tmp_path, model, stars):
     assert isinstance(first["year"], int)
 
 
-@pytest.mark.parametrize("encoding", ["p1000", "xval"])
+@pytest.mark.parametrize("encoding", ["p1000", "xval", "fone", "bits"])
 @pytest.mark.parametrize("causal", [False, True])
 def test_every_kind_of_model_fills_in(tmp_path, model, encoding, causal):
-    model(encoding=encoding, causal=causal, quantiles=())
+    model(encoding=encoding, causal=causal, quantiles=(), exponents=(-4, 3) if encoding == "fone" else None)
     run(tmp_path, write_lines(tmp_path / "in.jsonl", RECORDS))
     first = json.loads((tmp_path / "out.jsonl").read_text().splitlines()[0])
     assert np.isfinite(first["mass"])

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from polycli.commands.run_folder import look_at_run
-from polycli.errors import RunError, StoreError, UserError
+from polycli.errors import RecipeError, RunError, StoreError, UserError
 from polycli.recipes import load_recipe
 from polycli.requests import EvalRequest, TrainRequest
 from polycli.store.overlap import overlap
@@ -104,13 +104,13 @@ def test_two_processes_resume_exactly_and_learn_as_one_does(pretrain_recipe, pla
         assert two == {key: pytest.approx(value, rel=1e-3) for key, value in one.items()}
 
 
-@pytest.mark.parametrize("encoding", ["multiscale", "p10", "fp15"])
+@pytest.mark.parametrize("encoding", ["multiscale", "fone", "bits", "p10", "fp15"])
 def test_every_encoding_trains(pretrain_recipe, planets, tmp_path, encoding):
     overrides = (f"model.encoding={encoding}", "model.context=400", "train.steps=2", "model.quantiles=[0.1,0.5,0.9]")
     done = train(pretrain_recipe, planets, tmp_path / "run", *overrides)
 
     scores = done["validation"]
-    assert ("validation/number_loss" in scores) == (encoding == "multiscale")
+    assert ("validation/number_loss" in scores) == (encoding not in ("p10", "fp15"))
     assert np.isfinite(scores["validation/loss"])
     assert load_model(tmp_path / "run").section.encoding == encoding
 
@@ -130,6 +130,38 @@ def test_text_forms_cover_the_numbers_of_all_splits(pretrain_recipe, records_sto
     with pytest.raises(StoreError, match=r"reach from 1e-11 to 1e11, p1000 writes 1e-9 to 1e12"):
         train(pretrain_recipe, store, tmp_path / "no", "model.encoding=p1000", "model.exponents=[-9, 12]")
     assert not (tmp_path / "no").exists()
+
+
+def test_digits_cover_the_numbers_of_all_splits_and_what_they_round_to_zero_is_said(
+    pretrain_recipe, records_store, tmp_path, capsys
+):
+    values = [{"x": 123.45 + i, "y": 0.5 * (i + 1)} for i in range(60)]
+    store = records_store(values, "narrow", "scaling.default=none")
+    train(pretrain_recipe, store, tmp_path / "run", "model.encoding=fone", "train.steps=1")
+    described = json.loads((tmp_path / "run" / "checkpoints" / "step-00000001" / "model.json").read_text())
+    assert described["encoding"] == {"name": "fone", "exponents": described["model"]["exponents"]}
+    # From 0.5 to 182.45: three figures of the smallest, and the first digit of the largest.
+    assert described["encoding"]["exponents"] == [-3, 2]
+    assert "become 0" not in capsys.readouterr().err
+
+    train(pretrain_recipe, store, tmp_path / "short", "model.encoding=fone", "train.steps=1", "model.exponents=[1, 3]")
+    # Of 0.5, 1, 1.5 to 30 those below 5 are nearer to 0 than to 10, and 5 itself goes to the even one.
+    assert "10 of 120 numbers (scaled) become 0" in capsys.readouterr().err
+
+    with pytest.raises(StoreError, match=r"reach from 1e-1 to 1e2, fone writes 1e-3 to 1e1"):
+        train(pretrain_recipe, store, tmp_path / "no", "model.encoding=fone", "model.exponents=[-3, 1]")
+    assert not (tmp_path / "no").exists()
+
+
+def test_the_loss_between_digits_is_of_p10_alone_and_falls(pretrain_recipe, planets, tmp_path):
+    overrides = ("model.context=400", "train.steps=6", "objective.number_token_loss=0.3")
+    train(pretrain_recipe, planets, tmp_path / "run", "model.encoding=p10", *overrides)
+    lines = [line for line in metrics_of(tmp_path / "run") if line["kind"] == "train"]
+    # Ten digits alike are 4.5 or less from any other on average.
+    assert all(0 < line["number_token_loss"] < 4.5 for line in lines)
+    assert lines[0]["loss"] == pytest.approx(lines[0]["token_loss"] + 0.3 * lines[0]["number_token_loss"], rel=1e-5)
+    with pytest.raises(RecipeError, match="xval has no tokens that are digits: p10 has"):
+        train(pretrain_recipe, planets, tmp_path / "no", *overrides)
 
 
 def test_numbers_beyond_float32_as_the_recipe_scales_them_write_nothing(pretrain_recipe, records_store, tmp_path):

@@ -59,8 +59,8 @@ class Sequences:
 
     token_ids: NDArray[np.int64]
     offsets: NDArray[np.int64]
-    #: The scaled number at every [NUM], 1 elsewhere.
-    numbers: NDArray[np.float32]
+    #: The scaled number at every [NUM], 1 elsewhere; float64 where the encoding tells numbers of float64 apart.
+    numbers: NDArray[np.float32] | NDArray[np.float64]
     #: The neutral token that each token is of; -1 for [END].
     source: NDArray[np.int64]
     #: For every token the number that it is or belongs to, in the order of the records; -1 where none.
@@ -88,7 +88,8 @@ def write(records: Records, tokenization: Tokenization) -> Sequences:
         token_ids, numbers = np.insert(token_ids, ends, END), np.insert(numbers, ends, 1.0)
         source, owner = np.insert(source, ends, -1), np.insert(owner, ends, -1)
         offsets = offsets + np.arange(len(offsets))
-    return Sequences(token_ids, offsets, numbers.astype(np.float32), source, owner)
+    kept = numbers if tokenization.encoding.double else numbers.astype(np.float32)
+    return Sequences(token_ids, offsets, kept, source, owner)
 
 
 def padded(values: NDArray[np.generic], offsets: NDArray[np.int64], width: int, fill: float) -> NDArray[np.generic]:
@@ -140,7 +141,7 @@ def _batch(
     tokenization: Tokenization,
     *,
     inputs: NDArray[np.int64],
-    numbers: NDArray[np.float32],
+    numbers: NDArray[np.float32] | NDArray[np.float64],
     places: NDArray[np.int64],
     targets: NDArray[np.int64],
 ) -> tuple[Batch, NDArray[np.int64]]:

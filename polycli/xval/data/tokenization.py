@@ -15,6 +15,7 @@ from polycli.xval.data.pool import Language, language_of
 from polycli.xval.data.reading import read_reading, reading_of
 from polycli.xval.data.store import RecordStore
 from polycli.xval.numbers import Encoding, covering_exponents, encoding_from_json, make_encoding, saturation
+from polycli.xval.numbers.fixed_point import FixedPoint, digits_for
 from polycli.xval.numbers.scaling import SPAN, Scaling, make_scaling
 from polycli.xval.numbers.statistics import NumberStatistics
 from polycli.xval.recipe.model import ModelSection
@@ -102,13 +103,28 @@ def encoding_for(model: ModelSection, scaling: Scaling, stores: Sequence[RecordS
     Raises:
         StoreError: the exponents that it gives do not cover the numbers.
     """
-    if model.continuous:
+    if not model.continuous and model.quantiles:
+        warn(f"model.quantiles: {model.encoding} writes numbers as text, of which no quantiles are learned")
+    if model.continuous and model.encoding != "fone":
         return make_encoding(model.encoding)
-    if model.exponents is None:
-        return make_encoding(model.encoding, _covering(scaling, stores))
-    encoding = make_encoding(model.encoding, model.exponents)
-    refuse_uncovered(encoding, scaling, stores, hint="leave model.exponents out, which then cover the data")
+    exponents = model.exponents
+    if exponents is None:
+        exponents = _covering(scaling, stores)
+        if model.encoding == "fone" and exponents is not None:
+            exponents = digits_for(exponents)
+    encoding = make_encoding(model.encoding, exponents)
+    if model.exponents is not None:
+        refuse_uncovered(encoding, scaling, stores, hint="leave model.exponents out, which then cover the data")
+    if isinstance(encoding, FixedPoint):
+        warn_of_rounding(encoding, scaling, stores)
     return encoding
+
+
+def section_for(model: ModelSection, tokenization: Tokenization) -> ModelSection:
+    """The section of the network: with the digits that the data chose, where its layers have one for each."""
+    if model.encoding != "fone":
+        return model
+    return model.model_copy(update={"exponents": tokenization.encoding.exponents})
 
 
 def refuse_uncovered(encoding: Encoding, scaling: Scaling, stores: Sequence[RecordStore], *, hint: str) -> None:
@@ -122,7 +138,7 @@ def refuse_uncovered(encoding: Encoding, scaling: Scaling, stores: Sequence[Reco
     low, high = encoding.exponents
     for store in stores:
         needed = _covering(scaling, [store])
-        if needed is not None and not low <= needed[0] <= needed[1] <= high:
+        if needed is not None and (needed[1] > high or (needed[0] < low and not encoding.fixed_point)):
             raise StoreError(
                 f"{store.path}: its scaled numbers reach from 1e{needed[0]} to 1e{needed[1]}, "
                 f"{encoding.name} writes 1e{low} to 1e{high}",
@@ -170,6 +186,19 @@ def warn_of_saturation(scaling: Scaling, stores: Sequence[RecordStore]) -> None:
         warn(
             f"numbers that are not scaled, beyond {SPAN:g}, where plain xVal hardly tells them apart: "
             f"{', '.join(beyond[:_SHOWN])}{more}; --set 'scaling={{default: auto}}' scales them by key path"
+        )
+
+
+def warn_of_rounding(encoding: FixedPoint, scaling: Scaling, stores: Sequence[RecordStore]) -> None:
+    """Say which share of the numbers is so small that the last digit rounds it to 0."""
+    met = gone = 0
+    for values in _scaled_numbers(scaling, stores):
+        nonzero = values[np.isfinite(values) & (values != 0)]
+        met, gone = met + len(nonzero), gone + int((encoding.digits_below(nonzero) == 0).sum())
+    if gone:
+        warn(
+            f"fone has digits from 1e{encoding.exponents[1]} to 1e{encoding.exponents[0]}, so that {gone:,} of "
+            f"{met:,} numbers (scaled) become 0; model.exponents chooses other digits"
         )
 
 

@@ -58,7 +58,7 @@ def generate(
         token = torch.where(ended, special.pad, token)
         number = torch.ones_like(numbers[:, -1])
         if model.num_head is not None:
-            predicted = model.number_space.decode(model.number_codes(last)).to(number.dtype)
+            predicted = model.readout.numbers(model.number_codes(last)).to(number.dtype)
             number = torch.where(token == special.num, predicted, number)
         token_ids = torch.cat([token_ids, token[:, None]], dim=1)
         numbers = torch.cat([numbers, number[:, None]], dim=1)

@@ -1,8 +1,8 @@
 """The layers by which numbers enter the network and leave it: always in float32, whatever autocast says.
 
-In: the vector of [NUM] times the number (Golkar et al. 2023, equation 1), or the same plus a bank of saturating terms,
-one per decade, so that numbers of any size move the embedding. Out: one number per position, in linear or asinh space,
-and rising quantiles beside it.
+In: the vector of [NUM] times the number (Golkar et al. 2023, equation 1), the same plus a bank of saturating terms,
+one per decade, so that numbers of any size move the embedding, or the vector plus what is seen of digits or bits. Out:
+some outputs per position, such as a number in linear or asinh space, and rising quantiles beside it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from polycli.xval.model.number_features import features_of
 from polycli.xval.recipe.model import ModelSection
 
 #: Spaces other than linear map the largest decade here, as the paper's preprocessing maps its data.
@@ -100,6 +101,12 @@ class NumberEncoder(nn.Module):
 
     def __init__(self, section: ModelSection) -> None:
         super().__init__()
+        self.features = features_of(section)
+        self.reading = None
+        if self.features is not None:
+            self.reading = nn.Linear(self.features.width, section.embed_dim, bias=False)
+            # As large as the vector of [NUM] that it is added to.
+            nn.init.normal_(self.reading.weight, std=self.features.width**-0.5)
         multiscale = section.encoding == "multiscale"
         self.space = number_space(section.number_term if multiscale else "linear", section.decades)
         self.bank = MultiscaleBank(section.embed_dim, section.decades, section.bank_start) if multiscale else None
@@ -107,8 +114,14 @@ class NumberEncoder(nn.Module):
     def forward(
         self, embedded: Float[Tensor, "b l d"], numbers: Float[Tensor, "b l"], is_number: Bool[Tensor, "b l"]
     ) -> Float[Tensor, "b l d"]:
-        """`embedded` times the number's term, plus the bank's terms, at numbers; unchanged elsewhere."""
+        """`embedded` times the number's term, plus the bank's terms, or plus its features, at numbers.
+
+        Unchanged elsewhere.
+        """
         with torch.autocast(embedded.device.type, enabled=False):
+            if self.features is not None and self.reading is not None:
+                seen = self.reading(self.features.of(numbers))
+                return embedded.float() + torch.where(is_number[..., None], seen, 0.0)
             numbers = torch.where(is_number, numbers.float(), 0.0)
             factor = torch.where(is_number, self.space.encode(numbers), 1.0)
             result = embedded.float() * factor[..., None]

@@ -17,6 +17,7 @@ from polycli.errors import UserError
 from polycli.nn.skeleton import skeleton
 from polycli.xval.model.encoder import EncoderStack, Product
 from polycli.xval.model.number_layers import NumberEncoder, NumberHead, middle_of, number_space, rising
+from polycli.xval.model.readouts import readout_of
 from polycli.xval.recipe.model import ModelSection
 
 
@@ -62,7 +63,8 @@ class Numformer(nn.Module):
         self.encoder_stack = EncoderStack(section)
         self.lm_head = nn.Sequential(Product(width, hidden, bias=False), nn.GELU(), Product(hidden, tokens, bias=False))
         self.number_space = number_space(section.number_head, section.decades)
-        self.num_head = NumberHead(width, hidden) if section.continuous else None
+        self.readout = readout_of(section)
+        self.num_head = NumberHead(width, hidden, self.readout.outputs) if section.continuous else None
         with_quantiles = section.continuous and section.quantiles
         self.quantile_head = NumberHead(width, hidden, len(section.quantiles)) if with_quantiles else None
 
@@ -99,7 +101,7 @@ class Numformer(nn.Module):
         quantiles = None if self.quantile_head is None else self.number_space.decode(self.quantile_codes(hidden))
         return NumformerOutput(
             logits=self.logits(hidden),
-            numbers=None if self.num_head is None else self.number_space.decode(self.number_codes(hidden)),
+            numbers=None if self.num_head is None else self.readout.numbers(self.number_codes(hidden)),
             quantiles=quantiles,
             hidden=hidden,
         )
@@ -123,9 +125,9 @@ class Numformer(nn.Module):
         """Returns logits over the vocabulary, in autocast's type."""
         return self.lm_head(hidden)  # type: ignore[no-any-return]
 
-    def number_codes(self, hidden: Float[Tensor, "*b d"]) -> Float[Tensor, "*b"]:
-        """Predicts numbers, in `number_space` and float32."""
-        return cast("NumberHead", self.num_head)(hidden)[..., 0]  # type: ignore[no-any-return]
+    def number_codes(self, hidden: Float[Tensor, "*b d"]) -> Float[Tensor, "*b o"]:
+        """Returns the outputs from which `readout` tells numbers, float32."""
+        return cast("NumberHead", self.num_head)(hidden)  # type: ignore[no-any-return]
 
     def quantile_codes(self, hidden: Float[Tensor, "*b d"]) -> Float[Tensor, "*b q"]:
         """Predicted quantiles in `number_space`, rising, float32."""

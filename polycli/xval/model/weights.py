@@ -17,6 +17,7 @@ from polycli.checkpoints.tensors import read_state_dict
 from polycli.errors import CheckpointError, problems_of
 from polycli.nn.skeleton import skeleton
 from polycli.xval.model.heads import HEAD_PREFIX, HeadDescription, RecordModel
+from polycli.xval.model.number_features import Bits
 from polycli.xval.model.numformer import Numformer, SpecialTokens
 from polycli.xval.numbers import encoding_from_json, token_names
 from polycli.xval.recipe.model import ModelSection
@@ -25,6 +26,7 @@ from polycli.xval.records.vocabulary import Vocabulary
 #: Present in every Numformer, whatever its sizes.
 LANDMARKS = ("token_embed.weight", "position_embed.weight", "encoder_stack.layers.0.linear1.weight", "lm_head.0.weight")
 BANK = "number_encoder.bank.vectors.weight"
+READING = "number_encoder.reading.weight"
 
 
 def load_model(path: str | Path, **sizes: Any) -> Numformer:  # noqa: ANN401  # the keys of ModelSection
@@ -109,6 +111,8 @@ def infer_section(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     }
     if BANK in tensors:
         inferred["encoding"] = "multiscale"
+    elif READING in tensors:
+        inferred["encoding"] = "bits" if tensors[READING].shape[-1] == Bits().width else "fone"
     elif "num_head.0.weight" not in tensors:
         inferred["encoding"] = "p10"  # Some text encoding; the tensors do not tell which.
     return inferred
@@ -147,7 +151,13 @@ def _section(
             f"{file}: not an xVal model: {missing[0]} is missing; its {len(tensors)} tensors include {min(tensors)}"
         )
     try:
-        return ModelSection.model_validate({**(described or infer_section(tensors)), **sizes})
+        known = {**(described or infer_section(tensors)), **sizes}
+        if known.get("encoding") == "fone" and known.get("exponents") is None:
+            raise CheckpointError(
+                f"{file}: no tensor tells which digits its numbers have, and no model.json says it",
+                hint="load_model(path, exponents=(LOW, HIGH)): the powers of ten of the last and the first digit",
+            )
+        return ModelSection.model_validate(known)
     except (ValidationError, KeyError, ValueError, IndexError) as error:
         reason = problems_of(error) if isinstance(error, ValidationError) else error
         raise CheckpointError(

@@ -24,6 +24,16 @@ class Encoding(Protocol):
         ...
 
     @property
+    def double(self) -> bool:
+        """Whether the model is given the value at a [NUM] in float64, to tell all of its digits or bits."""
+        ...
+
+    @property
+    def fixed_point(self) -> bool:
+        """Whether `exponents` are those of digits, the last of which rounds whatever is smaller."""
+        ...
+
+    @property
     def tokens_per_number(self) -> int:
         """The number of tokens of every number."""
         ...
@@ -44,7 +54,7 @@ class Encoding(Protocol):
         ...
 
     def encode(self, values: NDArray[np.float64]) -> NDArray[np.int32]:
-        """Token ids, (numbers, tokens_per_number). Text forms keep three significant figures.
+        """Token ids, (numbers, tokens_per_number), all 0 where a number is a [NUM]. Text forms keep three figures.
 
         Raises:
             NumberRangeError: a number is outside `exponents`, or not finite.

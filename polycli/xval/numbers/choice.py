@@ -12,6 +12,7 @@ from polycli.errors import CheckpointError, RecipeError
 from polycli.xval.numbers.base import Encoding
 from polycli.xval.numbers.continuous import Continuous
 from polycli.xval.numbers.figures import figures_of
+from polycli.xval.numbers.fixed_point import FixedPoint
 from polycli.xval.numbers.text_forms import TextForm, too_many_tokens
 from polycli.xval.recipe.model import EncodingName
 
@@ -20,14 +21,18 @@ PUBLISHED_EXPONENTS = (-7, 7)
 
 
 def make_encoding(name: EncodingName, exponents: tuple[int, int] | None = None) -> Encoding:
-    """The encoding of that name. `exponents` are for text forms: lowest and highest power of ten; the paper's if None.
+    """The encoding of that name.
+
+    `exponents` are the lowest and highest power of ten of text forms and of the digits of fone; the original's if None.
 
     Raises:
         RecipeError: the form would have more tokens than an embedding should.
     """
-    if name == "xval" or name == "multiscale":  # noqa: PLR1714  # narrows the type
+    if name == "xval" or name == "multiscale" or name == "bits":  # noqa: PLR1714  # narrows the type
         return Continuous(name)
     chosen = PUBLISHED_EXPONENTS if exponents is None else exponents
+    if name == "fone":
+        return FixedPoint(chosen)
     if tokens := too_many_tokens(name, chosen):
         raise RecipeError(
             f"{name} has a token for each of 1800 numbers and each power of ten, {tokens} from 1e{chosen[0]} to "

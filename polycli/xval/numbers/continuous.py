@@ -11,14 +11,20 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Continuous:
-    """`xval`, and `multiscale`, which differs in the model alone."""
+    """`xval`, and `multiscale` and `bits`, which differ in the model alone."""
 
-    name: Literal["xval", "multiscale"]
+    name: Literal["xval", "multiscale", "bits"]
     continuous: Literal[True] = True
+    fixed_point: Literal[False] = False
     tokens_per_number: int = 1
     vocabulary_tokens: tuple[str, ...] = ()
     slots: tuple[tuple[int, int], ...] = ()
     exponents: tuple[int, int] | None = None
+
+    @property
+    def double(self) -> bool:
+        """Whether the model is given values in float64: where it looks at each of their bits."""
+        return self.name == "bits"
 
     def encode(self, values: NDArray[np.float64]) -> NDArray[np.int32]:
         """Zeros: all that tells numbers apart goes beside the tokens."""

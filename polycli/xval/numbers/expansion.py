@@ -26,7 +26,7 @@ class Expanded:
     token_ids: NDArray[np.int32]
     #: (records + 1,) where each record's tokens start.
     offsets: NDArray[np.int64]
-    #: The scaled number at every [NUM] of a continuous encoding, 1 elsewhere; float64, for the model's float32.
+    #: The scaled number at every [NUM] of a continuous encoding, 1 elsewhere.
     numbers: NDArray[np.float64]
     #: For every token the place in `Records.token_ids` that it comes from.
     source: NDArray[np.int64]
@@ -53,16 +53,16 @@ def expand(records: Records, encoding: Encoding, scaling: Scaling, vocabulary: V
     slots = starts[:-1][is_number]
     known = np.nan_to_num(scaled, nan=0.0, posinf=0.0, neginf=0.0)
     numbers = np.ones(len(token_ids), dtype=np.float64)
+    try:
+        ids = encoding.encode(known)
+    except NumberRangeError as error:
+        raise UserError(
+            f"{_place(records, error.position)}: the scaled number {error}",
+            hint="the range is the checkpoint's: leave this record out, or train with wider model.exponents",
+        ) from error
     if encoding.continuous:
         numbers[slots] = known
     else:
-        try:
-            ids = encoding.encode(known)
-        except NumberRangeError as error:
-            raise UserError(
-                f"{_place(records, error.position)}: the scaled number {error}",
-                hint="the range is the checkpoint's: leave this record out, or train with wider model.exponents",
-            ) from error
         token_ids[slots[:, None] + np.arange(width)] = ids + len(vocabulary)
     return Expanded(token_ids, starts[records.token_offsets], numbers, source, slots, scaled)
 

@@ -37,6 +37,8 @@ class TextForm:
     name: TextName
     exponents: tuple[int, int]
     continuous: Literal[False] = field(default=False, init=False)
+    fixed_point: Literal[False] = field(default=False, init=False)
+    double: Literal[False] = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         if self.exponents[0] > self.exponents[1]:

@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from polycli.sections import MOST_BLOCKS, WIDEST, Section
 
-EncodingName = Literal["xval", "multiscale", "p10", "p1000", "b1999", "fp15"]
+EncodingName = Literal["xval", "multiscale", "fone", "bits", "p10", "p1000", "b1999", "fp15"]
 
 
 class ModelSection(Section):
@@ -16,10 +16,13 @@ class ModelSection(Section):
 
     encoding: EncodingName = Field(
         "xval",
-        description="how numbers are written: one scaled vector (xval), with a bank of scales (multiscale), or as text",
+        description="how numbers are written: one scaled vector (xval), with a bank of scales (multiscale), waves of "
+        "their digits (fone), bits of float64 (bits), or as text",
     )
     exponents: tuple[int, int] | None = Field(
-        None, description="lowest and highest power of ten of the text encodings; what covers the data if absent"
+        None,
+        description="lowest and highest power of ten of the text encodings, and of fone's digits; what covers the data "
+        "if absent",
     )
     embed_dim: PositiveInt = Field(768, le=WIDEST, description="width; the paper's is 768")
     num_heads: PositiveInt = Field(6, description="attention heads; the paper's 6")
@@ -58,6 +61,8 @@ class ModelSection(Section):
             raise ValueError(f"decades {list(self.decades)} do not rise")
         if self.exponents is not None and self.exponents[0] >= self.exponents[1]:
             raise ValueError(f"exponents {list(self.exponents)} do not rise")
+        if self.encoding == "fone" and self.exponents is not None and self.exponents[1] - self.exponents[0] >= 15:
+            raise ValueError(f"exponents {list(self.exponents)} are those of more than 15 digits, which float64 has")
         if any(not 0 < level < 1 for level in self.quantiles) or sorted(set(self.quantiles)) != list(self.quantiles):
             raise ValueError(f"quantiles {list(self.quantiles)} must rise strictly between 0 and 1")
         return self
@@ -65,7 +70,7 @@ class ModelSection(Section):
     @property
     def continuous(self) -> bool:
         """Whether numbers are one token each, with a value of their own, instead of text."""
-        return self.encoding in ("xval", "multiscale")
+        return self.encoding in ("xval", "multiscale", "fone", "bits")
 
 
 class DataSection(Section):
@@ -94,12 +99,28 @@ class ObjectiveSection(Section):
     mask_probability: float = Field(0.3, gt=0, le=1, description="of hiding a token or a number; the paper's 0.3")
     number_weight: NonNegativeFloat = Field(1.0, description="factor on the squared error of numbers; the paper's 1")
     quantile_weight: NonNegativeFloat = Field(1.0, description="factor on the pinball loss, where there are quantiles")
+    number_token_loss: NonNegativeFloat = Field(
+        0.0,
+        description="p10 alone: factor on the Wasserstein distance of digits (Zausinger et al. 2025); theirs is 0.3",
+    )
     keys: tuple[str, ...] = Field(
         (), description="hide only numbers under these key paths, such as description.planet*.a; all tokens if empty"
     )
     together: bool = Field(
         False, description="hide all numbers under `keys` of a record at once, instead of each by chance"
     )
+
+
+def refuse_number_token_loss(objective: ObjectiveSection, encoding: EncodingName) -> None:
+    """Return if the loss between digits is off, or there are tokens that are digits.
+
+    Raises:
+        ValueError: the encoding has none.
+    """
+    if objective.number_token_loss and encoding != "p10":
+        raise ValueError(
+            f"objective.number_token_loss compares digits, and {encoding} has no tokens that are digits: p10 has"
+        )
 
 
 class HeadSection(Section):

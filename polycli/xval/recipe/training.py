@@ -5,10 +5,16 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, Section, SplitSize, TrainSection
-from polycli.xval.recipe.model import DataSection, HeadSection, ModelSection, ObjectiveSection
+from polycli.xval.recipe.model import (
+    DataSection,
+    HeadSection,
+    ModelSection,
+    ObjectiveSection,
+    refuse_number_token_loss,
+)
 from polycli.xval.recipe.sources import (
     ArithmeticSection,
     PlanetsSection,
@@ -168,6 +174,11 @@ class PretrainRecipe(Section):
     train: TrainSection
     engine: EngineSection = EngineSection()
     log: LogSection = LogSection()
+
+    @model_validator(mode="after")
+    def _loss_fits_encoding(self) -> PretrainRecipe:
+        refuse_number_token_loss(self.objective, self.model.encoding)
+        return self
 
 
 class FinetuneRecipe(Section):

@@ -1,7 +1,7 @@
 """Predicts hidden numbers in their own units: many numbers of many records in each forward pass.
 
-Continuous encodings answer in one pass. Text encodings write their tokens one after the other, each seeing those before
-it, because tokens chosen at once need not fit each other.
+Encodings of one [NUM] for each number answer in one pass. Text encodings write their tokens one after the other, each
+seeing those before it, because tokens chosen at once need not fit each other.
 """
 
 from __future__ import annotations
@@ -117,10 +117,10 @@ class Filler:
         at = self._at(batch, places)
         hidden = self._encode(batch).flatten(0, 1)[at]
         with torch.no_grad():
-            space = self.model.number_space
-            codes = space.decode(self.model.number_codes(hidden)).double().cpu().numpy()
+            codes = self.model.readout.numbers(self.model.number_codes(hidden)).double().cpu().numpy()
             if self.model.quantile_head is None:
                 return codes, np.empty((len(codes), 0))
+            space = self.model.number_space
             return codes, space.decode(self.model.quantile_codes(hidden)).double().cpu().numpy()
 
     def _text(self, batch: _Batch, slots: Rows) -> NDArray[np.int32]:
@@ -185,7 +185,7 @@ def _batch(
     width: int,
     *,
     inputs: NDArray[np.int64],
-    numbers: NDArray[np.float32],
+    numbers: NDArray[np.float32] | NDArray[np.float64],
     device: torch.device,
 ) -> _Batch:
     lengths = rows.lengths

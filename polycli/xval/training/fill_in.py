@@ -11,12 +11,12 @@ from torch import nn
 from polycli.checkpoints.trained_on import TrainedOn
 from polycli.engine.task import World
 from polycli.xval.data.store import RecordStore
-from polycli.xval.data.tokenization import describe_tokenization, tokenization_for
+from polycli.xval.data.tokenization import describe_tokenization, section_for, tokenization_for
 from polycli.xval.model.numformer import Numformer
 from polycli.xval.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.xval.training.batches import RecordBatches, fill_in_batches
 from polycli.xval.training.costs import step_flops
-from polycli.xval.training.objective import FillIn
+from polycli.xval.training.objective import FillIn, digit_tokens
 from polycli.xval.training.task import RecordsTask
 from polycli.xval.training.validation import validate
 
@@ -36,7 +36,7 @@ class FillInTask(RecordsTask):
         super().__init__(recipe, batches, world, earlier or {})
         self.objective, self.tokenization = recipe.objective, batches.tokenization
         self._network = network
-        self.model: nn.Module = FillIn(network, recipe.objective)
+        self.model: nn.Module = FillIn(network, recipe.objective, digits=digit_tokens(self.tokenization))
 
     def validate(self, forward: nn.Module, world: World) -> dict[str, float]:
         """Losses on records that do not train, and errors by key path in the data's units."""
@@ -45,7 +45,6 @@ class FillInTask(RecordsTask):
             self._validation,
             world,
             tokenization=self.tokenization,
-            space=self._network.number_space,
             objective=self.objective,
         )
 
@@ -84,4 +83,5 @@ def pretraining(recipe: PretrainRecipe, stores: Sequence[RecordStore], world: Wo
     tokenization = tokenization_for(recipe.model, recipe.scaling, stores)
     batches = fill_in_batches(stores, tokenization, data=recipe.data, objective=recipe.objective, train=recipe.train)
     torch.manual_seed(recipe.train.seed)  # the same weights on every rank
-    return FillInTask(recipe, Numformer(recipe.model, tokenization.tokens), batches, world)
+    network = Numformer(section_for(recipe.model, tokenization), tokenization.tokens)
+    return FillInTask(recipe, network, batches, world)

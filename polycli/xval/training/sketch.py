@@ -7,7 +7,7 @@ from typing import Any
 
 from polycli.workflow.sketch import Batches, Sketch, Words
 from polycli.xval.data.store import RecordStore
-from polycli.xval.data.tokenization import tokenization_for
+from polycli.xval.data.tokenization import section_for, tokenization_for
 from polycli.xval.model.numformer import parameter_count
 from polycli.xval.recipe.model import ModelSection
 from polycli.xval.recipe.training import FinetuneRecipe, PretrainRecipe
@@ -28,7 +28,7 @@ def pretraining_sketch(recipe: PretrainRecipe, stores: Sequence[RecordStore]) ->
         return sketch(recipe, recipe.model, None)
     tokenization = tokenization_for(recipe.model, recipe.scaling, stores)
     batches = fill_in_batches(stores, tokenization, data=recipe.data, objective=recipe.objective, train=recipe.train)
-    return sketch(recipe, recipe.model, batches)
+    return sketch(recipe, section_for(recipe.model, tokenization), batches)
 
 
 def sketch(recipe: PretrainRecipe | FinetuneRecipe, model: ModelSection, batches: RecordBatches | None) -> Sketch:

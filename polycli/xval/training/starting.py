@@ -98,9 +98,7 @@ def extended(recipe: FinetuneRecipe, known: Tokenization, stores: Sequence[Recor
     refuse_overflow(scaling, stores)
     if known.encoding.name == "xval":
         warn_of_saturation(scaling, stores)
-    hint = (
-        "start from a checkpoint of wider model.exponents, or of the encoding xval or multiscale, which has no bounds"
-    )
+    hint = "start from a checkpoint of wider model.exponents, or of xval, multiscale or bits, which have no bounds"
     refuse_uncovered(known.encoding, scaling, stores, hint=hint)
     named = sorted(stores, key=lambda store: store.name)
     units = joined_units([("the checkpoint", known.units), *((str(store.path), store.units) for store in named)])

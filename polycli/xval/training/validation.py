@@ -12,7 +12,6 @@ from polycli.engine.batches.prefetch import read_ahead
 from polycli.engine.ranks import gather
 from polycli.engine.task import Batch, World
 from polycli.xval.data.collate import Tokenization
-from polycli.xval.model.number_layers import NumberSpace
 from polycli.xval.recipe.model import ObjectiveSection
 from polycli.xval.training.batches import ValidationPart
 
@@ -39,12 +38,14 @@ def validate(
     world: World,
     *,
     tokenization: Tokenization,
-    space: NumberSpace,
     objective: ObjectiveSection,
 ) -> dict[str, float]:
-    """`validation/loss`, its parts and, in the data's units, `validation/rmse/<key path>`; empty without records."""
+    """`validation/loss`, its parts and, in the data's units, `validation/rmse/<key path>`; empty without records.
+
+    Answers that are beyond float64 in the data's units are left out of the last.
+    """
     mine = [
-        _score(forward, batch, real, tokenization, space)
+        _score(forward, batch, real, tokenization)
         for batch, real in zip(read_ahead(part.batches), part.real, strict=True)
     ]
     # Added up in the order of the records, so that the sum does not depend on the ranks.
@@ -73,7 +74,7 @@ def _scores(total: Sums, tokenization: Tokenization, objective: ObjectiveSection
     return {"validation/loss": loss, **scores}
 
 
-def _score(forward: nn.Module, batch: Batch, real: int, tokenization: Tokenization, space: NumberSpace) -> Sums:
+def _score(forward: nn.Module, batch: Batch, real: int, tokenization: Tokenization) -> Sums:
     """The sums of a batch over its first `real` records."""
     _, found = forward(batch)
     width = batch["token_ids"].shape[1]
@@ -88,8 +89,10 @@ def _score(forward: nn.Module, batch: Batch, real: int, tokenization: Tokenizati
         pinball = _values(found["quantile_losses"])[chosen].sum() if "quantile_losses" in found else 0.0
         numbers = np.array([chosen.sum(), losses.sum(), pinball])
         place = batch["number_keys"].numpy()[chosen]
-        predicted = _values(space.decode(found["number_codes"].cpu()))[chosen]
+        predicted = _values(found["number_values"])[chosen]
         squares = _error(predicted, _values(batch["number_targets"])[chosen], place, tokenization) ** 2
+        told = np.isfinite(squares)
+        place, squares = place[told], squares[told]
         keys = np.stack(
             [np.bincount(place, minlength=len(keys)), np.bincount(place, squares, minlength=len(keys))], axis=1
         )

@@ -1,4 +1,4 @@
-"""Six encodings of numbers: the paper's figures, exact rounding, and the same masks under each."""
+"""Eight encodings of numbers: the paper's figures, exact rounding, and the same masks under each."""
 
 import json
 import math
@@ -18,6 +18,7 @@ from polycli.xval.numbers import (
 )
 from polycli.xval.numbers.base import NumberRangeError
 from polycli.xval.numbers.figures import scientific
+from polycli.xval.numbers.fixed_point import digits_for
 from polycli.xval.numbers.scaling import Scaler, Scaling
 from polycli.xval.records.encode import encode_records
 from polycli.xval.records.structure import NUM
@@ -25,7 +26,7 @@ from polycli.xval.records.values import Record
 from polycli.xval.records.vocabulary import Vocabulary
 
 TEXT_FORMS = ("p10", "p1000", "b1999", "fp15")
-ALL = ("xval", "multiscale", *TEXT_FORMS)
+ALL = ("xval", "multiscale", "fone", "bits", *TEXT_FORMS)
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -55,6 +56,8 @@ def test_vocabularies_have_the_sizes_that_follow_from_their_parts():
     sizes = {
         "xval": 0,
         "multiscale": 0,
+        "fone": 0,
+        "bits": 0,
         "p10": 2 + 10 + 15,
         "p1000": 2 + 901 + 15,
         "b1999": 1801 + 15,
@@ -138,7 +141,7 @@ def test_encodings_survive_json(name):
     encoding = make_encoding(name, (-3, 5))
     assert encoding_from_json(json.loads(json.dumps(encoding.to_json()))) == encoding
     with pytest.raises(CheckpointError, match="encoding of the numbers cannot be read"):
-        encoding_from_json({"name": name, "exponents": ["low"]} if name in TEXT_FORMS else {})
+        encoding_from_json({"name": name, "exponents": ["low"]} if name in (*TEXT_FORMS, "fone") else {})
 
 
 @pytest.fixture
@@ -191,6 +194,27 @@ def test_a_number_that_cannot_be_written_is_named_with_its_record_and_key_path(r
     neutral, vocabulary = records
     with pytest.raises(UserError, match=r"0, b: the scaled number 10.0 is beyond 9.99e0"):
         expand(neutral, make_encoding("p10", (-1, 0)), Scaling({}), vocabulary)
+
+
+def test_digits_above_the_first_are_refused_and_small_numbers_are_rounded(records):
+    encoding = make_encoding("fone", (-2, 3))
+    kept = np.array([9999.994, -9999.99, 0.0, 0.004, 1e-30])
+    assert encoding.digits_below(kept).tolist() == [999999, 999999, 0, 0, 0]
+    assert encoding.encode(kept).tolist() == [[0]] * 5
+    for value, reason in ((9999.996, "has digits above 1e3"), (-1e4, "above 1e3"), (math.nan, "not finite")):
+        with pytest.raises(NumberRangeError, match=reason) as caught:
+            encoding.encode(np.array([1.0, value]))
+        assert caught.value.position == 1
+    neutral, vocabulary = records
+    with pytest.raises(UserError, match=r"0, b: the scaled number 10.0 has digits above 1e0"):
+        expand(neutral, make_encoding("fone", (-1, 0)), Scaling({}), vocabulary)
+
+
+def test_digits_for_data_keep_three_figures_of_the_smallest_number_where_fifteen_digits_do():
+    assert digits_for((0, 2)) == (-2, 2)
+    assert digits_for((-9, 4)) == (-10, 4)
+    with pytest.raises(CheckpointError, match="1 to 15 digits"):
+        encoding_from_json({"name": "fone", "exponents": [-8, 7]})
 
 
 def test_a_number_beyond_float32_is_refused():

@@ -30,7 +30,15 @@ def records_of(values=VALUES):
 
 def filler_of(encoding="xval", scaling=None, **section):
     section = ModelSection(
-        encoding=encoding, embed_dim=16, num_heads=2, blocks=2, feed_forward=32, context=64, dropout=0.0, **section
+        encoding=encoding,
+        exponents=(-2, 2),
+        embed_dim=16,
+        num_heads=2,
+        blocks=2,
+        feed_forward=32,
+        context=64,
+        dropout=0.0,
+        **section,
     )
     tokenization = Tokenization(
         Language(Vocabulary("abc"), ("a", "b", "c")),
@@ -57,7 +65,7 @@ def by_hand(filler, values, hidden):
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 40, 10_000])
-@pytest.mark.parametrize("encoding", ["xval", "multiscale"])
+@pytest.mark.parametrize("encoding", ["xval", "multiscale", "fone", "bits"])
 def test_answers_are_those_of_each_record_alone(encoding, batch_tokens):
     filler = Filler(filler_of(encoding).model, filler_of(encoding).tokenization, batch_tokens)
     hidden = [[0, 3], [1], [0, 1, 2, 6]]
