@@ -1,11 +1,13 @@
 """Bootstrap intervals over independent units: trajectories, objects, records; never over windows of one of them.
 
-Percentile intervals (Efron and Tibshirani 1993, chapter 13), seeded: equal inputs give equal intervals.
+Percentile intervals (Efron and Tibshirani 1993, chapter 13), seeded: equal inputs give equal intervals. Of many units
+none is drawn by its number: each counts as often as a Poisson variable of mean 1 says (Chamandy et al. 2012), which
+for so many is the same, in a fraction of the time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +16,10 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 #: Resampled values held in memory at once; more are computed in parts.
 _BLOCK = 4_000_000
+#: From so many units on, each is drawn a Poisson number of times.
+_MANY = 10_000
+#: How often a unit counts, by a random byte: a Poisson variable of mean 1, whose mean and variance are exactly 1 here.
+_TIMES = np.repeat(np.arange(6.0), (94, 95, 46, 16, 4, 1))
 
 
 @dataclass(frozen=True)
@@ -39,13 +45,11 @@ class Bootstrap:
 
         One unit alone tells nothing about its spread: low and high are then its value.
         """
-        return self._interval(values.shape[0], lambda rows: values[rows].mean(axis=1), values[0].size)
+        return self._interval((values,), lambda means: means)
 
     def ratio(self, numerator: Floats, denominator: Floats) -> Floats:
         """Interval of mean(numerator) / mean(denominator), both (unit,), resampled in pairs: (2,), low and high."""
-        return self._interval(
-            numerator.shape[0], lambda rows: numerator[rows].mean(axis=1) / denominator[rows].mean(axis=1), 1
-        )
+        return self._interval((numerator, denominator), lambda over, under: over / under)
 
     def median(self, values: Floats, units: NDArray[np.int64]) -> Floats:
         """Interval of the median of `values` (n,), where whole units are resampled; `units` says whose each value is.
@@ -69,13 +73,28 @@ class Bootstrap:
         bounds: Floats = np.quantile(medians, (tail, 1 - tail))
         return bounds
 
-    def _interval(self, units: int, statistic: Callable[[NDArray[np.int64]], Floats], width: int) -> Floats:
-        generator = np.random.default_rng(self.seed)
-        drawn = generator.integers(0, units, size=(self.samples, units))
-        part = max(1, _BLOCK // max(1, units * width))
+    def _interval(self, arrays: Sequence[Floats], statistic: Callable[..., Floats]) -> Floats:
+        """Percentiles of a statistic of the means over resampled units; arrays are (unit, ...), resampled alike."""
         # A diverged rollout is infinite: its resamples are too, and percentiles between two infinities are not numbers.
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            values = np.concatenate([statistic(drawn[start : start + part]) for start in range(0, self.samples, part)])
+            values = np.concatenate([statistic(*means) for means in self._means(arrays)])
             tail = (1 - self.level) / 2
             bounds: Floats = np.quantile(values, (tail, 1 - tail), axis=0)
         return bounds
+
+    def _means(self, arrays: Sequence[Floats]) -> Iterator[list[Floats]]:
+        """Means of each array over resampled units, (sample, ...), a part of the samples at a time."""
+        generator = np.random.default_rng(self.seed)
+        units = len(arrays[0])
+        # Zero times infinity is no number, so that what is infinite has to be drawn.
+        by_weight = units >= _MANY and all(np.isfinite(values).all() for values in arrays)
+        part = max(1, _BLOCK // max(1, 2 * units if by_weight else arrays[0].size))
+        for start in range(0, self.samples, part):
+            count = min(part, self.samples - start)
+            if by_weight:
+                times = _TIMES[np.frombuffer(generator.bytes(count * units), np.uint8).reshape(count, units)]
+                shares = times / times.sum(axis=1, keepdims=True)
+                yield [np.tensordot(shares, values, 1) for values in arrays]
+            else:
+                rows = generator.integers(0, units, size=(count, units))
+                yield [values[rows].mean(axis=1) for values in arrays]
