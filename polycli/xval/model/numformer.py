@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from polycli.errors import UserError
 from polycli.nn.skeleton import skeleton
+from polycli.xval.model.cells import Cells, Packed
 from polycli.xval.model.encoder import EncoderStack, Product
 from polycli.xval.model.number_layers import NumberEncoder, NumberHead, middle_of, number_space, rising
 from polycli.xval.model.readouts import readout_of
@@ -60,6 +61,7 @@ class Numformer(nn.Module):
         self.token_embed = nn.Embedding(tokens, width)
         self.position_embed = nn.Embedding(section.context, width)
         self.number_encoder = NumberEncoder(section) if section.continuous else None
+        self.cells = Cells(width) if section.cells else None
         self.encoder_stack = EncoderStack(section)
         self.lm_head = nn.Sequential(Product(width, hidden, bias=False), nn.GELU(), Product(hidden, tokens, bias=False))
         self.number_space = number_space(section.number_head, section.decades)
@@ -115,9 +117,14 @@ class Numformer(nn.Module):
                 hint="a longer context, or records split into smaller ones",
             )
         real = self._check(token_ids, numbers)
-        embedded = self.token_embed(token_ids)
+        tokens = embedded = self.token_embed(token_ids)
         if self.number_encoder is not None:
-            embedded = self.number_encoder(embedded, numbers, token_ids == self.special.num)
+            embedded = self.number_encoder(tokens, numbers, token_ids == self.special.num)
+        if self.cells is not None:
+            packed: Packed = self.cells(tokens, embedded, token_ids, numbers)
+            places = torch.arange(packed.real.shape[1], device=token_ids.device)
+            found = self.encoder_stack(packed.embedded + self.position_embed(places), packed.real)
+            return packed.spread(found, length)
         places = torch.arange(length, device=token_ids.device)
         return self.encoder_stack(embedded + self.position_embed(places), real)  # type: ignore[no-any-return]
 

@@ -49,8 +49,19 @@ class ModelSection(Section):
     number_head: Literal["linear", "asinh"] = Field(
         "linear", description="the space in which numbers are predicted; asinh where data span many decades"
     )
+    cells: bool = Field(
+        False,
+        description="for tables: a number or a text is one token to the transformer, and is told its key; keys and "
+        "brackets take no part in attention. Needs objective.hide=values",
+    )
     quantiles: tuple[float, ...] = Field(
         (), description="also predicted, rising, such as [0.05, 0.5, 0.95]: the intervals of eval and predict"
+    )
+
+    answer: Literal["mean", "median"] = Field(
+        "mean",
+        description="what eval and predict answer: the mean, which has the least squared error, or the middle one of "
+        "`quantiles`, which has the least absolute error",
     )
 
     @model_validator(mode="after")
@@ -65,6 +76,14 @@ class ModelSection(Section):
             raise ValueError(f"exponents {list(self.exponents)} are those of more than 15 digits, which float64 has")
         if any(not 0 < level < 1 for level in self.quantiles) or sorted(set(self.quantiles)) != list(self.quantiles):
             raise ValueError(f"quantiles {list(self.quantiles)} must rise strictly between 0 and 1")
+        return self
+
+    @model_validator(mode="after")
+    def _answers_and_cells(self) -> ModelSection:
+        if self.cells and (not self.continuous or self.causal):
+            raise ValueError("cells are for encodings whose numbers are one token, and for models that are not causal")
+        if self.answer == "median" and 0.5 not in self.quantiles:
+            raise ValueError(f"answer: median needs 0.5 among quantiles, found {list(self.quantiles)}")
         return self
 
     @property
@@ -102,6 +121,11 @@ class ObjectiveSection(Section):
     number_token_loss: NonNegativeFloat = Field(
         0.0,
         description="p10 alone: factor on the Wasserstein distance of digits (Zausinger et al. 2025); theirs is 0.3",
+    )
+    hide: Literal["everything", "values"] = Field(
+        "everything",
+        description="tokens of any kind, as in the paper, or values alone, a text as a whole: keys and brackets are "
+        "then always seen, as they are when a model is asked",
     )
     keys: tuple[str, ...] = Field(
         (), description="hide only numbers under these key paths, such as description.planet*.a; all tokens if empty"

@@ -120,8 +120,9 @@ class Filler:
             codes = self.model.readout.numbers(self.model.number_codes(hidden)).double().cpu().numpy()
             if self.model.quantile_head is None:
                 return codes, np.empty((len(codes), 0))
-            space = self.model.number_space
-            return codes, space.decode(self.model.quantile_codes(hidden)).double().cpu().numpy()
+            quantiles = self.model.number_space.decode(self.model.quantile_codes(hidden)).double().cpu().numpy()
+            section = self.model.section
+            return quantiles[:, section.quantiles.index(0.5)] if section.answer == "median" else codes, quantiles
 
     def _text(self, batch: _Batch, slots: Rows) -> NDArray[np.int32]:
         """Token ids (numbers, tokens), each chosen when those before it stand."""

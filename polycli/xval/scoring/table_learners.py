@@ -129,16 +129,24 @@ def _neighbours(question: Question, counts: list[int]) -> dict[int, Floats]:
         distances = nan_euclidean_distances(asked[start : start + _BLOCK], known)
         # Rows that share no column are infinitely far, and no neighbours: without any, the mean is the answer.
         distances = np.where(np.isfinite(distances), distances, np.inf)
-        closest = np.argpartition(distances, most - 1, axis=1)[:, :most]
-        closest = np.take_along_axis(
-            closest, np.argsort(np.take_along_axis(distances, closest, 1), 1, kind="stable"), 1
-        )
+        order = _in_order(distances)
+        closest = np.argpartition(order, most - 1, axis=1)[:, :most]
+        closest = np.take_along_axis(closest, np.argsort(np.take_along_axis(order, closest, 1), 1), 1)
         near = np.isfinite(np.take_along_axis(distances, closest, 1))
         sums, numbers = np.cumsum(np.where(near, question.targets[closest], 0), axis=1), np.cumsum(near, axis=1)
         for count in counts:
             total, number = sums[:, count - 1], numbers[:, count - 1]
             parts[count].append(np.where(number > 0, total / np.maximum(number, 1), question.targets.mean()))
     return {count: np.concatenate(found) for count, found in parts.items()}
+
+
+def _in_order(distances: Floats) -> NDArray[np.int64]:
+    """Integers that rise with distance and, where that is the same to seven digits, with the place of the row.
+
+    Tables of whole numbers have many rows at one distance: which of them count must not depend on rounding.
+    """
+    rounded = (1 + distances).astype(np.float32).view(np.int32).astype(np.int64)
+    return (rounded << 32) + np.arange(distances.shape[1])
 
 
 def _standardised(question: Question) -> tuple[Floats, Floats]:

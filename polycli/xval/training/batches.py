@@ -33,6 +33,7 @@ from polycli.xval.data.pool import Pool, RecordPool, Rows
 from polycli.xval.data.store import RecordStore
 from polycli.xval.recipe.model import DataSection, ObjectiveSection
 from polycli.xval.records.keypaths import refuse_unknown
+from polycli.xval.records.structure import NUM
 from polycli.xval.training.dealing import FEWEST_BATCHES, bucket_of, deal
 from polycli.xval.training.masking import MaskCount, Masking, Words, record_seeds
 
@@ -126,8 +127,9 @@ class FillInReader:
         if self.masking.everything:
             count = self.masking.count(lengths, number_lengths, seeds)
         else:
-            hidden = int(self.masking.draw(self.pool.read(numbers), seeds).sum())
-            count = MaskCount(hidden, hidden)
+            records = self.pool.read(numbers)
+            hidden = self.masking.draw(records, seeds)
+            count = MaskCount(int(hidden.sum()), int((hidden & (records.token_ids == NUM)).sum()))
         more = count.numbers * (self.tokenization.encoding.tokens_per_number - 1)
         return MaskCount(count.tokens + more, count.numbers)
 

@@ -10,9 +10,11 @@ from torch import nn
 
 from polycli.checkpoints.trained_on import TrainedOn
 from polycli.engine.task import World
+from polycli.errors import RecipeError
 from polycli.xval.data.store import RecordStore
 from polycli.xval.data.tokenization import describe_tokenization, section_for, tokenization_for
 from polycli.xval.model.numformer import Numformer
+from polycli.xval.recipe.model import ModelSection, ObjectiveSection
 from polycli.xval.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.xval.training.batches import RecordBatches, fill_in_batches
 from polycli.xval.training.costs import step_flops
@@ -35,6 +37,7 @@ class FillInTask(RecordsTask):
     ) -> None:
         super().__init__(recipe, batches, world, earlier or {})
         self.objective, self.tokenization = recipe.objective, batches.tokenization
+        _refuse_hidden_keys(network.section, recipe.objective)
         self._network = network
         self.model: nn.Module = FillIn(network, recipe.objective, digits=digit_tokens(self.tokenization))
 
@@ -75,6 +78,15 @@ class FillInTask(RecordsTask):
             tokens=self.tokenization.tokens,
             length=self.batches.mean_length(),
             records=self.batches.train.global_batch_size,
+        )
+
+
+def _refuse_hidden_keys(model: ModelSection, objective: ObjectiveSection) -> None:
+    """Raise RecipeError where a model that reads a value by its key would be trained without seeing keys."""
+    if model.cells and objective.hide == "everything" and not objective.keys:
+        raise RecipeError(
+            "objective.hide: everything would hide keys, by which a model with model.cells reads its values",
+            hint="--set objective.hide=values",
         )
 
 

@@ -16,7 +16,7 @@ from polycli.engine.batches.order import GOLDEN, keyed_words, mixed
 from polycli.xval.recipe.model import ObjectiveSection
 from polycli.xval.records.keypaths import KeyPatterns
 from polycli.xval.records.records import Records
-from polycli.xval.records.structure import NUM
+from polycli.xval.records.structure import COLON, FALSE, FIRST_BYTE, FIRST_KEY, NUM, TRUE
 
 Words = NDArray[np.uint64]
 #: What a draw is for.
@@ -43,7 +43,8 @@ class Masking:
             [-1 if (found := patterns.first(path)) is None else objective.keys.index(found) for path in key_paths],
             dtype=np.int64,
         )
-        self.everything = not objective.keys
+        self.everything = not objective.keys and objective.hide == "everything"
+        self.values = not objective.keys and objective.hide == "values"
 
     def draw(self, records: Records, seeds: Words) -> NDArray[np.bool_]:
         """Draws which of `records.token_ids` are hidden; `seeds` has one word for each record (`record_seeds`)."""
@@ -53,6 +54,8 @@ class Masking:
         if self.everything:
             others = records.token_lengths - records.number_lengths
             hidden[~is_number] = _uniform(seeds, others, _TOKEN) < self.probability
+        elif self.values:
+            hidden |= self._texts(records, seeds)
         return hidden
 
     def count(self, lengths: NDArray[np.int64], number_lengths: NDArray[np.int64], seeds: Words) -> MaskCount:
@@ -65,14 +68,40 @@ class Masking:
         return MaskCount(tokens=numbers + others, numbers=numbers)
 
     def _numbers(self, records: Records, seeds: Words) -> NDArray[np.bool_]:
-        if not self.together:
+        if not self.together or self.values:
             chosen = _uniform(seeds, records.number_lengths, _NUMBER) < self.probability
-            return chosen if self.everything else chosen & (self.groups[records.number_keys] >= 0)
+            return chosen if self.everything or self.values else chosen & (self.groups[records.number_keys] >= 0)
         # One draw for each pattern of each record.
         groups = self.groups[records.number_keys]
         owners = np.repeat(seeds, records.number_lengths)
         draws = _to_unit(mixed(mixed(owners + _GROUP) + groups.astype(np.uint64) * np.uint64(GOLDEN)))
         return (draws < self.probability) & (groups >= 0)
+
+    def _texts(self, records: Records, seeds: Words) -> NDArray[np.bool_]:
+        """Hides texts, true and false by chance; the bytes of a text have one draw."""
+        ids = records.token_ids
+        starts, stops = text_runs(ids)
+        owners = np.searchsorted(records.token_offsets, starts, side="right") - 1
+        counts = np.bincount(owners, minlength=len(records))
+        chosen = _uniform(seeds, counts, _TOKEN) < self.probability
+        change = np.zeros(len(ids) + 1, dtype=np.int64)
+        change[starts[chosen]] += 1
+        change[stops[chosen]] -= 1
+        return np.cumsum(change[:-1]) > 0
+
+
+def text_runs(ids: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Finds where texts begin and end among neutral tokens: runs of bytes, `true` and `false`, but no spelled keys."""
+    is_byte = (ids >= FIRST_BYTE) & (ids < FIRST_KEY)
+    edges = np.diff(np.concatenate([[False], is_byte, [False]]).astype(np.int8))
+    starts, stops = np.flatnonzero(edges > 0), np.flatnonzero(edges < 0)
+    # A spelled key is bytes, a quote and a colon.
+    after = np.concatenate([ids, [0, 0]])[stops + 1]
+    values = after != ord(COLON)
+    alone = np.flatnonzero((ids == ord(TRUE)) | (ids == ord(FALSE)))
+    starts, stops = np.concatenate([starts[values], alone]), np.concatenate([stops[values], alone + 1])
+    order = np.argsort(starts, kind="stable")
+    return starts[order], stops[order]
 
 
 def record_seeds(

@@ -192,3 +192,19 @@ def test_turns_hide_every_number_once_and_about_as_many_as_asked():
     assert (only >= 0).sum() == 20
     again = turns_of(records.select(np.arange(3, 7)), seeds[3:7], groups=[["a", "b"]], share=0.25)
     np.testing.assert_array_equal(again, passes[3 * 52 : 7 * 52])
+
+
+def test_the_answer_is_the_mean_or_the_median_as_the_model_says():
+    levels = {"quantiles": (0.1, 0.5, 0.9)}
+    mean, median = (filler_of(answer=answer, **levels) for answer in ("mean", "median"))
+    median.model.load_state_dict(mean.model.state_dict())
+    records = records_of()
+    hidden = np.ones(len(records.numbers), dtype=bool)
+    found, other = mean.fill(records, hidden), median.fill(records, hidden)
+    np.testing.assert_array_equal(other.values, found.quantiles[:, 1])
+    assert not np.array_equal(found.values, other.values)
+
+
+def test_a_median_needs_its_quantile():
+    with pytest.raises(ValueError, match=r"answer: median needs 0\.5 among quantiles, found \[0\.1, 0\.9\]"):
+        filler_of(answer="median", quantiles=(0.1, 0.9))
