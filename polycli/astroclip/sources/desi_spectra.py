@@ -1,7 +1,8 @@
 """Reads spectra of DESI files: rows of each camera as plain bytes, averaged over cameras and exposures.
 
 Opening a file with astropy costs more than reading a hundred spectra of it, so each process looks at the headers of a
-file once, and then reads numbers where the headers say that they are. Compressed files go through astropy.
+file once, and then reads numbers where the headers say that they are. A compressed file has to be read from its start
+for every part of it, so astropy reads all of one at once, which is kept until another is asked for.
 """
 
 from __future__ import annotations
@@ -131,10 +132,18 @@ def _rows(path: Path, layout: _Layout, name: str, start: int, stop: int) -> NDAr
     """Rows of an HDU; of a mask, whether it is not 0."""
     block = layout.blocks[name]
     if block is None:
-        with open_fits(path) as file:
-            return np.asarray(file[name].section[start:stop])
+        values: NDArray[Any] = _unpacked(path, path.stat().st_mtime_ns)[name][start:stop]
+        return values
     values = block.read(path, start, stop)
     return values != block.zero if block.dtype == ">i4" else values
+
+
+@lru_cache(maxsize=1)
+def _unpacked(path: Path, changed: int) -> dict[str, NDArray[Any]]:
+    """The images of all cameras of a file whose numbers do not lie in it as they are, by HDU."""
+    names = _layout(path, changed).blocks
+    with open_fits(path) as file:
+        return {name: np.asarray(file[name].data) for name in names}
 
 
 def _exposures(ids: NDArray[np.int64], status: NDArray[np.int64], rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:

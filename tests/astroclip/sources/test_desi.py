@@ -7,9 +7,11 @@ import pytest
 from astropy.io import fits
 
 from polycli.astroclip.recipe.preparing import PrepareRecipe
+from polycli.astroclip.sources import desi_spectra
 from polycli.astroclip.sources.desi import DesiSource
 from polycli.astroclip.sources.desi_spectra import read_spectra
 from polycli.errors import SourceError
+from polycli.files.fits_files import open_fits
 
 RECIPE = PrepareRecipe(family="astroclip", verb="prepare")
 #: First pixel of each camera on the grid 3600 + 0.8 i.
@@ -64,6 +66,18 @@ def test_a_compressed_file_gives_the_same_numbers(tmp_path, survey_files):
         *(read_spectra(tmp_path / name, np.array([1, 2])) for name in ("a.fits", "b.fits.gz")), strict=True
     ):
         assert np.array_equal(one, other)
+
+
+def test_a_compressed_file_is_unpacked_once_however_many_blocks_are_read(tmp_path, survey_files, monkeypatch):
+    """Each part of it lies behind all that comes before, so that reading parts unpacks the file for each."""
+    survey_files.coadd(tmp_path / "a.fits", ids=survey_files.desi_ids(6))
+    (tmp_path / "a.fits.gz").write_bytes(gzip.compress((tmp_path / "a.fits").read_bytes(), 1))
+    opened = []
+    monkeypatch.setattr(desi_spectra, "open_fits", lambda path, **more: opened.append(path) or open_fits(path, **more))
+    for rows in ([0, 1], [2, 3], [4, 5]):
+        read_spectra(tmp_path / "a.fits.gz", np.array(rows))
+
+    assert len(opened) <= 2  # once for headers and checksums, once for the numbers
 
 
 def test_masked_pixels_have_no_weight(tmp_path, survey_files):
