@@ -129,6 +129,8 @@ class ArraysReader:
             mask = source.rows(str(section.mask), rows) != 0
         if section.ivar in source.members:
             ivar = (source.rows(str(section.ivar), rows) / factor**2).astype(np.float32)
+            # As in surveys' own files: a weight that is no number is the mark of a pixel that was not measured.
+            mask = mask | np.isnan(ivar)
         else:
             ivar = np.isfinite(flux).astype(np.float32)
         found = self.wavelengths[number]

@@ -4,7 +4,8 @@ import h5py
 import numpy as np
 import pytest
 
-from polycli.astroclip.recipe.preparing import PrepareRecipe
+from polycli.astroclip.data.quality import judge
+from polycli.astroclip.recipe.preparing import PrepareRecipe, QualitySection
 from polycli.astroclip.sources.arrays import ArraysSource
 from polycli.errors import SourceError
 
@@ -205,3 +206,16 @@ def test_without_ids_one_file_is_numbered_and_several_are_refused(tmp_path):
     assert _listing(one).ids.tolist() == [0, 1, 2]
     with pytest.raises(SourceError, match="has no array object_id, which tells the objects of several files apart"):
         _listing(one, two)
+
+
+def test_a_variance_that_is_no_number_masks_its_pixel_as_in_files_of_surveys(tmp_path):
+    arrays = _arrays()
+    arrays["ivar"][1, 5] = np.nan
+    np.savez(tmp_path / "a.npz", **arrays)
+    listing = _listing(tmp_path / "a.npz")
+    verdict = judge(listing.reader.read(listing.file, listing.row), ("g", "r", "z"), QualitySection())
+
+    assert verdict.reasons == [None] * len(arrays["ivar"])
+    assert verdict.payload.mask[1, 5]
+    assert verdict.payload.ivar[1, 5] == 0
+    assert verdict.payload.mask.sum() == 1
