@@ -124,6 +124,41 @@ class EmbedRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SearchRequest:
+    """`polycli search`: embeddings and something to look for to its nearest neighbours."""
+
+    embeddings: Path
+    #: What is looked for: one of these.
+    id: str | None = None
+    position: str | None = None
+    row: str | None = None
+    file: Path | None = None
+    like: tuple[str, ...] = ()
+    unlike: tuple[str, ...] = ()
+    examples: Path | None = None
+    #: Arcseconds within which an object must lie from a position.
+    radius: float = 10.0
+    #: Which object of a file of several.
+    object: str | None = None
+    #: The model that embeds the file.
+    checkpoint: Path | None = None
+    #: The kind of vectors of the query, and of those that are searched.
+    vector: str | None = None
+    among: str | None = None
+    k: int = 10
+    cone: str | None = None
+    box: str | None = None
+    where: str | None = None
+    #: Whether the index answers instead of a comparison with all vectors.
+    index: bool = False
+    output: Path | None = None
+    #: Stores with the pictures of a gallery.
+    data: tuple[Path, ...] = ()
+    force: bool = False
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyRequest:
     """`polycli study`: a recipe of experiments to a folder of runs and one table."""
 

@@ -95,7 +95,7 @@ def test_a_verb_that_a_family_does_not_have_says_so(polycli, package, verb_name)
         ),
         (["eval", "mpp", "--checkpoint", "x", "--set", "data.wibble=2"], "there are history, time_stride"),
         (["recipes", "check", "."], "a folder, a recipe is a file"),
-        (["search", "vectors", "--k", "5"], "not in this version"),
+        (["search", "vectors", "--k", "5"], "vectors: does not exist"),
         (["demo", "xvall"], "did you mean xval?"),
         (["inspect", "nowhere"], "no such file or folder"),
         (["recipes", "schema", "mpp", "tune"], "no recipes"),
@@ -107,12 +107,6 @@ def test_wrong_input_ends_with_two_and_leaves_stdout_empty(polycli, arguments, s
     assert said in answer.err
     assert "Traceback" not in answer.err
     assert list(tmp_path.iterdir()) == []
-
-
-def test_search_says_nothing_that_is_not_so_and_what_there_is_instead(polycli):
-    said = polycli("search", "vectors.parquet", "--k", "5").err
-    assert "no family" not in said, "families write embeddings"
-    assert "polycli inspect vectors.parquet" in said
 
 
 def test_an_unquoted_glob_is_answered_with_the_line_that_works(polycli, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.data.store import ObjectStore, common_columns, with_columns
 from polycli.astroclip.model.loaded import LoadedAstroClip, load_for
-from polycli.astroclip.recipe.settings import EmbedSettings
+from polycli.astroclip.predicting.inputs import open_data
+from polycli.astroclip.recipe.settings import EmbedSettings, ReadingSettings
 from polycli.astroclip.scoring.encode import Encoder, Modality, common_modalities
 from polycli.astroclip.scoring.retrieval import unit
 from polycli.console import counted
@@ -46,9 +48,21 @@ def open_rows(request: EmbedRequest, settings: EmbedSettings) -> Opened[NDArray[
     Raises:
         UserError: checkpoint, data and settings do not fit each other.
     """
-    loaded = load_for(request.checkpoint, settings)
     opened = open_stores(request.data, family="astroclip", verify="auto", by_name=False)
-    stores = [ObjectStore(store) for store in opened]
+    return _opened(request, settings, [ObjectStore(store) for store in opened])
+
+
+def open_files(request: EmbedRequest, settings: EmbedSettings, scratch: Path) -> Opened[NDArray[np.int64]]:
+    """The same of files of every source too, which are prepared first, in `scratch`, and are gone with it.
+
+    Raises:
+        UserError: checkpoint, data and settings do not fit each other, or no source reads the files.
+    """
+    return _opened(request, settings, open_data(request, ReadingSettings(), scratch=scratch))
+
+
+def _opened(request: EmbedRequest, settings: EmbedSettings, stores: Sequence[ObjectStore]) -> Opened[NDArray[np.int64]]:
+    loaded = load_for(request.checkpoint, settings)
     kinds = wanted_vectors(loaded, stores, settings)
     schema = common_columns(stores)
     header = EmbeddingsHeader(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from polycli import console
+from polycli.commands import search
 from polycli.commands.options import Data, Family, Json, table
 from polycli.errors import UserError
 from polycli.families import all_families
@@ -15,13 +16,11 @@ from polycli.paths import expand_paths, plain_path
 
 PANEL = "Look around"
 RESULT_PANEL = "Results"
-#: Options of a command that does not exist yet are not told apart: each gets the same answer.
-_TAKES_ANYTHING = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    app.command("search", rich_help_panel=RESULT_PANEL, context_settings=_TAKES_ANYTHING)(search)
+    app.add_typer(search.application(), name="search", rich_help_panel=RESULT_PANEL)
     app.command("export", rich_help_panel=RESULT_PANEL)(export)
     app.command("status", rich_help_panel=PANEL)(status)
     app.command("inspect", rich_help_panel=PANEL)(inspect)
@@ -31,14 +30,6 @@ def register(app: typer.Typer) -> None:
     app.add_typer(weights, name="weights", rich_help_panel=PANEL)
     app.command("doctor", rich_help_panel=PANEL)(doctor)
     app.command("demo", rich_help_panel=PANEL)(demo)
-
-
-def search(embeddings: Annotated[Path, typer.Argument(metavar="EMBEDDINGS")]) -> None:
-    """Find neighbours in embeddings."""
-    raise UserError(
-        f"{embeddings}: `search` is not in this version",
-        hint=f"polycli inspect {embeddings} says what it holds; any reader of Parquet or zarr reads its vectors",
-    )
 
 
 def export(

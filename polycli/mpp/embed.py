@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from polycli.mpp.model.loaded import load_checkpoint
 from polycli.mpp.predicting.inputs import open_contexts
 from polycli.mpp.predicting.untrained import check_source
@@ -65,3 +67,12 @@ def open_rows(request: EmbedRequest, settings: EmbedSettings) -> Opened[WindowBa
         starts = window_starts(source, **frames, every=settings.stride if settings.windows == "all" else None)
         rows.append(window_rows(source, starts, tables, **frames, size=settings.batch_size))
     return Opened(header, rows)
+
+
+def open_files(request: EmbedRequest, settings: EmbedSettings, scratch: Path) -> Opened[WindowBatch]:  # noqa: ARG001
+    """The same, of files alone, which are read as they are.
+
+    Raises:
+        UserError: checkpoint, data and settings do not fit each other.
+    """
+    return open_rows(request, settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -92,6 +93,15 @@ def open_rows(request: EmbedRequest, settings: EmbedSettings) -> Opened[Sequence
         stream=() if data.take else data.batches,
     )
     return Opened(header, [rows])
+
+
+def open_files(request: EmbedRequest, settings: EmbedSettings, scratch: Path) -> Opened[Sequence[Record]]:  # noqa: ARG001
+    """The same, of files alone, which are read as they are.
+
+    Raises:
+        UserError: checkpoint, data and settings do not fit each other.
+    """
+    return open_rows(request, settings)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The objects that predict is asked for: those of stores, and of files of every source, which are prepared first."""
+"""The objects that predict and search are asked for: those of stores, and of files, which are prepared first."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from pathlib import Path
 
 from polycli.astroclip.data.preparation import ObjectPreparation
 from polycli.astroclip.data.store import ObjectStore
-from polycli.astroclip.recipe.settings import PredictSettings
+from polycli.astroclip.recipe.settings import ReadingSettings
 from polycli.errors import UserError
 from polycli.outputs import is_zarr
 from polycli.paths import expand_paths
-from polycli.requests import PredictRequest, PrepareRequest
+from polycli.requests import EmbedRequest, PredictRequest, PrepareRequest
 from polycli.store.reader import find_stores
 from polycli.workflow.sources import find_source
 from polycli.workflow.stores import open_stores
 
 
-def open_data(request: PredictRequest, settings: PredictSettings, *, scratch: Path) -> list[ObjectStore]:
+def open_data(request: PredictRequest | EmbedRequest, settings: ReadingSettings, *, scratch: Path) -> list[ObjectStore]:
     """The stores of the data; source files are prepared first, in `scratch`, as prepare would, and then forgotten."""
     paths = expand_paths(request.data)
     files = [path for path in paths if not _holds_stores(path)]

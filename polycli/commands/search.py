@@ -1,0 +1,151 @@
+"""`polycli search EMBEDDINGS`, and the commands below it; what is not the name of one of them is EMBEDDINGS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from polycli.commands.options import SEES_LEFTOVERS, Data, Json, finish, refuse_leftovers
+from polycli.paths import expand_paths, plain_path
+from polycli.requests import SearchRequest
+
+#: The command that is meant where none is named.
+DEFAULT = "find"
+
+
+class SearchGroup(TyperGroup):
+    """Takes `search EMBEDDINGS ...` for `search find EMBEDDINGS ...`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  # Typer's own, private types.
+        """Put the name of the default command before words that begin with no other."""
+        if args and args[0] not in self.commands:
+            args = [DEFAULT, *args]
+        parsed: list[str] = super().parse_args(ctx, args)
+        return parsed
+
+
+def application() -> typer.Typer:
+    """The commands of search."""
+    app = typer.Typer(cls=SearchGroup, no_args_is_help=True, rich_markup_mode=None)
+    app.callback()(_search)
+    app.command(DEFAULT, context_settings=SEES_LEFTOVERS)(find)
+    return app
+
+
+def _search() -> None:
+    """Find the nearest neighbours in embeddings."""
+
+
+def find(
+    context: typer.Context,
+    embeddings: Annotated[
+        Path, typer.Argument(metavar="EMBEDDINGS", help="a folder, .parquet, .zarr or .hats that `embed` wrote")
+    ],
+    *,
+    id: Annotated[str | None, typer.Option("--id", metavar="ID", help="look for what is like this row")] = None,  # noqa: A002
+    position: Annotated[
+        str | None,
+        typer.Option("--position", metavar="RA,DEC", help="like the object nearest to a position, in degrees"),
+    ] = None,
+    radius: Annotated[
+        float, typer.Option("--radius", metavar="ARCSEC", min=0, help="how far it may be from the position")
+    ] = 10.0,
+    row: Annotated[
+        str | None,
+        typer.Option(
+            "--row", metavar="FILE:N", help="like row N of other embeddings, or of a table by its id or position"
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="FILE", help="like what a file holds; needs --checkpoint")
+    ] = None,
+    image: Annotated[Path | None, typer.Option("--image", metavar="FILE", help="like the image in a file")] = None,
+    spectrum: Annotated[
+        Path | None, typer.Option("--spectrum", metavar="FILE", help="like the spectrum in a file")
+    ] = None,
+    which: Annotated[
+        str | None, typer.Option("--object", metavar="ID", help="which object of a file of several")
+    ] = None,
+    like: Annotated[
+        list[str] | None, typer.Option("--like", metavar="ID", help="like all of these rows; can be repeated")
+    ] = None,
+    unlike: Annotated[
+        list[str] | None, typer.Option("--unlike", metavar="ID", help="and unlike these; can be repeated")
+    ] = None,
+    examples: Annotated[
+        Path | None, typer.Option("--examples", metavar="CSV", help="ids, and in a second column good or bad")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option("--checkpoint", metavar="CHECKPOINT", help="the model that made the embeddings")
+    ] = None,
+    vector: Annotated[
+        str | None, typer.Option("--vector", "--from", metavar="KIND", help="the query's vector, such as image")
+    ] = None,
+    among: Annotated[
+        str | None, typer.Option("--in", "--to", metavar="KIND", help="the vectors to search, such as spectrum")
+    ] = None,
+    k: Annotated[int, typer.Option("--k", "-k", metavar="N", min=1, max=100_000, help="how many neighbours")] = 10,
+    cone: Annotated[
+        str | None, typer.Option("--cone", metavar="RA,DEC,ARCSEC", help="only within a radius of a position")
+    ] = None,
+    box: Annotated[
+        str | None, typer.Option("--box", metavar="RA1,RA2,DEC1,DEC2", help="only between these, in degrees")
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option("--where", metavar="CONDITION", help="only rows such as 'redshift < 0.1 and mag_r < 19'"),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="write .json, .csv, .parquet, .vot or .html")
+    ] = None,
+    data: Data = None,
+    force: Annotated[bool, typer.Option("--force", help="replace neighbours that are there")] = False,
+    json: Json = False,
+) -> None:
+    """Find the rows whose vectors are most like a query's."""
+    refuse_leftovers(context)
+    from polycli.search.find import run
+
+    files = {"image": image, "spectrum": spectrum}
+    kind = next((name for name, path in files.items() if path is not None), None)
+    request = SearchRequest(
+        embeddings=plain_path(embeddings),
+        id=id,
+        position=position,
+        radius=radius,
+        row=row,
+        file=one_file(file, image, spectrum),
+        object=which,
+        like=tuple(like or ()),
+        unlike=tuple(unlike or ()),
+        examples=None if examples is None else plain_path(examples),
+        checkpoint=None if checkpoint is None else plain_path(checkpoint),
+        vector=vector or kind,
+        among=among,
+        k=k,
+        cone=cone,
+        box=box,
+        where=where,
+        output=None if output is None else plain_path(output),
+        data=expand_paths(data or ()),
+        force=force,
+        json=json,
+    )
+    finish(run(request), json=json)
+
+
+def one_file(*files: Path | None) -> Path | None:
+    """The file that is given, under whichever option.
+
+    Raises:
+        UserError: several are.
+    """
+    from polycli.errors import UserError
+
+    given = [plain_path(path) for path in files if path is not None]
+    if len(given) > 1:
+        raise UserError("--file, --image and --spectrum name one file, and several are given")
+    return given[0] if given else None

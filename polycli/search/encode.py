@@ -1,0 +1,127 @@
+"""Files that are not among the embeddings, such as a cutout or a coadd, to vectors that are comparable with theirs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from polycli.console import counted
+from polycli.errors import CheckpointError, StoreError, UserError, problems_of
+from polycli.families import verb_module
+from polycli.recipes import settings_schema
+from polycli.requests import EmbedRequest
+from polycli.search.scan import Floats
+from polycli.search.searcher import SUFFIX, Searcher
+from polycli.store.embeddings.manifest import ROWS, vectors_of
+from polycli.workflow.embedding.rows import Opened, Rows
+
+#: Settings that choose which rows and which vectors were embedded, not how.
+_CHOICES = ("split", "limit", "vectors", "numbers")
+#: Objects of a file that are read at most, and ids that an error names.
+_MOST_OBJECTS = 20_000
+_SHOWN_IDS = 3
+
+
+@dataclass(frozen=True)
+class FileObject:
+    """An object of a file: its id, and by kind, such as spectrum, its vector."""
+
+    id: str
+    vectors: Mapping[str, Floats]
+
+
+@dataclass(frozen=True)
+class FileEncoder:
+    """Embeds files as the embeddings were made: with their model and their settings."""
+
+    searcher: Searcher
+    checkpoint: Path
+
+    def object_of(self, path: Path, wanted: str | None = None) -> FileObject:
+        """The only object of a file, or the one with an id.
+
+        Raises:
+            UserError: the file has none or several, or nothing that the checkpoint sees; the checkpoint is of another
+                model than the embeddings.
+        """
+        objects = self.objects(path)
+        if wanted is not None:
+            found = [each for each in objects if each.id == wanted]
+            if not found:
+                raise UserError(f"{path}: holds no object {wanted!r}, but {_shown(objects)}")
+            return found[0]
+        if len(objects) != 1:
+            raise UserError(
+                f"{path}: holds {counted(len(objects), 'object', 'objects')}, and one is looked for: {_shown(objects)}",
+                hint=f"--object {objects[0].id}" if objects else None,
+            )
+        return objects[0]
+
+    def objects(self, path: Path) -> list[FileObject]:
+        """All objects of a file, of which there may be 20,000.
+
+        Raises:
+            UserError: as `object_of`.
+        """
+        manifest = self.searcher.manifest
+        family = str(manifest.get("family") or "")
+        if not family:
+            raise UserError(f"{self.searcher.path}: was not made by `embed`, so no file can be embedded like it")
+        request = EmbedRequest(checkpoint=self.checkpoint, data=(path,), output=self.searcher.path, limit=_MOST_OBJECTS)
+        with tempfile.TemporaryDirectory(prefix="polycli-search-") as scratch:
+            opened: Opened[Any] = verb_module(family, "embed").open_files(
+                request, self._settings(family), Path(scratch)
+            )
+            self._refuse_another_model(opened)
+            return [found for rows in opened.rows for found in _objects(rows)]
+
+    def _settings(self, family: str) -> Any:  # noqa: ANN401  # The family's own.
+        schema = settings_schema(family, "embed")
+        made_with = dict(self.searcher.manifest.get("settings") or {})
+        made_with = {name: value for name, value in made_with.items() if name not in _CHOICES}
+        if schema is None:
+            raise UserError(f"{self.searcher.path}: the family {family} has no `embed`")
+        try:
+            return schema.model_validate({"family": family, "verb": "embed", **made_with})
+        except ValidationError as error:
+            raise StoreError(
+                f"{self.searcher.path}: its settings are none of this version: {problems_of(error)}",
+                hint="embed the data anew",
+            ) from error
+
+    def _refuse_another_model(self, opened: Opened[Any]) -> None:
+        made_by = self.searcher.manifest.get("provenance") or {}
+        here = opened.header.provenance.get("model_hash")
+        if made_by.get("model_hash") != here:
+            raise CheckpointError(
+                f"{self.checkpoint}: is another model than that of {self.searcher.path}: {str(here)[:12]}, and "
+                f"{str(made_by.get('model_hash'))[:12]} was expected",
+                hint=f"the embeddings are of {made_by.get('checkpoint')}",
+            )
+
+
+def _objects(rows: Rows[Any]) -> list[FileObject]:
+    batches = [rows.take(0, rows.count)] if rows.take is not None and rows.count else list(rows.stream)
+    if not batches:
+        return []
+    table = rows.tables(batches, 0, lambda _: None)[ROWS]
+    ids = [str(name) for batch in batches for name in rows.ids(batch)]
+    vectors = {name.removesuffix(SUFFIX): _matrix(table, name) for name in vectors_of(table.schema)}
+    return [FileObject(name, {kind: found[row] for kind, found in vectors.items()}) for row, name in enumerate(ids)]
+
+
+def _matrix(table: Any, name: str) -> NDArray[np.float32]:  # noqa: ANN401  # An Arrow table.
+    flat = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(flat, np.float32).reshape(len(table), -1)
+
+
+def _shown(objects: list[FileObject]) -> str:
+    ids = ", ".join(each.id for each in objects[:_SHOWN_IDS])
+    return ids + (", ..." if len(objects) > _SHOWN_IDS else "") or "none that the checkpoint sees"

@@ -1,0 +1,217 @@
+"""`search` by every kind of query, what it writes, and what it refuses."""
+
+import csv
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+from astropy.table import Table
+
+from polycli.errors import UserError
+from polycli.requests import SearchRequest
+from polycli.search.find import run
+from polycli.search.searcher import Searcher
+from tests.search.made import COUNT, WIDTH, catalogue, vectors, write
+
+IDS = catalogue()["object_id"].to_pylist()
+
+
+@pytest.fixture
+def ask(embeddings):
+    """The document that a search answers with, in a single Parquet file unless another form is named."""
+
+    def asked(form="sky.parquet", **query):
+        return run(SearchRequest(embeddings=embeddings(form), json=True, **query))
+
+    return asked
+
+
+def unit(found):
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def nearest(query, kind_seed=1, without=(), k=10):
+    """Ids by falling cosine with a query, by numpy."""
+    cosine = unit(vectors(seed=kind_seed).astype(np.float64)) @ (query / np.linalg.norm(query))
+    order = np.lexsort((np.arange(COUNT), -cosine.astype(np.float32)))
+    return [IDS[row] for row in order if row not in without][:k]
+
+
+def ids(document):
+    return [neighbour["id"] for neighbour in document["neighbours"]]
+
+
+def test_an_id_finds_what_is_like_it_but_not_itself(ask):
+    document = ask(id=IDS[11])
+    assert ids(document) == nearest(vectors()[11].astype(np.float64), without=[11])
+    assert document["query"] == {"id": IDS[11], "row": 11}
+    assert (document["vector"], document["in"], document["measure"]) == ("image", "image", "cosine similarity")
+    assert (document["exact"], document["recall"], document["compared"]) == (True, None, COUNT)
+    assert document["neighbours"][0].keys() == {"id", "row", "similarity", *catalogue().column_names} - {"object_id"}
+
+
+@pytest.mark.parametrize(("vector", "among", "seeds"), [("image", "spectrum", (1, 2)), ("spectrum", "image", (2, 1))])
+def test_an_image_finds_spectra_and_a_spectrum_images(ask, vector, among, seeds):
+    document = ask(id=IDS[11], vector=vector, among=among)
+    query = vectors(seed=seeds[0])[11].astype(np.float64)
+    assert ids(document) == nearest(query, kind_seed=seeds[1], without=[11])
+
+
+def test_a_position_finds_the_object_there(ask):
+    place = catalogue().slice(150, 1).to_pylist()[0]
+    document = ask(position=f"{place['ra']},{place['dec']}")
+    assert document["query"]["id"] == IDS[150]
+    assert document["query"]["separation_arcsec"] == pytest.approx(0, abs=1e-6)
+    with pytest.raises(UserError, match="no object lies within 10 arcsec of 3, 4"):
+        ask(position="3,4")
+
+
+def test_examples_are_the_mean_direction_less_half_of_the_unwanted_one(ask, tmp_path):
+    like, unlike = [5, 8, 9], [20, 21]
+    directions = unit(vectors().astype(np.float64))
+    query = directions[like].mean(axis=0) - directions[unlike].mean(axis=0) / 2
+    expected = nearest(query, without=[*like, *unlike])
+    document = ask(like=tuple(IDS[row] for row in like), unlike=tuple(IDS[row] for row in unlike))
+    assert ids(document) == expected
+    file = tmp_path / "marks.csv"
+    marks = [(IDS[row], "good") for row in like] + [(IDS[row], "bad") for row in unlike]
+    file.write_text("object_id,mark\n" + "".join(f"{name},{mark}\n" for name, mark in marks))
+    assert ids(ask(examples=file)) == expected
+    with pytest.raises(UserError, match="is both wanted and unwanted"):
+        ask(like=(IDS[3],), unlike=(IDS[3],))
+    file.write_text(f"object_id,mark\n{IDS[3]},perhaps\n")
+    with pytest.raises(UserError, match="is marked 'perhaps', and good or bad was expected"):
+        ask(examples=file)
+
+
+def test_a_row_of_another_table_is_known_by_its_id_or_its_position(ask, tmp_path):
+    positions = Table({"RA": catalogue()["ra"].to_numpy()[:5], "DEC": catalogue()["dec"].to_numpy()[:5]})
+    positions.write(tmp_path / "positions.fits")
+    assert ask(row=f"{tmp_path}/positions.fits:3")["query"]["id"] == IDS[3]
+    Table({"name": ["x", "y"], "object_id": IDS[7:9]}).write(tmp_path / "ids.csv")
+    assert ask(row=f"{tmp_path}/ids.csv:1")["query"]["id"] == IDS[8]
+    Table({"name": ["x", "y"]}).write(tmp_path / "names.csv")
+    with pytest.raises(UserError, match="row 1 has neither object_id nor a position"):
+        ask(row=f"{tmp_path}/names.csv:1")
+    with pytest.raises(UserError, match="has 2 rows, counted from 0, and no row 2"):
+        ask(row=f"{tmp_path}/names.csv:2")
+
+
+def test_a_row_of_other_embeddings_is_known_by_its_vector_if_their_model_is_the_same(ask, tmp_path):
+    query = np.random.default_rng(5).standard_normal((1, WIDTH)).astype(np.float32)
+    other = write(tmp_path / "o.parquet", pa.table({"object_id": ["new"]}), {"image_embedding": query}, units_of=1)
+    assert ids(ask(row=f"{other}:0")) == nearest(query[0].astype(np.float64))
+    about = {"provenance": {"model_hash": "another"}}
+    other = write(
+        tmp_path / "p.parquet", pa.table({"object_id": ["new"]}), {"image_embedding": query}, units_of=1, **about
+    )
+    with pytest.raises(UserError, match=r"is of the model another, and .* of m, so their vectors cannot be compared"):
+        ask(row=f"{other}:0")
+
+
+def test_filters_hold_together(ask):
+    document = ask(
+        id=IDS[150], cone="0,0,1deg", box="359.9,0.001,-1,1", where="redshift < 0.5 or redshift is null", k=500
+    )
+    table = catalogue().to_pylist()
+    inside = {
+        row["object_id"]
+        for row in table[100:200]
+        if (row["ra"] >= 359.9 or row["ra"] <= 0.001) and not row["redshift"] >= 0.5
+    }
+    assert set(ids(document)) == inside - {IDS[150]}
+    assert document["filters"] == {
+        "cone": "0,0,1deg",
+        "box": "359.9,0.001,-1,1",
+        "where": "redshift < 0.5 or redshift is null",
+    }
+
+
+def test_every_format_holds_the_same_neighbours(ask, embeddings, tmp_path):
+    expected = ids(ask(id=IDS[11]))
+    paths = {suffix: tmp_path / f"n.{suffix}" for suffix in ("json", "csv", "parquet", "vot", "html")}
+    for path in paths.values():
+        ask(id=IDS[11], output=path)
+    assert ids(json.loads(paths["json"].read_text())) == expected
+    with paths["csv"].open(newline="") as file:
+        assert [line["object_id"] for line in csv.DictReader(file)] == expected
+    table = parquet.read_table(paths["parquet"])
+    assert table["object_id"].to_pylist() == expected
+    assert table.schema.field("redshift").type == pa.float64()
+    votable = Table.read(paths["vot"], format="votable")
+    assert list(votable["object_id"]) == expected
+    assert list(votable["class"]) == [value or "" for value in table["class"].to_pylist()]
+    unknown = [np.isnan(value) for value in table["redshift"].to_pylist()]
+    assert np.isnan(np.ma.filled(votable["redshift"], np.nan)).tolist() == unknown
+    page = paths["html"].read_text()
+    assert all(f"<h2>{name}</h2>" in page for name in expected)
+    assert "http" not in page, "nothing refers to anything outside"
+    for path in paths.values():
+        with pytest.raises(UserError, match="exists already"):
+            ask(id=IDS[11], output=path)
+        before = path.read_bytes()
+        ask(id=IDS[11], output=path, force=True)
+        assert path.suffix == ".vot" or path.read_bytes() == before
+    (tmp_path / "notes.csv").write_text("mine\n")
+    with pytest.raises(UserError, match="is not replaced"):
+        ask(id=IDS[11], output=tmp_path / "notes.csv", force=True)
+
+
+def test_columns_that_are_called_like_ours_are_kept(tmp_path):
+    table = pa.table({"record_id": ["=1+1", "b"], "similarity": ["high", "low"], "row": [7, 8]})
+    path = write(tmp_path / "r.parquet", table, {"record_embedding": np.eye(2, dtype=np.float32)}, units_of=1)
+    output = tmp_path / "n.csv"
+    document = run(SearchRequest(embeddings=path, id="b", json=True, output=output))
+    (found,) = document["neighbours"]
+    assert (found["row"], found["catalogue_row"], found["catalogue_similarity"]) == (0, 7, "high")
+    assert output.read_text().splitlines()[1].startswith("'=1+1,0,")
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ({}, "there is nothing to look for"),
+        ({"id": "x", "position": "1,2"}, "--id and --position are 2 things to look for"),
+        ({"id": "nobody"}, "no object_id is 'nobody'"),
+        ({"id": IDS[0], "vector": "radio"}, "no vectors 'radio', only image, spectrum"),
+        ({"id": IDS[0], "where": "redshfit < 1"}, "no column 'redshfit'"),
+        ({"id": IDS[0], "where": "redshift <"}, "character 11"),
+        ({"id": IDS[0], "cone": "1,2"}, "expected RA,DEC,RADIUS"),
+        ({"id": IDS[0], "cone": "1,91,3"}, "declination 91 is not between"),
+        ({"id": IDS[0], "cone": "1,2,3parsec"}, "'3parsec' is no angle"),
+        ({"id": IDS[0], "box": "1,2,3"}, "expected RA1,RA2,DEC1,DEC2"),
+        ({"position": "1,2,3"}, "expected RA,DEC"),
+        ({"row": "catalogue.csv"}, "expected FILE:N"),
+        ({"unlike": (IDS[0],)}, "nothing to look for"),
+    ],
+)
+def test_what_cannot_be_looked_for_is_refused(ask, query, said):
+    with pytest.raises(UserError, match=said):
+        ask(**query)
+
+
+def test_positions_that_are_missing_are_said(tmp_path):
+    path = write(
+        tmp_path / "r.parquet", pa.table({"record_id": ["a", "b"]}), {"v": np.eye(2, dtype=np.float32)}, units_of=1
+    )
+    for query in ({"position": "1,2"}, {"id": "a", "cone": "1,2,3"}, {"id": "a", "box": "1,2,3,4"}):
+        with pytest.raises(UserError, match="rows have no positions on the sky"):
+            run(SearchRequest(embeddings=path, json=True, **query))
+
+
+def test_a_file_needs_the_checkpoint_that_made_the_embeddings(ask, tmp_path):
+    with pytest.raises(UserError, match="--checkpoint is missing"):
+        ask(file=tmp_path / "coadd.fits")
+
+
+def test_the_terminal_shows_a_table_and_how_it_was_found(embeddings, capsys):
+    run(SearchRequest(embeddings=embeddings("sky.hats"), id=IDS[11], k=3))
+    shown = capsys.readouterr()
+    assert "cosine similarity of image, compared with all (700 rows)" in shown.err
+    lines = shown.out.splitlines()
+    assert lines[0].split()[:2] == ["id", "similarity"]
+    assert "healpix" not in lines[0]
+    assert [line.split()[0] for line in lines[2:]] == nearest(vectors()[11].astype(np.float64), without=[11], k=3)
+    assert Searcher.open(embeddings("sky.hats")).rows == COUNT
