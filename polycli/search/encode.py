@@ -74,8 +74,10 @@ class FileEncoder:
         family = str(manifest.get("family") or "")
         if not family:
             raise UserError(f"{self.searcher.path}: was not made by `embed`, so no file can be embedded like it")
-        request = EmbedRequest(checkpoint=self.checkpoint, data=(path,), output=self.searcher.path, limit=_MOST_OBJECTS)
         with tempfile.TemporaryDirectory(prefix="polycli-search-") as scratch:
+            # Nothing is written at the output; its ending asks nothing more of the rows, as one for HATS would.
+            output = Path(scratch) / "query"
+            request = EmbedRequest(checkpoint=self.checkpoint, data=(path,), output=output, limit=_MOST_OBJECTS)
             opened: Opened[Any] = verb_module(family, "embed").open_files(
                 request, self._settings(family), Path(scratch)
             )
