@@ -45,6 +45,7 @@ MAY_DIFFER: Mapping[str, Literal["always", "unfinished"]] = {
     "train.validate_every": "always",
     # The samples of a step stay; batch normalisation and dropout see them in other groups.
     "data.micro_batch_size": "unfinished",
+    "data.mixed_micro_batches": "unfinished",
     "train.micro_batch_size": "unfinished",
 }
 #: What no run can change: its weights are those of one model.

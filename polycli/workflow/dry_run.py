@@ -116,7 +116,7 @@ def plan(sketch: Sketch, *, output: Path, processes: int, standing: Standing | N
     recipe = cast("TrainingRecipe", sketch.recipe)
     size, given = recipe.train.global_batch_size, sketch.micro_batch_size
     sizes = [given] if isinstance(given, int) else [*given.values()]
-    check_division(size, sketch.draws, processes, sizes, draws_key="data.draws_per_step")
+    check_division(size, sketch.draws, processes, sizes, draws_key="data.draws_per_step", mixed=sketch.mixed)
     share = size // processes
     memory = memory_per_device(sketch.parameters, recipe.optim, recipe.engine, processes)
     if sketch.activations is not None:

@@ -50,6 +50,8 @@ class Sketch:
     micro_batch_size: int | Mapping[str, int]
     #: Equal parts of a global batch, each from one dataset.
     draws: int = 1
+    #: Whether micro-batches hold samples of several draws.
+    mixed: bool = False
     #: Bytes on one device that a forward pass keeps; None where nobody has counted them.
     activations: int | None = None
     #: As data.json would say it; empty without data.

@@ -21,22 +21,25 @@ def check_division(
     micro_batch_sizes: Sequence[int],
     *,
     draws_key: str = "draws",
+    mixed: bool = False,
 ) -> None:
     """Raise RecipeError, with the nearest sizes that work, unless a global batch divides evenly.
 
     A global batch is `draws` equal draws, a number that the family's recipe has under `draws_key`; each rank's part of
-    each must be whole micro-batches, whichever the dataset.
+    each must be whole micro-batches, whichever the dataset. Where draws are mixed in micro-batches, each rank has an
+    equal part of every draw, and all of these together are whole micro-batches.
     """
-    unit = draws * processes * math.lcm(*micro_batch_sizes)
+    sizes = math.lcm(*micro_batch_sizes)
+    unit = processes * (math.lcm(draws, sizes) if mixed else draws * sizes)
     if global_batch_size % unit == 0:
         return
     below, above = global_batch_size // unit * unit, (global_batch_size // unit + 1) * unit
     nearest = f"{below} and {above}" if below else str(above)
-    sizes = " and ".join(str(size) for size in sorted(set(micro_batch_sizes)))
+    listed = " and ".join(str(size) for size in sorted(set(micro_batch_sizes)))
     shared_out = "" if draws == 1 else f"{draws_key} {draws}, "
     raise RecipeError(
         f"train.global_batch_size {global_batch_size} is not divisible by {unit}, which {shared_out}"
-        f"{counted(processes, 'process', 'processes')} and micro-batches of {sizes} need",
+        f"{counted(processes, 'process', 'processes')} and micro-batches of {listed} need",
         hint=f"nearest sizes that work: {nearest}; --set train.global_batch_size={above}",
     )
 

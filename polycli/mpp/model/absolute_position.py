@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from polycli.mpp.model.mixture import MixedPlacement
 from polycli.mpp.model.normalization import widen
 from polycli.mpp.model.padding import PERIODIC, Placement
 
@@ -33,7 +34,7 @@ class AbsolutePosition(nn.Module):
         self.width = nn.Parameter(torch.zeros(2 * WAVES, width))
 
     def forward(
-        self, tokens: Float[Tensor, "b t hp wp d"], bcs: Int[Tensor, "b 2"], placement: Placement
+        self, tokens: Float[Tensor, "b t hp wp d"], bcs: Int[Tensor, "b 2"], placement: Placement | MixedPlacement
     ) -> Float[Tensor, "b t hp wp d"]:
         """The tokens of a grid that was laid over the patches by `placement`, with their places added."""
         weights = (self.height, self.width)
@@ -50,8 +51,15 @@ class AbsolutePosition(nn.Module):
         return tokens + (height[:, None, :, None] + width[:, None, None, :]).to(tokens.dtype)
 
 
-def token_places(tokens: int, placement: Placement, axis: int, device: torch.device) -> Float[Tensor, " n"]:
-    """The places of the tokens' centres along an axis of the grid, from 0 to 1; what was moved is moved back."""
+def token_places(
+    tokens: int, placement: Placement | MixedPlacement, axis: int, device: torch.device
+) -> Float[Tensor, "*b n"]:
+    """The places of the tokens' centres along an axis of the grid, from 0 to 1; what was moved is moved back.
+
+    They are those of each sample where samples have grids of their own.
+    """
+    if isinstance(placement, MixedPlacement):
+        return placement.token_places(axis)
     points = placement.grid[axis]
     whole = points + placement.before[axis] + placement.behind[axis]
     centres = (torch.arange(tokens, device=device, dtype=torch.float32) + 0.5) * (whole / tokens)
@@ -59,7 +67,7 @@ def token_places(tokens: int, placement: Placement, axis: int, device: torch.dev
     return (places.remainder(points) if placement.rolled[axis] else places) / points
 
 
-def waves(places: Float[Tensor, " n"]) -> Float[Tensor, "n k"]:
-    """Cosines and sines of half a wave and its multiples: (n, 2 `WAVES`)."""
-    angles = widen(places)[:, None] * (math.pi * torch.arange(1, WAVES + 1, device=places.device))
+def waves(places: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n k"]:
+    """Cosines and sines of half a wave and its multiples: (..., n, 2 `WAVES`)."""
+    angles = widen(places)[..., None] * (math.pi * torch.arange(1, WAVES + 1, device=places.device))
     return torch.cat([angles.cos(), angles.sin()], dim=-1)

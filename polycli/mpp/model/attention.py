@@ -22,13 +22,21 @@ from polycli.nn.products import linear, matmul
 
 @dataclass(frozen=True)
 class Axes:
-    """Features of the offsets along the three axes, and which samples are periodic, as the blocks need them."""
+    """Features of the offsets along the three axes, and which samples are periodic, as the blocks need them.
+
+    Where samples of several grids share a batch, p is b: each has the features of its own axes. Else it is 2: those of
+    a closed axis, and of a periodic one.
+    """
 
     time: Float[Tensor, "1 offsets features"]
-    height: Float[Tensor, "2 offsets features"]
-    width: Float[Tensor, "2 offsets features"]
+    height: Float[Tensor, "p offsets features"]
+    width: Float[Tensor, "p offsets features"]
     periodic_height: Bool[Tensor, " b"]
     periodic_width: Bool[Tensor, " b"]
+    #: Where samples of several grids share a batch: their own tokens, and what hides the others in attention.
+    own: Bool[Tensor, "b 1 h w 1"] | None = None
+    hidden_height: Float[Tensor, "b 1 1 h"] | None = None
+    hidden_width: Float[Tensor, "b 1 1 w"] | None = None
 
 
 class Pointwise(nn.Module):
@@ -115,7 +123,7 @@ class TemporalAttention(nn.Module):
         self, x: Float[Tensor, "b t h w d"], axes: Axes, keep: Float[Tensor, ""] | None, *, last_frame: bool
     ) -> Float[Tensor, "b s h w d"]:
         """All frames, or the last alone: then it alone asks, and all answer."""
-        tokens = self.norm1(x)
+        tokens = self.norm1(x, axes.own)
         bias = self.rel_pos_bias(axes.time)
         if last_frame:
             query = self.input_head(tokens[:, -1:], 0, 1)[..., 0, :]
@@ -128,7 +136,7 @@ class TemporalAttention(nn.Module):
         order = (0, 2, 3, 4, 1, 5)
         query, key = self.qnorm(query).permute(order), self.knorm(key).permute(order)
         mixed = attend(query, key, value.permute(order), bias).permute(0, 4, 1, 2, 3, 5).flatten(-2)
-        return x + drop_path(self.output_head(self.norm2(mixed)) * self.gamma, keep)
+        return x + drop_path(self.output_head(self.norm2(mixed, axes.own)) * self.gamma, keep)
 
 
 class AxialAttention(nn.Module):
@@ -153,18 +161,29 @@ class AxialAttention(nn.Module):
         self, x: Float[Tensor, "b t h w d"], axes: Axes, keep: Float[Tensor, ""] | None
     ) -> Float[Tensor, "b t h w d"]:
         """Attends along both axes of space, in each frame by itself."""
-        query, key, value = self.input_head(self.norm1(x)).unbind(-2)
+        query, key, value = self.input_head(self.norm1(x, axes.own)).unbind(-2)
         query, key = self.qnorm(query), self.knorm(key)
         # (b, t, h, w, head, channel) -> (b, t, h, head, w, channel) for rows, (b, t, w, head, h, channel) for columns.
         order = (0, 1, 2, 4, 3, 5)
-        bias = choose_by_boundary(self.rel_pos_bias(axes.width), axes.periodic_width)
+        bias = _own_bias(self.rel_pos_bias(axes.width), axes.periodic_width, axes.hidden_width)
         rows = attend(query.permute(order), key.permute(order), value.permute(order), bias).permute(order)
         order = (0, 1, 3, 4, 2, 5)
-        bias = choose_by_boundary(self.rel_pos_bias(axes.height), axes.periodic_height)
+        bias = _own_bias(self.rel_pos_bias(axes.height), axes.periodic_height, axes.hidden_height)
         columns = attend(query.permute(order), key.permute(order), value.permute(order), bias)
         mixed = (rows + columns.permute(0, 1, 4, 2, 3, 5)) / 2
-        x = x + drop_path(self.output_head(self.norm2(mixed.flatten(-2))) * self.gamma_att, keep)
-        return x + drop_path(self.mlp_norm(self.mlp(x)) * self.gamma_mlp, keep)
+        x = x + drop_path(self.output_head(self.norm2(mixed.flatten(-2), axes.own)) * self.gamma_att, keep)
+        return x + drop_path(self.mlp_norm(self.mlp(x), axes.own) * self.gamma_mlp, keep)
+
+
+def _own_bias(
+    bias: Float[Tensor, "p heads length length"] | None,
+    periodic: Bool[Tensor, " b"],
+    hidden: Float[Tensor, "b 1 1 length"] | None,
+) -> Float[Tensor, "b heads length length"] | None:
+    """Each sample's own bias, which hides the tokens that are not its own."""
+    if hidden is None:
+        return choose_by_boundary(bias, periodic)
+    return hidden if bias is None else bias + hidden
 
 
 class MLP(nn.Module):

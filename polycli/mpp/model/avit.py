@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from polycli.mpp.model.absolute_position import AbsolutePosition
 from polycli.mpp.model.attention import Axes, SpaceTimeBlock
 from polycli.mpp.model.conditioning import Conditioning
-from polycli.mpp.model.jitter import Draw, drawn_in_training, jittered
+from polycli.mpp.model.jitter import Draw, Fractions, drawn_in_training, jittered
+from polycli.mpp.model.mixture import MixedPlacement, TokenMask
 from polycli.mpp.model.network import Network
 from polycli.mpp.model.padding import PERIODIC, Placement
-from polycli.mpp.model.position_bias import POSITION_BIASES
+from polycli.mpp.model.position_bias import POSITION_BIASES, key_mask
 from polycli.mpp.model.stem import FieldProjection, Head, Stem
 from polycli.mpp.recipe.training import ModelSection
 
@@ -29,6 +30,7 @@ class AViT(Network):
     """Next frame from a context of frames, for any subset of the known fields."""
 
     section: ModelSection
+    mixes = True
 
     def __init__(self, section: ModelSection) -> None:
         super().__init__(section)
@@ -102,33 +104,48 @@ class AViT(Network):
         bcs: Int[Tensor, "b 2"],
         draw: Draw,
         told: Float[Tensor, "b m"] | None = None,
+        *,
+        grids: Int[Tensor, "b 2"] | None = None,
     ) -> Float[Tensor, "b c h w"]:
         """The decoded tokens of the last frame; where patches are jittered, from a grid that was moved, moved back."""
-        placement = self._placement((x.shape[3], x.shape[4]), bcs, draw)
+        grid = (x.shape[3], x.shape[4])
+        if grids is not None:
+            mixed = MixedPlacement.of(grids, grid, bcs, self.section.patch_size, self._fractions(draw))
+            tokens = self._tokens(x, selection, bcs, mixed, told)[:, -1]
+            return mixed.take_back(self.debed(tokens, selection, mixed.mask), grid)
+        placement = self._placement(grid, bcs, draw)
         return placement.take_back(self.debed(self._tokens(x, selection, bcs, placement, told)[:, -1], selection))
 
     def _placement(self, grid: tuple[int, int], bcs: Int[Tensor, "b 2"], draw: Draw) -> Placement:
         """Decides where the grid lies among the patches."""
-        jitter, patch_size = self.section.jitter, self.section.patch_size
+        fractions = self._fractions(draw)
+        if fractions is None:
+            return Placement.centred(grid, self.section.patch_size)
+        return jittered(grid, bcs, self.section.patch_size, fractions)
+
+    def _fractions(self, draw: Draw) -> Fractions | None:
+        """Decides how far the grid is moved against the patches, where it is."""
+        jitter = self.section.jitter
         if jitter == "none" or (jitter == "training" and not self.training):
-            return Placement.centred(grid, patch_size)
-        return jittered(grid, bcs, patch_size, drawn_in_training() if self.training else draw.fractions)
+            return None
+        return drawn_in_training() if self.training else draw.fractions
 
     def _tokens(
         self,
         x: Float[Tensor, "b t c h w"],
         selection: Float[Tensor, "s c n"],
         bcs: Int[Tensor, "b 2"],
-        placement: Placement,
+        placement: Placement | MixedPlacement,
         told: Float[Tensor, "b m"] | None = None,
     ) -> Float[Tensor, "b 1 hp wp d"]:
         """Tokens of the last frame after all blocks, from frames that are normalised."""
+        mask = placement.mask if isinstance(placement, MixedPlacement) else None
         with torch.autocast(x.device.type, enabled=False):
-            columns, bias = self.space_bag(selection)
-        tokens = self.embed(placement.lay(x, bcs), columns, bias)
+            columns, bias = self.space_bag(selection, mixed=mask is not None)
+        tokens = self.embed(placement.lay(x, bcs), columns, bias, mask)
         if self.position is not None:
             tokens = self.position(tokens, bcs, placement)
-        axes = self._axes(tokens, bcs)
+        axes = self._axes(tokens, bcs) if mask is None else self._own_axes(tokens, bcs, mask)
         if self.conditioning is None:
             for number in range(self.section.blocks):
                 tokens = self._run(number, tokens, axes)
@@ -147,6 +164,23 @@ class AViT(Network):
             width=features(width, tokens.device),
             periodic_height=bcs[:, 1] == PERIODIC,
             periodic_width=bcs[:, 0] == PERIODIC,
+        )
+
+    def _own_axes(self, tokens: Float[Tensor, "b t hp wp d"], bcs: Int[Tensor, "b 2"], mask: TokenMask) -> Axes:
+        """The axes of samples that differ in their grids."""
+        bias = POSITION_BIASES[self.section.position_bias]
+        frames, height, width = tokens.shape[1:4]
+        rows, columns = mask.counts.unbind(dim=1)
+        periodic_width, periodic_height = (bcs == PERIODIC).unbind(dim=1)
+        return Axes(
+            time=bias.features(frames, tokens.device)[:1],
+            height=bias.own_features(height, rows, periodic_height),
+            width=bias.own_features(width, columns, periodic_width),
+            periodic_height=periodic_height,
+            periodic_width=periodic_width,
+            own=mask.at(tokens),
+            hidden_height=key_mask(height, rows),
+            hidden_width=key_mask(width, columns),
         )
 
     def _run(self, number: int, tokens: Tensor, axes: Axes) -> Tensor:

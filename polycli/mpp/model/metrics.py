@@ -1,12 +1,13 @@
 """Normalised errors of predicted fields, as MPP and The Well define them.
 
 All functions take fields as (batch, field, height, width) and return one value per sample and field, so that callers
-decide what to average over. Sums are in float32 whatever the input's precision (float64 stays float64).
+decide what to average over. Sums are in float32 whatever the input's precision (float64 stays float64). Where samples
+of several grids share a batch, `own` are each one's own points, and both fields are zero elsewhere.
 """
 
 from __future__ import annotations
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from polycli.mpp.model.normalization import widen
@@ -16,24 +17,34 @@ EPSILON = 1e-7
 SPACE = (-2, -1)
 
 
-def mean_square_error(prediction: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c"]:
+def mean_square_error(
+    prediction: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"], own: Bool[Tensor, "b 1 h w"] | None = None
+) -> Float[Tensor, "b c"]:
     """Mean over space of the squared difference."""
-    return (widen(prediction) - widen(target)).square().mean(dim=SPACE)
+    return _mean((widen(prediction) - widen(target)).square(), own)
 
 
-def mean_square(target: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c"]:
+def mean_square(target: Float[Tensor, "b c h w"], own: Bool[Tensor, "b 1 h w"] | None = None) -> Float[Tensor, "b c"]:
     """Mean over space of the squared value."""
-    return widen(target).square().mean(dim=SPACE)
+    return _mean(widen(target).square(), own)
 
 
-def variance(target: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c"]:
+def variance(target: Float[Tensor, "b c h w"], own: Bool[Tensor, "b 1 h w"] | None = None) -> Float[Tensor, "b c"]:
     """Unbiased variance over space, in two passes, so that a field on a large constant keeps its digits."""
     target = widen(target)
-    centred = target - target.mean(dim=SPACE, keepdim=True)
+    centred = target - _mean(target, own)[..., None, None]
+    if own is not None:
+        return (centred * own).square().sum(dim=SPACE) / (own.sum(dim=SPACE) - 1).clamp(min=1)
     return centred.square().sum(dim=SPACE) / max(target.shape[-2] * target.shape[-1] - 1, 1)
 
 
-def nrmse(prediction: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c"]:
+def _mean(values: Float[Tensor, "b c h w"], own: Bool[Tensor, "b 1 h w"] | None) -> Float[Tensor, "b c"]:
+    return values.mean(dim=SPACE) if own is None else values.sum(dim=SPACE) / own.sum(dim=SPACE)
+
+
+def nrmse(
+    prediction: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"], own: Bool[Tensor, "b 1 h w"] | None = None
+) -> Float[Tensor, "b c"]:
     """Root mean square error over the root mean square of the target (McCabe et al. 2024, section 5).
 
     The mean is over space, and the root is taken before any average over samples or fields.
@@ -44,10 +55,12 @@ def nrmse(prediction: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"]
         >>> round(nrmse(1.1 * target, target).item(), 4)  # too large by a tenth everywhere
         0.1
     """
-    return (mean_square_error(prediction, target) / (mean_square(target) + EPSILON)).sqrt()
+    return (mean_square_error(prediction, target, own) / (mean_square(target, own) + EPSILON)).sqrt()
 
 
-def vrmse(prediction: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c"]:
+def vrmse(
+    prediction: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"], own: Bool[Tensor, "b 1 h w"] | None = None
+) -> Float[Tensor, "b c"]:
     """Root mean square error over the standard deviation of the target (Ohana et al. 2024, The Well).
 
     The standard deviation is unbiased, as in The Well's code; predicting the target's mean scores 1, but for the
@@ -59,4 +72,4 @@ def vrmse(prediction: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"]
         >>> round(vrmse(torch.zeros_like(target), target).item(), 4)  # the mean everywhere: sqrt(15 / 16)
         0.9682
     """
-    return (mean_square_error(prediction, target) / (variance(target) + EPSILON)).sqrt()
+    return (mean_square_error(prediction, target, own) / (variance(target, own) + EPSILON)).sqrt()

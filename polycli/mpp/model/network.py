@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from polycli.errors import UserError
 from polycli.mpp.model.jitter import Draw
+from polycli.mpp.model.mixture import check_grids, first_points, own_values
 from polycli.mpp.model.normalization import change_scale, field_statistics, widen
 from polycli.mpp.model.padding import OPEN
 from polycli.mpp.model.stem import select_fields
 from polycli.mpp.recipe.networks import NetworkSection
+from polycli.mpp.recipe.physics import ABSENT
 
 
 class Network(nn.Module, ABC):
@@ -34,6 +36,8 @@ class Network(nn.Module, ABC):
     blocks: nn.ModuleList
     #: Whether what lies below the blocks is registered before them and what lies above behind, each block on the last.
     is_chain: ClassVar[bool] = True
+    #: Whether samples of several fields, grids and boundaries can share a batch.
+    mixes: ClassVar[bool] = False
 
     def __init__(self, section: NetworkSection) -> None:
         super().__init__()
@@ -46,6 +50,8 @@ class Network(nn.Module, ABC):
         bcs: Int[Tensor, "b 2"],
         draw: Draw = Draw(),  # noqa: B008  # An immutable value.
         told: Float[Tensor, "b m"] | None = None,
+        *,
+        grids: Int[Tensor, "b 2"] | None = None,
     ) -> Float[Tensor, "b c h w"]:
         """The frame after the last one of `x`, in the units of `x`, float32.
 
@@ -55,15 +61,42 @@ class Network(nn.Module, ABC):
             bcs: 0 wall, 1 periodic, 2 open; [:, 0] is along W, [:, 1] along H.
             draw: which random placement of the patches, where they are jittered in forecasts; training draws its own.
             told: numbers about each sample in the order of `section.told`, NaN where one is not known; None is none.
+            grids: where samples of several physics share the batch (see `mixture`), the points of each along (H, W);
+                labels are (B, C) then, -1 for a channel that a sample does not have. Padding comes out as zeros.
 
         Raises:
-            UserError: in eval mode, an input has another type or shape, or a label that the model does not know.
+            UserError: in eval mode, an input has another type or shape, or a label that the model does not know; or
+                there are grids, and the network cannot mix them.
         """
+        if grids is not None:
+            return self._mixed(x, state_labels, bcs, draw, told=told, grids=grids)
         x, mean, scale, selection = self._normalised(x, state_labels, bcs)
         output = self.output((x - mean) / scale, selection, bcs, draw, told)
         if self.section.predicts == "change":
             return x[:, -1] + output * change_scale(x, scale)[:, 0]
         return output * scale[:, 0] + mean[:, 0]
+
+    def _mixed(
+        self,
+        x: Float[Tensor, "b t c h w"],
+        state_labels: Int[Tensor, "b c"],
+        bcs: Int[Tensor, "b 2"],
+        draw: Draw,
+        *,
+        told: Float[Tensor, "b m"] | None,
+        grids: Int[Tensor, "b 2"],
+    ) -> Float[Tensor, "b c h w"]:
+        """`forward` of samples of several physics, each with statistics of its own points."""
+        if not self.mixes:
+            raise UserError(f"samples of several grids share no batch in a network of kind {self.section.kind}")
+        x, mean, scale, selection = self._normalised(x, state_labels, bcs, grids)
+        output = self.output((x - mean) / scale, selection, bcs, draw, told, grids=grids)
+        if self.section.predicts == "change":
+            own = first_points(grids, x.shape[3], x.shape[4])[:, None, None]
+            output = x[:, -1] + output * change_scale(x, scale, own)[:, 0]
+        else:
+            output = output * scale[:, 0] + mean[:, 0]
+        return own_values(output[:, None], state_labels, grids)[:, 0]
 
     def features(
         self,
@@ -86,6 +119,8 @@ class Network(nn.Module, ABC):
         bcs: Int[Tensor, "b 2"],
         draw: Draw,  # noqa: ARG002  # AViT needs it.
         told: Float[Tensor, "b m"] | None = None,
+        *,
+        grids: Int[Tensor, "b 2"] | None = None,  # noqa: ARG002  # And this.
     ) -> Float[Tensor, "b c h w"]:
         """The answer to normalised frames: the next state or the change to it, normalised."""
         return self.decoded(self.hidden(x, selection, bcs, told), selection, (x.shape[3], x.shape[4]))
@@ -122,21 +157,30 @@ class Network(nn.Module, ABC):
         """The parts before and behind the blocks that belong to no field."""
 
     def _normalised(
-        self, x: Float[Tensor, "b t c h w"], state_labels: Tensor, bcs: Tensor
+        self, x: Float[Tensor, "b t c h w"], state_labels: Tensor, bcs: Tensor, grids: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The frames in the precision of the statistics, their mean and scale by field, and which states they are."""
         # While training, batches come from stores that were checked, and a look at values costs a sync; in a compiled
         # graph there is no looking.
         if not self.training and not torch.compiler.is_compiling():
-            check_inputs(x, state_labels, bcs, states=len(self.section.fields))
+            lowest = 0 if grids is None else ABSENT
+            check_inputs(x, state_labels, bcs, states=len(self.section.fields), lowest_label=lowest)
+            if grids is not None:
+                check_grids(
+                    grids, state_labels, batch=len(x), size=(x.shape[3], x.shape[4]), patch_size=self.feature_points
+                )
         x = widen(x).to(torch.promote_types(next(self.parameters()).dtype, torch.float32))
-        mean, scale = field_statistics(x)
+        own = None
+        if grids is not None:
+            x = own_values(x, state_labels, grids)
+            own = first_points(grids, x.shape[3], x.shape[4])[:, None, None]
+        mean, scale = field_statistics(x, own)
         with torch.autocast(x.device.type, enabled=False):
             selection = select_fields(state_labels, len(self.section.fields), x.dtype)
         return x, mean, scale, selection
 
 
-def check_inputs(x: Tensor, state_labels: Tensor, bcs: Tensor, *, states: int) -> None:
+def check_inputs(x: Tensor, state_labels: Tensor, bcs: Tensor, *, states: int, lowest_label: int = 0) -> None:
     """Refuse what is no batch of frames with labels and boundary conditions of this model, in a sentence.
 
     Raises:
@@ -155,10 +199,14 @@ def check_inputs(x: Tensor, state_labels: Tensor, bcs: Tensor, *, states: int) -
         )
     if tuple(bcs.shape) != (batch, 2):
         raise UserError(f"bcs is {tuple(bcs.shape)}; ({batch}, 2) was expected: along W, along H")
-    for name, value, count in (("state_labels", state_labels, states), ("bcs", bcs, OPEN + 1)):
+    for name, value, lowest, count in (
+        ("state_labels", state_labels, lowest_label, states),
+        ("bcs", bcs, 0, OPEN + 1),
+    ):
         if value.is_floating_point() or value.is_complex():
             raise UserError(f"{name} is {value.dtype}; integers were expected")
-        if value.numel() and not 0 <= int(value.min()) <= int(value.max()) < count:
+        if value.numel() and not lowest <= int(value.min()) <= int(value.max()) < count:
             raise UserError(
-                f"{name} holds {sorted(set(value.flatten().tolist()))}; numbers from 0 to {count - 1} have a meaning"
+                f"{name} holds {sorted(set(value.flatten().tolist()))}; numbers from {lowest} to {count - 1} have a "
+                "meaning"
             )

@@ -54,7 +54,8 @@ class Placement:
         x = _rolled(x, self.rolled)
         for axis, before, behind, flags in zip((3, 4), self.before, self.behind, (bcs[:, 1], bcs[:, 0]), strict=True):
             if before or behind:
-                sources = _sources(x.shape[axis], before, behind, flags)
+                place = torch.arange(-before, x.shape[axis] + behind, device=flags.device)
+                sources = source_points(place, x.shape[axis], flags[:, None])
                 shape = [1, 1, 1, 1, 1]
                 shape[0], shape[axis] = sources.shape
                 sizes = [*x.shape]
@@ -84,16 +85,21 @@ def _rolled(x: Tensor, points: tuple[int, int]) -> Tensor:
     return x.roll(points, dims=(-2, -1)) if any(points) else x
 
 
-def _sources(points: int, before: int, behind: int, flags: Int[Tensor, " b"]) -> Int[Tensor, "b p"]:
-    """Finds the index of the point that each point of the lengthened axis repeats, for each sample."""
-    place = torch.arange(-before, points + behind, device=flags.device)
+def source_points(
+    place: Int[Tensor, "*b p"], points: int | Int[Tensor, "b 1"], flags: Int[Tensor, "b 1"]
+) -> Int[Tensor, "b p"]:
+    """The index of the point of an axis that each place on it, or beyond its ends, repeats.
+
+    Args:
+        place: counted from the axis' first point, for all samples or for each.
+        points: how many points the axis has, in all samples or in each.
+        flags: 0 wall, 1 periodic, 2 open.
+    """
     folded = place.remainder(2 * points)
-    by_rule = {
-        WALL: torch.where(folded < points, folded, 2 * points - 1 - folded),
-        PERIODIC: place.remainder(points),
-        OPEN: place.clamp(0, points - 1),
-    }
-    return torch.stack([by_rule[WALL], by_rule[PERIODIC], by_rule[OPEN]])[flags]
+    wall = torch.where(folded < points, folded, 2 * points - 1 - folded)
+    last = torch.as_tensor(points - 1, device=flags.device)
+    nearest = torch.minimum(place.clamp(min=0), last)
+    return torch.where(flags == PERIODIC, place.remainder(points), torch.where(flags == OPEN, nearest, wall))
 
 
 def beyond(points: int, reach: int, rule: int) -> tuple[list[int], list[int]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -31,15 +31,21 @@ class RelativePositionBias(nn.Module):
     def features(length: int, device: torch.device) -> Float[Tensor, "2 offsets buckets"]:
         """Returns the bucket of each offset, as one-hot rows; closed axis first, then the periodic one."""
         offsets = torch.arange(1 - length, length, device=device)
-        # On an even ring the two ways round to the opposite token stay apart, as in the published model.
+        return _buckets(torch.stack([offsets, RelativePositionBias._ring(offsets, length)]))
+
+    @staticmethod
+    def own_features(
+        length: int, lengths: Int[Tensor, " b"], periodic: Bool[Tensor, " b"]
+    ) -> Float[Tensor, "b offsets buckets"]:
+        """`features` where samples differ in length, up to `length`: those of each one's own axis."""
+        offsets, lengths = torch.arange(1 - length, length, device=lengths.device), lengths[:, None]
+        return _buckets(torch.where(periodic[:, None], RelativePositionBias._ring(offsets, lengths), offsets))
+
+    @staticmethod
+    def _ring(offsets: Int[Tensor, " n"], length: int | Int[Tensor, "b 1"]) -> Int[Tensor, "*b n"]:
+        """The shorter way; on an even ring the two ways to the opposite token stay apart, as in the published model."""
         ring = torch.where(2 * offsets < -length, offsets + length, offsets)
-        ring = torch.where(2 * offsets > length, offsets - length, ring)
-        both = torch.stack([offsets, ring])
-        distance = both.abs()
-        starts = torch.tensor(LOGARITHMIC_STARTS, device=device)
-        logarithmic = EXACT_BUCKETS - 1 + (distance[..., None] >= starts).sum(dim=-1)
-        bucket = torch.where(distance < EXACT_BUCKETS, distance, logarithmic) + BUCKETS_PER_SIGN * (both > 0)
-        return (bucket[..., None] == torch.arange(2 * BUCKETS_PER_SIGN, device=device)).float()
+        return torch.where(2 * offsets > length, offsets - length, ring)
 
     def forward(self, features: Float[Tensor, "p offsets buckets"]) -> Float[Tensor, "p heads length length"]:
         """The bias of every query (row) and key (column)."""
@@ -58,13 +64,28 @@ class ContinuousPositionBias(nn.Module):
     def features(length: int, device: torch.device) -> Float[Tensor, "2 offsets 1"]:
         """Offsets over the axis length; closed axis first, then the periodic one. One token is at zero."""
         offsets = torch.arange(1 - length, length, device=device)
+        return torch.stack([offsets, ContinuousPositionBias._ring(offsets, length)])[..., None].float() / max(
+            length - 1, 1
+        )
+
+    @staticmethod
+    def own_features(
+        length: int, lengths: Int[Tensor, " b"], periodic: Bool[Tensor, " b"]
+    ) -> Float[Tensor, "b offsets 1"]:
+        """`features` where samples differ in length, up to `length`: those of each one's own axis."""
+        offsets, lengths = torch.arange(1 - length, length, device=lengths.device), lengths[:, None]
+        own = torch.where(periodic[:, None], ContinuousPositionBias._ring(offsets, lengths), offsets)
+        return (own.float() / (lengths - 1).clamp(min=1))[..., None]
+
+    @staticmethod
+    def _ring(offsets: Int[Tensor, " n"], length: int | Int[Tensor, "b 1"]) -> Int[Tensor, "*b n"]:
+        """The shorter way; on an even ring, the same way to the opposite token from either side."""
         ring = torch.where(2 * offsets <= -length, offsets + length, offsets)
-        ring = torch.where(2 * offsets > length, offsets - length, ring)
-        return torch.stack([offsets, ring])[..., None].float() / max(length - 1, 1)
+        return torch.where(2 * offsets > length, offsets - length, ring)
 
     def forward(self, features: Float[Tensor, "p offsets 1"]) -> Float[Tensor, "p heads length length"]:
         """The bias of every query (row) and key (column)."""
-        return _from_offsets(16 * torch.sigmoid(self.cpb_mlp(features)))
+        return _from_offsets(16 * torch.sigmoid(self.cpb_mlp(features.to(next(self.cpb_mlp.parameters()).dtype))))
 
 
 class NoPositionBias(nn.Module):
@@ -77,6 +98,15 @@ class NoPositionBias(nn.Module):
     def features(length: int, device: torch.device) -> Float[Tensor, "2 offsets 1"]:
         """Returns features without content, in the shape that the other biases have."""
         return torch.zeros(2, 2 * length - 1, 1, device=device)
+
+    @staticmethod
+    def own_features(
+        length: int,
+        lengths: Int[Tensor, " b"],
+        periodic: Bool[Tensor, " b"],  # noqa: ARG004  # as its siblings
+    ) -> Float[Tensor, "b offsets 1"]:
+        """Returns features without content where samples differ in length."""
+        return torch.zeros(len(lengths), 2 * length - 1, 1, device=lengths.device)
 
     def forward(self, features: Float[Tensor, "p offsets 1"]) -> None:  # noqa: ARG002  # as its siblings
         """Returns None: attention adds no bias."""
@@ -96,6 +126,20 @@ def choose_by_boundary(
 ) -> Float[Tensor, "b heads length length"] | None:
     """Each sample's own bias: the second where its axis is periodic."""
     return None if bias is None else torch.where(periodic[:, None, None, None], bias[1], bias[0])
+
+
+def key_mask(length: int, lengths: Int[Tensor, " b"]) -> Float[Tensor, "b 1 1 length"]:
+    """Minus infinity for tokens behind the end of a sample's axis, zero for its own: added to scores, it hides them."""
+    behind = torch.arange(length, device=lengths.device) >= lengths[:, None]
+    return torch.zeros(behind.shape, device=lengths.device).masked_fill(behind, -torch.inf)[:, None, None]
+
+
+def _buckets(offsets: Int[Tensor, "p offsets"]) -> Float[Tensor, "p offsets buckets"]:
+    distance = offsets.abs()
+    starts = torch.tensor(LOGARITHMIC_STARTS, device=offsets.device)
+    logarithmic = EXACT_BUCKETS - 1 + (distance[..., None] >= starts).sum(dim=-1)
+    bucket = torch.where(distance < EXACT_BUCKETS, distance, logarithmic) + BUCKETS_PER_SIGN * (offsets > 0)
+    return (bucket[..., None] == torch.arange(2 * BUCKETS_PER_SIGN, device=offsets.device)).float()
 
 
 def _from_offsets(table: Float[Tensor, "p offsets heads"]) -> Float[Tensor, "p heads length length"]:

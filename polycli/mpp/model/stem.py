@@ -23,6 +23,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from polycli.mpp.model.mixture import TokenMask
 from polycli.mpp.model.normalization import RMSInstanceNorm
 from polycli.nn.products import linear
 
@@ -59,8 +60,16 @@ class FieldProjection(nn.Module):
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         nn.init.uniform_(self.bias, -1 / math.sqrt(states), 1 / math.sqrt(states))
 
-    def forward(self, selection: Float[Tensor, "s c n"]) -> tuple[Float[Tensor, "s d c"], Float[Tensor, " d"]]:
-        """Columns of the selected fields and the bias, scaled by sqrt(known / present) as if initialised for those."""
+    def forward(
+        self, selection: Float[Tensor, "s c n"], *, mixed: bool = False
+    ) -> tuple[Float[Tensor, "s d c"], Float[Tensor, "*s d"]]:
+        """Columns of the selected fields and the bias, scaled by sqrt(known / present) as if initialised for those.
+
+        Where samples are `mixed`, each has as many fields as it has labels that are known, and a bias of its own.
+        """
+        if mixed:
+            scales = (selection.shape[-1] / selection.sum(dim=(1, 2))).sqrt()[:, None]
+            return scales[..., None] * torch.einsum("dn,scn->sdc", self.weight, selection), scales * self.bias
         scale = math.sqrt(selection.shape[-1] / selection.shape[-2])
         return scale * torch.einsum("dn,scn->sdc", self.weight, selection), scale * self.bias
 
@@ -95,16 +104,17 @@ class FieldConvolution(nn.Module):
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
 
     def forward(
-        self, x: Float[Tensor, "b t c h w"], columns: Float[Tensor, "s d c"], bias: Float[Tensor, " d"]
+        self, x: Float[Tensor, "b t c h w"], columns: Float[Tensor, "s d c"], bias: Float[Tensor, "*s d"]
     ) -> Float[Tensor, "b t hk wk o"]:
         """Maps fields to patches with channels last."""
         k = self.stride
         kernel = torch.einsum("odij,sdc->socij", self.weight, columns).flatten(2)
-        offset = torch.einsum("odij,d->o", self.weight, bias)
+        offset = torch.einsum("odij,...d->...o", self.weight, bias)
         blocks = torch.unflatten(torch.unflatten(x, -1, (-1, k)), -3, (-1, k))
         patches = blocks.permute(0, 1, 3, 5, 2, 4, 6).flatten(-3)
-        if kernel.shape[0] == 1:
+        if offset.ndim == 1 and kernel.shape[0] == 1:
             return functional.linear(patches, kernel[0], offset)
+        offset = offset if offset.ndim == 1 else offset[:, None]
         return torch.unflatten(patches.flatten(1, 3) @ kernel.mT + offset, 1, patches.shape[1:4])
 
 
@@ -138,15 +148,21 @@ class Stem(nn.Module):
             self.in_proj[str(place + 1)] = RMSInstanceNorm(outputs)
 
     def forward(
-        self, x: Float[Tensor, "b t c h w"], columns: Float[Tensor, "s d c"], bias: Float[Tensor, " d"]
+        self,
+        x: Float[Tensor, "b t c h w"],
+        columns: Float[Tensor, "s d c"],
+        bias: Float[Tensor, "*s d"],
+        mask: TokenMask | None = None,
     ) -> Float[Tensor, "b t hp wp width"]:
-        """Returns the tokens of every frame in float32."""
-        first, norm, *rest = self.in_proj.values()
+        """Returns the tokens of every frame in float32; with a mask, zeros where a token is no sample's own."""
+        first, *rest = self.in_proj.values()
         with torch.autocast(x.device.type, enabled=False):
             tokens = first(x, columns, bias)
-        tokens = norm(tokens)
         for layer in rest:
-            tokens = layer(functional.gelu(tokens) if isinstance(layer, PatchConvolution) else tokens)
+            if isinstance(layer, RMSInstanceNorm):
+                tokens = layer(tokens, None if mask is None else mask.at(tokens))
+            else:
+                tokens = layer(functional.gelu(tokens))
         return tokens  # type: ignore[no-any-return]
 
 
@@ -169,12 +185,17 @@ class Head(nn.Module):
         self.out_bias = nn.Parameter(torch.empty(states).uniform_(-bound, bound))
 
     def forward(
-        self, tokens: Float[Tensor, "b hp wp width"], selection: Float[Tensor, "s c n"]
+        self,
+        tokens: Float[Tensor, "b hp wp width"],
+        selection: Float[Tensor, "s c n"],
+        mask: TokenMask | None = None,
     ) -> Float[Tensor, "b c h w"]:
         """The selected fields at full resolution, float32."""
         for layer in self.out_proj.values():
-            tokens = layer(tokens)
-            tokens = functional.gelu(tokens) if isinstance(layer, RMSInstanceNorm) else tokens
+            if isinstance(layer, RMSInstanceNorm):
+                tokens = functional.gelu(layer(tokens, None if mask is None else mask.at(tokens)))
+            else:
+                tokens = layer(tokens)
         with torch.autocast(tokens.device.type, enabled=False):
             kernel = torch.einsum("dnij,scn->scijd", getattr(self, self.kernel_name), selection)
             bias = selection @ self.out_bias

@@ -26,6 +26,9 @@ PUBLISHED_FIELDS: tuple[str, ...] = (
     "unused.11",
 )
 
+#: The label of a channel that a sample does not have, where samples of several physics share a batch.
+ABSENT = -1
+
 Boundary = Literal["periodic", "wall", "open"]
 #: What models are told of a boundary; the published checkpoints know 0 and 1.
 BOUNDARY_FLAGS: dict[Boundary, int] = {"wall": 0, "periodic": 1, "open": 2}

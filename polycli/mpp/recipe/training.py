@@ -131,6 +131,11 @@ class DataSection(Section):
     micro_batch_size: dict[str, BatchSize] = Field(
         {}, description="by dataset name, where train.micro_batch_size does not fit"
     )
+    mixed_micro_batches: bool = Field(
+        False,
+        description="put windows of several draws of a step into one micro-batch, padded to the most fields and the "
+        "largest grid among them; each counts as it would alone (model.kind avit)",
+    )
     limit: PositiveInt | None = Field(
         None, description="use at most this many trajectories of each store and split; --limit overrides"
     )
@@ -149,6 +154,17 @@ class DataSection(Section):
     def _rising(self) -> DataSection:
         if self.largest_time_stride is not None and self.largest_time_stride < self.time_stride:
             raise ValueError(f"largest_time_stride {self.largest_time_stride} is below time_stride {self.time_stride}")
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_mix(self) -> DataSection:
+        if self.mixed_micro_batches and self.draws_per_step == 1:
+            raise ValueError("mixed_micro_batches mixes the draws of a step, and draws_per_step is 1")
+        if self.mixed_micro_batches and self.micro_batch_size:
+            raise ValueError(
+                "micro_batch_size is by dataset, and mixed_micro_batches has several in one: train.micro_batch_size "
+                "holds for all"
+            )
         return self
 
     @property
@@ -226,6 +242,8 @@ class PretrainRecipe(Section):
             raise ValueError(f"data.history is {error}") from error
         if self.objective.kind == "tubes" and not isinstance(self.model, VitSection):
             raise ValueError(f"objective.kind tubes needs model.kind vit, not {self.model.kind}")
+        if self.data.mixed_micro_batches and not isinstance(self.model, ModelSection):
+            raise ValueError(f"data.mixed_micro_batches needs model.kind avit, not {self.model.kind}")
         if self.objective.kind == "tubes" and (self.objective.noise > 0 or self.objective.unroll > 1):
             raise ValueError("objective.noise and objective.unroll are for objective.kind next_frame")
         return self
@@ -288,6 +306,8 @@ class FinetuneRecipe(Section):
             raise ValueError("freeze all leaves nothing to train without a head; head.kind=regression adds one")
         if self.objective.kind == "tubes":
             raise ValueError("objective.kind tubes is for pretrain; finetune makes a forecaster of what it gives")
+        if self.head.kind != "none" and self.data.mixed_micro_batches:
+            raise ValueError("data.mixed_micro_batches is for next frames; a head predicts parameters")
         if self.head.kind != "none" and self.objective.of_next_frame_alone is not None:
             raise ValueError(f"{self.objective.of_next_frame_alone} is for next frames; a head predicts parameters")
         return self

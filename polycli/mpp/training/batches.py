@@ -2,7 +2,8 @@
 
 A step takes `data.draws_per_step` draws. A draw is one dataset, chosen by weight, and an equal part of the global batch
 in windows of that dataset. All ranks share every draw, each its slice, so that they meet grids of equal cost at equal
-places. What is drawn never depends on the number of ranks or of readers: see `polycli.engine.batches.order`.
+places. What is drawn never depends on the number of ranks or of readers: see `polycli.engine.batches.order`. Nor does
+it depend on `data.mixed_micro_batches`, which cuts a rank's slices of all draws of a step together into micro-batches.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from numpy.typing import NDArray
 from polycli.engine.batches.order import DrawSchedule, shuffled
 from polycli.engine.batches.plan import check_division
 from polycli.engine.task import World
-from polycli.errors import RecipeError
+from polycli.errors import RecipeError, StoreError
+from polycli.mpp.data.mixed import MixedBatch, costliest, mixed_batches
 from polycli.mpp.data.windows import WindowBatch, Windows, find_windows
-from polycli.mpp.recipe.training import PretrainRecipe
+from polycli.mpp.recipe.training import ModelSection, PretrainRecipe
 from polycli.store.reader import Store
 
 #: Finds the windows of a store's split; a task that asks about trajectories finds them with the answers.
@@ -58,6 +60,8 @@ class MixtureBatches:
             for store in stores
             for stride in (recipe.data.strides if len(recipe.data.strides) > 1 else ())
         }
+        if recipe.data.mixed_micro_batches:
+            _refuse_single_tokens(recipe, self.training.values())
         self.held_back = {store.name: find(store, "validation", recipe) for store in stores}
         weights = [recipe.data.weights.get(name, 1.0) for name in self.names]
         #: The part of the draws that each dataset gets.
@@ -70,9 +74,14 @@ class MixtureBatches:
 
     def check_division(self, world_size: int) -> None:
         """Raise RecipeError where the global batch cannot be shared out to this many ranks."""
-        sizes = [self.micro_batch_size(name) for name in self.names]
-        draws = self.data.draws_per_step
-        check_division(self.train.global_batch_size, draws, world_size, sizes, draws_key="data.draws_per_step")
+        check_division(
+            self.train.global_batch_size,
+            self.data.draws_per_step,
+            world_size,
+            [self.micro_batch_size(name) for name in self.names],
+            draws_key="data.draws_per_step",
+            mixed=self.data.mixed_micro_batches,
+        )
 
     def draws(self, step: int) -> list[tuple[Windows, NDArray[np.int64]]]:
         """The global batch of a step: windows of a dataset, and which of them, of each draw.
@@ -98,18 +107,23 @@ class MixtureBatches:
         chosen = int(np.random.default_rng([self.train.seed, draw]).integers(len(strides)))
         return self._strided[name, strides[chosen]]
 
-    def micro_batches(self, step: int, world: World) -> list[WindowBatch]:
+    def micro_batches(self, step: int, world: World) -> list[WindowBatch] | list[MixedBatch]:
         """One rank's slices of the draws of a step, in micro-batches."""
         share = self.train.global_batch_size // world.size
+        slices = [(windows, numbers.reshape(world.size, -1)[world.rank]) for windows, numbers in self.draws(step)]
+        if self.data.mixed_micro_batches:
+            size = self.train.micro_batch_size
+            return mixed_batches(slices, size, size / share)
         batches = []
-        for windows, numbers in self.draws(step):
+        for windows, numbers in slices:
             size = self.micro_batch_size(windows.store.name)
-            mine = numbers.reshape(world.size, -1)[world.rank].reshape(-1, size)
-            batches += [WindowBatch(windows, chunk, size / share) for chunk in mine]
+            batches += [WindowBatch(windows, chunk, size / share) for chunk in numbers.reshape(-1, size)]
         return batches
 
-    def one_of_each(self) -> list[WindowBatch]:
-        """A micro-batch of each dataset, as large as any that training meets."""
+    def costliest(self) -> list[WindowBatch] | list[MixedBatch]:
+        """A micro-batch of each dataset, or of those that are largest together; as large as any that training meets."""
+        if self.data.mixed_micro_batches:
+            return costliest([*self.training.values()], self.train.micro_batch_size)
         return [
             WindowBatch(windows, np.arange(self.micro_batch_size(name)) % len(windows), 1.0)
             for name, windows in self.training.items()
@@ -147,6 +161,18 @@ class MixtureBatches:
             }
             for name, windows in self.training.items()
         }
+
+
+def _refuse_single_tokens(recipe: PretrainRecipe, training: Iterable[Windows]) -> None:
+    assert isinstance(recipe.model, ModelSection)  # noqa: S101  # as the recipe was checked for
+    patch_size = recipe.model.patch_size
+    for windows in training:
+        if max(windows.grid) <= patch_size:
+            raise StoreError(
+                f"{windows.store.path}: a grid of {windows.grid[0]} x {windows.grid[1]} is a single patch of "
+                f"{patch_size} x {patch_size} points, which data.mixed_micro_batches cannot mix with other grids",
+                hint="train without data.mixed_micro_batches, or with a smaller model.patch_size",
+            )
 
 
 def with_stride(recipe: PretrainRecipe, stride: int) -> PretrainRecipe:

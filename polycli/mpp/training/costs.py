@@ -108,10 +108,13 @@ def activation_bytes(recipe: PretrainRecipe, channels: int, grid: tuple[int, int
         fields = torch.empty(batch, recipe.data.history, channels, *grid)
         labels, boundaries = torch.zeros(channels, dtype=torch.long), torch.zeros(batch, 2, dtype=torch.long)
         ratio = _mask_ratio(recipe.objective)
+        more = {}
+        if recipe.data.mixed_micro_batches:
+            labels, more = labels.expand(batch, -1), {"grids": torch.tensor([grid] * batch)}
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.engine.precision == "bfloat16"):
             if ratio is not None:
                 return _fill(model, fields, ratio)
-            return model(fields, labels, boundaries)
+            return model(fields, labels, boundaries, **more)
 
     kept = 1 if recipe.objective.unroll_gradients == "last_step" else recipe.objective.unroll
     return kept * _over_blocks(recipe.model, lambda shallow: kept_bytes(lambda: make(shallow), forward))

@@ -55,26 +55,34 @@ def sketch(recipe: PretrainRecipe, stores: Sequence[Store], find: WindowFinder =
             )
             for name, windows in batches.training.items()
         ]
+    passes = [_mixed(cases, recipe.train.micro_batch_size)] if recipe.data.mixed_micro_batches else cases
     draws = recipe.data.draws_per_step
     assumed = f"none given; {ASSUMED_CHANNELS} fields of {ASSUMED_GRID[0]} x {ASSUMED_GRID[1]} assumed"
     return Sketch(
         recipe=recipe,
         parameters=parameter_count(recipe.model),
         flops_per_step=step_flops(recipe, [(case.share, case.channels, case.grid) for case in cases]),
-        micro_batch_size={case.name: case.micro_batch_size for case in cases},
+        micro_batch_size={case.name: case.micro_batch_size for case in passes},
         draws=draws,
+        mixed=recipe.data.mixed_micro_batches,
         activations=max(
-            activation_bytes(recipe, case.channels, case.grid, case.micro_batch_size) for case in _costliest(cases)
+            activation_bytes(recipe, case.channels, case.grid, case.micro_batch_size) for case in _costliest(passes)
         ),
         data=data,
         assumed=None if stores else {"channels": ASSUMED_CHANNELS, "grid": list(ASSUMED_GRID)},
         more_of_batch={"draws_per_step": draws},
         words=Words(
-            batch=lambda shared: _batch_sentence(shared, draws),
+            batch=lambda shared: _batch_sentence(shared, draws, mixed=recipe.data.mixed_micro_batches),
             assumed=None if stores else assumed,
             data={name: _data_sentence(found) for name, found in data.items()},
         ),
     )
+
+
+def _mixed(cases: Sequence[_Case], micro_batch_size: int) -> _Case:
+    """The largest pass that mixes datasets: it is padded to the most fields and the longest axes."""
+    height, width = (max(case.grid[axis] for case in cases) for axis in (0, 1))
+    return _Case(_ANY, max(case.channels for case in cases), (height, width), micro_batch_size, 1.0)
 
 
 def _costliest(cases: Sequence[_Case]) -> list[_Case]:
@@ -89,7 +97,7 @@ def _costliest(cases: Sequence[_Case]) -> list[_Case]:
     ]
 
 
-def _batch_sentence(batches: Batches, draws: int) -> str:
+def _batch_sentence(batches: Batches, draws: int, *, mixed: bool) -> str:
     sizes, turns = batches.micro_batch_size, batches.accumulation
     assert isinstance(sizes, Mapping)  # noqa: S101  # as `sketch` gives them
     assert isinstance(turns, Mapping)  # noqa: S101
@@ -98,6 +106,7 @@ def _batch_sentence(batches: Batches, draws: int) -> str:
     return (
         f"{counted(batches.global_batch_size, 'sample', 'samples')} of {counted(draws, 'draw', 'draws')}, "
         f"{batches.samples_per_process} on {'the' if alone else 'each'} process, as micro-batches {', '.join(parts)}"
+        + (" of several datasets" if mixed else "")
     )
 
 

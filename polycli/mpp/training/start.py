@@ -51,6 +51,8 @@ def start_from(loaded: LoadedAViT, recipe: FinetuneRecipe, stores: Sequence[Stor
     network = with_new_fields(
         loaded.model, wanted, start=recipe.init.new_fields, from_fields=recipe.init.map, seed=recipe.train.seed
     )
+    if recipe.data.mixed_micro_batches and not network.mixes:
+        raise UserError(f"data.mixed_micro_batches is for checkpoints of an AViT, not of kind {network.section.kind}")
     if scratch:
         note("init.weights is scratch: the checkpoint gives sizes and fields, and none of its weights")
         torch.manual_seed(recipe.train.seed)  # the same weights on every rank

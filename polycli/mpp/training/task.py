@@ -12,10 +12,10 @@ from polycli.checkpoints.exported import with_earlier
 from polycli.checkpoints.trained_on import TrainedOn
 from polycli.console import warn
 from polycli.engine.layers import depths_in_order
-from polycli.engine.task import Task, World
+from polycli.engine.task import MicroBatch, Task, World
 from polycli.mpp.data.about import statistics_of
 from polycli.mpp.data.oddities import warn_of_scale
-from polycli.mpp.data.windows import WindowBatch, find_windows
+from polycli.mpp.data.windows import find_windows
 from polycli.mpp.model.baselines.tokens import TubeEmbedding
 from polycli.mpp.model.kinds import make_network
 from polycli.mpp.model.network import Network
@@ -64,13 +64,13 @@ class NextFrameTask(Task):
         self._network = network
         self.model: nn.Module = NextFrame(self._network, settings.objective)
 
-    def micro_batches(self, step: int, world: World) -> list[WindowBatch]:
+    def micro_batches(self, step: int, world: World) -> Sequence[MicroBatch]:
         """This rank's part of the global batch of `step`."""
         return self.batches.micro_batches(step, world)
 
-    def costliest_batches(self, world: World) -> list[WindowBatch]:  # noqa: ARG002  # The same on every rank.
-        """One micro-batch of each dataset: the engine's rehearsal takes them."""
-        return self.batches.one_of_each()
+    def costliest_batches(self, world: World) -> Sequence[MicroBatch]:  # noqa: ARG002  # The same on every rank.
+        """One micro-batch of each dataset, or the largest that mix them: the engine's rehearsal takes them."""
+        return self.batches.costliest()
 
     def data_summary(self) -> dict[str, Any]:
         """Return how much of each store is used, and how often it is drawn."""

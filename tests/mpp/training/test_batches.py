@@ -6,10 +6,11 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from polycli.engine.task import World
 from polycli.errors import RecipeError, StoreError
-from polycli.mpp.recipe.training import PretrainRecipe
+from polycli.mpp.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.mpp.training.batches import MixtureBatches
 from polycli.store.reader import open_store
 
@@ -97,7 +98,7 @@ def test_a_store_of_fewer_windows_than_a_global_batch_repeats_them_evenly_on_eve
 
 def test_the_rehearsal_has_a_whole_micro_batch_of_every_dataset_however_small(stores, store_factory):
     tiny = open_store(store_factory("tiny", splits=("train",), frames=4))  # a single window
-    found = MixtureBatches([*stores, tiny], recipe(data={"micro_batch_size": {"reaction": 1}})).one_of_each()
+    found = MixtureBatches([*stores, tiny], recipe(data={"micro_batch_size": {"reaction": 1}})).costliest()
 
     assert sorted((batch.samples[0].split("/")[0], len(batch.samples)) for batch in found) == [
         ("reaction", 1),
@@ -251,3 +252,88 @@ def test_a_store_with_no_training_rows_is_refused(store_factory):
 
     with pytest.raises(StoreError, match=r"held_back\.zarr: none of the 2 trajectories is in the train split"):
         MixtureBatches([held_back], recipe())
+
+
+MIXED = {"draws_per_step": 4, "mixed_micro_batches": True}
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_mixed_micro_batches_hold_the_samples_of_a_step_whatever_the_mixing_and_the_ranks(stores, size):
+    train = {"global_batch_size": 16, "micro_batch_size": 8}
+    plain = MixtureBatches(stores, recipe(data={"draws_per_step": 4}, train=train | {"micro_batch_size": 2}))
+    mixed = MixtureBatches(stores, recipe(data=MIXED, train=train))
+    mixed.check_division(size)
+    datasets = set()
+    for step in range(6):
+        assert samples(mixed, step, size) == samples(plain, step, 1)
+        ranks = [mixed.micro_batches(step, World(rank, size)) for rank in range(size)]
+        for same_place in zip(*ranks, strict=True):
+            shapes = {tuple(batch.load()["fields"].shape) for batch in same_place}
+            assert len(shapes) == 1, "ranks meet passes of equal cost at equal places"
+            datasets.add(tuple(sorted({name.split("/")[0] for name in same_place[0].samples})))
+        assert sum(batch.weight for batch in ranks[0]) == pytest.approx(1)
+        assert all(len(batch.samples) == 8 for batch in ranks[0])
+    assert ("reaction", "swe") in datasets
+
+
+def test_a_mixed_micro_batch_pads_grids_and_fields_to_the_largest_and_says_what_is_whose(stores):
+    batches = MixtureBatches(stores, recipe(data=MIXED, train={"global_batch_size": 8, "micro_batch_size": 8}))
+    mixed = next(
+        batch
+        for step in range(9)
+        for batch in batches.micro_batches(step, World())
+        if len({name.split("/")[0] for name in batch.samples}) == 2
+    )
+    loaded = mixed.load()
+    assert loaded["fields"].shape == (8, 4, 2, 16, 24)
+    swe = [name.startswith("swe") for name in mixed.samples]
+    assert loaded["grids"].tolist() == [[16, 16] if is_swe else [16, 24] for is_swe in swe]
+    assert (loaded["state_labels"][:, 1] == -1).tolist() == swe
+    assert loaded["bcs"].tolist() == [[1, 1] if is_swe else [0, 0] for is_swe in swe]
+    for part in mixed.parts:
+        alone = part.load()["fields"]
+        place = mixed.samples.index(part.samples[0])
+        _, _, channels, height, width = alone.shape
+        assert torch.equal(loaded["fields"][place : place + len(alone), :, :channels, :height, :width], alone)
+    assert not loaded["fields"][torch.tensor(swe), :, 1].any()
+
+
+def test_the_rehearsal_of_mixed_micro_batches_has_the_longest_axes_and_most_fields(stores, store_factory):
+    tall = open_store(store_factory("tall", grid=(32, 8)))
+    given = recipe(data=MIXED, train={"global_batch_size": 16, "micro_batch_size": 4})
+    (batch,) = MixtureBatches([*stores, tall], given).costliest()
+    assert batch.load()["fields"].shape == (4, 4, 2, 32, 24)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"data": MIXED | {"draws_per_step": 1}}, "mixes the draws of a step, and draws_per_step is 1"),
+        ({"data": MIXED | {"micro_batch_size": {"swe": 1}}}, "micro_batch_size is by dataset"),
+        ({"data": MIXED, "objective": {"kind": "tubes"}}, "tubes needs model.kind vit"),
+    ],
+)
+def test_what_cannot_be_mixed_is_refused_by_name(changes, says):
+    with pytest.raises(ValidationError, match=says):
+        recipe(**changes)
+
+
+def test_other_networks_heads_and_single_patches_are_not_mixed(stores):
+    with pytest.raises(ValidationError, match=r"data\.mixed_micro_batches needs model\.kind avit, not fno"):
+        PretrainRecipe.model_validate(
+            recipe(data=MIXED).model_dump() | {"model": {"kind": "fno", "width": 8, "modes": 2, "blocks": 1}}
+        )
+    with pytest.raises(ValidationError, match="is for next frames; a head predicts parameters"):
+        FinetuneRecipe.model_validate(
+            {"family": "mpp", "verb": "finetune", "head": {"kind": "regression", "targets": ["speed"]}, "data": MIXED}
+            | {"train": {"steps": 1, "global_batch_size": 8, "micro_batch_size": 2}}
+        )
+    with pytest.raises(StoreError, match=r"a grid of 16 x 16 is a single patch of 16 x 16 points"):
+        MixtureBatches(stores, recipe(model={"patch_size": 16}, data=MIXED))
+
+
+def test_a_batch_that_mixed_micro_batches_do_not_divide_is_refused_with_the_nearest_that_they_do(stores):
+    batches = MixtureBatches(stores, recipe(data=MIXED, train={"global_batch_size": 20, "micro_batch_size": 8}))
+    with pytest.raises(RecipeError, match="not divisible by 8") as refused:
+        batches.check_division(1)
+    assert "16 and 24" in refused.value.hint
