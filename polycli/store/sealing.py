@@ -7,13 +7,12 @@ format's own headers and footers too, and equal content gives equal bytes.
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, BinaryIO
 
 from polycli.errors import StoreError
 from polycli.store.hashing import file_hash
@@ -25,6 +24,7 @@ HDF5_SEAL = "polycli_sha256"
 FITS_SEAL, FITS_VERSION = "SHA256", "SCHEMA"
 _DIGITS = 64
 _ZEROS = b"0" * _DIGITS
+_PIECE = 2**20
 
 
 def new_seal() -> str:
@@ -86,15 +86,39 @@ def check_entries(folder: Path, entries: Mapping[str, Any], *, hint: str) -> Non
 
 
 def _digest(file: Path, token: str) -> tuple[str, int | None]:
-    """The hash of a file with zeros in the place of `token`, and that place, searched from the end."""
-    running = hashlib.sha256()
-    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        place = content.rfind(token.encode())
-        with memoryview(content) as whole:
-            if place < 0:
-                running.update(whole)
-                return running.hexdigest(), None
-            running.update(whole[:place])
+    """The hash of a file with zeros in the place of `token`, and that place, searched from the end.
+
+    Read piece by piece: the pages of a mapped file would count as memory of the process.
+    """
+    with file.open("rb") as opened:
+        place = _last_place(opened, token.encode())
+        running = hashlib.sha256()
+        opened.seek(0)
+        for piece in _pieces(opened, place):
+            running.update(piece)
+        if place is not None:
             running.update(_ZEROS)
-            running.update(whole[place + _DIGITS :])
+            opened.seek(place + _DIGITS)
+            for piece in _pieces(opened):
+                running.update(piece)
     return running.hexdigest(), place
+
+
+def _last_place(opened: BinaryIO, token: bytes) -> int | None:
+    """Returns where `token` stands for the last time in a file."""
+    end = opened.seek(0, os.SEEK_END)
+    while end > 0:
+        begin = max(0, end - _PIECE)
+        opened.seek(begin)
+        # What stands across two pieces begins in the first of them.
+        found = opened.read(end - begin + len(token) - 1).rfind(token)
+        if found >= 0:
+            return begin + found
+        end = begin
+    return None
+
+
+def _pieces(opened: BinaryIO, end: int | None = None) -> Iterator[bytes]:
+    """The bytes of a file from where it stands, to its end or to the one before `end`."""
+    while piece := opened.read(_PIECE if end is None else min(_PIECE, end - opened.tell())):
+        yield piece

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ def fill_group(group: zarr.Group, parts: Sequence[Path], rows: int, *, taken: Co
     arrays: dict[tuple[str, bool], zarr.Array[Any]] = {}
     start = 0
     # The empty table last, for a table without rows has columns too.
-    for table in (*blocks_of(parts, _CHUNK_ROWS), schema.empty_table()):
+    for table in chain(blocks_of(parts, _CHUNK_ROWS), [schema.empty_table()]):
         for column, is_null, values in _arrays(table):
             key = column, is_null
             if key not in arrays:

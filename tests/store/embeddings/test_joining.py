@@ -9,9 +9,10 @@ import pytest
 import zarr
 
 from polycli.publishing import remove
+from polycli.store.embeddings import zarr_form
 from polycli.store.embeddings.joining import join
 from polycli.store.embeddings.manifest import EmbeddingsHeader
-from polycli.store.embeddings.parts import PartWriter, with_vectors
+from polycli.store.embeddings.parts import PartWriter, blocks_of, with_vectors
 
 HEADER = EmbeddingsHeader("toy", {"model_hash": "m"}, {"store": "s"}, data=["toy.zarr"])
 IDS = [39633297352951412, -39633297352951412, 7, 2**53 + 1, 0]
@@ -141,3 +142,23 @@ def test_a_table_without_rows_keeps_its_columns(write):
         "pixel_embedding": (0, 2),
     }
     assert parquet.read_table(write("e", further=lambda first, count: pixels(first, 0)) / "_pixels").num_rows == 0
+
+
+def test_of_a_group_some_blocks_are_in_memory_at_a_time(tmp_path, monkeypatch):
+    """All of them were, until the last one was written."""
+    values = np.zeros((zarr_form._CHUNK_ROWS, 64), np.float32)
+    table = with_vectors(pa.table({"row": np.arange(len(values))}), {"toy_embedding": values})
+    (tmp_path / "parts").mkdir()
+    with PartWriter(tmp_path / "parts", 0) as writer:
+        for _ in range(12):
+            writer.write({"": table})
+    held = []
+
+    def watched(*arguments):
+        for block in blocks_of(*arguments):
+            held.append(pa.total_allocated_bytes())
+            yield block
+
+    monkeypatch.setattr(zarr_form, "blocks_of", watched)
+    join(tmp_path / "parts", tmp_path / "e.zarr", HEADER)
+    assert max(held) - held[0] < 3 * table.nbytes
