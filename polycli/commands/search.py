@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from polycli.commands.options import SEES_LEFTOVERS, Data, Json, finish, refuse_leftovers
+from polycli.commands.pages import make_map
 from polycli.paths import expand_paths, plain_path
 from polycli.requests import SearchRequest
 
@@ -32,6 +33,7 @@ def application() -> typer.Typer:
     app = typer.Typer(cls=SearchGroup, no_args_is_help=True, rich_markup_mode=None)
     app.callback()(_search)
     app.command(DEFAULT, context_settings=SEES_LEFTOVERS)(find)
+    app.command("map")(make_map)
     return app
 
 

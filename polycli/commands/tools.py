@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from polycli import console
-from polycli.commands import search
+from polycli.commands import pages, search
 from polycli.commands.options import Data, Family, Json, table
 from polycli.errors import UserError
 from polycli.families import all_families
@@ -21,6 +21,7 @@ RESULT_PANEL = "Results"
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.add_typer(search.application(), name="search", rich_help_panel=RESULT_PANEL)
+    pages.register(app, panel=RESULT_PANEL)
     app.command("export", rich_help_panel=RESULT_PANEL)(export)
     app.command("status", rich_help_panel=PANEL)(status)
     app.command("inspect", rich_help_panel=PANEL)(inspect)
