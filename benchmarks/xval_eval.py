@@ -28,7 +28,7 @@ from polycli.xval.records.records import Records
 from polycli.xval.records.structure import MASK, NUM
 from polycli.xval.records.vocabulary import Vocabulary
 from polycli.xval.scoring.fill import Filler
-from polycli.xval.scoring.turns import passes_of
+from polycli.xval.scoring.turns import turns_of
 from polycli.xval.sources import planetary
 from polycli.xval.training.masking import record_seeds
 
@@ -44,8 +44,8 @@ def main() -> None:
     model = Numformer(section, tokenization.tokens).eval()
     filler = Filler(model, tokenization, options.batch_tokens)
     seeds = record_seeds(0, "planets", np.arange(len(records)), 0, purpose="eval")
-    share = passes_of(records, seeds, groups=(), share=0.3)
-    single = passes_of(records, seeds, groups=(), share=None)
+    share = turns_of(records, seeds, groups=(), share=0.3)
+    single = turns_of(records, seeds, groups=(), share=None)
     # A sample of the numbers is enough to time one pass for each: every one costs the same.
     sample = np.sort(np.random.default_rng(0).choice(len(single), options.sample, replace=False))
     some = np.full(len(single), -1, dtype=np.int64)

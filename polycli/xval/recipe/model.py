@@ -116,6 +116,7 @@ class ObjectiveSection(Section):
     """The training loss: which tokens are hidden, and the weights of cross-entropy and squared error (section 2.3)."""
 
     mask_probability: float = Field(0.3, gt=0, le=1, description="of hiding a token or a number; the paper's 0.3")
+    token_weight: NonNegativeFloat = Field(1.0, description="factor on the cross-entropy of tokens; the paper's 1")
     number_weight: NonNegativeFloat = Field(1.0, description="factor on the squared error of numbers; the paper's 1")
     quantile_weight: NonNegativeFloat = Field(1.0, description="factor on the pinball loss, where there are quantiles")
     number_token_loss: NonNegativeFloat = Field(

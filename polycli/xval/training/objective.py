@@ -80,8 +80,9 @@ class FillIn(nn.Module):
         with torch.no_grad():
             hits = (logits.argmax(dim=-1) == batch["target_ids"]).float()
             padding = (batch["token_ids"] == model.special.pad).float().mean()
-        loss = token_losses.sum() / by_token
-        metrics = {"token_loss": loss, "token_accuracy": hits.sum() / max(len(hits), 1), "padding_share": padding}
+        token_loss = token_losses.sum() / by_token
+        loss = self.objective.token_weight * token_loss
+        metrics = {"token_loss": token_loss, "token_accuracy": hits.sum() / max(len(hits), 1), "padding_share": padding}
         targets = {"token_losses": token_losses, "token_hits": hits}
         if self.objective.number_token_loss and self.digits is not None:
             distances = digit_distances(logits, batch["target_ids"], self.digits.first)

@@ -61,8 +61,9 @@ def validate(
 def _scores(total: Sums, tokenization: Tokenization, objective: ObjectiveSection) -> dict[str, float]:
     tokens, token_loss, hits = total.tokens.tolist()
     numbers, number_loss, quantile_loss = total.numbers.tolist()
-    loss = token_loss / max(tokens, 1)
-    scores = {"validation/token_loss": loss, "validation/token_accuracy": hits / max(tokens, 1)}
+    by_token = token_loss / max(tokens, 1)
+    loss = objective.token_weight * by_token
+    scores = {"validation/token_loss": by_token, "validation/token_accuracy": hits / max(tokens, 1)}
     if tokenization.encoding.continuous:
         scores["validation/number_loss"] = number_loss / max(numbers, 1)
         loss += objective.number_weight * number_loss / max(numbers, 1)

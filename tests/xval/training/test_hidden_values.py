@@ -98,3 +98,16 @@ def test_a_model_that_reads_values_by_their_keys_refuses_an_objective_that_hides
 def test_only_models_that_fill_in_numbers_of_one_token_read_cells(other):
     with pytest.raises(ValueError, match="cells are for encodings whose numbers are one token"):
         ModelSection(cells=True, **other)
+
+
+def test_the_weight_of_tokens_counts_in_training_and_validation_alike(store):
+    from polycli.launch import World
+
+    losses = {}
+    for weight in (1.0, 0.25):
+        task = pretraining(recipe(objective={"hide": "values", "token_weight": weight}), [store], World())
+        loss, metrics = task.model(task.micro_batches(0, World())[0].load())
+        validation = task.validate(task.model.eval(), World())
+        losses[weight] = [float(loss) - weight * float(metrics["token_loss"])]
+        losses[weight] += [validation["validation/loss"] - weight * validation["validation/token_loss"]]
+    assert losses[1.0] == pytest.approx(losses[0.25], rel=1e-5)
