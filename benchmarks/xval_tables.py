@@ -78,7 +78,7 @@ def measured(table: PublicTable, options: argparse.Namespace) -> dict[str, Any]:
             polycli("pretrain", "xval", "--recipe", options.recipe, *training)
             run.with_suffix(".seconds").write_text(f"{time.process_time() - started:.0f}", encoding="utf-8")
         if not (report / "scores.json").exists():
-            asked = ("masking=single", "max_records=2000", "report=false", f"baselines={str(seed == 0).lower()}")
+            asked = ("masking=single", "max_records=10000", "report=false", f"baselines={str(seed == 0).lower()}")
             words = [word for setting in asked for word in ("--set", setting)]
             polycli("eval", "xval", "--checkpoint", run, "--split", options.split, "--output", report, *words)
         scores.append(json.loads((report / "scores.json").read_text(encoding="utf-8"))["datasets"][table.name])
