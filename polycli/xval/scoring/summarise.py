@@ -139,7 +139,13 @@ def relative_scores(examined: Examined, bootstrap: Bootstrap) -> JsonDocument:
     spread = np.array([_spread(examined.statistics.get(path)) for path in examined.key_paths])
     scale = spread[examined.key] if len(spread) else np.empty(0)
     errors = {name: values / scale for name, values in examined.complete().errors().items()}
-    return {"standardised_mae": _entry(errors, examined.record, bootstrap)}
+    entry = _entry(errors, examined.record, bootstrap)
+    sums = {name: _by_record(values, examined.record)[0] for name, values in errors.items()}
+    # Of the same records, so that what makes a record hard for both does not count.
+    entry["over"] = {
+        name: bootstrap.ratio(sums["model"], mine).tolist() for name, mine in sums.items() if name != "model"
+    }
+    return {"standardised_mae": entry}
 
 
 def _key_scores(examined: Examined, bootstrap: Bootstrap) -> JsonDocument:

@@ -36,18 +36,26 @@ def verdicts(datasets: Mapping[str, Any]) -> list[str]:
                 f"{worst['baseline']} for {worst['key']}, with a mean absolute error of {number(worst['mae'])} against "
                 f"the model's {number(worst['model'])}."
             )
-        errors = dataset["all"]["standardised_mae"]
-        rivals = {method: errors[method] for method in METHODS if isinstance(errors.get(method), float)}
-        if rivals:
-            best = min(rivals, key=lambda method: rivals[method])
-            better = rivals[best] < errors["model"]
-            said = f"{best} is better" if better else f"no simpler model is better; {best} is closest"
-            advice = " Use it where numbers alone are asked for." if better else ""
-            sentences.append(
-                f"{name}: over all numbers {said}, with {number(rivals[best])} against the model's "
-                f"{number(errors['model'])} standard deviations.{advice}"
-            )
+        sentences += _over_all(name, dataset["all"]["standardised_mae"])
     return sentences
+
+
+def _over_all(name: str, errors: Mapping[str, Any]) -> list[str]:
+    """Compares the model with the best simpler one over all numbers: which to use; nothing without simpler ones."""
+    rivals = {method: errors[method] for method in METHODS if isinstance(errors.get(method), float)}
+    if not rivals:
+        return []
+    best = min(rivals, key=lambda method: rivals[method])
+    low, high = errors["over"][best]
+    figures = f"with {number(rivals[best])} against the model's {number(errors['model'])} standard deviations"
+    ratio = f"(model / {best}: 95 % interval {interval((low, high))})"
+    if low > 1:
+        advice = "Use it where numbers alone are asked for."
+        return [f"{name}: over all numbers {best} is better, {figures} {ratio}. {advice}"]
+    if high < 1:
+        return [f"{name}: over all numbers the model is better; {best} is closest, {figures} {ratio}."]
+    advice = "The simpler one will do where numbers alone are asked for."
+    return [f"{name}: over all numbers {best} and the model are not told apart, {figures} {ratio}. {advice}"]
 
 
 def summary_table(datasets: Mapping[str, Any]) -> Table:
