@@ -34,6 +34,7 @@ def application() -> typer.Typer:
     app.callback()(_search)
     app.command(DEFAULT, context_settings=SEES_LEFTOVERS)(find)
     app.command("map")(make_map)
+    app.command("build")(build)
     return app
 
 
@@ -100,6 +101,9 @@ def find(
         str | None,
         typer.Option("--where", metavar="CONDITION", help="only rows such as 'redshift < 0.1 and mag_r < 19'"),
     ] = None,
+    index: Annotated[
+        bool, typer.Option("--index/--exact", help="ask the index of `search build`, or compare with all vectors")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="write .json, .csv, .parquet, .vot or .html")
     ] = None,
@@ -131,12 +135,41 @@ def find(
         cone=cone,
         box=box,
         where=where,
+        index=index,
         output=None if output is None else plain_path(output),
         data=expand_paths(data or ()),
         force=force,
         json=json,
     )
     finish(run(request), json=json)
+
+
+def build(
+    embeddings: Annotated[
+        Path, typer.Argument(metavar="EMBEDDINGS", help="a folder, .parquet, .zarr or .hats that `embed` wrote")
+    ],
+    *,
+    vector: Annotated[
+        list[str] | None, typer.Option("--vector", metavar="KIND", help="of these vectors alone; can be repeated")
+    ] = None,
+    recall: Annotated[
+        float, typer.Option("--recall", metavar="SHARE", min=0, max=1, help="of the ten nearest that it shall find")
+    ] = 0.98,
+    lists: Annotated[
+        int | None, typer.Option("--lists", metavar="N", min=1, max=2**20, help="about the root of the rows if absent")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="build anew what is up to date")] = False,
+    json: Json = False,
+) -> None:
+    """Build an index for searches among many vectors, and say what share of the nearest it finds."""
+    from polycli.console import result
+    from polycli.search.building import build as build_index
+    from polycli.search.searcher import Searcher
+
+    searcher = Searcher.open(plain_path(embeddings))
+    columns = [searcher.vector_column(kind) for kind in vector or searcher.kinds]
+    made = [build_index(searcher, column, recall=recall, lists=lists, force=force) for column in columns]
+    result(made if json else "\n".join(str(each["index"]) for each in made))
 
 
 def one_file(*files: Path | None) -> Path | None:

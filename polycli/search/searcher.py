@@ -16,6 +16,7 @@ A `Searcher` never changes and holds no more than the description of the embeddi
     vectors(rows, column)           (n, width) float32
     row_of(id), row_at(ra, dec)     the row of an id; the nearest to a position and how far it is
     nearest(query, column, k)       an `Answer`; `allowed` restricts it (`search.filters`), `without` leaves rows out
+    index(column)                   what `search build` made, for `nearest(..., index=...)`; refused if out of date
     nearest_of_many(queries, ...)   the same for many queries in one scan, as arrays
 """
 
@@ -39,6 +40,7 @@ from polycli.console import counted
 from polycli.errors import UserError
 from polycli.requests import JsonDocument
 from polycli.search.filters import Cone, RowFilter
+from polycli.search.index import VectorIndex
 from polycli.search.scan import Floats, Nearest, scan
 from polycli.store.embeddings.opened import StoredEmbeddings, open_embeddings
 
@@ -247,6 +249,14 @@ class Searcher:
             raise UserError(f"{self.path}: rows have no positions on the sky: there are no columns ra and dec")
         return self.stored.position_columns
 
+    def index(self, column: str) -> VectorIndex:
+        """The index of a column of vectors, which `polycli search build` makes.
+
+        Raises:
+            UserError: there is none, or it is of other vectors than are there now.
+        """
+        return VectorIndex.open(self.stored, column)
+
     def nearest(
         self,
         query: Floats,
@@ -256,6 +266,7 @@ class Searcher:
         allowed: RowFilter | None = None,
         without: Sequence[int] = (),
         columns: Sequence[str] | None = None,
+        index: VectorIndex | None = None,
     ) -> Answer:
         """The k rows whose vectors in `column` are most similar to `query`, (width,) or (1, width), compared with all.
 
@@ -266,13 +277,17 @@ class Searcher:
             allowed: which rows may be found; all where it is None.
             without: rows that may not be found, such as the query's own.
             columns: which columns to add to each neighbour; all without vectors where it is None.
+            index: what answers instead of a comparison with all; where rows are filtered, all allowed are compared.
 
         Raises:
             UserError: the query has another width, or there is no such column.
         """
-        found = self.nearest_of_many(
-            np.atleast_2d(query), column, k, allowed=allowed, without=np.array([without], np.int64)
-        )
+        queries, left_out = np.atleast_2d(query), np.array([without], np.int64)
+        if index is not None and allowed is None:
+            found = index.search(queries, k, left_out)
+            neighbours = self.neighbours(found.rows[0], found.similarity[0], columns)
+            return Answer(column, neighbours, found.compared, exact=False, recall=index.facts.recall_at_10)
+        found = self.nearest_of_many(queries, column, k, allowed=allowed, without=left_out)
         return Answer(column, self.neighbours(found.rows[0], found.similarity[0], columns), found.compared)
 
     def nearest_of_many(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import hashlib
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,12 +30,15 @@ from polycli.store.embeddings.partitions import (
 )
 from polycli.store.embeddings.parts import parts_of
 from polycli.store.embeddings.units import UnitPlace
+from polycli.store.hashing import canonical_hash
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 #: Names under which ids are written, by families and by others.
 _IDS = ("object_id", "record_id", "trajectory", "id", "objid", "source_id", "targetid")
+#: A Parquet file ends with the length of its footer in four bytes and four letters.
+_FOOTER_TAIL = 8
 _POSITIONS = (("ra", "dec"),)
 _VECTOR_TYPES = {"halffloat": "float16", "float": "float32", "double": "float64"}
 
@@ -81,10 +85,18 @@ class StoredEmbeddings:
         """(n, width) the vectors of some rows, in the order of `rows`."""
         vectors = np.empty((len(rows), self.vectors[column].width), np.float32)
         for places, partition in _by_partition(self, rows):
-            for place in places:
-                inside = rows[place] - partition.first
-                vectors[place] = partition.vectors(column, inside, inside + 1)[0]
+            inside = np.array([rows[place] - partition.first for place in places], np.int64)
+            vectors[places] = partition.vectors_at(column, inside)
         return vectors
+
+    def identity(self) -> str:
+        """A hash that other vectors do not have: of the manifest, and of sizes and footers of all files.
+
+        Manifests and footers hold the hashes of what they describe; `inspect --verify` compares those with the bytes.
+        """
+        files = dict.fromkeys(path for partition in self.partitions for path in partition.paths)
+        marks = [(path.relative_to(self.path.parent).as_posix(), path.stat().st_size, _mark(path)) for path in files]
+        return canonical_hash([self.manifest, [[name.partition("/")[2], *mark] for name, *mark in marks]])
 
 
 def open_embeddings(path: Path) -> StoredEmbeddings:
@@ -116,6 +128,17 @@ def open_embeddings(path: Path) -> StoredEmbeddings:
         _id_column(names),
         next((pair for pair in _POSITIONS if set(pair) <= set(names)), None),
     )
+
+
+def _mark(path: Path) -> str:
+    """A hash of a Parquet file's footer, or of a small file."""
+    with path.open("rb") as file:
+        if path.suffix == ".parquet":
+            size = path.stat().st_size
+            file.seek(max(0, size - _FOOTER_TAIL))
+            length = int.from_bytes(file.read(4), "little")
+            file.seek(max(0, size - _FOOTER_TAIL - length))
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _by_partition(stored: StoredEmbeddings, rows: Sequence[int]) -> Iterable[tuple[list[int], Partition]]:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 #: Rows of a partition of a zarr group: some of its chunks.
 ZARR_ROWS = 16_384
 Result = TypeVar("Result")
+#: Rows are read one by one where fewer than one of so many are wanted.
+_FEW = 16
 #: Lowest and highest value of a column in a partition.
 Range = tuple[Any, Any]
 
@@ -65,8 +67,17 @@ class Partition(Protocol):
         """(end - first, width) the vectors from one row to before another, counted in the partition."""
         ...
 
+    def vectors_at(self, column: str, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """(n, width) the vectors of some rows, counted in the partition."""
+        ...
+
     def range_of(self, column: str) -> Range | None:
         """The lowest and the highest value of a column, where the file says them."""
+        ...
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files whose content changes when that of the partition does."""
         ...
 
 
@@ -140,6 +151,19 @@ class RowGroups:
             return reading(file.path, lambda: plain.read(first, end))
         return _stacked(file.path, file.read(group, [column])[column].slice(first, end - first))
 
+    def vectors_at(self, column: str, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """(n, width) the vectors of some rows: one by one where they are few and lie plainly."""
+        first, end = (int(rows.min()), int(rows.max()) + 1) if len(rows) else (0, 0)
+        one = self.vectors(column, first, min(first + 1, end))
+        if self._plain[column] is None or len(rows) * _FEW >= end - first:
+            return self.vectors(column, first, end)[rows - first]
+        return np.concatenate([one[:0], *(self.vectors(column, row, row + 1) for row in rows.tolist())])
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The Parquet files of the rows."""
+        return tuple(file.path for file, _ in self.groups)
+
     def range_of(self, column: str) -> Range | None:
         """The lowest and the highest value of a column, where the file says them."""
         for file, group in self.groups:
@@ -175,6 +199,16 @@ class ZarrRows:
     def vectors(self, column: str, first: int, end: int) -> NDArray[Any]:
         """(end - first, width) the vectors of some rows, counted in the partition."""
         return self._values(column, first, end)
+
+    def vectors_at(self, column: str, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """(n, width) the vectors of some rows, counted in the partition."""
+        first, end = (int(rows.min()), int(rows.max()) + 1) if len(rows) else (0, 0)
+        return self._values(column, first, end)[rows - first]
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The file of the group, whose manifest has the hashes of all others."""
+        return (self.path / "zarr.json",)
 
     def range_of(self, column: str) -> Range | None:  # noqa: ARG002
         """Always None: a zarr array does not say it."""
