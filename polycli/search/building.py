@@ -98,7 +98,7 @@ class _Plan:
 
     @property
     def text(self) -> str:
-        """What must be equal for parts to be taken over."""
+        """Describes the plan; parts of another description are not taken over."""
         return json.dumps([self.column, self.identity, self.lists, SEED, _PART_ROWS])
 
 

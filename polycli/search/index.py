@@ -71,7 +71,7 @@ def faiss_library() -> Any:  # noqa: ANN401  # A module without types.
 
 
 def read_facts(path: Path) -> IndexFacts | None:
-    """What an index says of itself; None where there is none.
+    """Read the description of an index; None where there is none.
 
     Raises:
         StoreError: its description cannot be read.
