@@ -29,6 +29,7 @@ from polycli.search.index import (
     VectorIndex,
     faiss_library,
     index_path,
+    quietly,
     read_facts,
 )
 from polycli.search.scan import Floats, scan
@@ -180,7 +181,8 @@ class _Build:
 
         library = faiss_library()
         index = library.read_index(str(trained))
-        merge_ondisk(index, [str(part) for part in parts], str(new / LISTS_NAME))
+        with quietly():
+            merge_ondisk(index, [str(part) for part in parts], str(new / LISTS_NAME))
         library.write_index(index, str(new / FAISS_NAME))
         for name in (LISTS_NAME, FAISS_NAME):
             _sync(new / name)

@@ -6,6 +6,12 @@ centres of its lists; `lists.data`, the vectors in float16, of which a search re
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +29,7 @@ from polycli.store.embeddings.opened import StoredEmbeddings
 INDEX_NAME, FAISS_NAME, LISTS_NAME = "INDEX.json", "index.faiss", "lists.data"
 #: So many more candidates than are wanted are compared exactly, for lists hold rounded vectors.
 _MORE = 16
+_PRINTING = threading.Lock()
 
 
 class IndexFacts(BaseModel):
@@ -68,6 +75,24 @@ def faiss_library() -> Any:  # noqa: ANN401  # A module without types.
             hint="pip install 'polycli[search]'",
         ) from error
     return faiss
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep what faiss prints off stdout, which carries results alone; it prints where each file of lists lies."""
+    library = ctypes.CDLL(None)
+    sys.stdout.flush()
+    with _PRINTING:
+        kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 1)
+            yield
+        finally:
+            # Its words wait in the C library's buffer until here.
+            library.fflush(None)
+            os.dup2(kept, 1)
+            os.close(kept)
+            os.close(nowhere)
 
 
 def read_facts(path: Path) -> IndexFacts | None:
@@ -154,6 +179,7 @@ class VectorIndex:
     def _faiss(self) -> Any:  # noqa: ANN401  # A class without types.
         library = faiss_library()
         try:
-            return library.read_index(str(self.path / FAISS_NAME), library.IO_FLAG_ONDISK_SAME_DIR)
+            with quietly():
+                return library.read_index(str(self.path / FAISS_NAME), library.IO_FLAG_ONDISK_SAME_DIR)
         except RuntimeError as error:
             raise StoreError(f"{self.path}: cannot be read: {error}", hint="build it anew") from error

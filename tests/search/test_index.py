@@ -42,11 +42,11 @@ def exact_ten(vectors, rows):
     return np.argsort(-cosine, axis=1, kind="stable")[:, :10]
 
 
-def test_the_recall_that_is_printed_equals_an_own_count(embeddings, capsys):
+def test_the_recall_that_is_printed_equals_an_own_count(embeddings, capfd):
     made = build(embeddings)
     assert 0.9 <= made["recall_at_10"] < 1
     assert 1 <= made["probes"] < made["lists"] == 64
-    assert f"recall@10 {made['recall_at_10']:.4f} against the exact search on 1,000 queries" in capsys.readouterr().err
+    assert f"recall@10 {made['recall_at_10']:.4f} against the exact search on 1,000 queries" in capfd.readouterr().err
     searcher = Searcher.open(embeddings)
     index = searcher.index(COLUMN)
     rows = building.query_rows(COUNT, 1000)
@@ -69,6 +69,12 @@ def test_the_recall_is_told_with_every_answer(embeddings):
     same = [each for each in document["neighbours"] if each["id"] in known]
     assert len(same) > 5
     assert all(each["similarity"] == known[each["id"]] for each in same), "by the vectors, not by the rounded ones"
+
+
+def test_stdout_carries_results_alone(embeddings, capfd):
+    build(embeddings)
+    run(SearchRequest(embeddings=embeddings, id="r7", index=True, json=True))
+    assert capfd.readouterr().out == ""
 
 
 def test_looking_at_all_lists_finds_what_the_exact_search_finds(embeddings):
