@@ -117,6 +117,8 @@ class EmbedRequest:
     finalize: bool = False
     #: Whether the rows of further data are added to embeddings that are there.
     append: bool = False
+    #: The address or the file of the scheduler of a Dask cluster that computes.
+    dask: str | None = None
     dry_run: bool = False
     #: The words after `polycli` as they were typed, for hints that give a line to run.
     line: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +39,9 @@ def run(request: EmbedRequest) -> JsonDocument | None:
         UserError: checkpoint, data and settings do not fit each other, or the output exists; nothing was written.
     """
     settings = default_recipe("astroclip", "embed", request.overrides, schema=EmbedSettings)
+    opener = partial(open_rows, settings=settings)
     target = begin(request, settings, positions=True)
-    return embed(target, open_rows(request, settings), noun=("object", "objects"))
+    return embed(target, opener(request), noun=("object", "objects"), opener=opener)
 
 
 def open_rows(request: EmbedRequest, settings: EmbedSettings) -> Opened[NDArray[np.int64]]:

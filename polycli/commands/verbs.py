@@ -291,6 +291,10 @@ def embed(
     append: Annotated[
         bool, typer.Option("--append", help="add the rows of further data to embeddings that are there")
     ] = False,
+    dask: Annotated[
+        str | None,
+        typer.Option("--dask", metavar="ADDRESS", help="a running Dask cluster computes: its scheduler, or its file"),
+    ] = None,
     nproc: Nproc = None,
     print_command: PrintCommand = False,
     dry_run: DryRun = False,
@@ -300,6 +304,8 @@ def embed(
     refuse_leftovers(context)
     require_verb(family, "embed")
     _refuse_both(part, finalize=finalize)
+    if dask is not None and (part is not None or finalize or nproc is not None):
+        raise UserError("--dask shares the work out by itself", hint="leave --part, --finalize and --nproc out")
     check_settings(family, "embed", overrides)
     request = EmbedRequest(
         checkpoint=plain_path(checkpoint),
@@ -311,6 +317,7 @@ def embed(
         part=parse_part(part),
         finalize=finalize,
         append=append,
+        dask=dask,
         dry_run=dry_run,
         line=arguments_of(context),
         json=json,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from polycli.mpp.model.loaded import load_checkpoint
@@ -26,8 +27,9 @@ def run(request: EmbedRequest) -> JsonDocument | None:
         UserError: checkpoint, data and settings do not fit each other, or the output exists; nothing was written.
     """
     settings = default_recipe("mpp", "embed", request.overrides, schema=EmbedSettings)
+    opener = partial(open_rows, settings=settings)
     target = begin(request, settings, tables={TOKENS: "row"})
-    return embed(target, open_rows(request, settings), noun=("window", "windows"))
+    return embed(target, opener(request), noun=("window", "windows"), opener=opener)
 
 
 def open_rows(request: EmbedRequest, settings: EmbedSettings) -> Opened[WindowBatch]:

@@ -31,6 +31,7 @@ from polycli.store.embeddings.plan import Plan
 from polycli.store.embeddings.units import UnitPlace
 from polycli.store.parts import note_part, refuse_missing
 from polycli.workflow.embedding.dry_run import dry_run
+from polycli.workflow.embedding.on_dask import Opener, embed_on_dask
 from polycli.workflow.embedding.planning import plan_for, refuse_other_plan
 from polycli.workflow.embedding.publication import UNITS_ARE_KEPT, Publication
 from polycli.workflow.embedding.quarantine import QUARANTINED
@@ -101,13 +102,16 @@ def begin(
     return Target(request, settings, world, output, further, row_columns)
 
 
-def embed(target: Target, opened: Opened[Batch], *, noun: tuple[str, str]) -> JsonDocument | None:
+def embed(
+    target: Target, opened: Opened[Batch], *, noun: tuple[str, str], opener: Opener[Batch] | None = None
+) -> JsonDocument | None:
     """Write the embeddings of all rows of the data, or of one part of them; every process calls this.
 
     Args:
         target: what `begin` returned.
         opened: the model and the data.
         noun: one row and several, such as `("object", "objects")`.
+        opener: opens them again, in the workers of a Dask cluster.
 
     Returns:
         What was written, on the first process; None on the others.
@@ -133,7 +137,7 @@ def embed(target: Target, opened: Opened[Batch], *, noun: tuple[str, str]) -> Js
     if ready.manifest is None and not request.finalize:
         with StopRequest() as stop:
             try:
-                together(world, lambda: _work(target, ready, data, stop))
+                together(world, lambda: _work(target, ready, data, stop, opener))
             except BaseException as error:
                 if world.rank == 0:
                     _after_failure(target, error, missing_folders)
@@ -203,16 +207,19 @@ def _make_ready(target: Target, plan: Plan) -> _Ready:
     return _Ready(plan, frozenset(place.done()))
 
 
-def _work(target: Target, ready: _Ready, data: Sequence[Rows[Batch]], stop: StopRequest) -> None:
-    place, request = target.place, target.request
+def _work(
+    target: Target, ready: _Ready, data: Sequence[Rows[Batch]], stop: StopRequest, opener: Opener[Batch] | None
+) -> None:
+    place, request, most = target.place, target.request, target.settings.max_quarantined
     share = Share(target.world, request.part, ready.done)
     schemas = schemas_of(target.output.path) if ready.plan.kept else {}
-    worker = Worker(
-        place, ready.plan, data, share, stop=stop, most_quarantined=target.settings.max_quarantined, schemas=schemas
-    )
+    worker = Worker(place, ready.plan, data, share, stop=stop, most_quarantined=most, schemas=schemas)
     try:
         with telling_refusals(target.output.path, place.work, what=EMBEDDINGS.what, hint=UNITS_ARE_KEPT):
-            worker.run()
+            if request.dask is not None and opener is not None:
+                embed_on_dask(request, opener, ready.plan, data, stop=stop, most_quarantined=most)
+            else:
+                worker.run()
     except PolycliError as error:
         place.note_error(_part_name(request), error.message)
         raise

@@ -96,6 +96,21 @@ class Worker(Generic[Batch]):
             if not self.place.is_done(unit.number):
                 self._embed(rows, unit, rows.batches(unit), first, lambda _: None)
 
+    def unit(self, number: int) -> int:
+        """Embed one unit of a store, unless it is there; returns its rows.
+
+        Raises:
+            PolycliError: reading, embedding or writing failed, or too many rows cannot be embedded.
+        """
+        backwards = reversed(range(len(self.plan.sources)))
+        source = next(index for index in backwards if self.plan.first_unit(index) <= number)
+        unit = next(each for each in self.plan.units_of(source) if each.number == number)
+        rows = self.data[source - self.plan.kept]
+        if not self.place.is_done(number):
+            first_row = sum(before.rows or 0 for before in self.plan.sources[:source])
+            self._embed(rows, unit, rows.batches(unit), first_row, lambda _: None)
+        return unit.end - unit.first
+
     def _source(self, source: int, rows: Rows[Batch], first_row: int) -> int | None:
         """Embed the units of one source; returns how many rows it has, None where a signal has asked for a stop."""
         known = self.place.rows_of(source, self.plan)
