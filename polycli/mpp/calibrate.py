@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from polycli.checkpoints.calibration import Calibration
 from polycli.console import progress, rank, warn
 from polycli.errors import CheckpointError, UserError
+from polycli.mpp.data.parameters import parameters_of_rows
 from polycli.mpp.model.loaded import LoadedAViT, load_checkpoint
 from polycli.mpp.predicting.bands import BandSettings, CalibratedPhysics, band_label, error_label, way_of_running
 from polycli.mpp.recipe.settings import CalibrateSettings
@@ -97,7 +98,12 @@ class ForecastCalibration(CalibrationFlow[LoadedAViT, CalibrateSettings, Subset]
 
     def about(self, subset: Subset) -> JsonDocument:
         """Describes the physics, by which predict and eval know data for which the bands are."""
-        physics = CalibratedPhysics.described(subset.about, time_stride=subset.time_stride, steps=self._steps(subset))
+        physics = CalibratedPhysics.described(
+            subset.about,
+            time_stride=subset.time_stride,
+            steps=self._steps(subset),
+            parameters=parameters_of_rows(subset.store, subset.rows),
+        )
         return physics.model_dump(mode="json")
 
     def how(self) -> JsonDocument:

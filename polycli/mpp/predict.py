@@ -23,6 +23,7 @@ from polycli.mpp.scoring.bands.draws import as_array, rollout_with_spread
 from polycli.mpp.scoring.parameters.predictions import predict_parameters
 from polycli.mpp.scoring.rollout import Conditions, conditions
 from polycli.mpp.scoring.told import say_told, told_of_source
+from polycli.mpp.scoring.window_tables import parameters_of
 from polycli.outputs import Output
 from polycli.paths import expand_paths
 from polycli.recipes import default_recipe
@@ -133,7 +134,10 @@ def _plan(source: ContextSource, loaded: LoadedAViT, settings: PredictSettings, 
             f"{loaded.time_stride} needs {needed}{at}",
             hint="--set data.history=N, with fewer frames than the model was trained with, or longer trajectories",
         )
-    reach, bands = Reach(first, loaded.history, loaded.time_stride), finder.find(source.name, source.about)
+    reach, bands = (
+        Reach(first, loaded.history, loaded.time_stride),
+        finder.find(source.name, source.about, parameters_of(source)),
+    )
     if bands is None:
         return Plan(source, read, reach, None, {})
     if first != bands.settings.from_frame:

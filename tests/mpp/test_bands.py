@@ -218,6 +218,19 @@ def test_bands_of_a_model_that_was_told_a_parameter_are_warned_of_where_data_do_
     assert "depth told to the model, which these data do not say: they need not hold" in capsys.readouterr().err
 
 
+def test_forecasts_of_parameters_beyond_those_of_the_calibration_are_warned_of(tmp_path, weights, store, capsys):
+    calibrate.run(CalibrateRequest(checkpoint=weights, data=(store,), json=True))  # rows 1 to 20 of a store of 24
+    for split, said in (
+        ("test", "number is between 21 and 23, its bands were calibrated on swe between 1 and 20: of 3 of 3"),
+        ("validation", ""),
+    ):
+        capsys.readouterr()
+        forecast(weights, store, output=tmp_path / f"{split}.zarr", split=split, overrides=("steps=1",))
+        warnings = [line for line in capsys.readouterr().err.splitlines() if "number" in line]
+        assert len(warnings) == (1 if said else 0)
+        assert said in "".join(warnings)
+
+
 def test_the_horizon_is_the_conformal_quantile_of_how_long_trajectories_are_valid(calibrated):
     """The last step whose bound is not above x is a low order statistic of how long each trajectory stays below x."""
     generator = np.random.default_rng(0)

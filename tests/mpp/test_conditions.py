@@ -89,6 +89,23 @@ def test_eval_and_predict_tell_the_same_and_what_is_unknown_or_beyond_is_said(tm
         unknown = model(context, torch.tensor([0]), periodic)
     np.testing.assert_allclose(frames[0][0, 0], by_hand[0].numpy(), rtol=1e-5, atol=1e-6)
     assert not torch.allclose(by_hand, unknown)
+    # A file whose parameters are arrays is told as a store is.
+    np.savez(tmp_path / "own.npz", h=opened.read("fields")[:, :, 0], v=opened.read("params")[:, 0])
+    predict.run(
+        PredictRequest(
+            checkpoint=tmp_path / "run",
+            data=(tmp_path / "own.npz",),
+            output=tmp_path / "q.zarr",
+            overrides=(
+                *("from_frame=0", "steps=1", "arrays.axes=[trajectory, time, x, y]", "arrays.dt=0.1"),
+                *("arrays.fields={wave.height: h}", "arrays.boundary={x: periodic, y: periodic}"),
+                "arrays.parameters={speed: v}",
+            ),
+            json=True,
+        )
+    )
+    of_file = zarr.open_group(str(tmp_path / "q.zarr"), mode="r")["fields"][:]
+    np.testing.assert_array_equal(of_file[opened.rows("test"), 0], frames[0][:, 0])
     capsys.readouterr()
     strange = wave_store("strange", SPLITS, seed=3, unknown=(32,))
     scores_of(tmp_path / "run", strange, output=tmp_path / "f")

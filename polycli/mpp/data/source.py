@@ -56,6 +56,16 @@ class SeekableJob(Job, Protocol):
         ...
 
 
+@runtime_checkable
+class DescribedJob(Job, Protocol):
+    """A job that knows the parameters of its trajectories before they are read."""
+
+    @property
+    def parameters(self) -> tuple[tuple[float, ...], ...]:
+        """The parameters of each of `ids`, in the order of the dataset's `parameter_names`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Trajectories that become one store: equal physics, grid, time step, boundaries and constants."""

@@ -57,6 +57,14 @@ class HeadDescription(BaseModel):
     hidden: tuple[int, ...]
     statistics: bool
 
+    @property
+    def standard(self) -> tuple[Floats, Floats]:
+        """Centres and scales of the targets, in which the head's answers are counted."""
+        return (
+            np.array([target.centre for target in self.targets]),
+            np.array([target.scale for target in self.targets]),
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Returns the fields as model.json has them."""
         return self.model_dump(mode="json")
@@ -164,7 +172,7 @@ def scaled(values: Floats, head: HeadDescription) -> Floats:
 
 def standardised(values: Floats, head: HeadDescription) -> Floats:
     """Values (row, target) as the head is trained on them."""
-    centre, scale = (np.array([getattr(target, key) for target in head.targets]) for key in ("centre", "scale"))
+    centre, scale = head.standard
     found: Floats = (scaled(values, head) - centre) / scale
     return found
 

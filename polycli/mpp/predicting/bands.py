@@ -7,7 +7,7 @@ a field K steps after the context, `error step K` and `error FIELD step K` for t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ from polycli.workflow.calibrated import find_calibration
 Floats = NDArray[np.float64]
 #: Two times between frames are one where they differ by less than this share.
 _SAME_TIME = 1e-3
+#: A parameter is beyond the range of a calibration where it is so by more than this share of it: files round numbers.
+_MARGIN = 1e-3
 
 
 class BandSettings(BaseModel):
@@ -57,19 +59,31 @@ class CalibratedPhysics(TrainedPhysics):
     constants: dict[str, float]
     #: Names of the parameters that the trajectories have, constants left out.
     parameter_names: tuple[str, ...] = ()
+    #: By parameter the lowest and highest value among the trajectories; empty in calibrations of earlier versions.
+    ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
     #: Lengths of the sides along x and y; None in calibrations of earlier versions.
     lengths: tuple[float, float] | None = None
     #: Steps for which there are bands.
     steps: int = Field(ge=1)
 
     @classmethod
-    def described(cls, about: PdeDescription, *, time_stride: int, steps: int) -> CalibratedPhysics:
-        """Describes `steps` steps of forecasts for such data, of which every `time_stride`-th frame is taken."""
+    def described(
+        cls, about: PdeDescription, *, time_stride: int, steps: int, parameters: Mapping[str, Floats]
+    ) -> CalibratedPhysics:
+        """Describes `steps` steps of forecasts for such data, of which every `time_stride`-th frame is taken.
+
+        `parameters` has for each name the values of the trajectories.
+        """
         physics = TrainedPhysics.of(about, time_stride=time_stride)
         return cls(
             **dict(physics),
             constants=about.constants,
             parameter_names=about.parameter_names,
+            ranges={
+                name: (float(known.min()), float(known.max()))
+                for name in about.parameter_names
+                if len(known := _known(parameters.get(name)))
+            },
             lengths=_lengths(about),
             steps=steps,
         )
@@ -194,12 +208,13 @@ class BandFinder:
                 hint=f"--set bands.valid_for={levels[-1]:g}, or calibrate with --set 'levels=[{settings.valid_for:g}]'",
             )
 
-    def find(self, name: str, about: PdeDescription) -> Bands | None:
+    def find(self, name: str, about: PdeDescription, parameters: Mapping[str, Floats] | None = None) -> Bands | None:
         """The bands for the data called `name`: those of the dataset of this name, else of the same physics; or none.
 
         Bands of another dataset of the same physics are said, and warned of where its constants or lengths are others,
         because a promise about one Mach number says nothing about another, and likewise where the model was told
-        parameters that these data do not have.
+        parameters that these data do not have, or where `parameters`, the values of trajectories by name, lie beyond
+        those of the calibration.
 
         Raises:
             CheckpointError: the calibration lacks bounds that it should have.
@@ -213,6 +228,7 @@ class BandFinder:
         if chosen is None:
             return None
         _say_another(name, chosen, self._physics[chosen], about, told=self._told)
+        _say_beyond(name, chosen, self._physics[chosen], parameters or {})
         return _bands(calibration, self._file, chosen, self._how, about.fields)
 
     def validity(self, bands: Bands) -> Validity:
@@ -295,6 +311,23 @@ def _say_another(
         )
     elif chosen != name:
         note(f"{name}: bands of {chosen}, which has the same fields, grid, sides, time step and constants")
+
+
+def _say_beyond(name: str, chosen: str, known: CalibratedPhysics, parameters: Mapping[str, Floats]) -> None:
+    """Warn of trajectories whose parameters lie beyond those that were calibrated on."""
+    for parameter, (low, high) in known.ranges.items():
+        values = _known(parameters.get(parameter))
+        margin = _MARGIN * max(abs(low), abs(high))
+        beyond = int(((values < low - margin) | (values > high + margin)).sum())
+        if beyond:
+            warn(
+                f"{name}: {parameter} is between {values.min():g} and {values.max():g}, its bands were calibrated on "
+                f"{chosen} between {low:g} and {high:g}: of {beyond} of {len(values)} trajectories they need not hold"
+            )
+
+
+def _known(values: Floats | None) -> Floats:
+    return np.zeros(0) if values is None else values[np.isfinite(values)]
 
 
 def _bands(

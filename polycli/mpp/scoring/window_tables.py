@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from polycli.mpp.data.parameters import parameter_names, parameters_of_rows
+from polycli.mpp.data.source import DescribedJob
 from polycli.mpp.model.loaded import LoadedAViT
 from polycli.mpp.model.padding import missing_points
-from polycli.mpp.predicting.inputs import ContextSource, StoreContexts
+from polycli.mpp.predicting.inputs import ContextSource, SourceContexts, StoreContexts
 from polycli.mpp.predicting.windows import WindowBatch, refuse_gaps, stored_windows, streamed_windows
 from polycli.mpp.scoring.rollout import Conditions, last_tokens
 from polycli.names import free_names
@@ -39,7 +40,15 @@ def parameters_of(source: ContextSource) -> dict[str, NDArray[np.float64]]:
     """Maps the name of each parameter to its value in every trajectory; constants have the same value in all."""
     if isinstance(source, StoreContexts):
         return parameters_of_rows(source.store, source.rows)
-    return {name: np.full(len(source.ids), value) for name, value in source.about.constants.items()}
+    found = {name: np.full(len(source.ids), value) for name, value in source.about.constants.items()}
+    if not isinstance(source, SourceContexts) or not source.about.parameter_names:
+        return found
+    described = [job.parameters for job in source.jobs if isinstance(job, DescribedJob)]
+    if len(described) < len(source.jobs):
+        return found
+    # A limit may have left out the last trajectories.
+    values = np.array([row for rows in described for row in rows][: len(source.ids)], dtype=np.float64)
+    return found | {name: values[:, index] for index, name in enumerate(source.about.parameter_names)}
 
 
 @dataclass(frozen=True)

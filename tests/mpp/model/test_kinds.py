@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from polycli.engine.blocks import compile_blocks
 from polycli.engine.costs.flops import flop_counter
 from polycli.engine.layers import depths_in_order
 from polycli.mpp.model.baselines.unet import ConvNextUnet
@@ -121,3 +122,18 @@ def test_layers_lie_in_one_order_but_in_a_u_net(network):
     above = network.field_axes.keys() - below
     assert {depths[name] for name in above} == {len(network.blocks) + 1}
     assert depths.get("mask.weight", len(network.blocks) + 1) == len(network.blocks) + 1
+
+
+@pytest.mark.slow
+def test_compiled_blocks_give_the_gradients_of_uncompiled_ones_on_any_grid_and_sides(section):
+    gradients = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        model = make_network(section).train()
+        if compiled:
+            compile_blocks(model.blocks, backend="aot_eager")
+        for grid, sides in (((8, 12), PERIODIC), ((12, 8), 1 - PERIODIC)):
+            x = torch.randn(2, 3, 2, *grid, generator=torch.Generator().manual_seed(1))
+            model(x, LABELS, sides).square().mean().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-6)

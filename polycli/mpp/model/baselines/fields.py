@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polycli.errors import UserError
+from polycli.mpp.model.network import Network
 from polycli.mpp.model.stem import FieldProjection
 
 
@@ -69,3 +71,25 @@ class FieldReadout(nn.Module):
             x = x.to(rows.dtype)
             values = functional.linear(x, rows[0]) if rows.shape[0] == 1 else torch.einsum("bhwd,bcd->bhwc", x, rows)
             return values.permute(0, 3, 1, 2) + bias[..., None, None]
+
+
+class GridNetwork(Network):
+    """A network whose hidden state has the resolution of the grid, between a lifting and a readout of fields.
+
+    Attributes:
+        lifting: the frames of a context to the channels of each point.
+        readout: the channels of each point to fields.
+    """
+
+    lifting: FieldLifting
+    readout: FieldReadout
+
+    @property
+    def feature_points(self) -> int:
+        """The last hidden state has the resolution of the grid."""
+        return 1
+
+    @property
+    def field_axes(self) -> Mapping[str, int]:
+        """Columns of the lifting and rows of the readout."""
+        return {"lifting.space_bag.weight": 1, "readout.weight": 0, "readout.bias": 0}

@@ -7,16 +7,15 @@ then an MLP at each point beside a scaled copy. `tests/interop` holds the number
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polycli.mpp.model.baselines.fields import FieldLifting, FieldReadout
+from polycli.mpp.model.baselines.fields import FieldLifting, FieldReadout, GridNetwork
 from polycli.mpp.model.baselines.sides import with_margins
-from polycli.mpp.model.network import Network
 from polycli.mpp.model.padding import PERIODIC
 from polycli.mpp.recipe.networks import FnoSection
 from polycli.nn.products import linear
@@ -84,7 +83,7 @@ class FourierLayer(nn.Module):
         return y if self.last else functional.gelu(y)
 
 
-class FourierOperator(Network):
+class FourierOperator(GridNetwork):
     """Next frame from a context of frames, whose channels are taken together at each point."""
 
     section: FnoSection
@@ -103,16 +102,6 @@ class FourierOperator(Network):
         )
         self.projection = nn.Linear(section.width, inner)
         self.readout = FieldReadout(inner, states)
-
-    @property
-    def feature_points(self) -> int:
-        """The last hidden state has the resolution of the grid."""
-        return 1
-
-    @property
-    def field_axes(self) -> Mapping[str, int]:
-        """Columns of the lifting and rows of the readout."""
-        return {"lifting.space_bag.weight": 1, "readout.weight": 0, "readout.bias": 0}
 
     @property
     def shared_ends(self) -> Sequence[nn.Module]:

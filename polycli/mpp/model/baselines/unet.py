@@ -7,16 +7,15 @@ grids the network commutes with shifts by whole coarsest points.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polycli.mpp.model.baselines.fields import FieldLifting, FieldReadout
+from polycli.mpp.model.baselines.fields import FieldLifting, FieldReadout, GridNetwork
 from polycli.mpp.model.baselines.sides import with_margins
-from polycli.mpp.model.network import Network
 from polycli.mpp.model.padding import crop_to_grid, pad_to_patches
 from polycli.mpp.model.stem import PatchConvolution, PatchTransposed
 from polycli.mpp.recipe.networks import UnetSection
@@ -58,7 +57,7 @@ class Resolution(nn.Module):
         return x
 
 
-class ConvNextUnet(Network):
+class ConvNextUnet(GridNetwork):
     """Next frame from a context of frames, whose channels are taken together at each point."""
 
     section: UnetSection
@@ -79,16 +78,6 @@ class ConvNextUnet(Network):
         self.join = nn.ModuleList(nn.Linear(2 * width, width) for width in widths[-2::-1])
         self.last_norm = nn.LayerNorm(section.width, eps=1e-6)
         self.readout = FieldReadout(section.width, states)
-
-    @property
-    def feature_points(self) -> int:
-        """The last hidden state has the resolution of the grid."""
-        return 1
-
-    @property
-    def field_axes(self) -> Mapping[str, int]:
-        """Columns of the lifting and rows of the readout."""
-        return {"lifting.space_bag.weight": 1, "readout.weight": 0, "readout.bias": 0}
 
     @property
     def shared_ends(self) -> Sequence[nn.Module]:

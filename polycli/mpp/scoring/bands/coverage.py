@@ -50,7 +50,9 @@ def coverage_scores(
         "expected": {f"{level:g}": list(expected_coverage(level, bands.units, tested)) for level in bands.levels},
         "coverage": {
             field: {
-                f"{level:g}": _coverage(held[place, :, :, index], widths[place, :, index], spread)
+                f"{level:g}": _coverage(
+                    held[place, :, :, index], widths[place, :, index], spread, draws=bands.settings.draws
+                )
                 | {"points_inside": _inside(meter, place, index, steps)}
                 for place, level in enumerate(bands.levels)
             }
@@ -80,7 +82,8 @@ def coverage_table(datasets: Mapping[str, Any]) -> Table:
     columns = ["dataset", "field", "band", "step 1", "middle step", "last step", "mean of steps", "width"]
     caption = (
         "Share of trajectories whose forecast a band holds, in percent, with its 95 % interval (Clopper and Pearson). "
-        "Width: the half-width over the field's standard deviation, mean over steps."
+        "Width: the half-width (with draws its mean over points and trajectories) over the field's standard deviation, "
+        "mean over steps."
     )
     return Table("Coverage of the bands", columns, rows, caption, 3, frozenset(ends))
 
@@ -107,14 +110,17 @@ def horizon_table(datasets: Mapping[str, Any]) -> Table:
     return Table("Validity horizon", columns, rows, "", 3)
 
 
-def _coverage(held: NDArray[np.bool_], half_width: Floats, spread: float) -> JsonDocument:
-    """Counts how many trajectories a band holds at each step, (trajectory, step)."""
+def _coverage(held: NDArray[np.bool_], half_width: Floats, spread: float, *, draws: int) -> JsonDocument:
+    """Counts how many trajectories a band holds at each step, (trajectory, step).
+
+    Where draws scale a band, it has another half-width at each point, and the one that is given is their mean.
+    """
     counts = held.sum(axis=0).tolist()
     bounds = [beta_interval(count, len(held)) for count in counts]
     return {
         "share": held.mean(axis=0).tolist(),
         "interval": [[low for low, _ in bounds], [high for _, high in bounds]],
-        "half_width": half_width.tolist(),
+        "half_width" if draws == 1 else "mean_half_width": half_width.tolist(),
         "relative_width": (half_width / spread).tolist() if spread > 0 else [None] * len(half_width),
     }
 

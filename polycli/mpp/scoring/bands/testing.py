@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from polycli.console import note, warn
 from polycli.mpp.data.about import statistics_of
+from polycli.mpp.data.parameters import parameters_of_rows
 from polycli.mpp.model.loaded import LoadedAViT
 from polycli.mpp.predicting.bands import BandFinder, Bands
 from polycli.mpp.recipe.settings import BandsSection
@@ -27,7 +28,7 @@ class BandTests:
 
     def choose(self, subset: Subset) -> None:
         """Find the bands of a dataset; those that were made of the very trajectories that are scored test nothing."""
-        bands = self._finder.find(subset.store.name, subset.about)
+        bands = self._finder.find(subset.store.name, subset.about, parameters_of_rows(subset.store, subset.rows))
         if bands is not None and self._may_test(bands, subset):
             self._bands[subset.store.name] = bands
 

@@ -59,12 +59,14 @@ def compare(
     stencil = _stencil(subset, device=next(networks[first].parameters()).device)
     if stencil is not None:
         networks[SIMPLE[0]] = stencil
-    found: dict[str, _Forecasts] = {}
+    scored: dict[str, tuple[OneStep, Rollouts]] = {}
     for label, network in networks.items():
         own = subsets.get(label, subset)
         same = label == first and own.history == own.read.frames
-        one_step, rollouts = known if same else _scores(network, own, settings, f"{dataset}: {label}")
-        found[label] = _of(one_step.errors, rollouts.errors, "model")
+        scored[label] = known if same else _scores(network, own, settings, f"{dataset}: {label}")
+    found = {label: _of(one_step.errors, rollouts.errors, "model") for label, (one_step, rollouts) in scored.items()}
+    # Forecasts by formula are scored beside every network, on the same windows.
+    one_step, rollouts = scored[first]
     for label, method in ((SIMPLE[1], "linear"), (SIMPLE[2], "persistence")):
         if method in one_step.errors["nrmse"]:
             found[label] = _of(one_step.errors, rollouts.errors, method)

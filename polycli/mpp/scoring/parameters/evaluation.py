@@ -129,7 +129,7 @@ class ParameterEvaluation(Evaluation[LoadedAViT, EvalSettings, ParameterSubset, 
         read = conditions(store.name, source.about, known=self.loaded.section.fields)
         head = self.model.head
         standard = self._means(subset, subset.rows, lambda window: window_answers(self.model, window, read), "answers")
-        centre, scale = (np.array([getattr(target, key) for target in head.targets]) for key in ("centre", "scale"))
+        centre, scale = head.standard
         simple: dict[str, Floats] = {}
         if self._learned is not None:
             statistics = self._means(subset, subset.rows, plain_statistics, "spectra")
