@@ -123,7 +123,9 @@ def matched_runs(recipe: StudyRecipe, experiment: Experiment) -> tuple[Experimen
     if match is None:
         return None
     own = _sibling(recipe, match.steps_of, experiment)
-    return own, Experiment(own.entry, {key: match.reference.get(key, value) for key, value in own.values.items()})
+    return own, Experiment(
+        match.reference_of or own.entry, {key: match.reference.get(key, value) for key, value in own.values.items()}
+    )
 
 
 def read_by_training(recipe: StudyRecipe, experiment: Experiment, layout: Layout) -> frozenset[Path]:

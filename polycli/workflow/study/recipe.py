@@ -58,6 +58,7 @@ class MatchTimeSection(Section):
     reference: dict[str, Scalar] = Field(
         description="grid values, seed apart, of the run there whose time is the budget"
     )
+    reference_of: str | None = Field(None, description="the entry of that run, where it is another than `steps_of`")
 
 
 class RunSection(Section):
@@ -113,12 +114,19 @@ class TableSection(Section):
     """One row per combination of grid values other than the seed: medians over seeds, with the smallest and largest."""
 
     title: str
-    of: str = Field(description="an entry under `evaluations` or `runs`")
+    of: str | tuple[str, ...] = Field(
+        description="an entry under `evaluations` or `runs`, or several with the same keys in their grids"
+    )
     columns: dict[str, str] = Field(
         description="heading to the place of a value, such as scores/datasets/NAME/mae, or mean(PLACE) or "
         "geometric_mean(PLACE) where a step of PLACE is *, which stands for all that are there"
     )
     caption: str = ""
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """The entries whose runs are the rows."""
+        return (self.of,) if isinstance(self.of, str) else self.of
 
 
 class ComparisonSection(Section):
@@ -200,6 +208,7 @@ class StudyRecipe(Section):
             _known(f"runs.{name}.checkpoint", run.checkpoint, self.runs)
             if run.match_time is not None:
                 _known(f"runs.{name}.match_time.steps_of", run.match_time.steps_of, self.runs)
+                _known(f"runs.{name}.match_time.reference_of", run.match_time.reference_of, self.runs)
         for name, evaluation in self.evaluations.items():
             _known(f"evaluations.{name}.run", evaluation.run, self.runs)
             if name in self.runs and name != evaluation.run:
@@ -207,7 +216,10 @@ class StudyRecipe(Section):
                     f"evaluations.{name} is of {evaluation.run!r}, and there is another run named {name!r}"
                 )
         for table in self.tables:
-            _known(f"table {table.title!r}: of", table.of, {**self.runs, **self.evaluations})
+            for entry in table.entries:
+                _known(f"table {table.title!r}: of", entry, {**self.runs, **self.evaluations})
+            if len({tuple(self.runs[self.run_of(entry)].grid) for entry in table.entries}) != 1:
+                raise ValueError(f"table {table.title!r}: {', '.join(table.entries)} differ in the keys of their grids")
         for comparison in self.comparisons:
             for line, entry in comparison.lines.items():
                 where = f"comparison {comparison.title!r}: line {line!r}"

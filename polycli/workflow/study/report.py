@@ -151,7 +151,7 @@ def judge(recipe: StudyRecipe, claim: ClaimSection, documents: Documents) -> Ver
 
 
 def _table(recipe: StudyRecipe, section: TableSection, documents: Documents) -> Table:
-    columns = {heading: _by_row(recipe, section.of, [place], documents) for heading, place in section.columns.items()}
+    columns = {heading: _rows(recipe, section, place, documents) for heading, place in section.columns.items()}
     first = next(iter(columns.values()))
     body = [
         [
@@ -172,9 +172,18 @@ def _figures(recipe: StudyRecipe, section: TableSection, documents: Documents) -
     """Maps row and column of a table to the values of all seeds."""
     figures: JsonDocument = {}
     for heading, place in section.columns.items():
-        for row, values in _by_row(recipe, section.of, [place], documents).items():
+        for row, values in _rows(recipe, section, place, documents).items():
             figures.setdefault(_named(row), {})[heading] = values
     return figures
+
+
+def _rows(recipe: StudyRecipe, section: TableSection, place: str, documents: Documents) -> dict[Row, list[float]]:
+    """The values at `place` of all runs of a table, by row, entry after entry."""
+    rows: dict[Row, list[float]] = {}
+    for entry in section.entries:
+        for row, values in _by_row(recipe, entry, [place], documents).items():
+            rows.setdefault(row, []).extend(values)
+    return rows
 
 
 def _by_row(

@@ -56,7 +56,7 @@ def model_hash(run: Path) -> str | None:
 
 
 def value_at(document: JsonDocument, place: str, *, where: str) -> float | None:
-    """The number at `place`, steps joined by slashes; None where the document has null there.
+    """The number at `place`, steps joined by slashes; None where the document has null there, or on the way.
 
     `mean(PLACE)` and `geometric_mean(PLACE)` are over all that a step `*` of PLACE stands for; None where one is null.
 
@@ -87,7 +87,7 @@ def _only_value(document: JsonDocument, place: str, where: str) -> Any:  # noqa:
 
 def _values(value: Any, steps: Sequence[str], place: str, where: str) -> list[Any]:  # noqa: ANN401  # What JSON has.
     """All values at the end of some steps: one, but for steps `*`."""
-    if not steps:
+    if not steps or value is None:  # What is null has nothing below it.
         return [value]
     step, *further = steps
     entries: Mapping[str, Any] = value if isinstance(value, dict) else {}

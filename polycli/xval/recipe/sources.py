@@ -14,6 +14,8 @@ from polycli.sections import Section
 
 #: Records that are made up, at most: as many as no training looks at.
 MOST_RECORDS = 10**9
+#: Columns of a table that is made up, at most: each is a key.
+MOST_COLUMNS = 1000
 
 
 def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
@@ -72,9 +74,9 @@ class PlanetsSection(Section):
 
 
 class ArithmeticSection(Section):
-    """`--source arithmetic`: products, trees of sums, differences and products, or operations over many decades."""
+    """`--source arithmetic`: products, trees of sums and products, operations over many decades, or a wide table."""
 
-    task: Literal["products", "trees", "decades"] = "products"
+    task: Literal["products", "trees", "decades", "table"] = "products"
     records: PositiveInt = Field(10_000, le=MOST_RECORDS)
     seed: NonNegativeInt = 0
     digits: PositiveInt = Field(3, le=7, description="of each factor (products) or operand (trees)")
@@ -83,6 +85,10 @@ class ArithmeticSection(Section):
     signed: bool = Field(False, description="operands may be negative")
     decades: Annotated[tuple[int, int], AfterValidator(_ordered)] = Field(
         (-4, 4), description="of task decades: powers of ten between which operands lie, evenly in their logarithm"
+    )
+
+    columns: Annotated[PositiveInt, Field(le=MOST_COLUMNS)] = Field(
+        24, description="of task table: numbers of a record, which follow from three that are not told, and noise"
     )
 
     @model_validator(mode="after")

@@ -21,6 +21,7 @@ from polycli.xval.records.decode import decode_records
 from polycli.xval.records.records import Records
 from polycli.xval.records.values import Value
 from polycli.xval.scoring.baselines import is_table, simple_answers, table_answers
+from polycli.xval.scoring.exactness import exactness
 from polycli.xval.scoring.fill import Answers, Filler
 from polycli.xval.scoring.summarise import Examined, scores_of
 from polycli.xval.scoring.sweep import Sweep, run_sweep
@@ -74,8 +75,13 @@ def score_numbers(loaded: LoadedNumformer, subset: Subset, settings: EvalSetting
     sweep = run_sweep(filler, records, settings.sweep, store.statistics)
     if settings.sweep.vary is not None and sweep is None:
         warn(f"{store.name}: no record has {settings.sweep.vary} once, and what sweep.predict names: nothing is swept")
-    document = {
-        **scores_of(examined, store.hold_out, bootstrap),
+    document = scores_of(examined, store.hold_out, bootstrap)
+    names = np.array(examined.key_names, dtype=object)[examined.key]
+    for name, entry in document["keys"].items():
+        entry["exact"] = exactness(examined.select(names == name))
+    lengths = loaded.tokenization.lengths(records.token_lengths, records.number_lengths)
+    document |= {
+        "tokens_per_record": float(lengths.mean()),
         "records_available": subset.available,
         "tokens_per_number": loaded.tokenization.encoding.tokens_per_number,
         "hidden_share": share,
@@ -142,5 +148,6 @@ def _examined(
         held_out=subset.store.held_out(subset.rows),
         key_paths=records.key_paths,
         statistics=subset.store.statistics,
+        decimals={} if loaded.tokenization.reading is None else loaded.tokenization.reading.digits.decimals,
         patterns=patterns,
     )

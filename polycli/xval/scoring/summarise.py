@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,8 @@ class Examined:
     key_paths: tuple[str, ...]
     #: Of the training split, by key path.
     statistics: Mapping[str, NumberStatistics]
+    #: By key path, the decimals of its numbers in training; absent where there are many, or nothing is known.
+    decimals: Mapping[str, int] = field(default_factory=dict)
     #: Patterns of key paths that are scored together, where they fit several.
     patterns: tuple[str, ...] = ()
 
@@ -164,8 +166,7 @@ def _key_scores(examined: Examined, bootstrap: Bootstrap) -> JsonDocument:
         "median_absolute_error": {name: float(np.median(values)) for name, values in errors.items()},
         "r2": {name: 1 - float(values.mean()) / variance if variance else None for name, values in squares.items()},
     }
-    if examined.levels:
-        entry["coverage"] = coverage(examined, bootstrap)
+    entry["coverage"] = coverage(examined, bootstrap) if examined.levels else None
     return entry
 
 

@@ -160,7 +160,7 @@ def coverage_table(name: str, dataset: Mapping[str, Any]) -> Table:
             number(entry["coverage"]["mean_width"]),
         ]
         for key, entry in list(dataset["keys"].items())[:SHOWN_KEYS]
-        if "coverage" in entry
+        if entry.get("coverage")
     ]
     columns = ["key", "intervals state", "hold the truth", "95 % interval", "mean width"]
     return Table(f"{name}: coverage of the model's intervals", columns, rows)

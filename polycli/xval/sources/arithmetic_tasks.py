@@ -1,17 +1,20 @@
-"""Exact arithmetic as records: products of whole numbers, trees of +, - and x, and operations over many decades.
+"""Exact arithmetic as records: products of whole numbers, trees of +, - and x, operations over many decades, a table.
 
 The first two are those of Golkar et al. 2023, section 3: operands are drawn as whole numbers and computed with as such,
 so that every result is the float64 nearest to the exact one. The third asks what an encoding does with numbers of very
-different size. What is drawn for a record follows from (seed, index) alone.
+different size. The fourth is no arithmetic but a table of many columns in units of many sizes, which follow from three
+numbers that are not told. What is drawn for a record follows from (seed, index) alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polycli.requests import JsonDocument
 from polycli.xval.recipe.sources import ArithmeticSection
@@ -20,6 +23,10 @@ OPERATIONS = ("+", "-", "*")
 #: What the task `decades` does with two numbers; none of them leaves the range of its operands by much.
 WIDE_OPERATIONS = ("first", "mean", "sum", "larger")
 _Number = int | Fraction
+#: Numbers that the columns of a table follow from, and the standard deviation of what they do not, in each one's unit.
+_HIDDEN, _NOISE = 3, 0.05
+#: Tells the draw of columns from that of rows, which have the numbers below.
+_OF_COLUMNS = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,9 @@ def problem(section: ArithmeticSection, index: int) -> Problem:
     generator = np.random.default_rng([section.seed, index])
     if section.task == "decades":
         return _over_decades(section, generator, index)
+    if section.task == "table":
+        # No two rows have their hidden numbers in common.
+        return Problem(_row(section, generator), f"{index}")
     if section.task == "products":
         one, other = (_operand(section, generator) for _ in range(2))
         low, high = sorted((one, other))
@@ -61,6 +71,42 @@ def _over_decades(section: ArithmeticSection, generator: np.random.Generator, in
     }
     # No two records share their operands, so that there is nothing to keep together.
     return Problem({"operation": operation, "a": a, "b": b, "result": results[operation]}, f"{index}")
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The columns of a table: a linear and a wavy part of the hidden numbers, in units of a power of ten."""
+
+    names: tuple[str, ...]
+    offsets: NDArray[np.float64]
+    slopes: NDArray[np.float64]
+    waves: NDArray[np.float64]
+    powers: NDArray[np.int64]
+
+
+@lru_cache(maxsize=1)
+def _columns(seed: int, count: int) -> _Columns:
+    generator = np.random.default_rng([seed, _OF_COLUMNS])
+    return _Columns(
+        tuple(f"column{place:03d}" for place in range(count)),
+        generator.uniform(1, 4, count),
+        generator.normal(size=(count, _HIDDEN)),
+        generator.normal(size=(count, _HIDDEN)),
+        generator.integers(-2, 4, count, endpoint=True),
+    )
+
+
+def _row(section: ArithmeticSection, generator: np.random.Generator) -> JsonDocument:
+    """`{"column000": 31.4, "column001": 5230, ...}`: two decimals of each column's unit, as tables are written."""
+    columns = _columns(section.seed, section.columns)
+    hidden = generator.uniform(-1, 1, _HIDDEN)
+    noise = generator.normal(scale=_NOISE, size=section.columns)
+    values = columns.offsets + columns.slopes @ hidden + np.sin(2 * columns.waves @ hidden) / 2 + noise
+    row: JsonDocument = {}
+    for name, value, power in zip(columns.names, values.tolist(), columns.powers.tolist(), strict=True):
+        written = round(value * 10.0**power, max(0, 2 - power))
+        row[name] = int(written) if power >= 2 else written
+    return row
 
 
 def _operand(section: ArithmeticSection, generator: np.random.Generator) -> _Number:

@@ -165,6 +165,45 @@ def test_tables_pool_seeds_and_claims_compare_medians(tmp_path, polycli):
     assert "| state | 3 | 5.02 (5.01 to 5.03) |" in measured.markdown()
 
 
+def test_a_table_may_have_the_runs_of_several_entries(tmp_path, polycli):
+    changed = {**STUDY["runs"]["steps"], "grid": {"predicts": ["change"], "seed": [0]}}
+    runs = {"steps": {**STUDY["runs"]["steps"], "grid": {"predicts": ["state"], "seed": [0, 1]}}, "one": changed}
+    tables = [{"title": "Steps", "of": ["steps", "one"], "columns": {"step": "run/step_seconds"}}]
+    study(tmp_path, {"runs": runs, "evaluations": {}, "tables": tables, "claims": []})
+    text = (tmp_path / "out" / "tables.md").read_text()
+    assert "| state | 2 | 0.250 (0.250 to 0.250) |\n| change | 1 | 1.00 |" in text
+    measured = Measurement.read(tmp_path / "out" / "measurement.json")
+    assert measured.figures["Steps"] == {"state": {"step": [0.25, 0.25]}, "change": {"step": [1.0]}}
+
+    others = {**runs, "one": {**changed, "grid": {"seed": [0]}, "set": ["model.predicts=change"]}}
+    with pytest.raises(RecipeError, match="table 'Steps': steps, one differ in the keys of their grids"):
+        study(tmp_path, {"runs": others, "evaluations": {}, "tables": tables, "claims": []})
+
+
+def test_the_time_of_a_run_of_another_entry_may_be_matched(tmp_path, polycli):
+    changed = {**STUDY["runs"]["steps"], "grid": {"predicts": ["change"], "seed": [0]}}
+    match = {"steps_of": "one", "reference_of": "steps", "reference": {"predicts": "state"}}
+    runs = {
+        "time": {**changed, "match_time": match},
+        "one": changed,
+        "steps": {**STUDY["runs"]["steps"], "grid": {"predicts": ["state"], "seed": [0]}},
+    }
+    tables = [{"title": "Steps", "of": "time", "columns": {"steps": "run/steps"}}]
+    study(tmp_path, {"runs": runs, "evaluations": {}, "tables": tables, "claims": []})
+    # 8 steps of 0.25 s are the budget, which 2 of 1 s fill; the run waits for both that it is computed from.
+    assert "runs/time" in " ".join(polycli.lines[-1])
+    assert polycli.lines[-1][-1] == "train.steps=2"
+    wrong = {**runs, "time": {**changed, "match_time": {**match, "reference_of": "none"}}}
+    with pytest.raises(RecipeError, match=r"runs.time.match_time.reference_of names 'none'"):
+        study(tmp_path, {"runs": wrong, "evaluations": {}, "tables": tables, "claims": []})
+
+
+def test_what_lies_below_null_is_null():
+    document = {"scores": {"keys": {"a": {"coverage": None}, "b": {"coverage": {"measured": 0.9}}}}}
+    assert results.value_at(document, "scores/keys/a/coverage/measured", where="here") is None
+    assert results.value_at(document, "mean(scores/keys/*/coverage/measured)", where="here") is None
+
+
 def test_a_command_that_fails_ends_the_study_with_its_exit_code(tmp_path, polycli):
     polycli.codes["eval"] = 75
     with pytest.raises(PolycliError, match="eval mpp") as caught:

@@ -50,6 +50,7 @@ def test_small_recipes_share_out_their_batch():
         ("arithmetic", "xval_arithmetic_data", "xval_arithmetic"),
         ("arithmetic", "xval_trees_data", "xval_trees"),
         ("arithmetic", "xval_study_products", "xval_study_model"),
+        ("planets", "xval_study_planets", "xval_race_model"),
         ("temperature", "xval_temperature_data", "xval_temperature"),
     ],
 )

@@ -3,6 +3,7 @@
 import math
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -44,6 +45,25 @@ def test_trees_are_exact(read):
         assert all(0.995 < abs(operand) < 10 for operand in operands(record["expression"]))
     assert sizes == {2, 3, 4, 5}
     assert operations == {"+", "*"}
+
+
+def test_rows_of_a_table_follow_from_three_numbers_and_are_written_as_tables_are(read):
+    writer, _ = read(ArithmeticSource(), arithmetic={"task": "table", "records": 500, "columns": 12})
+    rows = list(writer.records.values())
+    names = [f"column{place:03d}" for place in range(12)]
+    assert all(list(row) == names for row in rows)
+    values = np.array([list(row.values()) for row in rows])
+    # Units differ by powers of ten: each column has 3 figures or so, and integers where they are whole.
+    sizes = np.log10(np.abs(values).mean(axis=0))
+    assert sizes.min() < 1
+    assert sizes.max() > 3
+    assert all(isinstance(row[name], int) == (type(rows[0][name]) is int) for row in rows for name in names)
+    assert any(isinstance(value, int) for value in rows[0].values())
+    # Three hidden numbers, each also through a sine: few directions hold nearly all of the variance of twelve columns.
+    spread = np.linalg.svd((values - values.mean(axis=0)) / values.std(axis=0), compute_uv=False) ** 2
+    assert spread[:7].sum() > 0.95 * spread.sum()
+    again, _ = read(ArithmeticSource(), arithmetic={"task": "table", "records": 3, "columns": 12})
+    assert list(again.records.values()) == rows[:3]
 
 
 def test_operands_over_many_decades_are_even_in_their_logarithm_and_results_follow(read):
