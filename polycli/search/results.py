@@ -14,8 +14,8 @@ from polycli.search.searcher import MEASURE, Answer, Searcher
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Columns of catalogues that say nothing to people.
-_FOR_MACHINES = ("healpix29", "_healpix_29", "content_hash")
+#: Beginnings of columns that say nothing to people.
+_FOR_MACHINES = ("healpix", "_healpix")
 _MOST_COLUMNS = 8
 _LONGEST_CELL = 24
 
@@ -90,7 +90,7 @@ class Found:
             name
             for name in self.searcher.columns
             if name != self.searcher.id_column
-            and name not in _FOR_MACHINES
+            and not name.startswith(_FOR_MACHINES)
             and any(not _is_unknown(each.columns.get(name)) for each in neighbours)
         ]
         return known[:_MOST_COLUMNS]

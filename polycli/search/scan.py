@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,10 @@ _READ_BYTES = 2**22
 _TORCH_FROM_BYTES = 2**27
 #: Errors of cosines that are summed in float32 stay below this.
 _TOLERANCE = 1e-5
+
+
+#: The first row of some that follow each other, their vectors, and which of them may be found, None for all.
+_Block = tuple[int, NDArray[Any], NDArray[np.bool_] | None]
 
 
 @dataclass(frozen=True)
@@ -71,14 +76,12 @@ def scan(
     best = _Best(queries, k, without)
     kernel = _kernel(stored, column, len(queries))
     compared = 0
-    for partition, chosen in _allowed(stored, allowed):
-        for first, vectors in _blocks(partition, column, chosen, stored.vectors[column].width):
-            inside = None if chosen is None else chosen[first : first + len(vectors)]
-            compared += len(vectors) if inside is None else int(inside.sum())
-            similar = kernel(vectors, queries)
-            if inside is not None:
-                similar[:, ~inside] = -np.inf
-            best.add(partition.first + first, vectors, similar)
+    for first, vectors, inside in _ahead(_blocks(stored, column, allowed)):
+        compared += len(vectors) if inside is None else int(inside.sum())
+        similar = kernel(vectors, queries)
+        if inside is not None:
+            similar[:, ~inside] = -np.inf
+        best.add(first, vectors, similar)
     return Nearest(best.rows, best.similarity.astype(np.float32), compared)
 
 
@@ -162,19 +165,29 @@ def _allowed(
                 yield partition, chosen
 
 
-def _blocks(
-    partition: Partition, column: str, chosen: NDArray[np.bool_] | None, width: int
-) -> Iterator[tuple[int, NDArray[Any]]]:
-    """The vectors of a partition in blocks, each with its first row in it; blocks without a chosen row are not read."""
-    step = max(1, _READ_BYTES // (2 * width))
-    for begin in range(0, partition.rows, step):
-        first, end = begin, min(begin + step, partition.rows)
-        if chosen is not None:
-            inside = np.flatnonzero(chosen[first:end])
-            if not len(inside):
-                continue
-            first, end = begin + int(inside[0]), begin + int(inside[-1]) + 1
-        yield first, partition.vectors(column, first, end)
+def _blocks(stored: StoredEmbeddings, column: str, allowed: RowFilter | None) -> Iterator[_Block]:
+    """The vectors of all rows that may be found, in blocks; blocks without such a row are not read."""
+    about = stored.vectors[column]
+    step = max(1, _READ_BYTES // (np.dtype(about.dtype).itemsize * about.width))
+    for partition, chosen in _allowed(stored, allowed):
+        for begin in range(0, partition.rows, step):
+            first, end = begin, min(begin + step, partition.rows)
+            if chosen is not None:
+                inside = np.flatnonzero(chosen[first:end])
+                if not len(inside):
+                    continue
+                first, end = begin + int(inside[0]), begin + int(inside[-1]) + 1
+            mask = None if chosen is None else chosen[first:end]
+            yield partition.first + first, partition.vectors(column, first, end), mask
+
+
+def _ahead(blocks: Iterator[_Block]) -> Iterator[_Block]:
+    """The same blocks, each read while the one before it is compared."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, blocks, None)
+        while (block := coming.result()) is not None:
+            coming = reader.submit(next, blocks, None)
+            yield block
 
 
 class _Kernel:
