@@ -11,7 +11,7 @@ from polycli.checkpoints.calibration import Calibration
 from polycli.console import progress, rank, warn
 from polycli.errors import CheckpointError, UserError
 from polycli.mpp.data.parameters import parameters_of_rows
-from polycli.mpp.model.loaded import LoadedAViT, load_checkpoint
+from polycli.mpp.model.loaded import LoadedNetwork, load_checkpoint
 from polycli.mpp.predicting.bands import BandSettings, CalibratedPhysics, band_label, error_label, way_of_running
 from polycli.mpp.recipe.settings import CalibrateSettings
 from polycli.mpp.scoring.bands.meter import BandMeter, largest_so_far
@@ -50,7 +50,7 @@ def run(request: CalibrateRequest) -> JsonDocument | None:
     return ForecastCalibration(loaded, settings, request).run()
 
 
-class ForecastCalibration(CalibrationFlow[LoadedAViT, CalibrateSettings, Subset]):
+class ForecastCalibration(CalibrationFlow[LoadedNetwork, CalibrateSettings, Subset]):
     """Half-widths of bands, and bounds of errors, at every step of rollouts."""
 
     family = "mpp"

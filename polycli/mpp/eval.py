@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from polycli.console import progress, rank, warn
-from polycli.mpp.model.loaded import LoadedAViT, load_checkpoint
+from polycli.mpp.model.loaded import LoadedNetwork, load_checkpoint
 from polycli.mpp.predicting.files import ForecastHeader, forecast_arrays
 from polycli.mpp.recipe.settings import EvalSettings
 from polycli.mpp.scoring.bands.testing import BandTests
@@ -49,7 +49,7 @@ def run(request: EvalRequest) -> JsonDocument | None:
     return ForecastEvaluation(loaded, settings, request).run(report=settings.report)
 
 
-class ForecastEvaluation(Evaluation[LoadedAViT, EvalSettings, Subset, Illustration]):
+class ForecastEvaluation(Evaluation[LoadedNetwork, EvalSettings, Subset, Illustration]):
     """Errors of one step and of rollouts from the first frames."""
 
     family = "mpp"
@@ -59,7 +59,7 @@ class ForecastEvaluation(Evaluation[LoadedAViT, EvalSettings, Subset, Illustrati
     parts = ("rollouts",)
     compares = True
 
-    def __init__(self, loaded: LoadedAViT, settings: EvalSettings, request: EvalRequest) -> None:
+    def __init__(self, loaded: LoadedNetwork, settings: EvalSettings, request: EvalRequest) -> None:
         self._paper = PaperTable(loaded, settings, request)
         settings = self._paper.settings
         super().__init__(loaded, settings, request)

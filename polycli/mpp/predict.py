@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from polycli.console import counted, note, progress, rank, result, say, warn
 from polycli.errors import SourceError, StoreError
-from polycli.mpp.model.loaded import LoadedAViT, load_checkpoint
+from polycli.mpp.model.loaded import LoadedNetwork, load_checkpoint
 from polycli.mpp.predicting.bands import BandFinder, Bands
 from polycli.mpp.predicting.files import FORECASTS, ForecastArray, ForecastHeader, forecast_arrays
 from polycli.mpp.predicting.inputs import ContextSource, Reach, open_contexts
@@ -92,7 +92,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
     return document
 
 
-def forecast(loaded: LoadedAViT, plan: Plan, settings: PredictSettings, array: ForecastArray) -> int:
+def forecast(loaded: LoadedNetwork, plan: Plan, settings: PredictSettings, array: ForecastArray) -> int:
     """Roll every trajectory of a dataset forward, a few at a time, and write its frames as they come.
 
     Returns how many forecasts are finite to their end.
@@ -116,7 +116,7 @@ def forecast(loaded: LoadedAViT, plan: Plan, settings: PredictSettings, array: F
     return finite
 
 
-def _plan(source: ContextSource, loaded: LoadedAViT, settings: PredictSettings, finder: BandFinder) -> Plan:
+def _plan(source: ContextSource, loaded: LoadedNetwork, settings: PredictSettings, finder: BandFinder) -> Plan:
     """Decides how a dataset is forecast, after a check of everything that could stop it."""
     loaded.refuse_unless_it_forecasts()
     read = conditions(source.name, source.about, known=loaded.section.fields)

@@ -23,7 +23,7 @@ from polycli.workflow.loaded import LoadedCheckpoint, evaluation_device, find_ch
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoadedAViT(LoadedCheckpoint):
+class LoadedNetwork(LoadedCheckpoint):
     """A network in eval mode on its device, and where it comes from."""
 
     model: Network
@@ -60,7 +60,7 @@ class LoadedAViT(LoadedCheckpoint):
 
 def load_checkpoint(
     path: Path, frames: FramesSection, unsaid: UnsaidSection | None = None, *, quiet: bool = False
-) -> LoadedAViT:
+) -> LoadedNetwork:
     """Find the checkpoint that `path` means, say which and why unless `quiet`, and load it.
 
     What `frames` and `unsaid` give holds in place of what the checkpoint says.
@@ -89,7 +89,7 @@ def load_checkpoint(
             "the checkpoint does not say which fields, time steps and units it was trained on, as those of earlier "
             "versions do not: whether data are like those is not compared"
         )
-    return LoadedAViT(
+    return LoadedNetwork(
         **vars(found),
         model=model.to(evaluation_device()),
         history=history,

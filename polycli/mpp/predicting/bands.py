@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from polycli.checkpoints.calibration import CalibratedData, Calibration, calibration_beside
 from polycli.console import note, warn
 from polycli.errors import CheckpointError, UserError, problems_of
-from polycli.mpp.model.loaded import LoadedAViT
+from polycli.mpp.model.loaded import LoadedNetwork
 from polycli.mpp.model.trained import TrainedPhysics
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.mpp.recipe.settings import BandsSection
@@ -89,7 +89,7 @@ class CalibratedPhysics(TrainedPhysics):
         )
 
 
-def way_of_running(loaded: LoadedAViT) -> dict[str, Any]:
+def way_of_running(loaded: LoadedNetwork) -> dict[str, Any]:
     """The settings that change the forecasts of the same weights, as `BandSettings` has them."""
     section = loaded.section
     return {
@@ -178,7 +178,7 @@ class Bands:
 class BandFinder:
     """The bands of a checkpoint's calibration, looked up for one dataset after another as the settings say."""
 
-    def __init__(self, loaded: LoadedAViT, settings: BandsSection) -> None:
+    def __init__(self, loaded: LoadedNetwork, settings: BandsSection) -> None:
         """Read the calibration; without one, there are no bands.
 
         Raises:

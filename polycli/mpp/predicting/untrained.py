@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from polycli.mpp.model.loaded import LoadedAViT
+from polycli.mpp.model.loaded import LoadedNetwork
 from polycli.mpp.model.trained import check_trained
 from polycli.mpp.predicting.inputs import ContextSource
 from polycli.mpp.recipe.settings import ModelSettings
 
 
-def check_source(source: ContextSource, loaded: LoadedAViT, settings: ModelSettings, *, tells: bool = False) -> None:
+def check_source(source: ContextSource, loaded: LoadedNetwork, settings: ModelSettings, *, tells: bool = False) -> None:
     """Compare fields, time between frames and units with those of the training.
 
     `tells` says that the model will be told what it can be told, such as the time between frames.

@@ -8,7 +8,7 @@ from polycli.errors import StoreError
 from polycli.mpp.data.about import physics_of, statistics_of
 from polycli.mpp.data.oddities import warn_of_scale
 from polycli.mpp.data.parameters import told_of_rows
-from polycli.mpp.model.loaded import LoadedAViT
+from polycli.mpp.model.loaded import LoadedNetwork
 from polycli.mpp.model.trained import check_trained
 from polycli.mpp.scoring.measure import Subset
 from polycli.mpp.scoring.rollout import conditions
@@ -18,7 +18,7 @@ from polycli.store.reader import Store
 
 
 def choose_subset(
-    store: Store, loaded: LoadedAViT, *, split: Split, limit: int | None, allow_untrained: bool, from_frame: int = 0
+    store: Store, loaded: LoadedNetwork, *, split: Split, limit: int | None, allow_untrained: bool, from_frame: int = 0
 ) -> Subset:
     """The first `limit` trajectories of a split, from a frame on.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polycli.mpp.data.file_order import FILE_ORDER
-from polycli.mpp.model.loaded import LoadedAViT
+from polycli.mpp.model.loaded import LoadedNetwork
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.mpp.recipe.settings import EvalSettings
 from polycli.mpp.scoring.measure import OneStep, Subset
@@ -104,7 +104,7 @@ def _ratio(entry: Mapping[str, Any]) -> str:
 class PaperTable:
     """Gathers one-step errors for the paper's table while an evaluation goes through its datasets, where it is to."""
 
-    def __init__(self, loaded: LoadedAViT, settings: EvalSettings, request: EvalRequest) -> None:
+    def __init__(self, loaded: LoadedNetwork, settings: EvalSettings, request: EvalRequest) -> None:
         """Takes all windows, unless a number of them is given."""
         self._loaded, self._request = loaded, request
         self._wanted = settings.compare == "mpp_paper_table1"

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from polycli.console import note, warn
 from polycli.mpp.data.parameters import told_of
 from polycli.mpp.model.avit import AViT
-from polycli.mpp.model.loaded import LoadedAViT
+from polycli.mpp.model.loaded import LoadedNetwork
 from polycli.mpp.model.network import Network
 from polycli.mpp.predicting.inputs import ContextSource
 from polycli.mpp.scoring.window_tables import parameters_of
@@ -45,7 +45,7 @@ def say_told(name: str, told: NDArray[np.float32] | None, model: Network) -> Non
             )
 
 
-def told_of_source(source: ContextSource, loaded: LoadedAViT) -> NDArray[np.float32] | None:
+def told_of_source(source: ContextSource, loaded: LoadedNetwork) -> NDArray[np.float32] | None:
     """The numbers that a model is told of the trajectories of a source, (trajectory, number); None where none."""
     interval = source.about.dt * loaded.time_stride if source.dt_known else np.nan
     return told_of(parameters_of(source), loaded.section.told, interval=interval, count=len(source.ids))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from polycli.mpp.data.parameters import parameter_names, parameters_of_rows
 from polycli.mpp.data.source import DescribedJob
-from polycli.mpp.model.loaded import LoadedAViT
+from polycli.mpp.model.loaded import LoadedNetwork
 from polycli.mpp.model.padding import missing_points
 from polycli.mpp.predicting.inputs import ContextSource, SourceContexts, StoreContexts
 from polycli.mpp.predicting.windows import WindowBatch, refuse_gaps, stored_windows, streamed_windows
@@ -55,7 +55,7 @@ def parameters_of(source: ContextSource) -> dict[str, NDArray[np.float64]]:
 class WindowTables:
     """Makes the rows of the windows of one dataset and, where they are wanted, of their tokens."""
 
-    loaded: LoadedAViT
+    loaded: LoadedNetwork
     source: ContextSource
     read: Conditions
     #: By parameter the name of its column; those of all datasets.

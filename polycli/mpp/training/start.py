@@ -13,7 +13,7 @@ from polycli.errors import StoreError, UserError
 from polycli.mpp.data.about import physics_of
 from polycli.mpp.model.avit import AViT
 from polycli.mpp.model.kinds import make_network
-from polycli.mpp.model.loaded import LoadedAViT
+from polycli.mpp.model.loaded import LoadedNetwork
 from polycli.mpp.model.network import Network
 from polycli.mpp.model.new_fields import with_new_fields
 from polycli.mpp.model.trained import TrainedPhysics, say_other_physics
@@ -37,7 +37,7 @@ class Start:
     new_fields: tuple[str, ...] = ()
 
 
-def start_from(loaded: LoadedAViT, recipe: FinetuneRecipe, stores: Sequence[Store]) -> Start:
+def start_from(loaded: LoadedNetwork, recipe: FinetuneRecipe, stores: Sequence[Store]) -> Start:
     """The network of a checkpoint made ready for the fields of some stores.
 
     Raises:
@@ -93,7 +93,7 @@ def start_from(loaded: LoadedAViT, recipe: FinetuneRecipe, stores: Sequence[Stor
     return Start(network, settings, {} if scratch else loaded.trained_on, trained, new_fields)
 
 
-def _say_new_fields(wanted: Iterable[str], loaded: LoadedAViT, recipe: FinetuneRecipe) -> tuple[str, ...]:
+def _say_new_fields(wanted: Iterable[str], loaded: LoadedNetwork, recipe: FinetuneRecipe) -> tuple[str, ...]:
     """Say which of the wanted fields are strange to the checkpoint, and return them."""
     known = loaded.section.fields
     new = [field for field in dict.fromkeys(wanted) if field not in known]

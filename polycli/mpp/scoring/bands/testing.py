@@ -5,7 +5,7 @@ from __future__ import annotations
 from polycli.console import note, warn
 from polycli.mpp.data.about import statistics_of
 from polycli.mpp.data.parameters import parameters_of_rows
-from polycli.mpp.model.loaded import LoadedAViT
+from polycli.mpp.model.loaded import LoadedNetwork
 from polycli.mpp.predicting.bands import BandFinder, Bands
 from polycli.mpp.recipe.settings import BandsSection
 from polycli.mpp.scoring.bands.coverage import coverage_scores
@@ -19,7 +19,7 @@ from polycli.workflow.identity import Identities, KnownRows
 class BandTests:
     """Looks up the bands of each dataset, measures rollouts against them, and counts how often they hold."""
 
-    def __init__(self, loaded: LoadedAViT, settings: BandsSection, *, allow_overlap: bool) -> None:
+    def __init__(self, loaded: LoadedNetwork, settings: BandsSection, *, allow_overlap: bool) -> None:
         """Read the calibration of the model, where there is one; errors as `BandFinder`."""
         self._finder = BandFinder(loaded, settings)
         self._allow_overlap = allow_overlap

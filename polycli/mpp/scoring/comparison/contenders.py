@@ -9,7 +9,7 @@ from pathlib import Path
 from polycli.checkpoints.manifest import MODEL_NAME
 from polycli.console import note
 from polycli.errors import PolycliError, StoreError, UserError
-from polycli.mpp.model.loaded import LoadedAViT, load_checkpoint
+from polycli.mpp.model.loaded import LoadedNetwork, load_checkpoint
 from polycli.mpp.recipe.settings import EvalSettings, FramesSection
 from polycli.mpp.scoring.choosing import choose_subset
 from polycli.mpp.scoring.measure import Subset
@@ -28,13 +28,13 @@ class Contender:
     """A checkpoint and the name that it has in tables: its run's, or its file's."""
 
     label: str
-    loaded: LoadedAViT
+    loaded: LoadedNetwork
 
 
 class Contenders:
     """All models of an evaluation, and by dataset those that are scored on it."""
 
-    def __init__(self, loaded: LoadedAViT, settings: EvalSettings, request: EvalRequest) -> None:
+    def __init__(self, loaded: LoadedNetwork, settings: EvalSettings, request: EvalRequest) -> None:
         """Load the baselines.
 
         Raises:
@@ -101,7 +101,7 @@ class Contenders:
         return described
 
 
-def _check(path: Path, other: LoadedAViT, loaded: LoadedAViT) -> None:
+def _check(path: Path, other: LoadedNetwork, loaded: LoadedNetwork) -> None:
     if other.parameter_model is not None:
         raise UserError(f"baseline {path}: it predicts parameters of the physics, and no frames to compare")
     if other.time_stride != loaded.time_stride:
@@ -111,7 +111,7 @@ def _check(path: Path, other: LoadedAViT, loaded: LoadedAViT) -> None:
         )
 
 
-def labels_of(models: Sequence[LoadedAViT]) -> list[str]:
+def labels_of(models: Sequence[LoadedNetwork]) -> list[str]:
     """The names of models in tables: of their runs or, where two are of one run or of none, of their checkpoints.
 
     Raises:
@@ -126,7 +126,7 @@ def labels_of(models: Sequence[LoadedAViT]) -> list[str]:
     return [labels[place] for place in places]
 
 
-def _places(models: Sequence[LoadedAViT]) -> list[Path]:
+def _places(models: Sequence[LoadedNetwork]) -> list[Path]:
     """The paths that models are named after: their runs or, where two are of one run or of none, their checkpoints."""
     runs = [loaded.run for loaded in models]
     return [
@@ -135,6 +135,6 @@ def _places(models: Sequence[LoadedAViT]) -> list[Path]:
     ]
 
 
-def _checkpoint(loaded: LoadedAViT) -> Path:
+def _checkpoint(loaded: LoadedNetwork) -> Path:
     file = loaded.model_file.resolve()
     return file.parent if file.name == MODEL_NAME else file

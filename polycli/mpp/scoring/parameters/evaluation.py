@@ -14,7 +14,7 @@ from polycli.console import counted, note, progress, warn
 from polycli.errors import StoreError
 from polycli.mpp.data.about import physics_of
 from polycli.mpp.data.parameters import targets_of_rows
-from polycli.mpp.model.loaded import LoadedAViT
+from polycli.mpp.model.loaded import LoadedNetwork
 from polycli.mpp.model.regression import ParameterAViT, scaled
 from polycli.mpp.model.trained import check_trained
 from polycli.mpp.predicting.inputs import StoreContexts
@@ -67,7 +67,7 @@ class ParameterSubset:
         return ScoredRows(self.store, self.rows)
 
 
-class ParameterEvaluation(Evaluation[LoadedAViT, EvalSettings, ParameterSubset, Answers]):
+class ParameterEvaluation(Evaluation[LoadedNetwork, EvalSettings, ParameterSubset, Answers]):
     """Errors of the parameters that a head predicts, a number for each trajectory."""
 
     family = "mpp"
@@ -76,7 +76,7 @@ class ParameterEvaluation(Evaluation[LoadedAViT, EvalSettings, ParameterSubset, 
     compares = True
     said_if_given = Evaluation.said_if_given | {"bands"}
 
-    def __init__(self, loaded: LoadedAViT, settings: EvalSettings, request: EvalRequest) -> None:
+    def __init__(self, loaded: LoadedNetwork, settings: EvalSettings, request: EvalRequest) -> None:
         super().__init__(loaded, settings, request)
         self._subsets: dict[str, ParameterSubset] = {}
         self._all: JsonDocument | None = None

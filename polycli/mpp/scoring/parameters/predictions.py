@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from polycli.console import counted, note, progress, result, say
-from polycli.mpp.model.loaded import LoadedAViT
+from polycli.mpp.model.loaded import LoadedNetwork
 from polycli.mpp.model.regression import ParameterAViT, original
 from polycli.mpp.predicting.inputs import ContextSource, StoreContexts, open_contexts
 from polycli.mpp.predicting.parameter_files import ParameterRow, write_parameters
@@ -23,7 +23,7 @@ _BATCH = 8
 
 
 def predict_parameters(
-    request: PredictRequest, settings: PredictSettings, loaded: LoadedAViT, model: ParameterAViT, output: Output
+    request: PredictRequest, settings: PredictSettings, loaded: LoadedNetwork, model: ParameterAViT, output: Output
 ) -> JsonDocument:
     """Write the parameters of every trajectory of the data.
 
@@ -63,7 +63,7 @@ def predict_parameters(
     return document
 
 
-def _rows(source: ContextSource, starts: list[int], loaded: LoadedAViT, model: ParameterAViT) -> list[ParameterRow]:
+def _rows(source: ContextSource, starts: list[int], loaded: LoadedNetwork, model: ParameterAViT) -> list[ParameterRow]:
     read = conditions(source.name, source.about, known=loaded.section.fields)
     with progress(len(source.ids) * len(starts), f"{source.name}: parameters") as bar:
         standard = trajectory_means(

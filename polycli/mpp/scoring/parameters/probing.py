@@ -16,7 +16,7 @@ from torch import Tensor
 
 from polycli.console import note, progress
 from polycli.mpp.data.parameters import parameters_of_rows
-from polycli.mpp.model.loaded import LoadedAViT
+from polycli.mpp.model.loaded import LoadedNetwork
 from polycli.mpp.model.regression import HeadDescription, scaled
 from polycli.mpp.predicting.windows import even_starts
 from polycli.mpp.recipe.settings import EvalSettings
@@ -73,7 +73,7 @@ class Probed:
 class Probes:
     """The probes of one evaluation, dataset by dataset and of all together."""
 
-    def __init__(self, loaded: LoadedAViT, settings: EvalSettings) -> None:
+    def __init__(self, loaded: LoadedNetwork, settings: EvalSettings) -> None:
         self._loaded, self._settings = loaded, settings
         self._bootstrap = Bootstrap(samples=settings.bootstrap_samples, seed=settings.seed)
         self._parts: list[Probed] = []
@@ -109,7 +109,7 @@ def probe_tables(datasets: Mapping[str, JsonDocument]) -> list[Table]:
     ]
 
 
-def probe_dataset(loaded: LoadedAViT, subset: Subset, settings: EvalSettings) -> Probed:
+def probe_dataset(loaded: LoadedNetwork, subset: Subset, settings: EvalSettings) -> Probed:
     """Vectors and statistics of the trajectories of a dataset, of which some are scored and others learnt from."""
     reference = some_of(
         reference_rows(subset.store, subset.rows, loaded), settings.reference_trajectories, settings.seed
@@ -171,6 +171,6 @@ def _sides(parts: Sequence[Probed]) -> tuple[list[Side], list[Side]]:
     return [part.training for part in parts], [part.scored for part in parts]
 
 
-def _pooled(loaded: LoadedAViT, window: Tensor, subset: Subset) -> Tensor:
+def _pooled(loaded: LoadedNetwork, window: Tensor, subset: Subset) -> Tensor:
     # A probe of a model that was told the parameter would read what it was told.
     return last_tokens(loaded.model, window, replace(subset.read, told=None)).mean(dim=(1, 2))

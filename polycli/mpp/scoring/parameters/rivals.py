@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from polycli.console import note
 from polycli.errors import PolycliError, StoreError, UserError
 from polycli.mpp.data.about import physics_of
-from polycli.mpp.model.loaded import LoadedAViT, load_checkpoint
+from polycli.mpp.model.loaded import LoadedNetwork, load_checkpoint
 from polycli.mpp.model.regression import HeadDescription, ParameterAViT, original, scaled
 from polycli.mpp.model.trained import check_trained
 from polycli.mpp.predicting.inputs import ContextSource
@@ -33,7 +33,7 @@ class Rival:
     """A checkpoint with a head, and the name that it has in tables: its run's, or its file's."""
 
     label: str
-    loaded: LoadedAViT
+    loaded: LoadedNetwork
     model: ParameterAViT
 
     def answers(self, store: Store, rows: NDArray[np.int64], settings: EvalSettings, head: HeadDescription) -> Floats:
@@ -56,7 +56,9 @@ class Rival:
 class Rivals:
     """All checkpoints of `--baseline`, and by dataset those that are scored on it."""
 
-    def __init__(self, loaded: LoadedAViT, head: HeadDescription, settings: EvalSettings, request: EvalRequest) -> None:
+    def __init__(
+        self, loaded: LoadedNetwork, head: HeadDescription, settings: EvalSettings, request: EvalRequest
+    ) -> None:
         """Load them.
 
         Raises:
@@ -126,7 +128,7 @@ class Rivals:
 
 
 def head_means(
-    loaded: LoadedAViT, model: ParameterAViT, source: ContextSource, windows: int, batch_size: int
+    loaded: LoadedNetwork, model: ParameterAViT, source: ContextSource, windows: int, batch_size: int
 ) -> Floats:
     """The standardised answers of a head, averaged over windows of each trajectory, (trajectory, target)."""
     read = conditions(source.name, source.about, known=loaded.section.fields)
@@ -140,5 +142,5 @@ def head_means(
     )
 
 
-def _starts(loaded: LoadedAViT, source: ContextSource, windows: int) -> list[int]:
+def _starts(loaded: LoadedNetwork, source: ContextSource, windows: int) -> list[int]:
     return even_starts(source, history=loaded.history, time_stride=loaded.time_stride, count=windows)
