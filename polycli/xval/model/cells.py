@@ -35,9 +35,14 @@ class Packed:
     place: Int[Tensor, "b c"]
 
     def spread(self, found: Float[Tensor, "b c d"], length: int) -> Float[Tensor, "b l d"]:
-        """Puts what was found of cells where they stand in full rows, zero elsewhere."""
-        full = found.new_zeros(len(found), length, found.shape[-1])
-        return full.scatter(1, self.place[..., None].expand_as(found), torch.where(self.real[..., None], found, 0.0))
+        """Puts what was found of cells where they stand in full rows, and their mean elsewhere.
+
+        So a mean over the tokens of a record is that over its cells.
+        """
+        real = self.real[..., None]
+        mean = torch.where(real, found, 0.0).sum(dim=1, keepdim=True) / real.sum(dim=1, keepdim=True)
+        place = self.place[..., None].expand_as(found)
+        return mean.repeat(1, length, 1).scatter(1, place, torch.where(real, found, mean))
 
 
 class Cells(nn.Module):
