@@ -24,6 +24,7 @@ def write(path, names, rows, blanks=frozenset()):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # The training is 80 seconds of one core.
 def test_the_readmes_lines_fill_in_a_real_table_with_intervals_that_hold(tmp_path, monkeypatch):
     found = load_diabetes(scaled=False)
     names = [*found.feature_names, "progression"]
