@@ -97,19 +97,8 @@ def measured(table: PublicTable, options: argparse.Namespace) -> dict[str, Any]:
 
 def difference(path: Path, store: RecordStore, scores: dict[str, Any], split: Split) -> float:
     """The largest relative difference of a simpler model's error from scikit-learn's alone; above 1e-6 all ends."""
-    rows = store.rows("train")
-    generator = np.random.default_rng(0)
-    generator.random((len(rows), len(store.key_paths)))  # the cells that eval would hide, were several hidden at once
-    own = errors_of_own(
-        path,
-        train=places_of(store, rows),
-        test=places_of(store, store.rows(split)),
-        columns=store.key_paths,
-        order=generator.permutation(len(rows)),
-        seed=0,
-    )
     worst = 0.0
-    for key, entry in own.items():
+    for key, entry in own_errors(path, store, split).items():
         for method, error in entry.items():
             theirs = scores["keys"][key]["mae"][method]
             gap = abs(theirs - error) / max(abs(error), 1e-12)
@@ -119,6 +108,22 @@ def difference(path: Path, store: RecordStore, scores: dict[str, Any], split: Sp
     if worst > SAME:
         sys.exit(f"{store.name}: eval and scikit-learn alone differ by {worst:.2g}")
     return worst
+
+
+def own_errors(path: Path, store: RecordStore, split: Split) -> dict[str, dict[str, float]]:
+    """Errors by column and method, of scikit-learn alone; kept beside the table, for they take a while."""
+    kept = path.with_name(f"own-{split}.json")
+    if not kept.exists():
+        rows = store.rows("train")
+        generator = np.random.default_rng(0)
+        # The cells that eval would hide, were several hidden at once.
+        generator.random((len(rows), len(store.key_paths)))
+        order = generator.permutation(len(rows))
+        places = {"train": places_of(store, rows), "test": places_of(store, store.rows(split))}
+        own = errors_of_own(path, **places, columns=store.key_paths, order=order, seed=0)
+        kept.write_text(json.dumps(own), encoding="utf-8")
+    found: dict[str, dict[str, float]] = json.loads(kept.read_text(encoding="utf-8"))
+    return found
 
 
 def places_of(store: RecordStore, rows: NDArray[np.int64]) -> NDArray[np.int64]:
