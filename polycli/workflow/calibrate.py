@@ -111,7 +111,9 @@ class CalibrationFlow(ABC, Generic[Loaded, Settings, Subset]):
         )
         with output.writing() as unfinished:
             write_calibration(unfinished, calibration)
-        say(f"calibration: {path}")
+        shares = ", ".join(f"{100 * level:g}" for level in calibration.levels)
+        used = sum(len(subset.scored.rows) for subset in subsets.values())
+        say(f"calibration: {path}, for {shares} % from {used} {self.rows_are} of the split {self.request.split}")
         if not request.json:
             result(as_text(self.table(calibration, list(new))))
         return self._document(path, calibration, list(new))

@@ -11,12 +11,13 @@ from polycli.report.table import Table
 from polycli.requests import EvalRequest, JsonDocument
 from polycli.store.reader import Store
 from polycli.workflow.evaluate import Evaluation
-from polycli.xval.data.reading import warn_of_another_order
 from polycli.xval.data.store import RecordStore
 from polycli.xval.model.loaded import LoadedNumformer, load_checkpoint
+from polycli.xval.predicting.unknown_keys import settle_unknown_keys
 from polycli.xval.recipe.settings import EvalSettings
 from polycli.xval.scoring.choosing import choose_records
-from polycli.xval.scoring.hidden_numbers import Illustration, Subset, score_numbers
+from polycli.xval.scoring.coverage.calibrated import calibrated_coverage
+from polycli.xval.scoring.hidden_numbers import Illustration, Subset, score_numbers, scored_together
 from polycli.xval.scoring.judged_records import score_head
 from polycli.xval.scoring.report import write_report
 from polycli.xval.scoring.tables import overview
@@ -45,7 +46,7 @@ class RecordEvaluation(Evaluation[LoadedNumformer, EvalSettings, Subset, Illustr
     def choose(self, store: Store) -> Subset:
         """Chooses the records to score."""
         records = RecordStore(store)
-        warn_of_another_order(records, self.loaded.tokenization.key_order)
+        settle_unknown_keys(records, self.loaded.tokenization, self.settings.unknown_keys)
         return choose_records(
             records,
             self.loaded,
@@ -58,7 +59,9 @@ class RecordEvaluation(Evaluation[LoadedNumformer, EvalSettings, Subset, Illustr
         """All scores of one dataset, and what its figures show; a head has no figures."""
         if self.loaded.judge is not None:
             return score_head(self.loaded, subset, self.settings), None
-        return score_numbers(self.loaded, subset, self.settings)
+        entry, picture = score_numbers(self.loaded, subset, self.settings)
+        together = scored_together(subset.store, self.settings)
+        return {**entry, "calibrated": calibrated_coverage(self.loaded, subset, self.settings, together)}, picture
 
     def tables(self, datasets: JsonDocument) -> Sequence[Table]:
         """Errors by dataset, key path, hold-out and decade."""

@@ -18,12 +18,13 @@ from polycli.xval.model.heads import RecordModel
 from polycli.xval.model.numformer import Numformer
 from polycli.xval.recipe.model import refuse_number_token_loss
 from polycli.xval.recipe.training import FinetuneRecipe
+from polycli.xval.scoring.coverage.calibration import calibrate_run
 from polycli.xval.training.batches import fill_in_batches
 from polycli.xval.training.fill_in import FillInTask
 from polycli.xval.training.labels import check_target
 from polycli.xval.training.record_task import RecordTask, labelled_batches
 from polycli.xval.training.sketch import sketch
-from polycli.xval.training.starting import Start, extended, extended_tensors, load_start
+from polycli.xval.training.starting import Start, extended, extended_tensors, load_start, with_classes
 
 
 def run(request: TrainRequest) -> JsonDocument:
@@ -34,7 +35,12 @@ def run(request: TrainRequest) -> JsonDocument:
         TrainingError: training failed after it had begun.
         PreemptedError: a signal stopped the run after its state was saved.
     """
-    return run_training(request, TRAINING, read_training_recipe(request, TRAINING))
+    recipe = read_training_recipe(request, TRAINING)
+    document = run_training(request, TRAINING, recipe)
+    if request.dry_run:
+        return document
+    calibration = calibrate_run(recipe, request.run_folder)
+    return {**document, "calibration": None if calibration is None else str(calibration)}
 
 
 def finetuning(
@@ -56,6 +62,7 @@ def finetuning(
     except ValueError as error:
         raise RecipeError(str(error)) from error
     if recipe.head.kind == "none":
+        tokenization = with_classes(recipe, tokenization, stores)
         batches = fill_in_batches(
             stores, tokenization, data=recipe.data, objective=recipe.objective, train=recipe.train
         )

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +22,17 @@ from polycli.requests import JsonDocument, PredictRequest
 from polycli.xval.data.digits import Digits
 from polycli.xval.model.loaded import LoadedNumformer, load_checkpoint
 from polycli.xval.numbers.saturation import Saturation
-from polycli.xval.predicting.files import FILLED_RECORDS, Answer, Extras, FilledRecord, fill_in, writer_for
-from polycli.xval.predicting.inputs import counting, encode, fitting, open_inputs
+from polycli.xval.predicting.files import FILLED_RECORDS, Answer, Asked, Extras, FilledRecord, fill_in, writer_for
+from polycli.xval.predicting.inputs import Wanted, counting, encode, fitting, open_inputs
 from polycli.xval.recipe.settings import PredictSettings
+from polycli.xval.records.classes import Column, columns_of
 from polycli.xval.records.key_order import as_it_came, in_order
 from polycli.xval.records.keypaths import KeyPatterns, refuse_unknown
 from polycli.xval.records.records import Records
+from polycli.xval.records.structure import NUM
 from polycli.xval.records.units import known_units, refuse_other_units
 from polycli.xval.records.values import Record
+from polycli.xval.scoring.class_answers import class_answers
 from polycli.xval.scoring.fill import Answers, Filler, Floats
 from polycli.xval.scoring.intervals import Intervals, intervals_of
 from polycli.xval.scoring.record_answers import Judge
@@ -35,14 +40,25 @@ from polycli.xval.scoring.record_answers import Judge
 
 @dataclass(frozen=True)
 class Blanks:
-    """The patterns of nulls that are filled in."""
+    """The key paths of nulls that are filled in, and how."""
 
+    #: Patterns of those of numbers.
     patterns: tuple[str, ...]
+    #: Columns of classes, by the token of their key.
+    columns: Mapping[int, Column]
+    #: The mark in free text that stands for a number.
+    gap: str | None
 
     @property
-    def matches(self) -> KeyPatterns:
-        """The patterns, compiled for matching."""
-        return KeyPatterns(self.patterns)
+    def wanted(self) -> Wanted:
+        """What the model is asked for, as records are written."""
+        return Wanted(self.patterns, {column.path: column.blank for column in self.columns.values()}, self.gap)
+
+    @cached_property
+    def asked(self) -> Asked:
+        """Where answers are put."""
+        classes = frozenset(column.path for column in self.columns.values())
+        return Asked(KeyPatterns(self.patterns), classes, self.gap)
 
 
 @dataclass(frozen=True)
@@ -66,7 +82,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
     output = Output(request.output, FILLED_RECORDS, settings.overwrite, inputs=(request.checkpoint, *request.data))
     output.refuse()
     loaded = load_checkpoint(request.checkpoint)
-    blanks = blanks_of(loaded, settings.keys)
+    blanks = blanks_of(loaded, settings.keys, settings.gap)
     data = open_inputs(
         expand_paths(request.data),
         reading=settings,
@@ -98,7 +114,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
             extras, quote = _extras(loaded, blanks, intervals), settings.quote_formulas
             writer = writer_for(request.output.suffix, file, units, extras, quote_formulas=quote)
             for given in data.batches:
-                batch = fitting(given, loaded.tokenization, nulls=blanks.patterns)
+                batch = fitting(given, loaded.tokenization, blanks.wanted)
                 left_out += len(given) - len(batch)
                 done_of = _judged(judge, batch, units) if judge else _answered(filler, batch, blanks, units, manner)
                 for done in done_of:
@@ -127,22 +143,27 @@ def run(request: PredictRequest) -> JsonDocument | None:
     }
     if not request.json:
         more = f", {counted(left_out, 'record', 'records')} left out" if left_out else ""
-        say(f"{counted(records, 'record', 'records')}{more}, {counted(filled, 'number', 'numbers')} filled in")
+        say(f"{counted(records, 'record', 'records')}{more}, {counted(filled, 'value', 'values')} filled in")
         result(str(request.output))
     return document
 
 
-def blanks_of(loaded: LoadedNumformer, keys: Sequence[str]) -> Blanks:
-    """Nulls of the patterns that are asked for, or of all key paths where the model has learned numbers.
+def blanks_of(loaded: LoadedNumformer, keys: Sequence[str], gap: str | None) -> Blanks:
+    """Nulls of the patterns that are asked for, or of all key paths where the model has learned numbers or classes.
 
     Raises:
         RecipeError: a pattern fits no such key path.
     """
-    known = loaded.tokenization.language.key_paths
-    refuse_unknown(keys, known, where="keys")
+    language = loaded.tokenization.language
+    columns = columns_of(loaded.tokenization.classes, language.vocabulary)
+    refuse_unknown(keys, [*language.key_paths, *(column.path for column in columns.values())], where="keys")
     wanted = KeyPatterns(keys)
-    # A key path is its own pattern: what is special in a pattern is escaped in a path.
-    return Blanks(tuple(path for path in known if not keys or wanted.match(path)))
+    return Blanks(
+        # A key path is its own pattern: what is special in a pattern is escaped in a path.
+        tuple(path for path in language.key_paths if not keys or wanted.match(path)),
+        {token: column for token, column in columns.items() if not keys or wanted.match(column.path)},
+        gap,
+    )
 
 
 def _answered(
@@ -155,7 +176,7 @@ def _answered(
     for record, mine in zip(batch, answer(filler, batch, blanks, manner), strict=True):
         # Answers come in the order in which the model reads a record; the user gets it back as it came.
         seen = in_order(record.value, filler.tokenization.key_order)
-        done = fill_in(record.id, seen, iter(mine), blanks.matches, units)
+        done = fill_in(record.id, seen, iter(mine), blanks.asked, units)
         yield replace(done, value=as_it_came(done.value, record.value))
 
 
@@ -171,7 +192,7 @@ def _judged(judge: Judge, batch: Sequence[Record], units: Mapping[str, str]) -> 
             record.id,
             (question.record if unknown else record).value,
             answers,
-            target if unknown else KeyPatterns([]),
+            Asked(target if unknown else KeyPatterns([])),
             units,
         )
 
@@ -196,25 +217,33 @@ def _intervals(loaded: LoadedNumformer, settings: PredictSettings) -> Intervals:
 def _extras(loaded: LoadedNumformer, blanks: Blanks, intervals: Intervals) -> Extras:
     """Chooses the columns that a table has beside the values that are filled in."""
     if loaded.judge is None:
-        return Extras.of(blanks.matches, interval=intervals.level is not None, probability=False)
+        classes = {column.path: column.values for column in blanks.columns.values()}
+        nulls = blanks.asked.nulls
+        return Extras.of(nulls, interval=intervals.level is not None, probability=False, classes=classes)
     head = loaded.judge.head
     return Extras.of(KeyPatterns([head.target]), interval=False, probability=head.kind == "classification")
 
 
 def answer(filler: Filler, batch: Sequence[Record], blanks: Blanks, manner: Manner) -> list[list[Answer]]:
     """Returns the answers to each record's nulls, in their order; the numbers that are given are counted."""
-    records = encode(batch, filler.tokenization, nulls=blanks.patterns)
+    records = encode(batch, filler.tokenization, blanks.wanted)
     manner.met.add(records.numbers, records.number_keys, records.key_paths)
     missing, paths = np.isnan(records.numbers), records.key_paths
     answers = _sequential(filler, records, missing) if filler.model.section.causal else filler.fill(records, missing)
-    found = []
     bounds = manner.intervals.around(answers, records)
-    for row in range(len(records)):
-        place = records.numbers_of(row)
-        mine = np.flatnonzero(missing[place]) + place.start
-        of_mine = [(int(number), paths[records.number_keys[number]]) for number in mine]
-        found.append([_answer(answers, number, bounds, manner.digits, path) for number, path in of_mine])
-    return found
+    token_of = np.flatnonzero(records.token_ids == NUM)
+    owners = np.repeat(np.arange(len(records)), records.number_lengths)
+    found: list[list[tuple[int, Answer]]] = [[] for _ in range(len(records))]
+    for number in np.flatnonzero(missing).tolist():
+        path = paths[records.number_keys[number]]
+        said = _answer(answers, number, bounds, manner.digits, path)
+        found[owners[number]].append((int(token_of[number]), said))
+    for each in class_answers(filler, records, blanks.columns):
+        order = np.argsort(-each.probabilities, kind="stable")
+        shares = {each.column.values[place]: float(each.probabilities[place]) for place in order.tolist()}
+        said = Answer(each.value, None, float(each.probabilities[each.best]), shares)
+        found[each.record].append((each.token, said))
+    return [[said for _, said in sorted(mine, key=itemgetter(0))] for mine in found]
 
 
 def _sequential(filler: Filler, records: Records, missing: NDArray[np.bool_]) -> Answers:

@@ -9,6 +9,7 @@ from polycli.workflow.sketch import Sketch
 from polycli.workflow.train import Training, read_training_recipe, run_training
 from polycli.xval.data.store import RecordStore
 from polycli.xval.recipe.training import PretrainRecipe
+from polycli.xval.scoring.coverage.calibration import calibrate_run
 from polycli.xval.training.fill_in import FillInTask, pretraining
 from polycli.xval.training.sketch import pretraining_sketch
 
@@ -21,7 +22,12 @@ def run(request: TrainRequest) -> JsonDocument:
         TrainingError: training failed after it had begun.
         PreemptedError: a signal stopped the run after its state was saved.
     """
-    return run_training(request, TRAINING, read_training_recipe(request, TRAINING))
+    recipe = read_training_recipe(request, TRAINING)
+    document = run_training(request, TRAINING, recipe)
+    if request.dry_run:
+        return document
+    calibration = calibrate_run(recipe, request.run_folder)
+    return {**document, "calibration": None if calibration is None else str(calibration)}
 
 
 def _task(recipe: PretrainRecipe, stores: list[Store], world: World) -> FillInTask:

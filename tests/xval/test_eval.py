@@ -8,7 +8,7 @@ import torch
 
 from polycli.__main__ import run as command_line
 from polycli.checkpoints.exported import ModelDescription, write_model
-from polycli.errors import CheckpointError, RecipeError, StoreError
+from polycli.errors import CheckpointError, RecipeError, SourceError, StoreError
 from polycli.requests import EvalRequest
 from polycli.store.overlap import pack_hashes
 from polycli.xval import eval as evaluation
@@ -140,11 +140,18 @@ def test_records_that_were_trained_on_are_refused(tmp_path, flat):
     assert scores["overlap"] == {"checked": True, "records": 2, "allowed": True}
 
 
-def test_data_with_keys_that_the_model_does_not_know_is_refused(tmp_path, flat, records_store):
+def test_keys_that_the_model_does_not_know_are_said_or_refused_and_data_of_none_that_it_knows_is(
+    tmp_path, flat, records_store, capsys
+):
     save_model(tmp_path / "model", flat)
     other = records_store([{"a": float(place), "zeta": 1.5 * place} for place in range(30)], "other")
-    with pytest.raises(StoreError, match="zeta"):
-        evaluate(tmp_path, other)
+    assert set(evaluate(tmp_path, other)["datasets"]["other"]["keys"]) == {"a"}
+    assert "keys that the model has never seen, and does not look at: 'zeta'" in capsys.readouterr().err
+    with pytest.raises(SourceError, match="zeta"):
+        evaluate(tmp_path, other, ["unknown_keys=refuse"])
+    strange = records_store([{"zeta": 1.5 * place} for place in range(30)], "strange")
+    with pytest.raises(StoreError, match="the model knows no number at zeta"):
+        evaluate(tmp_path, strange)
 
 
 def test_groups_that_fit_nothing_are_refused(tmp_path, flat):

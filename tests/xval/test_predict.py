@@ -17,7 +17,7 @@ from polycli.xval.data.digits import Digits
 from polycli.xval.data.store import open_records
 from polycli.xval.data.tokenization import describe_tokenization, tokenization_for
 from polycli.xval.model.numformer import Numformer
-from polycli.xval.predicting.files import Answer, fill_in
+from polycli.xval.predicting.files import Answer, Asked, fill_in
 from polycli.xval.recipe.model import ModelSection
 from polycli.xval.recipe.training import FinetuneRecipe
 from polycli.xval.records.keypaths import KeyPatterns
@@ -389,7 +389,7 @@ def test_the_command_names_its_output(tmp_path, model, capsys):
     assert command_line([*line, "--output", str(tmp_path / "out.jsonl")]) == 0
     captured = capsys.readouterr()
     assert captured.out == f"{tmp_path / 'out.jsonl'}\n"
-    assert "3 records, 2 numbers filled in" in captured.err
+    assert "3 records, 2 values filled in" in captured.err
 
 
 def test_answers_are_put_in_the_order_of_the_walk():
@@ -401,7 +401,7 @@ def test_answers_are_put_in_the_order_of_the_walk():
         "k": None,
     }
     answers = iter([Answer(1.0, None), Answer(2.0, (1.5, 2.5)), Answer(3.0, None)])
-    found = fill_in("r", value, answers, KeyPatterns(["a~b", "a~b.x/y", "z"]), {"a~b*": "kg"})
+    found = fill_in("r", value, answers, Asked(KeyPatterns(["a~b", "a~b.x/y", "z"])), {"a~b*": "kg"})
     assert found.value == {"a~b": [1.0, {"x/y": 2.0}], "t": "m = 5", "n": "1e400", "z": 3.0, "k": None}
     assert [item.pointer for item in found.filled] == ["/a~0b/0", "/a~0b/1/x~1y", "/z"]
     assert [item.unit for item in found.filled] == ["kg", None, None]

@@ -14,6 +14,7 @@ from polycli.xval.data.pool import Language
 from polycli.xval.data.reading import Reading
 from polycli.xval.numbers import Encoding, expand
 from polycli.xval.numbers.scaling import Scaling
+from polycli.xval.records.classes import Classes
 from polycli.xval.records.key_order import KeyOrder
 from polycli.xval.records.records import Records
 from polycli.xval.records.structure import END, MASK, NUM, PAD
@@ -37,6 +38,8 @@ class Tokenization:
     units: Mapping[str, str] = field(default_factory=dict)
     #: How the data that trained were read; None where that is not known.
     reading: Reading | None = None
+    #: By key path: the values of columns of few different texts, which the model learned to fill in.
+    classes: Classes = field(default_factory=dict)
 
     @property
     def key_order(self) -> KeyOrder:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from polycli.workflow import sources
+from polycli.xval.data.flat_rows import FlatRows
 from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.records.values import Value
 
@@ -62,6 +64,15 @@ class Block(Protocol):
         Raises:
             SourceError: the input is malformed; the message names file, line and column.
         """
+        ...
+
+
+@runtime_checkable
+class FlatBlock(Protocol):
+    """A block of rows that can also be read column by column, which is quicker."""
+
+    def flat(self) -> tuple[FlatRows, Callable[[int], Value]] | None:
+        """All its rows, and a function that gives a row as `load` writes it; None where it must be read row by row."""
         ...
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,14 +19,15 @@ from numpy.typing import NDArray
 from polycli.errors import PolycliError, SourceError
 from polycli.requests import JsonDocument
 from polycli.store.blocks import BlockBuilder, Column, Ragged
+from polycli.xval.data.flat_rows import FlatRows
 from polycli.xval.data.notes import BlockNote
-from polycli.xval.data.source import Block
+from polycli.xval.data.source import Block, FlatBlock
 from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.records.cutting import pieces_of
 from polycli.xval.records.decode import UndecodableError, decode_record
 from polycli.xval.records.encode import RecordEncoder
 from polycli.xval.records.equality import alike
-from polycli.xval.records.keypaths import printable
+from polycli.xval.records.keypaths import KeyPatterns, printable
 from polycli.xval.records.lookup import text_at
 from polycli.xval.records.places import TokenRules
 from polycli.xval.records.records import Records
@@ -59,7 +60,9 @@ def stage(task: StageTask) -> None:
     if builder.record(task.block.key) is not None:
         return
     writer = BlockWriter(task.recipe, source=task.block.source)
-    task.block.load(writer)
+    flat = task.block.flat() if isinstance(task.block, FlatBlock) and writer.takes_rows else None
+    if flat is None or not writer.add_rows(*flat):
+        task.block.load(writer)
     columns, record = writer.staged()
     ids = writer.ids
     builder.stage(
@@ -80,6 +83,8 @@ class BlockWriter:
         self._source = source
         rules = TokenRules(text_keys=recipe.text_keys, spell_keys=recipe.vocabulary.spell_keys)
         self._encoder = RecordEncoder(rules=rules)
+        #: What knows of the records: the encoder, or rows that came all at once.
+        self._met_by: RecordEncoder | FlatRows = self._encoder
         self._groups: list[str] = []
         self._rejected: list[JsonDocument] = []
         self._notes: Counter[str] = Counter()
@@ -90,7 +95,7 @@ class BlockWriter:
     @property
     def ids(self) -> list[str]:
         """Names of the records that were taken."""
-        return self._encoder.ids
+        return self._met_by.ids
 
     def add(self, value: Value, *, id: str, group: str | None = None) -> None:  # noqa: A002  # the field's word
         """One record, or more where it is longer than the recipe's context and may be split.
@@ -115,6 +120,31 @@ class BlockWriter:
             self._check_later(value)
         self._groups.extend([group or ""] * (len(self._encoder) - before))
 
+    @property
+    def takes_rows(self) -> bool:
+        """Whether rows need not be walked one by one, as a limit on their length asks for."""
+        return self._recipe.context is None
+
+    def add_rows(self, rows: FlatRows, value_of: Callable[[int], Value]) -> bool:
+        """All rows of the block at once; False, and nothing is taken, where their keys are none that have tokens.
+
+        `value_of` gives a row as it is read alone, for the comparison with what comes back from its tokens.
+        """
+        plain = all(printable(key) == key for key in rows.keys) and len(set(rows.keys)) == len(rows.keys) > 0
+        rules = KeyPatterns([*self._recipe.text_keys, *self._recipe.vocabulary.spell_keys])
+        if not plain or any(rules.match(path) for path in rows.all_paths):
+            return False
+        if self._recipe.group_by is not None:
+            groups = (text_at(value_of(row), self._recipe.group_by) for row in range(len(rows)))
+            self._groups = ["" if group is None else printable(group) for group in groups]
+        else:
+            self._groups = [""] * len(rows)
+        if not "".join(rows.ids).isascii():
+            rows.ids = [printable(name) for name in rows.ids]
+        self._met_by = rows
+        self._checked = {row: value_of(row) for row in range(0, len(rows), self._recipe.coverage.verify_every)}
+        return True
+
     def reject(self, *, id: str, reason: str) -> None:  # noqa: A002
         """A record that is left out."""
         self._rejected.append({"source": self._source, "id": printable(id), "reason": printable(reason)})
@@ -130,7 +160,7 @@ class BlockWriter:
 
     def records(self) -> Records:
         """Returns the records that were taken, in the block's own vocabulary."""
-        return self._encoder.records()
+        return self._met_by.records()
 
     def staged(self) -> tuple[dict[str, Column], BlockNote]:
         """The columns of the block, and what is noted about it.
@@ -142,7 +172,7 @@ class BlockWriter:
         self._verify(records)
         columns: dict[str, Column] = {
             "token_ids": Ragged(
-                shared_tokens(records.token_ids, self._encoder.keys).astype(np.int64), records.token_offsets
+                shared_tokens(records.token_ids, self._met_by.keys).astype(np.int64), records.token_offsets
             ),
             "numbers": Ragged(records.numbers, records.number_offsets),
             "number_keys": Ragged(
@@ -151,12 +181,12 @@ class BlockWriter:
             "group": Ragged.of_strings(self._groups),
         }
         return columns, BlockNote(
-            keys=list(self._encoder.keys),
+            keys=list(self._met_by.keys),
             key_paths=list(records.key_paths),
-            all_paths=list(self._encoder.all_paths),
-            texts=self._encoder.texts(),
+            all_paths=list(self._met_by.all_paths),
+            texts=self._met_by.texts(),
             rejected=self._rejected,
-            notes=dict(self._notes + self._encoder.notes),
+            notes=dict(self._notes + self._met_by.notes),
             characters=self._characters,
             records=len(records),
             numbers=len(records.numbers),
@@ -187,7 +217,7 @@ class BlockWriter:
 
     def _verify(self, records: Records) -> None:
         """Decode every n-th record again: nothing may be lost on the way into tokens."""
-        vocabulary = Vocabulary(self._encoder.keys)
+        vocabulary = Vocabulary(self._met_by.keys)
         for row, value in self._checked.items():
             try:
                 same = alike(decode_record(records, row, vocabulary), value)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from polycli.console import warn
 from polycli.errors import CheckpointError, StoreError
+from polycli.xval.data.classes import read_classes
 from polycli.xval.data.collate import Tokenization
 from polycli.xval.data.pool import Language, language_of
 from polycli.xval.data.reading import read_reading, reading_of
@@ -67,6 +68,7 @@ def describe_tokenization(tokenization: Tokenization) -> dict[str, Any]:
         "scaling": tokenization.scaling.to_json(),
         "units": dict(tokenization.units),
         "reading": None if tokenization.reading is None else tokenization.reading.model_dump(mode="json"),
+        "classes": {path: list(values) for path, values in tokenization.classes.items()},
         "special": {"end": END, "mask": MASK, "pad": PAD, "num": NUM},
     }
 
@@ -94,6 +96,7 @@ def read_tokenization(document: Mapping[str, Any], model: ModelSection, *, sourc
         ends=model.causal,
         units=units,
         reading=read_reading(document, source=source),
+        classes=read_classes(document, source=source),
     )
 
 

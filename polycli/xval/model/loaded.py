@@ -47,13 +47,13 @@ def _probability(found: LoadedCheckpoint) -> float | None:
     raise CheckpointError(f"{found.model_file}: objective.mask_probability is {said!r}, a probability was expected")
 
 
-def load_checkpoint(path: Path) -> LoadedNumformer:
-    """Find the checkpoint that `path` means, say which and why, and load it.
+def load_checkpoint(path: Path, *, quiet: bool = False) -> LoadedNumformer:
+    """Find the checkpoint that `path` means, say which and why unless `quiet`, and load it.
 
     Raises:
         CheckpointError: it is absent, truncated, dangerous, of another family, or does not say how it reads records.
     """
-    found = find_checkpoint(path, family="xval")
+    found = find_checkpoint(path, family="xval", quiet=quiet)
     description = found.description
     if description is None:
         raise CheckpointError(

@@ -6,7 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -22,6 +22,8 @@ from polycli.xval.records.values import FreeText, NumberLiteral, Value
 SUFFIXES = (".jsonl", ".json", ".csv")
 #: Beside the keys of a record that is an object: its name, and what was filled in.
 ID_KEY, FILLED_KEY = "_id", "_filled"
+#: Candidates of a class whose probabilities have columns of their own, the commonest in training first.
+MOST_PROBABILITIES = 20
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Filled:
     unit: str | None
     #: Of a class, how likely the model holds it to be.
     probability: float | None = None
+    #: The same of each candidate, the likeliest first, where the model has a choice of some.
+    probabilities: Mapping[Value, float] | None = None
 
     def document(self) -> JsonDocument:
         """Returns the value as JSON output has it."""
@@ -46,7 +50,11 @@ class Filled:
             "interval": None if self.interval is None else list(self.interval),
             "unit": self.unit,
         }
-        return document if self.probability is None else {**document, "probability": self.probability}
+        if self.probability is not None:
+            document["probability"] = self.probability
+        if self.probabilities is not None:
+            document["probabilities"] = {_cell(value): share for value, share in self.probabilities.items()}
+        return document
 
 
 @dataclass(frozen=True)
@@ -65,33 +73,57 @@ class Answer:
     value: Value
     interval: tuple[float, float] | None
     probability: float | None = None
+    probabilities: Mapping[Value, float] | None = None
 
 
-def fill_in(
-    name: str, value: Value, answers: Iterator[Answer], nulls: KeyPatterns, units: Mapping[str, str]
-) -> FilledRecord:
+@dataclass(frozen=True)
+class Asked:
+    """Where a null is filled in."""
+
+    #: Key paths of numbers.
+    nulls: KeyPatterns
+    #: Key paths of classes; nulls in lists are none.
+    classes: frozenset[str] = frozenset()
+    #: The mark in free text that stands for a number.
+    gap: str | None = None
+
+
+def fill_in(name: str, value: Value, answers: Iterator[Answer], asked: Asked, units: Mapping[str, str]) -> FilledRecord:
     """Put answers where nulls are, in the order in which a record is walked; everything else stays."""
     filled: list[Filled] = []
 
-    def walk(item: Value, path: str, pointer: str) -> Any:  # noqa: ANN401, PLR0911  # One return for each kind of value.
+    def take(path: str, pointer: str) -> Value:
+        answer = next(answers)
+        if isinstance(answer.value, float) and not math.isfinite(answer.value):
+            return None
+        said = (answer.interval, unit_of(path, units), answer.probability, answer.probabilities)
+        filled.append(Filled(pointer, path, answer.value, *said))
+        return answer.value
+
+    def write(text: str, path: str, pointer: str) -> str:
+        """Free text with answers in place of its gaps."""
+        if asked.gap is None or not asked.nulls.match(path):
+            return text
+        first, *others = text.split(asked.gap)
+        parts = [first]
+        for number, part in enumerate(others):
+            answer = take(path, f"{pointer}/{number}")
+            parts += [asked.gap if answer is None else _cell(answer), part]
+        return "".join(parts)
+
+    def walk(item: Value, path: str, pointer: str, *, listed: bool = False) -> Any:  # noqa: ANN401  # by kind
         if item is None or (isinstance(item, float) and not math.isfinite(item)):
-            if not nulls.match(path):
-                return None
-            answer = next(answers)
-            if isinstance(answer.value, float) and not math.isfinite(answer.value):
-                return None
-            unit = unit_of(path, units)
-            filled.append(Filled(pointer, path, answer.value, answer.interval, unit, answer.probability))
-            return answer.value
+            wanted = asked.nulls.match(path) or (not listed and path in asked.classes)
+            return take(path, pointer) if wanted else None
         if isinstance(item, FreeText):
-            return item.text
+            return write(item.text, path, pointer)
         if isinstance(item, NumberLiteral):
             exact = item.value()
             return exact if isinstance(exact, int) or math.isfinite(exact) else item.text
         if isinstance(item, Mapping):
             return {key: walk(part, child_path(path, key), f"{pointer}/{_escaped(key)}") for key, part in item.items()}
         if isinstance(item, Sequence) and not isinstance(item, str):
-            return [walk(part, path, f"{pointer}/{index}") for index, part in enumerate(item)]
+            return [walk(part, path, f"{pointer}/{index}", listed=True) for index, part in enumerate(item)]
         return item
 
     return FilledRecord(name, walk(value, TOP, ""), tuple(filled))
@@ -134,19 +166,36 @@ class Extras:
     patterns: KeyPatterns
     #: Ends of the names of the columns, such as `mass_low`.
     sides: tuple[str, ...]
+    #: By key path of a class: its candidates, each of which has a column with its probability.
+    classes: Mapping[str, Sequence[Value]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, patterns: KeyPatterns, *, interval: bool, probability: bool) -> Extras:
+    def of(
+        cls,
+        patterns: KeyPatterns,
+        *,
+        interval: bool,
+        probability: bool,
+        classes: Mapping[str, Sequence[Value]] | None = None,
+    ) -> Extras:
         """Builds the extras of a model that gives intervals, probabilities, or neither."""
-        return cls(patterns, ("low", "high") * interval + ("probability",) * probability)
+        return cls(patterns, ("low", "high") * interval + ("probability",) * probability, classes or {})
 
-    def cells(self, item: Filled | None) -> list[str]:
-        """Extra cells (bounds, probability) for one column of one row."""
+    def ends(self, path: str) -> list[str]:
+        """Ends of the names of the columns beside the one of a key path."""
+        if path in self.classes:
+            shown = self.classes[path][:MOST_PROBABILITIES]
+            return ["probability", *(f"probability_{_cell(value)}" for value in shown)]
+        return list(self.sides) if self.patterns.match(path) else []
+
+    def cells(self, path: str, item: Filled | None) -> list[str]:
+        """Extra cells (bounds, probabilities) for one column of one row."""
         found: dict[str, float | None] = {}
         if item is not None:
             low, high = item.interval or (None, None)
             found = {"low": low, "high": high, "probability": item.probability}
-        return [_cell(found.get(side)) for side in self.sides]
+            found |= {f"probability_{_cell(value)}": share for value, share in (item.probabilities or {}).items()}
+        return [_cell(found.get(end)) for end in self.ends(path)]
 
 
 def writer_for(
@@ -224,7 +273,7 @@ class CsvWriter:
         filled = {item.key_path: item for item in record.filled}
         cells = [self._own(item) for item in value.values()]
         for path in self._paths:
-            cells += self._extras.cells(filled.get(path))
+            cells += self._extras.cells(path, filled.get(path))
         self._writer.writerow([cell(printable(record.id)), *cells, ";".join(filled)])
 
     def close(self) -> None:
@@ -251,12 +300,13 @@ class CsvWriter:
         paths = {column: child_path(TOP, column) for column in columns}
         units = [unit_of(path, self._units) for path in paths.values()]
         named = [column if unit is None else f"{column} ({unit})" for column, unit in zip(columns, units, strict=True)]
-        fillable = [column for column, path in paths.items() if self._extras.patterns.match(path)]
+        fillable = [column for column, path in paths.items() if self._extras.ends(path)]
         self._paths = [paths[column] for column in fillable]
         named = [printable(name) for name in named]
         # A file that was filled in before has columns of the names that are added here.
         header = [_unused("_record", named), *named]
-        for name in (*(f"{column}_{side}" for column in fillable for side in self._extras.sides), "_filled"):
+        ends = [f"{column}_{end}" for column in fillable for end in self._extras.ends(paths[column])]
+        for name in (*ends, "_filled"):
             header.append(_unused(printable(name), header))
         self._writer.writerow(map(cell, header))
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,14 +27,15 @@ from polycli.xval.predicting.reread import (
     NumbersTurnedText,
     json_settings,
     refuse_other_kinds,
-    say_other_keys,
+    say_lacking_keys,
     settings_for,
 )
-from polycli.xval.recipe.settings import ReadingSettings
+from polycli.xval.predicting.unknown_keys import UnknownKeys, known_keys, settle_unknown_keys
+from polycli.xval.recipe.settings import ReadingSettings, UnknownKeysChoice
 from polycli.xval.records.decode import decode_records
 from polycli.xval.records.encode import encode_records
 from polycli.xval.records.key_order import in_order, with_keys
-from polycli.xval.records.keypaths import TOP, KeyPatterns
+from polycli.xval.records.keypaths import TOP
 from polycli.xval.records.records import Records
 from polycli.xval.records.values import Record, RecordError, Value
 
@@ -135,6 +136,7 @@ def open_inputs(
         if len(paths) > 1:
             raise SourceError(f"{len(paths)} inputs, of which {stores[0]} is a store: one store alone, or files")
         store = open_records(stores[0])
+        settle_unknown_keys(store, tokenization, reading.unknown_keys)
         rows = store.rows(split)[:limit]
         batches = (_Stored(store, rows[start : start + batch_records]) for start in range(0, len(rows), batch_records))
         return Input(
@@ -150,7 +152,7 @@ def open_inputs(
             f"--split {split}: {paths[0]} is not a store, and files have no splits", hint="leave --split out"
         )
     opened = _open_files(paths, reading, tokenization.reading, limit)
-    records = _noticed(_block_records(opened.blocks), tokenization)
+    records = _noticed(_block_records(opened.blocks), tokenization, reading.unknown_keys)
     return Input(_rebatched(records, batch_records), opened.about.get("units", {}))
 
 
@@ -159,7 +161,22 @@ def ids_of(records: Sequence[Record]) -> list[str]:
     return records.ids if isinstance(records, _Stored) else [record.id for record in records]
 
 
-def encode(records: Sequence[Record], tokenization: Tokenization, *, nulls: Sequence[str] = ()) -> Records:
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be filled in of records."""
+
+    #: Patterns of key paths at which null is a number that is asked for.
+    nulls: tuple[str, ...] = ()
+    #: By key path, what is written for a null that is a class that is asked for.
+    blanks: Mapping[str, str] = field(default_factory=dict)
+    #: The mark in free text that stands for a number that is asked for.
+    gap: str | None = None
+
+
+NOTHING_WANTED = Wanted()
+
+
+def encode(records: Sequence[Record], tokenization: Tokenization, wanted: Wanted = NOTHING_WANTED) -> Records:
     """Records in the vocabulary of a model, and with their keys in the order that it learned.
 
     Numbers where it learned none are text to it, as identifiers are.
@@ -167,7 +184,7 @@ def encode(records: Sequence[Record], tokenization: Tokenization, *, nulls: Sequ
     Raises:
         SourceError: a record is longer than the model's context, or its value is nothing that JSON has.
     """
-    found = _encoded(records, tokenization, nulls=nulls)
+    found = _encoded(records, tokenization, wanted)
     lengths = tokenization.lengths(found.token_lengths, found.number_lengths)
     if (lengths > tokenization.context).any():
         longest = int(lengths.argmax())
@@ -178,23 +195,24 @@ def encode(records: Sequence[Record], tokenization: Tokenization, *, nulls: Sequ
     return found
 
 
-def _encoded(records: Sequence[Record], tokenization: Tokenization, *, nulls: Sequence[str]) -> Records:
+def _encoded(records: Sequence[Record], tokenization: Tokenization, wanted: Wanted) -> Records:
     """Records as `encode` gives them, whatever their length."""
     vocabulary, known = tokenization.language.vocabulary, set(tokenization.language.key_paths)
     records = [replace(record, value=as_learned(record.value, tokenization)) for record in records]
     try:
-        found = encode_records(records, vocabulary, nulls=nulls)
+        asked: dict[str, Any] = {"nulls": wanted.nulls, "blanks": wanted.blanks, "gap": wanted.gap}
+        found = encode_records(records, vocabulary, **asked)
         strange = [path for path in found.key_paths if path not in known]
         if strange:
-            found = encode_records(records, vocabulary, text_keys=strange, nulls=nulls)
+            found = encode_records(records, vocabulary, text_keys=strange, **asked)
     except RecordError as error:
         raise SourceError(str(error)) from error
     return found
 
 
-def fitting(batch: Sequence[Record], tokenization: Tokenization, *, nulls: Sequence[str]) -> list[Record]:
+def fitting(batch: Sequence[Record], tokenization: Tokenization, wanted: Wanted) -> list[Record]:
     """The records that the model's context can hold; the others are named, each with its tokens."""
-    records = _encoded(batch, tokenization, nulls=nulls)
+    records = _encoded(batch, tokenization, wanted)
     lengths = tokenization.lengths(records.token_lengths, records.number_lengths)
     for record, length in zip(batch, lengths.tolist(), strict=True):
         if length > tokenization.context:
@@ -209,9 +227,7 @@ def as_learned(value: Value, tokenization: Tokenization) -> Value:
     """
     if tokenization.reading is None:
         return value
-    known, spelled = tokenization.language.vocabulary.key_ids, KeyPatterns(tokenization.reading.spell_keys)
-    kept = with_keys(value, lambda key, path: key in known or spelled.match(path))
-    return in_order(kept, tokenization.key_order)
+    return in_order(with_keys(value, known_keys(tokenization)), tokenization.key_order)
 
 
 @contextmanager
@@ -246,18 +262,23 @@ def _source_of(paths: Sequence[Path], learned: Reading | None) -> str:
     return find_source("xval", paths)
 
 
-def _noticed(records: Iterator[Record], tokenization: Tokenization) -> Iterator[Record]:
+def _noticed(
+    records: Iterator[Record], tokenization: Tokenization, unknown_keys: UnknownKeysChoice
+) -> Iterator[Record]:
     """The records; it is said which of their keys are not those of the training, and at which numbers became text."""
     known = tokenization.key_order.get(TOP)
     learned = {} if tokenization.reading is None else tokenization.reading.columns
     texts = NumbersTurnedText(key for key, kind in learned.items() if kind == "number")
+    unknown = UnknownKeys(tokenization, unknown_keys)
     for number, record in enumerate(records):
         if isinstance(record.value, Mapping):
             if number == 0 and known:
-                say_other_keys(list(record.value), known)
+                say_lacking_keys(list(record.value), known)
             texts.count(record.value)
+        unknown.meet(record)
         yield record
     texts.say()
+    unknown.say()
 
 
 def _block_records(blocks: Iterable[Block]) -> Iterator[Record]:

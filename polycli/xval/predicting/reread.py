@@ -72,12 +72,9 @@ def key_of(header: str, settings: TableSection) -> str:
     return split_header(header)[0] if settings.units else header.strip()
 
 
-def say_other_keys(found: Collection[str], known: Collection[str]) -> None:
-    """Say once which keys of records the model does not know, and which of its own the records lack."""
-    strange = [key for key in found if key not in known]
+def say_lacking_keys(found: Collection[str], known: Collection[str]) -> None:
+    """Say which keys that the model learned these records do not have."""
     lacking = [key for key in known if key not in found]
-    if strange:
-        note(f"keys that the model has never seen, and does not look at: {_listed(strange)}")
     if lacking:
         note(f"keys of the training that these records lack: {_listed(lacking)}")
 

@@ -107,6 +107,11 @@ class DataSection(Section):
     verify: Literal["auto", "full", "sizes"] = Field(
         "auto", description="before training: hash every shard (full), or look at sizes; auto is full up to 8 GiB"
     )
+    shuffle_keys: bool = Field(
+        False,
+        description="train on records with their keys in a random order each time, so that none counts; such a model "
+        "learns more slowly, and predict brings records into the trained order anyway",
+    )
     too_long: Literal["refuse", "drop"] = Field(
         "refuse", description="records longer than model.context: end with an error, or leave them out and say how many"
     )
@@ -127,6 +132,10 @@ class ObjectiveSection(Section):
         "everything",
         description="tokens of any kind, as in the paper, or values alone, a text as a whole: keys and brackets are "
         "then always seen, as they are when a model is asked",
+    )
+    classes: Literal["auto", "never"] = Field(
+        "auto",
+        description="also hide values of columns of few different texts as a whole, so that predict can fill them in",
     )
     keys: tuple[str, ...] = Field(
         (), description="hide only numbers under these key paths, such as description.planet*.a; all tokens if empty"

@@ -11,6 +11,9 @@ from polycli.workflow.untrained import ALLOW_DESCRIPTION
 from polycli.xval.recipe.sources import TableSection, TemperatureSection, TextSection
 from polycli.xval.recipe.training import JsonSection, PrepareRecipe
 
+UnknownKeysChoice = Literal["leave_out", "refuse"]
+UNKNOWN_KEYS = "keys of the data that the model never saw: said and kept out of its view, or an error"
+
 
 class SweepSection(Section):
     """The continuity sweep: one number of a record is varied finely, another one predicted."""
@@ -38,6 +41,7 @@ class EvalSettings(Section):
     family: Literal["xval"]
     verb: Literal["eval"]
     allow_untrained: bool = Field(False, description=ALLOW_DESCRIPTION)
+    unknown_keys: UnknownKeysChoice = Field("leave_out", description=UNKNOWN_KEYS)
     keys: tuple[str, ...] = Field((), description="patterns of key paths whose numbers are scored; all if empty")
     groups: tuple[tuple[str, ...], ...] = Field(
         (), description="patterns of key paths whose numbers are hidden together, such as [[description.planet*.a]]"
@@ -50,6 +54,7 @@ class EvalSettings(Section):
     batch_tokens: PositiveInt = Field(16_384, description="tokens of a forward pass, padding included")
     baselines: bool = Field(True, description="k-NN and gradient boosting, where records are rows of a table")
     baseline_rows: PositiveInt = Field(20_000, description="training records that they learn from, at most")
+    bands: UsedCalibration = UsedCalibration()
     sweep: SweepSection = SweepSection()
     report: bool = Field(True, description="write report.html and figures; scores.json is written in any case")
     bootstrap_samples: PositiveInt = Field(
@@ -64,6 +69,7 @@ class CalibrateSettings(CalibrateSection):
     family: Literal["xval"]
     verb: Literal["calibrate"]
     allow_untrained: bool = Field(False, description=ALLOW_DESCRIPTION)
+    unknown_keys: UnknownKeysChoice = Field("leave_out", description=UNKNOWN_KEYS)
     masking: Literal["share", "single"] = Field(
         "single", description="hide one number of a record at a time, as predict mostly does, or a share of them"
     )
@@ -80,6 +86,7 @@ class ReadingSettings(Section):
     json_lines: JsonSection = Field(JsonSection(), description="of the sources json and python-lines")
     text: TextSection = TextSection()
     temperature: TemperatureSection = TemperatureSection()
+    unknown_keys: UnknownKeysChoice = Field("leave_out", description=UNKNOWN_KEYS)
 
     @property
     def recipe(self) -> PrepareRecipe:
@@ -107,6 +114,7 @@ class PredictSettings(ReadingSettings):
     digits: Literal["column", "full"] = Field(
         "column", description="of answers: as the training's own numbers are written, integers as integers, or all"
     )
+    gap: str = Field("[NUM]", min_length=1, description="in free text: the mark in whose place a number is filled in")
     quote_formulas: bool = Field(
         False, description="of CSV: put a quote before texts of the data that a spreadsheet would compute, such as =A1"
     )

@@ -23,6 +23,11 @@ from polycli.xval.recipe.sources import (
     TextSection,
 )
 
+Calibrate = Literal["auto", "never", "must"]
+CALIBRATE = (
+    "at the end, find intervals that hold from the validation records: where there are 19 that do not also test, "
+    "never, or else fail"
+)
 ScalerKind = Literal["none", "affine", "asinh"]
 #: `auto` is affine, or asinh where the numbers of a key path reach over more than three decades.
 ScalerChoice = Literal["auto", "none", "affine", "asinh"]
@@ -174,6 +179,7 @@ class PretrainRecipe(Section):
     train: TrainSection
     engine: EngineSection = EngineSection()
     log: LogSection = LogSection()
+    calibrate: Calibrate = Field("auto", description=CALIBRATE)
 
     @model_validator(mode="after")
     def _loss_fits_encoding(self) -> PretrainRecipe:
@@ -201,3 +207,4 @@ class FinetuneRecipe(Section):
     train: TrainSection
     engine: EngineSection = EngineSection()
     log: LogSection = LogSection()
+    calibrate: Calibrate = Field("auto", description=CALIBRATE)

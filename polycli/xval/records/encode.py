@@ -59,7 +59,7 @@ class RecordEncoder:
         self._key_tokens = {} if vocabulary is None else {key: chr(i) for key, i in vocabulary.key_ids.items()}
         self._text = KeyPatterns(rules.text_keys)
         self._spell = KeyPatterns(rules.spell_keys)
-        self._nulls = KeyPatterns(rules.nulls)
+        self._nulls, self._blanks, self._gap = KeyPatterns(rules.nulls), rules.blanks, rules.gap
         self._top = self._place(TOP, "")
         self.key_paths: list[str] = []
         #: What was met and is worth telling, for the coverage report.
@@ -159,7 +159,13 @@ class RecordEncoder:
         return np.repeat(spans[:, 0], spans[:, 1]).astype(np.int32)
 
     def _place(self, path: str, token: str) -> Place:
-        return Place(path, token, is_text=self._text.match(path), fill=self._nulls.match(path))
+        return Place(
+            path,
+            token,
+            is_text=self._text.match(path),
+            fill=self._nulls.match(path),
+            blank=self._blanks.get(path),
+        )
 
     def _child(self, place: Place, key: object) -> Place:
         if not isinstance(key, str):
@@ -193,6 +199,8 @@ class RecordEncoder:
         elif value is None:
             if place.fill:
                 self._one_number(math.nan, place)
+            elif place.blank is not None and self._pieces[-1].endswith(place.token):
+                self._pieces.append(place.blank)
             else:
                 self._pieces.append(NULL)
         elif kind is bool:
@@ -305,6 +313,17 @@ class RecordEncoder:
 
     def _free_text(self, text: str, place: Place) -> None:
         self._pieces.append(TEXT)
+        if self._gap is not None and place.fill and self._gap in text:
+            for number, part in enumerate(text.split(self._gap)):
+                if number:
+                    self._one_number(math.nan, place)
+                self._words(part, place)
+        else:
+            self._words(text, place)
+        self._pieces.append(TEXT)
+
+    def _words(self, text: str, place: Place) -> None:
+        """Text whose numbers are numbers, without the tokens around it."""
         end = 0
         for span in [] if place.is_text else find_numbers(text):
             self._pieces.append(spelled(text[end : span.start]))
@@ -315,7 +334,6 @@ class RecordEncoder:
             if repr(span.value) != text[span.start : end]:
                 self.notes[RESPELLED] += 1
         self._pieces.append(spelled(text[end:]))
-        self._pieces.append(TEXT)
 
 
 def _is_exact(value: int) -> bool:
@@ -337,15 +355,20 @@ def encode_records(
     *,
     text_keys: Sequence[str] = (),
     nulls: Sequence[str] = (),
+    blanks: Mapping[str, str] | None = None,
+    gap: str | None = None,
 ) -> Records:
     """Records in the neutral form of a closed vocabulary: keys that it lacks are spelled in bytes.
 
-    `text_keys` as prepare had them; where a key path fits `nulls`, null is a [NUM] of value NaN, to be filled.
+    `text_keys` as prepare had them; where a key path fits `nulls`, null is a [NUM] of value NaN, to be filled, as is
+    the mark `gap` in free text. A null right behind its key at a path of `blanks` is what stands there.
 
     Raises:
         RecordError: a value is nothing that JSON has; the message names the record.
     """
-    encoder = RecordEncoder(vocabulary, TokenRules(text_keys=tuple(text_keys), nulls=tuple(nulls)))
+    encoder = RecordEncoder(
+        vocabulary, TokenRules(text_keys=tuple(text_keys), nulls=tuple(nulls), blanks=blanks or {}, gap=gap)
+    )
     for record in records:
         try:
             encoder.add(record.value, id=record.id)

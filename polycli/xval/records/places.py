@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,10 @@ class TokenRules:
     spell_keys: tuple[str, ...] = ()
     #: Nulls here become a [NUM] whose value is NaN: to be filled in.
     nulls: tuple[str, ...] = ()
+    #: By key path: what is written for a null right behind its key, for a class that is to be filled in.
+    blanks: Mapping[str, str] = field(default_factory=dict)
+    #: In free text, a mark that stands for a number to be filled in.
+    gap: str | None = None
 
 
 NO_RULES = TokenRules()
@@ -23,13 +28,15 @@ NO_RULES = TokenRules()
 class Place:
     """One key path: its token, its number in the table of key paths, and where its keys lead."""
 
-    __slots__ = ("children", "fill", "is_text", "number", "path", "texts", "token")
+    __slots__ = ("blank", "children", "fill", "is_text", "number", "path", "texts", "token")
 
-    def __init__(self, path: str, token: str, *, is_text: bool, fill: bool) -> None:
+    def __init__(self, path: str, token: str, *, is_text: bool, fill: bool, blank: str | None = None) -> None:
         self.path = path
         self.token = token
         self.is_text = is_text
         self.fill = fill
+        #: Of a class: what is written for a null.
+        self.blank = blank
         self.number = -1
         #: How many texts stand here, besides numbers perhaps.
         self.texts = 0

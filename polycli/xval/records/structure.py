@@ -43,7 +43,7 @@ _IDS = {name: place for place, name in enumerate(STRUCTURE)}
 FIRST_BYTE: Final = len(STRUCTURE)
 FIRST_KEY: Final = FIRST_BYTE + 256
 
-NUM_CHAR = chr(NUM)
+NUM_CHAR, MASK_CHAR = chr(NUM), chr(MASK)
 OPEN_OBJECT, CLOSE_OBJECT, OPEN_LIST, CLOSE_LIST = (chr(_IDS[name]) for name in "{}[]")
 COMMA, COLON, QUOTE = (chr(_IDS[name]) for name in ',:"')
 NULL, TRUE, FALSE = (chr(_IDS[name]) for name in ("null", "true", "false"))

@@ -108,6 +108,22 @@ class Filler:
         for batch in self._batches(rows, np.zeros(len(records.numbers), dtype=np.bool_)):
             yield batch.records, self._encode(batch), rows, batch.flat
 
+    def token_logits(self, records: Records, hidden: NDArray[np.bool_], places: Rows) -> Floats:
+        """(places, tokens): the model's log-odds of every token at some places of `records.token_ids`.
+
+        `hidden` numbers are masked; what else is to be masked stands as [MASK] in the records.
+        """
+        rows = write(records, self.tokenization)
+        owners = np.searchsorted(records.token_offsets, places, side="right") - 1
+        at = np.searchsorted(rows.source, places)  # The first token of each, and blanks have one.
+        found = np.empty((len(places), self.tokenization.tokens))
+        for batch in self._batches(rows, hidden):
+            mine = np.flatnonzero(batch.is_in[owners])
+            vectors = self._encode(batch).flatten(0, 1)[self._at(batch, at[mine])]
+            with torch.no_grad():
+                found[mine] = self.model.logits(vectors).double().cpu().numpy()
+        return found
+
     def slots(self, rows: Sequences, numbers: int) -> Rows:
         """(numbers, tokens of a number): where each number's tokens stand in the rows."""
         # Numbers and their tokens come in order, so their places do too.

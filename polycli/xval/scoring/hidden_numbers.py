@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +13,16 @@ from polycli.report.bootstrap import Bootstrap
 from polycli.requests import JsonDocument
 from polycli.workflow.overlap import ScoredRows
 from polycli.xval.data.pool import language_of
+from polycli.xval.data.reading import order_of_keys
 from polycli.xval.data.store import RecordStore
 from polycli.xval.model.loaded import LoadedNumformer
+from polycli.xval.predicting.inputs import encode
 from polycli.xval.recipe.model import ObjectiveSection
 from polycli.xval.recipe.settings import EvalSettings
 from polycli.xval.records.decode import decode_records
+from polycli.xval.records.key_order import in_another_order
 from polycli.xval.records.records import Records
-from polycli.xval.records.values import Value
+from polycli.xval.records.values import Record, Value
 from polycli.xval.scoring.baselines import is_table, simple_answers, table_answers
 from polycli.xval.scoring.exactness import exactness
 from polycli.xval.scoring.fill import Answers, Filler
@@ -69,8 +72,7 @@ def score_numbers(loaded: LoadedNumformer, subset: Subset, settings: EvalSetting
         training = read_records(store, learning, loaded)
         texts = text_columns(_values(store, learning), _values(store, subset.rows))
         methods |= table_answers(training, records, turn_of, share=share or 0.0, seed=settings.seed, texts=texts)
-    rules = (rule.pattern for rule in store.hold_out)
-    patterns = (*settings.keys, *(pattern for group in settings.groups for pattern in group), *rules, *store.units)
+    patterns = scored_together(store, settings)
     examined = _examined(subset, records, turn_of, methods, answers=answers, loaded=loaded, patterns=patterns)
     sweep = run_sweep(filler, records, settings.sweep, store.statistics)
     if settings.sweep.vary is not None and sweep is None:
@@ -89,6 +91,12 @@ def score_numbers(loaded: LoadedNumformer, subset: Subset, settings: EvalSetting
         "sweep": None if sweep is None else sweep.document(),
     }
     return document, Illustration(examined, sweep)
+
+
+def scored_together(store: RecordStore, settings: EvalSettings) -> tuple[str, ...]:
+    """The patterns that settings, hold-outs and units name: key paths that one of them fits are scored together."""
+    rules = (rule.pattern for rule in store.hold_out)
+    return (*settings.keys, *(pattern for group in settings.groups for pattern in group), *rules, *store.units)
 
 
 def drawn_rows(rows: NDArray[np.int64], most: int, *, seed: int) -> NDArray[np.int64]:
@@ -110,20 +118,29 @@ def hidden_share(loaded: LoadedNumformer, share: float | None) -> float | None:
 
 
 def read_records(store: RecordStore, rows: NDArray[np.int64], loaded: LoadedNumformer) -> Records:
-    """Records in the model's language.
+    """Records as the model reads them: in its language, their keys in the order that it learned, without unknown ones.
 
     Raises:
-        StoreError: the store has keys that the model does not know.
+        StoreError: the model knows none of the numbers, or not all and does not say how its data were read.
     """
-    language = loaded.tokenization.language
-    missing = [path for path in store.key_paths if path not in set(language.key_paths)]
-    if missing:
+    tokenization, language = loaded.tokenization, loaded.tokenization.language
+    known = {path: place for place, path in enumerate(language.key_paths)}
+    missing = [path for path in store.key_paths if path not in known]
+    if missing and (tokenization.reading is None or len(missing) == len(store.key_paths)):
         raise StoreError(
             f"{store.path}: the model knows no number at {missing[0]}"
             + (f", nor at {len(missing) - 1} other key paths of the data" if len(missing) > 1 else ""),
             hint="finetune on such data first: it learns tokens for new keys",
         )
-    return language.reader(language_of(store))(store.read(rows))
+    new = [key for key in store.vocabulary.keys if key not in language.vocabulary.key_ids]
+    if not (missing or new or in_another_order(order_of_keys([store]), tokenization.key_order)):
+        return language.reader(language_of(store))(store.read(rows))
+    found = store.read(rows)
+    values = decode_records(found, store.vocabulary)
+    again = encode([Record(*named) for named in zip(found.ids, values, strict=True)], tokenization)
+    places = np.array([known[path] for path in again.key_paths], dtype=np.int32)
+    keys = places[again.number_keys] if len(places) else again.number_keys
+    return replace(again, number_keys=keys, key_paths=language.key_paths)
 
 
 def _examined(

@@ -104,18 +104,42 @@ def intervals_of(loaded: LoadedNumformer, level: float | None, bands: UsedCalibr
         return Intervals(scaling, {}, own, calibrated=False)
     path = calibration_beside(loaded.model_file) if given is None else given
     chosen = _level(calibration, level, path=str(path), own=own)
-    place = calibration.levels.index(chosen)
+    bounds = _widening(calibration, chosen)
+    without = [key for key in loaded.tokenization.language.key_paths if key not in bounds]
+    if without:
+        warn(f"{path}: no intervals at {', '.join(without[:5])}: too few records had numbers there")
+    note(f"intervals at {100 * chosen:g} % are those of {path.name}, from {', '.join(calibration.data)}")
+    return Intervals(scaling, bounds, chosen, calibrated=True)
+
+
+def all_intervals(loaded: LoadedNumformer, bands: UsedCalibration) -> list[Intervals]:
+    """Returns the intervals of the calibration at each of its levels; none where there is no calibration.
+
+    Raises:
+        CheckpointError: the calibration is damaged, or of other weights.
+        UserError: there is none, and there must be one.
+    """
+    given = None if bands.file is None else plain_path(bands.file)
+    calibration = find_calibration(loaded, family="xval", use=bands.use, file=given)
+    scaling = loaded.tokenization.scaling
+    levels = () if calibration is None else calibration.levels
+    return [
+        Intervals(scaling, _widening(calibration, level), level, calibrated=True)
+        for level in levels
+        if calibration is not None
+    ]
+
+
+def _widening(calibration: Calibration, level: float) -> dict[str, float]:
+    """Maps each key path to how much the model's own interval is widened at a level."""
+    place = calibration.levels.index(level)
     bounds: dict[str, float] = {}
     for data in calibration.data.values():
         for key, group in data.groups.items():
             bound = group.bounds[place]
             # Of several datasets the widest holds for each.
             bounds[key] = max(bounds.get(key, -np.inf), np.inf if bound is None else bound)
-    without = [key for key in loaded.tokenization.language.key_paths if key not in bounds]
-    if without:
-        warn(f"{path}: no intervals at {', '.join(without[:5])}: too few records had numbers there")
-    note(f"intervals at {100 * chosen:g} % are those of {path.name}, from {', '.join(calibration.data)}")
-    return Intervals(scaling, bounds, chosen, calibrated=True)
+    return bounds
 
 
 def _level(calibration: Calibration, level: float | None, *, path: str, own: float | None) -> float:

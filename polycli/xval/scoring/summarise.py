@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polycli.report.binomial import beta_interval
 from polycli.report.bootstrap import Bootstrap
 from polycli.requests import JsonDocument
 from polycli.xval.data.holdout import HoldOutRule
@@ -180,6 +181,7 @@ def coverage(examined: Examined, bootstrap: Bootstrap) -> JsonDocument:
         "measured": float(inside.mean()),
         "interval": bootstrap.ratio(sums, counts).tolist(),
         "mean_width": float((high - low).mean()),
+        "binomial": list(beta_interval(int(inside.sum()), len(inside))),
     }
 
 
@@ -204,6 +206,7 @@ def decade_scores(examined: Examined, bootstrap: Bootstrap) -> list[JsonDocument
                     **{name: float(np.median(values)) for name, values in errors.items()},
                     "interval": bootstrap.median(errors["model"], examined.record[mine]).tolist(),
                 },
+                **({"coverage": coverage(part, bootstrap)} if part.levels else {}),
             }
         )
     return entries

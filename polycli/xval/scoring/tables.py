@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polycli.report.table import Table, interval, number
+from polycli.xval.scoring.coverage.calibrated import calibrated_table
 from polycli.xval.scoring.head_scores import head_table
 
 METHODS = ("mean", "key mean", "persistence", "k-NN", "gradient boosting")
@@ -20,7 +21,8 @@ def overview(datasets: Mapping[str, Any]) -> list[Table]:
     tables = [*heads, summary_table(datasets)]
     for name, dataset in datasets.items():
         tables += [key_table(name, dataset), hold_out_table(name, dataset), decade_table(name, dataset)]
-        tables += [coverage_table(name, dataset), sweep_table(name, dataset)]
+        tables += [coverage_table(name, dataset), calibrated_table(name, dataset, most=SHOWN_KEYS)]
+        tables += [sweep_table(name, dataset)]
     return [table for table in tables if table.rows]
 
 

@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from polycli.console import note
+from polycli.console import note, progress
 from polycli.errors import SourceError
 from polycli.files.parquet import open_parquet as open_parquet_file
 from polycli.files.streams import suffix_of
+from polycli.xval.data.flat_rows import FlatColumn, FlatRows
 from polycli.xval.data.source import Block, Opened, RecordWriter
 from polycli.xval.recipe.sources import TableSection
 from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.records.cells import same_unit
 from polycli.xval.records.keypaths import TOP, child_path
 from polycli.xval.records.values import Value
+from polycli.xval.sources.tables.chunks import CHUNK_ROWS, row_chunks
 from polycli.xval.sources.tables.columns import Column, Tally, decide
-from polycli.xval.sources.tables.csv_files import CsvFile, Place, names_of, open_csv, rows
+from polycli.xval.sources.tables.csv_files import CsvFile, Place, names_of, open_csv
+from polycli.xval.sources.tables.flat_columns import flat_columns
 from polycli.xval.sources.tables.parquet_files import is_parquet, open_parquet
 from polycli.xval.sources.tables.typed import EXCEL, open_typed, read_typed, typed_kind
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".parquet", ".ecsv", ".mrt", EXCEL)
 _SURE = (".csv", ".tsv", ".parquet", ".ecsv", ".mrt", EXCEL)
-BLOCK_ROWS = 8192
+BLOCK_ROWS = CHUNK_ROWS
 BLOCK_FILES = 64
 #: Of files that can only be read from their beginning on: so many times more rows make a block.
 _LARGER = 32
+#: What is said of one column.
+_OF_COLUMN = re.compile(r"column (?P<name>'[^']*'|\"[^\"]*\"): (?P<said>.*)", re.DOTALL)
+#: Columns that a line shows.
+_SHOWN = 5
+#: Bytes from which on the look at all cells tells how far it is.
+_MUCH = 2**23
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,25 @@ class CsvRows:
     def size(self) -> int:
         """The number of rows."""
         return self.piece.count
+
+    def flat(self) -> tuple[FlatRows, Callable[[int], Value]] | None:
+        """All rows at once, and what each is when it is read alone; None where a number must stay a literal."""
+        missing, file = frozenset(self.section.missing), self.piece.file
+        rows = list(chain.from_iterable(chunk for _, chunk in row_chunks(file, self.piece.start, self.piece.count)))
+        by_header = {column.header: column for column in self.columns}
+        ordered = [by_header[header] for header in file.header]
+        names: Sequence[str] | None = None
+        found: list[FlatColumn] = []
+        for column, cells in zip(ordered, zip(*rows, strict=True), strict=True):
+            if column.header == self.section.id_column:
+                names = cells
+            elif (parts := flat_columns(column, cells, missing)) is None:
+                return None
+            else:
+                found += parts
+        own = [f"{self.source}:{number}" for number in range(self.piece.first + 1, self.piece.first + len(rows) + 1)]
+        ids = own if names is None else [name or other for name, other in zip(names, own, strict=True)]
+        return FlatRows(found, ids), lambda row: row_value(file, rows[row], ordered, self.section, missing)
 
     def load(self, writer: RecordWriter) -> None:
         """Parses the rows and writes each as a record."""
@@ -120,7 +151,7 @@ class TableSource:
         """
         named = names_of(inputs, SUFFIXES)
         blocks, about, reports = look(named, recipe.table, limit)
-        for report in reports:
+        for report in joined_reports(reports):
             note(report)
         return Opened(
             blocks=blocks,
@@ -129,6 +160,26 @@ class TableSource:
             about=about,
             options=recipe.table.model_dump(mode="json"),
         )
+
+
+def joined_reports(reports: Sequence[str]) -> list[str]:
+    """What is said of many columns alike, in one line each.
+
+    >>> joined_reports(["column 'a': text", "b.csv: 3 lines", "column 'c': text"])
+    ["columns 'a', 'c': text", 'b.csv: 3 lines']
+    """
+    columns: dict[str, list[str]] = {}
+    for report in reports:
+        match = _OF_COLUMN.fullmatch(report)
+        names = columns.setdefault(report if match is None else match["said"], [])
+        if match is not None:
+            names.append(match["name"])
+    found = []
+    for said, names in columns.items():
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        noun = "column" if len(names) == 1 else "columns"
+        found.append(f"{noun} {', '.join(names[:_SHOWN])}{more}: {said}" if names else said)
+    return found
 
 
 def headers_of(path: Path, name: str, section: TableSection) -> tuple[str, ...]:
@@ -164,6 +215,12 @@ def look(
         return open_csv_files(named, section, limit)
     parquet = kinds[0] == "Parquet"
     blocks, found = open_parquet(named, section, limit) if parquet else open_typed(named, kinds, section, limit)
+    if section.numbers == "required" and not found.has_numbers:
+        raise SourceError(
+            f"{named[0][1]}: nothing in it is a number, in {len(found.keys)} columns "
+            f"({', '.join([header for header, _ in found.keys][:4])})",
+            hint="--set table.numbers=optional takes texts alone",
+        )
     return blocks, {"units": dict(found.units)}, list(found.remarks)
 
 
@@ -193,36 +250,25 @@ def scan(
     files: Sequence[CsvFile], section: TableSection, limit: int | None
 ) -> tuple[list[Column], list[CsvPiece], list[str]]:
     """Look at every cell: how columns are read, where blocks begin, and what to say of it."""
-    missing = frozenset(section.missing)
     tallies: dict[str, Tally] = {}
     pieces: list[CsvPiece] = []
     left = limit
-    for file in files:
-        counted = [tallies.setdefault(header, Tally()) for header in file.header]
-        most = left if section.record == "row" else None
-        starts: list[Place] = []
-        size = BLOCK_ROWS if file.seekable else BLOCK_ROWS * _LARGER
-        number = -1
-        for number, (place, row) in enumerate(rows(file, count=most)):
-            if number % size == 0:
-                starts.append(place)
-            for tally, cell in zip(counted, row, strict=True):
-                tally.add(cell, missing, section.thousands)
-        count = number + 1
-        if count == 0:
-            raise SourceError(f"{file.name}: there are no rows below the header")
-        if section.record == "row":
-            firsts = range(0, count, size)
-            pieces += [
-                CsvPiece(file, start, first, min(size, count - first))
-                for start, first in zip(starts, firsts, strict=True)
-            ]
-        else:
-            pieces.append(CsvPiece(file, starts[0], 0, count))
-        if left is not None:
-            left -= count if section.record == "row" else 1
-            if left <= 0:
-                break
+    with _looking(files) as tell:
+        for file in files:
+            most = left if section.record == "row" else None
+            counted = [tallies.setdefault(header, Tally()) for header in file.header]
+            count, starts = _count_cells(file, counted, section, most, tell)
+            if section.record == "row":
+                pieces += [
+                    CsvPiece(file, start, first, min(_block_rows(file), count - first))
+                    for start, first in zip(starts, range(0, count, _block_rows(file)), strict=True)
+                ]
+            else:
+                pieces.append(CsvPiece(file, starts[0], 0, count))
+            if left is not None:
+                left -= count if section.record == "row" else 1
+                if left <= 0:
+                    break
     for name in (*section.columns, *([section.id_column] if section.id_column else [])):
         if name not in tallies:
             raise SourceError(f"there is no column {name!r}", hint=f"the files have {', '.join(tallies)}")
@@ -236,6 +282,51 @@ def scan(
         )
     said = [f"{file.name}: {remark}" for file in files for remark in file.layout.remarks]
     return columns, pieces, [*said, *reports]
+
+
+def _block_rows(file: CsvFile) -> int:
+    return BLOCK_ROWS if file.seekable else BLOCK_ROWS * _LARGER
+
+
+def _count_cells(
+    file: CsvFile, tallies: Sequence[Tally], section: TableSection, most: int | None, tell: Callable[[int], None]
+) -> tuple[int, list[Place]]:
+    """Count the cells of a file; returns how many rows it has, and where blocks of them begin.
+
+    Raises:
+        SourceError: the file has no rows, or is malformed.
+    """
+    missing = frozenset(section.missing)
+    starts: list[Place] = []
+    count = 0
+    for place, chunk in row_chunks(file, count=most, size=BLOCK_ROWS):
+        if count % _block_rows(file) == 0:
+            starts.append(place)
+        for tally, cells in zip(tallies, zip(*chunk, strict=True), strict=True):
+            tally.add(cells, missing, section.thousands)
+        count += len(chunk)
+        tell(place.byte if file.seekable else 0)
+    if count == 0:
+        raise SourceError(f"{file.name}: there are no rows below the header")
+    return count, starts
+
+
+@contextmanager
+def _looking(files: Sequence[CsvFile]) -> Iterator[Callable[[int], None]]:
+    """A report of progress where there is much to look at; it is told at which byte of a file the look is."""
+    total = sum(file.path.stat().st_size for file in files if file.seekable)
+    if total < _MUCH:
+        yield lambda byte: None  # noqa: ARG005  # called by place
+        return
+    with progress(total, "looking at all cells (bytes)") as bar:
+        last = 0
+
+        def tell(byte: int) -> None:
+            nonlocal last
+            bar.advance(max(0, byte - last))
+            last = byte
+
+        yield tell
 
 
 def _units_below(files: Sequence[CsvFile]) -> dict[str, str]:
@@ -274,9 +365,17 @@ def read_rows(
     by_header = {column.header: column for column in columns}
     ordered = [by_header[header] for header in piece.file.header]
     id_place = None if section.id_column not in piece.file.header else piece.file.header.index(section.id_column)
-    for _, row in rows(piece.file, piece.start, piece.count):
-        value: dict[str, Value] = {}
-        for index, (column, cell) in enumerate(zip(ordered, row, strict=True)):
-            if index != id_place:
-                value.update(column.values(cell, missing))
-        yield (row[id_place] if id_place is not None else None), value
+    for row in chain.from_iterable(chunk for _, chunk in row_chunks(piece.file, piece.start, piece.count)):
+        name = row[id_place] if id_place is not None else None
+        yield name, row_value(piece.file, row, ordered, section, missing)
+
+
+def row_value(
+    file: CsvFile, row: Sequence[str], columns: Sequence[Column], section: TableSection, missing: frozenset[str]
+) -> dict[str, Value]:
+    """The record of one row, whose columns come in the order of the file."""
+    value: dict[str, Value] = {}
+    for header, column, cell in zip(file.header, columns, row, strict=True):
+        if header != section.id_column:
+            value.update(column.values(cell, missing))
+    return value

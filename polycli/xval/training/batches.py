@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
@@ -32,9 +32,13 @@ from polycli.xval.data.collate import Tokenization, collate_causal, collate_mask
 from polycli.xval.data.pool import Pool, RecordPool, Rows
 from polycli.xval.data.store import RecordStore
 from polycli.xval.recipe.model import DataSection, ObjectiveSection
+from polycli.xval.records.classes import Column, columns_of
 from polycli.xval.records.keypaths import refuse_unknown
+from polycli.xval.records.records import Records
 from polycli.xval.records.structure import NUM
+from polycli.xval.training.blanks import blank_classes
 from polycli.xval.training.dealing import FEWEST_BATCHES, bucket_of, deal
+from polycli.xval.training.key_shuffling import shuffle_keys
 from polycli.xval.training.masking import MaskCount, Masking, Words, record_seeds
 
 SPLITS_USED: tuple[Split, Split] = ("train", "validation")
@@ -107,14 +111,19 @@ class FillInReader:
     tokenization: Tokenization
     masking: Masking
     causal: bool
+    #: Whether each reading of a record has its keys in another order.
+    shuffles: bool = False
+    #: By the token of their key: columns whose values are hidden whole; none where single tokens alone are hidden.
+    columns: Mapping[int, Column] = field(default_factory=dict)
 
     def read(self, numbers: Rows, seeds: Words) -> Batch:
         """The batch of some records; `number_keys` (M,) says under which key path each number target stands."""
-        records = self.pool.read(numbers)
         if self.causal:
+            records = self._records(numbers, seeds)
             batch, targets = collate_causal(records, self.tokenization)
         else:
-            batch, targets = collate_masked(records, self.masking.draw(records, seeds), self.tokenization)
+            records, hidden = self._hidden(numbers, seeds)
+            batch, targets = collate_masked(records, hidden, self.tokenization)
         batch["number_keys"] = torch.from_numpy(records.number_keys[targets].astype(np.int64))
         return batch
 
@@ -124,14 +133,26 @@ class FillInReader:
         if self.causal:
             tokens = self.tokenization.lengths(lengths, number_lengths) - 1
             return MaskCount(int(tokens.sum()), int(number_lengths.sum()))
-        if self.masking.everything:
+        if self.masking.everything and not self.columns:
             count = self.masking.count(lengths, number_lengths, seeds)
         else:
-            records = self.pool.read(numbers)
-            hidden = self.masking.draw(records, seeds)
-            count = MaskCount(int(hidden.sum()), int((hidden & (records.token_ids == NUM)).sum()))
+            records, hidden = self._hidden(numbers, seeds)
+            count = MaskCount(int(hidden.sum()), int(hidden[records.token_ids == NUM].sum()))
         more = count.numbers * (self.tokenization.encoding.tokens_per_number - 1)
         return MaskCount(count.tokens + more, count.numbers)
+
+    def _records(self, numbers: Rows, seeds: Words) -> Records:
+        records = self.pool.read(numbers)
+        return shuffle_keys(records, seeds) if self.shuffles else records
+
+    def _hidden(self, numbers: Rows, seeds: Words) -> tuple[Records, NDArray[np.bool_]]:
+        """Some records, of which classes may be cut, and which of their tokens are hidden."""
+        records = self._records(numbers, seeds)
+        if not self.columns:
+            return records, self.masking.draw(records, seeds)
+        probability, whole = self.masking.probability, self.masking.values
+        blanked = blank_classes(records, self.columns, seeds, probability, others_shown=whole)
+        return blanked.records, blanked.settle(self.masking.draw(blanked.records, seeds))
 
 
 @dataclass(frozen=True)
@@ -287,8 +308,18 @@ def fill_in_batches(
     """
     refuse_unknown(objective.keys, tokenization.language.key_paths, where="objective.keys")
     masking = Masking(objective, tokenization.language.key_paths)
+    columns = columns_of(tokenization.classes, tokenization.language.vocabulary)
+    # What validates stands in the order that predict brings records into.
+    shuffles = {"train": data.shuffle_keys, "validation": False}
     training, held_back = (
-        FillInReader(open_pool(stores, split, tokenization, data), tokenization, masking, tokenization.ends)
+        FillInReader(
+            open_pool(stores, split, tokenization, data),
+            tokenization,
+            masking,
+            tokenization.ends,
+            shuffles[split],
+            columns,
+        )
         for split in SPLITS_USED
     )
     return RecordBatches(training, held_back, tokenization, data=data, train=train)

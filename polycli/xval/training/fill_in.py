@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,11 +12,14 @@ from torch import nn
 from polycli.checkpoints.trained_on import TrainedOn
 from polycli.engine.task import World
 from polycli.errors import RecipeError
+from polycli.xval.data.classes import classes_of
+from polycli.xval.data.collate import Tokenization
 from polycli.xval.data.store import RecordStore
 from polycli.xval.data.tokenization import describe_tokenization, section_for, tokenization_for
 from polycli.xval.model.numformer import Numformer
 from polycli.xval.recipe.model import ModelSection, ObjectiveSection
 from polycli.xval.recipe.training import FinetuneRecipe, PretrainRecipe
+from polycli.xval.records.classes import Classes
 from polycli.xval.training.batches import RecordBatches, fill_in_batches
 from polycli.xval.training.costs import step_flops
 from polycli.xval.training.objective import FillIn, digit_tokens
@@ -90,9 +94,17 @@ def _refuse_hidden_keys(model: ModelSection, objective: ObjectiveSection) -> Non
         )
 
 
+def hidden_classes(objective: ObjectiveSection, tokenization: Tokenization, stores: Sequence[RecordStore]) -> Classes:
+    """The columns of classes that training hides whole; none where texts are not hidden, or are written on."""
+    if objective.classes == "never" or objective.keys or tokenization.ends:
+        return {}
+    return classes_of(stores)
+
+
 def pretraining(recipe: PretrainRecipe, stores: Sequence[RecordStore], world: World) -> FillInTask:
     """The task of a recipe that starts from nothing."""
     tokenization = tokenization_for(recipe.model, recipe.scaling, stores)
+    tokenization = replace(tokenization, classes=hidden_classes(recipe.objective, tokenization, stores))
     batches = fill_in_batches(stores, tokenization, data=recipe.data, objective=recipe.objective, train=recipe.train)
     torch.manual_seed(recipe.train.seed)  # the same weights on every rank
     network = Numformer(section_for(recipe.model, tokenization), tokenization.tokens)

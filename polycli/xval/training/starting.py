@@ -35,6 +35,7 @@ from polycli.xval.numbers import token_names
 from polycli.xval.numbers.scaling import make_scaling
 from polycli.xval.recipe.training import FinetuneRecipe
 from polycli.xval.records.units import joined_units
+from polycli.xval.training.fill_in import hidden_classes
 
 #: Tensors with one row for every token.
 _BY_TOKEN = ("token_embed.weight", "lm_head.2.weight")
@@ -115,6 +116,13 @@ def extended(recipe: FinetuneRecipe, known: Tokenization, stores: Sequence[Recor
             }
         )
     return replace(known, language=language, scaling=scaling, units=units, reading=reading)
+
+
+def with_classes(recipe: FinetuneRecipe, known: Tokenization, stores: Sequence[RecordStore]) -> Tokenization:
+    """The tokenization with the classes of the data beside those that the checkpoint knows, which stay the first."""
+    new = hidden_classes(recipe.objective, known, stores)
+    joined = {path: tuple(dict.fromkeys((*known.classes.get(path, ()), *values))) for path, values in new.items()}
+    return replace(known, classes={**known.classes, **joined})
 
 
 def extended_tensors(start: Start, tokenization: Tokenization) -> dict[str, Tensor]:

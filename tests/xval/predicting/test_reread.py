@@ -16,8 +16,10 @@ from polycli.xval import eval as evaluation
 from polycli.xval.data.reading import Reading, reading_of
 from polycli.xval.data.store import open_records
 from polycli.xval.data.tokenization import describe_tokenization, tokenization_for
+from polycli.xval.model.loaded import load_checkpoint
 from polycli.xval.model.numformer import Numformer
 from polycli.xval.recipe.model import ModelSection
+from polycli.xval.scoring.hidden_numbers import read_records
 from tests.xval.conftest import prepare
 
 NAMES = ("sample", "mass", "radius", "batch", "logP")
@@ -180,19 +182,49 @@ def test_tables_are_scaled_by_key_unless_told_otherwise(store):
     assert sum(entry.saturated for entry in keys.values()) == 0
 
 
-def test_eval_says_that_a_store_has_its_columns_in_another_order(tmp_path, checkpoint, store, capsys):
-    other = write(tmp_path / "other.csv", order=NAMES[::-1], blank=None)
-    reversed_store = prepare("table", tmp_path / "other.zarr", "table.id_column=sample", inputs=[other])
-    sentence = "keys stand in another order than in the data that the model learned from"
-    for data, said in ((reversed_store, True), (store, False)):
-        evaluation.run(
-            EvalRequest(
-                checkpoint=checkpoint,
-                data=(data,),
-                split="train",
-                output=tmp_path / f"eval{said}",
-                overrides=("report=false", "baselines=false"),
-                json=True,
-            )
+def test_eval_brings_records_into_the_trained_order_and_leaves_unknown_keys_out(tmp_path, checkpoint, capsys):
+    """A store with its columns the other way round had other errors, one with a column more was refused."""
+    stores = []
+    for name, order, shelf in (("own", NAMES, False), ("other", NAMES[::-1], True)):
+        path = write(tmp_path / f"{name}.csv", order=order, blank=None)
+        if shelf:
+            text = path.read_text().splitlines()
+            lines = [f"{text[0]},shelf", *(f"{line},{17 * number}" for number, line in enumerate(text[1:]))]
+            path.write_text("\n".join(lines) + "\n")
+        stores.append(prepare("table", tmp_path / f"{name}.zarr", "table.id_column=sample", inputs=[path]))
+    loaded = load_checkpoint(checkpoint)
+    own, other = (read_records(store := open_records(path), store.rows(), loaded) for path in stores)
+    order = [other.ids.index(name) for name in own.ids]
+    assert other.select(order).token_ids.tolist() == own.token_ids.tolist()
+    assert other.select(order).numbers.tolist() == own.numbers.tolist()
+    assert other.select(order).number_keys.tolist() == own.number_keys.tolist()
+
+    def evaluated(*overrides):
+        quick = ("report=false", "baselines=false", *overrides)
+        output = tmp_path / "eval"
+        return EvalRequest(
+            checkpoint=checkpoint, data=(stores[1],), split="train", output=output, overrides=quick, json=True
         )
-        assert (sentence in capsys.readouterr().err) == said
+
+    evaluation.run(evaluated())
+    assert "other.zarr: keys that the model has never seen, and does not look at: 'shelf'" in capsys.readouterr().err
+    with pytest.raises(SourceError, match="the model has never seen the keys 'shelf'"):
+        evaluation.run(evaluated("unknown_keys=refuse"))
+
+
+def test_unknown_keys_are_refused_where_that_is_asked_for_also_deep_in_later_records(tmp_path, checkpoint, answers):
+    write(tmp_path / "gaps.csv")
+    answers(tmp_path / "gaps.csv", "unknown_keys=refuse")
+    (tmp_path / "late.jsonl").write_text('{"mass": 1.5, "logP": null}\n{"mass": 1.5, "logP": {"wave": 2}}\n')
+    with pytest.raises(SourceError, match=r"late.jsonl:2: the model has never seen the key logP\.wave"):
+        answers(tmp_path / "late.jsonl", "unknown_keys=refuse")
+    assert not (tmp_path / "out.jsonl").exists()
+    request = EmbedRequest(
+        checkpoint=checkpoint,
+        data=(tmp_path / "late.jsonl",),
+        output=tmp_path / "vectors.parquet",
+        overrides=("unknown_keys=refuse",),
+        json=True,
+    )
+    with pytest.raises(SourceError, match="has never seen the key"):
+        embed.run(request)

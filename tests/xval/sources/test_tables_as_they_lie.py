@@ -333,3 +333,26 @@ def test_long_runs_of_blanks_and_digits_are_looked_at_once(parse):
     blanks, digits = " " * 30_000, "1" * 30_000
     values, _, _ = parse(f"a,b{blanks}(\n1,1{blanks}x\n2,{digits}{blanks}%x\n")
     assert [value["a"] for value in values] == [1, 2]
+
+
+def test_parquet_without_a_number_is_refused_and_so_is_a_column_that_is_not_there(tmp_path, read):
+    words = tmp_path / "words.parquet"
+    pq.write_table(pa.table({"a": ["x", "y"], "b": [["p"], ["q"]]}), words)
+    with pytest.raises(SourceError, match=r"nothing in it is a number, in 2 columns \(a, b\)"):
+        read(TableSource(), words)
+    writer, _ = read(TableSource(), words, table={"numbers": "optional"})
+    assert list(writer.records.values()) == [{"a": "x", "b": ["p"]}, {"a": "y", "b": ["q"]}]
+    for name, numbers in (("lists", [[1], [2]]), ("decimals", pa.array([1, 2], pa.decimal128(5, 2)))):
+        pq.write_table(pa.table({"a": ["x", "y"], "b": numbers}), tmp_path / f"{name}.parquet")
+        assert len(read(TableSource(), tmp_path / f"{name}.parquet")[0].records) == 2
+    with pytest.raises(SourceError, match="there is no column 'c'"):
+        read(TableSource(), tmp_path / "lists.parquet", table={"columns": {"c": "text"}})
+
+
+def test_what_is_said_of_many_columns_is_one_line(tmp_path, read, capsys):
+    names = [f"m{number}" for number in range(44)]
+    (tmp_path / "many.csv").write_text(f"{','.join(names)}\n{','.join(['<0.5'] * 44)}\n{','.join(['1.5'] * 44)}\n")
+    read(TableSource(), tmp_path / "many.csv")
+    lines = capsys.readouterr().err.splitlines()
+    assert len([line for line in lines if "limits such as <0.05" in line]) == 1
+    assert "'m0', 'm1', 'm2', 'm3', 'm4' and 39 more" in " ".join(lines)

@@ -258,3 +258,22 @@ def test_rounding_up_pads_less_than_an_eighth_and_never_beyond_the_context(longe
     assert width_of(lengths, longest) == longest
     if longest >= 64:
         assert width % 8 == 0
+
+
+def test_shuffled_keys_change_the_order_alone_and_the_losses_are_divided_by_what_is_hidden(stores):
+    plain, _ = make(stores)
+    shuffled, _ = make(stores, data={"shuffle_keys": True})
+    tokens = [
+        np.sort(np.concatenate([batch["target_ids"].numpy() for batch in whole_step(batches, 0)]))
+        for batches in (plain, shuffled)
+    ]
+    assert len(tokens[0]) == len(tokens[1])
+    assert not torch.equal(whole_step(plain, 0)[0]["token_ids"], whole_step(shuffled, 0)[0]["token_ids"])
+    # Masks of chosen key paths are drawn on the records as they are shuffled, in every reader.
+    chosen, _ = make(stores, data={"shuffle_keys": True}, objective={"keys": ["description.planet*.a"]})
+    step = chosen.step(3)
+    hidden = sum(len(batch["number_at"]) for batch in whole_step(chosen, 3))
+    assert step.count().numbers == hidden > 0
+    # Validation stands in the order of the data.
+    one, two = (batches.validation(World()).batches[0].load() for batches in (plain, shuffled))
+    assert torch.equal(one["token_ids"], two["token_ids"])

@@ -7,9 +7,10 @@ decides it: nothing is guessed.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,9 +29,12 @@ from polycli.xval.records.cells import (
 )
 from polycli.xval.records.values import NumberLiteral, Value
 from polycli.xval.sources.json_text import number_of
+from polycli.xval.sources.tables.plain_numbers import plain_numbers
 
 #: Digits of an integer that float64 could hold.
 _LONGEST_INTEGER = 310
+#: What every number has.
+_DIGIT = re.compile(r"\d")
 #: Examples of cells that a report shows.
 _EXAMPLES = 3
 
@@ -53,28 +57,43 @@ class Tally:
     groups: Counter[str] = field(default_factory=Counter)
     grouped: str = ""
 
-    def add(self, text: str, missing: frozenset[str], thousands: str | None = None) -> None:
-        """Counts one more cell."""
-        self.cells += 1
+    def add(self, cells: Sequence[str], missing: frozenset[str], thousands: str | None = None) -> None:
+        """Counts more cells, those of the next rows."""
+        known = [cell for cell in cells if cell not in missing]
+        plain = None if thousands is not None else plain_numbers(known)
+        if plain is not None:
+            self.missing += len(cells) - len(known)
+            counts = {"whole": plain.whole, "zeros": plain.zeros, "dot": plain.dots}
+            self.marks.update({mark: count for mark, count in counts.items() if count})
+            self.units[None] += len(known)
+        else:
+            for text, count in Counter(cells).items():
+                self._count(text, count, missing, thousands, lambda text=text: cells.index(text) + 1)  # type: ignore[misc]
+        self.cells += len(cells)
+
+    def _count(
+        self, text: str, count: int, missing: frozenset[str], thousands: str | None, row: Callable[[], int]
+    ) -> None:
+        """Counts equal cells; `row` says at which of the rows that are counted now the first of them stands."""
         if text.strip() in missing:
-            self.missing += 1
+            self.missing += count
             return
         if thousands is not None:
             text = ungrouped(text, thousands)
-        cell = read_cell(text)
+        cell = read_cell(text) if _DIGIT.search(text) else None
         if cell is None:
-            self.text += 1
-            if len(self.examples) < _EXAMPLES:
-                self.examples.setdefault(text, self.cells)
+            self.text += count
+            if len(self.examples) < _EXAMPLES and text not in self.examples:
+                self.examples[text] = self.cells + row()
             groups = grouping_of(text)
             if groups is not None:
-                self.groups[groups] += 1
+                self.groups[groups] += count
                 self.grouped = self.grouped or text
             return
-        self.limits += cell.limit is not None
-        self.errors += cell.error is not None
-        self.marks.update(cell.marks)
-        self.units[cell.unit] += 1
+        self.limits += count * (cell.limit is not None)
+        self.errors += count * (cell.error is not None)
+        self.marks.update(dict.fromkeys(cell.marks, count))
+        self.units[cell.unit] += count
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ class KeysOfHeaders:
     keys: tuple[tuple[str, str], ...]
     units: Mapping[str, str]
     remarks: tuple[str, ...] = ()
+    #: Whether a number stands anywhere.
+    has_numbers: bool = True
 
 
 def keys_of(

@@ -95,7 +95,7 @@ def open_parquet(
     """
     blocks: list[Block] = []
     described: list[tuple[str, KeysOfHeaders]] = []
-    left = limit
+    left, numbers = limit, False
     for path, name in named:
         with open_parquet_file(path) as file:
             metadata, schema = file.metadata, file.schema_arrow
@@ -103,6 +103,7 @@ def open_parquet(
         if metadata.num_rows == 0:
             raise SourceError(f"{name}: there are no rows")
         described.append((name, found))
+        numbers |= any(_holds_numbers(field.type) for field in schema if field.name != section.id_column)
         if section.record == "file":
             blocks.append(ParquetWhole(path, name, metadata.num_rows, found.keys))
             left = None if left is None else left - 1
@@ -118,7 +119,19 @@ def open_parquet(
             break
     units = joined_units([(name, found.units) for name, found in described])
     remarks = tuple(remark for _, found in described for remark in found.remarks)
-    return tuple(blocks), KeysOfHeaders(described[0][1].keys, units, remarks)
+    return tuple(blocks), KeysOfHeaders(described[0][1].keys, units, remarks, numbers)
+
+
+def _holds_numbers(kind: pa.DataType) -> bool:
+    """Whether values of a type are numbers, or hold some."""
+    if pa.types.is_map(kind):
+        return _holds_numbers(kind.key_type) or _holds_numbers(kind.item_type)
+    if pa.types.is_nested(kind):
+        return any(_holds_numbers(kind.field(place).type) for place in range(kind.num_fields))
+    if pa.types.is_dictionary(kind):
+        return _holds_numbers(kind.value_type)
+    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_duration)
+    return any(test(kind) for test in tests)
 
 
 def _unit(field: pa.Field) -> str | None:

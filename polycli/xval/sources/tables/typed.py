@@ -115,13 +115,14 @@ def open_typed(
     blocks: list[Block] = []
     described: list[tuple[str, KeysOfHeaders]] = []
     remarks: list[str] = []
-    left = limit
+    left, numbers = limit, False
     for (path, name), kind in zip(named, kinds, strict=True):
         table = read_typed(path, kind, section.sheet)
         if not table.rows:
             raise SourceError(f"{name}: there are no rows")
         found = keys_of(name, table.names, section, table.units)
         described.append((name, found))
+        numbers |= _has_numbers(table, section.id_column)
         remarks += [f"{name}: {remark}" for remark in table.remarks]
         if section.record == "file":
             blocks.append(TypedWhole(path, name, kind, section.sheet, len(table.rows), found.keys))
@@ -145,7 +146,19 @@ def open_typed(
         if left == 0:
             break
     units = joined_units([(name, found.units) for name, found in described])
-    return tuple(blocks), KeysOfHeaders(described[0][1].keys, units, (*described[0][1].remarks, *remarks))
+    return tuple(blocks), KeysOfHeaders(described[0][1].keys, units, (*described[0][1].remarks, *remarks), numbers)
+
+
+def _has_numbers(table: TypedTable, id_column: str | None) -> bool:
+    """Whether a number stands in a column that does not name rows, in a list perhaps."""
+    wanted = [place for place, name in enumerate(table.names) if name != id_column]
+    return any(_is_number(row[place]) for row in table.rows for place in wanted)
+
+
+def _is_number(value: Value) -> bool:
+    if isinstance(value, list):
+        return any(_is_number(item) for item in value)
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @lru_cache(maxsize=2)
