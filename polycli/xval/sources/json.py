@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from polycli.xval.data.source import Block, Opened, RecordWriter
 from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.records.values import TOO_DEEP, Value
 from polycli.xval.sources.json_records import JsonForm, proposal
-from polycli.xval.sources.json_text import DuplicateKeyError, decoder, may_exceed_float64
+from polycli.xval.sources.json_text import DuplicateKeyError, decoder, may_exceed_float64, members_of
 from polycli.xval.sources.lines import BLOCK_BYTES, LineRange, cut_lines, find_files
 
 _LINES = (".jsonl", ".ndjson")
@@ -112,28 +112,46 @@ class JsonFilesBlock:
                 self.form.write(writer, value, record, met)
                 left = None if left is None else left - 1
 
-    def _records(self, writer: RecordWriter, name: str, text: str) -> list[tuple[str, Value]]:
+    def _records(self, writer: RecordWriter, name: str, text: str) -> Iterable[tuple[str, Value]]:
         """Names and values of the records in one file."""
+        if text.lstrip().startswith("["):
+            return self._members(writer, name, text)
         try:
             value: Any = decoder(careful=may_exceed_float64(text)).decode(text)
         except DuplicateKeyError as error:
             writer.reject(id=name, reason=str(error))
             return []
         except json.JSONDecodeError as error:
-            hint = "one record on each line? name the file .jsonl" if error.msg == "Extra data" else None
-            raise malformed(name, error.lineno, error.colno, error.msg, hint=hint) from error
+            raise malformed(name, error.lineno, error.colno, error.msg, hint=_by_line(error)) from error
         except RecursionError:
             writer.reject(id=name, reason=TOO_DEEP)
             return []
-        if not isinstance(value, list):
-            records = list(self.form.records(name, value))
-            setting = proposal(value) if len(records) == 1 and records[0][1] is value else None
-            if setting is not None:
-                writer.count(f"files that are one record each, and may be many: --set {setting}")
-            return records
-        if not value:
+        records = list(self.form.records(name, value))
+        setting = proposal(value) if len(records) == 1 and records[0][1] is value else None
+        if setting is not None:
+            writer.count(f"files that are one record each, and may be many: --set {setting}")
+        return records
+
+    def _members(self, writer: RecordWriter, name: str, text: str) -> Iterator[tuple[str, Value]]:
+        """The members of an array, one after the other: never are all of them in memory."""
+        index = 0
+        try:
+            for index, value in enumerate(members_of(text, decoder(careful=may_exceed_float64(text))), start=1):
+                if isinstance(value, DuplicateKeyError):
+                    writer.reject(id=f"{name}:{index}", reason=str(value))
+                else:
+                    yield f"{name}:{index}", value
+        except json.JSONDecodeError as error:
+            raise malformed(name, error.lineno, error.colno, error.msg, hint=_by_line(error)) from error
+        except RecursionError:
+            writer.reject(id=f"{name}:{index + 1}", reason=f"{TOO_DEEP}, and what follows it was not read")
+        if not index:
             writer.count("files with an empty array")
-        return [(f"{name}:{index}", member) for index, member in enumerate(value, start=1)]
+
+
+def _by_line(error: json.JSONDecodeError) -> str | None:
+    """Suggests JSON lines where something follows the one value that a file may hold."""
+    return "one record on each line? name the file .jsonl" if error.msg == "Extra data" else None
 
 
 def _other_form(name: str, line: str) -> str | None:

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from polycli.xval.records.values import NumberLiteral, Value
@@ -14,6 +15,7 @@ from polycli.xval.records.values import NumberLiteral, Value
 _DIGITS = bytes.maketrans(b"123456789E", b"000000000e")
 _EXPONENT = re.compile(rb"e[-+]?000")
 _LONG = b"0" * 300
+_BLANK = re.compile(r"[ \t\n\r]*")
 _NOT_ZERO = re.compile(r"[1-9]")
 
 
@@ -35,6 +37,37 @@ def decoder(*, careful: bool, strict: bool = True) -> json.JSONDecoder:
     """
     hooks: dict[str, Any] = {"parse_float": _float, "parse_int": _integer} if careful else {}
     return json.JSONDecoder(object_pairs_hook=_object, strict=strict, **hooks)
+
+
+def members_of(text: str, reader: json.JSONDecoder) -> Iterator[Any]:
+    """The members of an array, one after the other; an error in the place of one that has a key twice.
+
+    Raises:
+        JSONDecodeError: the text is no array, or something follows it.
+    """
+    at = _blank(text, text.index("[") + 1)
+    going = text[at : at + 1] != "]"
+    while going:
+        try:
+            value, end = reader.raw_decode(text, at)
+        except DuplicateKeyError as error:
+            value, end = error, json.JSONDecoder(strict=reader.strict).raw_decode(text, at)[1]
+        yield value
+        at = _blank(text, end)
+        mark = text[at : at + 1]
+        if mark not in {",", "]"}:
+            raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
+        going = mark == ","
+        at = _blank(text, at + 1) if going else at
+    at = _blank(text, at + 1)
+    if at < len(text):
+        raise json.JSONDecodeError("Extra data", text, at)
+
+
+def _blank(text: str, start: int) -> int:
+    """Behind the white space that begins there."""
+    found = _BLANK.match(text, start)
+    return start if found is None else found.end()
 
 
 def number_of(literal: str) -> float | NumberLiteral:

@@ -306,6 +306,7 @@ def _count_cells(
             tally.add(cells, missing, section.thousands)
         count += len(chunk)
         tell(place.byte if file.seekable else 0)
+    tell(file.path.stat().st_size if file.seekable else 0)
     if count == 0:
         raise SourceError(f"{file.name}: there are no rows below the header")
     return count, starts
@@ -323,7 +324,8 @@ def _looking(files: Sequence[CsvFile]) -> Iterator[Callable[[int], None]]:
 
         def tell(byte: int) -> None:
             nonlocal last
-            bar.advance(max(0, byte - last))
+            # A lower one than before is of the next file.
+            bar.advance(byte - last if byte >= last else byte)
             last = byte
 
         yield tell

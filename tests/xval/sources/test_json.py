@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 
@@ -238,3 +239,26 @@ def test_numbers_that_are_written_as_texts_are_said_and_read_on_request(tmp_path
     first, second = kept.records.values()
     assert first == {"a": 1.5, "n": 7, "c": "x"}
     assert second == {"a": "5,5", "n": 8, "c": NumberLiteral("1e400")}
+
+
+def test_members_of_an_array_are_read_one_by_one_as_json_reads_them_all(tmp_path, read):
+    values = [1, "a, ]", {"b": [1, [2, {"c": None}]]}, [], 1e-7, True, {"d": 1}]
+    for number, layout in enumerate(({}, {"indent": 2}, {"separators": (" ,\n\t", " : ")})):
+        path = tmp_path / f"{number}.json"
+        path.write_text(f" \r\n{json.dumps(values, **layout)} \n")
+        writer, _ = read(JsonSource(), path)
+        assert list(writer.records.values()) == values
+    (tmp_path / "twice.json").write_text('[{"a": 1}, {"b": 1, "b": {"x": 2}}, {"c": 3}]')
+    writer, _ = read(JsonSource(), tmp_path / "twice.json")
+    assert list(writer.records) == ["twice.json:1", "twice.json:3"]
+    assert writer.rejected == {"twice.json:2": "the key 'b' stands twice in one object"}
+    for text in ("[1, 2", "[1 2]", "[1] 2", "[", "[1, tru]", '[{"a": 1}]\n[{"a": 2}]\n'):
+        (tmp_path / "wrong.json").write_text(text)
+        with pytest.raises(json.JSONDecodeError) as expected:
+            json.loads(text)
+        place = f"line {expected.value.lineno}, column {expected.value.colno}: malformed JSON: {expected.value.msg}"
+        with pytest.raises(SourceError, match=re.escape(place)):
+            read(JsonSource(), tmp_path / "wrong.json")
+    (tmp_path / "wrong.json").write_text("[1,]")  # Pythons differ in what they say of it.
+    with pytest.raises(SourceError, match=r"line 1, column [34]: malformed JSON"):
+        read(JsonSource(), tmp_path / "wrong.json")
