@@ -64,7 +64,7 @@ def row_hashes(columns: Sequence[Column]) -> NDArray[np.uint8]:
 
 
 def _described(data: memoryview, starts: list[int], rest: str) -> Iterator[tuple[bytes, memoryview]]:
-    """Of each row of a column what is said of its type and shape, and its bytes."""
+    """Yields, for each row of a column, what is said of its type and shape, and its bytes."""
     known: dict[int, bytes] = {}
     for start, end in pairwise(starts):
         said = known.get(end - start)

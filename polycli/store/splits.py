@@ -5,11 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from polycli.errors import UserError
 from polycli.requests import Split
 from polycli.store.hashing import ROW_HASH_DIGITS
 
 _RANGE = float(16**ROW_HASH_DIGITS)
+#: Distance from a border of splits, as a share of all, within which a row is looked at alone.
+_NEAR = 1e-12
 
 
 def split_rows(hashes: Sequence[str], *, validation: float, test: float) -> list[Split]:
@@ -35,6 +40,33 @@ def split_rows(hashes: Sequence[str], *, validation: float, test: float) -> list
     assigned = {row: _by_position(_position(row), validation, test) for row in order}
     _fill_empty_splits(assigned, order, validation, test)
     return [assigned[row] for row in hashes]
+
+
+def split_many(hashes: NDArray[np.uint8], *, validation: float, test: float) -> list[Split] | None:
+    """The splits that `split_rows` gives, of many rows at once; None where it must look at them one by one.
+
+    Args:
+        hashes: (rows, 16) bytes.
+        validation: a share, below 1.
+        test: a share, below 1.
+    """
+    if not (0 <= validation < 1 and 0 <= test < 1 and validation + test < 1):
+        return None
+    words = np.ascontiguousarray(hashes[:, :8]).view(">u8")[:, 0].astype(np.float64)
+    positions = words / 2.0**64
+    borders = (test, test + validation)
+    # As near to a border, the bytes that are left out, or rounding, may decide.
+    near = np.zeros(len(hashes), dtype=np.bool_)
+    for border in borders:
+        near |= np.abs(positions - border) < _NEAR
+    for row in np.flatnonzero(near).tolist():
+        positions[row] = _position(hashes[row].tobytes().hex())
+    codes = np.searchsorted(np.array(borders), positions, side="right")
+    wanted = [code for code, share in ((0, test), (1, validation), (2, 1.0)) if share > 0]
+    if not all((codes == code).any() for code in wanted):
+        return None
+    names: tuple[Split, Split, Split] = ("test", "validation", "train")
+    return [names[code] for code in codes.tolist()]
 
 
 def group_hashes(groups: Sequence[str]) -> list[str]:

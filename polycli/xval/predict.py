@@ -51,12 +51,12 @@ class Blanks:
 
     @property
     def wanted(self) -> Wanted:
-        """What the model is asked for, as records are written."""
+        """Returns what the model is asked for, as records are written."""
         return Wanted(self.patterns, {column.path: column.blank for column in self.columns.values()}, self.gap)
 
     @cached_property
     def asked(self) -> Asked:
-        """Where answers are put."""
+        """Returns where answers are put."""
         classes = frozenset(column.path for column in self.columns.values())
         return Asked(KeyPatterns(self.patterns), classes, self.gap)
 

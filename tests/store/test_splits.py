@@ -3,13 +3,15 @@
 import hashlib
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polycli.errors import RecipeError, UserError
 from polycli.recipes import default_recipe
-from polycli.store.splits import describe_split, split_rows
+from polycli.store.hashing import hex_of
+from polycli.store.splits import describe_split, split_many, split_rows
 
 hashes = st.lists(st.integers(0, 2**128 - 1).map(lambda number: f"{number:032x}"), min_size=0, max_size=30)
 fractions = st.tuples(st.floats(0.01, 0.45), st.floats(0.01, 0.45))
@@ -105,3 +107,20 @@ def test_a_fraction_of_zero_keeps_its_split_empty():
 def test_fractions_that_leave_nothing_to_train_are_refused(validation, test):
     with pytest.raises(UserError, match="sum below 1"):
         split_rows(many(3), validation=validation, test=test)
+
+
+@pytest.mark.parametrize(("validation", "test"), [(0.1, 0.1), (0.25, 0.5), (0.0, 0.3), (0.3, 0.0), (1 / 3, 1 / 3)])
+def test_many_rows_at_once_are_split_as_one_by_one_also_at_the_borders(validation, test):
+    generator = np.random.default_rng(0)
+    hashes = generator.integers(256, size=(3000, 16), dtype=np.uint8)
+    borders = [int(border * 2**128) for border in (test, test + validation)]
+    close = [border + step for border in borders for step in (-(2**60), -1, 0, 1, 2**60, 2**75, -(2**75))]
+    hashes[: len(close)] = [np.frombuffer(max(0, number).to_bytes(16, "big"), dtype=np.uint8) for number in close]
+    one_by_one = split_rows(hex_of(hashes), validation=validation, test=test)
+    assert split_many(hashes, validation=validation, test=test) == one_by_one
+
+
+def test_few_rows_and_numbers_of_rows_are_left_to_the_other_rule():
+    hashes = np.full((5, 16), 255, dtype=np.uint8)
+    assert split_many(hashes, validation=0.1, test=0.1) is None
+    assert split_many(hashes, validation=1, test=2) is None

@@ -81,7 +81,7 @@ class FlatRows:
 
     @cached_property
     def _bytes(self) -> list[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
-        """By column: the length of each text, and the UTF-8 bytes of all."""
+        """Returns, for each column, the length of each text, and the UTF-8 bytes of all."""
         found = []
         for column in self._columns:
             _, offsets, data = pa.array(column.texts, pa.large_string()).buffers()
@@ -101,7 +101,7 @@ class FlatRows:
 
     @cached_property
     def _offsets(self) -> NDArray[np.int64]:
-        """Where each row's tokens start: of brackets, keys, commas and values."""
+        """Returns where the tokens of each row start: brackets, keys, commas and values."""
         whole = self._lengths.sum(axis=1) + 2 * len(self._columns) + 1
         return np.concatenate([[0], np.cumsum(whole)]).astype(np.int64)
 

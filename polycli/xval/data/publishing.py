@@ -18,7 +18,7 @@ from polycli.requests import Split
 from polycli.store.blocks import BlockBuilder, ColumnSpec, Ragged, StagedRows
 from polycli.store.hashing import canonical_hash
 from polycli.store.manifest import LeftOut, SourceFile
-from polycli.store.splits import describe_split, group_hashes, split_rows
+from polycli.store.splits import describe_split, group_hashes, split_many, split_rows
 from polycli.workflow import left_out
 from polycli.xval.data.coverage import KeyCoverage, refuse_immense, report_of
 from polycli.xval.data.description import CoverageReport, KeyReport, RecordsAbout
@@ -238,6 +238,11 @@ def _splits(
     rows: StagedRows, marks: NDArray[np.bool_], groups: list[str] | None, recipe: PrepareRecipe
 ) -> tuple[list[Split], str]:
     """The split of every record, and the rule in one sentence."""
+    section = recipe.split
+    if groups is None and not marks.any():
+        many = split_many(rows.hashes, validation=section.validation, test=section.test)
+        if many is not None:
+            return many, describe_split(many, validation=section.validation, test=section.test)
     hashes = rows.hex_hashes()
     if groups is not None:
         # A record without a group is one of its own.
@@ -250,7 +255,6 @@ def _splits(
         raise RecipeError(
             "hold_out holds every record out, so that none is left to train on", hint="narrow its intervals"
         )
-    section = recipe.split
     chosen = split_rows(free, validation=section.validation, test=section.test)
     if len(set(free)) == 1:
         warn("all records are one group, or there is one alone: it trains, and nothing is left to validate or test on")

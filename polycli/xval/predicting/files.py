@@ -78,7 +78,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Asked:
-    """Where a null is filled in."""
+    """The places at which a null is filled in."""
 
     #: Key paths of numbers.
     nulls: KeyPatterns

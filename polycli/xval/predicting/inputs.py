@@ -163,7 +163,7 @@ def ids_of(records: Sequence[Record]) -> list[str]:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be filled in of records."""
+    """The values that are to be filled in of records."""
 
     #: Patterns of key paths at which null is a number that is asked for.
     nulls: tuple[str, ...] = ()

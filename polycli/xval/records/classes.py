@@ -38,7 +38,7 @@ class Fork:
 
     @property
     def blank(self) -> str:
-        """What stands for a value of which nothing but the prefix is given; a text that was opened is closed."""
+        """Returns what stands for a value of which the prefix alone is given; a text that was opened is closed."""
         return f"{self.prefix}{MASK_CHAR}{QUOTE if self.prefix else ''}"
 
 

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ClassAnswer:
-    """What the model says of one blank."""
+    """The answer of the model for one blank."""
 
     #: The record, and the token of the blank's [MASK] among `Records.token_ids`.
     record: int
@@ -38,7 +38,7 @@ class ClassAnswer:
 
     @property
     def value(self) -> Class:
-        """The likeliest candidate."""
+        """Returns the likeliest candidate."""
         return self.column.values[self.best]
 
 

@@ -65,7 +65,7 @@ def members_of(text: str, reader: json.JSONDecoder) -> Iterator[Any]:
 
 
 def _blank(text: str, start: int) -> int:
-    """Behind the white space that begins there."""
+    """Returns the place behind the white space that begins at `start`."""
     found = _BLANK.match(text, start)
     return start if found is None else found.end()
 

@@ -163,7 +163,7 @@ class TableSource:
 
 
 def joined_reports(reports: Sequence[str]) -> list[str]:
-    """What is said of many columns alike, in one line each.
+    """Joins what is said of many columns alike, in one line each.
 
     >>> joined_reports(["column 'a': text", "b.csv: 3 lines", "column 'c': text"])
     ["columns 'a', 'c': text", 'b.csv: 3 lines']

@@ -32,7 +32,7 @@ class Blanked:
     shown: Marks
 
     def settle(self, drawn: Marks) -> Marks:
-        """What is hidden: what was drawn, but for the tokens of blanks."""
+        """Returns what is hidden: what was drawn, but for the tokens of blanks."""
         return (drawn | self.hidden) & ~self.shown
 
 
@@ -92,7 +92,7 @@ def blank_classes(
 
 
 def _end_of(ids: NDArray[np.int32], start: int) -> int:
-    """Behind the value that begins at `start`: a text with its quotes, or one token."""
+    """Returns the place behind the value that begins at `start`: a text with its quotes, or one token."""
     end = start + 1
     if ids[start] == _QUOTE:
         while ids[end] != _QUOTE:
