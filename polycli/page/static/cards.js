@@ -65,8 +65,9 @@ export function card(object, place, page) {
     element(
       "div",
       { class: "facts" },
-      element("span", { class: "id", title: object.id }, element("span", { class: "rank" }, String(place + 1)), object.id),
-      object.similarity === undefined ? null : element("span", { class: "similarity", title: "Cosine similarity" }, object.similarity.toFixed(3)),
+      element("span", { class: "rank" }, String(place + 1)),
+      object.similarity === undefined ? null : element("span", { class: "similarity", title: "Cosine similarity" }, object.similarity.toFixed(4)),
+      element("span", { class: "id", title: object.id }, object.id),
     ),
     values(object, page.shownColumns()),
     element(

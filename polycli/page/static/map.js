@@ -10,8 +10,9 @@ const NEAR_PIXELS = 12;
 export class PointMap {
   constructor(canvas, points, told) {
     this.canvas = canvas;
-    this.points = points;
+    this.points = points.slice();
     this.count = points.length / 2;
+    this.#fill();
     this.told = told; // { pick(row), hover(row or null, x, y), lassoed(rows) }
     this.values = null;
     this.bins = null;
@@ -95,7 +96,14 @@ export class PointMap {
       low = Math.min(low, this.points[at + 1]);
       high = Math.max(high, this.points[at + 1]);
     }
-    return { x: (left + right) / 2, y: (low + high) / 2, size: Math.max(right - left, high - low) || 1 };
+    return { x: (left + right) / 2, y: (low + high) / 2, width: right - left, height: high - low, size: Math.max(right - left, high - low) || 1 };
+  }
+
+  // A flat map, as of components of different size, is stretched to at most twice its height, so that it can be seen.
+  #fill() {
+    const { width, height } = this.#extent();
+    const factor = Math.min(2, Math.max(0.5, width / (height || width || 1)));
+    for (let at = 1; at < this.points.length; at += 2) this.points[at] *= factor;
   }
 
   #fit() {
