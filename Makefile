@@ -21,9 +21,11 @@ SHARED ?= $(wildcard shared/data)
 RUNNABLE := $(VENV)/.polycli-runnable
 COMPLETE := $(VENV)/.polycli-complete
 INTEROP := .venv-interop
+BROWSER := .venv-browser
 GOLDEN := $(BIN)/python tests/golden/make_goldens.py
 
-.PHONY: help install demo test test-slow test-interop stress attack golden reproduce-mpp study-rollouts reproduce-xval race reproduce-astroclip lint format \
+.PHONY: help install demo test test-slow test-interop test-browser stress attack golden reproduce-mpp study-rollouts reproduce-xval race \
+	reproduce-astroclip lint format \
 	bench clean
 
 help:  ## say what there is
@@ -35,13 +37,18 @@ demo: $(RUNNABLE)  ## simulate, prepare, pretrain and eval MPP, into demo/
 	$(BIN)/polycli demo mpp --output $(DEMO)
 
 test: lint  ## linters and all fast tests
-	$(BIN)/pytest -m "not slow and not attack and not interop" --numprocesses 2 --dist loadfile
+	$(BIN)/pytest -m "not slow and not attack and not interop and not browser" --numprocesses 2 --dist loadfile
 
 test-slow: $(COMPLETE)  ## the tests that take minutes
 	$(BIN)/pytest -m slow
 
 test-interop: $(INTEROP)/.complete  ## compare with packages that clash with ours, in an environment of its own
 	$(INTEROP)/bin/pytest -m interop tests/interop
+
+test-browser: $(COMPLETE) $(BROWSER)/.complete  ## use the page of `serve` in Chromium, which is installed where that is allowed
+	command -v chromium chromium-browser google-chrome >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+		&& apt-get install -y --no-install-recommends chromium >/dev/null; } || echo "no Chromium: the tests will be skipped" >&2
+	PYTHONPATH=. POLYCLI_PYTHON=$(BIN)/python $(BROWSER)/bin/pytest -m browser --confcutdir=tests/browser tests/browser
 
 stress: $(COMPLETE)  ## kill and stop runs and embeds at random instants, some 200 times; up to 15 minutes
 	$(BIN)/pytest -m stress -o faulthandler_timeout=900 tests/stress
@@ -87,7 +94,7 @@ bench: $(COMPLETE)  ## every speed that the documentation quotes
 	for benchmark in benchmarks/[a-z]*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark; done
 
 clean:  ## remove .venv and what the tools left; runs and stores stay
-	rm -rf $(VENV) $(INTEROP) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+	rm -rf $(VENV) $(INTEROP) $(BROWSER) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -101,6 +108,12 @@ $(RUNNABLE): $(NEEDS) | $(BIN)/python
 $(COMPLETE): $(NEEDS) | $(BIN)/python
 	$(PIP_INSTALL) -e '.[dev]'
 	touch $(RUNNABLE) $@
+
+# Playwright alone: the page is served by $(VENV), and Chromium is the system's.
+$(BROWSER)/.complete: tests/browser/requirements.txt
+	$(PYTHON) -m venv $(BROWSER)
+	$(BROWSER)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-input $(PIP_OPTIONS) -r $<
+	touch $@
 
 # Our constraints hold there too, but for what the other packages pin themselves.
 $(INTEROP)/.complete: $(NEEDS) tests/interop/requirements.txt

@@ -21,6 +21,9 @@ def serve(
         Path | None,
         typer.Option("--checkpoint", metavar="CHECKPOINT", help="embeds files that are dropped on the page"),
     ] = None,
+    index: Annotated[
+        bool, typer.Option("--index", help="answer by the index that `search build` made, not by comparing with all")
+    ] = False,
     host: Annotated[
         str, typer.Option("--host", metavar="HOST", help="another address than this machine's own opens it to others")
     ] = "127.0.0.1",
@@ -40,6 +43,7 @@ def serve(
             embeddings=plain_path(embeddings),
             data=tuple(data or ()),
             checkpoint=None if checkpoint is None else plain_path(checkpoint),
+            index=index,
             host=host,
             port=port,
             open_browser=open_browser,

@@ -31,6 +31,7 @@ def find(library: Library, wanted: SearchDocument) -> JsonDocument:
         wanted.k,
         allowed=allowed(searcher, wanted),
         without=query.without,
+        index=library.indexes.get(target),
     )
     return {
         "query": query.about,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from polycli import __version__
 from polycli.page.uploads import Uploads
 from polycli.page.values import plain
 from polycli.requests import JsonDocument
+from polycli.search.index import VectorIndex
 from polycli.search.projection import Projection
 from polycli.search.searcher import Searcher
 from polycli.workflow.pictures import Curve, PictureBook
@@ -32,6 +33,8 @@ class Library:
     pictures: PictureBook = field(default_factory=PictureBook)
     projection: Projection | None = None
     uploads: Uploads | None = None
+    #: By column of vectors: the index that answers instead of a comparison with all rows.
+    indexes: Mapping[str, VectorIndex] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

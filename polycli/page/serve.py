@@ -19,6 +19,7 @@ from polycli.page.guard import Hosts
 from polycli.page.library import Library
 from polycli.page.uploads import Uploads
 from polycli.search.encode import FileEncoder
+from polycli.search.index import VectorIndex, index_path
 from polycli.search.projection import map_path, read_map
 from polycli.search.searcher import Searcher
 from polycli.workflow.pictures import open_pictures
@@ -35,6 +36,8 @@ class ServeRequest:
     embeddings: Path
     data: Sequence[str | Path] = ()
     checkpoint: Path | None = None
+    #: Whether the indexes that `search build` made answer, instead of a comparison with all rows.
+    index: bool = False
     host: str = "127.0.0.1"
     #: 0 takes any free one; None the usual one, or any other where that is taken.
     port: int | None = None
@@ -103,10 +106,23 @@ def open_library(request: ServeRequest) -> Library:
     projection = read_map(map_path(request.embeddings), searcher)
     if projection is None:
         console.note(f"there is no map yet: polycli search map {request.embeddings}")
-    if request.checkpoint is None:
-        return Library(searcher, pictures, projection)
-    resolve_checkpoint(request.checkpoint)
-    return Library(searcher, pictures, projection, Uploads(FileEncoder(searcher, request.checkpoint)))
+    uploads = None
+    if request.checkpoint is not None:
+        resolve_checkpoint(request.checkpoint)
+        uploads = Uploads(FileEncoder(searcher, request.checkpoint))
+    return Library(searcher, pictures, projection, uploads, open_indexes(searcher) if request.index else {})
+
+
+def open_indexes(searcher: Searcher) -> dict[str, VectorIndex]:
+    """The index of every column of vectors that has one.
+
+    Raises:
+        UserError: none has, or one is older than the vectors.
+    """
+    built = [column for column in searcher.stored.vectors if index_path(searcher.stored, column).exists()]
+    if not built:
+        raise UserError(f"{searcher.path}: has no index", hint=f"polycli search build {searcher.path}")
+    return {column: searcher.index(column) for column in built}
 
 
 def listen(host: str, port: int | None) -> socket.socket:

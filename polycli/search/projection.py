@@ -129,7 +129,13 @@ def make_map(
         why = "is not installed" if find_spec("umap") is None else f"takes hours beyond {UMAP_ROWS:,} rows"
         console.note(f"the map is by principal components, for UMAP (extra umap) {why}")
     points = _umap(searcher, column, seed) if chosen == "umap" else principal_plane(searcher, column)
-    about = {"method": chosen, "kind": kind, "rows": searcher.rows, "identity": identity(searcher), "seed": seed}
+    about = {
+        "method": chosen,
+        "kind": kind,
+        "rows": searcher.rows,
+        "identity": searcher.stored.identity(),
+        "seed": seed,
+    }
     found = _nearest(searcher, column, min(neighbours, searcher.rows - 1)) if neighbours else None
     with target.writing() as new:
         _write(new, searcher, points, found, about)
@@ -150,7 +156,7 @@ def read_map(path: Path, searcher: Searcher) -> Projection | None:
     again = f"polycli search map {searcher.path} --overwrite"
     if about is None:
         raise StoreError(f"{path}: is no map of embeddings", hint=again)
-    if about.get("identity") != identity(searcher) or about.get("rows") != searcher.rows:
+    if about.get("identity") != searcher.stored.identity() or about.get("rows") != searcher.rows:
         raise StoreError(f"{path}: is a map of other vectors than {searcher.path} has now", hint=again)
     try:
         table = parquet.read_table(path, columns=[_X, _Y])
@@ -160,13 +166,6 @@ def read_map(path: Path, searcher: Searcher) -> Projection | None:
     if points.shape != (searcher.rows, 2) or not np.isfinite(points).all():
         raise StoreError(f"{path}: does not have a point for each of {searcher.rows} rows", hint=again)
     return Projection(points, str(about["method"]), str(about["kind"]))
-
-
-def identity(searcher: Searcher) -> str:
-    """A text that is another one when the embeddings are."""
-    manifest = searcher.manifest
-    model = (manifest.get("provenance") or {}).get("model_hash")
-    return json.dumps([manifest.get("plan"), model, manifest.get("store_hash"), searcher.rows, sorted(searcher.kinds)])
 
 
 def principal_plane(searcher: Searcher, column: str) -> Floats:

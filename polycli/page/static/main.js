@@ -234,11 +234,15 @@ function readAddress() {
   state.cone = cone && { ra: cone[0], dec: cone[1], arcsec: cone[2] };
   const [place, row] = [numbers("position", 2), numbers("row", 1)];
   state.query = facts.has("id") ? { id: facts.get("id") } : place ? { position: place } : row ? { row: row[0] } : {};
-  for (const [name, value] of [["vector", state.vector], ["in", state.in]]) {
-    const chosen = document.querySelector(`input[name="${name}"][value="${CSS.escape(value)}"]`);
+  showKinds();
+  writeFilters();
+}
+
+function showKinds() {
+  for (const name of ["vector", "in"]) {
+    const chosen = document.querySelector(`input[name="${name}"][value="${CSS.escape(state[name])}"]`);
     if (chosen) chosen.checked = true;
   }
-  writeFilters();
 }
 
 // Choices that depend on what there is ---------------------------------------------------------------------------------
@@ -391,8 +395,10 @@ async function dropped(file) {
   try {
     const found = await api.upload(file);
     if (!found.kinds.includes(state.vector)) {
+      // A spectrum is looked for among spectra, unless both choices were different before.
+      if (state.in === state.vector) state.in = found.kinds[0];
       state.vector = found.kinds[0];
-      document.querySelector(`input[name="vector"][value="${CSS.escape(state.vector)}"]`).checked = true;
+      showKinds();
     }
     await ask({ upload: found.upload }, { remember: false });
   } finally {
