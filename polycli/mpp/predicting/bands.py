@@ -31,8 +31,11 @@ from polycli.workflow.calibrated import find_calibration
 Floats = NDArray[np.float64]
 #: Two times between frames are one where they differ by less than this share.
 _SAME_TIME = 1e-3
-#: A parameter is beyond the range of a calibration where it is so by more than this share of it: files round numbers.
-_MARGIN = 1e-3
+#: A parameter is beyond the range of a calibration where it is so by more than this share of the range's width: of
+#: trajectories that are drawn alike, some lie a little beyond the outermost of the others.
+_MARGIN = 0.1
+#: And by this share of its size, where all that were calibrated on have one value: files round numbers.
+_ROUNDING = 1e-3
 
 
 class BandSettings(BaseModel):
@@ -317,7 +320,7 @@ def _say_beyond(name: str, chosen: str, known: CalibratedPhysics, parameters: Ma
     """Warn of trajectories whose parameters lie beyond those that were calibrated on."""
     for parameter, (low, high) in known.ranges.items():
         values = _known(parameters.get(parameter))
-        margin = _MARGIN * max(abs(low), abs(high))
+        margin = _MARGIN * (high - low) + _ROUNDING * max(abs(low), abs(high))
         beyond = int(((values < low - margin) | (values > high + margin)).sum())
         if beyond:
             warn(
