@@ -7,7 +7,6 @@ similar row comes first, and of equally similar ones the row with the lower inde
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,20 +17,17 @@ from numpy.typing import NDArray
 
 from polycli.errors import UserError
 from polycli.search.filters import RowFilter
+from polycli.search.kernels import ROUGH_TOLERANCE, TOLERANCE, NumpyKernel, TorchKernel, choose_kernel, rough_kernel
 from polycli.store.embeddings.opened import StoredEmbeddings
 from polycli.store.embeddings.partitions import Partition
 
 Floats = NDArray[np.float32]
-#: Numbers of a block in float32, a megabyte: it stays in a core's cache between the passes over it.
-_BLOCK_VALUES = 2**18
-#: With many queries a block must be larger, or the queries are read more often than the vectors.
-_BLOCK_ROWS = 4096
-#: Bytes that are read at once.
+#: Bytes that are read at once: few enough for a processor's cache, and enough that threads seldom wait for each other.
 _READ_BYTES = 2**22
-#: Below so many bytes of vectors it takes longer to import torch than to scan with numpy.
-_TORCH_FROM_BYTES = 2**27
-#: Errors of cosines that are summed in float32 stay below this.
-_TOLERANCE = 1e-5
+#: Of so many rows at most lengths are kept, in float32.
+_MOST_LENGTHS = 2**26
+#: Where more than one row in so many could be among the nearest by a rough look, the block is compared in float32.
+_ROUGH_SHARE = 32
 
 
 #: The first row of some that follow each other, their vectors, and which of them may be found, None for all.
@@ -74,14 +70,22 @@ def scan(
     """
     queries = unit_queries(queries, stored.vectors[column].width, column)
     best = _Best(queries, k, without)
-    kernel = _kernel(stored, column, len(queries))
+    kernel = choose_kernel(stored, column, len(queries))
+    rough = rough_kernel(stored, column, queries)
+    gathered = _space_for_lengths(stored, column, kernel) if allowed is None and rough is None else None
     compared = 0
     for first, vectors, inside in _ahead(_blocks(stored, column, allowed)):
         compared += len(vectors) if inside is None else int(inside.sum())
-        similar = kernel(vectors, queries)
-        if inside is not None:
-            similar[:, ~inside] = -np.inf
-        best.add(first, vectors, similar)
+        if rough is not None:
+            near = rough(first, vectors)
+            if best.add(first, vectors, near, inside, tolerance=ROUGH_TOLERANCE, share=_ROUGH_SHARE):
+                continue
+        similar, lengths = kernel(vectors, queries)
+        if gathered is not None:
+            gathered[first : first + len(vectors)] = lengths
+        best.add(first, vectors, similar, inside, tolerance=TOLERANCE)
+    if gathered is not None:
+        stored.lengths[column] = gathered
     return Nearest(best.rows, best.similarity.astype(np.float32), compared)
 
 
@@ -119,24 +123,46 @@ class _Best:
         self.rows = np.full((len(queries), k), -1, np.int64)
         self.similarity = np.full((len(queries), k), -np.inf)
 
-    def add(self, first: int, vectors: NDArray[Any], similar: Floats) -> None:
-        """Look at a block whose first row is `first`: `similar` is (queries, rows)."""
-        limit = self.similarity[:, -1] - _TOLERANCE
+    def add(
+        self,
+        first: int,
+        vectors: NDArray[Any],
+        similar: Floats,
+        inside: NDArray[np.bool_] | None,
+        *,
+        tolerance: float,
+        share: int | None = None,
+    ) -> bool:
+        """Look at a block of rows; returns False, with nothing done, where too many could be among the nearest.
+
+        Args:
+            first: the first row.
+            vectors: those of the rows.
+            similar: (queries, rows) similarities, which are changed.
+            inside: which rows may be found; all where it is None.
+            tolerance: how wrong a similarity may be.
+            share: too many are more than one row in so many.
+        """
+        if inside is not None:
+            similar[:, ~inside] = -np.inf
+        limit = self.similarity[:, -1] - tolerance
         highest = similar.max(axis=1)
         if np.isnan(highest).any():
             # A vector that is not finite is similar to nothing.
             similar[np.isnan(similar)] = -np.inf
             highest = similar.max(axis=1)
-        promising = np.flatnonzero(highest >= limit).tolist()
-        for query in promising:
+        for query in np.flatnonzero(highest >= limit).tolist():
             some = similar[query]
             own = None if self.without is None else self.without[query] - first
             if own is not None:
                 some[own[(own >= 0) & (own < len(some))]] = -np.inf
-            floor = max(limit[query], _lowest_of_best(some, self.k) - _TOLERANCE)
+            floor = max(limit[query], _lowest_of_best(some, self.k) - 2 * tolerance)
             found = np.flatnonzero((some >= floor) & (some > -np.inf))
+            if share is not None and len(found) > self.k + len(some) // share:
+                return False
             if len(found):
                 self._merge(query, first + found, cosines(vectors[found], self.queries[query]))
+        return True
 
     def _merge(self, query: int, rows: NDArray[np.int64], similarity: NDArray[np.float64]) -> None:
         # Compared as they are reported: vectors that differ by less than float32 can tell are equally similar.
@@ -145,6 +171,16 @@ class _Best:
         all_similar = np.concatenate([self.similarity[query], similarity])
         order = np.lexsort((all_rows, -all_similar))[: self.k]
         self.rows[query], self.similarity[query] = all_rows[order], all_similar[order]
+
+
+def _space_for_lengths(
+    stored: StoredEmbeddings, column: str, kernel: NumpyKernel | TorchKernel
+) -> NDArray[np.float32] | None:
+    """Where the lengths of all vectors go, with which the next search is faster; None where that is not so."""
+    wanted = isinstance(kernel, TorchKernel) and stored.vectors[column].dtype == "float16"
+    if not wanted or column in stored.lengths or stored.rows > _MOST_LENGTHS:
+        return None
+    return np.empty(stored.rows, np.float32)
 
 
 def _lowest_of_best(similar: Floats, k: int) -> float:
@@ -188,58 +224,3 @@ def _ahead(blocks: Iterator[_Block]) -> Iterator[_Block]:
         while (block := coming.result()) is not None:
             coming = reader.submit(next, blocks, None)
             yield block
-
-
-class _Kernel:
-    """Cosine similarity in float32 by numpy."""
-
-    def __call__(self, vectors: NDArray[Any], queries: Floats) -> Floats:
-        """(queries, rows) similarities of vectors (rows, width) with queries of length one."""
-        found = np.empty((len(queries), len(vectors)), np.float32)
-        step = _block_rows(vectors.shape[1], len(queries))
-        for first in range(0, len(vectors), step):
-            block = vectors[first : first + step].astype(np.float32)
-            length = np.sqrt(np.einsum("ij,ij->i", block, block))
-            found[:, first : first + step] = (queries @ block.T) / np.where(length == 0, 1, length)
-        return found
-
-
-class _TorchKernel:
-    """The same by torch, whose conversion of float16 is eighty times as fast as numpy's."""
-
-    def __init__(self, width: int, queries: int) -> None:
-        import torch
-
-        self.step = _block_rows(width, queries)
-        self.space = torch.empty((self.step, width))
-        self.ones = torch.ones(width)
-
-    def __call__(self, vectors: NDArray[Any], queries: Floats) -> Floats:
-        """(queries, rows) similarities of vectors (rows, width) with queries of length one."""
-        import torch
-
-        wanted = torch.from_numpy(queries)
-        stored = torch.from_numpy(np.require(vectors, requirements=["C", "W"]))
-        found = torch.empty((len(queries), len(vectors)))
-        for first in range(0, len(vectors), self.step):
-            part = stored[first : first + self.step]
-            block = self.space[: len(part)]
-            block.copy_(part)
-            product = torch.mv(block, wanted[0])[None] if len(queries) == 1 else torch.mm(wanted, block.T)
-            # The squared length as a product with ones, which is several times faster than a norm along rows.
-            squares = torch.mv(block.mul_(block), self.ones)
-            found[:, first : first + self.step] = product / squares.sqrt_().clamp_min_(1e-30)
-        return np.asarray(found.numpy(), np.float32)
-
-
-def _block_rows(width: int, queries: int) -> int:
-    rows = max(16, _BLOCK_VALUES // width)
-    return rows if queries < 16 else max(rows, _BLOCK_ROWS)
-
-
-def _kernel(stored: StoredEmbeddings, column: str, queries: int) -> _Kernel | _TorchKernel:
-    about = stored.vectors[column]
-    size = stored.rows * about.width * np.dtype(about.dtype).itemsize
-    if about.dtype != "float64" and ("torch" in sys.modules or size * max(1, queries // 4) > _TORCH_FROM_BYTES):
-        return _TorchKernel(about.width, queries)
-    return _Kernel()

@@ -14,7 +14,8 @@ from polycli.errors import SourceError, StoreError, UserError
 from polycli.mpp import embed
 from polycli.mpp.model.avit import AViT
 from polycli.mpp.recipe.training import ModelSection
-from polycli.requests import EmbedRequest
+from polycli.requests import EmbedRequest, SearchRequest
+from polycli.search.find import run as search
 from polycli.store.reader import Window, open_store
 
 HISTORY = 3
@@ -148,3 +149,17 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(tmp_path, model, st
     with pytest.raises(SourceError, match="gap: trajectory 0002 holds values that are not finite in the window from"):
         run(tmp_path, tmp_path / "gap.npy", overrides=own)
     assert set(tmp_path.iterdir()) - before == {tmp_path / "stores", tmp_path / "gap.npy"}
+
+
+def test_a_simulation_in_a_file_finds_its_like_by_search(tmp_path, model, store_factory):
+    frames = open_store(store_factory("swe", frames=9)).read("fields")
+    own = ("arrays.fields=[shallow_water.height]", "arrays.boundary={x: periodic, y: periodic}", "arrays.dt=0.1")
+    np.save(tmp_path / "all.npy", frames)
+    np.save(tmp_path / "one.npy", frames[2:3])
+    run(tmp_path, tmp_path / "all.npy", overrides=own)
+    wanted = SearchRequest(
+        embeddings=tmp_path / "e.parquet", file=tmp_path / "one.npy", checkpoint=tmp_path / "model", json=True
+    )
+    found = search(wanted)["neighbours"]
+    assert (found[0]["row"], found[0]["similarity"]) == (2, pytest.approx(1, abs=1e-5))
+    assert found[1]["similarity"] < 1 - 1e-5

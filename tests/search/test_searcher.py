@@ -8,6 +8,7 @@ from astropy import units
 from astropy.coordinates import SkyCoord
 
 from polycli.errors import StoreError, UserError
+from polycli.search import kernels
 from polycli.search import scan as scanning
 from polycli.search.filters import AllOf, Box, CertainRows, Cone, Where
 from polycli.search.searcher import Searcher
@@ -58,13 +59,52 @@ def test_the_answer_depends_neither_on_the_cut_into_blocks_nor_on_the_library(em
     _, known = rows_in_order(searcher)
     column = "image_embedding"
     expected = searcher.nearest_of_many(known[:30], column, 25)
-    chosen = scanning._Kernel() if kernel == "numpy" else scanning._TorchKernel(WIDTH, 30)
-    monkeypatch.setattr(scanning, "_BLOCK_VALUES", 16 * WIDTH)
+    monkeypatch.setattr(kernels, "_BLOCK_VALUES", 16 * WIDTH)
+    chosen = kernels.NumpyKernel() if kernel == "numpy" else kernels.TorchKernel(WIDTH, 30)
     monkeypatch.setattr(scanning, "_READ_BYTES", 2 * WIDTH * block)
-    monkeypatch.setattr(scanning, "_kernel", lambda *_: chosen)
+    monkeypatch.setattr(scanning, "choose_kernel", lambda *_: chosen)
     found = searcher.nearest_of_many(known[:30], column, 25)
     assert np.array_equal(found.rows, expected.rows)
     assert np.array_equal(found.similarity, expected.similarity)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.01, 1.0])
+@pytest.mark.parametrize("said", [True, False])
+def test_a_rough_look_in_half_precision_changes_no_answer(tmp_path, monkeypatch, spread, said):
+    import torch  # noqa: F401  # Without it, nothing is compared in half precision.
+
+    draw = np.random.default_rng(3)
+    # All alike, nearly alike so that half precision can tell few apart, and not alike.
+    made = draw.standard_normal(WIDTH) + spread * draw.standard_normal((5000, WIDTH))
+    made = made / np.linalg.norm(made, axis=1, keepdims=True) * (1 if said else draw.uniform(0.5, 20, (5000, 1)))
+    table = pa.table({"object_id": np.arange(5000)})
+    path = write(tmp_path / "e", table, {"v": made.astype(np.float16)}, options={"normalise": said})
+    searcher = Searcher.open(path)
+    known = searcher.vectors(range(5000), "v")
+    monkeypatch.setattr(scanning, "_READ_BYTES", 2 * WIDTH * 900)
+    for row in (0, 17, 4999):
+        # The second search knows the lengths, if the manifest does not say them.
+        for _ in range(2):
+            answer = searcher.nearest(known[row], "v", 20)
+            expected, cosine = sorted_cosines(known, known[row])
+            assert [neighbour.row for neighbour in answer.neighbours] == expected[:20].tolist()
+            assert np.allclose([neighbour.similarity for neighbour in answer.neighbours], cosine[:20], atol=1e-6)
+    assert ("v" in searcher.stored.lengths) == (not said)
+    assert kernels.rough_kernel(searcher.stored, "v", known[:1]) is not None
+
+
+@pytest.mark.parametrize("width", [3, 24, 512])
+def test_similarities_in_half_precision_are_less_wrong_than_is_said(width):
+    import torch
+
+    draw = np.random.default_rng(width)
+    vectors = (draw.standard_normal((4000, width)) * draw.uniform(0.02, 900, (4000, 1))).astype(np.float16)
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    query = draw.standard_normal(width)
+    query /= np.linalg.norm(query)
+    rough = kernels.RoughKernel(torch.from_numpy(query).half(), lengths.astype(np.float32))
+    expected = vectors.astype(np.float64) @ query / lengths
+    assert np.abs(rough(0, vectors)[0] - expected).max() < kernels.ROUGH_TOLERANCE * 2 / 3
 
 
 def test_equal_vectors_come_in_the_order_of_their_rows(embeddings):

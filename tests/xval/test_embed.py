@@ -13,7 +13,8 @@ import zarr
 from polycli.__main__ import run as command_line
 from polycli.checkpoints.exported import ModelDescription, write_model
 from polycli.errors import UserError
-from polycli.requests import EmbedRequest
+from polycli.requests import EmbedRequest, SearchRequest
+from polycli.search.find import run as search
 from polycli.xval import embed
 from polycli.xval.data.store import open_records
 from polycli.xval.data.tokenization import describe_tokenization, tokenization_for
@@ -131,3 +132,17 @@ def test_files_of_json_are_embedded_by_the_command(tmp_path, model, capsys):
     assert capsys.readouterr().out == f"{tmp_path / 'out.parquet'}\n"
     assert pq.read_table(tmp_path / "out.parquet")["record_id"].to_pylist() == ["in.jsonl:1", "in.jsonl:2"]
     assert pq.read_table(tmp_path / "out.numbers.parquet")["value"].to_pylist() == [0.5, 1.0]
+
+
+def test_a_record_in_a_file_finds_its_like_by_search(tmp_path, model):
+    lines = [f'{{"description": {{"stepsize": {step}}}, "data": [[1.0, {step}]]}}' for step in (0.1, 0.5, 2.0)]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines) + "\n")
+    run(tmp_path, tmp_path / "in.jsonl", "e.parquet")
+    (tmp_path / "query.jsonl").write_text(lines[1] + "\n")
+    wanted = SearchRequest(
+        embeddings=tmp_path / "e.parquet", file=tmp_path / "query.jsonl", checkpoint=tmp_path / "model", json=True
+    )
+    found = search(wanted)["neighbours"]
+    assert found[0]["id"] == "in.jsonl:2"
+    assert found[0]["similarity"] == pytest.approx(1, abs=1e-5)
+    assert found[1]["similarity"] < found[0]["similarity"]

@@ -58,6 +58,8 @@ class StoredEmbeddings:
     id_column: str | None
     #: The columns of right ascension and declination in degrees; None where there are none.
     position_columns: tuple[str, str] | None
+    #: (rows,) the lengths of all vectors of a column, by its name, as far as a search has found them out by now.
+    lengths: dict[str, NDArray[np.float32]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def rows(self) -> int:
