@@ -176,7 +176,7 @@ class _Best:
 def _space_for_lengths(
     stored: StoredEmbeddings, column: str, kernel: NumpyKernel | TorchKernel
 ) -> NDArray[np.float32] | None:
-    """Where the lengths of all vectors go, with which the next search is faster; None where that is not so."""
+    """Make room for the lengths of all vectors, with which the next search is faster; None where it is not."""
     wanted = isinstance(kernel, TorchKernel) and stored.vectors[column].dtype == "float16"
     if not wanted or column in stored.lengths or stored.rows > _MOST_LENGTHS:
         return None

@@ -125,6 +125,12 @@ class EvalSettings(BandedSettings, TrajectorySettings):
     seed: NonNegativeInt = Field(0, description="of the bootstrap")
 
 
+def _is_said(section: Section, name: str) -> bool:
+    """Whether a key was given another value than its default, which manifests of embeddings write for all keys."""
+    default = type(section).model_fields[name].get_default(call_default_factory=True)
+    return name in section.model_fields_set and getattr(section, name) != default
+
+
 class ReadingSettings(Section):
     """How files are read, in the words of prepare's recipe, and older names of some of its keys."""
 
@@ -139,14 +145,14 @@ class ReadingSettings(Section):
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
-        twice = [name for name in self._older if name in self.arrays.model_fields_set]
+        twice = [name for name in self._older if _is_said(self.arrays, name)]
         if twice:
             raise ValueError(f"{twice[0]} is an older name of arrays.{twice[0]}, and both are given: leave one out")
         return self
 
     @property
     def _older(self) -> dict[str, object]:
-        return {name: getattr(self, name) for name in _OLDER_NAMES if name in self.model_fields_set}
+        return {name: getattr(self, name) for name in _OLDER_NAMES if _is_said(self, name)}
 
     @property
     def described(self) -> ArraysSection:
