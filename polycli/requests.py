@@ -119,7 +119,12 @@ class EmbedRequest:
     append: bool = False
     #: The address or the file of the scheduler of a Dask cluster that computes.
     dask: str | None = None
+    #: A folder on the disk of each machine, where units are written before they are copied.
+    scratch: Path | None = None
     dry_run: bool = False
+    #: Whether a dry run answers with a script for Slurm, whose job array takes so many hours.
+    sbatch: bool = False
+    hours: float = 4.0
     #: The words after `polycli` as they were typed, for hints that give a line to run.
     line: tuple[str, ...] = ()
     json: bool = False

@@ -12,6 +12,7 @@ import pytest
 import typer
 
 from polycli.cli import app
+from polycli.workflow.embedding.sbatch import array_script
 
 SCRIPTS = Path(__file__).parents[1] / "docs" / "slurm"
 NAMES = ["single_node.sh", "multi_node.sh", "prepare_array.sh", "embed_array.sh"]
@@ -67,7 +68,8 @@ def cluster(tmp_path):
         (folder / name).write_text(f"#!{sys.executable}\n{textwrap.dedent(source)}")
         (folder / name).chmod(0o755)
 
-    def run(script: str, *arguments: str, **variables: str) -> tuple[int, list[dict]]:
+    def run(script: str | Path, *arguments: str, **variables: str) -> tuple[int, list[dict]]:
+        # An absolute path stands for itself.
         ended = subprocess.run(
             ["bash", str(SCRIPTS / script), *arguments],
             cwd=tmp_path,
@@ -164,3 +166,23 @@ def test_embed_does_its_part_and_is_put_back_into_the_queue_when_a_signal_came(c
     common = ["embed", "astroclip", "--checkpoint", "runs/astroclip", "--data", "my stores", "--output", "vectors"]
     assert polycli_lines(notes) == [[*common, "--part", "auto"]]
     assert [note["words"] for note in notes if note["command"] == "scontrol"] == [["requeue", "12"]] * requeued
+
+
+@pytest.mark.parametrize(("code", "ends", "requeued"), [(0, 0, False), (75, 0, True), (1, 1, False)])
+def test_the_script_that_a_dry_run_prints_does_what_ours_does(tmp_path, cluster, code, ends, requeued):
+    line = ["embed", "astroclip", "--checkpoint", "runs/a b", "--data", "stores", "--output", "vectors"]
+    document = {"units": 400, "hours": 37.0, "rows": 6_400_000}
+    asked = [*line, "--dry-run", "--sbatch", "--hours=4"]
+    noun = ("object", "objects")
+    text = array_script(asked, document, hours=4.0, threads=2, has_gpu=True, noun=noun)
+    assert {"#SBATCH --array=0-9", "#SBATCH --gpus=1", "#SBATCH --time=05:33:00"} <= set(text.splitlines())
+    assert "6,400,000 objects in 10 tasks, 37 hours of one such device" in text
+    (tmp_path / "job.sh").write_text(text)
+    found, notes = cluster(tmp_path / "job.sh", CODE=str(code), SLURM_JOB_ID="12")
+    assert found == ends
+    assert polycli_lines(notes) == [[*line, "--part", "auto"]]
+    assert [note["words"] for note in notes if note["command"] == "scontrol"] == [["requeue", "12"]] * requeued
+    # What is not filled in is as in the script of the documentation.
+    ours = (SCRIPTS / "embed_array.sh").read_text().splitlines()
+    for word in ("#SBATCH --signal", "#SBATCH --requeue", "#SBATCH --open-mode", "#SBATCH --output"):
+        assert [each for each in text.splitlines() if each.startswith(word)] == [e for e in ours if e.startswith(word)]

@@ -2,7 +2,7 @@
 # Embed in parts, one for each task of an array; the last one publishes. Submit, with as many tasks as you like:
 #   sbatch --array=0-15 docs/slurm/embed_array.sh CHECKPOINT STORES EMBEDDINGS
 # Submit it again after failures, also with another number of tasks: units that are finished are not made again.
-# polycli embed ... --dry-run says how many tasks a wanted time needs, polycli status EMBEDDINGS how far they are.
+# polycli embed ... --dry-run --sbatch --hours H prints this filled in, polycli status EMBEDDINGS says how far it is.
 #SBATCH --job-name=embed
 #SBATCH --array=0-15
 #SBATCH --ntasks=1
@@ -24,7 +24,7 @@ export OMP_NUM_THREADS=1
 
 code=0
 srun --kill-on-bad-exit=1 polycli embed astroclip --checkpoint "$checkpoint" --data "$stores" --output "$output" \
-    --part auto || code=$?
+    --part auto ${SLURM_TMPDIR:+--scratch "$SLURM_TMPDIR"} || code=$?
 
 # 75: a signal came, and the unit at hand is finished.
 if [ "$code" = 75 ]; then

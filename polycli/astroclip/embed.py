@@ -15,10 +15,11 @@ from polycli.astroclip.data.store import ObjectStore, common_columns, with_colum
 from polycli.astroclip.model.loaded import LoadedAstroClip, load_for
 from polycli.astroclip.predicting.inputs import open_data
 from polycli.astroclip.recipe.settings import EmbedSettings, ReadingSettings
-from polycli.astroclip.scoring.encode import Encoder, Modality, common_modalities
-from polycli.astroclip.scoring.retrieval import unit
+from polycli.astroclip.scoring.encode import Encoder, common_modalities
+from polycli.astroclip.scoring.kinds import SUFFIX, kinds_of, vectors_of_kinds
+from polycli.astroclip.scoring.partition import object_partition
 from polycli.console import counted
-from polycli.errors import CheckpointError, StoreError
+from polycli.errors import StoreError
 from polycli.recipes import default_recipe
 from polycli.requests import EmbedRequest, JsonDocument
 from polycli.store.embeddings.manifest import ROWS, EmbeddingsHeader
@@ -28,8 +29,8 @@ from polycli.workflow.embed import begin, embed
 from polycli.workflow.embedding.rows import Advance, Opened, Rows, bytes_of
 from polycli.workflow.stores import open_stores
 
-SUFFIX = "_embedding"
-_MODALITIES: tuple[Modality, ...] = ("image", "spectrum")
+#: What `polycli.embed_partition` returns for this family.
+partition = object_partition
 
 
 def run(request: EmbedRequest) -> JsonDocument | None:
@@ -77,7 +78,7 @@ def _opened(request: EmbedRequest, settings: EmbedSettings, stores: Sequence[Obj
     rows = []
     for store in stores:
         encoder = Encoder(loaded.model, store, precision=settings.precision, batch_size=settings.batch_size)
-        rows.append(_rows(store, request, ObjectTables(encoder, kinds, schema, settings)))
+        rows.append(_rows(store, request, ObjectTables(encoder, store, kinds, schema, settings)))
     return Opened(header, rows)
 
 
@@ -95,20 +96,7 @@ def wanted_vectors(loaded: LoadedAstroClip, stores: Sequence[ObjectStore], setti
                 f"{store.path}: has {' and '.join(found)}, and {stores[0].path} has {' and '.join(modalities[0])}",
                 hint="embed them one by one",
             )
-    aligned = len(modalities[0]) == 2 and loaded.model.section.heads is not None
-    there: tuple[str, ...] = (*modalities[0], "fused") if aligned else modalities[0]
-    for kind in settings.vectors:
-        if kind == "fused" and kind not in there:
-            raise CheckpointError(
-                "fused vectors are the mean of aligned image and spectrum vectors, and model or data lack one of them",
-                hint=f"--set 'vectors=[{', '.join(there)}]'",
-            )
-        if kind not in there:
-            raise StoreError(
-                f"{stores[0].path}: there are no {kind} vectors, only {', '.join(there)}",
-                hint=f"--set 'vectors=[{', '.join(there)}]'",
-            )
-    return settings.vectors or there
+    return kinds_of(loaded, modalities[0], settings, what=str(stores[0].path))
 
 
 @dataclass(frozen=True)
@@ -116,6 +104,7 @@ class ObjectTables:
     """Makes the rows of one store's objects: their columns, their split, and vectors of these kinds."""
 
     encoder: Encoder
+    store: ObjectStore
     kinds: Sequence[str]
     #: The columns of all stores together.
     schema: pa.Schema
@@ -124,22 +113,10 @@ class ObjectTables:
     def __call__(self, batches: Sequence[NDArray[np.int64]], _: int, advance: Advance) -> Tables:
         """Returns a table with one row for each object."""
         rows = np.concatenate(batches)
-        needed = [name for name in _MODALITIES if name in self.kinds or "fused" in self.kinds]
-        made: dict[str, NDArray[np.float32]] = {}
-        for name in needed:
-            # An object is done when the last of its vectors is.
-            told = advance if name == needed[-1] else lambda _: None
-            made[name] = self.encoder.vectors(name, rows, advance=told)
-        if "fused" in self.kinds:
-            made["fused"] = (unit(made["image"]) + unit(made["spectrum"])) / np.float32(2)
-        vectors = {kind: unit(made[kind]) if self.settings.normalise else made[kind] for kind in self.kinds}
-        columns = with_columns(self.encoder.store.table(rows), self.schema)
-        columns = columns.append_column("split", [self.encoder.store.store.split_names(rows)])
-        return {
-            ROWS: with_vectors(
-                columns, {f"{kind}{SUFFIX}": values.astype(self.settings.dtype) for kind, values in vectors.items()}
-            )
-        }
+        vectors = vectors_of_kinds(self.encoder, self.kinds, rows, self.settings, advance=advance)
+        columns = with_columns(self.store.table(rows), self.schema)
+        columns = columns.append_column("split", [self.store.store.split_names(rows)])
+        return {ROWS: with_vectors(columns, {f"{kind}{SUFFIX}": values for kind, values in vectors.items()})}
 
 
 def _rows(store: ObjectStore, request: EmbedRequest, tables: ObjectTables) -> Rows[NDArray[np.int64]]:

@@ -16,7 +16,8 @@ import typer
 from polycli import console
 from polycli.errors import UserError
 from polycli.families import SHIPPED, family_names
-from polycli.requests import JsonDocument
+from polycli.paths import expand_paths
+from polycli.requests import JsonDocument, Split
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ Checkpoint = Annotated[
     Path,
     typer.Option("--checkpoint", metavar="CHECKPOINT", help="a run, a checkpoint in it, or a file of weights"),
 ]
+StoreRows = Annotated[Split | None, typer.Option("--split", help="which rows of a store; all if absent")]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="use at most N rows of each source")]
 Nproc = Annotated[
     int | None, typer.Option("--nproc", metavar="N", min=1, help="start N ranks on this machine and compute with all")
@@ -231,3 +233,24 @@ def table(rows: Sequence[Sequence[Any]], header: Sequence[str]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
+
+
+def refuse_both(part: str | None, *, finalize: bool) -> None:
+    """Return unless a part and the last step are asked for at once.
+
+    Raises:
+        UserError: they are.
+    """
+    if part is not None and finalize:
+        raise UserError("--part and --finalize are two steps: first every part, then --finalize once")
+
+
+def some_data(data: Sequence[str] | None) -> tuple[Path, ...]:
+    """The paths that were given as data.
+
+    Raises:
+        UserError: none were.
+    """
+    if not data:
+        raise UserError("there is nothing to work on: --data is missing", hint="--data STORE, or --data FILE")
+    return expand_paths(data)

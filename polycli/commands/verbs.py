@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polycli.commands.calibrate import calibrate
+from polycli.commands.embed import embed
 from polycli.commands.options import (
     SEES_LEFTOVERS,
     Checkpoint,
@@ -25,18 +26,19 @@ from polycli.commands.options import (
     PrintCommand,
     Recipe,
     Settings,
+    StoreRows,
     arguments_of,
     check_settings,
     finish,
     parse_part,
+    refuse_both,
     refuse_leftovers,
+    some_data,
     start_ranks_if_asked,
 )
-from polycli.errors import UserError
 from polycli.families import require_verb, verb_module
 from polycli.paths import expand_paths, plain_path
 from polycli.requests import (
-    EmbedRequest,
     EvalRequest,
     JsonDocument,
     PredictRequest,
@@ -91,7 +93,7 @@ def prepare(
     """Turn source files into checked zarr stores."""
     refuse_leftovers(context)
     require_verb(family, "prepare")
-    _refuse_both(part, finalize=finalize)
+    refuse_both(part, finalize=finalize)
     _check_recipe(family, "prepare", recipe, overrides)
     request = PrepareRequest(
         source=source,
@@ -242,9 +244,6 @@ def evaluate(
     finish(verb_module(family, "eval").run(request), json=json)
 
 
-_Rows = Annotated[Split | None, typer.Option("--split", help="which rows of a store; all if absent")]
-
-
 def predict(
     context: typer.Context,
     family: Family,
@@ -252,7 +251,7 @@ def predict(
     checkpoint: Checkpoint,
     data: Data = None,
     output: Annotated[Path, typer.Option("--output", metavar="OUT", help="where the predictions go")],
-    split: _Rows = None,
+    split: StoreRows = None,
     limit: Limit = None,
     overrides: Settings = None,
     nproc: Nproc = None,
@@ -265,7 +264,7 @@ def predict(
     check_settings(family, "predict", overrides)
     request = PredictRequest(
         checkpoint=plain_path(checkpoint),
-        data=_some_data(data),
+        data=some_data(data),
         output=plain_path(output),
         split=split,
         limit=limit,
@@ -274,56 +273,6 @@ def predict(
     )
     start_ranks_if_asked(context, nproc, print_command=print_command)
     finish(verb_module(family, "predict").run(request), json=json)
-
-
-def embed(
-    context: typer.Context,
-    family: Family,
-    *,
-    checkpoint: Checkpoint,
-    data: Data = None,
-    output: Annotated[Path, typer.Option("--output", metavar="EMBEDDINGS", help="where the embeddings go")],
-    split: _Rows = None,
-    limit: Limit = None,
-    overrides: Settings = None,
-    part: Part = None,
-    finalize: Finalize = False,
-    append: Annotated[
-        bool, typer.Option("--append", help="add the rows of further data to embeddings that are there")
-    ] = False,
-    dask: Annotated[
-        str | None,
-        typer.Option("--dask", metavar="ADDRESS", help="a running Dask cluster computes: its scheduler, or its file"),
-    ] = None,
-    nproc: Nproc = None,
-    print_command: PrintCommand = False,
-    dry_run: DryRun = False,
-    json: Json = False,
-) -> None:
-    """Write one vector per row of data, with its id."""
-    refuse_leftovers(context)
-    require_verb(family, "embed")
-    _refuse_both(part, finalize=finalize)
-    if dask is not None and (part is not None or finalize or nproc is not None):
-        raise UserError("--dask shares the work out by itself", hint="leave --part, --finalize and --nproc out")
-    check_settings(family, "embed", overrides)
-    request = EmbedRequest(
-        checkpoint=plain_path(checkpoint),
-        data=_some_data(data),
-        output=plain_path(output),
-        split=split,
-        limit=limit,
-        overrides=tuple(overrides or ()),
-        part=parse_part(part),
-        finalize=finalize,
-        append=append,
-        dask=dask,
-        dry_run=dry_run,
-        line=arguments_of(context),
-        json=json,
-    )
-    start_ranks_if_asked(context, None if dry_run else nproc, print_command=print_command)
-    finish(verb_module(family, "embed").run(request), json=json)
 
 
 def study(
@@ -361,11 +310,6 @@ def study(
     finish(run_study(request, family), json=json)
 
 
-def _refuse_both(part: str | None, *, finalize: bool) -> None:
-    if part is not None and finalize:
-        raise UserError("--part and --finalize are two steps: first every part, then --finalize once")
-
-
 def _with_profile(overrides: list[str] | None, profile: int | None) -> list[str]:
     return [*(overrides or ()), *([] if profile is None else [f"log.profile={profile}"])]
 
@@ -383,9 +327,3 @@ def _check_recipe(family: str, verb: str, recipe: str | None, overrides: Sequenc
     if recipe is not None:
         return load_recipe(recipe, family=family, verb=verb, overrides=tuple(overrides or ()))
     return default_recipe(family, verb, tuple(overrides)) if overrides else None
-
-
-def _some_data(data: Sequence[str] | None) -> tuple[Path, ...]:
-    if not data:
-        raise UserError("there is nothing to work on: --data is missing", hint="--data STORE, or --data FILE")
-    return expand_paths(data)

@@ -97,6 +97,11 @@ def begin(
             )
         for each in (output, *further.values()):
             each.refuse()
+        if request.scratch is not None and not os.access(request.scratch, os.W_OK | os.X_OK):
+            raise UserError(
+                f"--scratch {request.scratch}: is no folder that can be written to",
+                hint='--scratch "$SLURM_TMPDIR", or any folder of the machine\'s own disk',
+            )
 
     on_rank_zero(world, refuse)
     return Target(request, settings, world, output, further, row_columns)
@@ -123,7 +128,7 @@ def embed(
     request, world = target.request, target.world
     plan, data = plan_for(request, target.settings, opened)
     if request.dry_run:
-        return dry_run(plan, data, noun, json=request.json) if world.rank == 0 else None
+        return dry_run(plan, data, noun, request) if world.rank == 0 else None
     missing_folders = missing_parents(target.output.path)
     ready = on_rank_zero(world, lambda: _make_ready(target, plan))
     publication = Publication(
@@ -213,7 +218,16 @@ def _work(
     place, request, most = target.place, target.request, target.settings.max_quarantined
     share = Share(target.world, request.part, ready.done)
     schemas = schemas_of(target.output.path) if ready.plan.kept else {}
-    worker = Worker(place, ready.plan, data, share, stop=stop, most_quarantined=most, schemas=schemas)
+    worker = Worker(
+        place,
+        ready.plan,
+        data,
+        share,
+        stop=stop,
+        most_quarantined=most,
+        schemas=schemas,
+        scratch=request.scratch,
+    )
     try:
         with telling_refusals(target.output.path, place.work, what=EMBEDDINGS.what, hint=UNITS_ARE_KEPT):
             if request.dask is not None and opener is not None:

@@ -26,10 +26,13 @@ from polycli.xval.records.records import Records
 from polycli.xval.records.units import known_units, refuse_other_units
 from polycli.xval.records.values import Record
 from polycli.xval.scoring.fill import Filler
+from polycli.xval.scoring.partition import record_partition
 from polycli.xval.scoring.pooling import vectors_of
 
 #: The table with a row for each number of the records.
 NUMBERS = "numbers"
+#: What `polycli.embed_partition` returns for this family.
+partition = record_partition
 
 
 def run(request: EmbedRequest) -> JsonDocument | None:

@@ -1,6 +1,7 @@
 """`polycli embed astroclip` on a tiny store and a tiny untrained model."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -166,3 +167,23 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(tmp_path, tiny_mode
     with pytest.raises(UserError, match="the suffix says the format"):
         embed.run(request(tiny_model, mock_store, tmp_path / "e.csv"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_written_at_home_and_nothing_is_asked_of_the_network(tmp_path, tiny_model, mock_store):
+    """Nodes of clusters have homes that cannot be written and no way out."""
+    output = tmp_path / "e.hats"
+    line = ["embed", "astroclip", "--checkpoint", tiny_model, "--data", mock_store, "--output", output, "--limit", "3"]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    done = subprocess.run(
+        [sys.executable, "-m", "polycli", *map(str, line), "--json"],
+        env={**kept, **nowhere, "HOME": "/dev/null"},
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "/dev/null" not in done.stderr
+    assert json.loads(done.stdout)["rows"] == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["e.hats"]

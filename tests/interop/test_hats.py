@@ -202,3 +202,25 @@ def test_a_collection_that_grows_is_strictly_valid_after_each_kill(collections, 
     }
     assert grown.items() <= content(collections["both"]).items()
     assert [left.name for left in tmp_path.iterdir()] == ["sky.hats"]
+
+
+def test_lsdb_embeds_its_partitions(tmp_path, collections):
+    """`Catalog.map_partitions` takes what `polycli.embed_partition` returns; columns are those of the catalogue."""
+    import lsdb
+    import pandas as pd
+
+    import polycli
+    from tests.xval.table_model import COLUMNS, table_model, values
+
+    _, model = table_model(tmp_path)
+    places = stores()["a"]
+    frame = pd.DataFrame({"id": np.arange(200), "ra": places[0][:200], "dec": places[1][:200], **values(200)})
+    catalogue = lsdb.from_dataframe(frame, ra_column="ra", dec_column="dec")
+    embed = polycli.embed_partition("xval", model, columns=COLUMNS, keep=["id", "ra", "dec"])
+    found = catalogue.map_partitions(embed).compute()
+    alone = embed(pa.table({name: frame[name] for name in frame.columns}))
+    expected = dict(zip(alone["id"].to_pylist(), alone["record_embedding"].to_pylist(), strict=True))
+    assert len(found) == 200
+    assert str(found.dtypes["record_embedding"]) == "fixed_size_list<item: float>[16][pyarrow]"
+    for name, vector in zip(found["id"], found["record_embedding"], strict=True):
+        np.testing.assert_allclose(np.asarray(vector, np.float32), expected[name], atol=1e-5)

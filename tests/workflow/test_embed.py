@@ -446,3 +446,58 @@ def test_the_error_of_any_process_is_told_once_by_the_first(tmp_path):
         ["rank 0 says: chunk 3 is damaged"],
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_units_may_be_written_on_a_disk_of_the_machine_first(tmp_path, run):
+    (tmp_path / "own").mkdir()
+    there = []
+
+    def look(rows):
+        there.append(sorted(path.name.partition(".")[0] for path in (tmp_path / "own").iterdir()))
+
+    run("one/e", toy("a", 20, 2, numbers=True))
+    run("two/e", toy("a", 20, 2, numbers=True, look=look), scratch=tmp_path / "own")
+    assert content(tmp_path / "two") == content(tmp_path / "one")
+    assert there[3] == ["polycli-e-000003"]
+    assert names(tmp_path / "own") == []
+    with pytest.raises(UserError, match=r"--scratch .*absent: is no folder that can be written to"):
+        run("three/e", scratch=tmp_path / "absent")
+    assert names(tmp_path) == ["one", "own", "two"]
+
+
+def test_a_unit_that_another_machine_has_in_hand_is_left_for_the_end_and_its_leftovers_alone(tmp_path, run):
+    """Two hosts share one folder: a claim of the other counts while it is touched, whatever process has that number."""
+    run("e", toy("a", 20, 2), part=(0, 10))
+    place = UnitPlace(tmp_path / "e")
+    claim, unfinished = place.claims / f"000003.node7.{os.getpid()}", place.work / "units" / ".000003.node7.1"
+    claim.touch()
+    unfinished.mkdir()
+    asked = []
+
+    def look(rows):
+        assert unfinished.is_dir(), "a process of another machine may still write there"
+
+    run("e", toy("a", 20, 2, asked=asked, look=look))
+    assert asked == [*range(2, 6), *range(8, 20), 6, 7]
+    assert names(tmp_path) == ["e"]
+    run("f", toy("a", 20, 2), part=(0, 10))
+    claim = UnitPlace(tmp_path / "f").claims / "000003.node7.1"
+    claim.touch()
+    os.utime(claim, (0, 0))
+    asked.clear()
+    run("f", toy("a", 20, 2, asked=asked))
+    assert asked == list(range(2, 20)), "nobody has touched that claim for long"
+
+
+@pytest.mark.parametrize("hours", [0.001, 1.0])
+def test_a_dry_run_prints_the_script_of_an_array_for_a_wanted_time(tmp_path, run, hours):
+    line = ("embed", "toy", "--data", "my stores", "--output", "e", "--dry-run", "--hours", "2", "--sbatch")
+    found = run(data=toy("a", 32_000, 10, seconds=1e-3), dry_run=True, sbatch=True, hours=hours, line=line)
+    tasks = min(32, int(np.ceil(found["hours"] / hours)))
+    assert (tasks > 5) == (hours < 1.0)
+    script = found["sbatch"].splitlines()
+    assert f"#SBATCH --array=0-{tasks - 1}" in script
+    (srun,) = [text for text in script if text.startswith("srun")]
+    assert srun == ("srun --kill-on-bad-exit=1 polycli embed toy --data 'my stores' --output e --part auto || code=$?")
+    assert "#SBATCH --time=00:10:00" in script
+    assert list(tmp_path.iterdir()) == []

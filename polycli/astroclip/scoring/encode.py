@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -50,11 +50,28 @@ def common_modalities(loaded: LoadedAstroClip, store: ObjectStore) -> tuple[Moda
     return found
 
 
+class Readable(Protocol):
+    """Images and spectra that can be read by row: a store, or cells of a table."""
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """The bands of the images, in the order of their axis."""
+        ...
+
+    def read_images(self, rows: NDArray[np.int64], /) -> NDArray[np.float32]:
+        """Returns (n, band, y, x) nanomaggies."""
+        ...
+
+    def read_spectra(self, rows: NDArray[np.int64], /) -> Spectra:
+        """Returns flux, inverse variance and mask."""
+        ...
+
+
 class Encoder:
     """A model that turns batches of one store into vectors."""
 
     def __init__(
-        self, model: AstroClip, store: ObjectStore, *, precision: Literal["float32", "bfloat16"], batch_size: int
+        self, model: AstroClip, store: Readable, *, precision: Literal["float32", "bfloat16"], batch_size: int
     ) -> None:
         self.device = evaluation_device()
         self.model = model.requires_grad_(requires_grad=False).to(self.device)

@@ -16,14 +16,14 @@ from polycli.store.embeddings.owners import owned_name
 from polycli.store.embeddings.parts import PartWriter, Tables, tables_in
 from polycli.store.embeddings.units import NOTE_NAME, UnitFile, UnitNote, UnitPlace
 from polycli.store.hashing import file_hash
-from polycli.store.staging import sync_folder, write_text
+from polycli.store.staging import sync_folder, sync_trees, write_text
 
 
 class UnitWriter:
     """Takes the tables of one unit, block by block; what it writes appears whole when `publish` is called."""
 
-    def __init__(self, place: UnitPlace, unit: int) -> None:
-        """Make a folder for the unit.
+    def __init__(self, place: UnitPlace, unit: int, *, scratch: Path | None = None) -> None:
+        """Make a folder for the unit; with `scratch`, its files are written there first, and then copied at once.
 
         Raises:
             FileNotFoundError: the embeddings were published meanwhile, and their units are gone.
@@ -31,10 +31,16 @@ class UnitWriter:
         self.place, self.unit = place, unit
         self._folder = place.work / "units" / owned_name(f".{unit:06d}")
         self._started = time.monotonic()
+        #: Where its files are written before they are copied there.
+        self._written = self._folder
+        if scratch is not None:
+            self._written = scratch / owned_name(f"polycli-{place.target.name}-{unit:06d}")
         remove(self._folder)
+        remove(self._written)
         # Without parents: a process that comes late must not make the place anew.
         self._folder.mkdir()
-        self._parts = PartWriter(self._folder, unit)
+        self._written.mkdir(exist_ok=True)
+        self._parts = PartWriter(self._written, unit)
 
     def write(self, tables: Tables) -> None:
         """Add a block of rows to each table."""
@@ -52,6 +58,9 @@ class UnitWriter:
             OSError: the system refuses it.
         """
         self._parts.close()
+        if self._written != self._folder:
+            shutil.copytree(self._written, self._folder, dirs_exist_ok=True)
+            sync_trees([self._folder])
         note = UnitNote(
             unit=self.unit,
             rows=rows,
@@ -77,6 +86,7 @@ class UnitWriter:
         with suppress(OSError):
             self._parts.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self._written, ignore_errors=True)
 
     def _checked(self, table: str) -> UnitFile:
         """Read a file back and describe it."""

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from itertools import islice
 from math import ceil
 
-from polycli.console import counted, result
-from polycli.requests import JsonDocument
+from polycli.console import counted, result, say
+from polycli.requests import EmbedRequest, JsonDocument
 from polycli.store.embeddings.plan import Plan
 from polycli.workflow.embedding.rows import Batch, Rows
+from polycli.workflow.embedding.sbatch import array_script
 
 #: Of each of the first data so many batches are embedded, the first one to warm up.
 _BATCHES, _SOURCES = 4, 4
@@ -23,8 +24,8 @@ _SECONDS = 20.0
 _HOURS = (1, 4, 12)
 
 
-def dry_run(plan: Plan, data: Sequence[Rows[Batch]], noun: tuple[str, str], *, json: bool) -> JsonDocument:
-    """Measure and describe the embedding of these data; said on stdout unless a document is wanted."""
+def dry_run(plan: Plan, data: Sequence[Rows[Batch]], noun: tuple[str, str], request: EmbedRequest) -> JsonDocument:
+    """Measure and describe the embedding of these data; a script for Slurm, if one is wanted, has stdout for itself."""
     rows, seconds, size = _measured(plan, data)
     rate = rows / seconds if seconds else None
     units = [plan.sources[index].units for index in range(plan.kept, len(plan.sources))]
@@ -44,9 +45,23 @@ def dry_run(plan: Plan, data: Sequence[Rows[Batch]], noun: tuple[str, str], *, j
         if hours is None or count is None
         else {str(wanted): min(count, ceil(hours / wanted)) for wanted in _HOURS},
     }
-    if not json:
+    if request.sbatch:
+        threads, has_gpu = _device()
+        script = array_script(request.line, document, hours=request.hours, threads=threads, has_gpu=has_gpu, noun=noun)
+        document["sbatch"] = script
+        if not request.json:
+            say(_shown(document, noun))
+            result(script.rstrip("\n"))
+    elif not request.json:
         result(_shown(document, noun))
     return document
+
+
+def _device() -> tuple[int, bool]:
+    """The threads that this process computes with, and whether a GPU does the work."""
+    import torch
+
+    return torch.get_num_threads(), torch.cuda.is_available()
 
 
 def _measured(plan: Plan, data: Sequence[Rows[Batch]]) -> tuple[int, float, int]:

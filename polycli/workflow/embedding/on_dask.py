@@ -222,6 +222,7 @@ def _worker(task: UnitTask[Batch]) -> Worker[Batch]:
                     stop=StopRequest(),
                     most_quarantined=task.most_quarantined,
                     schemas=schemas_of(task.request.output) if plan.kept else {},
+                    scratch=task.request.scratch,
                 ),
             )
         ]

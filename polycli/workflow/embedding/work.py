@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Generic
 
 from polycli.console import progress
@@ -61,11 +62,14 @@ class Worker(Generic[Batch]):
         stop: StopRequest,
         most_quarantined: float,
         schemas: Mapping[str, pa.Schema],
+        scratch: Path | None = None,
     ) -> None:
         """Takes the data in the order of the plan's sources, without those that are embedded already.
 
-        `schemas` are the columns, by table, that embeddings have to which the rows are added.
+        `schemas` are the columns, by table, that embeddings have to which the rows are added; `scratch` is a folder of
+        this machine where a unit may grow before it is copied to its place.
         """
+        self._scratch = scratch
         self._schemas = schemas
         self.place, self.plan, self.data, self.share, self.stop = place, plan, data, share, stop
         self._most_quarantined = most_quarantined
@@ -156,7 +160,7 @@ class Worker(Generic[Batch]):
         aside = Quarantine()
         try:
             with claiming(self.place.claims, unit.number) as beat:
-                writer = UnitWriter(self.place, unit.number)
+                writer = UnitWriter(self.place, unit.number, scratch=self._scratch)
                 try:
 
                     def go_on(more: int) -> None:

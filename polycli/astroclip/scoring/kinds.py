@@ -1,0 +1,68 @@
+"""The kinds of vectors that `embed` writes of an object: of its image, of its spectrum, and of both together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.astroclip.model.loaded import LoadedAstroClip
+from polycli.astroclip.recipe.settings import EmbedSettings
+from polycli.astroclip.scoring.encode import Encoder, Modality
+from polycli.astroclip.scoring.retrieval import unit
+from polycli.errors import CheckpointError, StoreError
+
+#: A column of vectors is called by their kind and this.
+SUFFIX = "_embedding"
+_MODALITIES: tuple[Modality, ...] = ("image", "spectrum")
+
+
+def kinds_of(
+    loaded: LoadedAstroClip, modalities: Sequence[str], settings: EmbedSettings, *, what: str
+) -> tuple[str, ...]:
+    """The kinds of vectors that model and data have together, or those that were asked for.
+
+    Args:
+        loaded: the model.
+        modalities: those that model and data share.
+        settings: what was asked for.
+        what: what messages call the data.
+
+    Raises:
+        StoreError: one that was asked for is not there.
+        CheckpointError: a fused vector was asked of a model that was not aligned.
+    """
+    aligned = len(modalities) == 2 and loaded.model.section.heads is not None
+    there: tuple[str, ...] = (*modalities, "fused") if aligned else tuple(modalities)
+    hint = f"--set 'vectors=[{', '.join(there)}]'"
+    for kind in settings.vectors:
+        if kind == "fused" and kind not in there:
+            raise CheckpointError(
+                "fused vectors are the mean of aligned image and spectrum vectors, and model or data lack one of them",
+                hint=hint,
+            )
+        if kind not in there:
+            raise StoreError(f"{what}: there are no {kind} vectors, only {', '.join(there)}", hint=hint)
+    return settings.vectors or there
+
+
+def vectors_of_kinds(
+    encoder: Encoder,
+    kinds: Sequence[str],
+    rows: NDArray[np.int64],
+    settings: EmbedSettings,
+    *,
+    advance: Callable[[int], None],
+) -> dict[str, NDArray[Any]]:
+    """Returns (n, width) vectors of some rows, by kind, of the type and length that was asked for."""
+    needed = [name for name in _MODALITIES if name in kinds or "fused" in kinds]
+    made: dict[str, NDArray[np.float32]] = {}
+    for name in needed:
+        # An object is done when the last of its vectors is.
+        made[name] = encoder.vectors(name, rows, advance=advance if name == needed[-1] else lambda _: None)
+    if "fused" in kinds:
+        made["fused"] = (unit(made["image"]) + unit(made["spectrum"])) / np.float32(2)
+    vectors = {kind: unit(made[kind]) if settings.normalise else made[kind] for kind in kinds}
+    return {kind: values.astype(settings.dtype) for kind, values in vectors.items()}
