@@ -1,13 +1,15 @@
 """Intervals around answers: the model's own, or those that a calibration says hold.
 
-A calibration measures by how much the truth lies outside of the model's own interval, in scaled units, and widens it
-by as much on both sides (conformalised quantile regression: Romano, Patterson and Candes 2019); for a model without
-quantiles that interval is its answer alone.
+A calibration measures how far the truth lies from the model's median, in units of the way from there to its outermost
+quantile on that side, and stretches the model's interval by as much on both (conformalised quantile regression: Romano,
+Patterson and Candes 2019; stretched, as Sesia and Candes 2020 compare it). So an interval is wide where the model says
+that it is unsure, at every level. For a model without quantiles the way is one scaled unit, the same everywhere. Files
+of earlier versions widen the model's own interval by one amount instead, and are still read so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,11 +22,18 @@ from polycli.paths import plain_path
 from polycli.sections import UsedCalibration
 from polycli.workflow.calibrated import find_calibration
 from polycli.xval.model.loaded import LoadedNumformer
+from polycli.xval.model.number_layers import middle_of
 from polycli.xval.numbers.scaling import Scaling
 from polycli.xval.records.records import Records
 from polycli.xval.scoring.fill import Answers
 
 Floats = NDArray[np.float64]
+#: In the settings of a calibration: how it measured.
+MEASURE = "reach"
+#: Quantiles that an interval of its own needs: two bounds and a middle.
+_NEEDED = ("low", "middle", "high")
+#: Scaled units below which no interval reaches.
+_SMALLEST = 1e-9
 
 
 def own_bounds(answers: Answers) -> tuple[Floats, Floats]:
@@ -34,14 +43,34 @@ def own_bounds(answers: Answers) -> tuple[Floats, Floats]:
     return answers.values, answers.values
 
 
-def deviations(records: Records, answers: Answers, scaling: Scaling) -> Floats:
-    """How far each number lies outside of the model's own interval, in scaled units; below 0 within.
+@dataclass(frozen=True)
+class Reach:
+    """A middle of each number, and how far the model's own interval reaches from it on both sides; in scaled units."""
+
+    middle: Floats
+    below: Floats
+    above: Floats
+
+    @classmethod
+    def of(cls, answers: Answers, records: Records, scaling: Scaling, levels: Sequence[float]) -> Reach:
+        """The median and the outermost quantiles; without them the answer, and one unit."""
+        keys, paths = records.number_keys, records.key_paths
+        if len(levels) < len(_NEEDED):
+            middle = scaling.apply(answers.values, keys, paths)
+            return cls(middle, np.ones_like(middle), np.ones_like(middle))
+        places = (0, middle_of(levels), -1)
+        low, middle, high = (scaling.apply(answers.quantiles[:, place], keys, paths) for place in places)
+        return cls(middle, np.maximum(middle - low, _SMALLEST), np.maximum(high - middle, _SMALLEST))
+
+
+def deviations(records: Records, answers: Answers, scaling: Scaling, levels: Sequence[float]) -> Floats:
+    """How far each number lies from the model's median, in units of its interval's reach on that side.
 
     Infinite where the answer is no number.
     """
-    keys, paths = records.number_keys, records.key_paths
-    truth, low, high = (scaling.apply(values, keys, paths) for values in (records.numbers, *own_bounds(answers)))
-    found = np.maximum(low - truth, truth - high)
+    reach = Reach.of(answers, records, scaling, levels)
+    off = scaling.apply(records.numbers, records.number_keys, records.key_paths) - reach.middle
+    found = np.where(off < 0, -off / reach.below, off / reach.above)
     return np.where(np.isfinite(found), found, np.inf)
 
 
@@ -50,11 +79,15 @@ class Intervals:
     """The bounds that answers are given."""
 
     scaling: Scaling
-    #: By key path, how much the model's own interval is widened; empty where nothing is calibrated.
-    widening: Mapping[str, float]
+    #: By key path, how far the model's own interval is stretched; empty where nothing is calibrated.
+    stretch: Mapping[str, float]
     #: The share of true values that they are to hold; None where the model has no intervals of its own either.
     level: float | None
     calibrated: bool
+    #: Of the model's quantiles.
+    levels: Sequence[float] = ()
+    #: Whether the model's own interval is widened by `stretch` instead, as by calibrations of earlier versions.
+    widened: bool = False
 
     def around(self, answers: Answers, records: Records) -> tuple[Floats, Floats]:
         """Low and high of every number; NaN where there is no interval."""
@@ -65,17 +98,23 @@ class Intervals:
                 if answers.quantiles.shape[1] > 1
                 else (np.full_like(low, np.nan), np.full_like(low, np.nan))
             )
-        widths = np.array([self.widening.get(path, np.nan) for path in records.key_paths], dtype=np.float64)
-        wider = widths[records.number_keys] if len(widths) else np.empty(0)
         keys, paths = records.number_keys, records.key_paths
-        scaled_low, scaled_high = (
-            self.scaling.apply(low, keys, paths) - wider,
-            self.scaling.apply(high, keys, paths) + wider,
-        )
+        by_path = np.array([self.stretch.get(path, np.nan) for path in paths], dtype=np.float64)
+        factor = by_path[keys] if len(by_path) else np.empty(0)
+        if self.widened:
+            scaled_low, scaled_high = self._widened(low, high, records, factor)
+        else:
+            reach = Reach.of(answers, records, self.scaling, self.levels)
+            scaled_low, scaled_high = reach.middle - factor * reach.below, reach.middle + factor * reach.above
+        return self.scaling.invert(scaled_low, keys, paths), self.scaling.invert(scaled_high, keys, paths)
+
+    def _widened(self, low: Floats, high: Floats, records: Records, wider: Floats) -> tuple[Floats, Floats]:
+        keys, paths = records.number_keys, records.key_paths
+        scaled_low = self.scaling.apply(low, keys, paths) - wider
+        scaled_high = self.scaling.apply(high, keys, paths) + wider
         # An interval that is narrowed beyond its middle is its middle.
         middle = (scaled_low + scaled_high) / 2
-        scaled_low, scaled_high = np.minimum(scaled_low, middle), np.maximum(scaled_high, middle)
-        return self.scaling.invert(scaled_low, keys, paths), self.scaling.invert(scaled_high, keys, paths)
+        return np.minimum(scaled_low, middle), np.maximum(scaled_high, middle)
 
 
 def intervals_of(loaded: LoadedNumformer, level: float | None, bands: UsedCalibration) -> Intervals:
@@ -104,12 +143,12 @@ def intervals_of(loaded: LoadedNumformer, level: float | None, bands: UsedCalibr
         return Intervals(scaling, {}, own, calibrated=False)
     path = calibration_beside(loaded.model_file) if given is None else given
     chosen = _level(calibration, level, path=str(path), own=own)
-    bounds = _widening(calibration, chosen)
+    bounds = _stretch(calibration, chosen)
     without = [key for key in loaded.tokenization.language.key_paths if key not in bounds]
     if without:
         warn(f"{path}: no intervals at {', '.join(without[:5])}: too few records had numbers there")
     note(f"intervals at {100 * chosen:g} % are those of {path.name}, from {', '.join(calibration.data)}")
-    return Intervals(scaling, bounds, chosen, calibrated=True)
+    return Intervals(scaling, bounds, chosen, calibrated=True, levels=levels, widened=is_widened(calibration))
 
 
 def all_intervals(loaded: LoadedNumformer, bands: UsedCalibration) -> list[Intervals]:
@@ -124,14 +163,26 @@ def all_intervals(loaded: LoadedNumformer, bands: UsedCalibration) -> list[Inter
     scaling = loaded.tokenization.scaling
     levels = () if calibration is None else calibration.levels
     return [
-        Intervals(scaling, _widening(calibration, level), level, calibrated=True)
+        Intervals(
+            scaling,
+            _stretch(calibration, level),
+            level,
+            calibrated=True,
+            levels=loaded.model.section.quantiles,
+            widened=is_widened(calibration),
+        )
         for level in levels
         if calibration is not None
     ]
 
 
-def _widening(calibration: Calibration, level: float) -> dict[str, float]:
-    """Maps each key path to how much the model's own interval is widened at a level."""
+def is_widened(calibration: Calibration) -> bool:
+    """Returns whether a calibration widens intervals by an amount, as those do that do not say how they measured."""
+    return calibration.settings.get("measure") != MEASURE
+
+
+def _stretch(calibration: Calibration, level: float) -> dict[str, float]:
+    """Maps each key path to how far the model's own interval is stretched at a level."""
     place = calibration.levels.index(level)
     bounds: dict[str, float] = {}
     for data in calibration.data.values():

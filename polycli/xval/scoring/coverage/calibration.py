@@ -24,7 +24,7 @@ from polycli.xval.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.xval.scoring.choosing import choose_records
 from polycli.xval.scoring.coverage.one_each import answer_one_each, units_of
 from polycli.xval.scoring.hidden_numbers import Subset, hidden_share
-from polycli.xval.scoring.intervals import deviations
+from polycli.xval.scoring.intervals import MEASURE, deviations
 
 Floats = NDArray[np.float64]
 #: Records that a calibration at the end of a training takes of each store, at least and at most.
@@ -99,7 +99,8 @@ class NumberCalibration(CalibrationFlow[LoadedNumformer, CalibrateSettings, Subs
             self.loaded, subset, share=share, seed=settings.seed, batch_tokens=settings.batch_tokens
         )
         records = found.records
-        off = deviations(records, found.answers, self.loaded.tokenization.scaling)[found.drawn]
+        levels = self.loaded.model.section.quantiles
+        off = deviations(records, found.answers, self.loaded.tokenization.scaling, levels)[found.drawn]
         keys = records.number_keys[found.drawn]
         return {path: off[keys == key] for key, path in enumerate(records.key_paths) if (keys == key).any()}
 
@@ -108,18 +109,21 @@ class NumberCalibration(CalibrationFlow[LoadedNumformer, CalibrateSettings, Subs
         return {"records": len(subset.rows), "units": subset.store.units, "one_of_each": self._units(subset)}
 
     def how(self) -> JsonDocument:
-        """Says how numbers were hidden."""
-        return {"masking": self.settings.masking, "share": self.settings.share}
+        """Says how numbers were hidden, and what the bounds are of."""
+        return {"masking": self.settings.masking, "share": self.settings.share, "measure": MEASURE}
 
     def table(self, calibration: Calibration, names: Sequence[str]) -> Table:
-        """The bounds by key path, in scaled units."""
+        """The bounds by key path."""
         rows = [
             [name, path, str(group.units), *("-" if bound is None else number(bound) for bound in group.bounds)]
             for name in names
             for path, group in calibration.data[name].groups.items()
         ]
         columns = ["dataset", "key", "records", *(f"{100 * level:g} %" for level in calibration.levels)]
-        caption = "How much the model's own interval is widened on both sides, in scaled units; below 0, narrowed."
+        caption = (
+            "How far intervals reach from the median, 1 being the model's own outermost quantiles; of a model without "
+            "quantiles in scaled units."
+        )
         return Table("Intervals", columns, rows, caption, 2)
 
     @staticmethod
