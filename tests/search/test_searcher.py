@@ -12,6 +12,7 @@ from polycli.search import kernels
 from polycli.search import scan as scanning
 from polycli.search.filters import AllOf, Box, CertainRows, Cone, Where
 from polycli.search.searcher import Searcher
+from polycli.store.embeddings.units import UnitPlace
 from tests.search.made import COUNT, FORMS, WIDTH, catalogue, vectors, write
 
 
@@ -253,6 +254,14 @@ def test_what_is_not_there_or_no_embeddings_is_refused(tmp_path, embeddings):
     (tmp_path / "x").mkdir()
     with pytest.raises(UserError, match="no embeddings"):
         Searcher.open(tmp_path / "x")
+
+
+def test_embeddings_that_are_not_published_yet_say_so(tmp_path):
+    place = UnitPlace(tmp_path / "sky.hats")
+    (place.work / "units").mkdir(parents=True)
+    with pytest.raises(UserError, match="are not published yet") as refusal:
+        Searcher.open(tmp_path / "sky.hats")
+    assert refusal.value.hint.startswith(f"polycli status {tmp_path}/sky.hats")
 
 
 def test_a_file_that_is_cut_is_refused(tmp_path):

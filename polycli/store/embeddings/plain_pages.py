@@ -92,19 +92,17 @@ def _pages(descriptor: int, offset: int, values: int, size: int) -> tuple[tuple[
     """First numbers and bytes of all pages; None where one of them is not plain, or lacks a number."""
     firsts, offsets, first = [], [], 0
     while first < values:
-        head = os.pread(descriptor, _HEADER_BYTES, offset)
         try:
-            header, length = _struct(head, 0)
-            count, encoding = header[_DATA][_VALUES], header[_DATA][_ENCODING]
-            page_size = header[_SIZE]
-        except (IndexError, KeyError, TypeError, RecursionError):
+            header, length = _struct(os.pread(descriptor, _HEADER_BYTES, offset), 0)
+            count, encoding, page_size = header[_DATA][_VALUES], header[_DATA][_ENCODING], header[_SIZE]
+            start, levels = offset + length, 0
+            for _ in range(2):
+                levels += 4 + int.from_bytes(os.pread(descriptor, 4, start + levels), "little")
+        except (IndexError, KeyError, TypeError, RecursionError, OverflowError):
             return None
-        start, end = offset + length, offset + length + page_size
-        levels = 0
-        for _ in range(2):
-            levels += 4 + int.from_bytes(os.pread(descriptor, 4, start + levels), "little")
+        end = start + page_size
         # Where a number or a vector is unknown, the levels count it and the numbers lack it.
-        if header[_TYPE] != _DATA_PAGE or encoding != _PLAIN or levels + count * size != page_size or not count:
+        if header[_TYPE] != _DATA_PAGE or encoding != _PLAIN or levels + count * size != page_size or count <= 0:
             return None
         firsts.append(first)
         offsets.append(end - count * size)

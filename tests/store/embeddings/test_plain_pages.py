@@ -1,0 +1,71 @@
+"""Numbers are read from Parquet pages as pyarrow reads them, and what lies otherwise is left to pyarrow."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from polycli.store.embeddings.partitions import partitions_of
+from polycli.store.embeddings.parts import parquet_writer, with_vectors
+from polycli.store.embeddings.plain_pages import plain_column
+
+ROWS, WIDTH = 3000, 257
+
+
+def vectors(dtype):
+    return np.random.default_rng(0).standard_normal((ROWS, WIDTH)).astype(dtype)
+
+
+def write(path, table, **options):
+    with parquet_writer(path, table.schema) as writer:
+        writer.write_table(table, **options)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_any_rows_are_those_that_were_written_across_pages_and_row_groups(tmp_path, dtype):
+    path, known = tmp_path / "a.parquet", vectors(dtype)
+    write(path, with_vectors(pa.table({"id": np.arange(ROWS)}), {"v": known}), row_group_size=2200)
+    metadata = parquet.read_metadata(path)
+    column = plain_column(path, metadata, 0, "v")
+    assert column is not None
+    assert len(column.firsts) > 1, "several pages"
+    for first, end in ((0, 1), (0, 2200), (2199, 2200), (500, 1700), (7, 7)):
+        assert np.array_equal(column.read(first, end), known[first:end])
+    second = plain_column(path, metadata, 1, "v")
+    assert np.array_equal(second.read(0, 800), known[2200:])
+    for partition in partitions_of([(path,)]):
+        some = np.array([5, 300, 301, 799])
+        assert np.array_equal(partition.vectors_at("v", some), known[partition.first + some])
+        assert np.array_equal(partition.vectors_at("v", some[:1]), known[partition.first + some[:1]])
+
+
+def test_what_is_packed_or_lacks_a_number_is_left_to_pyarrow(tmp_path):
+    known = vectors(np.float32)
+    flat = pa.array(known.reshape(-1))
+    table = pa.table({"v": pa.FixedSizeListArray.from_arrays(flat, WIDTH)})
+    packed, gaps = tmp_path / "packed.parquet", tmp_path / "gaps.parquet"
+    parquet.write_table(table, packed, compression="zstd", use_dictionary=False)
+    assert plain_column(packed, parquet.read_metadata(packed), 0, "v") is None
+    (partition,) = partitions_of([(packed,)])
+    assert np.array_equal(partition.vectors("v", 100, 200), known[100:200])
+    mask = np.zeros(flat.to_numpy().shape, np.bool_)
+    mask[777] = True
+    holed = pa.FixedSizeListArray.from_arrays(pa.array(known.reshape(-1), mask=mask), WIDTH)
+    write(gaps, pa.table({"v": holed}))
+    assert plain_column(gaps, parquet.read_metadata(gaps), 0, "v") is None
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_damaged_header_is_no_plain_page(tmp_path, seed):
+    path = tmp_path / "a.parquet"
+    write(path, with_vectors(pa.table({"id": np.arange(ROWS)}), {"v": vectors(np.float16)}))
+    metadata = parquet.read_metadata(path)
+    content = bytearray(path.read_bytes())
+    names = [metadata.row_group(0).column(number).path_in_schema for number in range(2)]
+    offset = metadata.row_group(0).column(names.index("v.list.element")).data_page_offset
+    draw = np.random.default_rng(seed)
+    content[offset + draw.integers(0, 24)] = draw.integers(0, 256)
+    path.write_bytes(content)
+    column = plain_column(path, metadata, 0, "v")
+    # It may not matter, as a changed statistic does not; then every number is as it was.
+    assert column is None or np.array_equal(column.read(0, ROWS), vectors(np.float16))
