@@ -77,8 +77,9 @@ def test_stdout_carries_results_alone(embeddings, capfd):
     assert capfd.readouterr().out == ""
 
 
-def test_looking_at_all_lists_finds_what_the_exact_search_finds(embeddings):
+def test_looking_at_all_lists_finds_what_the_exact_search_finds_and_saves_nothing(embeddings, capsys):
     assert build(embeddings, recall=1.0, lists=4)["recall_at_10"] == 1.0
+    assert "the exact search is about as fast" in capsys.readouterr().err
 
 
 def test_filters_are_answered_exactly(embeddings):
