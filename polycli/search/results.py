@@ -37,7 +37,7 @@ class Found:
     def document(self) -> JsonDocument:
         """The answer as JSON; columns of the catalogue that are called like ours get `catalogue_` before them."""
         names = self._free_columns()
-        return {
+        document: JsonDocument = {
             "embeddings": str(self.searcher.path),
             "query": self.query,
             "vector": self.vector,
@@ -57,6 +57,7 @@ class Found:
                 for each in self.answer.neighbours
             ],
         }
+        return {name: _plain(value) for name, value in document.items()}
 
     def table(self) -> pa.Table:
         """The neighbours as a table: id, row, similarity, and the columns of the embeddings with their types."""
@@ -106,6 +107,17 @@ class Found:
         others = [name for name in self.searcher.columns if name != self.searcher.id_column]
         taken = ["id", "row", "similarity", *([self.searcher.id_column] if self.searcher.id_column else [])]
         return dict(zip(others, free_names(others, taken=taken, prefix="catalogue_"), strict=True))
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  # Whatever a column holds.
+    """The value in what JSON knows: unknown numbers are null, and what it has no word for, such as a date, is text."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
 def _text(value: Any) -> str:  # noqa: ANN401  # Whatever a column holds.

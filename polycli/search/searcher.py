@@ -7,7 +7,8 @@
     >>> [(neighbour.id, round(neighbour.similarity, 4)) for neighbour in answer.neighbours]
     [(2, 0.7071), (3, 0.5774)]
 
-A `Searcher` never changes and holds no more than the description of the embeddings, so threads may share it:
+A `Searcher` holds no more than the description of the embeddings and, once a search has found them out, the lengths of
+float16 vectors. What it answers never changes, so threads may share it:
 
     rows, columns, kinds            how many rows; the columns without vectors; by kind (image) the column of vectors
     id_column, has_positions        None and False where there is no such column

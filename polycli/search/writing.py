@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
 from polycli.names import cell
 from polycli.outputs import Output, OutputKind
 from polycli.search.gallery import gallery
@@ -45,17 +47,7 @@ def write(output: Output, found: Found, pictures: PictureBook) -> None:
 
 
 def _json(found: Found) -> str:
-    return json.dumps({"format": MARK, **_plain(found.document())}, indent=2, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401  # Whatever a column holds.
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+    return json.dumps({"format": MARK, **found.document()}, indent=2, allow_nan=False) + "\n"
 
 
 def _write_csv(path: Path, table: pa.Table, found: Found) -> None:
@@ -75,7 +67,7 @@ def _write_parquet(path: Path, table: pa.Table, found: Found) -> None:
     from pyarrow import parquet
 
     about = {name: value for name, value in found.document().items() if name != "neighbours"}
-    parquet.write_table(table.replace_schema_metadata({_METADATA_KEY: json.dumps(_plain(about))}), path)
+    parquet.write_table(table.replace_schema_metadata({_METADATA_KEY: json.dumps(about)}), path)
 
 
 def _write_votable(path: Path, table: pa.Table, found: Found) -> None:
@@ -100,7 +92,7 @@ def _astropy(table: pa.Table) -> Any:  # noqa: ANN401  # astropy has no types.
         mask = np.array([value is None for value in values.to_pylist()], np.bool_)
         if pa.types.is_integer(values.type) or pa.types.is_boolean(values.type):
             filled = values.fill_null(False if pa.types.is_boolean(values.type) else 0)
-            columns[name] = MaskedColumn(filled.to_numpy(), mask=mask)
+            columns[name] = MaskedColumn(_known_to_votable(filled.to_numpy()), mask=mask)
         elif pa.types.is_floating(values.type):
             filled = values.to_numpy()
             # A VOTable has no half precision.
@@ -110,6 +102,17 @@ def _astropy(table: pa.Table) -> Any:  # noqa: ANN401  # astropy has no types.
             texts = ["" if value is None else str(value) for value in values.to_pylist()]
             columns[name] = MaskedColumn(np.array(texts, dtype=str), mask=mask)
     return Table(columns)
+
+
+def _known_to_votable(values: NDArray[Any]) -> NDArray[Any]:
+    """Integers of a width that a VOTable knows; texts where none holds them."""
+    wider = {"int8": "int16", "uint16": "int32", "uint32": "int64", "uint64": "int64"}.get(str(values.dtype))
+    if wider is None:
+        return values
+    changed = values.astype(wider)
+    # The largest of 64 bits without a sign become negative.
+    fits = values.dtype.kind == "i" or bool((changed >= 0).all())
+    return changed if fits else values.astype(str)
 
 
 _TABLES: dict[str, Callable[[Path, Any, Found], None]] = {

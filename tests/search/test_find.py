@@ -9,6 +9,7 @@ import pyarrow.parquet as parquet
 import pytest
 from astropy.table import Table
 
+from polycli.__main__ import run as command_line
 from polycli.errors import UserError
 from polycli.requests import SearchRequest
 from polycli.search.find import run
@@ -167,6 +168,39 @@ def test_columns_that_are_called_like_ours_are_kept(tmp_path):
     (found,) = document["neighbours"]
     assert (found["row"], found["catalogue_row"], found["catalogue_similarity"]) == (0, 7, "high")
     assert output.read_text().splitlines()[1].startswith("'=1+1,0,")
+
+
+def test_columns_of_every_kind_come_out(tmp_path, capsys):
+    table = pa.table(
+        {
+            "record_id": ["a", "b"],
+            "seen": pa.array([0, 1], pa.timestamp("s")),
+            "raw": [b"\x00", None],
+            "kind": pa.array(["x", None]).dictionary_encode(),
+            "good": [None, True],
+            "count": pa.array([None, 3], pa.int8()),
+        }
+    )
+    path = write(tmp_path / "r.parquet", table, {"v": np.eye(2, dtype=np.float16)}, units_of=1)
+    for suffix in ("json", "csv", "parquet", "vot", "html"):
+        run(SearchRequest(embeddings=path, id="b", output=tmp_path / f"n.{suffix}"))
+    document = json.loads((tmp_path / "n.json").read_text())
+    assert document["neighbours"][0] | {"similarity": 0} == {
+        "id": "a",
+        "row": 0,
+        "similarity": 0,
+        "seen": "1970-01-01 00:00:00",
+        "raw": "b'\\x00'",
+        "kind": "x",
+        "good": None,
+        "count": None,
+    }
+    found = Table.read(tmp_path / "n.vot", format="votable")
+    assert list(found["kind"]) == ["x"]
+    assert found["count"].mask.tolist() == [True]
+    capsys.readouterr()
+    assert command_line(["search", str(path), "--id", "a", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["neighbours"][0]["seen"] == "1970-01-01 00:00:01"
 
 
 @pytest.mark.parametrize(
