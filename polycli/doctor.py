@@ -67,7 +67,7 @@ class Finding:
         ending = f" ({self.hint})" if self.hint else ""
         return f"{self.state.ljust(4)}  {self.name}: {self.message}{ending}"
 
-    def as_document(self) -> dict[str, Any]:
+    def as_document(self) -> dict[str, object]:
         """Returns the finding as `--json` prints it."""
         return asdict(self)
 

@@ -60,34 +60,34 @@ class TrainRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalRequest:
-    """`polycli eval`: a checkpoint and stores to scores, figures and a report."""
+class ScoredRequest:
+    """A checkpoint and the rows of stores on which it is compared with the truth."""
 
     checkpoint: Path
     data: tuple[Path, ...] = ()
-    #: Further checkpoints that are scored on the same rows and shown beside the first.
-    baselines: tuple[Path, ...] = ()
     split: Split = "test"
+    #: Where the result goes; beside the run or the weights where it is not said.
     output: Path | None = None
     limit: int | None = None
     overrides: tuple[str, ...] = ()
+    #: Whether rows that the model was trained on may be among them.
     allow_overlap: bool = False
     json: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrateRequest:
+class EvalRequest(ScoredRequest):
+    """`polycli eval`: a checkpoint and stores to scores, figures and a report."""
+
+    #: Further checkpoints that are scored on the same rows and shown beside the first.
+    baselines: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateRequest(ScoredRequest):
     """`polycli calibrate`: a checkpoint and rows that were held back to bounds that hold for others like them."""
 
-    checkpoint: Path
-    data: tuple[Path, ...] = ()
     split: Split = "validation"
-    #: Where the bounds go; beside the weights where it is not said.
-    output: Path | None = None
-    limit: int | None = None
-    overrides: tuple[str, ...] = ()
-    allow_overlap: bool = False
-    json: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,7 @@ def verb(monkeypatch):
     """Replace what a verb of mpp does, and see the request that it gets."""
 
     def replace(action):
-        monkeypatch.setattr("polycli.commands.verbs.verb_module", lambda *_: SimpleNamespace(run=action))
+        monkeypatch.setattr("polycli.commands.options.verb_module", lambda *_: SimpleNamespace(run=action))
 
     return replace
 

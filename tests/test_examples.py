@@ -16,6 +16,7 @@ from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.recipe.model import HeadSection, ImageSection
 from polycli.astroclip.recipe.model import ModelSection as PairSection
 from polycli.checkpoints.exported import ModelDescription, write_model
+from polycli.json_records import to_object
 from polycli.mpp.model.avit import AViT
 from polycli.mpp.recipe.training import ModelSection as AvitSection
 from polycli.requests import PrepareRequest
@@ -82,7 +83,7 @@ def write_records(folder):
     section = NumformerSection(embed_dim=16, num_heads=2, blocks=1, feed_forward=32, context=64)
     tokenization = tokenization_for(section, None, [open_records(store)])
     network = Numformer(section, tokenization.tokens)
-    write(folder / "numformer", "xval", network, **describe_tokenization(tokenization))
+    write(folder / "numformer", "xval", network, **to_object(describe_tokenization(tokenization)))
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,6 @@
-"""The shape of the house: small rooms, short files, nothing written twice, no circles, one room for DeepSpeed."""
+"""The shape of the house: small rooms, short files, nothing written twice, no circles, typed documents, one room for
+DeepSpeed.
+"""
 
 import ast
 from collections import defaultdict
@@ -22,6 +24,40 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
 STILL_LONG: frozenset[str] = frozenset()
 #: Pairs that are still to be merged: `family/file:function = family/file:function`. The list only shrinks.
 STILL_TWICE: frozenset[str] = frozenset()
+
+#: How often `dict[str, Any]` stands in each file, which is an edge where JSON, YAML or another library's dictionaries
+#: come in unchecked (decision 011). The numbers only shrink.
+RAW = {
+    "astroclip/model/published_names.py": 1,  # sections inferred from tensors, before pydantic checks them
+    "checkpoints/identify.py": 1,  # JSON of anybody
+    "doctor.py": 2,  # what a child process prints
+    "engine/deepspeed/optimizers.py": 4,  # torch's own parameter groups
+    "engine/run.py": 1,  # status.json
+    "files/documents.py": 1,  # JSON of anybody
+    "inspection/finding.py": 1,  # JSON of anybody
+    "inspection/run_damage.py": 1,  # JSON of damaged runs
+    "json_records.py": 1,  # records as documents
+    "mpp/model/weights.py": 1,  # sections inferred from tensors
+    "mpp/predicting/files.py": 1,  # zarr's own attributes
+    "recipes/documents.py": 3,  # YAML of anybody
+    "requests.py": 1,  # what a door returns for --json
+    "search/rows_elsewhere.py": 1,  # a row of a file of any kind
+    "status/embeddings.py": 1,  # the manifest of embeddings
+    "status/runs.py": 2,  # lines of metrics.jsonl, a saved recipe
+    "store/builder.py": 2,  # notes of finished pieces, which a family reads
+    "store/embeddings/kind.py": 1,  # the manifest of embeddings
+    "store/embeddings/plan.py": 2,  # settings of any family
+    "store/embeddings/zarr_form.py": 1,  # zarr's own attributes
+    "store/manifest.py": 2,  # what a family adds, which it validates
+    "workflow/embedding/planning.py": 2,  # the manifest of embeddings
+    "xval/data/description.py": 4,  # the manifest's part of a source, which is mostly for people
+    "xval/model/weights.py": 1,  # sections inferred from tensors
+}
+#: Rooms that hand on records alone: neither JsonDocument nor a mapping to Any. The list only grows.
+TYPED_ROOMS = (
+    *("astroclip/scoring", "astroclip/training", "mpp/scoring", "mpp/scoring/bands", "mpp/scoring/comparison"),
+    *("mpp/training", "xval/scoring", "xval/training", "checkpoints", "nn"),
+)
 
 
 def module_name(path: Path) -> str:
@@ -134,3 +170,25 @@ def test_deepspeed_is_named_in_its_own_room_and_where_its_version_is_looked_up()
             if any(isinstance(name, str) and name.partition(".")[0] == "deepspeed" for name in names):
                 outside.add(str(path.relative_to(PACKAGE)))
     assert outside <= {"doctor.py"}
+
+
+def test_dictionaries_of_anything_stand_at_edges_alone():
+    counts = {
+        str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8").count("dict[str, Any]") for path in MODULES
+    }
+    more = {path: count for path, count in counts.items() if count > RAW.get(path, 0)}
+    assert more == {}, "write a frozen dataclass or a pydantic model; JSON is JsonObject, what is handed on is object"
+    fewer = {path: counts.get(path, 0) for path, count in RAW.items() if counts.get(path, 0) < count}
+    assert fewer == {}, "there are fewer now: lower the numbers in RAW"
+
+
+@pytest.mark.parametrize("room", TYPED_ROOMS)
+def test_typed_rooms_hand_on_records_alone(room):
+    loose = ("JsonDocument", "Mapping[str, Any]", "dict[str, Any]")
+    found = {
+        f"{path.name}: {name}"
+        for path in sorted((PACKAGE / room).glob("*.py"))
+        for name in loose
+        if name in path.read_text(encoding="utf-8")
+    }
+    assert found - {f"{Path(path).name}: dict[str, Any]" for path in RAW if str(Path(path).parent) == room} == set()

@@ -20,6 +20,7 @@ from polycli.astroclip.scoring.kinds import SUFFIX, kinds_of, vectors_of_kinds
 from polycli.astroclip.scoring.partition import object_partition
 from polycli.console import counted
 from polycli.errors import StoreError
+from polycli.json_records import to_object
 from polycli.recipes import default_recipe
 from polycli.requests import EmbedRequest, JsonDocument
 from polycli.store.embeddings.manifest import ROWS, EmbeddingsHeader
@@ -70,7 +71,7 @@ def _opened(request: EmbedRequest, settings: EmbedSettings, stores: Sequence[Obj
     schema = common_columns(stores)
     header = EmbeddingsHeader(
         family="astroclip",
-        provenance=loaded.provenance(),
+        provenance=to_object(loaded.provenance()),
         store_hash={store.name: store.manifest.store_hash for store in stores},
         options={"normalise": settings.normalise, "precision": settings.precision, "split": request.split},
         data=[str(store.path) for store in stores],

@@ -14,12 +14,14 @@ from polycli.astroclip.scoring.dataset import Scoring
 from polycli.astroclip.scoring.encode import Modality, common_modalities
 from polycli.astroclip.scoring.measure import label_names, property_names
 from polycli.astroclip.scoring.report import Illustration, write_report
+from polycli.astroclip.scoring.score_records import ObjectScores, Unaligned
 from polycli.astroclip.scoring.sides import Subset
 from polycli.astroclip.scoring.tables import overview
 from polycli.astroclip.scoring.unaligned import unaligned_encoders
 from polycli.console import rank
 from polycli.errors import StoreError
 from polycli.recipes import default_recipe
+from polycli.report.scores import Scores
 from polycli.report.table import Table
 from polycli.requests import EvalRequest, JsonDocument
 from polycli.store.reader import Store
@@ -40,7 +42,7 @@ def run(request: EvalRequest) -> JsonDocument | None:
     return ObjectEvaluation(loaded, settings, request, unaligned_encoders(loaded, settings)).run(report=settings.report)
 
 
-class ObjectEvaluation(Evaluation[LoadedAstroClip, EvalSettings, Subset, Illustration]):
+class ObjectEvaluation(Evaluation[LoadedAstroClip, EvalSettings, Subset, ObjectScores, Illustration]):
     """Scores the vectors of objects: properties, partners and, for spectra, hidden stretches."""
 
     family = "astroclip"
@@ -86,20 +88,25 @@ class ObjectEvaluation(Evaluation[LoadedAstroClip, EvalSettings, Subset, Illustr
             earlier.check(objects.about, f"{objects.path}, beside {earlier.model_file}")
         return Subset(objects, modalities, test, reference)
 
-    def score(self, subset: Subset, folder: Path) -> tuple[JsonDocument, Illustration]:  # noqa: ARG002  # no parts
+    def score(self, subset: Subset, folder: Path) -> tuple[ObjectScores, Illustration]:  # noqa: ARG002  # no parts
         """All scores of one dataset, and what the report draws."""
         return self.scoring.score(subset)
 
-    def tables(self, datasets: JsonDocument) -> Sequence[Table]:
+    def tables(self, datasets: Mapping[str, ObjectScores]) -> Sequence[Table]:
         """Properties, labels, retrieval and the rest, by dataset."""
         return overview(datasets)
 
     def write_report(
-        self, scores: JsonDocument, subsets: Mapping[str, Subset], pictures: Mapping[str, Illustration], folder: Path
+        self,
+        scores: Scores[ObjectScores],
+        subsets: Mapping[str, Subset],
+        pictures: Mapping[str, Illustration],
+        folder: Path,
     ) -> None:
         """Figures of properties, maps of vectors, and galleries of neighbours."""
-        write_report(scores, {name: subset.store for name, subset in subsets.items()}, pictures, folder)
+        stores = {name: subset.store for name, subset in subsets.items()}
+        write_report(scores, stores, pictures, folder, unaligned=self.compared_with())
 
-    def compared_with(self) -> JsonDocument:
+    def compared_with(self) -> Unaligned:
         """Names the checkpoints of the encoders before their alignment."""
-        return {"unaligned": {name: str(earlier.model_file) for name, earlier in self.before.items()}}
+        return Unaligned(unaligned={name: str(earlier.model_file) for name, earlier in self.before.items()})

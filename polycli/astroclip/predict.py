@@ -20,6 +20,7 @@ from polycli.astroclip.scoring.neighbours import Neighbours
 from polycli.astroclip.scoring.retrieval import unit
 from polycli.console import counted, note, progress, rank, result, say
 from polycli.errors import StoreError, UserError
+from polycli.json_records import to_object
 from polycli.names import free_names
 from polycli.outputs import Output
 from polycli.paths import plain_path
@@ -64,7 +65,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
         count = sum(map(len, rows))
         document: JsonDocument = {
             "output": str(request.output),
-            **loaded.provenance(),
+            **to_object(loaded.provenance()),
             "by": how,
             "objects": count,
             "columns": list(tables[0]),

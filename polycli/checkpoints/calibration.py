@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -48,7 +48,7 @@ class CalibratedData(_Record):
 
     rows: TrainedOn
     #: Whatever the family must know to tell for which data the bounds hold.
-    about: dict[str, Any]
+    about: dict[str, object]
     groups: dict[str, Group]
 
 
@@ -66,7 +66,7 @@ class Calibration(_Record):
     #: Promised shares, rising.
     levels: tuple[float, ...] = Field(min_length=1)
     #: Whatever the family must know to use the bounds: how scores were made.
-    settings: dict[str, Any]
+    settings: dict[str, object]
     #: By dataset.
     data: dict[str, CalibratedData]
 
@@ -130,6 +130,6 @@ def read_calibration(path: Path) -> Calibration:
         raise CheckpointError(f"{path}: not a sound calibration: {problems_of(error)}") from error
 
 
-def _hash_of(document: dict[str, Any]) -> str:
+def _hash_of(document: dict[str, object]) -> str:
     """The hash of the content, in whatever order and however spaced it is written."""
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode("utf-8")).hexdigest()

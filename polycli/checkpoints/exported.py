@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import save_file
@@ -19,7 +19,6 @@ from polycli.console import warn
 from polycli.errors import CheckpointError, problems_of
 from polycli.files.documents import LARGEST_DOCUMENT
 from polycli.files.plain import read_bytes, reason_of
-from polycli.requests import JsonDocument
 
 #: The schema of the model.json that is written now.
 MODEL_SCHEMA_VERSION = 2
@@ -40,22 +39,22 @@ class ModelDescription(BaseModel):
     version: str
     step: int
     #: The recipe's model section.
-    model: dict[str, Any]
+    model: Mapping[str, object]
     trained_on: dict[str, TrainedOn] = {}
     metric: CheckpointMetric | None = None
 
 
 def with_earlier(
     trained_on: Mapping[str, TrainedOn], earlier: Mapping[str, Mapping[str, TrainedOn]]
-) -> dict[str, JsonDocument]:
+) -> dict[str, TrainedOn]:
     """The section `trained_on` of model.json, with what the checkpoints that a training began from had seen.
 
     `earlier` is by where a checkpoint was named; so are its datasets here, beside those of the same name.
     """
-    datasets_seen = {name: entry.model_dump(mode="json") for name, entry in trained_on.items()}
+    datasets_seen = dict(trained_on)
     for origin, datasets in earlier.items():
         for name, entry in datasets.items():
-            datasets_seen[f"{name} ({origin})"] = entry.model_dump(mode="json")
+            datasets_seen[f"{name} ({origin})"] = entry
     return datasets_seen
 
 

@@ -24,7 +24,7 @@ import torch
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _PICKLES_OF_OLD_FILES = 5
 #: What tensors need in an old file that also holds modules, by the names that Python 2 and 3 give it.
-_NEEDED: dict[str, Any] = {
+_NEEDED: dict[str, object] = {
     "collections.OrderedDict": collections.OrderedDict,
     "builtins.set": set,
     "__builtin__.set": set,

@@ -22,7 +22,7 @@ from polycli.commands.options import (
     StoreRows,
     arguments_of,
     check_settings,
-    finish,
+    hand_over,
     parse_part,
     refuse_both,
     refuse_leftovers,
@@ -30,7 +30,7 @@ from polycli.commands.options import (
     start_ranks_if_asked,
 )
 from polycli.errors import UserError
-from polycli.families import require_verb, verb_module
+from polycli.families import require_verb
 from polycli.paths import plain_path
 from polycli.requests import EmbedRequest
 
@@ -99,4 +99,4 @@ def embed(
         json=json,
     )
     start_ranks_if_asked(context, None if dry_run else nproc, print_command=print_command)
-    finish(verb_module(family, "embed").run(request), json=json)
+    hand_over(family, "embed", request, json=json)

@@ -15,7 +15,7 @@ import typer
 
 from polycli import console
 from polycli.errors import UserError
-from polycli.families import SHIPPED, family_names
+from polycli.families import SHIPPED, family_names, verb_module
 from polycli.paths import expand_paths
 from polycli.requests import JsonDocument, Split
 
@@ -215,6 +215,11 @@ def without_option(arguments: Sequence[str], valued: str, flag: str) -> list[str
         elif word != flag and not word.startswith(f"{valued}="):
             kept.append(word)
     return kept
+
+
+def hand_over(family: str, verb: str, request: object, *, json: bool) -> None:
+    """Have the family's module do what is asked for, and end as `finish` does."""
+    finish(verb_module(family, verb).run(request), json=json)
 
 
 def finish(document: JsonDocument | None, *, json: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 from polycli import console
 from polycli.checkpoints.manifest import list_checkpoints, verify
@@ -78,7 +77,7 @@ def _value(recipe: Section, key: str) -> str | None:
 
 def _with_command_line(recipe: Section, request: TrainRequest) -> Section:
     """The recipe with `--limit` and `--checkpoint` in it, as families write it into the run."""
-    given: dict[str, Any] = {}
+    given: dict[str, object] = {}
     if request.limit is not None:
         given["data"] = getattr(recipe, "data").model_copy(update={"limit": request.limit})  # noqa: B009
     if request.checkpoint is not None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polycli.commands.calibrate import calibrate
 from polycli.commands.embed import embed
 from polycli.commands.options import (
     SEES_LEFTOVERS,
@@ -30,21 +29,21 @@ from polycli.commands.options import (
     arguments_of,
     check_settings,
     finish,
+    hand_over,
     parse_part,
     refuse_both,
     refuse_leftovers,
     some_data,
     start_ranks_if_asked,
 )
-from polycli.families import require_verb, verb_module
+from polycli.commands.scored import calibrate, evaluate
+from polycli.families import require_verb
 from polycli.paths import expand_paths, plain_path
 from polycli.requests import (
-    EvalRequest,
     JsonDocument,
     PredictRequest,
     PrepareRequest,
     ResumePolicy,
-    Split,
     StudyRequest,
     TrainRequest,
 )
@@ -109,7 +108,7 @@ def prepare(
         line=arguments_of(context),
         json=json,
     )
-    finish(verb_module(family, "prepare").run(request), json=json)
+    hand_over(family, "prepare", request, json=json)
 
 
 _RunFolder = Annotated[
@@ -158,7 +157,7 @@ def pretrain(
         finish(complete, json=json)
         return
     start_ranks_if_asked(context, None if dry_run else nproc, print_command=print_command)
-    finish(verb_module(family, "pretrain").run(request), json=json)
+    hand_over(family, "pretrain", request, json=json)
 
 
 def finetune(
@@ -199,49 +198,7 @@ def finetune(
         finish(complete, json=json)
         return
     start_ranks_if_asked(context, None if dry_run else nproc, print_command=print_command)
-    finish(verb_module(family, "finetune").run(request), json=json)
-
-
-def evaluate(
-    context: typer.Context,
-    family: Family,
-    *,
-    checkpoint: Checkpoint,
-    data: Data = None,
-    baseline: Annotated[
-        list[str] | None,
-        typer.Option("--baseline", metavar="RUN", help="a run to compare with on the same rows; can be repeated"),
-    ] = None,
-    split: Annotated[Split, typer.Option("--split", help="which rows of the stores")] = "test",
-    output: Annotated[
-        Path | None, typer.Option("--output", metavar="DIR", help="where scores.json, report.html and figures/ go")
-    ] = None,
-    limit: Limit = None,
-    overrides: Settings = None,
-    allow_overlap: Annotated[
-        bool, typer.Option("--allow-overlap", help="score rows even if the model was trained on them")
-    ] = False,
-    nproc: Nproc = None,
-    print_command: PrintCommand = False,
-    json: Json = False,
-) -> None:
-    """Say with numbers and pictures how good a checkpoint is."""
-    refuse_leftovers(context)
-    require_verb(family, "eval")
-    check_settings(family, "eval", overrides)
-    request = EvalRequest(
-        checkpoint=plain_path(checkpoint),
-        data=expand_paths(data or ()),
-        baselines=expand_paths(baseline or ()),
-        split=split,
-        output=None if output is None else plain_path(output),
-        limit=limit,
-        overrides=tuple(overrides or ()),
-        allow_overlap=allow_overlap,
-        json=json,
-    )
-    start_ranks_if_asked(context, nproc, print_command=print_command)
-    finish(verb_module(family, "eval").run(request), json=json)
+    hand_over(family, "finetune", request, json=json)
 
 
 def predict(
@@ -272,7 +229,7 @@ def predict(
         json=json,
     )
     start_ranks_if_asked(context, nproc, print_command=print_command)
-    finish(verb_module(family, "predict").run(request), json=json)
+    hand_over(family, "predict", request, json=json)
 
 
 def study(

@@ -60,7 +60,7 @@ _SHOWN_CHANGES = 8
 _SHOWN_DIGITS = 12
 
 #: A recipe by dotted keys.
-Leaves = dict[str, Any]
+Leaves = dict[str, object]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor, nn
 
@@ -64,8 +64,8 @@ class Task(ABC):
         """Return the part of `model` whose state dict is shared as model.safetensors."""
 
     @abstractmethod
-    def description(self) -> dict[str, Any]:
-        """Return what model.json says besides: the model section of the recipe, what it was trained on."""
+    def description(self) -> object:
+        """Return what model.json says besides, a record or a mapping: the model section of the recipe, `trained_on`."""
 
     @abstractmethod
     def flops_per_step(self) -> float:
@@ -96,8 +96,10 @@ class Task(ABC):
     def begin(self, world: World) -> None:  # noqa: B027  # Most tasks need nothing.
         """Do what all ranks must do together before the first step, such as embedding the data once."""
 
-    def data_summary(self) -> dict[str, Any]:
-        """Return what data.json says: by dataset its `path` and `store_hash`, and how much of it is used."""
+    def data_summary(self) -> Mapping[str, object]:
+        """Return what data.json says: by dataset a record or a mapping of its `path` and `store_hash`, and of how much
+        of it is used.
+        """
         return {}
 
     def remarks(self) -> Sequence[str]:

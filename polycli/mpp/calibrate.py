@@ -42,7 +42,7 @@ def run(request: CalibrateRequest) -> JsonDocument | None:
             f"{loaded.model_file}: predicts parameters of the physics; bands are those of forecasts of fields",
             hint="give the checkpoint of a model without `head`",
         )
-    if settings.draws > 1 and way_of_running(loaded)["jitter"] != "always":
+    if settings.draws > 1 and way_of_running(loaded).jitter != "always":
         raise UserError(
             f"draws={settings.draws}: forecasts of {loaded.model_file} have one draw, for they jitter no patches",
             hint="--set model.jitter=always, for models that were trained with it",
@@ -112,7 +112,7 @@ class ForecastCalibration(CalibrationFlow[LoadedNetwork, CalibrateSettings, Subs
             points=self.settings.points,
             from_frame=self.settings.from_frame,
             draws=self.settings.draws,
-            **way_of_running(self.loaded),
+            **way_of_running(self.loaded)._asdict(),
         ).model_dump(mode="json")
 
     def table(self, calibration: Calibration, names: Sequence[str]) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from polycli.json_records import to_object
 from polycli.mpp.model.loaded import load_checkpoint
 from polycli.mpp.predicting.inputs import open_contexts
 from polycli.mpp.predicting.untrained import check_source
@@ -42,8 +43,8 @@ def open_rows(request: EmbedRequest, settings: EmbedSettings) -> Opened[WindowBa
     sources = open_contexts(expand_paths(request.data), split=request.split, limit=request.limit, settings=settings)
     header = EmbeddingsHeader(
         family="mpp",
-        provenance=loaded.provenance(),
-        store_hash={source.name: source.origin["store_hash"] for source in sources if "store_hash" in source.origin},
+        provenance=to_object(loaded.provenance()),
+        store_hash={source.name: known for source in sources if (known := source.origin.store_hash) is not None},
         options={
             "kind": settings.kind,
             "windows": settings.windows,
@@ -51,7 +52,7 @@ def open_rows(request: EmbedRequest, settings: EmbedSettings) -> Opened[WindowBa
             "pooling": "mean over the tokens of the last frame",
             "split": request.split,
         },
-        data=[source.origin["data"] for source in sources],
+        data=[source.origin.data for source in sources],
     )
     for source in sources:
         check_source(source, loaded, settings)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from polycli.console import progress, rank, warn
+from polycli.json_records import finite, to_object
 from polycli.mpp.model.loaded import LoadedNetwork, load_checkpoint
 from polycli.mpp.predicting.files import ForecastHeader, forecast_arrays
 from polycli.mpp.recipe.settings import EvalSettings
@@ -23,10 +24,12 @@ from polycli.mpp.scoring.parameters.evaluation import ParameterEvaluation
 from polycli.mpp.scoring.parameters.probing import Probes
 from polycli.mpp.scoring.published import PaperTable
 from polycli.mpp.scoring.report import write_report
+from polycli.mpp.scoring.score_records import ForecastScores, ForecastsTogether
 from polycli.mpp.scoring.summarise import one_step_scores, rollout_scores
 from polycli.mpp.scoring.tables import overview
 from polycli.recipes import default_recipe
 from polycli.report.bootstrap import Bootstrap
+from polycli.report.scores import Scores
 from polycli.report.table import Table
 from polycli.requests import EvalRequest, JsonDocument
 from polycli.store.reader import Store
@@ -49,7 +52,7 @@ def run(request: EvalRequest) -> JsonDocument | None:
     return ForecastEvaluation(loaded, settings, request).run(report=settings.report)
 
 
-class ForecastEvaluation(Evaluation[LoadedNetwork, EvalSettings, Subset, Illustration]):
+class ForecastEvaluation(Evaluation[LoadedNetwork, EvalSettings, Subset, ForecastScores, Illustration]):
     """Errors of one step and of rollouts from the first frames."""
 
     family = "mpp"
@@ -63,6 +66,7 @@ class ForecastEvaluation(Evaluation[LoadedNetwork, EvalSettings, Subset, Illustr
         self._paper = PaperTable(loaded, settings, request)
         settings = self._paper.settings
         super().__init__(loaded, settings, request)
+        self._together = ForecastsTogether()
         self.band_tests = BandTests(loaded, settings.bands, allow_overlap=request.allow_overlap)
         self.contenders = Contenders(loaded, settings, request) if request.baselines else None
 
@@ -80,11 +84,11 @@ class ForecastEvaluation(Evaluation[LoadedNetwork, EvalSettings, Subset, Illustr
             self.contenders.choose(store, subset)
         return subset
 
-    def compared_with(self) -> JsonDocument:
+    def compared_with(self) -> object:
         """Returns where the models of `--baseline` come from, under `baselines`."""
         return {} if self.contenders is None else {"baselines": self.contenders.describe(rows_are=self.rows_are)}
 
-    def score(self, subset: Subset, folder: Path) -> tuple[JsonDocument, Illustration]:
+    def score(self, subset: Subset, folder: Path) -> tuple[ForecastScores, Illustration]:
         """All scores of one dataset, and some frames to look at."""
         model, settings = self.loaded.model, self.settings
         name, interval = subset.store.name, subset.about.dt * subset.time_stride
@@ -112,38 +116,45 @@ class ForecastEvaluation(Evaluation[LoadedNetwork, EvalSettings, Subset, Illustr
             )
         if not rollouts.finite.all():
             warn(f"{name}: {int((~rollouts.finite).sum())} of {len(subset.rows)} rollouts are not finite to the end")
-        document: JsonDocument = {
-            "trajectories": len(subset.rows),
-            "row_ids": [subset.store.manifest.row_ids[row] for row in subset.rows],
-            "one_step": one_step_scores(one_step, subset.about, bootstrap),
-            "rollout": rollout_scores(rollouts, subset.about, bootstrap, history=subset.history, interval=interval),
-            **self._probes.of(subset),
-        }
+        scores = ForecastScores(
+            trajectories=len(subset.rows),
+            row_ids=[subset.store.manifest.row_ids[row] for row in subset.rows],
+            one_step=one_step_scores(one_step, subset.about, bootstrap),
+            rollout=rollout_scores(rollouts, subset.about, bootstrap, history=subset.history, interval=interval),
+            probes=self._probes.of(subset),
+        )
         self._paper.add(subset, one_step)
         if self.contenders is not None:
-            document["comparison"] = compare(self.contenders, name, settings, known=(one_step, rollouts))
+            comparison = compare(self.contenders, name, settings, known=(one_step, rollouts))
+            scores = replace(scores, comparison=comparison)
         if meter is None:
-            return document, rollouts.illustration
-        document["bands"], strips = self.band_tests.scores(subset, meter, rollouts)
-        return document, replace(rollouts.illustration, bands=strips)
+            return scores, rollouts.illustration
+        bands, strips = self.band_tests.scores(subset, meter, rollouts)
+        return replace(scores, bands=bands), replace(rollouts.illustration, bands=strips)
 
-    def tables(self, datasets: JsonDocument) -> Sequence[Table]:
+    def tables(self, datasets: Mapping[str, ForecastScores]) -> Sequence[Table]:
         """Errors by dataset, of one step and of rollouts, and what probes read off the vectors."""
         return [*overview(datasets), *self._probes.table(), *self._paper.tables()]
 
-    def over_all(self, pictures: Mapping[str, Illustration]) -> JsonDocument:  # noqa: ARG002  # The probes keep theirs.
+    def over_all(self, pictures: Mapping[str, Illustration]) -> ForecastsTogether:  # noqa: ARG002  # The probes keep theirs.
         """Returns what probes read off the vectors of all datasets together, and the columns of the paper's table."""
-        return {**self._probes.together(), **self._paper.document()}
+        self._together = ForecastsTogether(probes=self._probes.together(), paper_table1=self._paper.scores())
+        return self._together
 
     @cached_property
     def _probes(self) -> Probes:
         return Probes(self.loaded, self.settings)
 
     def write_report(
-        self, scores: JsonDocument, subsets: Mapping[str, Subset], pictures: Mapping[str, Illustration], folder: Path
+        self,
+        scores: Scores[ForecastScores],
+        subsets: Mapping[str, Subset],
+        pictures: Mapping[str, Illustration],
+        folder: Path,
     ) -> None:
         """Figures of errors over time and of fields."""
-        write_report(scores, subsets, pictures, folder)
+        frames = f"history of {self.loaded.history} frames, time stride {self.loaded.time_stride}"
+        write_report(scores, subsets, pictures, folder, frames=frames, together=finite(self._together))
 
     def _header(self, subset: Subset, steps: int) -> ForecastHeader:
         """The header for files of rollouts, which start from the first frames."""
@@ -154,6 +165,6 @@ class ForecastEvaluation(Evaluation[LoadedNetwork, EvalSettings, Subset, Illustr
             trajectories=tuple(subset.store.manifest.row_ids[row] for row in subset.rows),
             time=time[subset.history : subset.history + steps],
             interval=subset.about.dt * subset.time_stride,
-            provenance={**self.loaded.provenance(), "store_hash": subset.store.manifest.store_hash},
+            provenance={**to_object(self.loaded.provenance()), "store_hash": subset.store.manifest.store_hash},
             bands=self.band_tests.bands_of(subset.store.name),
         )

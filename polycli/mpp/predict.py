@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from polycli.console import counted, note, progress, rank, result, say, warn
 from polycli.errors import SourceError, StoreError
+from polycli.json_records import to_object
 from polycli.mpp.model.loaded import LoadedNetwork, load_checkpoint
+from polycli.mpp.predicting.band_facts import BandFacts, Horizon
 from polycli.mpp.predicting.bands import BandFinder, Bands
 from polycli.mpp.predicting.files import FORECASTS, ForecastArray, ForecastHeader, forecast_arrays
 from polycli.mpp.predicting.inputs import ContextSource, Reach, open_contexts
@@ -39,7 +41,7 @@ class Plan:
     reach: Reach
     #: Bands around the forecasts, and what is said of them; None where the model is not calibrated for such data.
     bands: Bands | None
-    facts: JsonDocument
+    facts: BandFacts | None
 
 
 def run(request: PredictRequest) -> JsonDocument | None:
@@ -65,7 +67,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
     sources = open_contexts(expand_paths(request.data), split=request.split, limit=request.limit, settings=settings)
     finder = BandFinder(loaded, settings.bands)
     plans = [_plan(source, loaded, settings, finder) for source in sources]
-    origin = loaded.provenance()
+    origin = to_object(loaded.provenance())
     headers = [_header(plan, settings.steps, origin) for plan in plans]
     document: JsonDocument = {"output": str(request.output), **origin, "datasets": {}}
     with output.writing() as unfinished, forecast_arrays(unfinished, headers) as arrays:
@@ -77,17 +79,17 @@ def run(request: PredictRequest) -> JsonDocument | None:
                 "steps": settings.steps,
                 "context_frames": [plan.reach.frames[0], plan.reach.frames[-1]],
                 "finite": finite,
-                **plan.facts,
-                **plan.source.origin,
+                **_said_of_bands(plan),
+                **to_object(plan.source.origin),
             }
             if finite < count:
                 warn(f"{name}: {count - finite} of {count} forecasts are not finite to the end")
     if not request.json:
-        for name, found in document["datasets"].items():
-            frames = counted(found["steps"], "frame", "frames")
-            say(f"{name}: {frames} of {counted(found['trajectories'], 'trajectory', 'trajectories')}")
-            if "validity_horizon" in found:
-                say(f"{name}: {_validity_sentence(found['validity_horizon'], found['steps'])}")
+        for plan in plans:
+            name, frames = plan.source.name, counted(settings.steps, "frame", "frames")
+            say(f"{name}: {frames} of {counted(len(plan.source.ids), 'trajectory', 'trajectories')}")
+            if plan.facts is not None:
+                say(f"{name}: {_validity_sentence(plan.facts.validity_horizon, settings.steps)}")
         result(str(request.output))
     return document
 
@@ -139,7 +141,7 @@ def _plan(source: ContextSource, loaded: LoadedNetwork, settings: PredictSetting
         finder.find(source.name, source.about, parameters_of(source)),
     )
     if bands is None:
-        return Plan(source, read, reach, None, {})
+        return Plan(source, read, reach, None, None)
     if first != bands.settings.from_frame:
         note(
             f"{source.name}: bands were made of forecasts from frame {bands.settings.from_frame} on, these begin at "
@@ -152,12 +154,16 @@ def _plan(source: ContextSource, loaded: LoadedNetwork, settings: PredictSetting
     return Plan(source, read, reach, bands, facts)
 
 
-def _validity_sentence(validity: JsonDocument, steps: int) -> str:
+def _said_of_bands(plan: Plan) -> JsonDocument:
+    return {} if plan.facts is None else to_object(plan.facts)
+
+
+def _validity_sentence(validity: Horizon, steps: int) -> str:
     """Says for how long forecasts are valid, as people read it."""
-    share, below = 100 * validity["share_of_trajectories"], validity["vrmse_below"]
-    if validity["steps"] == 0:
+    share, below = 100 * validity.share_of_trajectories, validity.vrmse_below
+    if validity.steps == 0:
         return f"validity horizon: none; VRMSE is not below {below:g} at step 1 for {share:g} % of trajectories"
-    until = min(validity["steps"], steps)
+    until = min(validity.steps, steps)
     return f"validity horizon: VRMSE stays below {below:g} up to step {until} for {share:g} % of trajectories"
 
 
@@ -170,7 +176,7 @@ def _header(plan: Plan, steps: int, origin: JsonDocument) -> ForecastHeader:
         trajectories=source.ids,
         time=source.time[reach.frames[-1]] + interval * np.arange(1, steps + 1, dtype=np.float64),
         interval=interval,
-        provenance={**origin, **source.origin, "first_context_frame": reach.first, **plan.facts},
+        provenance={**origin, **to_object(source.origin), "first_context_frame": reach.first, **_said_of_bands(plan)},
         bands=plan.bands,
     )
 

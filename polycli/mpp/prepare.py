@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
@@ -17,10 +18,10 @@ from polycli.mpp.recipe.arrays import WellSection
 from polycli.mpp.recipe.training import PrepareRecipe
 from polycli.paths import expand_paths
 from polycli.requests import JsonDocument, PrepareRequest
-from polycli.store.manifest import Manifest, SourceFile
+from polycli.store.manifest import LeftOut, Manifest, SourceFile
 from polycli.workflow.identity import strides_tell
 from polycli.workflow.prepare import Preparation
-from polycli.workflow.prepared_stores import DraftedStore, duration_of, size_of
+from polycli.workflow.prepared_stores import DraftedEntry, DraftedStore, DryRun, DryRunDocument, duration_of, size_of
 from polycli.workflow.sources import load_source
 from polycli.workflow.store_plans import Draft
 from polycli.workflow.store_plans import Plan as AnyPlan
@@ -35,7 +36,27 @@ def run(request: PrepareRequest) -> JsonDocument:
     return TrajectoryPreparation(request).run()
 
 
-class TrajectoryPreparation(Preparation[PrepareRecipe, Dataset, StageTask]):
+@dataclass(frozen=True, kw_only=True)
+class TrajectoryFacts:
+    """Facts that a dry run tells of the trajectories of one dataset."""
+
+    frames: int
+    fields: Sequence[str]
+    #: Points along x and y.
+    grid: tuple[int, int]
+    #: The time between frames.
+    dt: float
+    rejected: Sequence[LeftOut]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flagged:
+    """How many trajectories of a store are strange."""
+
+    flagged: int
+
+
+class TrajectoryPreparation(Preparation[PrepareRecipe, Dataset, StageTask, TrajectoryFacts]):
     """One store for each dataset: equal physics, grid, time step, boundaries and constants."""
 
     family = "mpp"
@@ -115,7 +136,7 @@ class TrajectoryPreparation(Preparation[PrepareRecipe, Dataset, StageTask]):
         """Says how many trajectories were left out, and how many are strange."""
         return f"{len(manifest.rejected)} rejected, {len(manifest.flagged)} flagged"
 
-    def describe(self, plan: object, manifest: Manifest) -> JsonDocument:  # noqa: ARG002
+    def describe(self, plan: object, manifest: Manifest) -> Flagged:  # noqa: ARG002
         """Returns the number of trajectories that are strange; says where strides hide which trajectories they are."""
         x, y = manifest.about["grid"]
         stride = self.recipe.select.space_stride
@@ -124,9 +145,9 @@ class TrajectoryPreparation(Preparation[PrepareRecipe, Dataset, StageTask]):
                 f"{manifest.name}: select.space_stride {stride} leaves {x}x{y} points: eval will not know these "
                 "trajectories again in stores of other strides, and cannot refuse those that were trained on"
             )
-        return {"flagged": len(manifest.flagged)}
+        return Flagged(flagged=len(manifest.flagged))
 
-    def preview(self, draft: Draft[Dataset]) -> DraftedStore:
+    def preview(self, draft: Draft[Dataset]) -> DraftedStore[TrajectoryFacts]:
         """Describes the store that would be made, as far as the files have been read."""
         dataset = draft.content
         summarise(dataset.name, "rejected", dataset.rejected)
@@ -138,24 +159,26 @@ class TrajectoryPreparation(Preparation[PrepareRecipe, Dataset, StageTask]):
             files=len(dataset.files),
             bytes=_bytes(dataset),
             seconds=_bytes(dataset) / BYTES_PER_SECOND if dataset.seconds is None else dataset.seconds,
-            more={
-                "frames": int(dataset.time.size),
-                "fields": list(dataset.about.fields),
-                "grid": list(dataset.about.grid),
-                "dt": dataset.about.dt,
-                "rejected": [left.model_dump() for left in dataset.rejected],
-            },
+            more=TrajectoryFacts(
+                frames=int(dataset.time.size),
+                fields=dataset.about.fields,
+                grid=dataset.about.grid,
+                dt=dataset.about.dt,
+                rejected=dataset.rejected,
+            ),
         )
 
-    def show(self, document: JsonDocument) -> str:
+    def show(self, dry_run: DryRun[TrajectoryFacts]) -> str:
         """A line for each dataset, and one for all."""
-        total = {**document, "name": f"in all, {console.counted(document['workers'], 'process', 'processes')}"}
-        entries = [*document["stores"], total]
-        width = max(len(entry["name"]) for entry in entries)
+        total = dry_run.document(self.rows_are)
+        in_all = f"in all, {console.counted(dry_run.workers, 'process', 'processes')}"
+        entries: list[tuple[str, DraftedEntry | DryRunDocument]] = [(entry.name, entry) for entry in total.stores]
+        entries.append((in_all, total))
+        width = max(len(name) for name, _ in entries)
         lines = [f"{'dataset':<{width}}  trajectories  files        size     time"]
-        for entry in entries:
-            numbers = f"{entry['trajectories']:>12}  {entry['files']:>5}  {size_of(entry['bytes']):>10}"
-            lines.append(f"{entry['name']:<{width}}  {numbers}  {duration_of(entry['minutes']):>7}")
+        for name, entry in entries:
+            numbers = f"{entry.rows[self.rows_are]:>12}  {entry.files:>5}  {size_of(entry.bytes):>10}"
+            lines.append(f"{name:<{width}}  {numbers}  {duration_of(entry.minutes):>7}")
         return "\n".join(lines)
 
 

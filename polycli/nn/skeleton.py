@@ -68,7 +68,7 @@ class _NoInitialisation(TorchFunctionMode):
         func: Callable[..., Any],
         types: Sequence[type],
         args: Sequence[Any] = (),
-        kwargs: dict[str, Any] | None = None,
+        kwargs: dict[str, object] | None = None,
     ) -> Any:  # noqa: ANN401  # torch's signature.
         """Run `func`, unless it fills a tensor that is there."""
         kwargs = kwargs or {}

@@ -88,7 +88,7 @@ def _asset(assets: dict[str, Asset], fixed: str | None) -> Endpoint:
     return endpoint
 
 
-def _constant(document: dict[str, Any]) -> Endpoint:
+def _constant(document: dict[str, object]) -> Endpoint:
     async def endpoint(_: Request) -> Response:
         return JSONResponse(document)
 
@@ -96,7 +96,7 @@ def _constant(document: dict[str, Any]) -> Endpoint:
 
 
 def _answering(
-    library: Library, schema: type[Document], answer: Callable[[Library, Document], dict[str, Any]]
+    library: Library, schema: type[Document], answer: Callable[[Library, Document], dict[str, object]]
 ) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         document = await _document(request, schema)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from polycli import __version__
 from polycli.page.uploads import Uploads
@@ -67,7 +67,7 @@ class Library:
             "version": __version__,
         }
 
-    def rows(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+    def rows(self, rows: Sequence[int]) -> list[dict[str, object]]:
         """Some rows with their ids and columns.
 
         Raises:
@@ -80,13 +80,13 @@ class Library:
             for row, name, columns in zip(rows, ids, found, strict=True)
         ]
 
-    def columns_of(self, row: int) -> dict[str, Any]:
+    def columns_of(self, row: int) -> dict[str, object]:
         """The columns of one row, as the stores find their rows by them.
 
         Raises:
             UserError: there is no such row.
         """
-        found: dict[str, Any] = self.searcher.table([row]).to_pylist()[0]
+        found: dict[str, object] = self.searcher.table([row]).to_pylist()[0]
         return found
 
     def _example_rows(self) -> list[int]:

@@ -162,7 +162,7 @@ def is_near(path: Path, recipe: Path) -> bool:
     return any(path.resolve().is_relative_to(folder.resolve()) for folder in (recipe.parent, Path(), recipes_folder()))
 
 
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, object]:
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)

@@ -126,7 +126,7 @@ def nearest_keys(schema: type[BaseModel], path: KeyPath) -> list[str]:
     return same[:3] or difflib.get_close_matches(".".join(wanted), [".".join(key) for key in keys], n=2, cutoff=0.6)
 
 
-def json_schema(family: str, verb: str) -> dict[str, Any]:
+def json_schema(family: str, verb: str) -> dict[str, object]:
     """JSON Schema of a recipe file, for editors: all keys needed, except where `extends` brings the rest."""
     whole = recipe_schema(family, verb).model_json_schema()
     whole["properties"][EXTENDS] = {"type": "string", "description": "inherit from this recipe: a name or a path"}

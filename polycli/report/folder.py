@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from polycli.errors import UserError
 from polycli.outputs import is_zarr
@@ -113,12 +111,3 @@ def _read_object(path: Path) -> JsonDocument:
 def write_scores(scores: JsonDocument, folder: Path) -> None:
     """scores.json; NaN and infinities are not JSON and must have become null before."""
     (folder / SCORES_NAME).write_text(json.dumps(scores, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def finite_json(value: Any) -> Any:  # noqa: ANN401  # A JSON value is anything.
-    """The same with null for what is not finite, which JSON cannot say."""
-    if isinstance(value, Mapping):
-        return {key: finite_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite_json(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

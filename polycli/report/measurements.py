@@ -77,7 +77,7 @@ class Measurement(_Record):
     machine: Machine
     versions: dict[str, str]
     #: The numbers, unrounded, by names that the command chooses.
-    figures: dict[str, Any]
+    figures: dict[str, object]
     tables: tuple[MeasuredTable, ...]
 
     @classmethod

@@ -7,6 +7,7 @@ neighbours weighted by inverse distance, few-shot networks with two hidden layer
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -14,12 +15,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.report.bootstrap import Bootstrap
-from polycli.requests import JsonDocument
 
 Floats = NDArray[np.float64]
 Probe = Literal["linear", "knn", "mlp", "boosting"]
 #: Ridge penalties that the linear probe chooses from by leave-one-out error; vectors may be longer than rows are many.
 _PENALTIES = np.logspace(-3, 6, 19)
+
+
+#: Low and high.
+Bounds = Sequence[float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """How well numbers were predicted; None where the truth is constant."""
+
+    #: 1 - residual variance over the variance of the truth.
+    r2: float | None
+    interval: Bounds | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberErrors:
+    """R2, mean absolute and root mean square error of numbers, each with its interval over rows; None: not finite."""
+
+    r2: float | None
+    r2_interval: Bounds | None
+    mae: float | None
+    mae_interval: Bounds
+    rmse: float | None
+    rmse_interval: Bounds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """How often classes were right: 0 to 1."""
+
+    accuracy: float
+    interval: Bounds
+    #: What naming the most frequent class would reach.
+    majority: float
 
 
 class Regressor(Protocol):
@@ -74,36 +109,36 @@ def predict_labels(
     return np.asarray(voters.predict(scaler.transform(test)), np.int64)
 
 
-def r2_score(truth: Floats, predicted: Floats, bootstrap: Bootstrap) -> JsonDocument:
-    """`{"r2", "interval"}`: 1 - residual variance over the variance of the truth; null where the truth is constant."""
+def r2_score(truth: Floats, predicted: Floats, bootstrap: Bootstrap) -> Fit:
+    """R2 and its interval over the rows."""
     residual, spread = (predicted - truth) ** 2, (truth - truth.mean()) ** 2
     if spread.sum() == 0:
-        return {"r2": None, "interval": None}
+        return Fit(r2=None, interval=None)
     low, high = bootstrap.ratio(residual, spread).reshape(-1)
-    return {"r2": float(1 - residual.mean() / spread.mean()), "interval": [float(1 - high), float(1 - low)]}
+    return Fit(r2=float(1 - residual.mean() / spread.mean()), interval=[float(1 - high), float(1 - low)])
 
 
-def error_scores(truth: Floats, predicted: Floats, bootstrap: Bootstrap) -> JsonDocument:
+def error_scores(truth: Floats, predicted: Floats, bootstrap: Bootstrap) -> NumberErrors:
     """R2, mean absolute and root mean square error of numbers, each with its interval over the rows."""
     fit = r2_score(truth, predicted, bootstrap)
     errors = np.abs(predicted - truth)
     low, high = np.sqrt(bootstrap.mean(errors**2).reshape(-1))
-    return {
-        "r2": fit["r2"],
-        "r2_interval": fit["interval"],
-        "mae": float(errors.mean()),
-        "mae_interval": bootstrap.mean(errors).reshape(-1).tolist(),
-        "rmse": float(np.sqrt((errors**2).mean())),
-        "rmse_interval": [float(low), float(high)],
-    }
+    return NumberErrors(
+        r2=fit.r2,
+        r2_interval=fit.interval,
+        mae=float(errors.mean()),
+        mae_interval=bootstrap.mean(errors).reshape(-1).tolist(),
+        rmse=float(np.sqrt((errors**2).mean())),
+        rmse_interval=[float(low), float(high)],
+    )
 
 
-def accuracy_score(truth: NDArray[np.int64], predicted: NDArray[np.int64], bootstrap: Bootstrap) -> JsonDocument:
-    """`{"accuracy", "interval", "majority"}`: the last is what naming the most frequent class would reach."""
+def accuracy_score(truth: NDArray[np.int64], predicted: NDArray[np.int64], bootstrap: Bootstrap) -> Accuracy:
+    """The share of right classes, its interval over the rows, and that of the most frequent class."""
     right = (truth == predicted).astype(np.float64)
     low, high = bootstrap.mean(right).reshape(-1)
     majority = float(np.bincount(truth).max() / len(truth))
-    return {"accuracy": float(right.mean()), "interval": [float(low), float(high)], "majority": majority}
+    return Accuracy(accuracy=float(right.mean()), interval=[float(low), float(high)], majority=majority)
 
 
 def _regressor(probe: Probe, size: int, settings: ProbeSettings) -> Regressor:

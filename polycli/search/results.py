@@ -66,7 +66,7 @@ class Found:
         neighbours = self.answer.neighbours
         rows = self.searcher.table([each.row for each in neighbours])
         names = self._free_columns()
-        columns: dict[str, Any] = {}
+        columns: dict[str, object] = {}
         if self.searcher.id_column is not None:
             columns[self.searcher.id_column] = rows[self.searcher.id_column]
         columns["row"] = pa.array([each.row for each in neighbours], pa.int64())

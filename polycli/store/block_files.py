@@ -38,7 +38,7 @@ class _Description(BaseModel):
     #: By column: whether its rows differ in length.
     columns: dict[str, bool]
     #: What the caller noted when the block was complete.
-    record: dict[str, Any]
+    record: dict[str, object]
     files: dict[str, FileEntry]
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -105,17 +105,17 @@ class ArrayLayout:
         chunk = (rows, *(max(1, length) for length in shape[1:])) if shape else ()
         return cls(name, tuple(dims), dtype, chunk, chunk)
 
-    def zarr_metadata(self, shape: Sequence[int]) -> dict[str, Any]:
+    def zarr_metadata(self, shape: Sequence[int]) -> dict[str, object]:
         """The zarr v3 metadata document of the array at `shape`.
 
         The fill value of floats is NaN, so that whoever reads a damaged store with a lenient reader sees it.
         """
         dtype = np.dtype(self.dtype)
-        to_bytes: dict[str, Any] = {"name": "bytes"}
+        to_bytes: dict[str, object] = {"name": "bytes"}
         if dtype.itemsize > 1:
             to_bytes["configuration"] = {"endian": "little"}
         # Without a checksum a flipped bit is silent under no codec and under blosc alike.
-        codecs: list[dict[str, Any]] = [to_bytes, *self._compressors(dtype.itemsize), {"name": "crc32c"}]
+        codecs: list[dict[str, object]] = [to_bytes, *self._compressors(dtype.itemsize), {"name": "crc32c"}]
         if self.shard != self.chunk:
             little = {"name": "bytes", "configuration": {"endian": "little"}}
             sharding = {
@@ -137,7 +137,7 @@ class ArrayLayout:
             "dimension_names": list(self.dims),
         }
 
-    def _compressors(self, itemsize: int) -> list[dict[str, Any]]:
+    def _compressors(self, itemsize: int) -> list[dict[str, object]]:
         if self.compression == "none":
             return []
         shuffle = "shuffle" if itemsize > 1 else "noshuffle"

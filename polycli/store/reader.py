@@ -25,7 +25,7 @@ Verify = Literal["auto", "full", "sizes"]
 #: `verify="auto"` hashes every file of stores up to this size.
 AUTO_VERIFY_BYTES = 8 * 2**30
 #: Windows are drawn at random from far more data than memory holds, so a cache would only cost.
-CONTEXT: dict[str, Any] = {"cache_pool": {"total_bytes_limit": 0}}
+CONTEXT: dict[str, object] = {"cache_pool": {"total_bytes_limit": 0}}
 #: Ragged arrays up to this size are read once and kept by each process.
 KEPT_BYTES = 64 * 2**20
 #: What tensorstore raises for metadata and chunks that it cannot make sense of, or that claim what no memory holds.
@@ -78,10 +78,10 @@ class Store:
         self._kept: dict[str, NDArray[Any]] = {}
         self._lock = threading.Lock()
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {"path": self.path, "manifest": self.manifest, "name": self.name}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__init__(**state)  # type: ignore[misc]  # a fresh, unopened store
 
     def __repr__(self) -> str:

@@ -28,6 +28,7 @@ from polycli.checkpoints.calibration import (
 )
 from polycli.console import result, say, warn
 from polycli.errors import CheckpointError, StoreError, UserError
+from polycli.json_records import to_object
 from polycli.outputs import Output, OutputKind
 from polycli.report.conformal import conformal_quantile, fewest_units
 from polycli.report.table import Table, as_text
@@ -180,7 +181,7 @@ class CalibrationFlow(ABC, Generic[Loaded, Settings, Subset]):
     def _document(self, path: Path, calibration: Calibration, names: Sequence[str]) -> JsonDocument:
         return {
             "output": str(path),
-            **self.loaded.provenance(),
+            **to_object(self.loaded.provenance()),
             "levels": list(calibration.levels),
             "settings": calibration.settings,
             "datasets": {

@@ -16,6 +16,7 @@ from polycli.console import counted
 from polycli.engine.batches.plan import check_division, memory_per_device
 from polycli.engine.schedule import warmup_steps
 from polycli.engine.standing import Standing
+from polycli.json_records import to_json
 from polycli.launch import environment
 from polycli.recipes import dump_recipe
 from polycli.requests import JsonDocument
@@ -68,7 +69,7 @@ class DryRun:
             "flops_per_step": sketch.flops_per_step,
             "flops": self.flops,
             "assumed": None if sketch.assumed is None else dict(sketch.assumed),
-            "data": dict(sketch.data),
+            "data": to_json(sketch.data),
         }
 
     def text(self) -> str:

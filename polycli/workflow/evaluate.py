@@ -9,7 +9,9 @@ from typing import ClassVar, Generic, Protocol, TypeVar
 
 from polycli.console import result, say
 from polycli.errors import UserError
-from polycli.report.folder import evaluation_folder, finite_json, write_scores
+from polycli.json_records import JsonObject, finite, to_object
+from polycli.report.folder import evaluation_folder, write_scores
+from polycli.report.scores import DatasetScores, Scores
 from polycli.report.table import Table, as_text
 from polycli.requests import EvalRequest, JsonDocument
 from polycli.sections import Section
@@ -35,7 +37,7 @@ Subset = TypeVar("Subset", bound=ScoredSubset)
 Picture = TypeVar("Picture")
 
 
-class Evaluation(ABC, Generic[Loaded, Settings, Subset, Picture]):
+class Evaluation(ABC, Generic[Loaded, Settings, Subset, DatasetScores, Picture]):
     """The science of one family's evaluation: what is scored, how, and how it is shown. `run` is the same for all."""
 
     family: ClassVar[str]
@@ -62,25 +64,29 @@ class Evaluation(ABC, Generic[Loaded, Settings, Subset, Picture]):
         """
 
     @abstractmethod
-    def score(self, subset: Subset, folder: Path) -> tuple[JsonDocument, Picture]:
+    def score(self, subset: Subset, folder: Path) -> tuple[DatasetScores, Picture]:
         """All scores of one dataset, and what its figures show; `parts` are written into `folder`."""
 
     @abstractmethod
-    def tables(self, datasets: JsonDocument) -> Sequence[Table]:
+    def tables(self, datasets: Mapping[str, DatasetScores]) -> Sequence[Table]:
         """The scores of all datasets as people read them on a terminal."""
 
     @abstractmethod
     def write_report(
-        self, scores: JsonDocument, subsets: Mapping[str, Subset], pictures: Mapping[str, Picture], folder: Path
+        self,
+        scores: Scores[DatasetScores],
+        subsets: Mapping[str, Subset],
+        pictures: Mapping[str, Picture],
+        folder: Path,
     ) -> None:
         """Draw figures and write report.html into `folder`."""
 
-    def over_all(self, pictures: Mapping[str, Picture]) -> JsonDocument:  # noqa: ARG002  # Some families need it.
-        """Returns additions to scores.json that hold for all datasets together, made of what was found in each."""
+    def over_all(self, pictures: Mapping[str, Picture]) -> object:  # noqa: ARG002  # Some families need it.
+        """Returns what scores.json says of all datasets together, from what each showed: a record or a mapping."""
         return {}
 
-    def compared_with(self) -> JsonDocument:
-        """Returns additions to scores.json about the models that this one is compared with."""
+    def compared_with(self) -> object:
+        """Returns what scores.json says besides of the models that this one is compared with: a record or a mapping."""
         return {}
 
     def run(self, *, report: bool) -> JsonDocument:
@@ -99,32 +105,37 @@ class Evaluation(ABC, Generic[Loaded, Settings, Subset, Picture]):
         seen = check_overlap(scored, loaded, rows_are=self.rows_are, allow=request.allow_overlap)
         warn_of_shared_validation(scored, loaded, request.split, rows_are=self.rows_are)
         output = output_folder(request, loaded.run)
-        scores: JsonDocument = {
-            "split": request.split,
-            **loaded.provenance(),
-            "store_hash": {store.name: store.manifest.store_hash for store in stores},
-            "overlap": seen.document(self.rows_are),
-            **self.compared_with(),
-            "settings": self._settings(),
-            "datasets": {},
-        }
+        compared, settings = self.compared_with(), self._settings()
+        datasets: dict[str, DatasetScores] = {}
         pictures: dict[str, Picture] = {}
         # Beside the output: a store that turns out to be damaged leaves nothing there.
         with evaluation_folder(output, parts=self.parts) as unfinished:
             for name, subset in subsets.items():
-                scores["datasets"][name], pictures[name] = self.score(subset, unfinished)
-            scores = finite_json({**scores, **self.over_all(pictures)})
+                datasets[name], pictures[name] = self.score(subset, unfinished)
+            scores = finite(
+                Scores(
+                    split=request.split,
+                    provenance=loaded.provenance(),
+                    store_hash={store.name: store.manifest.store_hash for store in stores},
+                    overlap=seen.document(self.rows_are),
+                    compared_with=compared,
+                    settings=settings,
+                    datasets=datasets,
+                    over_all=self.over_all(pictures),
+                )
+            )
+            document = to_object(scores)
             if report:
                 self.write_report(scores, subsets, pictures, unfinished)
-            write_scores(scores, unfinished)
+            write_scores(document, unfinished)
         say(f"scores: {output / 'scores.json'}")
         if report:
             say(f"report: {output / 'report.html'}")
         if not request.json:
-            result("\n\n".join(as_text(table) for table in self.tables(scores["datasets"])))
-        return scores
+            result("\n\n".join(as_text(table) for table in self.tables(scores.datasets)))
+        return document
 
-    def _settings(self) -> JsonDocument:
+    def _settings(self) -> JsonObject:
         given = self.settings.model_dump(mode="json", exclude_defaults=True)
         left_out = {"family", "verb", *self.said_elsewhere, *(self.said_if_given - given.keys())}
         return self.settings.model_dump(mode="json", exclude=left_out)

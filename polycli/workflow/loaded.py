@@ -16,7 +16,7 @@ from polycli.checkpoints.trained_on import TrainedOn
 from polycli.console import say
 from polycli.errors import CheckpointError
 from polycli.recipes.documents import read_document
-from polycli.requests import JsonDocument
+from polycli.report.scores import Provenance
 from polycli.store.hashing import file_hash
 
 
@@ -45,7 +45,7 @@ class LoadedCheckpoint:
         """A section that the family added to model.json; None where it is not there."""
         return None if self.description is None else (self.description.model_extra or {}).get(section)
 
-    def described_object(self, section: str) -> dict[str, Any]:
+    def described_object(self, section: str) -> Mapping[str, object]:
         """A section that the family added to model.json as an object; empty where it is not there.
 
         Raises:
@@ -58,19 +58,19 @@ class LoadedCheckpoint:
             )
         return found or {}
 
-    def recipe_section(self, section: str) -> dict[str, Any]:
+    def recipe_section(self, section: str) -> Mapping[str, object]:
         """A section of the recipe of the run that the checkpoint lies in; empty where there is none."""
         found = None if self.run is None else read_document(self.run / "recipe.yaml").data.get(section)
         return found if isinstance(found, dict) else {}
 
-    def provenance(self) -> JsonDocument:
+    def provenance(self) -> Provenance:
         """Returns what results must say about the model that they come from."""
-        return {
-            "checkpoint": str(self.model_file),
-            "selected_by": self.selected_by,
-            "model_hash": self.model_hash,
-            "version": __version__,
-        }
+        return Provenance(
+            checkpoint=str(self.model_file),
+            selected_by=self.selected_by,
+            model_hash=self.model_hash,
+            version=__version__,
+        )
 
 
 def find_checkpoint(path: Path, *, family: str, quiet: bool = False) -> LoadedCheckpoint:

@@ -12,7 +12,8 @@ from polycli.checkpoints.exported import MODEL_SCHEMA_VERSION
 from polycli.checkpoints.trained_on import TrainedOn
 from polycli.console import note, warn
 from polycli.errors import StoreError
-from polycli.requests import JsonDocument, Split
+from polycli.report.scores import OverlapDocument
+from polycli.requests import Split
 from polycli.store.hashing import hex_of
 from polycli.store.manifest import SCHEMA_VERSION
 from polycli.store.overlap import pack_hashes
@@ -39,10 +40,14 @@ class Overlap:
     #: Whether `--allow-overlap` was given.
     allowed: bool
 
-    def document(self, rows_are: str) -> JsonDocument:
+    def document(self, rows_are: str) -> OverlapDocument:
         """Returns the overlap as scores.json has it; `rows_are` names the rows: trajectories, records or objects."""
-        other = {"same_id": self.same_id} if self.same_id else {}
-        return {"checked": self.count is not None, rows_are: self.count, **other, "allowed": self.allowed}
+        return OverlapDocument(
+            checked=self.count is not None,
+            trained={rows_are: self.count},
+            same_id=self.same_id or None,
+            allowed=self.allowed,
+        )
 
 
 def trained_entry(store: Store, rows: NDArray[np.int64], *, listed: bool = False) -> TrainedOn:

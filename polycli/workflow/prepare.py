@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from polycli import console
 from polycli.errors import UserError
+from polycli.json_records import to_object
 from polycli.paths import refuse_unwritable
 from polycli.publishing import missing_parents, remove_empty
 from polycli.recipes import default_recipe, load_recipe
@@ -28,13 +29,22 @@ from polycli.store.manifest import Manifest, SourceFile, read_manifest
 from polycli.store.parts import mine, note_part, note_pieces, refuse_missing
 from polycli.store.processes import Workers, processor_count
 from polycli.store.source_hashes import NOTES_NAME, hash_sources
-from polycli.workflow.prepared_stores import DraftedStore, PreparedStore, dry_run_document, size_of
+from polycli.workflow.prepared_stores import (
+    DraftedStore,
+    DryRun,
+    Facts,
+    PreparedStore,
+    PreparedStores,
+    StagedPart,
+    StagedStore,
+    size_of,
+)
 from polycli.workflow.store_plans import Content, Draft, Plan, Task, place_of
 
 Recipe = TypeVar("Recipe", bound=Section)
 
 
-class Preparation(ABC, Generic[Recipe, Content, Task]):
+class Preparation(ABC, Generic[Recipe, Content, Task, Facts]):
     """The part of `prepare` that each family writes itself. `run` is the same for all."""
 
     family: ClassVar[str]
@@ -78,19 +88,21 @@ class Preparation(ABC, Generic[Recipe, Content, Task]):
         """Do one piece, in a worker process."""
 
     @abstractmethod
-    def preview(self, draft: Draft[Content]) -> DraftedStore:
+    def preview(self, draft: Draft[Content]) -> DraftedStore[Facts]:
         """Describes a draft for a dry run."""
 
     @abstractmethod
-    def show(self, document: JsonDocument) -> str:
-        """A dry run's document as people read it."""
+    def show(self, dry_run: DryRun[Facts]) -> str:
+        """A dry run as people read it."""
 
     @abstractmethod
     def summary(self, manifest: Manifest) -> str:
         """The end of the sentence that says what a store has: what was left out, say."""
 
-    def describe(self, plan: Plan[Task], manifest: Manifest) -> JsonDocument:  # noqa: ARG002
-        """Returns facts that only this family has about a store; more for the user to know is said on stderr."""
+    def describe(self, plan: Plan[Task], manifest: Manifest) -> object:  # noqa: ARG002
+        """Returns facts that only this family has about a store, a record or a mapping; more for the user to know is
+        said on stderr.
+        """
         return {}
 
     @abstractmethod
@@ -117,15 +129,15 @@ class Preparation(ABC, Generic[Recipe, Content, Task]):
             return self._dry_run(drafts)
         plans, new, staged = self._work(drafts)
         if staged is not None:
-            return staged
-        return {"stores": [self._described(plan, new=plan.target in new) for plan in plans]}
+            return to_object(staged)
+        return to_object(PreparedStores(stores=[self._described(plan, new=plan.target in new) for plan in plans]))
 
     def make(self) -> list[Path]:
         """Prepare, and say nothing of the stores that come of it; returns where they are. Errors as for `run`."""
         plans, _, _ = self._work(self.drafts())
         return [plan.target for plan in plans]
 
-    def _work(self, drafts: Sequence[Draft[Content]]) -> tuple[Sequence[Plan[Task]], set[Path], JsonDocument | None]:
+    def _work(self, drafts: Sequence[Draft[Content]]) -> tuple[Sequence[Plan[Task]], set[Path], StagedPart | None]:
         """All plans, which of their stores are new, and, of a part, what it has staged."""
         request, staged = self.request, None
         refuse_unwritable(self.folder, what="stores")
@@ -201,7 +213,7 @@ class Preparation(ABC, Generic[Recipe, Content, Task]):
 
     def _stage_part(
         self, plans: Sequence[Plan[Task]], waiting: Sequence[Plan[Task]], part: tuple[int, int], pool: Workers
-    ) -> JsonDocument:
+    ) -> StagedPart:
         """Stage this part; nothing is published. What a part is does not depend on what is there already."""
         index, count = part
         targets = {plan.target for plan in waiting}
@@ -220,8 +232,11 @@ class Preparation(ABC, Generic[Recipe, Content, Task]):
             f"part {index}/{count}: {console.counted(staged.total(), one, many)} staged; when every part is done, run "
             "the same line with --finalize in place of --part"
         )
-        entries = [{"path": str(plan.target), many: staged[plan.target]} for plan in plans]
-        return {"part": [index, count], many: staged.total(), "stores": entries}
+        return StagedPart(
+            part=(index, count),
+            staged={many: staged.total()},
+            stores=[StagedStore(path=plan.target, staged={many: staged[plan.target]}) for plan in plans],
+        )
 
     def _refuse_missing(self, plans: Sequence[Plan[Task]], waiting: Sequence[Plan[Task]]) -> None:
         """Checks before anything is joined that every piece of every store is there.
@@ -270,7 +285,7 @@ class Preparation(ABC, Generic[Recipe, Content, Task]):
                 bar.advance(self.size(task))
                 yield target, problem
 
-    def _described(self, plan: Plan[Task], *, new: bool) -> JsonDocument:
+    def _described(self, plan: Plan[Task], *, new: bool) -> PreparedStore:
         """Describes a store that is there now, on stderr and as a document."""
         manifest = read_manifest(plan.target)
         one, many = self.row, self.rows_are
@@ -282,19 +297,18 @@ class Preparation(ABC, Generic[Recipe, Content, Task]):
             path=plan.target,
             name=manifest.name,
             new=new,
-            rows=manifest.rows,
+            rows={many: manifest.rows},
             splits={str(split): count for split, count in manifest.splits.items()},
             rejected=len(manifest.rejected),
             store_hash=manifest.store_hash,
             more=self.describe(plan, manifest),
-        ).document(many)
+        )
 
     def _dry_run(self, drafts: Sequence[Draft[Content]]) -> JsonDocument:
-        previews = [self.preview(draft) for draft in drafts]
-        document = dry_run_document(previews, self.rows_are, self._workers(drafts))
+        dry_run = DryRun(workers=self._workers(drafts), drafts=[self.preview(draft) for draft in drafts])
         if not self.request.json:
-            console.result(self.show(document))
-        return document
+            console.result(self.show(dry_run))
+        return to_object(dry_run.document(self.rows_are))
 
     def _warn_of_full_disk(self, drafts: Sequence[Draft[Content]], waiting: Sequence[Plan[Task]]) -> None:
         """Compression may yet make it fit, so this is no error."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar
 
-from polycli.requests import JsonDocument
+from polycli.json_records import INLINE
+
+#: What only one family says of a store that would be made: a record, or None.
+Facts = TypeVar("Facts")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PreparedStore:
     """A store that is there now."""
 
@@ -18,31 +21,26 @@ class PreparedStore:
     name: str
     #: Whether this command has made it; else it was there, with equal content.
     new: bool
-    rows: int
+    #: How many rows there are, under what rows are called.
+    rows: Mapping[str, int] = field(metadata=INLINE)
     #: Rows by split.
     splits: Mapping[str, int]
     #: How many rows were left out.
     rejected: int
+    #: What only this family says: a record or a mapping.
+    more: object = field(metadata=INLINE)
     store_hash: str
-    #: What only this family says.
-    more: Mapping[str, Any] = field(default_factory=dict)
-
-    def document(self, rows_are: str) -> JsonDocument:
-        """Returns the entry as JSON has it; the number of rows stands under what rows are called."""
-        return {
-            "path": str(self.path),
-            "name": self.name,
-            "new": self.new,
-            rows_are: self.rows,
-            "splits": dict(self.splits),
-            "rejected": self.rejected,
-            **self.more,
-            "store_hash": self.store_hash,
-        }
 
 
-@dataclass(frozen=True)
-class DraftedStore:
+@dataclass(frozen=True, kw_only=True)
+class PreparedStores:
+    """The document of a prepare that is done."""
+
+    stores: Sequence[PreparedStore]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DraftedStore(Generic[Facts]):
     """A store that would be made, as far as can be told without reading everything."""
 
     path: Path
@@ -53,27 +51,89 @@ class DraftedStore:
     bytes: int
     #: For one process.
     seconds: float
-    #: What only this family says.
-    more: Mapping[str, Any] = field(default_factory=dict)
-
-    def document(self, rows_are: str, workers: int) -> JsonDocument:
-        """Returns the entry as JSON has it; the number of rows stands under what rows are called."""
-        return {
-            "name": self.name,
-            "path": str(self.path),
-            rows_are: self.rows,
-            "files": self.files,
-            "bytes": self.bytes,
-            "minutes": self.seconds / workers / 60,
-            **self.more,
-        }
+    more: Facts
 
 
-def dry_run_document(drafts: Sequence[DraftedStore], rows_are: str, workers: int) -> JsonDocument:
-    """All stores that would be made, and what they come to together."""
-    stores = [draft.document(rows_are, workers) for draft in drafts]
-    totals = {key: sum(store[key] for store in stores) for key in (rows_are, "files", "bytes", "minutes")}
-    return {"dry_run": True, "workers": workers, "stores": stores, **totals}
+@dataclass(frozen=True, kw_only=True)
+class DryRun(Generic[Facts]):
+    """All stores that would be made, by so many processes."""
+
+    workers: int
+    drafts: Sequence[DraftedStore[Facts]]
+
+    def minutes(self, draft: DraftedStore[Facts]) -> float:
+        """How long the making of one store takes."""
+        return draft.seconds / self.workers / 60
+
+    def document(self, rows_are: str) -> DryRunDocument:
+        """Returns the dry run as JSON has it; `rows_are` is what the rows are called."""
+        stores = [
+            DraftedEntry(
+                name=draft.name,
+                path=draft.path,
+                rows={rows_are: draft.rows},
+                files=draft.files,
+                bytes=draft.bytes,
+                minutes=self.minutes(draft),
+                more={} if draft.more is None else draft.more,
+            )
+            for draft in self.drafts
+        ]
+        return DryRunDocument(
+            dry_run=True,
+            workers=self.workers,
+            stores=stores,
+            rows={rows_are: sum(draft.rows for draft in self.drafts)},
+            files=sum(store.files for store in stores),
+            bytes=sum(store.bytes for store in stores),
+            minutes=sum(store.minutes for store in stores),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DraftedEntry:
+    """The entry of a store in the document of a dry run."""
+
+    name: str
+    path: Path
+    rows: Mapping[str, int] = field(metadata=INLINE)
+    files: int
+    #: Before compression.
+    bytes: int
+    #: With all processes.
+    minutes: float
+    more: object = field(metadata=INLINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRunDocument:
+    """The document of a dry run: the stores, and what they come to together."""
+
+    dry_run: bool
+    workers: int
+    stores: Sequence[DraftedEntry]
+    rows: Mapping[str, int] = field(metadata=INLINE)
+    files: int
+    bytes: int
+    minutes: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagedStore:
+    """How much of a store one part has staged, under what a part counts."""
+
+    path: Path
+    staged: Mapping[str, int] = field(metadata=INLINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagedPart:
+    """The document of one part of a job array."""
+
+    #: Its index, and how many parts there are.
+    part: tuple[int, int]
+    staged: Mapping[str, int] = field(metadata=INLINE)
+    stores: Sequence[StagedStore]
 
 
 def size_of(count: int) -> str:

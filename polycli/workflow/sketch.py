@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import cast
 
 from polycli.engine.task import Task
+from polycli.json_records import JsonObject
 from polycli.sections import Section, TrainingRecipe
 
 
@@ -54,13 +55,13 @@ class Sketch:
     mixed: bool = False
     #: Bytes on one device that a forward pass keeps; None where nobody has counted them.
     activations: int | None = None
-    #: As data.json would say it; empty without data.
-    data: Mapping[str, Any] = field(default_factory=dict)
+    #: As data.json would say it: by dataset a record or a mapping; empty without data.
+    data: Mapping[str, object] = field(default_factory=dict)
     #: What is assumed in place of data.
-    assumed: Mapping[str, Any] | None = None
+    assumed: JsonObject | None = None
     #: What the document says besides, and what its section `batch` says besides.
-    more: Mapping[str, Any] = field(default_factory=dict)
-    more_of_batch: Mapping[str, Any] = field(default_factory=dict)
+    more: JsonObject = field(default_factory=dict)
+    more_of_batch: JsonObject = field(default_factory=dict)
     words: Words = field(default_factory=Words)
 
 

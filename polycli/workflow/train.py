@@ -7,11 +7,11 @@ same recipe and data, train.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 from polycli.checkpoints.resolve import hash_of_weights
 from polycli.console import result, warn
@@ -24,6 +24,7 @@ from polycli.engine.task import Task, World
 from polycli.engine.train import train
 from polycli.errors import UserError
 from polycli.families import find_family
+from polycli.json_records import to_object
 from polycli.launch import join_process_group
 from polycli.paths import expand_paths
 from polycli.recipes import load_recipe
@@ -68,7 +69,7 @@ def read_training_recipe(request: TrainRequest, training: Training[Recipe]) -> R
     """
     found = load_recipe(request.recipe, family=training.family, verb=training.verb, overrides=request.overrides)
     recipe = cast("Recipe", found)  # the family's table of schemas says so
-    given: dict[str, Any] = {}
+    given: dict[str, object] = {}
     if request.data:
         try:
             given["stores"] = tuple(str(path.resolve()) for path in expand_paths(request.data))
@@ -117,10 +118,10 @@ def run_training(request: TrainRequest, training: Training[Recipe], recipe: Reci
     return outcome.document(request.run_folder)
 
 
-def _with_descriptions(data: JsonDocument, stores: Sequence[Store]) -> JsonDocument:
+def _with_descriptions(data: Mapping[str, object], stores: Sequence[Store]) -> JsonDocument:
     """data.json, with what each store says of its numbers, so that a store prepared otherwise is no longer the same."""
     described = {store.name: store.manifest.described for store in stores}
-    return {name: {**entry, "described": described[name]} for name, entry in data.items()}
+    return {name: {**to_object(entry), "described": described[name]} for name, entry in data.items()}
 
 
 def _weights(recipe: Recipe, training: Training[Recipe]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from polycli.json_records import to_object
 from polycli.paths import expand_paths
 from polycli.recipes import default_recipe
 from polycli.requests import EmbedRequest, JsonDocument
@@ -79,7 +80,7 @@ def open_rows(request: EmbedRequest, settings: EmbedSettings) -> Opened[Sequence
     )
     header = EmbeddingsHeader(
         family="xval",
-        provenance=loaded.provenance(),
+        provenance=to_object(loaded.provenance()),
         store_hash=data.store_hash,
         options={"pooling": "mean over tokens", "keys": settings.keys, "split": request.split},
         data=[str(path) for path in request.data],

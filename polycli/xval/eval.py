@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from polycli.console import rank
 from polycli.recipes import default_recipe
+from polycli.report.scores import Scores
 from polycli.report.table import Table
 from polycli.requests import EvalRequest, JsonDocument
 from polycli.store.reader import Store
@@ -20,6 +22,7 @@ from polycli.xval.scoring.coverage.calibrated import calibrated_coverage
 from polycli.xval.scoring.hidden_numbers import Illustration, Subset, score_numbers, scored_together
 from polycli.xval.scoring.judged_records import score_head
 from polycli.xval.scoring.report import write_report
+from polycli.xval.scoring.score_records import DatasetScores
 from polycli.xval.scoring.tables import overview
 
 
@@ -37,7 +40,7 @@ def run(request: EvalRequest) -> JsonDocument | None:
     return RecordEvaluation(loaded, settings, request).run(report=settings.report)
 
 
-class RecordEvaluation(Evaluation[LoadedNumformer, EvalSettings, Subset, Illustration | None]):
+class RecordEvaluation(Evaluation[LoadedNumformer, EvalSettings, Subset, DatasetScores, Illustration | None]):
     """Errors of hidden numbers or, of a model with a head, of its answers for whole records."""
 
     family = "xval"
@@ -55,24 +58,26 @@ class RecordEvaluation(Evaluation[LoadedNumformer, EvalSettings, Subset, Illustr
             allow_untrained=self.settings.allow_untrained,
         )
 
-    def score(self, subset: Subset, folder: Path) -> tuple[JsonDocument, Illustration | None]:  # noqa: ARG002  # no parts
+    def score(self, subset: Subset, folder: Path) -> tuple[DatasetScores, Illustration | None]:  # noqa: ARG002  # no parts
         """All scores of one dataset, and what its figures show; a head has no figures."""
         if self.loaded.judge is not None:
             return score_head(self.loaded, subset, self.settings), None
-        entry, picture = score_numbers(self.loaded, subset, self.settings)
+        scores, picture = score_numbers(self.loaded, subset, self.settings)
         together = scored_together(subset.store, self.settings)
-        return {**entry, "calibrated": calibrated_coverage(self.loaded, subset, self.settings, together)}, picture
+        calibrated = calibrated_coverage(self.loaded, subset, self.settings, together)
+        return replace(scores, calibrated=calibrated), picture
 
-    def tables(self, datasets: JsonDocument) -> Sequence[Table]:
+    def tables(self, datasets: Mapping[str, DatasetScores]) -> Sequence[Table]:
         """Errors by dataset, key path, hold-out and decade."""
         return overview(datasets)
 
     def write_report(
         self,
-        scores: JsonDocument,
+        scores: Scores[DatasetScores],
         subsets: Mapping[str, Subset],  # noqa: ARG002  # pictures say all
         pictures: Mapping[str, Illustration | None],
         folder: Path,
     ) -> None:
         """Figures of answers against the truth, of decades and of sweeps."""
-        write_report(scores, {name: picture for name, picture in pictures.items() if picture is not None}, folder)
+        shown = {name: picture for name, picture in pictures.items() if picture is not None}
+        write_report(scores, shown, folder, encoding=self.loaded.encoding)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from polycli.console import counted, rank, result, say, warn
 from polycli.errors import CheckpointError, SourceError
+from polycli.json_records import to_object
 from polycli.outputs import Output
 from polycli.paths import expand_paths
 from polycli.recipes import default_recipe
@@ -134,7 +135,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
         warn("no record has a null where the model can say something: nothing was filled in")
     document = {
         "output": str(request.output),
-        **loaded.provenance(),
+        **to_object(loaded.provenance()),
         "records": records,
         "filled": filled,
         "left_out": left_out,

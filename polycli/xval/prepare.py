@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from polycli import console
 from polycli.errors import SourceError
@@ -10,11 +11,11 @@ from polycli.paths import expand_paths
 from polycli.requests import JsonDocument, PrepareRequest
 from polycli.store.manifest import Manifest, SourceFile
 from polycli.workflow.prepare import Preparation
-from polycli.workflow.prepared_stores import DraftedStore
+from polycli.workflow.prepared_stores import DraftedStore, DryRun
 from polycli.workflow.sources import load_source
 from polycli.workflow.store_plans import Draft
 from polycli.xval.data.description import CoverageReport, KeyReport, RecordsAbout
-from polycli.xval.data.preview import as_text, preview
+from polycli.xval.data.preview import RecordFacts, as_text, preview
 from polycli.xval.data.publishing import Plan
 from polycli.xval.data.source import Opened
 from polycli.xval.data.staging import StageTask, stage
@@ -31,7 +32,17 @@ def run(request: PrepareRequest) -> JsonDocument:
     return RecordPreparation(request).run()
 
 
-class RecordPreparation(Preparation[PrepareRecipe, Opened, StageTask]):
+@dataclass(frozen=True, kw_only=True)
+class RecordsRead:
+    """Counts of what was read into a store of records."""
+
+    numbers: int
+    #: By rule, how many records it holds out of training.
+    held_out: Mapping[str, int]
+    coverage: CoverageReport
+
+
+class RecordPreparation(Preparation[PrepareRecipe, Opened, StageTask, RecordFacts]):
     """One store of the records of all inputs."""
 
     family = "xval"
@@ -72,19 +83,19 @@ class RecordPreparation(Preparation[PrepareRecipe, Opened, StageTask]):
         """Returns 1: each piece is one block."""
         return 1
 
-    def preview(self, draft: Draft[Opened]) -> DraftedStore:
+    def preview(self, draft: Draft[Opened]) -> DraftedStore[RecordFacts]:
         """Describes the store that would be made, as far as the first block tells."""
         return preview(draft.target, draft.name, draft.content, self.recipe)
 
-    def show(self, document: JsonDocument) -> str:
+    def show(self, dry_run: DryRun[RecordFacts]) -> str:
         """The counts, and the numbers of the first block by key path."""
-        return as_text(document["stores"][0], document["workers"])
+        return as_text(dry_run)
 
     def summary(self, manifest: Manifest) -> str:
         """Says how many numbers there are."""
         return f"{manifest.about['coverage']['numbers']} numbers"
 
-    def describe(self, plan: object, manifest: Manifest) -> JsonDocument:  # noqa: ARG002
+    def describe(self, plan: object, manifest: Manifest) -> RecordsRead:  # noqa: ARG002
         """Says what was read, held out and left out, and which numbers are hard to tell apart."""
         about = RecordsAbout.model_validate(manifest.about)
         coverage = about.coverage
@@ -98,11 +109,7 @@ class RecordPreparation(Preparation[PrepareRecipe, Opened, StageTask]):
         if about.scaling.default == "auto":
             console.say(_scaled(coverage.keys))
         warn_of_saturation(coverage)
-        return {
-            "numbers": coverage.numbers,
-            "held_out": about.held_out,
-            "coverage": coverage.model_dump(mode="json"),
-        }
+        return RecordsRead(numbers=coverage.numbers, held_out=about.held_out, coverage=coverage)
 
 
 def warn_of_saturation(coverage: CoverageReport) -> None:

@@ -61,7 +61,7 @@ def place(tmp_path, monkeypatch):
     def remember(asked):
         found.asked = asked
 
-    monkeypatch.setattr("polycli.commands.verbs.verb_module", lambda *_: SimpleNamespace(run=remember))
+    monkeypatch.setattr("polycli.commands.options.verb_module", lambda *_: SimpleNamespace(run=remember))
     monkeypatch.setattr("polycli.workflow.study.running.run_study", lambda request, _: remember(request))
     return found
 
@@ -78,15 +78,19 @@ VERBS = {
     "pretrain": ["pretrain", "mpp", "--recipe", "mpp_ti"],
     "finetune": ["finetune", "xval", "--recipe", "xval_finetune", "--checkpoint", "run"],
     "eval": ["eval", "mpp", "--checkpoint", "run"],
+    "calibrate": ["calibrate", "mpp", "--checkpoint", "run"],
     "predict": ["predict", "mpp", "--checkpoint", "run", "--data", ".", "--output", "out"],
     "embed": ["embed", "xval", "--checkpoint", "run", "--data", ".", "--output", "out"],
     "study": ["study", "xval", "--recipe", "xval_study", "--output", "out"],
 }
 SINGLE = [
     *((verb, "output") for verb in VERBS),
-    *((verb, "checkpoint") for verb in ("finetune", "eval", "predict", "embed")),
+    *((verb, "checkpoint") for verb in ("finetune", "eval", "calibrate", "predict", "embed")),
 ]
-MANY = [("prepare", "input"), *((verb, "data") for verb in ("pretrain", "finetune", "eval", "predict", "embed"))]
+MANY = [
+    ("prepare", "input"),
+    *((verb, "data") for verb in ("pretrain", "finetune", "eval", "calibrate", "predict", "embed")),
+]
 
 
 @pytest.mark.parametrize("form", FORMS)

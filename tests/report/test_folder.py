@@ -5,16 +5,7 @@ import json
 import pytest
 
 from polycli.errors import PolycliError, UserError
-from polycli.report.folder import evaluation_folder, finite_json, write_scores
-
-
-def test_what_json_cannot_say_becomes_null():
-    assert finite_json({"a": [1.0, float("inf")], "b": {"c": float("nan")}, "d": 3, "e": True}) == {
-        "a": [1.0, None],
-        "b": {"c": None},
-        "d": 3,
-        "e": True,
-    }
+from polycli.report.folder import evaluation_folder, write_scores
 
 
 def scores(value, *datasets):

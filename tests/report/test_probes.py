@@ -6,6 +6,7 @@ from sklearn import metrics
 
 from polycli.report.bootstrap import Bootstrap
 from polycli.report.probes import (
+    Fit,
     ProbeSettings,
     accuracy_score,
     error_scores,
@@ -52,25 +53,25 @@ def test_r2_is_scikit_learns_and_lies_in_its_interval(task):
     _, target, rng = task
     predicted = target + rng.standard_normal(600)
     scores = r2_score(target, predicted, Bootstrap(samples=300))
-    assert scores["r2"] == pytest.approx(metrics.r2_score(target, predicted), rel=1e-12)
-    low, high = scores["interval"]
-    assert low < scores["r2"] < high
-    assert r2_score(np.ones(5), np.arange(5.0), Bootstrap(samples=10)) == {"r2": None, "interval": None}
+    assert scores.r2 == pytest.approx(metrics.r2_score(target, predicted), rel=1e-12)
+    low, high = scores.interval
+    assert low < scores.r2 < high
+    assert r2_score(np.ones(5), np.arange(5.0), Bootstrap(samples=10)) == Fit(r2=None, interval=None)
 
 
 def test_errors_are_scikit_learns_and_lie_in_their_intervals(task):
     _, target, rng = task
     predicted = target + rng.standard_normal(600)
     scores = error_scores(target, predicted, Bootstrap(samples=300))
-    assert scores["r2"] == pytest.approx(metrics.r2_score(target, predicted))
-    assert scores["mae"] == pytest.approx(metrics.mean_absolute_error(target, predicted))
-    assert scores["rmse"] == pytest.approx(metrics.root_mean_squared_error(target, predicted))
+    assert scores.r2 == pytest.approx(metrics.r2_score(target, predicted))
+    assert scores.mae == pytest.approx(metrics.mean_absolute_error(target, predicted))
+    assert scores.rmse == pytest.approx(metrics.root_mean_squared_error(target, predicted))
     for name in ("r2", "mae", "rmse"):
-        low, high = scores[f"{name}_interval"]
-        assert low < scores[name] < high
+        low, high = getattr(scores, f"{name}_interval")
+        assert low < getattr(scores, name) < high
 
 
 def test_accuracy_stands_beside_the_most_frequent_class():
     truth, predicted = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])
     scores = accuracy_score(truth, predicted, Bootstrap(samples=50))
-    assert (scores["accuracy"], scores["majority"]) == (0.75, 0.75)
+    assert (scores.accuracy, scores.majority) == (0.75, 0.75)

@@ -31,8 +31,8 @@ def model(tmp_path):
 def test_the_file_its_hash_and_the_reason_are_provenance(model, capsys):
     found = find_checkpoint(model, family="mpp")
 
-    assert found.provenance()["checkpoint"] == str(model)
-    assert found.provenance()["model_hash"] == file_hash(model)
+    assert found.provenance().checkpoint == str(model)
+    assert found.provenance().model_hash == file_hash(model)
     assert found.selected_by == "as given: validation/loss 0.25 at step 40"
     assert found.selected_by in " ".join(capsys.readouterr().err.split())
     assert list(found.trained_on) == ["waves"]

@@ -13,6 +13,7 @@ import zarr
 from polycli.__main__ import run as command_line
 from polycli.checkpoints.exported import ModelDescription, write_model
 from polycli.errors import UserError
+from polycli.json_records import to_object
 from polycli.requests import EmbedRequest, SearchRequest
 from polycli.search.find import run as search
 from polycli.xval import embed
@@ -35,7 +36,7 @@ def model(tmp_path, planets):
         version="0",
         step=7,
         model=section.model_dump(mode="json"),
-        **describe_tokenization(tokenization),
+        **to_object(describe_tokenization(tokenization)),
     )
     (tmp_path / "model").mkdir()
     write_model(tmp_path / "model", network.state_dict(), description)

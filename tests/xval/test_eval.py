@@ -9,6 +9,7 @@ import torch
 from polycli.__main__ import run as command_line
 from polycli.checkpoints.exported import ModelDescription, write_model
 from polycli.errors import CheckpointError, RecipeError, SourceError, StoreError
+from polycli.json_records import to_object
 from polycli.requests import EvalRequest
 from polycli.store.overlap import pack_hashes
 from polycli.xval import eval as evaluation
@@ -41,7 +42,7 @@ def save_model(folder, store, trained=(), **section):
         model=section.model_dump(mode="json"),
         trained_on=trained_on,
         objective={"mask_probability": 0.4},
-        **describe_tokenization(tokenization),
+        **to_object(describe_tokenization(tokenization)),
     )
     write_model(folder, model.state_dict(), description)
     return model, tokenization

@@ -10,6 +10,7 @@ import torch
 from polycli.__main__ import run as command_line
 from polycli.checkpoints.exported import ModelDescription, write_model
 from polycli.errors import PolycliError, RecipeError, SourceError, StoreError, UserError
+from polycli.json_records import to_object
 from polycli.requests import EmbedRequest, EvalRequest, PredictRequest
 from polycli.xval import embed, predict
 from polycli.xval import eval as evaluation
@@ -62,7 +63,7 @@ def model(tmp_path, stars):
             version="0",
             step=7,
             model=section.model_dump(mode="json"),
-            **describe_tokenization(tokenization),
+            **to_object(describe_tokenization(tokenization)),
         )
         (tmp_path / "model").mkdir(exist_ok=True)
         write_model(tmp_path / "model", network.state_dict(), description)

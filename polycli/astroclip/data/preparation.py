@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 from polycli import console
+from polycli.astroclip.data.description import ImageDescription, PairingDescription, SpectrumDescription
 from polycli.astroclip.data.publishing import Plan, about, summarise
 from polycli.astroclip.data.source import Listing, Source
 from polycli.astroclip.data.staging import BLOCK, BlockTask, stage
@@ -14,10 +16,9 @@ from polycli.astroclip.data.survey import Survey, gather, inputs_of
 from polycli.astroclip.recipe.preparing import PrepareRecipe
 from polycli.errors import UserError
 from polycli.paths import expand_paths, plain_path
-from polycli.requests import JsonDocument
-from polycli.store.manifest import Manifest, SourceFile
+from polycli.store.manifest import LeftOut, Manifest, SourceFile
 from polycli.workflow.prepare import Preparation
-from polycli.workflow.prepared_stores import DraftedStore, size_of
+from polycli.workflow.prepared_stores import DraftedStore, DryRun, size_of
 from polycli.workflow.sources import load_source
 from polycli.workflow.store_plans import Draft
 
@@ -27,7 +28,26 @@ _AND = "+"
 BYTES_PER_SECOND = 40e6
 
 
-class ObjectPreparation(Preparation[PrepareRecipe, Survey, BlockTask]):
+@dataclass(frozen=True, kw_only=True)
+class ObjectFacts:
+    """Facts that a dry run tells of objects; None for a modality that they have not, and where nothing was paired."""
+
+    image: ImageDescription | None
+    spectrum: SpectrumDescription | None
+    #: The names of the columns.
+    properties: Sequence[str]
+    pairing: PairingDescription | None
+    rejected: Sequence[LeftOut]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paired:
+    """How many pairs a store has; None where nothing was paired."""
+
+    pairs: int | None
+
+
+class ObjectPreparation(Preparation[PrepareRecipe, Survey, BlockTask, ObjectFacts]):
     """One store of the objects of one source, or of the pairs of two."""
 
     family = "astroclip"
@@ -90,12 +110,12 @@ class ObjectPreparation(Preparation[PrepareRecipe, Survey, BlockTask]):
         """Says how many objects were left out."""
         return f"{len(manifest.rejected)} rejected"
 
-    def describe(self, plan: object, manifest: Manifest) -> JsonDocument:  # noqa: ARG002
+    def describe(self, plan: object, manifest: Manifest) -> Paired:  # noqa: ARG002
         """Returns the number of pairs; None where nothing was paired."""
         pairing = manifest.about["pairing"]
-        return {"pairs": None if pairing is None else pairing["pairs"]}
+        return Paired(pairs=None if pairing is None else pairing["pairs"])
 
-    def preview(self, draft: Draft[Survey]) -> DraftedStore:
+    def preview(self, draft: Draft[Survey]) -> DraftedStore[ObjectFacts]:
         """Describes the store that would be made, as far as the listings tell."""
         survey = draft.content
         summarise(survey.name, survey.rejected)
@@ -107,27 +127,27 @@ class ObjectPreparation(Preparation[PrepareRecipe, Survey, BlockTask]):
             files=sum(len(listing.files) for listing in survey.listings),
             bytes=_bytes(survey),
             seconds=len(survey) * sum(known) + _bytes(survey) / BYTES_PER_SECOND,
-            more={
-                "image": None if survey.image is None else survey.image.model_dump(mode="json"),
-                "spectrum": None if survey.spectrum is None else survey.spectrum.model_dump(mode="json"),
-                "properties": [found.name for found in about(survey).properties],
-                "pairing": None if survey.pairing is None else survey.pairing.model_dump(mode="json"),
-                "rejected": [left.model_dump() for left in survey.rejected],
-            },
+            more=ObjectFacts(
+                image=survey.image,
+                spectrum=survey.spectrum,
+                properties=[found.name for found in about(survey).properties],
+                pairing=survey.pairing,
+                rejected=survey.rejected,
+            ),
         )
 
-    def show(self, document: JsonDocument) -> str:
-        """Renders a dry run's document as text: what would be in the store."""
-        store, workers = document["stores"][0], document["workers"]
-        image, spectrum = _image_sentence(store["image"]), _spectrum_sentence(store["spectrum"])
+    def show(self, dry_run: DryRun[ObjectFacts]) -> str:
+        """Renders a dry run as text: what would be in the store."""
+        store, workers = dry_run.drafts[0], dry_run.workers
+        facts = store.more
         lines = [
-            f"store       {store['path']}",
-            f"objects     {store['objects']:,}, and {len(store['rejected']):,} rejected before reading",
-            f"images      {image}",
-            f"spectra     {spectrum}",
-            f"properties  {', '.join(store['properties']) or 'none'}",
-            f"size        {size_of(store['bytes'])} before compression",
-            f"time        {store['minutes']:.2f} minutes, {console.counted(workers, 'process', 'processes')}",
+            f"store       {store.path}",
+            f"objects     {store.rows:,}, and {len(facts.rejected):,} rejected before reading",
+            f"images      {_image_sentence(facts.image)}",
+            f"spectra     {_spectrum_sentence(facts.spectrum)}",
+            f"properties  {', '.join(facts.properties) or 'none'}",
+            f"size        {size_of(store.bytes)} before compression",
+            f"time        {dry_run.minutes(store):.2f} minutes, {console.counted(workers, 'process', 'processes')}",
         ]
         return "\n".join(lines)
 
@@ -161,17 +181,17 @@ def _say_pairs(survey: Survey) -> None:
         )
 
 
-def _image_sentence(image: JsonDocument | None) -> str:
+def _image_sentence(image: ImageDescription | None) -> str:
     if image is None:
         return "none"
-    height, width = image["size"]
-    return f"{', '.join(image['bands'])}; {height} x {width} pixels of {image['pixel_scale_arcsec']:g} arcsec"
+    height, width = image.size
+    return f"{', '.join(image.bands)}; {height} x {width} pixels of {image.pixel_scale_arcsec:g} arcsec"
 
 
-def _spectrum_sentence(spectrum: JsonDocument | None) -> str:
+def _spectrum_sentence(spectrum: SpectrumDescription | None) -> str:
     if spectrum is None:
         return "none"
-    return f"{spectrum['pixels']:,} pixels, {spectrum['first']:g} to {spectrum['last']:g} A"
+    return f"{spectrum.pixels:,} pixels, {spectrum.first:g} to {spectrum.last:g} A"
 
 
 def _bytes(survey: Survey) -> int:

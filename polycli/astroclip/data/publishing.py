@@ -17,6 +17,7 @@ from polycli.astroclip.data.survey import Survey
 from polycli.astroclip.recipe.preparing import PrepareRecipe
 from polycli.console import warn
 from polycli.errors import SourceError
+from polycli.json_records import JsonObject
 from polycli.store.blocks import BlockBuilder, ColumnSpec, StagedRows
 from polycli.store.hashing import canonical_hash
 from polycli.store.manifest import LeftOut, SourceFile
@@ -35,7 +36,7 @@ class Plan:
     target: Path
     recipe: PrepareRecipe
     sources: tuple[SourceFile, ...]
-    options: dict[str, Any]
+    options: JsonObject
     fingerprint: str
 
     @classmethod

@@ -56,7 +56,7 @@ def infer_section(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     if any(name.startswith(_OURS) for name in tensors):
         # A tensor does not say what the second channel is, inverse variance or mask, nor which redshifts there are.
         raise ValueError("encoders with convolutions or templates are read with their model.json alone")
-    section: dict[str, Any] = {}
+    section: dict[str, object] = {}
     if any(name.startswith(IMAGE) for name in tensors):
         section["image"] = _image_section(tensors)
     if any(name.startswith(SPECTRUM) for name in tensors):
@@ -80,7 +80,7 @@ def _flat(name: str, names: Mapping[str, Tensor]) -> str:
     return name if flat in names else flat
 
 
-def _image_section(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+def _image_section(tensors: Mapping[str, Tensor]) -> dict[str, object]:
     if IMAGE + RESNET_LANDMARK in tensors:
         beside_spectra = any(name.startswith(SPECTRUM) for name in tensors)
         seen = WORKSHOP_INPUT if beside_spectra else PUBLISHED_RESNET_INPUT
@@ -97,7 +97,7 @@ def _image_section(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
-def _spectrum_section(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+def _spectrum_section(tensors: Mapping[str, Tensor]) -> dict[str, object]:
     width, features = tensors[SPECTRUM + SPECFORMER_LANDMARK].shape
     return {
         "embed_dim": width,
@@ -110,7 +110,7 @@ def _spectrum_section(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
-def _head_section(tensors: Mapping[str, Tensor]) -> dict[str, Any] | None:
+def _head_section(tensors: Mapping[str, Tensor]) -> dict[str, object] | None:
     """Reads the sizes of the heads from the tensors; None without heads."""
     image = {"image": "mlp"} if "image_encoder.mlp.2.weight" in tensors else {}
     for side in ("image_encoder", "spectrum_encoder"):

@@ -100,7 +100,7 @@ def _said(settings: Mapping[str, int | float | str]) -> dict[str, int]:
 
 
 def _section(
-    file: Path, tensors: Mapping[str, Tensor], described: dict[str, Any] | None, sizes: Mapping[str, Any]
+    file: Path, tensors: Mapping[str, Tensor], described: Mapping[str, object] | None, sizes: Mapping[str, Any]
 ) -> ModelSection:
     try:
         section = dict(described) if described is not None else infer_section(tensors)
@@ -115,8 +115,8 @@ def _section(
         raise CheckpointError(f"{file}: its sizes are not those of an AstroCLIP model ({reason})") from error
 
 
-def _with_sizes(section: Mapping[str, Any], sizes: Mapping[str, Any]) -> dict[str, Any]:
-    changed: dict[str, Any] = {name: dict(part) if part else part for name, part in section.items()}
+def _with_sizes(section: Mapping[str, Any], sizes: Mapping[str, Any]) -> dict[str, object]:
+    changed = {name: dict(part) if part else part for name, part in section.items()}
     given: list[tuple[str, str, Any]] = [(*SIZES[name], value) for name, value in sizes.items() if name in SIZES]
     if "num_heads" in sizes:
         alone = [name for name in ("image", "spectrum") if changed.get(name)]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from polycli.astroclip.recipe.model import PropertySection
 from polycli.astroclip.scoring.encode import Encoder
@@ -27,7 +27,7 @@ def head_answers(
     section = encoder.model.property_head().section
     parts: list[Answers] = []
     for batch in encoder.batches(rows):
-        inputs: dict[str, Any] = {}
+        inputs: dict[str, Tensor] = {}
         if "image" in section.modalities:
             inputs["rgb"] = encoder.image_input(encoder.store.read_images(batch))
         if "spectrum" in section.modalities:

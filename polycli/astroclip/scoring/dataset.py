@@ -24,11 +24,11 @@ from polycli.astroclip.scoring.measure import (
 )
 from polycli.astroclip.scoring.reconstruction import Panel, score_reconstruction
 from polycli.astroclip.scoring.report import Illustration
+from polycli.astroclip.scoring.score_records import HeadScores, ObjectScores, ReconstructionScores
 from polycli.astroclip.scoring.sides import Subset, side_of
 from polycli.astroclip.scoring.unaligned import masking_of
 from polycli.console import progress, warn
 from polycli.report.bootstrap import Bootstrap
-from polycli.requests import JsonDocument
 
 #: Objects that figures show as points.
 _SHOWN = 2000
@@ -42,50 +42,52 @@ class Scoring:
     before: Mapping[Modality, LoadedAstroClip]
     settings: EvalSettings
 
-    def score(self, subset: Subset) -> tuple[JsonDocument, Illustration]:
+    def score(self, subset: Subset) -> tuple[ObjectScores, Illustration]:
         """All scores of one dataset, and what the report draws."""
         store, settings, bootstrap = subset.store, self.settings, self._bootstrap
         catalogue = has_photometry(store, np.concatenate([subset.reference, subset.test]))
         reference = side_of(self.loaded, self.before, subset, settings, subset.reference, catalogue=catalogue)
         test = side_of(self.loaded, self.before, subset, settings, subset.test, catalogue=catalogue, again=True)
         aligned = len(subset.modalities) == 2 and self.loaded.model.section.heads is not None
-        found, guesses = score_properties(store, reference, test, settings, bootstrap)
+        read, guesses = score_properties(store, reference, test, settings, bootstrap)
         shown = test.first(_SHOWN)
         reconstruction, panels = self._reconstruction(subset, shown.rows)
-        document: JsonDocument = {
-            "objects": len(subset.test),
-            "reference_objects": len(subset.reference),
-            "modalities": list(subset.modalities),
-            **found,
-            "retrieval": score_retrieval(test.first(settings.candidates), aligned=aligned, bootstrap=bootstrap),
-            "geometry": score_geometry(test, aligned=aligned),
-            **self._head(subset, test, guesses),
-            **reconstruction,
-        }
+        scores = ObjectScores(
+            objects=len(subset.test),
+            reference_objects=len(subset.reference),
+            modalities=list(subset.modalities),
+            read=read,
+            retrieval=score_retrieval(test.first(settings.candidates), aligned=aligned, bootstrap=bootstrap),
+            geometry=score_geometry(test, aligned=aligned),
+            head=self._head(subset, test, guesses),
+            reconstruction=reconstruction,
+        )
         vectors: dict[str, NDArray[np.float32]] = {name: shown.inputs[name] for name in subset.modalities}
-        return document, Illustration(shown.rows, vectors, guesses, panels, aligned=aligned, seed=settings.seed)
+        return scores, Illustration(shown.rows, vectors, guesses, panels, aligned=aligned, seed=settings.seed)
 
-    def _head(self, subset: Subset, test: Side, guesses: Guesses) -> JsonDocument:
+    def _head(self, subset: Subset, test: Side, guesses: Guesses) -> HeadScores | None:
         """Scores of the head that finetuning added, if it did; its answers join the guesses that figures show."""
         head = self.loaded.model.properties
         if head is None:
-            return {}
+            return None
         if not set(head.section.modalities) <= set(subset.modalities):
             sees = " and ".join(head.section.modalities)
             warn(f"{subset.store.name}: lacks what the model's head sees, {sees}: not scored")
-            return {}
+            return None
         with progress(len(subset.test), f"{subset.store.name}: the head's answers") as bar:
             answers = head_answers(self._encoder(self.loaded, subset), subset.test, advance=bar.advance)
         brightness = r_magnitudes(subset.store, test)
-        found, drawn = score_head(
+        scores, drawn = score_head(
             subset.store, subset.test, answers, head.section, self._bootstrap, brightness=brightness
         )
         for name, (truth, predicted) in drawn.items():
             guesses.truth[name] = truth
             guesses.predicted.setdefault(name, {})[HEAD] = predicted
-        return {"head": found}
+        return scores
 
-    def _reconstruction(self, subset: Subset, rows: NDArray[np.int64]) -> tuple[JsonDocument, list[Panel]]:
+    def _reconstruction(
+        self, subset: Subset, rows: NDArray[np.int64]
+    ) -> tuple[ReconstructionScores | None, list[Panel]]:
         """How well hidden stretches are filled in by the model or, once it is aligned, by the encoder before that."""
         candidates = {"the model": self.loaded, "the encoder before alignment": self.before.get("spectrum")}
         for kind, loaded in candidates.items():
@@ -93,11 +95,11 @@ class Scoring:
             if loaded is None or masking is None or "spectrum" not in subset.modalities:
                 continue
             with progress(len(rows), f"{subset.store.name}: hidden stretches") as bar:
-                found, panels = score_reconstruction(
+                scores, panels = score_reconstruction(
                     self._encoder(loaded, subset), rows, masking, self._bootstrap, advance=bar.advance
                 )
-            return {"reconstruction": {"by": kind, **found}}, panels
-        return {}, []
+            return ReconstructionScores(by=kind, scores=scores), panels
+        return None, []
 
     def _encoder(self, loaded: LoadedAstroClip, subset: Subset) -> Encoder:
         settings = self.settings

@@ -9,10 +9,10 @@ from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.recipe.model import PropertySection
 from polycli.astroclip.scoring.answers import Answers, middle
 from polycli.astroclip.scoring.redshift import binned_redshift_scores, redshift_scores
+from polycli.astroclip.scoring.score_records import HeadColumn, HeadScores, RedshiftScores
 from polycli.console import warn
 from polycli.report.bootstrap import Bootstrap
-from polycli.report.probes import Floats, accuracy_score, r2_score
-from polycli.requests import JsonDocument
+from polycli.report.probes import Accuracy, Floats, accuracy_score, r2_score
 
 #: Under this name the head stands among what properties are predicted from.
 HEAD = "head"
@@ -26,14 +26,16 @@ def score_head(
     bootstrap: Bootstrap,
     *,
     brightness: Floats | None = None,
-) -> tuple[JsonDocument, dict[str, tuple[Floats, Floats]]]:
+) -> tuple[HeadScores, dict[str, tuple[Floats, Floats]]]:
     """Scores by column, and by column of numbers its true and predicted values.
 
     `below` of a quantile is the fraction of objects whose true value lies below it: as large as the quantile, where
     the head knows how much it does not know. Columns that the store has not are left out. `brightness` are the objects'
     magnitudes, by which redshifts are scored in bins too.
     """
-    scores: JsonDocument = {"modalities": list(section.modalities), "properties": {}, "redshift": None, "labels": {}}
+    properties: dict[str, HeadColumn] = {}
+    labels: dict[str, Accuracy] = {}
+    redshift: RedshiftScores | None = None
     drawn: dict[str, tuple[Floats, Floats]] = {}
     for name in (*section.regression, *section.classification):
         if name not in store.columns:
@@ -44,21 +46,21 @@ def score_head(
         if known.sum() < 2:
             warn(f"{store.name}: {name} is known of {known.sum()} of the objects: the head's is not scored")
             continue
-        found = answers[name][known].astype(np.float64)
-        best = found[:, middle(section)]
-        scores["properties"][name] = {
-            **r2_score(truth[known], best, bootstrap),
-            "below": {
-                f"{quantile:g}": float((truth[known] < found[:, index]).mean())
+        quantiles = answers[name][known].astype(np.float64)
+        best = quantiles[:, middle(section)]
+        properties[name] = HeadColumn(
+            fit=r2_score(truth[known], best, bootstrap),
+            below={
+                f"{quantile:g}": float((truth[known] < quantiles[:, index]).mean())
                 for index, quantile in enumerate(section.quantiles)
             },
-        }
+        )
         drawn[name] = truth[known], best
         if name == "redshift":
-            scores["redshift"] = redshift_scores(truth[known], best, bootstrap)
+            bins = None
             if brightness is not None:
                 bins = binned_redshift_scores(truth[known], best, brightness[known], bootstrap)
-                scores["redshift"]["by_magnitude"] = bins
+            redshift = RedshiftScores(errors=redshift_scores(truth[known], best, bootstrap), by_magnitude=bins)
     for name in (column for column in section.classification if column in store.columns):
         classes = section.classification[name]
         codes, names = store.labels(name, rows)
@@ -68,5 +70,6 @@ def score_head(
         if known.sum() < 2:
             warn(f"{store.name}: {name} is known of {known.sum()} of the objects: the head's is not scored")
             continue
-        scores["labels"][name] = accuracy_score(order[codes[known]], answers[name][known].argmax(axis=1), bootstrap)
+        labels[name] = accuracy_score(order[codes[known]], answers[name][known].argmax(axis=1), bootstrap)
+    scores = HeadScores(modalities=list(section.modalities), properties=properties, redshift=redshift, labels=labels)
     return scores, drawn

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,18 @@ from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.recipe.settings import EvalSettings
 from polycli.astroclip.scoring.redshift import binned_redshift_scores, redshift_scores
 from polycli.astroclip.scoring.retrieval import alignment, ranks, ranks_by_distance, retrieval_scores, uniformity
+from polycli.astroclip.scoring.score_records import (
+    GeometryScores,
+    LabelScores,
+    PropertyScores,
+    RedshiftScores,
+    RetrievalScores,
+)
 from polycli.console import warn
 from polycli.report.bootstrap import Bootstrap
 from polycli.report.probes import (
+    Accuracy,
+    Fit,
     Floats,
     Probe,
     ProbeSettings,
@@ -25,7 +34,6 @@ from polycli.report.probes import (
     predict_targets,
     r2_score,
 )
-from polycli.requests import JsonDocument
 
 #: Probes of each input; trees alone see nothing in directions of a space, and networks take seconds for each.
 PROBES: dict[str, tuple[Probe, ...]] = {
@@ -141,10 +149,11 @@ def label_names(store: ObjectStore, asked: Sequence[str]) -> list[str]:
 
 def score_properties(
     store: ObjectStore, reference: Side, test: Side, settings: EvalSettings, bootstrap: Bootstrap
-) -> tuple[JsonDocument, Guesses]:
+) -> tuple[PropertyScores, Guesses]:
     """R2 of every property from every input; for redshift also what surveys ask."""
     probes = ProbeSettings(settings.neighbours, settings.seed)
-    scores: JsonDocument = {"properties": {}, "redshift": {}, "labels": {}}
+    properties: dict[str, dict[str, dict[str, Fit]]] = {}
+    redshift: dict[str, dict[str, RedshiftScores]] = {}
     guesses = Guesses()
     brightness = r_magnitudes(store, test)
     for name in property_names(store, settings.properties):
@@ -154,24 +163,25 @@ def score_properties(
         if not _enough(store, name, learn, judge):
             continue
         guesses.truth[name], guesses.predicted[name] = known_test[judge], {}
-        scores["properties"][name] = {}
+        properties[name] = {}
         for source, (train, seen) in _inputs(reference, test).items():
-            scores["properties"][name][source] = {}
+            properties[name][source] = {}
             for probe in PROBES[source]:
-                found = predict_targets(probe, train[learn], known_train[learn], seen[judge], probes)
-                scores["properties"][name][source][probe] = r2_score(known_test[judge], found, bootstrap)
-                guesses.predicted[name].setdefault(source, found)
+                predicted = predict_targets(probe, train[learn], known_train[learn], seen[judge], probes)
+                properties[name][source][probe] = r2_score(known_test[judge], predicted, bootstrap)
+                guesses.predicted[name].setdefault(source, predicted)
                 if name == "redshift":
-                    answers = scores["redshift"].setdefault(source, {})
-                    answers[probe] = redshift_scores(known_test[judge], found, bootstrap)
+                    errors = redshift_scores(known_test[judge], predicted, bootstrap)
+                    redshift.setdefault(source, {})[probe] = RedshiftScores(errors=errors)
             if name == "redshift" and brightness is not None:
-                bins = binned_redshift_scores(
-                    known_test[judge], guesses.predicted[name][source], brightness[judge], bootstrap
-                )
-                scores["redshift"][source][PROBES[source][0]]["by_magnitude"] = bins
-    for name in label_names(store, settings.labels):
-        scores["labels"][name] = _label_scores(store, name, reference, test, probes=probes, bootstrap=bootstrap)
-    return scores, guesses
+                first, answers = PROBES[source][0], guesses.predicted[name][source]
+                bins = binned_redshift_scores(known_test[judge], answers, brightness[judge], bootstrap)
+                redshift[source][first] = replace(redshift[source][first], by_magnitude=bins)
+    labels = {
+        name: _label_scores(store, name, reference, test, probes=probes, bootstrap=bootstrap)
+        for name in label_names(store, settings.labels)
+    }
+    return PropertyScores(properties=properties, redshift=redshift, labels=labels), guesses
 
 
 def r_magnitudes(store: ObjectStore, side: Side) -> Floats | None:
@@ -185,7 +195,7 @@ def r_magnitudes(store: ObjectStore, side: Side) -> Floats | None:
     return measured
 
 
-def score_retrieval(test: Side, *, aligned: bool, bootstrap: Bootstrap) -> JsonDocument:
+def score_retrieval(test: Side, *, aligned: bool, bootstrap: Bootstrap) -> dict[str, RetrievalScores]:
     """Recall and ranks: across modalities where they are aligned, and of the same object seen again.
 
     Of a simulation, what is known of the truth stands beside the former: `shared_truth`, in units of its errors.
@@ -207,14 +217,12 @@ def score_retrieval(test: Side, *, aligned: bool, bootstrap: Bootstrap) -> JsonD
     return found
 
 
-def score_geometry(test: Side, *, aligned: bool) -> JsonDocument:
+def score_geometry(test: Side, *, aligned: bool) -> GeometryScores:
     """Measures how near the two vectors of an object are, and how evenly vectors fill their sphere."""
-    found: JsonDocument = {
-        "uniformity": {name: uniformity(test.inputs[name]) for name in ("image", "spectrum") if name in test.inputs}
-    }
-    if aligned:
-        found["alignment"] = alignment(test.inputs["image"], test.inputs["spectrum"])
-    return found
+    return GeometryScores(
+        uniformity={name: uniformity(test.inputs[name]) for name in ("image", "spectrum") if name in test.inputs},
+        alignment=alignment(test.inputs["image"], test.inputs["spectrum"]) if aligned else None,
+    )
 
 
 def _inputs(reference: Side, test: Side) -> dict[str, tuple[Floats, Floats]]:
@@ -243,14 +251,13 @@ def _enough(store: ObjectStore, name: str, learn: NDArray[np.bool_], judge: NDAr
 
 def _label_scores(
     store: ObjectStore, name: str, reference: Side, test: Side, *, probes: ProbeSettings, bootstrap: Bootstrap
-) -> JsonDocument:
+) -> LabelScores:
     train, classes = store.labels(name, reference.rows)
     truth, _ = store.labels(name, test.rows)
     learn, judge = train >= 0, truth >= 0
-    found: JsonDocument = {"classes": list(classes), "accuracy": {}}
-    if not _enough(store, name, learn, judge):
-        return found
-    for source, (seen, asked) in _inputs(reference, test).items():
-        predicted = predict_labels(seen[learn], train[learn], asked[judge], probes)
-        found["accuracy"][source] = accuracy_score(truth[judge], predicted, bootstrap)
-    return found
+    accuracy: dict[str, Accuracy] = {}
+    if _enough(store, name, learn, judge):
+        for source, (seen, asked) in _inputs(reference, test).items():
+            predicted = predict_labels(seen[learn], train[learn], asked[judge], probes)
+            accuracy[source] = accuracy_score(truth[judge], predicted, bootstrap)
+    return LabelScores(classes=list(classes), accuracy=accuracy)

@@ -28,9 +28,9 @@ from polycli.astroclip.model.specformer import SMALLEST_DEVIATION, token_count
 from polycli.astroclip.recipe.model import SpectrumSection
 from polycli.astroclip.recipe.training import MaskingSection
 from polycli.astroclip.scoring.encode import Encoder
+from polycli.astroclip.scoring.score_records import HiddenScores
 from polycli.errors import RecipeError
 from polycli.report.bootstrap import Bootstrap
-from polycli.requests import JsonDocument
 
 #: The model, and what it must be better than.
 ANSWERS = ("model", "line", "neighbours", "mean")
@@ -69,7 +69,7 @@ def score_reconstruction(
     bootstrap: Bootstrap,
     *,
     advance: Callable[[int], None] = lambda _: None,
-) -> tuple[JsonDocument, list[Panel]]:
+) -> tuple[HiddenScores, list[Panel]]:
     """Mean squared errors of what was hidden, with intervals over spectra, and the first few for a figure."""
     section = encoder.model.section.spectrum
     if section is None:
@@ -113,15 +113,15 @@ def score_reconstruction(
             )
         advance(len(batch))
     count = torch.cat(counts).numpy()
-    found = {name: torch.cat(parts).numpy() for name, parts in squares.items()}
-    document: JsonDocument = {
-        "spectra": len(rows),
-        "hidden": float(torch.cat(shares).mean()),
-        "error": {name: float(values.sum() / count.sum()) for name, values in found.items()},
-        "interval": {name: [float(bound) for bound in bootstrap.ratio(found[name], count)] for name in ANSWERS},
-        "masking": masking.model_dump(),
-    }
-    return document, panels
+    errors = {name: torch.cat(parts).numpy() for name, parts in squares.items()}
+    scores = HiddenScores(
+        spectra=len(rows),
+        hidden=float(torch.cat(shares).mean()),
+        error={name: float(values.sum() / count.sum()) for name, values in errors.items()},
+        interval={name: [float(bound) for bound in bootstrap.ratio(errors[name], count)] for name in ANSWERS},
+        masking=masking.model_dump(),
+    )
+    return scores, panels
 
 
 def standardised(flux: Float[Tensor, "b l"]) -> tuple[Float[Tensor, "b l"], Float[Tensor, "b 1"]]:

@@ -9,38 +9,38 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from polycli.astroclip.scoring.score_records import MagnitudeBin, RedshiftErrors
 from polycli.report.bootstrap import Bootstrap
-from polycli.requests import JsonDocument
 
 Floats = NDArray[np.float64]
 OUTLIER = 0.15
 
 
-def redshift_scores(truth: Floats, predicted: Floats, bootstrap: Bootstrap) -> JsonDocument:
+def redshift_scores(truth: Floats, predicted: Floats, bootstrap: Bootstrap) -> RedshiftErrors:
     """Bias (mean), sigma_NMAD and outlier fraction, the mean and the fraction with intervals."""
     error = (predicted - truth) / (1 + truth)
     outlier = (np.abs(error) > OUTLIER).astype(np.float64)
-    return {
-        "objects": len(truth),
-        "bias": float(error.mean()),
-        "bias_interval": [float(bound) for bound in bootstrap.mean(error).reshape(-1)],
-        "sigma_nmad": float(1.4826 * np.median(np.abs(error - np.median(error)))),
-        "outlier_fraction": float(outlier.mean()),
-        "outlier_interval": [float(bound) for bound in bootstrap.mean(outlier).reshape(-1)],
-    }
+    return RedshiftErrors(
+        objects=len(truth),
+        bias=float(error.mean()),
+        bias_interval=[float(bound) for bound in bootstrap.mean(error).reshape(-1)],
+        sigma_nmad=float(1.4826 * np.median(np.abs(error - np.median(error)))),
+        outlier_fraction=float(outlier.mean()),
+        outlier_interval=[float(bound) for bound in bootstrap.mean(outlier).reshape(-1)],
+    )
 
 
 def binned_redshift_scores(
     truth: Floats, predicted: Floats, magnitude: Floats, bootstrap: Bootstrap, bins: int = 4
-) -> list[JsonDocument]:
+) -> list[MagnitudeBin]:
     """The same in bins of magnitude with equal numbers of objects, the brightest first."""
     known = np.isfinite(magnitude)
     truth, predicted, magnitude = truth[known], predicted[known], magnitude[known]
     parts = [part for part in np.array_split(np.argsort(magnitude, kind="stable"), bins) if len(part)]
     return [
-        {
-            "magnitude": [float(magnitude[part].min()), float(magnitude[part].max())],
-            **redshift_scores(truth[part], predicted[part], bootstrap),
-        }
+        MagnitudeBin(
+            magnitude=[float(magnitude[part].min()), float(magnitude[part].max())],
+            errors=redshift_scores(truth[part], predicted[part], bootstrap),
+        )
         for part in parts
     ]

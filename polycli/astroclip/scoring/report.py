@@ -19,11 +19,12 @@ from polycli.astroclip.scoring.head_scores import HEAD
 from polycli.astroclip.scoring.measure import Guesses
 from polycli.astroclip.scoring.reconstruction import Panel
 from polycli.astroclip.scoring.retrieval import unit
+from polycli.astroclip.scoring.score_records import ObjectScores, Unaligned
 from polycli.astroclip.scoring.tables import INPUTS, OWN_HEAD, overview
 from polycli.names import file_stem
 from polycli.report.html import Block, Figure, Heading, Paragraph, page
 from polycli.report.provenance import provenance_block
-from polycli.requests import JsonDocument
+from polycli.report.scores import Scores
 
 DEFINITIONS = (
     "k-NN: neighbours among training objects, weighted by inverse distance, on standardised vectors; MLP: two hidden "
@@ -52,24 +53,30 @@ class Illustration:
 
 
 def write_report(
-    scores: JsonDocument, stores: Mapping[str, ObjectStore], pictures: Mapping[str, Illustration], folder: Path
+    scores: Scores[ObjectScores],
+    stores: Mapping[str, ObjectStore],
+    pictures: Mapping[str, Illustration],
+    folder: Path,
+    *,
+    unaligned: Unaligned,
 ) -> None:
     """Draw `folder`/figures and write `folder`/report.html."""
-    datasets: dict[str, Any] = scores["datasets"]
-    objects = sum(dataset["objects"] for dataset in datasets.values())
+    datasets = scores.datasets
+    objects = sum(dataset.objects for dataset in datasets.values())
     blocks: list[Block] = [
-        Paragraph(f"Split {scores['split']}, {objects} objects."),
+        Paragraph(f"Split {scores.split}, {objects} objects."),
         *overview(datasets),
         Paragraph(DEFINITIONS),
     ]
     for name, picture in pictures.items():
         blocks.append(Heading(name))
         blocks += _against_truth(name, picture, stores[name], folder / "figures")
-        by = datasets[name].get("reconstruction", {}).get("by", "")
+        reconstruction = datasets[name].reconstruction
+        by = "" if reconstruction is None else reconstruction.by
         blocks += _reconstructions(name, picture, stores[name], folder / "figures", by=by)
         blocks += _maps(name, picture, stores[name], folder / "figures")
         blocks += _galleries(name, picture, stores[name], folder / "figures")
-    before = [(f"{name} encoder before alignment", path) for name, path in scores["unaligned"].items()]
+    before = [(f"{name} encoder before alignment", path) for name, path in unaligned.unaligned.items()]
     blocks += [Heading("Provenance"), provenance_block(scores, rows_are="objects", compared=before)]
     folder.joinpath("report.html").write_text(page("AstroCLIP evaluation", blocks), encoding="utf-8")
 

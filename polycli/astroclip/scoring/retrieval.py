@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polycli.astroclip.scoring.score_records import Recall, RetrievalScores
 from polycli.report.bootstrap import Bootstrap
-from polycli.requests import JsonDocument
 
 Floats = NDArray[np.float32]
 #: Queries compared with all candidates at once.
@@ -53,7 +53,7 @@ def _ranks_by_product(queries: NDArray[np.floating[Any]], candidates: NDArray[np
     return found
 
 
-def retrieval_scores(found: NDArray[np.float64], at: Sequence[int], bootstrap: Bootstrap) -> JsonDocument:
+def retrieval_scores(found: NDArray[np.float64], at: Sequence[int], bootstrap: Bootstrap) -> RetrievalScores:
     """Recall within the first `at` candidates with intervals, the median rank, and what chance would reach."""
     candidates = len(found)
     recall = {}
@@ -61,9 +61,11 @@ def retrieval_scores(found: NDArray[np.float64], at: Sequence[int], bootstrap: B
         hits = (found <= count).astype(np.float64)
         low, high = bootstrap.mean(hits).reshape(-1)
         chance = min(1.0, count / candidates)
-        recall[str(count)] = {"recall": float(hits.mean()), "interval": [float(low), float(high)], "chance": chance}
+        recall[str(count)] = Recall(recall=float(hits.mean()), interval=[float(low), float(high)], chance=chance)
     median = float(np.median(found))
-    return {"candidates": candidates, "recall_at": recall, "median_rank": median, "chance_rank": (candidates + 1) / 2}
+    return RetrievalScores(
+        candidates=candidates, recall_at=recall, median_rank=median, chance_rank=(candidates + 1) / 2
+    )
 
 
 def alignment(one: Floats, other: Floats) -> float:

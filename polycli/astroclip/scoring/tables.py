@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from polycli.astroclip.scoring.score_records import HeadScores, ObjectScores, RedshiftScores
 from polycli.report.table import NOTHING, Table, interval, number
 
 #: Inputs in the order of the tables.
@@ -36,7 +36,7 @@ RECONSTRUCTED = {
 }
 
 
-def overview(datasets: Mapping[str, Any]) -> list[Table]:
+def overview(datasets: Mapping[str, ObjectScores]) -> list[Table]:
     """The tables that a terminal shows, and a report first."""
     tables = []
     for name, dataset in datasets.items():
@@ -53,48 +53,48 @@ def overview(datasets: Mapping[str, Any]) -> list[Table]:
     return [table for table in tables if table.rows]
 
 
-def property_table(name: str, dataset: Mapping[str, Any]) -> Table:
+def property_table(name: str, dataset: ObjectScores) -> Table:
     """One row for each property and input: R2 by probe, with the interval of the first."""
     rows, ruled = [], set()
-    for column, scores in dataset["properties"].items():
+    for column, scores in dataset.read.properties.items():
         for source, text in INPUTS.items():
             if source not in scores:
                 continue
             probes = scores[source]
             first = next(iter(probes.values()))
-            cells = [number(probes[probe]["r2"]) if probe in probes else NOTHING for probe in PROBES]
-            rows.append([column, text, *cells, interval(first["interval"])])
+            cells = [number(probes[probe].r2) if probe in probes else NOTHING for probe in PROBES]
+            rows.append([column, text, *cells, interval(first.interval)])
         ruled.add(len(rows) - 1)
     return Table(
         f"{name}: R2 of properties",
         ["property", "from", *PROBES.values(), "95 % interval of the first"],
         rows,
-        caption=f"{dataset['objects']} objects, learnt from {dataset['reference_objects']}.",
+        caption=f"{dataset.objects} objects, learnt from {dataset.reference_objects}.",
         labels=2,
         ruled=frozenset(ruled),
     )
 
 
-def head_table(name: str, dataset: Mapping[str, Any]) -> Table:
+def head_table(name: str, dataset: ObjectScores) -> Table:
     """Tabulates the R2 or accuracy of the model's own head for every column."""
-    head = dataset.get("head", {"properties": {}, "labels": {}, "modalities": []})
+    head = dataset.head or HeadScores(modalities=(), properties={}, redshift=None, labels={})
     rows = []
-    for column, scores in head["properties"].items():
-        below = ", ".join(f"{quantile}: {number(share)}" for quantile, share in scores["below"].items())
-        rows.append([column, "R2", number(scores["r2"]), interval(scores["interval"]), below or NOTHING])
-    for column, scores in head["labels"].items():
-        score = f"{number(scores['accuracy'])} (most frequent class: {number(scores['majority'])})"
-        rows.append([column, "accuracy", score, interval(scores["interval"]), NOTHING])
+    for column, scores in head.properties.items():
+        below = ", ".join(f"{quantile}: {number(share)}" for quantile, share in scores.below.items())
+        rows.append([column, "R2", number(scores.fit.r2), interval(scores.fit.interval), below or NOTHING])
+    for column, right in head.labels.items():
+        score = f"{number(right.accuracy)} (most frequent class: {number(right.majority)})"
+        rows.append([column, "accuracy", score, interval(right.interval), NOTHING])
     return Table(
         f"{name}: the model's own head",
         ["column", "score", "value", "95 % interval", "truth below quantile"],
         rows,
-        caption=f"From {' and '.join(head['modalities'])}.",
+        caption=f"From {' and '.join(head.modalities)}.",
         labels=2,
     )
 
 
-def redshift_table(name: str, dataset: Mapping[str, Any]) -> Table:
+def redshift_table(name: str, dataset: ObjectScores) -> Table:
     """Bias, scatter and outliers of redshifts, by input and probe."""
     rows = []
     for source, probe, scores in _redshift_answers(dataset):
@@ -102,11 +102,11 @@ def redshift_table(name: str, dataset: Mapping[str, Any]) -> Table:
             [
                 source,
                 probe,
-                number(scores["bias"]),
-                interval(scores["bias_interval"]),
-                number(scores["sigma_nmad"]),
-                number(scores["outlier_fraction"]),
-                interval(scores["outlier_interval"]),
+                number(scores.errors.bias),
+                interval(scores.errors.bias_interval),
+                number(scores.errors.sigma_nmad),
+                number(scores.errors.outlier_fraction),
+                interval(scores.errors.outlier_interval),
             ]
         )
     columns = ["from", "by", "bias", "95 % interval", "sigma_NMAD", "outliers", "95 % interval"]
@@ -115,25 +115,25 @@ def redshift_table(name: str, dataset: Mapping[str, Any]) -> Table:
     )
 
 
-def magnitude_table(name: str, dataset: Mapping[str, Any]) -> Table:
+def magnitude_table(name: str, dataset: ObjectScores) -> Table:
     """Redshifts in bins of magnitude, of the first probe of what a model sees, beside photometry."""
     rows, ruled = [], set()
     compared = {INPUTS[source] for source in ("image", "spectrum", "photometry")} | {OWN_HEAD}
     for source, probe, scores in _redshift_answers(dataset):
-        if source not in compared or "by_magnitude" not in scores:
+        if source not in compared or scores.by_magnitude is None:
             continue
-        for part in scores["by_magnitude"]:
-            low, high = part["magnitude"]
+        for part in scores.by_magnitude:
+            low, high = part.magnitude
             rows.append(
                 [
                     source,
                     probe,
                     f"{low:.2f} to {high:.2f}",
-                    str(part["objects"]),
-                    number(part["bias"]),
-                    number(part["sigma_nmad"]),
-                    number(part["outlier_fraction"]),
-                    interval(part["outlier_interval"]),
+                    str(part.errors.objects),
+                    number(part.errors.bias),
+                    number(part.errors.sigma_nmad),
+                    number(part.errors.outlier_fraction),
+                    interval(part.errors.outlier_interval),
                 ]
             )
         ruled.add(len(rows) - 1)
@@ -141,45 +141,45 @@ def magnitude_table(name: str, dataset: Mapping[str, Any]) -> Table:
     return Table(f"{name}: redshift by magnitude", columns, rows, labels=2, ruled=frozenset(ruled))
 
 
-def _redshift_answers(dataset: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
+def _redshift_answers(dataset: ObjectScores) -> list[tuple[str, str, RedshiftScores]]:
     """Lists each answer's input and method with its scores; the model's own head comes first."""
-    head = (dataset.get("head") or {}).get("redshift")
-    answers = [(OWN_HEAD, NOTHING, head)] if head else []
-    for source, probes in dataset["redshift"].items():
+    head = None if dataset.head is None else dataset.head.redshift
+    answers = [] if head is None else [(OWN_HEAD, NOTHING, head)]
+    for source, probes in dataset.read.redshift.items():
         answers += [(INPUTS[source], PROBES[probe], scores) for probe, scores in probes.items()]
     return answers
 
 
-def label_table(name: str, dataset: Mapping[str, Any]) -> Table:
+def label_table(name: str, dataset: ObjectScores) -> Table:
     """Accuracy of every classification, beside that of naming the most frequent class."""
     rows = [
-        [column, INPUTS[source], number(score["accuracy"]), interval(score["interval"]), number(score["majority"])]
-        for column, scores in dataset["labels"].items()
-        for source, score in scores["accuracy"].items()
+        [column, INPUTS[source], number(right.accuracy), interval(right.interval), number(right.majority)]
+        for column, scores in dataset.read.labels.items()
+        for source, right in scores.accuracy.items()
     ]
     columns = ["label", "from", "accuracy (k-NN)", "95 % interval", "most frequent class"]
     return Table(f"{name}: classes", columns, rows, labels=2)
 
 
-def retrieval_table(name: str, dataset: Mapping[str, Any]) -> Table:
+def retrieval_table(name: str, dataset: ObjectScores) -> Table:
     """Recall and median rank, by direction."""
     rows = []
     counts: list[str] = []
     for direction, text in DIRECTIONS.items():
-        if direction not in dataset["retrieval"]:
+        if direction not in dataset.retrieval:
             continue
-        scores = dataset["retrieval"][direction]
-        counts = list(scores["recall_at"])
-        ten = scores["recall_at"]["10"]
+        scores = dataset.retrieval[direction]
+        counts = list(scores.recall_at)
+        ten = scores.recall_at["10"]
         rows.append(
             [
                 text,
-                str(scores["candidates"]),
-                *(number(entry["recall"]) for entry in scores["recall_at"].values()),
-                interval(ten["interval"]),
-                number(ten["chance"]),
-                number(scores["median_rank"]),
-                number(scores["chance_rank"]),
+                str(scores.candidates),
+                *(number(entry.recall) for entry in scores.recall_at.values()),
+                interval(ten.interval),
+                number(ten.chance),
+                number(scores.median_rank),
+                number(scores.chance_rank),
             ]
         )
     columns = [
@@ -194,12 +194,12 @@ def retrieval_table(name: str, dataset: Mapping[str, Any]) -> Table:
     return Table(f"{name}: retrieval", columns, rows)
 
 
-def geometry_table(name: str, dataset: Mapping[str, Any]) -> Table:
+def geometry_table(name: str, dataset: ObjectScores) -> Table:
     """Tabulates the alignment and uniformity of vectors."""
-    geometry = dataset["geometry"]
-    rows = [[f"uniformity of {kind} vectors", number(value)] for kind, value in geometry["uniformity"].items()]
-    if "alignment" in geometry:
-        rows.insert(0, ["alignment of the two vectors of an object", number(geometry["alignment"])])
+    geometry = dataset.geometry
+    rows = [[f"uniformity of {kind} vectors", number(value)] for kind, value in geometry.uniformity.items()]
+    if geometry.alignment is not None:
+        rows.insert(0, ["alignment of the two vectors of an object", number(geometry.alignment)])
     return Table(
         f"{name}: where vectors lie",
         ["", "value"],
@@ -208,18 +208,19 @@ def geometry_table(name: str, dataset: Mapping[str, Any]) -> Table:
     )
 
 
-def reconstruction_table(name: str, dataset: Mapping[str, Any]) -> Table:
+def reconstruction_table(name: str, dataset: ObjectScores) -> Table:
     """Errors of what was hidden of spectra."""
-    reconstruction = dataset.get("reconstruction", {"error": {}, "interval": {}})
-    weighed = reconstruction.get("masking", {}).get("weight") == "ivar"
-    rows = [
-        [
-            reconstruction["by"] if kind == "model" else RECONSTRUCTED[kind],
-            number(error),
-            interval(reconstruction["interval"].get(kind)),
+    rows, weighed, found = [], False, dataset.reconstruction
+    if found is not None:
+        weighed = found.scores.masking.get("weight") == "ivar"
+        rows = [
+            [
+                found.by if kind == "model" else RECONSTRUCTED[kind],
+                number(error),
+                interval(found.scores.interval.get(kind)),
+            ]
+            for kind, error in found.scores.error.items()
         ]
-        for kind, error in reconstruction["error"].items()
-    ]
     return Table(
         f"{name}: hidden stretches of spectra",
         ["from", "mean squared error", "95 % interval"],

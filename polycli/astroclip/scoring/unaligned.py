@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -24,7 +23,7 @@ def unaligned_encoders(loaded: LoadedAstroClip, settings: EvalSettings) -> dict[
         CheckpointError: one cannot be read, or has no encoder of that modality, or the model itself has none.
     """
     given = settings.unaligned.model_dump()
-    began: dict[str, Any] = loaded.recipe_section("init")
+    began = loaded.recipe_section("init")
     found: dict[Modality, LoadedAstroClip] = {}
     alone: list[Modality] = []
     sees: tuple[tuple[Modality, object], ...] = (("image", loaded.image), ("spectrum", loaded.spectrum))
@@ -40,10 +39,10 @@ def unaligned_encoders(loaded: LoadedAstroClip, settings: EvalSettings) -> dict[
         if path is None:
             alone += [name] if loaded.run is None and loaded.model.section.heads is not None else []
             continue
-        if given[name] is None and not Path(path).exists():
+        if given[name] is None and not Path(str(path)).exists():
             note(f"{path}: the run began from this {name} encoder, which is not there: not compared")
             continue
-        found[name] = load_checkpoint(Path(path), quiet=True, allow_untrained=settings.allow_untrained)
+        found[name] = load_checkpoint(Path(str(path)), quiet=True, allow_untrained=settings.allow_untrained)
         if getattr(found[name], name) is None:
             raise CheckpointError(
                 f"unaligned.{name}: {found[name].model_file} has no {name} encoder",

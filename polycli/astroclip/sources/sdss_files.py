@@ -145,7 +145,7 @@ def _place(loglam: NDArray[Any], path: Path) -> tuple[int, int]:
     return int(places[0]), len(places)
 
 
-def _row(file: Any, path: Path) -> dict[str, Any]:  # noqa: ANN401
+def _row(file: Any, path: Path) -> dict[str, object]:  # noqa: ANN401
     """The values of the table behind the coadd by capital names; none where there is no such table."""
     if len(file) < 3 or getattr(file[2], "columns", None) is None:
         return {}
@@ -155,7 +155,7 @@ def _row(file: Any, path: Path) -> dict[str, Any]:  # noqa: ANN401
     return {name.upper(): table.data[name][0] for name in table.columns.names}
 
 
-def _first(row: dict[str, Any], header: dict[str, Any], names: Iterable[str]) -> float:
+def _first(row: dict[str, object], header: dict[str, object], names: Iterable[str]) -> float:
     """The first of these names that the row, else the header, has as a number; NaN where none has."""
     found = (_number(where.get(name)) for where in (row, header) for name in names)
     return next((value for value in found if np.isfinite(value)), np.nan)

@@ -21,6 +21,7 @@ from polycli.astroclip.data.randomness import keys_of
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.recipe.model import BANDS
 from polycli.astroclip.recipe.training import DataSection
+from polycli.astroclip.training.described import StoreUse
 from polycli.checkpoints.trained_on import TrainedOn
 from polycli.engine.batches.order import shuffled
 from polycli.engine.batches.plan import check_division
@@ -216,16 +217,16 @@ class ObjectBatches:
     def _needs(self) -> Needs:
         return self.needs if self.needs_data else Needs()
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, StoreUse]:
         """Describes each store and how much of it is used, as data.json has it."""
         held_back = dict(zip(self.held_back.stores, self.held_back.rows, strict=True))
         return {
-            store.name: {
-                "path": str(store.path.resolve()),
-                "store_hash": store.manifest.store_hash,
-                "training": len(rows),
-                "validation": len(held_back[store]),
-            }
+            store.name: StoreUse(
+                path=str(store.path.resolve()),
+                store_hash=store.manifest.store_hash,
+                training=len(rows),
+                validation=len(held_back[store]),
+            )
             for store, rows in zip(self.training.stores, self.training.rows, strict=True)
         }
 

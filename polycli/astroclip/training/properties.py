@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from torch import Tensor, nn
 
 from polycli.astroclip.data.store import ObjectStore
@@ -21,6 +22,7 @@ from polycli.astroclip.recipe.model import ModelSection, PropertySection
 from polycli.astroclip.recipe.training import FinetuneRecipe
 from polycli.astroclip.training.batches import ObjectBatch, ObjectBatches, ObjectPool, Rows
 from polycli.astroclip.training.costs import finetuning_flops
+from polycli.astroclip.training.described import BeganFrom, ModelFacts
 from polycli.astroclip.training.objectives import PropertyFit, input_view
 from polycli.astroclip.training.stages import check_image_size, needs_of
 from polycli.astroclip.training.task import ObjectsTask
@@ -47,7 +49,7 @@ def with_checkpoint(recipe: FinetuneRecipe, loaded: LoadedAstroClip, stores: Seq
     """
     properties = _properties(recipe)
     has = loaded.model.section
-    parts: dict[str, Any] = {"heads": has.heads, "image": None, "spectrum": None}
+    parts: dict[str, BaseModel | None] = {"heads": has.heads, "image": None, "spectrum": None}
     for name in properties.modalities:
         parts[name] = getattr(has, name)
         if parts[name] is None:
@@ -142,10 +144,10 @@ class PropertyFinetuning(ObjectsTask):
             scores[f"validation/{name}/accuracy"] = float(right.float().mean()) if len(right) else float("nan")
         return scores
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> ModelFacts:
         """Return what is said of all models of objects, and from what this one began."""
-        began_from = {"checkpoint": str(self._began_from.model_file), "model_hash": self._began_from.model_hash}
-        return {**super().description(), "frozen": self.recipe.freeze, "began_from": began_from}
+        began_from = BeganFrom(checkpoint=str(self._began_from.model_file), model_hash=self._began_from.model_hash)
+        return replace(super().description(), frozen=self.recipe.freeze, began_from=began_from)
 
     def flops_per_step(self) -> float:
         """Floating-point operations of one optimizer step over all ranks."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.astroclip import parameter_count
 from polycli.astroclip.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.astroclip.training.batches import ObjectBatches
 from polycli.astroclip.training.costs import finetuning_flops, pretraining_flops
+from polycli.astroclip.training.described import StoreUse
 from polycli.astroclip.training.stages import check_templates, needs_of
 from polycli.workflow.sketch import Sketch, Words
 
@@ -24,7 +24,7 @@ def sketch(recipe: PretrainRecipe | FinetuneRecipe, stores: Sequence[ObjectStore
         StoreError: recipe and stores do not fit each other.
         RecipeError: templates are for other wavelengths.
     """
-    pixels, data = ASSUMED_PIXELS, dict[str, Any]()
+    pixels, data = ASSUMED_PIXELS, dict[str, StoreUse]()
     if stores:
         batches = ObjectBatches(stores, recipe.data, recipe.train, needs_of(recipe))
         check_templates(recipe.model, batches)
@@ -45,8 +45,8 @@ def sketch(recipe: PretrainRecipe | FinetuneRecipe, stores: Sequence[ObjectStore
             sample=("object", "objects"),
             first={"stage": stage},
             data={
-                name: f"{found['training']:,} objects to train on, {found['validation']:,} held back for validation"
-                for name, found in data.items()
+                name: f"{use.training:,} objects to train on, {use.validation:,} held back for validation"
+                for name, use in data.items()
             },
         ),
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import nn
@@ -18,6 +19,7 @@ from polycli.astroclip.recipe.model import ModelSection
 from polycli.astroclip.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.astroclip.training.batches import Needs, ObjectBatches
 from polycli.astroclip.training.costs import pretraining_flops
+from polycli.astroclip.training.described import ModelFacts
 from polycli.astroclip.training.momentum import MomentumContrast
 from polycli.astroclip.training.objectives import Alignment, MaskedModelling
 from polycli.astroclip.training.task import ObjectsTask
@@ -88,9 +90,9 @@ class SpectrumPretraining(PretrainTask):
             )
         self.model = MaskedModelling(self.network, recipe.masking)
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> ModelFacts:
         """Return what is said of all models of objects, and how spectra were hidden, which eval repeats."""
-        return {**super().description(), "masking": self.recipe.masking.model_dump(mode="json")}
+        return replace(super().description(), masking=self.recipe.masking)
 
     def scores(self, forward: nn.Module, world: World) -> dict[str, float]:
         """The mean over micro-batches of the loss, which includes the templates' where there are some."""

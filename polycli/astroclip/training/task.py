@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from torch import nn
 
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.astroclip.training.batches import ObjectBatch, ObjectBatches
+from polycli.astroclip.training.described import Modalities, ModelFacts, StoreUse
 from polycli.checkpoints.exported import with_earlier
 from polycli.checkpoints.trained_on import TrainedOn
 from polycli.console import warn
@@ -37,7 +37,7 @@ class ObjectsTask(Task):
         """Return this rank's part of the global batch of `step`."""
         return self.batches.micro_batches(step, world)
 
-    def data_summary(self) -> dict[str, Any]:
+    def data_summary(self) -> dict[str, StoreUse]:
         """Return how many objects of each store train, and validate."""
         return self.batches.summary()
 
@@ -49,15 +49,11 @@ class ObjectsTask(Task):
         """Return the network's repeated parts."""
         return self.network.blocks()
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> ModelFacts:
         """Return sizes, what images and spectra are, and the objects that the model has seen, now and before."""
-        image, spectrum = self.batches.image, self.batches.spectrum
-        return {
-            "stage": self.recipe.stage if isinstance(self.recipe, PretrainRecipe) else "finetune",
-            "model": self.recipe.model.model_dump(mode="json"),
-            "data": {
-                "image": None if image is None else image.model_dump(mode="json"),
-                "spectrum": None if spectrum is None else spectrum.model_dump(mode="json"),
-            },
-            "trained_on": with_earlier(self.batches.training.trained_on(), self.earlier),
-        }
+        return ModelFacts(
+            stage=self.recipe.stage if isinstance(self.recipe, PretrainRecipe) else "finetune",
+            model=self.recipe.model,
+            data=Modalities(image=self.batches.image, spectrum=self.batches.spectrum),
+            trained_on=with_earlier(self.batches.training.trained_on(), self.earlier),
+        )

@@ -20,6 +20,7 @@ from polycli.checkpoints.manifest import MODEL_NAME, Checkpoint
 from polycli.engine.deepspeed.backend import gathered
 from polycli.engine.task import Task
 from polycli.errors import CheckpointError
+from polycli.json_records import to_object
 from polycli.launch import World
 
 WEIGHTS_NAME = "weights.safetensors"
@@ -72,7 +73,7 @@ def model_description(
         "step": step,
         "metric": None if metric is None else {"name": metric[0], "value": metric[1]},
         **({} if ema_decay is None else {"ema": ema_decay}),
-        **task.description(),
+        **to_object(task.description()),
     }
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 

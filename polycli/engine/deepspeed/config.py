@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from polycli.engine.deepspeed.optimizers import check_betas
 from polycli.errors import RecipeError
+from polycli.json_records import Json
 from polycli.sections import EngineSection, OptimSection
 
 #: Elements per communication bucket. DeepSpeed's default, 500 million, allocates 2 GB before the first step.
@@ -44,7 +43,7 @@ def check_sections(optim: OptimSection, engine: EngineSection) -> None:
 
 def deepspeed_config(
     optim: OptimSection, engine: EngineSection, *, world_size: int, parameters: int, pin_memory: bool = False
-) -> dict[str, Any]:
+) -> dict[str, Json]:
     """Translate recipe sections into the configuration that `deepspeed.initialize` takes.
 
     Batch sizes are formal: the engine sets accumulation boundaries and weighs losses itself. Clipping is DeepSpeed's
@@ -52,13 +51,13 @@ def deepspeed_config(
     """
     # DeepSpeed asks for an even number; a model of an odd number of parameters is none.
     bucket = max(-(-min(BUCKET_ELEMENTS, parameters) // 2) * 2, 2)
-    zero: dict[str, Any] = {"stage": engine.zero_stage, "reduce_bucket_size": bucket, "allgather_bucket_size": bucket}
+    zero: dict[str, Json] = {"stage": engine.zero_stage, "reduce_bucket_size": bucket, "allgather_bucket_size": bucket}
     if engine.zero_stage == 3:
         zero["sub_group_size"] = SUB_GROUP_ELEMENTS
         zero["stage3_param_persistence_threshold"] = WHOLE_ELEMENTS
     if engine.offload:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": pin_memory}
-    config: dict[str, Any] = {
+    config: dict[str, Json] = {
         "train_batch_size": world_size,
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,

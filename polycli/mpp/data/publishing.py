@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
 from polycli.console import warn
 from polycli.errors import SourceError
+from polycli.json_records import JsonObject
 from polycli.mpp.data.file_order import FILE_ORDER
 from polycli.mpp.data.oddities import warn_of_scale
 from polycli.mpp.data.source import Dataset
@@ -38,13 +39,13 @@ class Plan:
     dataset: Dataset
     target: Path
     sources: tuple[SourceFile, ...]
-    options: dict[str, Any]
+    options: JsonObject
     split: SplitSection
     fingerprint: str
 
     @classmethod
     def of(
-        cls, dataset: Dataset, target: Path, sources: Sequence[SourceFile], options: dict[str, Any], split: SplitSection
+        cls, dataset: Dataset, target: Path, sources: Sequence[SourceFile], options: JsonObject, split: SplitSection
     ) -> Plan:
         """The plan for a dataset; equal sources, rows and options give an equal fingerprint, wherever files lie."""
         names = [(job.source, name) for job in dataset.jobs for name in job.ids]

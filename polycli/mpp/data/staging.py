@@ -79,7 +79,7 @@ def stage(task: StageTask) -> None:
         builder.finish_all(_taken(done))
 
 
-def _taken(rows: dict[str, Row]) -> dict[str, dict[str, Any]]:
+def _taken(rows: dict[str, Row]) -> dict[str, dict[str, object]]:
     """The rows that are waiting, which wait no longer."""
     records = {key: dict(row) for key, row in rows.items()}
     rows.clear()

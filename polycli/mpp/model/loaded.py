@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from polycli.console import note
 from polycli.errors import CheckpointError, UserError, problems_of
+from polycli.json_records import IF_GIVEN
 from polycli.mpp.model.baselines.vit import VideoTransformer
 from polycli.mpp.model.network import Network
 from polycli.mpp.model.regression import ParameterAViT
@@ -18,8 +19,19 @@ from polycli.mpp.model.weights import model_from
 from polycli.mpp.recipe.networks import NetworkSection
 from polycli.mpp.recipe.settings import FramesSection, UnsaidSection
 from polycli.mpp.recipe.training import DataSection
-from polycli.requests import JsonDocument
+from polycli.report.scores import Provenance
 from polycli.workflow.loaded import LoadedCheckpoint, evaluation_device, find_checkpoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForecasterProvenance(Provenance):
+    """The origin of what a model of frames says."""
+
+    #: How many frames it sees, and every how manieth frame of the data that is.
+    history: int
+    time_stride: int
+    #: What it is told beside the frames, such as `dt`; absent where that is nothing.
+    told: tuple[str, ...] | None = field(default=None, metadata=IF_GIVEN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +64,14 @@ class LoadedNetwork(LoadedCheckpoint):
         """The network, where it has a head that predicts parameters; None where it has none."""
         return self.model if isinstance(self.model, ParameterAViT) else None
 
-    def provenance(self) -> JsonDocument:
+    def provenance(self) -> ForecasterProvenance:
         """Records where scores and forecasts come from: the checkpoint, and the frames that its model sees."""
-        told = {"told": list(self.section.told)} if self.section.told else {}
-        return {**super().provenance(), "history": self.history, "time_stride": self.time_stride, **told}
+        return ForecasterProvenance(
+            **vars(super().provenance()),
+            history=self.history,
+            time_stride=self.time_stride,
+            told=tuple(self.section.told) or None,
+        )
 
 
 def load_checkpoint(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -64,10 +64,6 @@ class HeadDescription(BaseModel):
             np.array([target.centre for target in self.targets]),
             np.array([target.scale for target in self.targets]),
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the fields as model.json has them."""
-        return self.model_dump(mode="json")
 
     @property
     def names(self) -> tuple[str, ...]:

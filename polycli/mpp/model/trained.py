@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -34,10 +34,6 @@ class TrainedPhysics(BaseModel):
     dt: float
     boundary_conditions: dict[Literal["x", "y"], Boundary]
     grid: tuple[int, int]
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the fields as model.json has them."""
-        return self.model_dump(mode="json")
 
     @classmethod
     def of_store(cls, store: Store, *, time_stride: int) -> TrainedPhysics:
@@ -188,7 +184,8 @@ def _sides(boundary: Mapping[Literal["x", "y"], Boundary]) -> str:
 def _of_stores(loaded: LoadedCheckpoint) -> dict[str, TrainedPhysics]:
     """Reads the physics from the stores that a run of an earlier version names, if they are there and unchanged."""
     known = stores_of_run(loaded.run)
-    stride = int(loaded.recipe_section("data").get("time_stride", 1))
+    said = loaded.recipe_section("data").get("time_stride", 1)
+    stride = said if isinstance(said, int) else 1
     found = {}
     for name, entry in known.items():
         try:

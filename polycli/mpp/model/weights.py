@@ -118,7 +118,7 @@ def infer_section(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _section(
-    file: Path, tensors: Mapping[str, Tensor], described: dict[str, Any] | None, sizes: Mapping[str, Any]
+    file: Path, tensors: Mapping[str, Tensor], described: Mapping[str, object] | None, sizes: Mapping[str, Any]
 ) -> NetworkSection:
     if described is not None and described.get("kind", "avit") != "avit":
         return _validated(file, {**described, **sizes})

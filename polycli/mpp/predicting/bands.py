@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,11 @@ from polycli.console import note, warn
 from polycli.errors import CheckpointError, UserError, problems_of
 from polycli.mpp.model.loaded import LoadedNetwork
 from polycli.mpp.model.trained import TrainedPhysics
+from polycli.mpp.predicting.band_facts import BandFacts, BandOrigin, Horizon
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.mpp.recipe.settings import BandsSection
 from polycli.mpp.recipe.training import ModelSection
 from polycli.paths import plain_path
-from polycli.requests import JsonDocument
 from polycli.workflow.calibrated import find_calibration
 
 Floats = NDArray[np.float64]
@@ -92,15 +92,20 @@ class CalibratedPhysics(TrainedPhysics):
         )
 
 
-def way_of_running(loaded: LoadedNetwork) -> dict[str, Any]:
+class WayOfRunning(NamedTuple):
     """The settings that change the forecasts of the same weights, as `BandSettings` has them."""
+
+    history: int
+    time_stride: int
+    predicts: str
+    jitter: str
+
+
+def way_of_running(loaded: LoadedNetwork) -> WayOfRunning:
+    """How a model is run, as far as its forecasts depend on it."""
     section = loaded.section
-    return {
-        "history": loaded.history,
-        "time_stride": loaded.time_stride,
-        "predicts": section.predicts,
-        "jitter": section.jitter if isinstance(section, ModelSection) else "none",
-    }
+    jitter = section.jitter if isinstance(section, ModelSection) else "none"
+    return WayOfRunning(loaded.history, loaded.time_stride, section.predicts, jitter)
 
 
 def band_label(field: str, step: int) -> str:
@@ -150,25 +155,25 @@ class Bands:
         steps = (self.error[self.levels.index(level)] <= below).cumprod(axis=0).sum(axis=0)
         return Validity(below, level, int(steps[0]), tuple(int(count) for count in steps[1:]))
 
-    def facts(self, validity: Validity, *, interval: float, fields: Sequence[str]) -> JsonDocument:
+    def facts(self, validity: Validity, *, interval: float, fields: Sequence[str]) -> BandFacts:
         """Returns what a forecast says of its bands besides their widths; `interval` is the time between frames."""
-        return {
-            "bands": {
-                "calibrated_on": self.dataset,
-                "trajectories": self.units,
-                "points": self.settings.points,
-                "from_frame": self.settings.from_frame,
-                "draws": self.settings.draws,
-                "steps": self.steps,
-            },
-            "validity_horizon": {
-                "vrmse_below": validity.below,
-                "share_of_trajectories": validity.level,
-                "steps": validity.steps,
-                "time": validity.steps * interval,
-                "fields": dict(zip(fields, validity.fields, strict=True)),
-            },
-        }
+        return BandFacts(
+            bands=BandOrigin(
+                calibrated_on=self.dataset,
+                trajectories=self.units,
+                points=self.settings.points,
+                from_frame=self.settings.from_frame,
+                draws=self.settings.draws,
+                steps=self.steps,
+            ),
+            validity_horizon=Horizon(
+                vrmse_below=validity.below,
+                share_of_trajectories=validity.level,
+                steps=validity.steps,
+                time=validity.steps * interval,
+                fields=dict(zip(fields, validity.fields, strict=True)),
+            ),
+        )
 
     def widths_for(self, steps: int) -> Floats:
         """Half-widths for `steps` steps of a forecast, (level, step, field): NaN beyond those that were calibrated."""
@@ -196,7 +201,7 @@ class BandFinder:
             return
         self._how, self._physics = _parsed(self._calibration, self._file)
         self._told = loaded.section.told
-        for key, asked in way_of_running(loaded).items():
+        for key, asked in way_of_running(loaded)._asdict().items():
             if (made := getattr(self._how, key)) != asked:
                 where = "model" if isinstance(asked, str) else "data"
                 raise CheckpointError(
@@ -341,7 +346,7 @@ def _bands(
     fields: Sequence[str],
 ) -> Bands:
     data = calibration.data[name]
-    steps = range(1, int(data.about["steps"]) + 1)
+    steps = range(1, CalibratedPhysics.model_validate(data.about).steps + 1)
     try:
         groups = [[data.groups[band_label(field, step)] for field in fields] for step in steps]
         errors = [[data.groups[error_label(field, step)] for field in (None, *fields)] for step in steps]

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.files.hdf5_output import SafeFile
+from polycli.json_records import JsonObject
 from polycli.mpp.predicting.bands import Bands
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.outputs import OutputKind
@@ -58,7 +59,7 @@ class ForecastHeader:
     #: Time between two of them.
     interval: float
     #: Checkpoint, hashes, settings: JSON values.
-    provenance: dict[str, Any]
+    provenance: JsonObject
     #: Bands around the frames, where the model is calibrated for such data.
     bands: Bands | None = None
 

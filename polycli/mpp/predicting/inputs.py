@@ -5,14 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polycli.errors import UserError
+from polycli.json_records import IF_GIVEN
 from polycli.mpp.data.about import physics_of
 from polycli.mpp.data.source import Dataset, Job, SeekableJob
 from polycli.mpp.predicting.file_datasets import open_datasets
@@ -41,6 +41,16 @@ class Reach:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DataOrigin:
+    """The data that something was made from."""
+
+    #: The path of a store, or those of the files.
+    data: str
+    #: The hash of a store's content; absent where the data were files.
+    store_hash: str | None = field(default=None, metadata=IF_GIVEN)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ContextSource(ABC):
     """Trajectories of one dataset, of which some frames are known."""
 
@@ -50,7 +60,7 @@ class ContextSource(ABC):
     #: Times of the known frames.
     time: NDArray[np.float64]
     #: Which data this is, for whoever finds the forecast.
-    origin: dict[str, Any]
+    origin: DataOrigin
     #: Whether anything has told the time between frames.
     dt_known: bool = True
     #: The files that are read, where it is no store.
@@ -129,7 +139,7 @@ def _of_store(store: Store, split: Split | None, limit: int | None) -> StoreCont
         about=physics_of(store.manifest, store.path),
         ids=tuple(store.manifest.row_ids[row] for row in rows),
         time=store.read("time").astype(np.float64),
-        origin={"data": str(store.path), "store_hash": store.manifest.store_hash},
+        origin=DataOrigin(data=str(store.path), store_hash=store.manifest.store_hash),
         store=store,
         rows=rows,
     )
@@ -141,7 +151,7 @@ def _of_dataset(dataset: Dataset, limit: int | None) -> SourceContexts:
         about=dataset.about,
         ids=tuple(dataset.row_ids.values())[:limit],
         time=dataset.time,
-        origin={"data": ", ".join(str(file) for file in dataset.files)},
+        origin=DataOrigin(data=", ".join(str(file) for file in dataset.files)),
         jobs=dataset.jobs,
         dt_known=dataset.dt_known,
         files=dataset.files,

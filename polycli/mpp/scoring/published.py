@@ -7,17 +7,17 @@ number are one column.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from polycli.mpp.data.file_order import FILE_ORDER
 from polycli.mpp.model.loaded import LoadedNetwork
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.mpp.recipe.settings import EvalSettings
 from polycli.mpp.scoring.measure import OneStep, Subset
+from polycli.mpp.scoring.score_records import PaperColumn, PaperScores
 from polycli.report.table import Table, number
-from polycli.requests import EvalRequest, JsonDocument
+from polycli.requests import EvalRequest
 
 HISTORY = 16
 #: McCabe et al. 2024, Table 1, by size: of shallow water, diffusion-reaction, compressible flow at Mach 1 and 0.1.
@@ -56,49 +56,49 @@ def column_of(about: PdeDescription) -> str | None:
     return _SYSTEMS.get(about.physics)
 
 
-def beside_paper(measured: Sequence[Measured], width: int) -> JsonDocument:
+def beside_paper(measured: Sequence[Measured], width: int) -> PaperScores:
     """`paper_table1` of scores.json: by column our error, the paper's, and what our error is of."""
     size = _WIDTHS.get(width)
     published = dict(zip(COLUMNS, PUBLISHED[size], strict=True)) if size else {}
-    columns: JsonDocument = {}
+    columns: dict[str, PaperColumn] = {}
     for column in COLUMNS:
         own = [one for one in measured if one.column == column]
         if own:
             windows = sum(one.windows for one in own)
-            columns[column] = {
-                "nrmse": sum(one.nrmse * one.windows for one in own) / windows,
-                "published": published.get(column),
-                "windows": windows,
-                "datasets": [one.dataset for one in own],
-            }
-    return {
-        "size": size,
-        "columns": columns,
-        "without_column": [one.dataset for one in measured if one.column is None],
-        "departures": sorted({f"{one.dataset}: {text}" for one in measured for text in one.departures if one.column}),
-    }
+            columns[column] = PaperColumn(
+                nrmse=sum(one.nrmse * one.windows for one in own) / windows,
+                published=published.get(column),
+                windows=windows,
+                datasets=[one.dataset for one in own],
+            )
+    return PaperScores(
+        size=size,
+        columns=columns,
+        without_column=[one.dataset for one in measured if one.column is None],
+        departures=sorted({f"{one.dataset}: {text}" for one in measured for text in one.departures if one.column}),
+    )
 
 
-def paper_table(document: Mapping[str, Any]) -> Table:
+def paper_table(scores: PaperScores) -> Table:
     """The columns of the paper as rows, ours beside them, and the other sizes."""
     rows = [
-        [column, number(entry["nrmse"]), number(entry["published"]), _ratio(entry), str(entry["windows"])]
+        [column, number(entry.nrmse), number(entry.published), _ratio(entry), str(entry.windows)]
         + [number(values[COLUMNS.index(column)]) for values in PUBLISHED.values()]
-        for column, entry in document["columns"].items()
+        for column, entry in scores.columns.items()
     ]
-    size = f"AViT-{document['size']}" if document["size"] else "no published size"
+    size = f"AViT-{scores.size}" if scores.size else "no published size"
     caption = [f"NRMSE of the next frame; the model has the width of {size}."]
-    if document["departures"]:
-        caption.append(f"Not by the paper's rule: {'; '.join(document['departures'])}.")
-    if document["without_column"]:
-        caption.append(f"Not in the paper's table: {', '.join(document['without_column'])}.")
+    if scores.departures:
+        caption.append(f"Not by the paper's rule: {'; '.join(scores.departures)}.")
+    if scores.without_column:
+        caption.append(f"Not in the paper's table: {', '.join(scores.without_column)}.")
     columns = ["system", "here", "published", "here / published", "windows", *(f"paper's {name}" for name in PUBLISHED)]
     return Table("Beside Table 1 of the paper", columns, rows, " ".join(caption))
 
 
-def _ratio(entry: Mapping[str, Any]) -> str:
-    known = entry["nrmse"] is not None and entry["published"] is not None
-    return number(entry["nrmse"] / entry["published"] if known else None)
+def _ratio(entry: PaperColumn) -> str:
+    known = entry.nrmse is not None and entry.published is not None
+    return number(entry.nrmse / entry.published if known else None)  # type: ignore[operator]
 
 
 class PaperTable:
@@ -134,11 +134,12 @@ class PaperTable:
         )
         self._measured.append(measured)
 
-    def document(self) -> JsonDocument:
-        """Returns what scores.json says of it: nothing where nothing was asked."""
+    def scores(self) -> PaperScores | None:
+        """Returns what scores.json says of it; None where nothing was asked."""
         width = getattr(self._loaded.section, "embed_dim", 0)
-        return {"paper_table1": beside_paper(self._measured, width)} if self._wanted else {}
+        return beside_paper(self._measured, width) if self._wanted else None
 
     def tables(self) -> list[Table]:
         """Returns the table, where it was asked for."""
-        return [paper_table(found) for found in self.document().values()]
+        scores = self.scores()
+        return [] if scores is None else [paper_table(scores)]

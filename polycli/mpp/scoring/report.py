@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.mpp.scoring.bands.report import coverage_figure
@@ -16,12 +16,13 @@ from polycli.mpp.scoring.measure import Illustration, Subset
 from polycli.mpp.scoring.parameters.probing import probe_tables
 from polycli.mpp.scoring.parameters.scores import ALL
 from polycli.mpp.scoring.published import paper_table
+from polycli.mpp.scoring.score_records import ForecastScores, ForecastsTogether, RolloutScores
 from polycli.mpp.scoring.tables import METRICS, field_table, overview
 from polycli.names import file_stem
 from polycli.report.figures import CurvePanel, Line, comparison, curves, ratios
 from polycli.report.html import Block, Figure, Heading, Paragraph, page
 from polycli.report.provenance import provenance_block
-from polycli.requests import JsonDocument
+from polycli.report.scores import Scores
 
 #: Columns of a field panel.
 _SHOWN = 5
@@ -36,26 +37,31 @@ DEFINITIONS = (
 
 
 def write_report(
-    scores: JsonDocument, subsets: Mapping[str, Subset], pictures: Mapping[str, Illustration], folder: Path
+    scores: Scores[ForecastScores],
+    subsets: Mapping[str, Subset],
+    pictures: Mapping[str, Illustration],
+    folder: Path,
+    *,
+    frames: str,
+    together: ForecastsTogether,
 ) -> None:
-    """Draw `folder`/figures and write `folder`/report.html."""
-    datasets: dict[str, Any] = scores["datasets"]
+    """Draw `folder`/figures and write `folder`/report.html; `frames` says in words which frames the model sees."""
+    datasets = scores.datasets
     figures = folder / "figures"
     tables = overview(datasets)
-    if "paper_table1" in scores:
-        tables.insert(1, paper_table(scores["paper_table1"]))
+    if together.paper_table1 is not None:
+        tables.insert(1, paper_table(together.paper_table1))
     blocks: list[Block] = [
         Paragraph(
-            f"Split {scores['split']}, {len(datasets)} dataset{'s' if len(datasets) > 1 else ''}, "
-            f"{sum(dataset['trajectories'] for dataset in datasets.values())} trajectories; history of "
-            f"{scores['history']} frames, time stride {scores['time_stride']}."
+            f"Split {scores.split}, {len(datasets)} dataset{'s' if len(datasets) > 1 else ''}, "
+            f"{sum(dataset.trajectories for dataset in datasets.values())} trajectories; {frames}."
         ),
         _summary(datasets, figures),
         tables[0],
         Paragraph(DEFINITIONS),
         *(table for table in tables[1:] if table.title != COMPARISON),
         *comparison_blocks(datasets, figures),
-        *probe_tables({ALL: scores}),
+        *probe_tables({ALL: together.probes}),
     ]
     for name, dataset in datasets.items():
         blocks += _dataset_blocks(name, dataset, subsets[name].about, pictures[name], figures)
@@ -63,16 +69,16 @@ def write_report(
     folder.joinpath("report.html").write_text(page("MPP evaluation", blocks), encoding="utf-8")
 
 
-def _summary(datasets: Mapping[str, Any], figures: Path) -> Figure:
+def _summary(datasets: Mapping[str, ForecastScores], figures: Path) -> Figure:
     file = figures / "summary.png"
-    entries = [dataset["one_step"]["vrmse"] for dataset in datasets.values()]
+    entries = [dataset.one_step.metrics["vrmse"].mean for dataset in datasets.values()]
     ratios(
         file,
         title="One step: error over that of persistence",
         x_label="VRMSE of the model / VRMSE of persistence",
         names=list(datasets),
-        values=_array([entry["ratio"] for entry in entries]),
-        bounds=_array([entry["ratio_interval"] for entry in entries]).T,
+        values=_array([entry.ratio for entry in entries]),
+        bounds=_array([entry.ratio_interval for entry in entries]).T,
     )
     return Figure(
         file, "One-step VRMSE over that of persistence, with 95 % intervals over trajectories. Left is better."
@@ -80,43 +86,43 @@ def _summary(datasets: Mapping[str, Any], figures: Path) -> Figure:
 
 
 def _dataset_blocks(
-    name: str, dataset: Mapping[str, Any], about: PdeDescription, picture: Illustration, figures: Path
+    name: str, dataset: ForecastScores, about: PdeDescription, picture: Illustration, figures: Path
 ) -> list[Block]:
-    rollout = dataset["rollout"]
+    rollout = dataset.rollout
     sides = ", ".join(f"{axis} {kind}" for axis, kind in about.boundary_conditions.items())
     constants = "".join(f", {key} {value:g}" for key, value in about.constants.items())
     blocks: list[Block] = [
         Heading(name),
         Paragraph(
             f"{about.physics.replace('_', ' ')}: grid {about.grid[0]} x {about.grid[1]}, "
-            f"{rollout['interval']:g} between frames, boundaries {sides}{constants}. {dataset['trajectories']} "
-            f"trajectories; one step scored on {dataset['one_step']['windows_per_trajectory']} of "
-            f"{dataset['one_step']['windows_available']} windows of each."
+            f"{rollout.interval:g} between frames, boundaries {sides}{constants}. {dataset.trajectories} "
+            f"trajectories; one step scored on {dataset.one_step.windows_per_trajectory} of "
+            f"{dataset.one_step.windows_available} windows of each."
         ),
         _growth_figure(name, rollout, figures),
         _film(name, about, picture, figures),
         _spectra_figure(name, rollout, figures),
     ]
     blocks += [
-        _field_figure(name, index, about, picture, rollout["interval"], figures=figures)
+        _field_figure(name, index, about, picture, rollout.interval, figures=figures)
         for index in range(len(about.fields))
     ]
-    if "bands" in dataset:
-        blocks.append(coverage_figure(name, dataset, figures))
-    if rollout["conservation"]:
+    if dataset.bands is not None:
+        blocks.append(coverage_figure(name, dataset.bands, rollout.interval, figures))
+    if rollout.conservation:
         blocks.append(_conservation_figure(name, rollout, figures))
     return [*blocks, field_table(name, dataset)]
 
 
-def _growth_figure(name: str, rollout: Mapping[str, Any], figures: Path) -> Figure:
+def _growth_figure(name: str, rollout: RolloutScores, figures: Path) -> Figure:
     file = figures / f"{file_stem(f'{name}.growth')}.png"
     panels = []
     for metric, shown in METRICS.items():
-        growth = rollout[metric]["growth"]
+        growth = rollout.metrics[metric].growth
         lines = [
-            Line(text, _array(growth[method]), _array(growth["interval"]) if method == "model" else None)
+            Line(text, _array(growth.by_method[method]), _array(growth.interval) if method == "model" else None)
             for method, text in METHODS.items()
-            if method in growth
+            if method in growth.by_method
         ]
         marks = [(1.0, "mean of the field")] if metric == "vrmse" else []
         panels.append(
@@ -133,9 +139,9 @@ def _growth_figure(name: str, rollout: Mapping[str, Any], figures: Path) -> Figu
 
 
 def _field_figure(
-    name: str, place: int, about: PdeDescription, picture: Illustration, interval: float, *, figures: Path
+    name: str, field: int, about: PdeDescription, picture: Illustration, interval: float, *, figures: Path
 ) -> Figure:
-    quantity = about.fields[place].rsplit(".", maxsplit=1)[-1]
+    quantity = about.fields[field].rsplit(".", maxsplit=1)[-1]
     last = len(picture.steps) - 1
     chosen = np.unique(np.geomspace(1, last + 1, _SHOWN).round().astype(int)) - 1
     file = figures / f"{file_stem(f'{name}.{quantity}')}.png"
@@ -143,10 +149,10 @@ def _field_figure(
         file,
         title=f"{name}: {quantity.replace('_', ' ')}, trajectory {picture.trajectory}",
         times=[f"step {step}\n(+{step * interval:.3g})" for step in (picture.steps[index] for index in chosen)],
-        truth=picture.truth[chosen, place],
-        prediction=picture.prediction[chosen, place],
+        truth=picture.truth[chosen, field],
+        prediction=picture.prediction[chosen, field],
         extent=about.extent,
-        unit="dimensionless" if about.units[place] in {"", "1"} else about.units[place],
+        unit="dimensionless" if about.units[field] in {"", "1"} else about.units[field],
     )
     return Figure(
         file,
@@ -181,35 +187,35 @@ def _film(name: str, about: PdeDescription, picture: Illustration, figures: Path
     )
 
 
-def _spectra_figure(name: str, rollout: Mapping[str, Any], figures: Path) -> Figure:
+def _spectra_figure(name: str, rollout: RolloutScores, figures: Path) -> Figure:
     file = figures / f"{file_stem(f'{name}.spectra')}.png"
-    last = rollout["spectra"][-1]
+    last = rollout.spectra[-1]
     panels = [
         CurvePanel(
             field.rsplit(".", maxsplit=1)[-1].replace("_", " "),
             "wavenumber (waves per domain)",
             "power",
-            np.arange(1, len(spectrum["truth"]) + 1, dtype=np.float64),
-            [Line(whose, _array(spectrum[whose])) for whose in ("model", "truth")],
+            np.arange(1, len(spectrum.truth) + 1, dtype=np.float64),
+            [Line("model", _array(spectrum.model)), Line("truth", _array(spectrum.truth))],
             logarithmic=True,
             depth=1e-12,
         )
-        for field, spectrum in last["fields"].items()
+        for field, spectrum in last.fields.items()
     ]
-    curves(file, title=f"{name}: power by wavenumber at step {last['step']}", panels=panels)
+    curves(file, title=f"{name}: power by wavenumber at step {last.step}", panels=panels)
     return Figure(
         file,
-        f"Mean power of fields by radial wavenumber at step {last['step']} of the rollouts. A forecast whose power "
+        f"Mean power of fields by radial wavenumber at step {last.step} of the rollouts. A forecast whose power "
         "falls below the truth's at high wavenumbers has lost its small structures.",
     )
 
 
-def _conservation_figure(name: str, rollout: Mapping[str, Any], figures: Path) -> Figure:
+def _conservation_figure(name: str, rollout: RolloutScores, figures: Path) -> Figure:
     file = figures / f"{file_stem(f'{name}.conservation')}.png"
     panels = []
-    for quantity, drift in rollout["conservation"].items():
+    for quantity, drift in rollout.conservation.items():
         label = "relative size" if quantity == "divergence" else "relative drift"
-        lines = [Line(whose, _array(drift["growth"][whose])) for whose in ("model", "truth")]
+        lines = [Line(whose, _array(drift.growth[whose])) for whose in ("model", "truth")]
         title = quantity.replace("_", " ")
         panels.append(
             CurvePanel(
@@ -220,9 +226,10 @@ def _conservation_figure(name: str, rollout: Mapping[str, Any], figures: Path) -
     return Figure(file, "Mean absolute drift of conserved quantities over a rollout, beside that of the true frames.")
 
 
-def _times(rollout: Mapping[str, Any]) -> Any:  # noqa: ANN401  # An array.
-    return np.arange(1, rollout["steps"] + 1) * rollout["interval"]
+def _times(rollout: RolloutScores) -> NDArray[np.float64]:
+    return np.arange(1, rollout.steps + 1, dtype=np.float64) * rollout.interval
 
 
-def _array(values: Any) -> Any:  # noqa: ANN401  # Nested lists of numbers and None to an array.
+def _array(values: object) -> NDArray[np.float64]:
+    """Nested lists of numbers and None as an array."""
     return np.array(values, dtype=np.float64)

@@ -138,7 +138,7 @@ def window_rows(
     stored = isinstance(source, StoreContexts)
     return Rows(
         source.name,
-        data_identity(source.origin.get("store_hash"), source.ids, str(starts), marks_of(source.files)),
+        data_identity(source.origin.store_hash, source.ids, str(starts), marks_of(source.files)),
         size,
         tables,
         ids=ids,

@@ -196,7 +196,7 @@ def _zarr_dims(array: Any) -> tuple[str, ...] | None:  # noqa: ANN401
     return tuple(map(str, names)) if names and all(names) and len(names) == array.ndim else None
 
 
-def _zarr_packing(array: Any) -> dict[str, Any]:  # noqa: ANN401
+def _zarr_packing(array: Any) -> dict[str, object]:  # noqa: ANN401
     packing = _packing(array)
     fill = array.fill_value
     # xarray keeps _FillValue of v2 there; zero is zarr's own default and marks nothing.
@@ -211,8 +211,8 @@ def _zarr_packing(array: Any) -> dict[str, Any]:  # noqa: ANN401
     return packing
 
 
-def _packing(node: Any) -> dict[str, Any]:  # noqa: ANN401
-    packing: dict[str, Any] = {"_Unsigned": str(node.attrs["_Unsigned"])} if "_Unsigned" in node.attrs else {}
+def _packing(node: Any) -> dict[str, object]:  # noqa: ANN401
+    packing: dict[str, object] = {"_Unsigned": str(node.attrs["_Unsigned"])} if "_Unsigned" in node.attrs else {}
     found = {name: _numbers(node.attrs[name]) for name in _PACKING if name in node.attrs}
     return {**packing, **{name: numbers for name, numbers in found.items() if numbers}}
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from polycli.errors import RecipeError, StoreError
 from polycli.mpp.data.mixed import MixedBatch, costliest, mixed_batches
 from polycli.mpp.data.windows import WindowBatch, Windows, find_windows
 from polycli.mpp.recipe.training import ModelSection, PretrainRecipe
+from polycli.mpp.training.described import HeldBack, StoreUse, WindowCount
 from polycli.store.reader import Store
 
 #: Finds the windows of a store's split; a task that asks about trajectories finds them with the answers.
@@ -143,22 +144,22 @@ class MixtureBatches:
             parts.append(ValidationPart(name, batches, len(numbers)))
         return parts
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, StoreUse]:
         """Describes each store and how much of it is used, as data.json has it."""
         return {
-            name: {
-                "path": str(windows.store.path.resolve()),
-                "store_hash": windows.store.manifest.store_hash,
-                "share": self.shares[name],
-                "fields": [self._vocabulary[label] for label in windows.labels],
-                "grid": list(windows.grid),
-                "training": {"trajectories": len(windows.rows), "windows": len(windows)},
-                "validation": {
-                    "split": "validation" if windows.store.manifest.splits.get("validation") else "test",
-                    "trajectories": len(self.held_back[name].rows),
-                    "windows": min(self.data.validation_windows, len(self.held_back[name])),
-                },
-            }
+            name: StoreUse(
+                path=str(windows.store.path.resolve()),
+                store_hash=windows.store.manifest.store_hash,
+                share=self.shares[name],
+                fields=[self._vocabulary[label] for label in windows.labels],
+                grid=list(windows.grid),
+                training=WindowCount(trajectories=len(windows.rows), windows=len(windows)),
+                validation=HeldBack(
+                    split="validation" if windows.store.manifest.splits.get("validation") else "test",
+                    trajectories=len(self.held_back[name].rows),
+                    windows=min(self.data.validation_windows, len(self.held_back[name])),
+                ),
+            )
             for name, windows in self.training.items()
         }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -21,6 +20,7 @@ from polycli.mpp.data.windows import WindowBatch, Windows
 from polycli.mpp.model.regression import HeadDescription, ParameterAViT
 from polycli.mpp.recipe.training import FinetuneRecipe, ModelSection
 from polycli.mpp.training.costs import step_flops
+from polycli.mpp.training.described import ModelFacts
 from polycli.mpp.training.freeze import freeze
 from polycli.mpp.training.start import Start
 from polycli.mpp.training.targets import describe_head, labelled_windows
@@ -119,9 +119,9 @@ class ParameterFinetuning(NextFrameFinetuning):
                 scores[f"validation/{target.name}/r2"] = 1 - float(mean_square) / spread
         return scores
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> ModelFacts:
         """The additions to model.json: those of a finetuning, and what the head predicts."""
-        return {**super().description(), "head": self.head.to_json(), "frozen": self.recipe.freeze}
+        return replace(super().description(), head=self.head, frozen=self.recipe.freeze)
 
     def flops_per_step(self) -> float:
         """Floating-point operations of one optimizer step over all ranks; without the network's where it saw all."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from polycli.console import counted
 from polycli.mpp.data.windows import find_windows
@@ -13,6 +12,7 @@ from polycli.mpp.recipe.training import PretrainRecipe
 from polycli.mpp.training.batches import MixtureBatches, WindowFinder
 from polycli.mpp.training.conditions import with_parameters
 from polycli.mpp.training.costs import activation_bytes, grid_computed_on, step_flops
+from polycli.mpp.training.described import HeldBack, StoreUse, WindowCount
 from polycli.store.reader import Store
 from polycli.workflow.sketch import Batches, Sketch, Words
 
@@ -41,7 +41,7 @@ def sketch(recipe: PretrainRecipe, stores: Sequence[Store], find: WindowFinder =
     """
     recipe = with_parameters(recipe.complete(), stores) if stores else recipe.complete()
     cases = [_Case(_ANY, ASSUMED_CHANNELS, ASSUMED_GRID, recipe.train.micro_batch_size, 1.0)]
-    data: dict[str, Any] = {}
+    data: dict[str, StoreUse] = {}
     if stores:
         batches = MixtureBatches(stores, recipe, find)
         data = batches.summary()
@@ -74,7 +74,7 @@ def sketch(recipe: PretrainRecipe, stores: Sequence[Store], find: WindowFinder =
         words=Words(
             batch=lambda shared: _batch_sentence(shared, draws, mixed=recipe.data.mixed_micro_batches),
             assumed=None if stores else assumed,
-            data={name: _data_sentence(found) for name, found in data.items()},
+            data={name: _data_sentence(use) for name, use in data.items()},
         ),
     )
 
@@ -110,15 +110,13 @@ def _batch_sentence(batches: Batches, draws: int, *, mixed: bool) -> str:
     )
 
 
-def _data_sentence(listed: Mapping[str, Any]) -> str:
-    training, validation = listed["training"], listed["validation"]
+def _data_sentence(use: StoreUse) -> str:
     return (
-        f"{_windows(training)}, {listed['share']:.0%} of draws; validates on {_windows(validation)} "
-        f"({validation['split']}); {counted(len(listed['fields']), 'field', 'fields')} of "
-        f"{listed['grid'][0]} x {listed['grid'][1]}"
+        f"{_windows(use.training)}, {use.share:.0%} of draws; validates on {_windows(use.validation)} "
+        f"({use.validation.split}); {counted(len(use.fields), 'field', 'fields')} of {use.grid[0]} x {use.grid[1]}"
     )
 
 
-def _windows(part: Mapping[str, int]) -> str:
-    trajectories = counted(part["trajectories"], "trajectory", "trajectories")
-    return f"{counted(part['windows'], 'window', 'windows')} of {trajectories}"
+def _windows(part: WindowCount | HeldBack) -> str:
+    trajectories = counted(part.trajectories, "trajectory", "trajectories")
+    return f"{counted(part.windows, 'window', 'windows')} of {trajectories}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -25,6 +25,7 @@ from polycli.mpp.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.mpp.training.batches import MixtureBatches, WindowFinder
 from polycli.mpp.training.conditions import take_scales, with_parameters
 from polycli.mpp.training.costs import grid_computed_on, step_flops
+from polycli.mpp.training.described import Context, ModelFacts, StoreUse
 from polycli.mpp.training.objective import NextFrame
 from polycli.mpp.training.start import Start
 from polycli.mpp.training.validation import validate
@@ -72,7 +73,7 @@ class NextFrameTask(Task):
         """One micro-batch of each dataset, or the largest that mix them: the engine's rehearsal takes them."""
         return self.batches.costliest()
 
-    def data_summary(self) -> dict[str, Any]:
+    def data_summary(self) -> dict[str, StoreUse]:
         """Return how much of each store is used, and how often it is drawn."""
         return self.batches.summary()
 
@@ -106,17 +107,18 @@ class NextFrameTask(Task):
         """
         return depths_in_order(self.model, self.blocks()) if self._network.is_chain else None
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> ModelFacts:
         """The additions to model.json: sizes, field names, context, and the hashes of the trajectories trained on."""
-        return {
-            "model": self._settings.model.model_dump(mode="json"),
-            "data": {"history": self._settings.data.history, "time_stride": self._settings.data.time_stride},
-            "trained": {
-                name: TrainedPhysics.of_store(windows.store, time_stride=self._settings.data.time_stride).to_json()
+        data = self._settings.data
+        return ModelFacts(
+            model=self._settings.model,
+            data=Context(history=data.history, time_stride=data.time_stride),
+            trained={
+                name: TrainedPhysics.of_store(windows.store, time_stride=data.time_stride)
                 for name, windows in self.batches.training.items()
             },
-            "trained_on": with_earlier(self._trained_on(), {}),
-        }
+            trained_on=with_earlier(self._trained_on(), {}),
+        )
 
     def _trained_on(self) -> dict[str, TrainedOn]:
         """Maps each dataset of this training to its hash and those of the trajectories that train."""
@@ -187,15 +189,15 @@ class NextFrameFinetuning(NextFrameTask):
         names = {name for name, parameter in self.model.named_parameters() if id(parameter) in new}
         return {name: max(depths.values()) if name in names else depth for name, depth in depths.items()}
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> ModelFacts:
         """The additions to model.json, about the data of this training and those that the checkpoint had seen."""
-        said = super().description()
-        before = {f"{name} (--checkpoint)": physics.to_json() for name, physics in self._earlier_physics.items()}
-        return {
-            **said,
-            "trained": {**said["trained"], **before},
-            "trained_on": with_earlier(self._trained_on(), self._earlier),
-        }
+        facts = super().description()
+        before = {f"{name} (--checkpoint)": physics for name, physics in self._earlier_physics.items()}
+        return replace(
+            facts,
+            trained={**facts.trained, **before},
+            trained_on=with_earlier(self._trained_on(), self._earlier),
+        )
 
 
 def _warn_of_missing_validation(batches: MixtureBatches) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int
@@ -17,6 +17,7 @@ from polycli.mpp.model.baselines.vit import VideoTransformer
 from polycli.mpp.model.normalization import field_statistics, widen
 from polycli.mpp.model.stem import select_fields
 from polycli.mpp.recipe.training import ObjectiveSection, PretrainRecipe
+from polycli.mpp.training.described import ModelFacts
 from polycli.mpp.training.task import NextFramePretraining
 from polycli.mpp.training.validation import in_order
 from polycli.store.reader import Store
@@ -106,6 +107,6 @@ class TubePretraining(NextFramePretraining):
             scores[f"validation/{part.dataset}/masked_error"] = float(in_order(rows, world)[: part.count].mean())
         return {"validation/loss": sum(scores.values()) / len(scores), **scores} if scores else {}
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> ModelFacts:
         """The additions to model.json, that this network fills in tubes and does not forecast among them."""
-        return {**super().description(), "objective": "tubes"}
+        return replace(super().description(), objective="tubes")

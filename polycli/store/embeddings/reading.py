@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -63,7 +63,7 @@ class EmbeddingRows:
         import pyarrow as pa
         import zarr
 
-        columns: dict[str, Any] = {}
+        columns: dict[str, object] = {}
         for name, array in zarr.open_group(self._path, mode="r").arrays():
             values = np.asarray(array[first:end])
             if values.ndim == 1:

@@ -167,7 +167,7 @@ def _client(address: str) -> Iterator[Client]:
         raise MissingDependencyError(
             "--dask needs the package distributed, which is not installed", hint="pip install 'polycli[dask]'"
         ) from error
-    where: dict[str, Any] = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
+    where: dict[str, object] = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
     try:
         client = Client(**where, timeout=_ANSWERS_SECONDS, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:

@@ -70,7 +70,7 @@ class RecordsAbout(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    vocabulary: dict[str, Any]
+    vocabulary: dict[str, object]
     #: Places where numbers stand, in the order that the array `number_keys` counts.
     key_paths: tuple[str, ...]
     #: The rules of the recipe's `hold_out`, in the order of the columns of the array `held_out`.

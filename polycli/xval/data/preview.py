@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from polycli.requests import JsonDocument
-from polycli.workflow.prepared_stores import DraftedStore
+from polycli.workflow.prepared_stores import DraftedStore, DryRun
 from polycli.xval.data.coverage import refuse_immense
 from polycli.xval.data.source import Opened
 from polycli.xval.data.staging import BlockWriter
@@ -14,7 +15,39 @@ from polycli.xval.numbers.statistics import NumberSums
 from polycli.xval.recipe.training import PrepareRecipe
 
 
-def preview(path: Path, name: str, opened: Opened, recipe: PrepareRecipe) -> DraftedStore:
+@dataclass(frozen=True, kw_only=True)
+class KeyRange:
+    """The numbers at one key path."""
+
+    count: int
+    min: float
+    max: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstBlock:
+    """The content of the first block, which alone was read."""
+
+    records: int
+    #: The names of the store's arrays.
+    columns: Sequence[str]
+    #: By key path.
+    keys: Mapping[str, KeyRange]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordFacts:
+    """Facts that a dry run tells of records: counts of all of them, judged by the first block."""
+
+    blocks: int
+    numbers: int
+    #: Tokens of the longest record, and how many records were left out, of the first block.
+    longest: int
+    rejected: int
+    first_block: FirstBlock
+
+
+def preview(path: Path, name: str, opened: Opened, recipe: PrepareRecipe) -> DraftedStore[RecordFacts]:
     """Read one block, and tell from it what all are like; writes nothing.
 
     Raises:
@@ -34,7 +67,7 @@ def preview(path: Path, name: str, opened: Opened, recipe: PrepareRecipe) -> Dra
     # Tokens and key paths take four bytes in the store, numbers eight.
     size = 4 * note["tokens"] + 12 * note["numbers"]
     keys = {
-        path: {"count": known.count, "min": known.min, "max": known.max}
+        path: KeyRange(count=known.count, min=known.min, max=known.max)
         for path, known in sums.statistics(records.key_paths).items()
     }
     return DraftedStore(
@@ -44,30 +77,31 @@ def preview(path: Path, name: str, opened: Opened, recipe: PrepareRecipe) -> Dra
         files=len(opened.files),
         bytes=round(size * factor),
         seconds=opened.seconds if opened.seconds is not None else seconds * factor,
-        more={
-            "blocks": len(opened.blocks),
-            "numbers": round(note["numbers"] * factor),
-            "longest": note["longest"],
-            "rejected": len(note["rejected"]),
-            "first_block": {"records": note["records"], "columns": sorted(columns), "keys": keys},
-        },
+        more=RecordFacts(
+            blocks=len(opened.blocks),
+            numbers=round(note["numbers"] * factor),
+            longest=note["longest"],
+            rejected=len(note["rejected"]),
+            first_block=FirstBlock(records=note["records"], columns=sorted(columns), keys=keys),
+        ),
     )
 
 
-def as_text(store: JsonDocument, workers: int) -> str:
+def as_text(dry_run: DryRun[RecordFacts]) -> str:
     """A preview as people read it."""
-    first = store["first_block"]
+    store = dry_run.drafts[0]
+    facts, first = store.more, store.more.first_block
     lines = [
         (
-            f"{store['files']} files, {store['blocks']} blocks, about {store['records']} records with "
-            f"{store['numbers']} numbers, {store['bytes'] / 1e6:.1f} MB before compression, "
-            f"{store['minutes']:.2f} minutes with {workers} processes"
+            f"{store.files} files, {facts.blocks} blocks, about {store.rows} records with "
+            f"{facts.numbers} numbers, {store.bytes / 1e6:.1f} MB before compression, "
+            f"{dry_run.minutes(store):.2f} minutes with {dry_run.workers} processes"
         ),
-        f"in the first block of {first['records']} records, at most {store['longest']} tokens each:",
+        f"in the first block of {first.records} records, at most {facts.longest} tokens each:",
     ]
-    width = max((len(path) for path in first["keys"]), default=8)
+    width = max((len(path) for path in first.keys), default=8)
     lines += [
-        f"  {path:<{width}}  {entry['count']:>9} numbers from {entry['min']:g} to {entry['max']:g}"
-        for path, entry in first["keys"].items()
+        f"  {path:<{width}}  {known.count:>9} numbers from {known.min:g} to {known.max:g}"
+        for path, known in first.keys.items()
     ]
     return "\n".join(lines)

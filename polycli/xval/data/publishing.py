@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polycli.console import warn
 from polycli.errors import RecipeError, SourceError
+from polycli.json_records import JsonObject, to_object
 from polycli.requests import Split
 from polycli.store.blocks import BlockBuilder, ColumnSpec, Ragged, StagedRows
 from polycli.store.hashing import canonical_hash
@@ -45,7 +46,7 @@ class Plan:
     opened: Opened
     recipe: PrepareRecipe
     sources: tuple[SourceFile, ...]
-    options: dict[str, Any]
+    options: JsonObject
     fingerprint: str
 
     @classmethod
@@ -74,7 +75,7 @@ class Plan:
                 "name": target.stem,
                 "sources": [file.model_dump(mode="json") for file in sources],
                 "blocks": [[block.key, block.size] for block in opened.blocks],
-                "about": opened.about,
+                "about": to_object(opened.about),
                 "options": options,
             }
         )
@@ -124,7 +125,8 @@ def publish(plan: Plan) -> Path:
             raise SourceError("the input holds no records")
         reasons = left_out.reasons_of(rejected)
         raise SourceError(f"there are no records to publish: {len(rejected)} were rejected: {reasons}")
-    names = _names(notes, plan.recipe, plan.opened.options.get("id_key"))
+    id_key = plan.opened.options.get("id_key")
+    names = _names(notes, plan.recipe, None if id_key is None else str(id_key))
     rows = NamedRows(staged, names)
     marks, groups = _marks(rows, names, plan.recipe), _groups(rows)
     splits, rule = _splits(rows, marks, groups, plan.recipe)
@@ -148,7 +150,7 @@ def publish(plan: Plan) -> Path:
         text_keys=plan.recipe.text_keys,
         scaling=plan.recipe.scaling,
         coverage=report,
-        source=plan.opened.about,
+        source=to_object(plan.opened.about),
     )
     columns = {"token_ids": ColumnSpec(), "numbers": ColumnSpec(), "number_keys": ColumnSpec()}
     if groups is not None:

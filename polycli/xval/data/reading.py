@@ -34,7 +34,7 @@ class Reading(BaseModel):
     #: What the stores were prepared from: `table`, `json` and the like; None where that differs, or is not known.
     source: str | None = None
     #: The source's section of the recipe, where all stores agree.
-    options: dict[str, Any] = {}
+    options: dict[str, object] = {}
     #: Of tables, by key: whether the column was read as numbers or as text.
     columns: dict[str, Literal["number", "text"]] = {}
     #: Patterns of key paths whose keys are spelled, so that any key may stand there.
@@ -66,7 +66,7 @@ class _Asked(BaseModel):
     """The part of a store's options that a reading is made of."""
 
     source: str | None = None
-    of_source: dict[str, Any] = {}
+    of_source: dict[str, object] = {}
     vocabulary: _SpelledKeys = _SpelledKeys()
 
     @classmethod

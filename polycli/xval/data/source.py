@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
+from polycli.json_records import IF_GIVEN, JsonObject
 from polycli.workflow import sources
 from polycli.xval.data.flat_rows import FlatRows
 from polycli.xval.recipe.training import PrepareRecipe
@@ -76,6 +77,42 @@ class FlatBlock(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class SourceAbout:
+    """Facts about data for the manifest. Each source has a record of its own, whose fields are the keys there."""
+
+    def stated_units(self) -> Mapping[str, str]:
+        """Maps key paths to the units that the source states."""
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnAbout:
+    """How a column of a table was read."""
+
+    #: The key of its values, and their unit; None where none is stated.
+    key: str
+    unit: str | None
+    read_as: Literal["number", "text"]
+    #: Whether another reading is as likely; absent where it is not.
+    undecided: bool | None = field(default=None, metadata=IF_GIVEN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableAbout(SourceAbout):
+    """Facts about tables: their columns, units and what was decided."""
+
+    #: By header; absent of files whose columns have types of their own.
+    columns: Mapping[str, ColumnAbout] | None = field(default=None, metadata=IF_GIVEN)
+    units: Mapping[str, str]
+    #: What was decided, as the user was told.
+    reports: Sequence[str] | None = field(default=None, metadata=IF_GIVEN)
+
+    def stated_units(self) -> Mapping[str, str]:
+        """Maps key paths to the units of its columns."""
+        return self.units
+
+
 @dataclass(frozen=True)
 class Opened:
     """A source that was looked at and cut into blocks, but not yet read."""
@@ -85,9 +122,9 @@ class Opened:
     files: tuple[Path, ...] = ()
     file_names: tuple[str, ...] = ()
     #: Facts about the data for the manifest: units per key path, constants of a generator, `synthetic: true`.
-    about: dict[str, Any] = field(default_factory=dict)
+    about: SourceAbout = field(default_factory=SourceAbout)
     #: What decides the content besides the files: the resolved recipe section of this source.
-    options: dict[str, Any] = field(default_factory=dict)
+    options: JsonObject = field(default_factory=dict)
     #: How many records there are, where the source can tell before reading them.
     records: int | None = None
     #: Seconds of work for one process, where the source can tell.

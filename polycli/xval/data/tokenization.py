@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 
 from polycli.console import warn
 from polycli.errors import CheckpointError, StoreError
+from polycli.json_records import JsonObject
 from polycli.xval.data.classes import read_classes
 from polycli.xval.data.collate import Tokenization
 from polycli.xval.data.pool import Language, language_of
-from polycli.xval.data.reading import read_reading, reading_of
+from polycli.xval.data.reading import Reading, read_reading, reading_of
 from polycli.xval.data.store import RecordStore
 from polycli.xval.numbers import Encoding, covering_exponents, encoding_from_json, make_encoding, saturation
 from polycli.xval.numbers.fixed_point import FixedPoint, digits_for
@@ -59,18 +61,36 @@ def tokenization_for(
     )
 
 
-def describe_tokenization(tokenization: Tokenization) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class TokenizationDocument:
+    """The part of model.json from which `read_tokenization` rebuilds a tokenization."""
+
+    vocabulary: JsonObject
+    key_paths: Sequence[str]
+    encoding: JsonObject
+    scaling: JsonObject
+    #: By key path.
+    units: Mapping[str, str]
+    #: How the data were read; None where the stores do not say.
+    reading: Reading | None
+    #: By key path the values of what has few of them.
+    classes: Mapping[str, Sequence[object]]
+    #: The ids of the special tokens.
+    special: Mapping[str, int]
+
+
+def describe_tokenization(tokenization: Tokenization) -> TokenizationDocument:
     """Returns the part of model.json from which `read_tokenization` rebuilds a tokenization."""
-    return {
-        "vocabulary": tokenization.language.vocabulary.to_json(),
-        "key_paths": list(tokenization.language.key_paths),
-        "encoding": tokenization.encoding.to_json(),
-        "scaling": tokenization.scaling.to_json(),
-        "units": dict(tokenization.units),
-        "reading": None if tokenization.reading is None else tokenization.reading.model_dump(mode="json"),
-        "classes": {path: list(values) for path, values in tokenization.classes.items()},
-        "special": {"end": END, "mask": MASK, "pad": PAD, "num": NUM},
-    }
+    return TokenizationDocument(
+        vocabulary=tokenization.language.vocabulary.to_json(),
+        key_paths=list(tokenization.language.key_paths),
+        encoding=tokenization.encoding.to_json(),
+        scaling=tokenization.scaling.to_json(),
+        units=dict(tokenization.units),
+        reading=tokenization.reading,
+        classes={path: list(values) for path, values in tokenization.classes.items()},
+        special={"end": END, "mask": MASK, "pad": PAD, "num": NUM},
+    )
 
 
 def read_tokenization(document: Mapping[str, Any], model: ModelSection, *, source: str) -> Tokenization:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -35,13 +36,9 @@ class HeadDescription:
         """The number of outputs of the head."""
         return len(self.classes) if self.kind == "classification" else 1
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns the fields as model.json has them."""
-        return {**asdict(self), "classes": list(self.classes)}
-
     @classmethod
-    def from_json(cls, document: dict[str, Any]) -> HeadDescription:
-        """Rebuilds a description from what `to_json` wrote."""
+    def from_json(cls, document: Mapping[str, Any]) -> HeadDescription:
+        """Rebuilds a description from what model.json has under `head`."""
         return cls(**{**document, "classes": tuple(document.get("classes", ()))})
 
 

@@ -6,13 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polycli.errors import CheckpointError
-from polycli.requests import JsonDocument
+from polycli.report.scores import Provenance
 from polycli.workflow.loaded import LoadedCheckpoint, evaluation_device, find_checkpoint
 from polycli.xval.data.collate import Tokenization
 from polycli.xval.data.tokenization import read_tokenization
 from polycli.xval.model.heads import RecordModel
 from polycli.xval.model.numformer import Numformer
 from polycli.xval.model.weights import model_from, record_model_from
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumformerProvenance(Provenance):
+    """The origin of what a model of records says."""
+
+    #: The name of the encoding of numbers, such as `xval`.
+    encoding: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +42,9 @@ class LoadedNumformer(LoadedCheckpoint):
         """The name of the encoding of numbers."""
         return self.tokenization.encoding.name
 
-    def provenance(self) -> JsonDocument:
+    def provenance(self) -> NumformerProvenance:
         """Records where results come from: the checkpoint, and how its model encodes numbers."""
-        return {**super().provenance(), "encoding": self.encoding}
+        return NumformerProvenance(**vars(super().provenance()), encoding=self.encoding)
 
 
 def _probability(found: LoadedCheckpoint) -> float | None:

@@ -103,7 +103,7 @@ def record_model_from(file: Path, description: ModelDescription) -> RecordModel 
 def infer_section(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """The keys of the model section that the tensors of a Numformer tell; the number of heads is not among them."""
     tokens_width = tensors["token_embed.weight"].shape
-    inferred: dict[str, Any] = {
+    inferred: dict[str, object] = {
         "embed_dim": tokens_width[1],
         "feed_forward": tensors["encoder_stack.layers.0.linear1.weight"].shape[0],
         "context": tensors["position_embed.weight"].shape[0],
@@ -144,7 +144,7 @@ def _special(file: Path, description: ModelDescription | None, tokens: int) -> S
 
 
 def _section(
-    file: Path, tensors: Mapping[str, Tensor], described: dict[str, Any] | None, sizes: Mapping[str, Any]
+    file: Path, tensors: Mapping[str, Tensor], described: Mapping[str, object] | None, sizes: Mapping[str, Any]
 ) -> ModelSection:
     if missing := [name for name in LANDMARKS if name not in tensors]:
         raise CheckpointError(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from polycli.json_records import JsonObject
 from polycli.xval.recipe.model import EncodingName
 
 
@@ -65,7 +66,7 @@ class Encoding(Protocol):
         """Numbers of token ids, (numbers, tokens_per_number); NaN where they are no number."""
         ...
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Returns the encoding as it stands in model.json."""
         ...
 

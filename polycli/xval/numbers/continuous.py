@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from polycli.json_records import JsonObject
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,6 @@ class Continuous:
         """NaN: no token has a value."""
         return np.full(len(ids), np.nan)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Returns the encoding as it stands in model.json."""
         return {"name": self.name}

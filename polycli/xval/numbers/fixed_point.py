@@ -7,11 +7,12 @@ first, which no number may exceed, to that of the last, to which all are rounded
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from polycli.json_records import JsonObject
 from polycli.xval.numbers.base import NumberRangeError
 
 #: float64 tells all numbers of so many digits apart.
@@ -67,7 +68,7 @@ class FixedPoint:
         """NaN: no token has a value."""
         return np.full(len(ids), np.nan)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Returns the encoding as it stands in model.json."""
         return {"name": self.name, "exponents": list(self.exponents)}
 

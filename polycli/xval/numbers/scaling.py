@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from polycli.errors import CheckpointError, problems_of
+from polycli.json_records import JsonObject
 from polycli.xval.numbers.statistics import NumberStatistics
 from polycli.xval.recipe.training import ScalerKind, ScalerSection, ScalingSection
 from polycli.xval.records.keypaths import KeyPatterns, refuse_unknown
@@ -85,7 +86,7 @@ class Scaling:
         """These scalers, and those of `other` for key paths that are not known here."""
         return Scaling({**other.scalers, **self.scalers}, self.default)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Returns the scalers as they stand in model.json."""
         return {
             "default": asdict(self.default),

@@ -15,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from polycli.json_records import JsonObject
 from polycli.xval.numbers.base import NumberRangeError
 from polycli.xval.numbers.figures import Figures, figures_of, value_of
 
@@ -111,7 +112,7 @@ class TextForm:
         parts = np.where(valid[:, None], wide - starts, 0)
         return np.where(valid, value_of(*self._figures(parts)), np.nan)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Returns the encoding as it stands in model.json."""
         return {"name": self.name, "exponents": list(self.exponents)}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,7 +153,7 @@ def open_inputs(
         )
     opened = _open_files(paths, reading, tokenization.reading, limit)
     records = _noticed(_block_records(opened.blocks), tokenization, reading.unknown_keys)
-    return Input(_rebatched(records, batch_records), opened.about.get("units", {}))
+    return Input(_rebatched(records, batch_records), opened.about.stated_units())
 
 
 def ids_of(records: Sequence[Record]) -> list[str]:
@@ -200,11 +200,11 @@ def _encoded(records: Sequence[Record], tokenization: Tokenization, wanted: Want
     vocabulary, known = tokenization.language.vocabulary, set(tokenization.language.key_paths)
     records = [replace(record, value=as_learned(record.value, tokenization)) for record in records]
     try:
-        asked: dict[str, Any] = {"nulls": wanted.nulls, "blanks": wanted.blanks, "gap": wanted.gap}
-        found = encode_records(records, vocabulary, **asked)
+        encode = partial(encode_records, records, vocabulary, nulls=wanted.nulls, blanks=wanted.blanks, gap=wanted.gap)
+        found = encode()
         strange = [path for path in found.key_paths if path not in known]
         if strange:
-            found = encode_records(records, vocabulary, text_keys=strange, **asked)
+            found = encode(text_keys=strange)
     except RecordError as error:
         raise SourceError(str(error)) from error
     return found
@@ -250,7 +250,7 @@ def _open_files(paths: Sequence[Path], settings: ReadingSettings, learned: Readi
         recipe = recipe.model_copy(update={"table": settings_for(paths, recipe.table, learned)})
     opened: Opened = load_source("xval", name).open(paths, recipe, limit)
     if learned is not None:
-        refuse_other_kinds(opened.about.get("columns", {}), learned)
+        refuse_other_kinds(opened.about, learned)
     return opened
 
 

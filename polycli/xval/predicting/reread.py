@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from polycli.console import note, warn
 from polycli.errors import SourceError
 from polycli.xval.data.reading import Reading, table_settings
+from polycli.xval.data.source import SourceAbout, TableAbout
 from polycli.xval.recipe.sources import TableSection
 from polycli.xval.recipe.training import JsonSection
 from polycli.xval.records.cells import split_header
@@ -29,7 +30,7 @@ def settings_for(paths: Sequence[Path], given: TableSection, reading: Reading) -
     """
     settings = table_settings(given, reading)
     headers = _headers(paths, settings)
-    changes: dict[str, Any] = {}
+    changes: dict[str, object] = {}
     if settings.id_column not in {None, *headers} and "id_column" not in given.model_fields_set:
         note(f"there is no column {settings.id_column!r}, which named the rows of the training: rows are FILE:ROW")
         changes["id_column"] = None
@@ -53,14 +54,15 @@ def json_settings(given: JsonSection, reading: Reading) -> JsonSection:
     return given.model_copy(update=kept)
 
 
-def refuse_other_kinds(columns: Mapping[str, Mapping[str, Any]], reading: Reading) -> None:
+def refuse_other_kinds(about: SourceAbout, reading: Reading) -> None:
     """Return if what trained as numbers is read as numbers here, too.
 
     Raises:
         SourceError: a column is text here, because of how its numbers are written; the hint has the setting.
     """
-    for header, column in columns.items():
-        if reading.columns.get(column["key"]) == "number" and column.get("undecided"):
+    columns = about.columns if isinstance(about, TableAbout) else None
+    for header, column in (columns or {}).items():
+        if reading.columns.get(column.key) == "number" and column.undecided:
             raise SourceError(
                 f"column {header!r} is numbers in the data that the model learned from, and read as text here",
                 hint=f"--set 'table.columns={{{header}: number}}', or decimal-comma",

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from polycli.errors import CheckpointError
+from polycli.json_records import JsonObject
 from polycli.xval.records.structure import FIRST_KEY, STRUCTURE
 
 __all__ = ["Vocabulary"]
@@ -66,7 +67,7 @@ class Vocabulary:
         """This vocabulary with those of `keys` that it lacks behind it, so that all ids stay."""
         return Vocabulary(dict.fromkeys((*self.keys, *keys)))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Returns the vocabulary as it stands in a manifest or in model.json."""
         return {"form": FORM, "keys": list(self.keys)}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from polycli.report.bootstrap import Bootstrap
 from polycli.report.table import Table, interval, number
-from polycli.requests import JsonDocument
 from polycli.xval.model.heads import HeadDescription
 from polycli.xval.scoring.baselines import MOST_COLUMNS
+from polycli.xval.scoring.score_records import HeadScores, WithInterval
 
 Floats = NDArray[np.float64]
 
@@ -37,7 +37,7 @@ def head_scores(
     *,
     columns: Columns | None,
     bootstrap: Bootstrap,
-) -> JsonDocument:
+) -> HeadScores:
     """Returns the entry of scores.json for a model with a head.
 
     Args:
@@ -55,17 +55,22 @@ def head_scores(
     return _classification(head, truth, outputs, learned, columns=columns, bootstrap=bootstrap)
 
 
-def head_table(name: str, entry: JsonDocument) -> Table:
+def head_table(name: str, scores: HeadScores) -> Table:
     """Tabulates the scores of a head, one row for each measure."""
-    methods = [method for method in ("model", "baseline", "k-NN", "gradient boosting") if method in entry["methods"]]
+    methods = [method for method in ("model", "baseline", "k-NN", "gradient boosting") if method in scores.methods]
     rows = [
-        [measure, number(values["model"]), interval(values["interval"]), *(number(values[m]) for m in methods[1:])]
-        for measure, values in entry["measures"].items()
+        [
+            measure,
+            number(values.by_method["model"]),
+            interval(values.interval),
+            *(number(values.by_method[method]) for method in methods[1:]),
+        ]
+        for measure, values in scores.measures.items()
     ]
-    better = entry["better_baselines"]
+    better = scores.better_baselines
     caption = f"A simpler model is better: {', '.join(better)}." if better else ""
-    columns = ["", "model", "95 % interval", *(entry["methods"][method] for method in methods[1:])]
-    return Table(f"{name}: {entry['target']}, {entry['kind']} of {entry['records']:,} records", columns, rows, caption)
+    columns = ["", "model", "95 % interval", *(scores.methods[method] for method in methods[1:])]
+    return Table(f"{name}: {scores.target}, {scores.kind} of {scores.records:,} records", columns, rows, caption)
 
 
 def _regression(
@@ -76,7 +81,7 @@ def _regression(
     *,
     columns: Columns | None,
     bootstrap: Bootstrap,
-) -> JsonDocument:
+) -> HeadScores:
     answers = {"model": answered, "baseline": np.full(len(truth), learned.mean())}
     if columns is not None:
         from sklearn.ensemble import HistGradientBoostingRegressor
@@ -86,18 +91,21 @@ def _regression(
         answers["gradient boosting"] = _boosted(HistGradientBoostingRegressor(random_state=0), learned, columns)
     errors = {name: np.abs(values - truth) for name, values in answers.items()}
     squares = {name: values**2 for name, values in errors.items()}
-    measures = {"mean absolute error": _means(errors, bootstrap)}
-    rmse = _means(squares, bootstrap)
-    measures["root mean square error"] = {
-        key: np.sqrt(value).tolist() if key == "interval" else float(np.sqrt(value)) for key, value in rmse.items()
-    }
+    mae, squared = _means(errors, bootstrap), _means(squares, bootstrap)
+    rmse = WithInterval(
+        by_method={name: float(np.sqrt(values.mean())) for name, values in squares.items()},
+        interval=np.sqrt(np.array(squared.interval, dtype=np.float64)).tolist(),
+    )
     names = {"model": "model", "baseline": "mean", "k-NN": "k-NN", "gradient boosting": "gradient boosting"}
-    best = measures["mean absolute error"]
-    return {
-        **_about(head, len(truth), {name: names[name] for name in answers}),
-        "measures": measures,
-        "better_baselines": [names[name] for name in answers if best[name] < best["model"]],
-    }
+    means = {name: float(values.mean()) for name, values in errors.items()}
+    return HeadScores(
+        target=head.target,
+        kind=head.kind,
+        records=len(truth),
+        methods={name: names[name] for name in answers},
+        measures={"mean absolute error": mae, "root mean square error": rmse},
+        better_baselines=[names[name] for name in answers if means[name] < means["model"]],
+    )
 
 
 def _classification(
@@ -108,11 +116,11 @@ def _classification(
     *,
     columns: Columns | None,
     bootstrap: Bootstrap,
-) -> JsonDocument:
-    places = {value: index for index, value in enumerate(head.classes)}
-    # A class that never trained has no place: no answer can be right.
-    true = np.array([places.get(value, -1) for value in truth])
-    known = np.array([places[value] for value in learned])
+) -> HeadScores:
+    indices = {value: index for index, value in enumerate(head.classes)}
+    # A class that never trained has no index: no answer can be right.
+    true = np.array([indices.get(value, -1) for value in truth])
+    known = np.array([indices[value] for value in learned])
     answers = {"model": outputs.argmax(axis=1), "baseline": np.full(len(true), np.bincount(known).argmax())}
     if columns is not None:
         from sklearn.ensemble import HistGradientBoostingClassifier
@@ -122,22 +130,21 @@ def _classification(
         answers["gradient boosting"] = _boosted(HistGradientBoostingClassifier(random_state=0), known, columns)
     hits = {name: (values == true).astype(np.float64) for name, values in answers.items()}
     names = {"model": "model", "baseline": "commonest", "k-NN": "k-NN", "gradient boosting": "gradient boosting"}
-    accuracy = _means(hits, bootstrap)
-    return {
-        **_about(head, len(true), {name: names[name] for name in answers}),
-        "measures": {"accuracy": accuracy},
-        "better_baselines": [names[name] for name in answers if accuracy[name] > accuracy["model"]],
-        "classes": list(head.classes),
-    }
+    accuracy = {name: float(values.mean()) for name, values in hits.items()}
+    return HeadScores(
+        target=head.target,
+        kind=head.kind,
+        records=len(true),
+        methods={name: names[name] for name in answers},
+        measures={"accuracy": _means(hits, bootstrap)},
+        better_baselines=[names[name] for name in answers if accuracy[name] > accuracy["model"]],
+        classes=list(head.classes),
+    )
 
 
-def _about(head: HeadDescription, records: int, methods: dict[str, str]) -> JsonDocument:
-    return {"target": head.target, "kind": head.kind, "records": records, "methods": methods}
-
-
-def _means(values: dict[str, Floats], bootstrap: Bootstrap) -> JsonDocument:
-    means: JsonDocument = {name: float(part.mean()) for name, part in values.items()}
-    return {**means, "interval": bootstrap.mean(values["model"]).tolist()}
+def _means(values: Mapping[str, Floats], bootstrap: Bootstrap) -> WithInterval:
+    means = {name: float(part.mean()) for name, part in values.items()}
+    return WithInterval(by_method=means, interval=bootstrap.mean(values["model"]).tolist())
 
 
 def _boosted(learner: Any, learned: Any, columns: Columns) -> Any:  # noqa: ANN401  # scikit-learn has no types.

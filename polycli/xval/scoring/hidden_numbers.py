@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from polycli.console import progress, warn
 from polycli.errors import StoreError
 from polycli.report.bootstrap import Bootstrap
-from polycli.requests import JsonDocument
 from polycli.workflow.overlap import ScoredRows
 from polycli.xval.data.pool import language_of
 from polycli.xval.data.reading import order_of_keys
@@ -26,6 +25,7 @@ from polycli.xval.records.values import Record, Value
 from polycli.xval.scoring.baselines import is_table, simple_answers, table_answers
 from polycli.xval.scoring.exactness import exactness
 from polycli.xval.scoring.fill import Answers, Filler
+from polycli.xval.scoring.score_records import FillScores
 from polycli.xval.scoring.summarise import Examined, scores_of
 from polycli.xval.scoring.sweep import Sweep, run_sweep
 from polycli.xval.scoring.text_columns import text_columns
@@ -56,7 +56,7 @@ class Illustration:
     sweep: Sweep | None
 
 
-def score_numbers(loaded: LoadedNumformer, subset: Subset, settings: EvalSettings) -> tuple[JsonDocument, Illustration]:
+def score_numbers(loaded: LoadedNumformer, subset: Subset, settings: EvalSettings) -> tuple[FillScores, Illustration]:
     """Scores of every number, hidden once and answered for from the rest, and what figures show."""
     store, bootstrap = subset.store, Bootstrap(samples=settings.bootstrap_samples, seed=settings.seed)
     records = read_records(store, subset.rows, loaded)
@@ -77,20 +77,20 @@ def score_numbers(loaded: LoadedNumformer, subset: Subset, settings: EvalSetting
     sweep = run_sweep(filler, records, settings.sweep, store.statistics)
     if settings.sweep.vary is not None and sweep is None:
         warn(f"{store.name}: no record has {settings.sweep.vary} once, and what sweep.predict names: nothing is swept")
-    document = scores_of(examined, store.hold_out, bootstrap)
+    scores = scores_of(examined, store.hold_out, bootstrap)
     names = np.array(examined.key_names, dtype=object)[examined.key]
-    for name, entry in document["keys"].items():
-        entry["exact"] = exactness(examined.select(names == name))
+    exact = {name: exactness(examined.select(names == name)) for name in scores.keys}
     lengths = loaded.tokenization.lengths(records.token_lengths, records.number_lengths)
-    document |= {
-        "tokens_per_record": float(lengths.mean()),
-        "records_available": subset.available,
-        "tokens_per_number": loaded.tokenization.encoding.tokens_per_number,
-        "hidden_share": share,
-        "units": store.units,
-        "sweep": None if sweep is None else sweep.document(),
-    }
-    return document, Illustration(examined, sweep)
+    filled = FillScores(
+        scores=replace(scores, keys={name: replace(key, exact=exact[name]) for name, key in scores.keys.items()}),
+        tokens_per_record=float(lengths.mean()),
+        records_available=subset.available,
+        tokens_per_number=loaded.tokenization.encoding.tokens_per_number,
+        hidden_share=share,
+        units=store.units,
+        sweep=None if sweep is None else sweep.scores(),
+    )
+    return filled, Illustration(examined, sweep)
 
 
 def scored_together(store: RecordStore, settings: EvalSettings) -> tuple[str, ...]:

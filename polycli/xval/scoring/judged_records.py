@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from polycli.console import warn
 from polycli.errors import StoreError
 from polycli.report.bootstrap import Bootstrap
-from polycli.requests import JsonDocument
 from polycli.xval.model.loaded import LoadedNumformer
 from polycli.xval.recipe.settings import EvalSettings
 from polycli.xval.records.decode import decode_records
@@ -18,9 +17,10 @@ from polycli.xval.scoring.fill import Filler
 from polycli.xval.scoring.head_scores import columns_of, head_scores
 from polycli.xval.scoring.hidden_numbers import Subset
 from polycli.xval.scoring.record_answers import Judge, Question, plain_numbers
+from polycli.xval.scoring.score_records import JudgedScores
 
 
-def score_head(loaded: LoadedNumformer, subset: Subset, settings: EvalSettings) -> JsonDocument:
+def score_head(loaded: LoadedNumformer, subset: Subset, settings: EvalSettings) -> JudgedScores:
     """The scores of a model with a head: one answer for each record that has the value.
 
     Raises:
@@ -56,7 +56,7 @@ def score_head(loaded: LoadedNumformer, subset: Subset, settings: EvalSettings) 
         columns=columns,
         bootstrap=Bootstrap(samples=settings.bootstrap_samples, seed=settings.seed),
     )
-    return {"head": entry, "records": len(scored), "records_available": subset.available}
+    return JudgedScores(head=entry, records=len(scored), records_available=subset.available)
 
 
 def _questions(asked: Judge, subset: Subset, rows: NDArray[np.int64]) -> list[Question]:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polycli.names import file_stem
 from polycli.report.figures import CurvePanel, Line, curves
 from polycli.report.html import Block, Figure, Heading, Paragraph, page
 from polycli.report.provenance import provenance_block
 from polycli.report.scatter import ScatterPanel, scatter
-from polycli.requests import JsonDocument
+from polycli.report.scores import Scores
 from polycli.xval.records.keypaths import pattern_of
 from polycli.xval.scoring.hidden_numbers import Illustration
+from polycli.xval.scoring.score_records import DatasetScores, FillScores, JudgedScores, WithInterval
 from polycli.xval.scoring.summarise import Examined
 from polycli.xval.scoring.sweep import Sweep
-from polycli.xval.scoring.tables import overview, summary_table, verdicts
+from polycli.xval.scoring.tables import filled_in, overview, summary_table, verdicts
 
 #: Keys with a panel, and curves with a panel: those with most numbers, and the first ones.
 SHOWN_PANELS = 9
@@ -33,69 +34,76 @@ DEFINITIONS = (
 )
 
 
-def write_report(scores: JsonDocument, pictures: Mapping[str, Illustration], folder: Path) -> None:
+def write_report(
+    scores: Scores[DatasetScores], pictures: Mapping[str, Illustration], folder: Path, *, encoding: str
+) -> None:
     """Draw `folder`/figures and write `folder`/report.html."""
-    datasets: dict[str, Any] = scores["datasets"]
+    datasets, filled = scores.datasets, filled_in(scores.datasets)
+    records = sum(dataset.scores.records for dataset in filled.values())
+    records += sum(dataset.records for dataset in datasets.values() if isinstance(dataset, JudgedScores))
+    numbers = sum(dataset.scores.numbers for dataset in filled.values())
     figures = folder / "figures"
     blocks: list[Block] = [
         Paragraph(
-            f"Split {scores['split']}, encoding {scores['encoding']}, {len(datasets)} "
-            f"dataset{'s' if len(datasets) > 1 else ''}, {sum(dataset['records'] for dataset in datasets.values()):,} "
-            f"records, {sum(dataset.get('numbers', 0) for dataset in datasets.values()):,} numbers."
+            f"Split {scores.split}, encoding {encoding}, {len(datasets)} "
+            f"dataset{'s' if len(datasets) > 1 else ''}, {records:,} records, {numbers:,} numbers."
         ),
     ]
-    if any("head" in dataset for dataset in datasets.values()):
+    if len(filled) < len(datasets):
         blocks += overview(datasets)  # A model with a head answers one question for each record, and no other.
     else:
-        blocks += [summary_table(datasets), *(Paragraph(sentence) for sentence in verdicts(datasets))]
+        blocks += [summary_table(filled), *(Paragraph(sentence) for sentence in verdicts(filled))]
         blocks.append(Paragraph(DEFINITIONS))
-    for name, dataset in datasets.items():
-        if "head" in dataset:
-            continue
+    for name, dataset in filled.items():
         blocks += [Heading(name), *_figures(name, dataset, pictures[name], figures)]
         blocks += [table for table in overview({name: dataset})[1:] if table.rows]
     blocks += [Heading("Provenance"), provenance_block(scores, rows_are="records")]
     folder.joinpath("report.html").write_text(page("xVal evaluation", blocks), encoding="utf-8")
 
 
-def _figures(name: str, dataset: Mapping[str, Any], picture: Illustration, figures: Path) -> list[Block]:
+def _figures(name: str, dataset: FillScores, picture: Illustration, figures: Path) -> list[Block]:
     blocks: list[Block] = [_scatter(name, dataset, picture.examined, figures)]
-    if len(dataset["decades"]) > 1:
+    if len(dataset.scores.decades) > 1:
         blocks.append(_decades(name, dataset, figures))
     if picture.sweep is not None:
         blocks.append(_sweep(name, picture.sweep, figures))
     return blocks
 
 
-def _scatter(name: str, dataset: Mapping[str, Any], examined: Examined, figures: Path) -> Figure:
+def _scatter(name: str, dataset: FillScores, examined: Examined, figures: Path) -> Figure:
     file = figures / f"{file_stem(f'{name}.agreement')}.png"
     names = np.array(examined.key_names, dtype=object)[examined.key]
-    keys = sorted(dataset["keys"], key=lambda key: -dataset["keys"][key]["numbers"])[:SHOWN_PANELS]
-    marks = {rule["pattern"]: (rule["low"], rule["high"]) for rule in dataset["hold_out"]}
+    scores = dataset.scores.keys
+    keys = sorted(scores, key=lambda key: -scores[key].numbers)[:SHOWN_PANELS]
+    marks = {rule.pattern: (rule.low, rule.high) for rule in dataset.scores.hold_out}
     panels = []
     for key in keys:
         chosen = names == key
         path = examined.key_paths[int(examined.key[chosen][0])]
         marked = next((bounds for pattern, bounds in marks.items() if pattern_of(pattern).fullmatch(path)), None)
         truth, answers = examined.truth[chosen], examined.answers["model"][chosen]
-        panels.append(ScatterPanel(key, _unit(dataset["units"], path), truth, answers, marked))
+        panels.append(ScatterPanel(key, _unit(dataset.units, path), truth, answers, marked))
     scatter(file, title=f"{name}: prediction over truth", panels=panels)
     return Figure(
         file, "Hidden numbers by key. On the dashed line prediction and truth agree; shaded is what was held out."
     )
 
 
-def _decades(name: str, dataset: Mapping[str, Any], figures: Path) -> Figure:
+def _decades(name: str, dataset: FillScores, figures: Path) -> Figure:
     file = figures / f"{file_stem(f'{name}.decades')}.png"
-    entries = [entry["median_relative_error"] for entry in dataset["decades"]]
-    band = np.array([entry["interval"] for entry in entries], dtype=np.float64).T
+    entries = [entry.median_relative_error for entry in dataset.scores.decades]
+    band = np.array([entry.interval for entry in entries], dtype=np.float64).T
     lines = [Line("model", _values(entries, "model"), band)]
-    lines += [Line(method, _values(entries, method)) for method in ("key mean", "persistence") if method in entries[0]]
+    lines += [
+        Line(method, _values(entries, method))
+        for method in ("key mean", "persistence")
+        if method in entries[0].by_method
+    ]
     panel = CurvePanel(
         "median relative error",
         "power of ten of the true size",
         "median |error| / |truth|",
-        np.array([entry["decade"] for entry in dataset["decades"]], dtype=np.float64),
+        np.array([entry.decade for entry in dataset.scores.decades], dtype=np.float64),
         lines,
         logarithmic=True,
     )
@@ -128,5 +136,5 @@ def _unit(units: Mapping[str, str], path: str) -> str:
     return next((unit for pattern, unit in units.items() if pattern_of(pattern).fullmatch(path)), "")
 
 
-def _values(entries: list[Any], method: str) -> Any:  # noqa: ANN401  # An array.
-    return np.array([entry.get(method) for entry in entries], dtype=np.float64)
+def _values(entries: Sequence[WithInterval], method: str) -> NDArray[np.float64]:
+    return np.array([entry.by_method.get(method) for entry in entries], dtype=np.float64)

@@ -9,17 +9,29 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polycli.report.binomial import beta_interval
 from polycli.report.bootstrap import Bootstrap
-from polycli.requests import JsonDocument
 from polycli.xval.data.holdout import HoldOutRule
 from polycli.xval.numbers.statistics import NumberStatistics, decades_of
 from polycli.xval.records.keypaths import pattern_of
+from polycli.xval.scoring.score_records import (
+    AllScores,
+    BetterBaseline,
+    Coverage,
+    DecadeScores,
+    Errors,
+    HoldOutScores,
+    InsideOutside,
+    KeyScores,
+    NumberScores,
+    Part,
+    StandardisedErrors,
+    WithInterval,
+)
 
 Floats = NDArray[np.float64]
 #: Decades with fewer numbers are left out: a median of a handful says nothing.
@@ -89,26 +101,27 @@ class Examined:
         return replace(self, answers=self.answers | {"model": model})
 
 
-def scores_of(examined: Examined, rules: Sequence[HoldOutRule], bootstrap: Bootstrap) -> JsonDocument:
+def scores_of(examined: Examined, rules: Sequence[HoldOutRule], bootstrap: Bootstrap) -> NumberScores:
     """Everything that scores.json says of a dataset's numbers."""
     judged = examined.judged()
     names = np.array(examined.key_names, dtype=object)
     mine = names[examined.key] if len(names) else np.empty(0, dtype=object)
-    keys = {name: _key_scores(judged.select(mine == name), bootstrap) for name in dict.fromkeys(mine.tolist())}
-    for name, entry in keys.items():
-        entry["undecodable"] = float(examined.undecodable[mine == name].mean())
-    decades = decade_scores(judged, bootstrap)
-    return {
-        "records": len(np.unique(examined.record)),
-        "numbers": len(examined.truth),
-        "undecodable": float(examined.undecodable.mean()) if len(examined.truth) else 0.0,
-        "all": relative_scores(judged, bootstrap),
-        "keys": keys,
-        "decades": decades,
-        "decade_ratio": decade_ratio(decades),
-        "hold_out": [hold_out_scores(judged, index, rule, bootstrap) for index, rule in enumerate(rules)],
-        "better_baselines": better_baselines(keys),
+    keys = {
+        name: _key_scores(judged.select(mine == name), bootstrap, examined.undecodable[mine == name])
+        for name in dict.fromkeys(mine.tolist())
     }
+    decades = decade_scores(judged, bootstrap)
+    return NumberScores(
+        records=len(np.unique(examined.record)),
+        numbers=len(examined.truth),
+        undecodable=float(examined.undecodable.mean()) if len(examined.truth) else 0.0,
+        all=AllScores(standardised_mae=_relative_errors(judged, bootstrap)),
+        keys=keys,
+        decades=decades,
+        decade_ratio=decade_ratio(decades),
+        hold_out=[hold_out_scores(judged, index, rule, bootstrap) for index, rule in enumerate(rules)],
+        better_baselines=better_baselines(keys),
+    )
 
 
 def key_name(path: str, key_paths: Sequence[str], patterns: Sequence[str] = ()) -> str:
@@ -137,88 +150,87 @@ def _without_digits(path: str) -> str:
     return _DIGITS.sub("*", path[:end]) + path[end:]
 
 
-def relative_scores(examined: Examined, bootstrap: Bootstrap) -> JsonDocument:
+def _relative_errors(examined: Examined, bootstrap: Bootstrap) -> StandardisedErrors:
     """Mean absolute error in standard deviations of each key path in training, over all numbers: keys can be added."""
     spread = np.array([_spread(examined.statistics.get(path)) for path in examined.key_paths])
     scale = spread[examined.key] if len(spread) else np.empty(0)
     errors = {name: values / scale for name, values in examined.complete().errors().items()}
-    entry = _entry(errors, examined.record, bootstrap)
     sums = {name: _by_record(values, examined.record)[0] for name, values in errors.items()}
-    # Of the same records, so that what makes a record hard for both does not count.
-    entry["over"] = {
-        name: bootstrap.ratio(sums["model"], mine).tolist() for name, mine in sums.items() if name != "model"
-    }
-    return {"standardised_mae": entry}
+    return StandardisedErrors(
+        errors=_entry(errors, examined.record, bootstrap),
+        # Of the same records, so that what makes a record hard for both does not count.
+        over={name: bootstrap.ratio(sums["model"], mine).tolist() for name, mine in sums.items() if name != "model"},
+    )
 
 
-def _key_scores(examined: Examined, bootstrap: Bootstrap) -> JsonDocument:
-    """Returns the scores of one key path, in its units."""
+def _key_scores(examined: Examined, bootstrap: Bootstrap, undecodable: NDArray[np.bool_]) -> KeyScores:
+    """Returns the scores of one key path, in its units; `undecodable` says of which numbers the model gave none."""
     errors = examined.errors()
     squares = {name: values**2 for name, values in errors.items()}
     squared = _entry(squares, examined.record, bootstrap)
     variance = float(np.var(examined.truth))
-    entry: JsonDocument = {
-        "numbers": len(examined.truth),
-        "mae": _entry(errors, examined.record, bootstrap),
-        "rmse": {
-            **{name: math.sqrt(squared[name]) for name in squares},
-            "interval": np.sqrt(squared["interval"]).tolist(),
-        },
-        "median_absolute_error": {name: float(np.median(values)) for name, values in errors.items()},
-        "r2": {name: 1 - float(values.mean()) / variance if variance else None for name, values in squares.items()},
-    }
-    entry["coverage"] = coverage(examined, bootstrap) if examined.levels else None
-    return entry
+    return KeyScores(
+        numbers=len(examined.truth),
+        mae=_entry(errors, examined.record, bootstrap),
+        rmse=WithInterval(
+            by_method={name: math.sqrt(float(values.mean())) for name, values in squares.items()},
+            interval=np.sqrt(np.array(squared.interval, dtype=np.float64)).tolist(),
+        ),
+        median_absolute_error={name: float(np.median(values)) for name, values in errors.items()},
+        r2={name: 1 - float(values.mean()) / variance if variance else None for name, values in squares.items()},
+        coverage=coverage(examined, bootstrap) if examined.levels else None,
+        undecodable=float(undecodable.mean()),
+    )
 
 
-def coverage(examined: Examined, bootstrap: Bootstrap) -> JsonDocument:
+def coverage(examined: Examined, bootstrap: Bootstrap) -> Coverage:
     """Measures how often the interval of the outermost quantiles holds the truth, and how wide it is on average."""
     low, high = examined.quantiles[:, 0], examined.quantiles[:, -1]
     inside = ((examined.truth >= low) & (examined.truth <= high)).astype(np.float64)
     sums, counts = _by_record(inside, examined.record)
-    return {
-        "nominal": examined.levels[-1] - examined.levels[0],
-        "measured": float(inside.mean()),
-        "interval": bootstrap.ratio(sums, counts).tolist(),
-        "mean_width": float((high - low).mean()),
-        "binomial": list(beta_interval(int(inside.sum()), len(inside))),
-    }
+    return Coverage(
+        nominal=examined.levels[-1] - examined.levels[0],
+        measured=float(inside.mean()),
+        interval=bootstrap.ratio(sums, counts).tolist(),
+        mean_width=float((high - low).mean()),
+        binomial=list(beta_interval(int(inside.sum()), len(inside))),
+    )
 
 
-def decade_scores(examined: Examined, bootstrap: Bootstrap) -> list[JsonDocument]:
+def decade_scores(examined: Examined, bootstrap: Bootstrap) -> list[DecadeScores]:
     """Median relative error of each power of ten of the true size; zeros have none."""
     examined = examined.complete()
     size = np.abs(examined.truth)
-    places = np.flatnonzero(size > 0)
-    decades = decades_of(size[places])
+    not_zero = np.flatnonzero(size > 0)
+    decades = decades_of(size[not_zero])
     entries = []
     for decade in np.unique(decades):
-        mine = places[decades == decade]
+        mine = not_zero[decades == decade]
         if len(mine) < LEAST_IN_DECADE:
             continue
         part = examined.select(np.isin(np.arange(len(size)), mine))
         errors = {name: values / np.abs(part.truth) for name, values in part.errors().items()}
         entries.append(
-            {
-                "decade": int(decade),
-                "numbers": len(mine),
-                "median_relative_error": {
-                    **{name: float(np.median(values)) for name, values in errors.items()},
-                    "interval": bootstrap.median(errors["model"], examined.record[mine]).tolist(),
-                },
-                **({"coverage": coverage(part, bootstrap)} if part.levels else {}),
-            }
+            DecadeScores(
+                decade=int(decade),
+                numbers=len(mine),
+                median_relative_error=WithInterval(
+                    by_method={name: float(np.median(values)) for name, values in errors.items()},
+                    interval=bootstrap.median(errors["model"], examined.record[mine]).tolist(),
+                ),
+                coverage=coverage(part, bootstrap) if part.levels else None,
+            )
         )
     return entries
 
 
-def decade_ratio(decades: Sequence[JsonDocument]) -> float | None:
+def decade_ratio(decades: Sequence[DecadeScores]) -> float | None:
     """The model's error in its worst decade over that in its best: 1 where size does not matter; None of one decade."""
-    errors = [entry["median_relative_error"]["model"] for entry in decades]
+    errors = [entry.median_relative_error.by_method["model"] or 0.0 for entry in decades]
     return max(errors) / min(errors) if len(errors) > 1 and min(errors) > 0 else None
 
 
-def hold_out_scores(examined: Examined, index: int, rule: HoldOutRule, bootstrap: Bootstrap) -> JsonDocument:
+def hold_out_scores(examined: Examined, index: int, rule: HoldOutRule, bootstrap: Bootstrap) -> HoldOutScores:
     """Errors for numbers of the rule's key paths inside its interval, and outside in records that no rule held out.
 
     `given`: errors for the other numbers, in records in which the model is shown a number inside the interval, and in
@@ -232,59 +244,56 @@ def hold_out_scores(examined: Examined, index: int, rule: HoldOutRule, bootstrap
     held = examined.held_out[examined.record, index]
     answered = _compared(examined, of_rule & within & held, of_rule & ~within & ordinary, bootstrap)
     given = _compared(examined, ~of_rule & held, ~of_rule & ordinary, bootstrap)
-    return {
-        "rule": rule.name,
-        "pattern": rule.pattern,
-        "low": rule.low,
-        "high": rule.high,
-        **answered,
-        "given": given,
-    }
+    return HoldOutScores(
+        rule=rule.name, pattern=rule.pattern, low=rule.low, high=rule.high, answered=answered, given=given
+    )
 
 
 def _compared(
     examined: Examined, inside: NDArray[np.bool_], outside: NDArray[np.bool_], bootstrap: Bootstrap
-) -> JsonDocument:
+) -> InsideOutside:
     """Errors of two sets of numbers, and their ratio."""
-    entry: JsonDocument = {}
-    for name, chosen in (("inside", inside), ("outside", outside)):
-        part = examined.select(chosen)
-        errors = part.errors()
-        entry[name] = {
-            "numbers": len(part.truth),
-            "records": len(np.unique(part.record)),
-            "mae": _entry(errors, part.record, bootstrap) if len(part.truth) else None,
-            "median_absolute_error": float(np.median(errors["model"])) if len(part.truth) else None,
-        }
-    both = entry["inside"]["numbers"] and entry["outside"]["numbers"]
-    base = entry["outside"]["mae"]["model"] if both else 0.0
-    entry["ratio"] = entry["inside"]["mae"]["model"] / base if base else None
-    return entry
+    within, beyond = _part(examined.select(inside), bootstrap), _part(examined.select(outside), bootstrap)
+    ratio = None
+    if within.mae is not None and beyond.mae is not None:
+        base = beyond.mae.by_method["model"]
+        ratio = within.mae.by_method["model"] / base if base else None  # type: ignore[operator]
+    return InsideOutside(inside=within, outside=beyond, ratio=ratio)
 
 
-def better_baselines(keys: Mapping[str, Any]) -> list[JsonDocument]:
+def _part(examined: Examined, bootstrap: Bootstrap) -> Part:
+    """Errors of one set of numbers."""
+    errors, some = examined.errors(), len(examined.truth) > 0
+    return Part(
+        numbers=len(examined.truth),
+        records=len(np.unique(examined.record)),
+        mae=_entry(errors, examined.record, bootstrap) if some else None,
+        median_absolute_error=float(np.median(errors["model"])) if some else None,
+    )
+
+
+def better_baselines(keys: Mapping[str, KeyScores]) -> list[BetterBaseline]:
     """Keys for which a simpler model has the smaller mean absolute error, with the best such model."""
-    found = []
+    better = []
     for name, entry in keys.items():
-        errors = {method: value for method, value in entry["mae"].items() if isinstance(value, float)}
-        errors.pop("ratio", None)
+        errors = {method: value for method, value in entry.mae.by_method.items() if value is not None}
         best = min(errors, key=lambda method: errors[method])
         if best != "model":
-            found.append({"key": name, "baseline": best, "mae": errors[best], "model": errors["model"]})
-    return found
+            better.append(BetterBaseline(key=name, baseline=best, mae=errors[best], model=errors["model"]))
+    return better
 
 
-def _entry(errors: Mapping[str, Floats], record: NDArray[np.int64], bootstrap: Bootstrap) -> JsonDocument:
+def _entry(errors: Mapping[str, Floats], record: NDArray[np.int64], bootstrap: Bootstrap) -> Errors:
     """Means of all methods, the model's interval, its ratio to the key's mean and that one's interval."""
     sums, counts = _by_record(errors["model"], record)
     reference, _ = _by_record(errors["key mean"], record)
     mean = float(errors["key mean"].mean()) if len(errors["key mean"]) else math.nan
-    return {
-        **{name: float(values.mean()) for name, values in errors.items()},
-        "interval": bootstrap.ratio(sums, counts).tolist(),
-        "ratio": float(errors["model"].mean()) / mean if mean else None,
-        "ratio_interval": bootstrap.ratio(sums, reference).tolist(),
-    }
+    return Errors(
+        by_method={name: float(values.mean()) for name, values in errors.items()},
+        interval=bootstrap.ratio(sums, counts).tolist(),
+        ratio=float(errors["model"].mean()) / mean if mean else None,
+        ratio_interval=bootstrap.ratio(sums, reference).tolist(),
+    )
 
 
 def _by_record(values: Floats, record: NDArray[np.int64]) -> tuple[Floats, Floats]:

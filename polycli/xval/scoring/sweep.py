@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.errors import RecipeError, UserError
-from polycli.requests import JsonDocument
 from polycli.xval.numbers.statistics import NumberStatistics
 from polycli.xval.recipe.settings import SweepSection
 from polycli.xval.records.keypaths import KeyPatterns, refuse_unknown
 from polycli.xval.records.records import Records
 from polycli.xval.scoring.fill import Filler
+from polycli.xval.scoring.score_records import CurveScores, SweepScores
 
 Floats = NDArray[np.float64]
 
@@ -39,42 +39,35 @@ class Sweep:
     #: Size of a change that counts as a jump, by curve.
     thresholds: tuple[float, ...]
 
-    def document(self) -> JsonDocument:
+    def scores(self) -> SweepScores:
         """Returns the sweep as scores.json has it."""
-        return {
-            "vary": self.vary,
-            "points": len(self.values),
-            "low": float(self.values[0]),
-            "high": float(self.values[-1]),
-            "curves": [
-                {
-                    "record": curve.record,
-                    "key_path": curve.key_path,
-                    "jump_above": threshold,
-                    **continuity(curve.answers, threshold),
-                }
-                for curve, threshold in zip(self.curves, self.thresholds, strict=True)
+        return SweepScores(
+            vary=self.vary,
+            points=len(self.values),
+            low=float(self.values[0]),
+            high=float(self.values[-1]),
+            curves=[
+                continuity(curve, threshold) for curve, threshold in zip(self.curves, self.thresholds, strict=True)
             ],
-        }
+        )
 
 
-def continuity(answers: Floats, threshold: float) -> JsonDocument:
-    """Measures how continuous a curve is: jumps, the share of neighbours that are equal, and how far it travels.
-
-    `travel` is the sum of all changes over the largest difference: 1 for a curve that only rises or only falls.
-    """
-    finite = answers[np.isfinite(answers)]
-    if len(finite) < 2:
-        return {"jumps": None, "largest_change": None, "equal_neighbours": None, "travel": None, "undecodable": 1.0}
+def continuity(curve: Curve, threshold: float) -> CurveScores:
+    """Measures how continuous a curve is: jumps above the threshold, equal neighbours, and how far it travels."""
+    finite = curve.answers[np.isfinite(curve.answers)]
     changes = np.abs(np.diff(finite))
-    reach = float(np.ptp(finite))
-    return {
-        "jumps": int((changes > threshold).sum()),
-        "largest_change": float(changes.max()),
-        "equal_neighbours": float((changes == 0).mean()),
-        "travel": float(changes.sum() / reach) if reach else 1.0,
-        "undecodable": 1 - len(finite) / len(answers),
-    }
+    known = len(finite) > 1
+    reach = float(np.ptp(finite)) if known else 0.0
+    return CurveScores(
+        record=curve.record,
+        key_path=curve.key_path,
+        jump_above=threshold,
+        jumps=int((changes > threshold).sum()) if known else None,
+        largest_change=float(changes.max()) if known else None,
+        equal_neighbours=float((changes == 0).mean()) if known else None,
+        travel=(float(changes.sum() / reach) if reach else 1.0) if known else None,
+        undecodable=1 - len(finite) / len(curve.answers) if known else 1.0,
+    )
 
 
 def run_sweep(

@@ -2,77 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from polycli.report.table import Table, interval, number
 from polycli.xval.scoring.coverage.calibrated import calibrated_table
 from polycli.xval.scoring.head_scores import head_table
+from polycli.xval.scoring.score_records import (
+    ByMethod,
+    DatasetScores,
+    Errors,
+    FillScores,
+    JudgedScores,
+    StandardisedErrors,
+    SweepScores,
+)
 
 METHODS = ("mean", "key mean", "persistence", "k-NN", "gradient boosting")
 #: Keys with a row of their own: those with most numbers.
 SHOWN_KEYS = 40
 
 
-def overview(datasets: Mapping[str, Any]) -> list[Table]:
+def overview(datasets: Mapping[str, DatasetScores]) -> list[Table]:
     """The tables that a terminal shows, and a report first."""
-    heads = [head_table(name, dataset["head"]) for name, dataset in datasets.items() if "head" in dataset]
-    datasets = {name: dataset for name, dataset in datasets.items() if "head" not in dataset}
-    tables = [*heads, summary_table(datasets)]
-    for name, dataset in datasets.items():
+    heads = [head_table(name, dataset.head) for name, dataset in datasets.items() if isinstance(dataset, JudgedScores)]
+    filled = filled_in(datasets)
+    tables = [*heads, summary_table(filled)]
+    for name, dataset in filled.items():
         tables += [key_table(name, dataset), hold_out_table(name, dataset), decade_table(name, dataset)]
         tables += [coverage_table(name, dataset), calibrated_table(name, dataset, most=SHOWN_KEYS)]
         tables += [sweep_table(name, dataset)]
     return [table for table in tables if table.rows]
 
 
-def verdicts(datasets: Mapping[str, Any]) -> list[str]:
+def filled_in(datasets: Mapping[str, DatasetScores]) -> dict[str, FillScores]:
+    """The datasets whose numbers were filled in."""
+    return {name: dataset for name, dataset in datasets.items() if isinstance(dataset, FillScores)}
+
+
+def verdicts(datasets: Mapping[str, FillScores]) -> list[str]:
     """One sentence for each dataset: where a simpler model is better, or that none is, and how close the best comes."""
     sentences = []
     for name, dataset in datasets.items():
-        better = dataset.get("better_baselines", [])
+        better = dataset.scores.better_baselines
         if better:
-            worst = max(better, key=lambda entry: entry["model"] / max(entry["mae"], 1e-300))
+            worst = max(better, key=lambda entry: entry.model / max(entry.mae, 1e-300))
             sentences.append(
-                f"{name}: a simpler model is better for {len(better)} of {len(dataset['keys'])} keys, most of all "
-                f"{worst['baseline']} for {worst['key']}, with a mean absolute error of {number(worst['mae'])} against "
-                f"the model's {number(worst['model'])}."
+                f"{name}: a simpler model is better for {len(better)} of {len(dataset.scores.keys)} keys, most of all "
+                f"{worst.baseline} for {worst.key}, with a mean absolute error of {number(worst.mae)} against "
+                f"the model's {number(worst.model)}."
             )
-        sentences += _over_all(name, dataset["all"]["standardised_mae"])
+        sentences += _over_all(name, dataset.scores.all.standardised_mae)
     return sentences
 
 
-def _over_all(name: str, errors: Mapping[str, Any]) -> list[str]:
+def _over_all(name: str, scores: StandardisedErrors) -> list[str]:
     """Compares the model with the best simpler one over all numbers: which to use; nothing without simpler ones."""
-    rivals = {method: errors[method] for method in METHODS if isinstance(errors.get(method), float)}
+    errors = scores.errors.by_method
+    rivals = {method: error for method in METHODS if (error := errors.get(method)) is not None}
     if not rivals:
         return []
     best = min(rivals, key=lambda method: rivals[method])
-    low, high = errors["over"][best]
+    low, high = scores.over[best]
     figures = f"with {number(rivals[best])} against the model's {number(errors['model'])} standard deviations"
     ratio = f"(model / {best}: 95 % interval {interval((low, high))})"
-    if low > 1:
+    if low is not None and low > 1:
         advice = "Use it where numbers alone are asked for."
         return [f"{name}: over all numbers {best} is better, {figures} {ratio}. {advice}"]
-    if high < 1:
+    if high is not None and high < 1:
         return [f"{name}: over all numbers the model is better; {best} is closest, {figures} {ratio}."]
     advice = "The simpler one will do where numbers alone are asked for."
     return [f"{name}: over all numbers {best} and the model are not told apart, {figures} {ratio}. {advice}"]
 
 
-def summary_table(datasets: Mapping[str, Any]) -> Table:
+def summary_table(datasets: Mapping[str, FillScores]) -> Table:
     """One row for each dataset: errors in standard deviations, so that keys can be added."""
     rows = []
-    methods = _methods(entry["all"]["standardised_mae"] for entry in datasets.values())
+    methods = _methods(dataset.scores.all.standardised_mae.errors.by_method for dataset in datasets.values())
     for name, dataset in datasets.items():
-        entry = dataset["all"]["standardised_mae"]
+        scores = dataset.scores
         rows.append(
             [
                 name,
-                f"{dataset['records']:,}",
-                f"{dataset['numbers']:,}",
-                *_entry_cells(entry, methods),
-                _share(dataset["undecodable"]),
+                f"{scores.records:,}",
+                f"{scores.numbers:,}",
+                *_entry_cells(scores.all.standardised_mae.errors, methods),
+                _share(scores.undecodable),
             ]
         )
     columns = ["dataset", "records", "numbers", "model", "95 % interval", *methods, "model / key mean", "undecodable"]
@@ -88,12 +102,12 @@ def summary_table(datasets: Mapping[str, Any]) -> Table:
     return Table("All numbers", columns, rows, caption.strip())
 
 
-def key_table(name: str, dataset: Mapping[str, Any]) -> Table:
+def key_table(name: str, dataset: FillScores) -> Table:
     """One row for each key, in its units."""
-    keys = sorted(dataset["keys"].items(), key=lambda item: -item[1]["numbers"])
-    methods = _methods(entry["mae"] for _, entry in keys)
+    keys = sorted(dataset.scores.keys.items(), key=lambda item: -item[1].numbers)
+    methods = _methods(entry.mae.by_method for _, entry in keys)
     rows = [
-        [key, f"{entry['numbers']:,}", *_entry_cells(entry["mae"], methods), number(entry["r2"]["model"])]
+        [key, f"{entry.numbers:,}", *_entry_cells(entry.mae, methods), number(entry.r2["model"])]
         for key, entry in keys[:SHOWN_KEYS]
     ]
     columns = ["key", "numbers", "model", "95 % interval", *methods, "model / key mean", "R2"]
@@ -102,27 +116,29 @@ def key_table(name: str, dataset: Mapping[str, Any]) -> Table:
     return Table(f"{name}: mean absolute error by key", columns, rows, caption)
 
 
-def hold_out_table(name: str, dataset: Mapping[str, Any]) -> Table:
+def hold_out_table(name: str, dataset: FillScores) -> Table:
     """Inside and outside of each rule's interval: of the numbers themselves, and of others in their records."""
     rows = []
-    for entry in dataset["hold_out"]:
-        parts = [(part, entry, part) for part in ("inside", "outside")]
-        parts += [(part, entry["given"], f"others, {part}") for part in ("inside", "outside")]
-        for part, sides, shown in parts:
-            side = sides[part]
-            if side["numbers"] == 0:
+    for rule in dataset.scores.hold_out:
+        sides = [
+            (rule.answered.inside, "inside", number(rule.answered.ratio)),
+            (rule.answered.outside, "outside", ""),
+            (rule.given.inside, "others, inside", number(rule.given.ratio)),
+            (rule.given.outside, "others, outside", ""),
+        ]
+        for part, shown, ratio in sides:
+            if part.mae is None:
                 continue
-            errors = side["mae"] or {}
             rows.append(
                 [
-                    entry["rule"],
+                    rule.rule,
                     shown,
-                    f"{side['numbers']:,}",
-                    number(errors.get("model")),
-                    interval(errors.get("interval")),
-                    number(errors.get("key mean")),
-                    number(side["median_absolute_error"]),
-                    number(sides["ratio"]) if part == "inside" else "",
+                    f"{part.numbers:,}",
+                    number(part.mae.by_method.get("model")),
+                    interval(part.mae.interval),
+                    number(part.mae.by_method.get("key mean")),
+                    number(part.median_absolute_error),
+                    ratio,
                 ]
             )
     columns = ["held out", "", "numbers", "model", "95 % interval", "key mean", "median", "inside / outside"]
@@ -133,72 +149,72 @@ def hold_out_table(name: str, dataset: Mapping[str, Any]) -> Table:
     return Table(f"{name}: mean absolute error inside and outside hold-outs", columns, rows, caption, 2)
 
 
-def decade_table(name: str, dataset: Mapping[str, Any]) -> Table:
+def decade_table(name: str, dataset: FillScores) -> Table:
     """Median relative error of each power of ten."""
-    entries = dataset["decades"]
-    methods = _methods(entry["median_relative_error"] for entry in entries)
+    entries = [(entry, entry.median_relative_error) for entry in dataset.scores.decades]
+    methods = _methods(errors.by_method for _, errors in entries)
     rows = [
         [
-            f"1e{entry['decade']} to 1e{entry['decade'] + 1}",
-            f"{entry['numbers']:,}",
-            number(entry["median_relative_error"]["model"]),
-            interval(entry["median_relative_error"]["interval"]),
-            *(number(entry["median_relative_error"].get(method)) for method in methods),
+            f"1e{entry.decade} to 1e{entry.decade + 1}",
+            f"{entry.numbers:,}",
+            number(errors.by_method["model"]),
+            interval(errors.interval),
+            *(number(errors.by_method.get(method)) for method in methods),
         ]
-        for entry in entries
+        for entry, errors in entries
     ]
     columns = ["size", "numbers", "model", "95 % interval", *methods]
     return Table(f"{name}: median relative error by decade", columns, rows)
 
 
-def coverage_table(name: str, dataset: Mapping[str, Any]) -> Table:
+def coverage_table(name: str, dataset: FillScores) -> Table:
     """Tabulates how often intervals hold the truth."""
     rows = [
         [
             key,
-            _share(entry["coverage"]["nominal"]),
-            _share(entry["coverage"]["measured"]),
-            interval(entry["coverage"]["interval"]),
-            number(entry["coverage"]["mean_width"]),
+            _share(entry.coverage.nominal),
+            _share(entry.coverage.measured),
+            interval(entry.coverage.interval),
+            number(entry.coverage.mean_width),
         ]
-        for key, entry in list(dataset["keys"].items())[:SHOWN_KEYS]
-        if entry.get("coverage")
+        for key, entry in list(dataset.scores.keys.items())[:SHOWN_KEYS]
+        if entry.coverage is not None
     ]
     columns = ["key", "intervals state", "hold the truth", "95 % interval", "mean width"]
     return Table(f"{name}: coverage of the model's intervals", columns, rows)
 
 
-def sweep_table(name: str, dataset: Mapping[str, Any]) -> Table:
+def sweep_table(name: str, dataset: FillScores) -> Table:
     """Tabulates the jumps of each swept curve."""
-    sweep = dataset["sweep"] or {"curves": [], "vary": "", "points": 0}
+    sweep = dataset.sweep or SweepScores(vary="", points=0, low=0.0, high=0.0, curves=())
     rows = [
         [
-            curve["record"],
-            curve["key_path"],
-            "-" if curve["jumps"] is None else str(curve["jumps"]),
-            number(curve["largest_change"]),
-            _share(curve["equal_neighbours"]),
-            number(curve["travel"]),
+            curve.record,
+            curve.key_path,
+            "-" if curve.jumps is None else str(curve.jumps),
+            number(curve.largest_change),
+            _share(curve.equal_neighbours),
+            number(curve.travel),
         ]
-        for curve in sweep["curves"]
+        for curve in sweep.curves
     ]
     columns = ["record", "predicted", "jumps", "largest change", "equal neighbours", "travel / range"]
     caption = "A jump is a change between neighbours of more than sweep.jump standard deviations of the key."
-    title = f"{name}: continuity, {sweep['vary']} varied over {sweep['points']} values"
+    title = f"{name}: continuity, {sweep.vary} varied over {sweep.points} values"
     return Table(title, columns, rows, caption, 2)
 
 
-def _methods(entries: Any) -> list[str]:  # noqa: ANN401  # Any iterable of score entries.
+def _methods(entries: Iterable[ByMethod]) -> list[str]:
     present = {method for entry in entries for method in entry}
     return [method for method in METHODS if method in present]
 
 
-def _entry_cells(entry: Mapping[str, Any], methods: Sequence[str]) -> list[str]:
+def _entry_cells(errors: Errors, methods: Sequence[str]) -> list[str]:
     return [
-        number(entry["model"]),
-        interval(entry["interval"]),
-        *(number(entry.get(method)) for method in methods),
-        number(entry["ratio"]),
+        number(errors.by_method["model"]),
+        interval(errors.interval),
+        *(number(errors.by_method.get(method)) for method in methods),
+        number(errors.ratio),
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from polycli.xval.data.source import Opened, RecordWriter
+from polycli.xval.data.source import Opened, RecordWriter, SourceAbout
 from polycli.xval.recipe.sources import ArithmeticSection
 from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.sources.arithmetic_tasks import problem
@@ -14,6 +14,13 @@ from polycli.xval.sources.planets import refuse_inputs
 
 BLOCK = 4096
 _RECORDS_PER_SECOND = 30_000.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskAbout(SourceAbout):
+    """Which task of arithmetic records are."""
+
+    task: str
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ class ArithmeticSource:
         blocks = tuple(ArithmeticBlock(section, first, min(BLOCK, count - first)) for first in range(0, count, BLOCK))
         return Opened(
             blocks=blocks,
-            about={"task": section.task},
+            about=TaskAbout(task=section.task),
             options=section.model_dump(mode="json", exclude={"records"}),
             seconds=count / _RECORDS_PER_SECOND,
         )

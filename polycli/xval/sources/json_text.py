@@ -35,8 +35,12 @@ def decoder(*, careful: bool, strict: bool = True) -> json.JSONDecoder:
     NaN, Infinity and -Infinity, which are not JSON but often written, are read as floats. Reading raises
     DuplicateKeyError where an object has a key twice, and otherwise what `json` raises.
     """
-    hooks: dict[str, Any] = {"parse_float": _float, "parse_int": _integer} if careful else {}
-    return json.JSONDecoder(object_pairs_hook=_object, strict=strict, **hooks)
+    return json.JSONDecoder(
+        object_pairs_hook=_object,
+        strict=strict,
+        parse_float=_float if careful else None,
+        parse_int=_integer if careful else None,
+    )
 
 
 def members_of(text: str, reader: json.JSONDecoder) -> Iterator[Any]:

@@ -113,14 +113,15 @@ def look_at(path: Path) -> dict[str, object]:
 
 def _looked_at(path: Path) -> dict[str, object]:
     blocks: Sequence[Block]
+    units: Mapping[str, str] = {}
     if JsonSource().accepts(path):
         source = "json"
         opened = JsonSource().open([path], PrepareRecipe(family="xval", verb="prepare"), MOST_RECORDS)
-        blocks, units, reports = opened.blocks, {}, list[str]()
+        blocks, reports = opened.blocks, list[str]()
     elif TableSource().accepts(path) or path.suffix.lower() in _PERHAPS:
         source = "table"
         blocks, about, reports = look([(path, path.name)], TableSection(numbers="optional"), MOST_RECORDS)
-        units = about["units"]
+        units = about.units
     else:
         return {}
     summary = _Summary()

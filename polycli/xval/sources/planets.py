@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from polycli.errors import SourceError
-from polycli.xval.data.source import Opened, RecordWriter
-from polycli.xval.recipe.sources import PlanetsSection
+from polycli.xval.data.source import Opened, RecordWriter, SourceAbout
+from polycli.xval.recipe.sources import PlanetScale, PlanetsSection
 from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.sources.planetary import records
 
@@ -16,6 +16,20 @@ from polycli.xval.sources.planetary import records
 BLOCK = 1024
 #: What one process makes at eight substeps, for estimates.
 _SYSTEMS_PER_SECOND = 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanetsAbout(SourceAbout):
+    """Facts about simulated planets."""
+
+    simulation: str
+    #: By what numbers are multiplied, by key.
+    scale: PlanetScale
+    units: Mapping[str, str]
+
+    def stated_units(self) -> Mapping[str, str]:
+        """The unit of masses."""
+        return self.units
 
 
 @dataclass(frozen=True)
@@ -63,11 +77,11 @@ class PlanetsSource:
         scale = section.scale
         return Opened(
             blocks=blocks,
-            about={
-                "simulation": "planetary systems, Yoshida 6, G = 1, star of mass 1, Jacobi elements",
-                "scale": scale.model_dump(),
-                "units": {"description.planet*.m": f"{1 / scale.m:g} star masses"},
-            },
+            about=PlanetsAbout(
+                simulation="planetary systems, Yoshida 6, G = 1, star of mass 1, Jacobi elements",
+                scale=scale,
+                units={"description.planet*.m": f"{1 / scale.m:g} star masses"},
+            ),
             options=section.model_dump(mode="json", exclude={"systems"}),
             seconds=count / _SYSTEMS_PER_SECOND * section.substeps / 8,
         )

@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from polycli.console import note, progress
 from polycli.errors import SourceError
 from polycli.files.parquet import open_parquet as open_parquet_file
 from polycli.files.streams import suffix_of
 from polycli.xval.data.flat_rows import FlatColumn, FlatRows
-from polycli.xval.data.source import Block, Opened, RecordWriter
+from polycli.xval.data.source import Block, Opened, RecordWriter, TableAbout
 from polycli.xval.recipe.sources import TableSection
 from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.records.cells import same_unit
@@ -201,7 +200,7 @@ def _reader(kind: str) -> str:
 
 def look(
     named: Sequence[tuple[Path, str]], section: TableSection, limit: int | None
-) -> tuple[tuple[Block, ...], dict[str, Any], list[str]]:
+) -> tuple[tuple[Block, ...], TableAbout, list[str]]:
     """Blocks of files of one kind, what the manifest says of their columns, and what the user should know.
 
     Raises:
@@ -214,19 +213,19 @@ def look(
     if kinds[0] == "text":
         return open_csv_files(named, section, limit)
     parquet = kinds[0] == "Parquet"
-    blocks, found = open_parquet(named, section, limit) if parquet else open_typed(named, kinds, section, limit)
-    if section.numbers == "required" and not found.has_numbers:
+    blocks, columns = open_parquet(named, section, limit) if parquet else open_typed(named, kinds, section, limit)
+    if section.numbers == "required" and not columns.has_numbers:
         raise SourceError(
-            f"{named[0][1]}: nothing in it is a number, in {len(found.keys)} columns "
-            f"({', '.join([header for header, _ in found.keys][:4])})",
+            f"{named[0][1]}: nothing in it is a number, in {len(columns.keys)} columns "
+            f"({', '.join([header for header, _ in columns.keys][:4])})",
             hint="--set table.numbers=optional takes texts alone",
         )
-    return blocks, {"units": dict(found.units)}, list(found.remarks)
+    return blocks, TableAbout(units=dict(columns.units)), list(columns.remarks)
 
 
 def open_csv_files(
     named: Sequence[tuple[Path, str]], section: TableSection, limit: int | None
-) -> tuple[tuple[Block, ...], dict[str, Any], list[str]]:
+) -> tuple[tuple[Block, ...], TableAbout, list[str]]:
     """Blocks, what the manifest says of the columns, and what the user should know of them.
 
     Raises:
@@ -345,19 +344,19 @@ def _units_below(files: Sequence[CsvFile]) -> dict[str, str]:
     return found
 
 
-def described(columns: Sequence[Column], reports: Sequence[str]) -> dict[str, Any]:
+def described(columns: Sequence[Column], reports: Sequence[str]) -> TableAbout:
     """Returns the entry of the columns in the manifest."""
-    return {
-        "columns": {column.header: column.described() for column in columns},
+    return TableAbout(
+        columns={column.header: column.described() for column in columns},
         # An uncertainty is in the unit of its value.
-        "units": {
+        units={
             child_path(TOP, key): column.unit
             for column in columns
             if column.unit is not None
             for key in column.number_keys
         },
-        "reports": list(reports),
-    }
+        reports=list(reports),
+    )
 
 
 def read_rows(

@@ -8,7 +8,7 @@ latitude, sine and cosine of longitude, and the `start`, sine and cosine of the 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from polycli.outputs import is_zarr
 from polycli.paths import files_below
 from polycli.requests import JsonDocument
 from polycli.store.manifest import MANIFEST_NAME
-from polycli.xval.data.source import Opened, RecordWriter
+from polycli.xval.data.source import Opened, RecordWriter, SourceAbout
 from polycli.xval.recipe.sources import TemperatureSection
 from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.sources.gridded import Field, open_field
@@ -31,6 +31,23 @@ _NETCDF = (".nc", ".nc4", ".cdf")
 _DAY = 86_400.0
 _YEAR_DAYS = 365.25
 _RECORDS_PER_SECOND = 2_000.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldAbout(SourceAbout):
+    """Facts about a field of temperatures."""
+
+    #: Whether it is made up, and not of a file.
+    synthetic: bool
+    #: The name of the variable.
+    field: str
+    units: Mapping[str, str]
+    #: Between two frames of a record.
+    interval_seconds: float
+
+    def stated_units(self) -> Mapping[str, str]:
+        """The unit of the temperatures."""
+        return self.units
 
 
 @dataclass(frozen=True)
@@ -112,12 +129,12 @@ class TemperatureSource:
             blocks=blocks,
             files=files,
             file_names=tuple(str(file.relative_to(path.parent)) if path is not None else "" for file in files),
-            about={
-                "synthetic": path is None,
-                "field": field.name,
-                "units": {"data": field.unit},
-                "interval_seconds": field.interval * section.time_stride,
-            },
+            about=FieldAbout(
+                synthetic=path is None,
+                field=field.name,
+                units={"data": field.unit},
+                interval_seconds=field.interval * section.time_stride,
+            ),
             options=section.model_dump(mode="json"),
             seconds=count / _RECORDS_PER_SECOND,
         )

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ from polycli.xval.records.records import Records
 from polycli.xval.records.structure import NUM
 from polycli.xval.training.blanks import blank_classes
 from polycli.xval.training.dealing import FEWEST_BATCHES, bucket_of, deal
+from polycli.xval.training.described import PoolPart, StoreUse
 from polycli.xval.training.key_shuffling import shuffle_keys
 from polycli.xval.training.masking import MaskCount, Masking, Words, record_seeds
 
@@ -233,17 +234,17 @@ class RecordBatches:
                 tokens, cells = tokens + int(chunk.sum()), cells + len(chunk) * int(chunk.max())
         return 1 - tokens / cells
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, StoreUse]:
         """Describes each store and how much of it is used, as data.json has it."""
-        found = {}
-        for index, store in enumerate(self.training.pool.stores):
-            found[store.name] = {
-                "path": str(store.store.path.resolve()),
-                "store_hash": store.store.manifest.store_hash,
-                "training": _part(self.training.pool, index),
-                "validation": _part(self.held_back.pool, index),
-            }
-        return found
+        return {
+            store.name: StoreUse(
+                path=str(store.store.path.resolve()),
+                store_hash=store.store.manifest.store_hash,
+                training=_part(self.training.pool, index),
+                validation=_part(self.held_back.pool, index),
+            )
+            for index, store in enumerate(self.training.pool.stores)
+        }
 
     def trained_on(self) -> dict[str, TrainedOn]:
         """Maps each store to its hash and the content hashes of the records that train."""
@@ -283,13 +284,13 @@ class RecordBatches:
         return seeds
 
 
-def _part(pool: Pool, index: int) -> dict[str, int]:
+def _part(pool: Pool, index: int) -> PoolPart:
     mine = pool.store_of == index
-    return {
-        "records": int(mine.sum()),
-        "tokens": int(pool.lengths[mine].sum()),
-        "numbers": int(pool.number_lengths[mine].sum()),
-    }
+    return PoolPart(
+        records=int(mine.sum()),
+        tokens=int(pool.lengths[mine].sum()),
+        numbers=int(pool.number_lengths[mine].sum()),
+    )
 
 
 def fill_in_batches(

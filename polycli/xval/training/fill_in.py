@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import nn
@@ -22,6 +21,7 @@ from polycli.xval.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.xval.records.classes import Classes
 from polycli.xval.training.batches import RecordBatches, fill_in_batches
 from polycli.xval.training.costs import step_flops
+from polycli.xval.training.described import FillInFacts
 from polycli.xval.training.objective import FillIn, digit_tokens
 from polycli.xval.training.task import RecordsTask
 from polycli.xval.training.validation import validate
@@ -63,14 +63,14 @@ class FillInTask(RecordsTask):
         """Return the network's layers."""
         return tuple(self._network.encoder_stack.layers)
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> FillInFacts:
         """The additions to model.json: all that is needed to read records as this model does, and what it has seen."""
-        return {
-            "model": self._network.section.model_dump(mode="json"),
-            "objective": self.objective.model_dump(mode="json"),
-            **describe_tokenization(self.tokenization),
-            "trained_on": self.trained_on(),
-        }
+        return FillInFacts(
+            model=self._network.section,
+            objective=self.objective,
+            tokenization=describe_tokenization(self.tokenization),
+            trained_on=self.trained_on(),
+        )
 
     def flops_per_step(self) -> float:
         """Floating-point operations of one optimizer step over all ranks, forward and backward, for records of mean

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from polycli.xval.model.heads import HEAD_PREFIX, HeadDescription, RecordLoss, R
 from polycli.xval.recipe.training import FinetuneRecipe
 from polycli.xval.training.batches import SPLITS_USED, RecordBatches, open_pool
 from polycli.xval.training.costs import flops_per_record
+from polycli.xval.training.described import HeadFacts
 from polycli.xval.training.labels import LabelledPool, LabelledReader, describe_head, labels_of
 from polycli.xval.training.task import RecordsTask
 
@@ -81,14 +81,14 @@ class RecordTask(RecordsTask):
         """Return the network's layers."""
         return tuple(self._network.encoder_stack.layers)
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> HeadFacts:
         """The additions to model.json: all that is needed to read records as this model does, and what it answers."""
-        return {
-            "model": self._network.section.model_dump(mode="json"),
-            "head": self._network.head.to_json(),
-            **describe_tokenization(self.batches.tokenization),
-            "trained_on": self.trained_on(),
-        }
+        return HeadFacts(
+            model=self._network.section,
+            head=self._network.head,
+            tokenization=describe_tokenization(self.batches.tokenization),
+            trained_on=self.trained_on(),
+        )
 
     def flops_per_step(self) -> float:
         """Floating-point operations of one optimizer step over all ranks, forward and backward, for records of mean

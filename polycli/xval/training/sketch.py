@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from polycli.workflow.sketch import Batches, Sketch, Words
 from polycli.xval.data.store import RecordStore
@@ -13,6 +12,7 @@ from polycli.xval.recipe.model import ModelSection
 from polycli.xval.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.xval.training.batches import RecordBatches, fill_in_batches
 from polycli.xval.training.costs import activation_bytes, step_flops
+from polycli.xval.training.described import StoreUse
 
 #: What is assumed of the data where none is given: planets in the paper's form.
 ASSUMED_TOKENS, ASSUMED_LENGTH = 300, 532
@@ -60,7 +60,7 @@ def sketch(recipe: PretrainRecipe | FinetuneRecipe, model: ModelSection, batches
             batch=lambda shared: _batch_sentence(shared, length, padding),
             parameters=f", for {tokens:,} tokens",
             assumed=assumed if batches is None else None,
-            data={name: _data_sentence(found) for name, found in data.items()},
+            data={name: _data_sentence(use) for name, use in data.items()},
         ),
     )
 
@@ -73,9 +73,9 @@ def _batch_sentence(batches: Batches, length: float, padding: float | None) -> s
     )
 
 
-def _data_sentence(listed: Mapping[str, Any]) -> str:
-    training, validation = listed["training"], listed["validation"]
+def _data_sentence(use: StoreUse) -> str:
+    training = use.training
     return (
-        f"{training['records']:,} records, {training['tokens']:,} tokens, {training['numbers']:,} numbers; "
-        f"validates on {validation['records']:,} records"
+        f"{training.records:,} records, {training.tokens:,} tokens, {training.numbers:,} numbers; "
+        f"validates on {use.validation.records:,} records"
     )

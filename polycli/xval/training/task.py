@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from polycli.checkpoints.exported import with_earlier
 from polycli.checkpoints.trained_on import TrainedOn
 from polycli.console import warn
 from polycli.engine.layers import depths_in_order
 from polycli.engine.task import Task, World
-from polycli.requests import JsonDocument
 from polycli.xval.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.xval.training.batches import RecordBatch, RecordBatches
+from polycli.xval.training.described import StoreUse
 
 
 class RecordsTask(Task):
@@ -58,7 +57,7 @@ class RecordsTask(Task):
         """Count the tokens of records of the mean length, without padding."""
         return self.batches.mean_length() * self.batches.train.global_batch_size
 
-    def data_summary(self) -> dict[str, Any]:
+    def data_summary(self) -> dict[str, StoreUse]:
         """Return how many records, tokens and numbers of each store are used."""
         return self.batches.summary()
 
@@ -66,6 +65,6 @@ class RecordsTask(Task):
         """Say how much of a batch is padding."""
         return (f"{self.batches.padding_share():.1%} of the tokens in a batch are padding",)
 
-    def trained_on(self) -> dict[str, JsonDocument]:
+    def trained_on(self) -> dict[str, TrainedOn]:
         """Return what model.json says of the records that this model has seen, now and before."""
         return with_earlier(self.batches.trained_on(), self._earlier)

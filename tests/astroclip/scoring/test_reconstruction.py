@@ -32,15 +32,15 @@ def test_the_error_is_the_loss_of_the_training_where_the_first_token_is_seen(enc
     rows = np.arange(12)
     first = chunk_mask(keys_of(3, torch.from_numpy(rows)), tokens, chunks=6, chunk_length=50)[:, 0]
     rows = rows[~first.numpy()]
-    document, panels = score_reconstruction(encoder, rows, masking, Bootstrap(50, seed=3))
+    scores, panels = score_reconstruction(encoder, rows, masking, Bootstrap(50, seed=3))
 
     spectra = encoder.store.read_spectra(rows)
     batch = {"flux": torch.from_numpy(spectra.flux), "keys": keys_of(3, torch.from_numpy(rows))}
     with torch.no_grad():
         loss, _ = MaskedModelling(encoder.model, masking).eval()(batch)
-    assert document["error"]["model"] == pytest.approx(float(loss), rel=1e-5)
-    assert document["hidden"] == pytest.approx(6 * 50 / tokens)
-    assert document["spectra"] == len(rows)
+    assert scores.error["model"] == pytest.approx(float(loss), rel=1e-5)
+    assert scores.hidden == pytest.approx(6 * 50 / tokens)
+    assert scores.spectra == len(rows)
     assert [panel.row for panel in panels] == rows[:3].tolist()
 
 
@@ -57,21 +57,19 @@ def test_weighed_errors_are_those_of_a_training_that_weighs(make_model, mock_sto
     batch = {"flux": flux, "ivar": ivar, "keys": keys_of(3, torch.from_numpy(rows))}
     with torch.no_grad():
         loss, _ = MaskedModelling(model, masking).eval()(batch)
-    assert weighed["error"]["model"] == pytest.approx(float(loss), rel=1e-4)
-    assert weighed["masking"]["weight"] == "ivar"
+    assert weighed.error["model"] == pytest.approx(float(loss), rel=1e-4)
+    assert weighed.masking["weight"] == "ivar"
     # Whoever knows the noiseless spectrum errs most where the noise is most, which now counts less.
-    assert weighed["error"]["noise"] < plain["error"]["noise"]
+    assert weighed.error["noise"] < plain.error["noise"]
 
 
 def test_the_noise_is_the_inverse_of_the_weights_in_deviations_of_the_spectrum(encoder):
     flux = encoder.store.read_spectra([0])
-    document, _ = score_reconstruction(
-        encoder, np.array([0]), MaskingSection(chunks=1, chunk_length=300), Bootstrap(50)
-    )
+    scores, _ = score_reconstruction(encoder, np.array([0]), MaskingSection(chunks=1, chunk_length=300), Bootstrap(50))
     deviation = flux.flux.std(ddof=1)
     typical = 1 / (np.median(flux.ivar[flux.ivar > 0]) * deviation**2)
-    assert typical / 5 < document["error"]["noise"] < 5 * typical
-    assert document["error"]["noise"] < document["error"]["line"]
+    assert typical / 5 < scores.error["noise"] < 5 * typical
+    assert scores.error["noise"] < scores.error["line"]
 
 
 def test_a_pixel_is_seen_where_a_piece_that_holds_it_is():

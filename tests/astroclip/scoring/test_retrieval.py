@@ -48,19 +48,19 @@ def test_truth_known_to_an_error_is_found_as_often_as_a_poisson_process_says(den
     truth = np.random.default_rng(1).uniform(0, 4000 / density, (4000, 1))
     side = Side(np.arange(4000), {"shared_truth": truth, "image": truth, "spectrum": truth})
 
-    found = score_retrieval(side, aligned=True, bootstrap=Bootstrap(samples=10))["shared_truth"]["recall_at"]["1"]
+    found = score_retrieval(side, aligned=True, bootstrap=Bootstrap(samples=10))["shared_truth"].recall_at["1"]
 
     # The query is n away, n normal, and no other of 2 n times the density nearer: the mean of exp(-2 n density).
     expected = math.exp(2 * density**2) * math.erfc(math.sqrt(2) * density)
-    assert found["recall"] == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / 4000))
+    assert found.recall == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / 4000))
     assert "shared_truth" not in score_retrieval(side, aligned=False, bootstrap=Bootstrap(samples=10))
 
 
 def test_recall_stands_beside_chance():
     scores = retrieval_scores(np.array([1.0, 2, 11, 40]), (1, 10, 100), Bootstrap(samples=50))
-    assert [scores["recall_at"][str(k)]["recall"] for k in (1, 10, 100)] == [0.25, 0.5, 1.0]
-    assert [scores["recall_at"][str(k)]["chance"] for k in (1, 10, 100)] == [0.25, 1.0, 1.0]
-    assert (scores["median_rank"], scores["chance_rank"]) == (6.5, 2.5)
+    assert [scores.recall_at[str(k)].recall for k in (1, 10, 100)] == [0.25, 0.5, 1.0]
+    assert [scores.recall_at[str(k)].chance for k in (1, 10, 100)] == [0.25, 1.0, 1.0]
+    assert (scores.median_rank, scores.chance_rank) == (6.5, 2.5)
 
 
 def test_alignment_is_zero_for_equal_directions_and_four_for_opposite_ones():

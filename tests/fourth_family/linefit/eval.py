@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from linefit.pretrain import Line
 from linefit.recipes import EvalSettings
 from polycli.recipes import default_recipe
+from polycli.report.scores import Scores
 from polycli.report.table import Table, number
 from polycli.requests import EvalRequest, JsonDocument
 from polycli.store.reader import Store
@@ -30,7 +31,15 @@ class Subset:
     scored: ScoredRows
 
 
-class LineEvaluation(Evaluation[LoadedCheckpoint, EvalSettings, Subset, None]):
+@dataclass(frozen=True)
+class LineScores:
+    """The mean absolute error over the points of a store."""
+
+    mae: float | None
+    points: int
+
+
+class LineEvaluation(Evaluation[LoadedCheckpoint, EvalSettings, Subset, LineScores, None]):
     """The error of a line."""
 
     family, rows_are = "linefit", "points"
@@ -38,7 +47,7 @@ class LineEvaluation(Evaluation[LoadedCheckpoint, EvalSettings, Subset, None]):
     def choose(self, store: Store) -> Subset:
         return Subset(ScoredRows(store, store.rows(self.request.split)))
 
-    def score(self, subset: Subset, folder: Path) -> tuple[JsonDocument, None]:
+    def score(self, subset: Subset, folder: Path) -> tuple[LineScores, None]:
         store, rows = subset.scored.store, subset.scored.rows
         x, y = (torch.from_numpy(store.read(name)[rows]) for name in ("x", "y"))
         tensors = load_file(self.loaded.model_file)
@@ -46,12 +55,16 @@ class LineEvaluation(Evaluation[LoadedCheckpoint, EvalSettings, Subset, None]):
         line.load_state_dict(tensors)
         with torch.no_grad():
             error = (line.sum(x).squeeze(-1) - y).abs().mean() * self.settings.scale
-        return {"mae": float(error), "points": len(rows)}, None
+        return LineScores(mae=float(error), points=len(rows)), None
 
-    def tables(self, datasets: JsonDocument) -> list[Table]:
-        return [Table("Errors", ("store", "mae"), [(name, number(found["mae"])) for name, found in datasets.items()])]
+    def tables(self, datasets: Mapping[str, LineScores]) -> list[Table]:
+        return [Table("Errors", ("store", "mae"), [(name, number(scores.mae)) for name, scores in datasets.items()])]
 
     def write_report(
-        self, scores: JsonDocument, subsets: Mapping[str, Subset], pictures: Mapping[str, None], folder: Path
+        self,
+        scores: Scores[LineScores],
+        subsets: Mapping[str, Subset],
+        pictures: Mapping[str, None],
+        folder: Path,
     ) -> None:
         raise NotImplementedError

@@ -8,7 +8,7 @@ from polycli.paths import expand_paths
 from polycli.requests import JsonDocument, PrepareRequest
 from polycli.store.manifest import Manifest, SourceFile
 from polycli.workflow.prepare import Preparation
-from polycli.workflow.prepared_stores import DraftedStore
+from polycli.workflow.prepared_stores import DraftedStore, DryRun
 from polycli.workflow.sources import load_source
 from polycli.workflow.store_plans import Draft
 
@@ -17,7 +17,7 @@ def run(request: PrepareRequest) -> JsonDocument:
     return PointPreparation(request).run()
 
 
-class PointPreparation(Preparation[PrepareRecipe, Points, StagePoints]):
+class PointPreparation(Preparation[PrepareRecipe, Points, StagePoints, None]):
     """One store of one file."""
 
     family = "linefit"
@@ -45,9 +45,17 @@ class PointPreparation(Preparation[PrepareRecipe, Points, StagePoints]):
     def summary(self, manifest: Manifest) -> str:
         return f"{len(manifest.rejected)} rejected"
 
-    def preview(self, draft: Draft[Points]) -> DraftedStore:
+    def preview(self, draft: Draft[Points]) -> DraftedStore[None]:
         values = draft.content.values
-        return DraftedStore(draft.target, draft.name, rows=len(values), files=1, bytes=values.nbytes, seconds=0.1)
+        return DraftedStore(
+            path=draft.target,
+            name=draft.name,
+            rows=len(values),
+            files=1,
+            bytes=values.nbytes,
+            seconds=0.1,
+            more=None,
+        )
 
-    def show(self, document: JsonDocument) -> str:
-        return f"{document['points']} points"
+    def show(self, dry_run: DryRun[None]) -> str:
+        return f"{sum(draft.rows for draft in dry_run.drafts)} points"

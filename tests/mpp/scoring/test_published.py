@@ -9,6 +9,7 @@ import torch
 
 from polycli.__main__ import run as command_line
 from polycli.errors import UserError
+from polycli.json_records import to_object
 from polycli.mpp import load_model
 from polycli.mpp.data.file_order import in_file_order
 from polycli.mpp.data.source import Dataset
@@ -79,7 +80,7 @@ def test_a_dataset_finds_its_column_by_physics_and_mach_number():
 
 
 def test_files_of_one_mach_number_are_one_mean_over_windows_and_departures_are_said():
-    document = beside_paper(
+    scores = beside_paper(
         [
             Measured("a", "CNS M1.0", 0.2, 30, ()),
             Measured("b", "CNS M1.0", 0.6, 10, ("split validation",)),
@@ -87,14 +88,14 @@ def test_files_of_one_mach_number_are_one_mean_over_windows_and_departures_are_s
         ],
         192,
     )
-    assert document["columns"] == {
+    assert to_object(scores)["columns"] == {
         "CNS M1.0": {"nrmse": pytest.approx(0.3), "published": 0.0442, "windows": 40, "datasets": ["a", "b"]}
     }
-    assert document["departures"] == ["b: split validation"]
-    shown = as_text(paper_table(document))
+    assert scores.departures == ["b: split validation"]
+    shown = as_text(paper_table(scores))
     for text in ("CNS M1.0", "0.300", "0.0442", "AViT-Ti", "b: split validation", "Not in the paper's table: ins"):
         assert text in shown
-    assert beside_paper([Measured("a", "SWE", 0.2, 30, ())], 100)["columns"]["SWE"]["published"] is None
+    assert beside_paper([Measured("a", "SWE", 0.2, 30, ())], 100).columns["SWE"].published is None
 
 
 def test_the_originals_checkpoint_is_scored_on_real_files_by_the_papers_rule(tmp_path, shared, capsys):

@@ -9,6 +9,7 @@ from polycli.errors import StoreError
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.mpp.scoring.baselines import linear_extrapolation, persistence
 from polycli.mpp.scoring.rollout import Conditions, conditions, next_frame, rollout
+from polycli.mpp.scoring.score_records import StepsBelow
 from polycli.mpp.scoring.summarise import steps_below
 
 READ = Conditions(labels=(2, 0), boundaries=(0, 1))
@@ -85,4 +86,4 @@ def test_steps_below_persistence_are_counted_from_the_first_without_a_gap():
     model = np.array([[0.5, 0.5, 2, 0.5, 0.5], [0.5] * 5, [1.0, 0.1, 0.1, 0.1, 0.1]])[..., None]
     found = steps_below({"model": model, "persistence": persistent})
     # Means over trajectories: 0.67, 0.37, 0.87, 0.37, 0.37: all below one.
-    assert found == {"mean_curve": 5, "median": 2.0, "least": 0, "of": 5}
+    assert found == StepsBelow(mean_curve=5, median=2.0, least=0, of=5)

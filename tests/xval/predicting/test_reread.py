@@ -10,6 +10,7 @@ import torch
 
 from polycli.checkpoints.exported import ModelDescription, write_model
 from polycli.errors import SourceError
+from polycli.json_records import to_object
 from polycli.requests import EmbedRequest, EvalRequest, PredictRequest
 from polycli.xval import embed, predict
 from polycli.xval import eval as evaluation
@@ -69,7 +70,7 @@ def checkpoint(tmp_path_factory, store):
         version="0",
         step=1,
         model=section.model_dump(mode="json"),
-        **describe_tokenization(tokenization),
+        **to_object(describe_tokenization(tokenization)),
     )
     write_model(folder, Numformer(section, tokenization.tokens).state_dict(), description)
     return folder / "model.safetensors"

@@ -24,14 +24,14 @@ def examined(truth, answers, key=None, decimals=None):
 
 def test_answers_that_round_to_the_truth_are_exact():
     found = exactness(examined([1.25, 1.25, 1.25, -7.0, 3.0], [1.254, 1.256, np.nan, -6.9951, 3.0], decimals={"a": 2}))
-    assert found["written"] == 3 / 5
+    assert found.written == 3 / 5
     # Three figures: 1.25 within 0.005, -7.00 within 0.005, 3.00 too.
-    assert found["three_figures"] == 3 / 5
+    assert found.three_figures == 3 / 5
 
 
 def test_keys_whose_numbers_have_many_decimals_count_by_figures_alone():
     truth, answers = [123.456, 1234.56, 2.0, 0.0, 0.0], [123.9, 1239.0, 2.4, 0.0, 1e-9]
     found = exactness(examined(truth, answers, key=[1, 1, 0, 1, 1], decimals={"a": 0}))
-    assert found["written"] == 1.0
-    assert found["three_figures"] == (1 + 1 + 0 + 1 + 0) / 5
-    assert exactness(examined(truth, answers))["written"] is None
+    assert found.written == 1.0
+    assert found.three_figures == (1 + 1 + 0 + 1 + 0) / 5
+    assert exactness(examined(truth, answers)).written is None

@@ -9,6 +9,7 @@ import torch
 
 from polycli.checkpoints.exported import ModelDescription, write_model
 from polycli.errors import CheckpointError, StoreError
+from polycli.json_records import to_object
 from polycli.report.bootstrap import Bootstrap
 from polycli.requests import EvalRequest, PredictRequest
 from polycli.xval import eval as evaluation
@@ -48,8 +49,8 @@ def model(tmp_path, stars):
             version="0",
             step=7,
             model=section.model_dump(mode="json"),
-            head=head.to_json(),
-            **describe_tokenization(tokenization),
+            head=to_object(head),
+            **to_object(describe_tokenization(tokenization)),
         )
         write_model(tmp_path / "model", network.state_dict(), description)
         return network, tokenization
@@ -160,9 +161,10 @@ def test_a_class_that_never_trained_is_always_wrong():
     head = HeadDescription("classification", "kind", ("a", "b"))
     outputs = np.array([[0.9, 0.1], [0.9, 0.1], [0.2, 0.8]])
     found = head_scores(head, ["a", "z", "b"], outputs, ["a", "a", "b"], columns=None, bootstrap=Bootstrap(50))
-    assert found["measures"]["accuracy"]["model"] == pytest.approx(2 / 3)
-    assert found["measures"]["accuracy"]["baseline"] == pytest.approx(1 / 3)
-    assert found["better_baselines"] == []
+    accuracy = found.measures["accuracy"].by_method
+    assert accuracy["model"] == pytest.approx(2 / 3)
+    assert accuracy["baseline"] == pytest.approx(1 / 3)
+    assert found.better_baselines == []
 
 
 def test_data_with_classes_that_the_model_does_not_know_are_scored(tmp_path, model, records_store):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from polycli.json_records import to_object
 from polycli.report.bootstrap import Bootstrap
 from polycli.xval.data.holdout import HoldOutRule
 from polycli.xval.numbers.statistics import NumberStatistics
@@ -44,7 +45,7 @@ def examined():
 
 @pytest.fixture
 def scores(examined):
-    return scores_of(examined, [HoldOutRule("*.a", 1.9, 2.1)], BOOTSTRAP)
+    return to_object(scores_of(examined, [HoldOutRule("*.a", 1.9, 2.1)], BOOTSTRAP))
 
 
 def test_keys_of_objects_that_differ_in_digits_are_one_and_others_only_by_a_pattern():
@@ -93,9 +94,9 @@ def test_decades_have_the_median_of_relative_errors(examined, scores):
 
 
 def test_one_decade_has_no_worst_and_best(examined):
-    assert scores_of(examined.select(examined.key == 2), [], BOOTSTRAP)["decade_ratio"] is not None
+    assert scores_of(examined.select(examined.key == 2), [], BOOTSTRAP).decade_ratio is not None
     alone = examined.select((examined.truth >= 1) & (examined.truth < 10))
-    assert scores_of(alone, [], BOOTSTRAP)["decade_ratio"] is None
+    assert scores_of(alone, [], BOOTSTRAP).decade_ratio is None
 
 
 def test_hold_outs_compare_what_was_held_out_with_what_was_not(examined, scores):
@@ -127,14 +128,14 @@ def test_coverage_counts_truths_between_the_outermost_quantiles(examined, scores
 
 
 def test_a_simpler_model_that_wins_is_named(examined):
-    assert scores_of(examined, [], BOOTSTRAP)["better_baselines"] == []
+    assert scores_of(examined, [], BOOTSTRAP).better_baselines == []
     worse = examined.answers | {"model": examined.truth + 5000.0}
     found = scores_of(
         Examined(**{**vars(examined), "answers": worse}),
         [],
         BOOTSTRAP,
-    )["better_baselines"]
-    assert [(entry["key"], entry["baseline"]) for entry in sorted(found, key=lambda entry: entry["key"])] == [
+    ).better_baselines
+    assert [(entry.key, entry.baseline) for entry in sorted(found, key=lambda entry: entry.key)] == [
         ("b", "key mean"),
         ("p*.a", "key mean"),
     ]

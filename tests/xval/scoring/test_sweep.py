@@ -19,7 +19,7 @@ from polycli.xval.records.encode import encode_records
 from polycli.xval.records.values import Record
 from polycli.xval.records.vocabulary import Vocabulary
 from polycli.xval.scoring.fill import Filler
-from polycli.xval.scoring.sweep import continuity, run_sweep
+from polycli.xval.scoring.sweep import Curve, continuity, run_sweep
 
 VALUES = [{"a": 1.0, "b": 2.0, "c": [1.0, 2.0]}, {"b": 1.0}, {"c": [3.0], "a": -1.0, "b": 0.5}]
 STATISTICS = {path: NumberStatistics(10, 0.0, 1.0, -2.0, 3.0, 0.1, 3.0, 0) for path in "abc"}
@@ -43,14 +43,17 @@ def records():
 
 
 def test_a_straight_line_has_no_jump_and_a_staircase_has_its_steps():
-    line = continuity(np.linspace(0, 1, 101), threshold=0.05)
-    assert (line["jumps"], line["equal_neighbours"]) == (0, 0)
-    assert line["travel"] == pytest.approx(1)
-    stairs = continuity(np.repeat(np.arange(5.0), 20), threshold=0.05)
-    assert stairs["jumps"] == 4
-    assert stairs["equal_neighbours"] == pytest.approx(95 / 99)
-    zigzag = continuity(np.array([0.0, 1.0, 0.0, np.nan, 1.0]), threshold=0.5)
-    assert (zigzag["jumps"], zigzag["travel"], zigzag["undecodable"]) == (3, 3, pytest.approx(0.2))
+    def measured(answers, threshold):
+        return continuity(Curve("r0", "b", (0.0, 0.0), answers), threshold)
+
+    line = measured(np.linspace(0, 1, 101), threshold=0.05)
+    assert (line.jumps, line.equal_neighbours) == (0, 0)
+    assert line.travel == pytest.approx(1)
+    stairs = measured(np.repeat(np.arange(5.0), 20), threshold=0.05)
+    assert stairs.jumps == 4
+    assert stairs.equal_neighbours == pytest.approx(95 / 99)
+    zigzag = measured(np.array([0.0, 1.0, 0.0, np.nan, 1.0]), threshold=0.5)
+    assert (zigzag.jumps, zigzag.travel, zigzag.undecodable) == (3, 3, pytest.approx(0.2))
 
 
 def test_curves_are_the_answers_of_records_with_that_number(filler):

@@ -5,13 +5,14 @@ import pytest
 
 from polycli.report.bootstrap import Bootstrap
 from polycli.xval.numbers.statistics import NumberStatistics
+from polycli.xval.scoring.score_records import FillScores
 from polycli.xval.scoring.summarise import Examined, scores_of
 from polycli.xval.scoring.tables import verdicts
 
 SCALE = NumberStatistics(300, 0.0, 2.0, -6.0, 6.0, 0.1, 6.0, 0)
 
 
-def scored(*, model: float, boosting: float) -> dict[str, dict[str, object]]:
+def scored(*, model: float, boosting: float) -> dict[str, FillScores]:
     """Scores of 300 records of one number, whose answers are off by normal errors of these sizes."""
     generator = np.random.default_rng(0)
     truth = generator.normal(0, 2, 300)
@@ -31,7 +32,9 @@ def scored(*, model: float, boosting: float) -> dict[str, dict[str, object]]:
         key_paths=("a",),
         statistics={"a": SCALE},
     )
-    return {"mine": scores_of(examined, [], Bootstrap(samples=500))}
+    scores = scores_of(examined, [], Bootstrap(samples=500))
+    given = {"records_available": 300, "tokens_per_number": 1, "hidden_share": None, "units": {}, "sweep": None}
+    return {"mine": FillScores(scores=scores, **given)}
 
 
 @pytest.mark.parametrize(
@@ -49,9 +52,8 @@ def test_a_model_is_better_only_where_the_whole_interval_of_the_ratio_says_so(er
 
 
 def test_the_interval_of_the_ratio_is_that_of_the_same_records():
-    scores = scored(model=0.7, boosting=0.7)["mine"]
-    low, high = scores["all"]["standardised_mae"]["over"]["gradient boosting"]
-    entry = scores["all"]["standardised_mae"]
-    assert low < entry["model"] / entry["gradient boosting"] < high
+    entry = scored(model=0.7, boosting=0.7)["mine"].scores.all.standardised_mae
+    low, high = entry.over["gradient boosting"]
+    assert low < entry.errors.by_method["model"] / entry.errors.by_method["gradient boosting"] < high
     # Two means of 300 absolute normal errors have a relative spread of 0.756 / sqrt(300) each.
     assert high - low == pytest.approx(2 * 1.96 * np.sqrt(2) * 0.756 / np.sqrt(300), rel=0.25)

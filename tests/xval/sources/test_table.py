@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from polycli.errors import SourceError, StoreError
+from polycli.json_records import to_object
 from polycli.recipes import default_recipe
 from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.records.values import NumberLiteral
@@ -24,7 +25,7 @@ def parse(tmp_path, read, capsys):
         (tmp_path / "data.csv").write_bytes(text.encode(written))
         table = {"numbers": "optional", **section}
         writer, opened = read(TableSource(), tmp_path / "data.csv", table=table, limit=limit)
-        return writer.records, opened.about, capsys.readouterr().err
+        return writer.records, to_object(opened.about), capsys.readouterr().err
 
     return of
 
@@ -178,7 +179,7 @@ def test_a_file_can_be_one_record(tmp_path, read):
         (tmp_path / f"{name}.csv").write_text("t (s),x\n0,1\n1,\n")
     writer, opened = read(TableSource(), tmp_path, table={"record": "file"})
     assert writer.records == {f"{name}.csv": {"t": [0, 1], "x": [1, None]} for name in ("a", "b")}
-    assert opened.about["units"] == {"t": "s"}
+    assert opened.about.units == {"t": "s"}
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_name(parse):
@@ -221,7 +222,7 @@ def test_parquet_files_of_different_units_are_not_mixed(tmp_path, read):
     for name, header in (("a", "mass (kg)"), ("b", "mass (kilogram)"), ("c", "mass (g)")):
         pq.write_table(pa.table({header: [1.5]}), tmp_path / f"{name}.parquet")
     _, opened = read(TableSource(), tmp_path / "a.parquet", tmp_path / "b.parquet")
-    assert opened.about["units"] == {"mass": "kg"}
+    assert opened.about.units == {"mass": "kg"}
     with pytest.raises(StoreError, match=r"c\.parquet: mass is in g, in a\.parquet it is in kg"):
         read(TableSource(), tmp_path / "a.parquet", tmp_path / "c.parquet")
 
@@ -249,7 +250,7 @@ def test_parquet_keeps_its_types(tmp_path, read):
     assert writer.records["q"]["mass"] is None
     assert list(writer.records) == ["p", "q", "r"]
     assert len(opened.blocks) == 2
-    assert opened.about["units"] == {"mass": "kg"}
+    assert opened.about.units == {"mass": "kg"}
     few, _ = read(TableSource(), tmp_path / "data.parquet", table={"id_column": "id"}, limit=1)
     assert list(few.records) == ["p"]
 

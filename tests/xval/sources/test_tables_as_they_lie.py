@@ -32,7 +32,7 @@ def parse(tmp_path, read, capsys):
         data = content if isinstance(content, bytes) else content.encode()
         (tmp_path / name).write_bytes(data)
         writer, opened = read(TableSource(), tmp_path / name, table=section)
-        return list(writer.records.values()), opened.about["units"], capsys.readouterr().err
+        return list(writer.records.values()), opened.about.units, capsys.readouterr().err
 
     return of
 
@@ -245,7 +245,7 @@ def test_ecsv_keeps_types_units_and_gaps(tmp_path, read):
         {"wave": 1.0, "n": 2, "name": "a"},
         {"wave": 1.5, "n": None, "name": "c d"},
     ]
-    assert opened.about["units"] == {"wave": "micron"}
+    assert opened.about.units == {"wave": "micron"}
     writer, _ = read(TableSource(), tmp_path / "a.ecsv", table={"id_column": "name", "record": "row"}, limit=1)
     assert writer.records == {"a": {"wave": 1.0, "n": 2}}
     (tmp_path / "cut.ecsv").write_text("# %ECSV 1.0\n# ---\n# datatype: 7\n")
@@ -259,7 +259,7 @@ def test_tables_of_the_cds_are_read_by_what_they_say_of_themselves(tmp_path, rea
     )
     writer, opened = read(TableSource(), tmp_path / "a.mrt")
     assert list(writer.records.values()) == [{"Vmag": 5.25, "Star": "HD1"}, {"Vmag": 7.5, "Star": "HD2"}]
-    assert opened.about["units"] == {"Vmag": "mag"}
+    assert opened.about.units == {"Vmag": "mag"}
 
 
 def test_excel_is_read_by_openpyxl(tmp_path, read, capsys):
@@ -276,7 +276,7 @@ def test_excel_is_read_by_openpyxl(tmp_path, read, capsys):
         {"mass": 1.5, "name": "a", "day": "2020-01-02T00:00:00"},
         {"mass": None, "name": "b", "day": None},
     ]
-    assert opened.about["units"] == {"mass": "kg"}
+    assert opened.about.units == {"mass": "kg"}
     assert (
         "a.xlsx: read from 'Sheet', the first of 2 sheets: --set table.sheet=NAME names an" in capsys.readouterr().err
     )
@@ -313,7 +313,7 @@ def test_parquet_of_nanoseconds_far_years_and_durations_is_exact(tmp_path, read)
         "at": "00:00:00.000000001",
     }
     assert (second["when"], second["far"]) == (None, "100000000000000000 ms since 1970-01-01")
-    assert opened.about["units"] == {"took": "ns"}
+    assert opened.about.units == {"took": "ns"}
 
 
 def test_parquet_columns_of_one_name_are_refused_and_units_beside_them_taken(tmp_path, read, capsys):
@@ -323,7 +323,7 @@ def test_parquet_columns_of_one_name_are_refused_and_units_beside_them_taken(tmp
     schema = pa.schema([pa.field("x", pa.float64(), metadata={"unit": "km/s"})])
     pq.write_table(pa.table({"x": [1.0]}, schema=schema), tmp_path / "b.parquet")
     _, opened = read(TableSource(), tmp_path / "b.parquet")
-    assert opened.about["units"] == {"x": "km/s"}
+    assert opened.about.units == {"x": "km/s"}
     assert "column 'x' is in km/s, as the file says beside it" in capsys.readouterr().err
     with pytest.raises(SourceError, match="there is no column 'y'"):
         read(TableSource(), tmp_path / "b.parquet", table={"columns": {"y": "text"}})

@@ -104,8 +104,8 @@ def test_fields_are_unpacked_whatever_the_format(tmp_path, name):
 def test_records_hold_the_fields_values(tmp_path, read, name):
     writer, opened = read(TemperatureSource(), WRITERS[name](tmp_path / name), temperature=SECTION)
     assert len(writer.records) == 40
-    assert opened.about["synthetic"] is False
-    assert opened.about["units"] == {"data": "K"}
+    assert opened.about.synthetic is False
+    assert opened.about.units == {"data": "K"}
     missing = 0
     for record_name, record in writer.records.items():
         places = []
@@ -135,7 +135,7 @@ def test_records_hold_the_fields_values(tmp_path, read, name):
 def test_without_input_the_field_is_synthetic_and_says_so(read):
     section = {"synthetic_days": 64, "synthetic_grid": [4, 6], "stations": [2, 3], "records": 20}
     writer, opened = read(TemperatureSource(), temperature=section)
-    assert opened.about["synthetic"] is True
+    assert opened.about.synthetic is True
     assert all(name.startswith("synthetic-") for name in writer.records)
     again, _ = read(TemperatureSource(), temperature=section, backwards=True)
     assert again.records == writer.records

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
@@ -56,7 +55,7 @@ def is_video(tensors: Mapping[str, Tensor]) -> bool:
     return _KERNEL in tensors
 
 
-def read_video(file: object, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_video(file: object, tensors: Mapping[str, Tensor]) -> tuple[dict[str, object], dict[str, Tensor]]:
     """The keys of the model section that the tensors tell, and the tensors under our names.
 
     Raises:

@@ -12,7 +12,7 @@ from polycli.mpp.scoring.bands.coverage import coverage_scores
 from polycli.mpp.scoring.bands.meter import BandMeter
 from polycli.mpp.scoring.film import BandStrip
 from polycli.mpp.scoring.measure import Rollouts, Subset
-from polycli.requests import JsonDocument
+from polycli.mpp.scoring.score_records import BandScores
 from polycli.workflow.identity import Identities, KnownRows
 
 
@@ -44,9 +44,7 @@ class BandTests:
         shape = (len(subset.rows), steps, len(subset.about.fields))
         return BandMeter(shape, points=bands.settings.points, draws=bands.settings.draws, half_width=bands.half_width)
 
-    def scores(
-        self, subset: Subset, meter: BandMeter, rollouts: Rollouts
-    ) -> tuple[JsonDocument, tuple[BandStrip, ...]]:
+    def scores(self, subset: Subset, meter: BandMeter, rollouts: Rollouts) -> tuple[BandScores, tuple[BandStrip, ...]]:
         """`bands` of a dataset in scores.json, and what the film shows of the first trajectory for each field."""
         bands = self._bands[subset.store.name]
         validity = self._finder.validity(bands)

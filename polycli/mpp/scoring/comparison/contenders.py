@@ -13,8 +13,9 @@ from polycli.mpp.model.loaded import LoadedNetwork, load_checkpoint
 from polycli.mpp.recipe.settings import EvalSettings, FramesSection
 from polycli.mpp.scoring.choosing import choose_subset
 from polycli.mpp.scoring.measure import Subset
+from polycli.mpp.scoring.score_records import BaselineOrigin
 from polycli.report.figures import MOST_CURVES
-from polycli.requests import EvalRequest, JsonDocument
+from polycli.requests import EvalRequest
 from polycli.store.reader import Store
 from polycli.workflow.overlap import check_overlap
 from polycli.workflow.stores import unique_names
@@ -77,14 +78,14 @@ class Contenders:
         """Maps each model that is scored on a dataset to the same windows, of which it sees its last frames."""
         return self._subsets[dataset]
 
-    def describe(self, *, rows_are: str) -> JsonDocument:
+    def describe(self, *, rows_are: str) -> Mapping[str, BaselineOrigin]:
         """Returns where the baselines come from, after a check that none was trained on what is scored.
 
         Raises:
             StoreError: one was, and `--allow-overlap` was not given.
             UserError: one can be scored on none of the datasets.
         """
-        described: JsonDocument = {}
+        described: dict[str, BaselineOrigin] = {}
         for contender in self.all[1:]:
             label, loaded = contender.label, contender.loaded
             scored = [found[label].scored for found in self._subsets.values() if label in found]
@@ -97,7 +98,7 @@ class Contenders:
                 seen = check_overlap(scored, loaded, rows_are=rows_are, allow=self._request.allow_overlap)
             except PolycliError as error:
                 raise type(error)(f"baseline {label}: {error.message}", hint=error.hint) from error
-            described[label] = {**loaded.provenance(), "overlap": seen.document(rows_are)}
+            described[label] = BaselineOrigin(provenance=loaded.provenance(), overlap=seen.document(rows_are))
         return described
 
 

@@ -20,11 +20,18 @@ from polycli.mpp.scoring.comparison.contenders import SIMPLE, Contenders
 from polycli.mpp.scoring.comparison.stencil import LinearStencil, fit_stencil
 from polycli.mpp.scoring.measure import Errors, Floats, OneStep, Rollouts, Subset, score_one_step, score_rollouts
 from polycli.mpp.scoring.rollout import next_frame
+from polycli.mpp.scoring.score_records import (
+    BlowUp,
+    ComparisonScores,
+    ContenderRollout,
+    ContenderScores,
+    Cost,
+    MeanScore,
+)
 from polycli.mpp.scoring.summarise import BLOWN_UP, WINDOWS
 from polycli.mpp.training.costs import flops_per_sample
 from polycli.report.binomial import beta_interval
 from polycli.report.bootstrap import Bootstrap
-from polycli.requests import JsonDocument
 
 #: Turns in which all models are timed one after the other; the quickest of each counts, which load disturbs least.
 _TURNS = 15
@@ -41,7 +48,7 @@ class _Forecasts:
 @torch.no_grad()
 def compare(
     contenders: Contenders, dataset: str, settings: EvalSettings, *, known: tuple[OneStep, Rollouts]
-) -> JsonDocument:
+) -> ComparisonScores:
     """`comparison` of a dataset in scores.json: by method its errors, how often it blew up, and what it costs.
 
     Args:
@@ -72,18 +79,17 @@ def compare(
             found[label] = _of(one_step.errors, rollouts.errors, method)
     bootstrap = Bootstrap(samples=settings.bootstrap_samples, seed=settings.seed)
     times = _times(networks, subsets, subset)
-    return {
-        "context_frames": subset.history,
-        "steps": int(next(iter(found.values())).rollout["vrmse"].shape[1]),
-        "interval": subset.about.dt * subset.time_stride,
-        "models": {
-            label: {
-                **_summary(forecasts, bootstrap),
-                "cost": _cost(networks.get(label), subsets.get(label, subset), times.get(label, 0.0)),
-            }
+    return ComparisonScores(
+        context_frames=subset.history,
+        steps=int(next(iter(found.values())).rollout["vrmse"].shape[1]),
+        interval=subset.about.dt * subset.time_stride,
+        models={
+            label: _summary(
+                forecasts, bootstrap, _cost(networks.get(label), subsets.get(label, subset), times.get(label, 0.0))
+            )
             for label, forecasts in found.items()
         },
-    }
+    )
 
 
 def _with_all_frames(subset: Subset) -> Subset:
@@ -118,32 +124,30 @@ def _of(one_step: Errors, rollout: Errors, method: str) -> _Forecasts:
     )
 
 
-def _summary(forecasts: _Forecasts, bootstrap: Bootstrap) -> JsonDocument:
+def _summary(forecasts: _Forecasts, bootstrap: Bootstrap, cost: Cost) -> ContenderScores:
     """Means over fields and trajectories, with intervals over trajectories."""
 
-    def entry(values: Floats) -> JsonDocument:
-        return {"mean": float(values.mean()), "interval": bootstrap.mean(values).tolist()}
+    def entry(values: Floats) -> MeanScore:
+        return MeanScore(mean=float(values.mean()), interval=bootstrap.mean(values).tolist())
 
     steps = next(iter(forecasts.rollout.values())).shape[1]
     spans = {name: span for name, span in {**WINDOWS, "trajectory": (1, steps)}.items() if span[1] <= steps}
     worst = forecasts.rollout["vrmse"].mean(axis=2).max(axis=1)
     blown = int((~(worst <= BLOWN_UP)).sum())
-    return {
-        "one_step": {metric: entry(values.mean(axis=1)) for metric, values in forecasts.one_step.items()},
-        "rollout": {
-            metric: {
-                **{name: entry(values[:, low - 1 : high].mean(axis=(1, 2))) for name, (low, high) in spans.items()},
-                "growth": values.mean(axis=(0, 2)).tolist(),
-            }
+    return ContenderScores(
+        one_step={metric: entry(values.mean(axis=1)) for metric, values in forecasts.one_step.items()},
+        rollout={
+            metric: ContenderRollout(
+                spans={name: entry(values[:, low - 1 : high].mean(axis=(1, 2))) for name, (low, high) in spans.items()},
+                growth=values.mean(axis=(0, 2)).tolist(),
+            )
             for metric, values in forecasts.rollout.items()
         },
-        "blow_up": {
-            "above": BLOWN_UP,
-            "rollouts": blown,
-            "rate": blown / len(worst),
-            "interval": [*beta_interval(blown, len(worst))],
-        },
-    }
+        blow_up=BlowUp(
+            above=BLOWN_UP, rollouts=blown, rate=blown / len(worst), interval=[*beta_interval(blown, len(worst))]
+        ),
+        cost=cost,
+    )
 
 
 def _times(networks: Mapping[str, nn.Module], subsets: Mapping[str, Subset], default: Subset) -> dict[str, float]:
@@ -168,10 +172,10 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _cost(network: nn.Module | None, subset: Subset, milliseconds: float) -> JsonDocument:
+def _cost(network: nn.Module | None, subset: Subset, milliseconds: float) -> Cost:
     """Parameters, operations of one step of one trajectory, and the time that it takes."""
     if network is None:
-        return {"kind": "formula", "parameters": 0, "flops": 0, "milliseconds": 0.0}
+        return Cost(kind="formula", parameters=0, flops=0, milliseconds=0.0)
     if isinstance(network, Network):
         kind = network.section.kind
         frames = subset.read.frames or subset.history
@@ -180,4 +184,4 @@ def _cost(network: nn.Module | None, subset: Subset, milliseconds: float) -> Jso
         assert isinstance(network, LinearStencil)  # noqa: S101  # There are no others.
         kind, flops = "least squares", network.operations * subset.about.grid[0] * subset.about.grid[1]
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    return {"kind": kind, "parameters": parameters, "flops": int(flops), "milliseconds": milliseconds}
+    return Cost(kind=kind, parameters=parameters, flops=int(flops), milliseconds=milliseconds)

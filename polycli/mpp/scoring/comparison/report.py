@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from polycli.mpp.scoring.score_records import ForecastScores
 from polycli.report.figures import CurvePanel, Line, curves
 from polycli.report.html import Block, Figure, Heading
 from polycli.report.table import NOTHING, Table, interval, number
@@ -23,38 +23,39 @@ ABOUT = (
 )
 
 
-def comparison_table(datasets: Mapping[str, Any]) -> Table | None:
+def comparison_table(datasets: Mapping[str, ForecastScores]) -> Table | None:
     """One row for each dataset and model: VRMSE of one step and of rollouts, blow-up and cost; None without any."""
-    compared = {name: dataset for name, dataset in datasets.items() if "comparison" in dataset}
+    compared = {name: dataset.comparison for name, dataset in datasets.items() if dataset.comparison is not None}
     if not compared:
         return None
     spans = {
         span: text
         for span, text in SPANS.items()
         if any(
-            span in model["rollout"]["vrmse"]
-            for dataset in compared.values()
-            for model in dataset["comparison"]["models"].values()
+            span in model.rollout["vrmse"].spans
+            for comparison in compared.values()
+            for model in comparison.models.values()
         )
     }
     rows: list[list[str]] = []
     ends = set()
-    for name, dataset in compared.items():
-        for label, model in dataset["comparison"]["models"].items():
-            vrmse, cost = model["rollout"]["vrmse"], model["cost"]
-            bounds = interval(model["one_step"]["vrmse"]["interval"]) if dataset["trajectories"] > 1 else NOTHING
+    for name, comparison in compared.items():
+        trajectories = datasets[name].trajectories
+        for label, model in comparison.models.items():
+            vrmse, cost = model.rollout["vrmse"].spans, model.cost
+            bounds = interval(model.one_step["vrmse"].interval) if trajectories > 1 else NOTHING
             rows.append(
                 [
                     name,
                     label,
-                    cost["kind"],
-                    number(model["one_step"]["vrmse"]["mean"]),
+                    cost.kind,
+                    number(model.one_step["vrmse"].mean),
                     bounds,
-                    *(number(vrmse[span]["mean"]) if span in vrmse else NOTHING for span in spans),
-                    f"{model['blow_up']['rollouts']} of {dataset['trajectories']}",
-                    f"{cost['parameters']:,}",
-                    number(cost["flops"] / 1e6),
-                    number(cost["milliseconds"]),
+                    *(number(vrmse[span].mean) if span in vrmse else NOTHING for span in spans),
+                    f"{model.blow_up.rollouts} of {trajectories}",
+                    f"{cost.parameters:,}",
+                    number(cost.flops / 1e6),
+                    number(cost.milliseconds),
                 ]
             )
         ends.add(len(rows) - 1)
@@ -63,22 +64,22 @@ def comparison_table(datasets: Mapping[str, Any]) -> Table | None:
     return Table(COMPARISON, columns, rows, ABOUT, 3, frozenset(ends))
 
 
-def comparison_blocks(datasets: Mapping[str, Any], figures: Path) -> list[Block]:
+def comparison_blocks(datasets: Mapping[str, ForecastScores], figures: Path) -> list[Block]:
     """The part of a report about other models: the table and the figure; nothing where none takes part."""
     table = comparison_table(datasets)
     if table is None:
         return []
-    compared = {name: dataset["comparison"] for name, dataset in datasets.items() if "comparison" in dataset}
-    labels = list(dict.fromkeys(label for found in compared.values() for label in found["models"]))
+    compared = {name: dataset.comparison for name, dataset in datasets.items() if dataset.comparison is not None}
+    labels = list(dict.fromkeys(label for comparison in compared.values() for label in comparison.models))
     panels = []
-    for name, found in compared.items():
-        steps = np.arange(1, found["steps"] + 1)
+    for name, comparison in compared.items():
+        steps = np.arange(1, comparison.steps + 1)
         unknown = np.full(len(steps), np.nan)
         lines = [
             Line(
                 label,
-                np.array(found["models"][label]["rollout"]["vrmse"]["growth"], dtype=np.float64)
-                if label in found["models"]
+                np.array(comparison.models[label].rollout["vrmse"].growth, dtype=np.float64)
+                if label in comparison.models
                 else unknown,
             )
             for label in labels
@@ -88,7 +89,7 @@ def comparison_blocks(datasets: Mapping[str, Any], figures: Path) -> list[Block]
                 name,
                 "time after the last frame known",
                 "VRMSE",
-                steps * found["interval"],
+                steps * comparison.interval,
                 lines,
                 logarithmic=True,
                 marks=[(1.0, "mean of the field")],

@@ -41,9 +41,11 @@ from polycli.mpp.scoring.parameters.trajectories import (
     trajectory_means,
 )
 from polycli.mpp.scoring.rollout import conditions, window_answers
+from polycli.mpp.scoring.score_records import ParameterDatasetScores, ParameterScores, ParametersTogether
 from polycli.report.bootstrap import Bootstrap
+from polycli.report.scores import Scores
 from polycli.report.table import Table
-from polycli.requests import EvalRequest, JsonDocument
+from polycli.requests import EvalRequest
 from polycli.store.reader import Store
 from polycli.workflow.evaluate import Evaluation
 from polycli.workflow.overlap import ScoredRows
@@ -67,7 +69,7 @@ class ParameterSubset:
         return ScoredRows(self.store, self.rows)
 
 
-class ParameterEvaluation(Evaluation[LoadedNetwork, EvalSettings, ParameterSubset, Answers]):
+class ParameterEvaluation(Evaluation[LoadedNetwork, EvalSettings, ParameterSubset, ParameterDatasetScores, Answers]):
     """Errors of the parameters that a head predicts, a number for each trajectory."""
 
     family = "mpp"
@@ -79,7 +81,7 @@ class ParameterEvaluation(Evaluation[LoadedNetwork, EvalSettings, ParameterSubse
     def __init__(self, loaded: LoadedNetwork, settings: EvalSettings, request: EvalRequest) -> None:
         super().__init__(loaded, settings, request)
         self._subsets: dict[str, ParameterSubset] = {}
-        self._all: JsonDocument | None = None
+        self._all: Mapping[str, ParameterScores] | None = None
         self._rivals = Rivals(loaded, self.model.head, settings, request) if request.baselines else None
 
     @cached_property
@@ -118,11 +120,11 @@ class ParameterEvaluation(Evaluation[LoadedNetwork, EvalSettings, ParameterSubse
             self._rivals.choose(subset.scored)
         return subset
 
-    def compared_with(self) -> JsonDocument:
+    def compared_with(self) -> object:
         """Returns where the models of `--baseline` come from, under `baselines`."""
         return {} if self._rivals is None else {"baselines": self._rivals.describe(rows_are=self.rows_are)}
 
-    def score(self, subset: ParameterSubset, folder: Path) -> tuple[JsonDocument, Answers]:  # noqa: ARG002  # no parts
+    def score(self, subset: ParameterSubset, folder: Path) -> tuple[ParameterDatasetScores, Answers]:  # noqa: ARG002  # no parts
         """Errors of one dataset by target and method."""
         store = subset.store
         source = rows_of(store, subset.rows)
@@ -139,37 +141,38 @@ class ParameterEvaluation(Evaluation[LoadedNetwork, EvalSettings, ParameterSubse
         scores = parameter_scores(answers, head.targets, self._bootstrap)
         for sentence in beyond_training(scores):
             warn(f"{store.name}: {sentence}")
-        document: JsonDocument = {
-            "trajectories": len(subset.rows),
-            "row_ids": source.ids,
-            "left_out": subset.left_out,
-            "windows_per_trajectory": len(self._starts(source)),
-            "learned_from": {each.store.name: len(each.reference) for each in self._subsets.values()},
-            "parameters": scores,
-        }
-        return document, answers
+        dataset = ParameterDatasetScores(
+            trajectories=len(subset.rows),
+            row_ids=source.ids,
+            left_out=subset.left_out,
+            windows_per_trajectory=len(self._starts(source)),
+            learned_from={each.store.name: len(each.reference) for each in self._subsets.values()},
+            parameters=scores,
+        )
+        return dataset, answers
 
-    def over_all(self, pictures: Mapping[str, Answers]) -> JsonDocument:
+    def over_all(self, pictures: Mapping[str, Answers]) -> ParametersTogether:
         """Returns the scores of all datasets together, where there are several."""
         if len(pictures) < 2:
-            return {}
+            return ParametersTogether()
         self._all = parameter_scores(Answers.joined(list(pictures.values())), self.model.head.targets, self._bootstrap)
-        return {"parameters": self._all}
+        return ParametersTogether(parameters=self._all)
 
-    def tables(self, datasets: JsonDocument) -> Sequence[Table]:
+    def tables(self, datasets: Mapping[str, ParameterDatasetScores]) -> Sequence[Table]:
         """One table for each dataset, and one for all together."""
         together = [] if self._all is None else [parameter_table(ALL, self._all)]
-        return [*together, *(parameter_table(name, entry["parameters"]) for name, entry in datasets.items())]
+        return [*together, *(parameter_table(name, dataset.parameters) for name, dataset in datasets.items())]
 
     def write_report(
         self,
-        scores: JsonDocument,
+        scores: Scores[ParameterDatasetScores],
         subsets: Mapping[str, ParameterSubset],  # noqa: ARG002  # The scores say all that is shown.
         pictures: Mapping[str, Answers],
         folder: Path,
     ) -> None:
         """Tables, and predicted over true parameters."""
-        write_report(scores, self.tables(scores["datasets"]), pictures, self.model.head, folder)
+        frames = f"windows of {self.loaded.history} frames, time stride {self.loaded.time_stride}"
+        write_report(scores, self.tables(scores.datasets), pictures, self.model.head, folder, frames=frames)
 
     @property
     def _bootstrap(self) -> Bootstrap:

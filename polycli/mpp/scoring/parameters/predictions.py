@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from polycli.console import counted, note, progress, result, say
+from polycli.json_records import to_object
 from polycli.mpp.model.loaded import LoadedNetwork
 from polycli.mpp.model.regression import ParameterAViT, original
 from polycli.mpp.predicting.inputs import ContextSource, StoreContexts, open_contexts
@@ -37,7 +38,7 @@ def predict_parameters(
         conditions(source.name, source.about, known=loaded.section.fields)
         check_source(source, loaded, settings)
         starts.append(even_starts(source, **frames, count=settings.windows_per_trajectory))
-    document: JsonDocument = {"output": str(request.output), **loaded.provenance(), "datasets": {}}
+    document: JsonDocument = {"output": str(request.output), **to_object(loaded.provenance()), "datasets": {}}
     rows: list[ParameterRow] = []
     for source, chosen in zip(sources, starts, strict=True):
         found = _rows(source, chosen, loaded, model)
@@ -51,7 +52,7 @@ def predict_parameters(
             "trajectories": len(found),
             "windows_per_trajectory": len(chosen),
             "outside_training": outside,
-            **source.origin,
+            **to_object(source.origin),
         }
         rows += found
     document["parameters"] = [target.model_dump(mode="json") for target in model.head.targets]

@@ -40,10 +40,10 @@ from polycli.mpp.scoring.parameters.trajectories import (
     trajectory_means,
 )
 from polycli.mpp.scoring.rollout import last_tokens
+from polycli.mpp.scoring.score_records import ParameterScores
 from polycli.mpp.training.targets import target_of, varies
 from polycli.report.bootstrap import Bootstrap
 from polycli.report.table import Table
-from polycli.requests import JsonDocument
 
 Floats = NDArray[np.float64]
 #: The probes that learn from vectors.
@@ -77,22 +77,22 @@ class Probes:
         self._loaded, self._settings = loaded, settings
         self._bootstrap = Bootstrap(samples=settings.bootstrap_samples, seed=settings.seed)
         self._parts: list[Probed] = []
-        self._together: JsonDocument = {}
+        self._together: Mapping[str, ParameterScores] | None = None
 
-    def of(self, subset: Subset) -> JsonDocument:
-        """The addition to the scores of a dataset: none where no probes are asked for."""
+    def of(self, subset: Subset) -> Mapping[str, ParameterScores] | None:
+        """Returns the scores of a dataset by parameter; None where no probes are asked for."""
         if not self._settings.probes:
-            return {}
+            return None
         self._parts.append(probe_dataset(self._loaded, subset, self._settings))
         scores = probe_scores(self._parts[-1:], self._bootstrap)
         if not scores:
             note(f"{subset.store.name}: no parameter varies between enough trajectories: probes have nothing to read")
-        return {"probes": scores}
+        return scores
 
-    def together(self) -> JsonDocument:
-        """The addition to scores.json for all datasets together, where there are several."""
+    def together(self) -> Mapping[str, ParameterScores] | None:
+        """Returns the scores of all datasets together by parameter; None where there are not several."""
         if len(self._parts) > 1:
-            self._together = {"probes": probe_scores(self._parts, self._bootstrap)}
+            self._together = probe_scores(self._parts, self._bootstrap)
         return self._together
 
     def table(self) -> list[Table]:
@@ -100,12 +100,12 @@ class Probes:
         return probe_tables({ALL: self._together})
 
 
-def probe_tables(datasets: Mapping[str, JsonDocument]) -> list[Table]:
+def probe_tables(datasets: Mapping[str, Mapping[str, ParameterScores] | None]) -> list[Table]:
     """One table for each dataset of which a parameter was read."""
     return [
-        parameter_table(f"{name}: parameters read off the model's vectors", found["probes"], tested="the probes")
-        for name, found in datasets.items()
-        if found.get("probes")
+        parameter_table(f"{name}: parameters read off the model's vectors", scores, tested="the probes")
+        for name, scores in datasets.items()
+        if scores
     ]
 
 
@@ -138,9 +138,9 @@ def probe_dataset(loaded: LoadedNetwork, subset: Subset, settings: EvalSettings)
     return Probed(subset.about.fields, *sides)
 
 
-def probe_scores(parts: Sequence[Probed], bootstrap: Bootstrap) -> JsonDocument:
+def probe_scores(parts: Sequence[Probed], bootstrap: Bootstrap) -> dict[str, ParameterScores]:
     """The entry of scores.json for each parameter that all parts have and that varies in training."""
-    scores: JsonDocument = {}
+    scores: dict[str, ParameterScores] = {}
     names = [name for name in parts[0].training.parameters if all(name in p.training.parameters for p in parts)]
     for name in names:
         train, test = (np.concatenate([side.parameters[name] for side in sides]) for sides in _sides(parts))
@@ -163,7 +163,7 @@ def probe_scores(parts: Sequence[Probed], bootstrap: Bootstrap) -> JsonDocument:
             Learned(table[: len(train)][known], learned[known]), table[len(train) :], bootstrap.seed
         )
         entry = parameter_scores(Answers(truth, {**probes, **simple}), [target], bootstrap, PROBES)[name]
-        scores[name] = {**entry, "learned_from": int(known.sum())}
+        scores[name] = replace(entry, learned_from=int(known.sum()))
     return scores
 
 

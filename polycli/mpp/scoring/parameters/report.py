@@ -7,12 +7,13 @@ from pathlib import Path
 
 from polycli.mpp.model.regression import HeadDescription
 from polycli.mpp.scoring.parameters.scores import METHODS, Answers
+from polycli.mpp.scoring.score_records import ParameterDatasetScores
 from polycli.names import file_stem
 from polycli.report.html import Block, Figure, Heading, Paragraph, page
 from polycli.report.provenance import provenance_block
 from polycli.report.scatter import ScatterPanel, scatter
+from polycli.report.scores import Scores
 from polycli.report.table import Table
-from polycli.requests import JsonDocument
 
 DEFINITIONS = (
     "Every trajectory counts once: the answers for some windows of it, evenly spread, are averaged. Parameters that "
@@ -23,20 +24,21 @@ DEFINITIONS = (
 
 
 def write_report(
-    scores: JsonDocument,
+    scores: Scores[ParameterDatasetScores],
     tables: Sequence[Table],
     answers: Mapping[str, Answers],
     head: HeadDescription,
     folder: Path,
+    *,
+    frames: str,
 ) -> None:
-    """Draw `folder`/figures and write `folder`/report.html."""
-    datasets = scores["datasets"]
-    trajectories = sum(dataset["trajectories"] for dataset in datasets.values())
+    """Draw `folder`/figures and write `folder`/report.html; `frames` says in words which frames the model sees."""
+    datasets = scores.datasets
+    trajectories = sum(dataset.trajectories for dataset in datasets.values())
     blocks: list[Block] = [
         Paragraph(
-            f"Split {scores['split']}, {len(datasets)} dataset{'s' if len(datasets) > 1 else ''}, {trajectories} "
-            f"trajectories; windows of {scores['history']} frames, time stride {scores['time_stride']}. Predicted: "
-            f"{', '.join(head.names)}."
+            f"Split {scores.split}, {len(datasets)} dataset{'s' if len(datasets) > 1 else ''}, {trajectories} "
+            f"trajectories; {frames}. Predicted: {', '.join(head.names)}."
         ),
         *tables,
         Paragraph(DEFINITIONS),

@@ -21,7 +21,8 @@ from polycli.mpp.scoring.comparison.contenders import labels_of
 from polycli.mpp.scoring.parameters.scores import METHODS
 from polycli.mpp.scoring.parameters.trajectories import rows_of, trajectory_means
 from polycli.mpp.scoring.rollout import conditions, window_answers
-from polycli.requests import EvalRequest, JsonDocument
+from polycli.mpp.scoring.score_records import BaselineOrigin
+from polycli.requests import EvalRequest
 from polycli.store.reader import Store
 from polycli.workflow.overlap import ScoredRows, check_overlap
 
@@ -104,14 +105,14 @@ class Rivals:
             if any(part.store.name == scored.store.name for part in self._scored[rival.label])
         }
 
-    def describe(self, *, rows_are: str) -> JsonDocument:
+    def describe(self, *, rows_are: str) -> Mapping[str, BaselineOrigin]:
         """Returns where they come from, after a check that none was trained on what is scored.
 
         Raises:
             StoreError: one was, and `--allow-overlap` was not given.
             UserError: one can be scored nowhere.
         """
-        described: JsonDocument = {}
+        described: dict[str, BaselineOrigin] = {}
         for rival in self._all:
             scored: Sequence[ScoredRows] = self._scored[rival.label]
             if not scored:
@@ -123,7 +124,9 @@ class Rivals:
                 seen = check_overlap(scored, rival.loaded, rows_are=rows_are, allow=self._request.allow_overlap)
             except PolycliError as error:
                 raise type(error)(f"baseline {rival.label}: {error.message}", hint=error.hint) from error
-            described[rival.label] = {**rival.loaded.provenance(), "overlap": seen.document(rows_are)}
+            described[rival.label] = BaselineOrigin(
+                provenance=rival.loaded.provenance(), overlap=seen.document(rows_are)
+            )
         return described
 
 

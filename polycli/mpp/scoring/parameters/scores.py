@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.mpp.model.regression import Target
+from polycli.mpp.scoring.score_records import ParameterScores
 from polycli.report.bootstrap import Bootstrap
-from polycli.report.probes import ProbeSettings, error_scores, predict_targets
+from polycli.report.probes import NumberErrors, ProbeSettings, error_scores, predict_targets
 from polycli.report.table import NOTHING, Table, interval, number
-from polycli.requests import JsonDocument
 
 Floats = NDArray[np.float64]
 #: What the scores of all datasets together are called in tables.
@@ -77,12 +78,12 @@ def probe_answers(probe: str, train: Floats, targets: Floats, asked: Floats, see
 
 def parameter_scores(
     answers: Answers, targets: Sequence[Target], bootstrap: Bootstrap, tested: Sequence[str] = ("model",)
-) -> JsonDocument:
+) -> dict[str, ParameterScores]:
     """The entry of scores.json for each target: errors of every method, and the simple ones that are better.
 
     `tested` are the methods on trial, of which the best counts in that comparison.
     """
-    scores: JsonDocument = {}
+    scores: dict[str, ParameterScores] = {}
     for index, target in enumerate(targets):
         truth = answers.truth[:, index]
         known = np.isfinite(truth)
@@ -91,52 +92,56 @@ def parameter_scores(
             for name, values in answers.by_method.items()
         }
         predicted = answers.by_method[tested[0]][known, index]
-        best = min(methods[name]["rmse"] for name in tested)
+        best = min(_rmse(methods[name]) for name in tested)
         low, high = (np.log10(value) if target.logarithm else value for value in (target.low, target.high))
-        scores[target.name] = {
-            "trajectories": int(known.sum()),
-            "unknown": int((~known).sum()),
-            "logarithm": target.logarithm,
-            "trained_from": [target.low, target.high],
-            "answers_outside": int(((predicted < low) | (predicted > high)).sum()),
-            "truth_outside": int(((truth[known] < low) | (truth[known] > high)).sum()),
-            "methods": methods,
-            "better_baselines": [name for name in methods if name not in tested and methods[name]["rmse"] < best],
-        }
+        scores[target.name] = ParameterScores(
+            trajectories=int(known.sum()),
+            unknown=int((~known).sum()),
+            logarithm=target.logarithm,
+            trained_from=[target.low, target.high],
+            answers_outside=int(((predicted < low) | (predicted > high)).sum()),
+            truth_outside=int(((truth[known] < low) | (truth[known] > high)).sum()),
+            methods=methods,
+            better_baselines=[name for name in methods if name not in tested and _rmse(methods[name]) < best],
+        )
     return scores
 
 
-def beyond_training(entries: Mapping[str, JsonDocument]) -> list[str]:
+def _rmse(errors: NumberErrors) -> float:
+    return math.nan if errors.rmse is None else errors.rmse
+
+
+def beyond_training(entries: Mapping[str, ParameterScores]) -> list[str]:
     """Returns a sentence for each target in the entries of `parameter_scores` whose true values no training had."""
     return [
-        f"{name} of {entry['truth_outside']} of {entry['trajectories']} trajectories is outside of training, which had "
-        f"{entry['trained_from'][0]:g} to {entry['trained_from'][1]:g}: the model extrapolates, or the units are others"
+        f"{name} of {entry.truth_outside} of {entry.trajectories} trajectories is outside of training, which had "
+        f"{entry.trained_from[0]:g} to {entry.trained_from[1]:g}: the model extrapolates, or the units are others"
         for name, entry in entries.items()
-        if 2 * entry["truth_outside"] > entry["trajectories"]
+        if 2 * entry.truth_outside > entry.trajectories
     ]
 
 
-def parameter_table(title: str, entries: Mapping[str, JsonDocument], *, tested: str = "the model") -> Table:
+def parameter_table(title: str, entries: Mapping[str, ParameterScores], *, tested: str = "the model") -> Table:
     """One row for each target and method; `tested` is what sentences call the methods on trial."""
     rows, ends = [], set()
     for name, entry in entries.items():
-        shown = f"{name}, log10" if entry["logarithm"] else name
-        for method, scores in entry["methods"].items():
-            alone = entry["trajectories"] < 2
+        shown = f"{name}, log10" if entry.logarithm else name
+        for method, errors in entry.methods.items():
+            alone = entry.trajectories < 2
             rows.append(
                 [
                     shown,
                     METHODS.get(method, method),
-                    number(scores["r2"]),
-                    NOTHING if alone else interval(scores["r2_interval"]),
-                    number(scores["mae"]),
-                    NOTHING if alone else interval(scores["mae_interval"]),
-                    number(scores["rmse"]),
-                    NOTHING if alone else interval(scores["rmse_interval"]),
+                    number(errors.r2),
+                    NOTHING if alone else interval(errors.r2_interval),
+                    number(errors.mae),
+                    NOTHING if alone else interval(errors.mae_interval),
+                    number(errors.rmse),
+                    NOTHING if alone else interval(errors.rmse_interval),
                 ]
             )
         ends.add(len(rows) - 1)
-    better = sorted({METHODS.get(other, other) for entry in entries.values() for other in entry["better_baselines"]})
+    better = sorted({METHODS.get(other, other) for entry in entries.values() for other in entry.better_baselines})
     caption = f"Better than {tested} for some parameter: {', '.join(better)}." if better else ""
     columns = ["parameter", "", "R2", "95 % interval", "mean error", "95 % interval", "RMSE", "95 % interval"]
     return Table(title, columns, rows, caption, 2, frozenset(ends))

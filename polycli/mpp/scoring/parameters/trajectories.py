@@ -12,7 +12,7 @@ from torch import Tensor
 
 from polycli.mpp.data.about import physics_of
 from polycli.mpp.model.normalization import widen
-from polycli.mpp.predicting.inputs import ContextSource, StoreContexts
+from polycli.mpp.predicting.inputs import ContextSource, DataOrigin, StoreContexts
 from polycli.mpp.predicting.windows import refuse_gaps, window_batches
 from polycli.mpp.scoring.spectra import radial_power
 from polycli.store.reader import Store
@@ -31,7 +31,7 @@ def rows_of(store: Store, rows: NDArray[np.int64]) -> StoreContexts:
         about=physics_of(store.manifest, store.path),
         ids=tuple(store.row_ids(rows)),
         time=store.read("time").astype(np.float64),
-        origin={"data": str(store.path), "store_hash": store.manifest.store_hash},
+        origin=DataOrigin(data=str(store.path), store_hash=store.manifest.store_hash),
         store=store,
         rows=rows,
     )

@@ -6,21 +6,20 @@ other, so the shares have binomial intervals.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polycli.report.binomial import beta_interval
 from polycli.report.table import Table, interval, number
-from polycli.requests import JsonDocument
 from polycli.xval.model.loaded import LoadedNumformer
 from polycli.xval.numbers.statistics import decades_of
 from polycli.xval.recipe.settings import EvalSettings
 from polycli.xval.scoring.coverage.one_each import answer_one_each
 from polycli.xval.scoring.hidden_numbers import Subset
 from polycli.xval.scoring.intervals import all_intervals
+from polycli.xval.scoring.score_records import CalibratedCoverage, DecadeCoverage, FillScores, LevelCoverage
 from polycli.xval.scoring.summarise import LEAST_IN_DECADE, key_name
 
 Held = NDArray[np.bool_]
@@ -28,7 +27,7 @@ Held = NDArray[np.bool_]
 
 def calibrated_coverage(
     loaded: LoadedNumformer, subset: Subset, settings: EvalSettings, patterns: Sequence[str]
-) -> JsonDocument | None:
+) -> CalibratedCoverage | None:
     """Coverage at every level of the calibration; None where there is none.
 
     `patterns` are key paths that are scored together. Numbers without bounds, which too few records had, do not count.
@@ -52,15 +51,15 @@ def calibrated_coverage(
     decade = np.full(len(size), np.iinfo(np.int64).min)
     decade[size > 0] = decades_of(size[size > 0])
     counts = {int(value): int((decade == value).sum()) for value in np.unique(decade[size > 0])}
-    return {
-        "all": shares.of(np.ones(len(size), dtype=np.bool_)),
-        "keys": {name: shares.of(of_key == name) for name in dict.fromkeys(of_key.tolist())},
-        "decades": [
-            {"decade": value, "levels": shares.of(decade == value)}
+    return CalibratedCoverage(
+        all=shares.of(np.ones(len(size), dtype=np.bool_)),
+        keys={name: shares.of(of_key == name) for name in dict.fromkeys(of_key.tolist())},
+        decades=[
+            DecadeCoverage(decade=value, levels=shares.of(decade == value))
             for value, count in counts.items()
             if count >= LEAST_IN_DECADE
         ],
-    }
+    )
 
 
 class _Shares:
@@ -69,35 +68,35 @@ class _Shares:
     def __init__(self, levels: Sequence[float], held: Held) -> None:
         self._levels, self._held = levels, held
 
-    def of(self, chosen: Held) -> list[JsonDocument]:
+    def of(self, chosen: Held) -> list[LevelCoverage]:
         count = int(chosen.sum())
-        entries: list[JsonDocument] = []
+        entries: list[LevelCoverage] = []
         for level, held in zip(self._levels, self._held, strict=True):
             inside = int(held[chosen].sum())
             limits = list(beta_interval(inside, count)) if count else None
             share = inside / count if count else None
-            entries.append({"nominal": level, "numbers": count, "measured": share, "interval": limits})
+            entries.append(LevelCoverage(nominal=level, numbers=count, measured=share, interval=limits))
         return entries
 
 
-def calibrated_table(name: str, dataset: Mapping[str, Any], *, most: int) -> Table:
+def calibrated_table(name: str, scores: FillScores, *, most: int) -> Table:
     """One row for all numbers, each key and each power of ten; at most so many keys."""
-    found = dataset.get("calibrated") or {"all": [], "keys": {}, "decades": []}
-    parts = [("all", found["all"])] * bool(found["all"])
-    parts += list(found["keys"].items())[:most]
-    parts += [(f"1e{entry['decade']} to 1e{entry['decade'] + 1}", entry["levels"]) for entry in found["decades"]]
-    rows = [[part, f"{entries[0]['numbers']:,}", *_cells(entries, _percent)] for part, entries in parts]
-    levels = [entry["nominal"] for entry in found["all"]]
+    found = scores.calibrated or CalibratedCoverage(all=(), keys={}, decades=())
+    parts = [("all", found.all)] * bool(found.all)
+    parts += list(found.keys.items())[:most]
+    parts += [(f"1e{entry.decade} to 1e{entry.decade + 1}", entry.levels) for entry in found.decades]
+    rows = [[part, f"{entries[0].numbers:,}", *_cells(entries, _percent)] for part, entries in parts]
+    levels = [entry.nominal for entry in found.all]
     columns = ["", "numbers", *(cell for level in levels for cell in (f"of {100 * level:g} %", "binomial"))]
     caption = "Shares of true numbers within the calibrated intervals; one number of each record and key, hidden alone."
     return Table(f"{name}: coverage of the calibrated intervals", columns, rows, caption)
 
 
-def _cells(entries: Sequence[Mapping[str, Any]], percent: Callable[[float], float]) -> list[str]:
+def _cells(entries: Sequence[LevelCoverage], percent: Callable[[float], float]) -> list[str]:
     cells = []
     for entry in entries:
-        limits = None if entry["interval"] is None else [percent(side) for side in entry["interval"]]
-        share = None if entry["measured"] is None else percent(entry["measured"])
+        limits = None if entry.interval is None else [percent(side) for side in entry.interval]
+        share = None if entry.measured is None else percent(entry.measured)
         cells += [number(share), interval(limits)]
     return cells
 

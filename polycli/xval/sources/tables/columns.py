@@ -12,10 +12,10 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import yaml
 
+from polycli.xval.data.source import ColumnAbout
 from polycli.xval.recipe.sources import TableSection
 from polycli.xval.records.cells import (
     Cell,
@@ -148,10 +148,14 @@ class Column:
         wrong = "," if self.decimal == "." else "."
         return None if any(wrong in text for text in (cell.number, cell.error or "")) else cell
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> ColumnAbout:
         """Returns the entry of the column in the manifest."""
-        said = {"key": self.key, "unit": self.unit, "read_as": "text" if self.decimal is None else "number"}
-        return {**said, "undecided": True} if self.undecided else said
+        return ColumnAbout(
+            key=self.key,
+            unit=self.unit,
+            read_as="text" if self.decimal is None else "number",
+            undecided=True if self.undecided else None,
+        )
 
 
 def decide(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,9 +14,9 @@ from polycli.files.plain import open_plain, reason_of
 from polycli.xval.data.source import Block, RecordWriter
 from polycli.xval.recipe.sources import TableSection
 from polycli.xval.records.cells import is_unit
-from polycli.xval.records.units import joined_units
 from polycli.xval.records.values import Value
 from polycli.xval.sources.tables.arrow_values import unit_of_type, values_of
+from polycli.xval.sources.tables.blocks import RowBlock, TableFile, WholeFile, divided
 from polycli.xval.sources.tables.headers import KeysOfHeaders, keys_of
 
 #: Rows that are converted at once.
@@ -32,18 +32,11 @@ def is_parquet(path: Path) -> bool:
         raise SourceError(f"{path}: cannot be read: {reason_of(error)}") from error
 
 
-@dataclass(frozen=True)
-class ParquetRows:
-    """One row group; each row is a record."""
+@dataclass(frozen=True, kw_only=True)
+class ParquetRows(RowBlock):
+    """Rows of one row group."""
 
-    path: Path
-    source: str
     group: int
-    first: int
-    size: int
-    #: By column: its key.
-    keys: tuple[tuple[str, str], ...]
-    id_column: str | None
 
     @property
     def key(self) -> str:
@@ -52,36 +45,45 @@ class ParquetRows:
 
     def load(self, writer: RecordWriter) -> None:
         """Converts the rows and writes each as a record."""
-        number = self.first
+        index, end = self.first, self.first + self.size
         for values in _batches(self.path, self.source, [self.group]):
-            for row in values[: self.first + self.size - number]:
-                number += 1
-                name = f"{self.source}:{number}" if self.id_column is None else str(row[self.id_column])
-                writer.add({key: row[header] for header, key in self.keys}, id=name)
+            for row in values[: end - index]:
+                self.write(writer, index, row)
+                index += 1
 
 
-@dataclass(frozen=True)
-class ParquetWhole:
+@dataclass(frozen=True, kw_only=True)
+class ParquetWhole(WholeFile):
     """One file, which is one record of lists by column."""
-
-    path: Path
-    source: str
-    size: int
-    keys: tuple[tuple[str, str], ...]
-
-    @property
-    def key(self) -> str:
-        """A name for the block that is unique within the source."""
-        return self.source
 
     def load(self, writer: RecordWriter) -> None:
         """Converts the file and writes it as one record."""
-        found: dict[str, list[Value]] = {key: [] for _, key in self.keys}
+        columns: dict[str, list[Value]] = {key: [] for _, key in self.keys}
         for values in _batches(self.path, self.source, None):
             for row in values:
                 for header, key in self.keys:
-                    found[key].append(row[header])
-        writer.add(found, id=self.source)
+                    columns[key].append(row[header])
+        writer.add(columns, id=self.source)
+
+
+class ParquetTable(TableFile):
+    """A Parquet file; its pieces are its row groups."""
+
+    def rows(self, piece: int, first: int, size: int, id_column: str | None) -> ParquetRows:
+        """Rows of one row group."""
+        return ParquetRows(
+            path=self.path,
+            source=self.source,
+            group=piece,
+            first=first,
+            size=size,
+            keys=self.columns.keys,
+            id_column=id_column,
+        )
+
+    def whole(self) -> ParquetWhole:
+        """The file as one record."""
+        return ParquetWhole(path=self.path, source=self.source, size=sum(self.pieces), keys=self.columns.keys)
 
 
 def open_parquet(
@@ -93,33 +95,17 @@ def open_parquet(
         SourceError: a file is damaged or has no rows, or a column that the recipe names does not exist.
         StoreError: two files state different units of one column.
     """
-    blocks: list[Block] = []
-    described: list[tuple[str, KeysOfHeaders]] = []
-    left, numbers = limit, False
-    for path, name in named:
-        with open_parquet_file(path) as file:
-            metadata, schema = file.metadata, file.schema_arrow
-        found = keys_of(name, schema.names, section, {field.name: unit for field in schema if (unit := _unit(field))})
-        if metadata.num_rows == 0:
-            raise SourceError(f"{name}: there are no rows")
-        described.append((name, found))
-        numbers |= any(_holds_numbers(field.type) for field in schema if field.name != section.id_column)
-        if section.record == "file":
-            blocks.append(ParquetWhole(path, name, metadata.num_rows, found.keys))
-            left = None if left is None else left - 1
-        first = 0
-        for group in range(metadata.num_row_groups if section.record == "row" else 0):
-            size = metadata.row_group(group).num_rows
-            size = size if left is None else min(size, left)
-            if size:
-                blocks.append(ParquetRows(path, name, group, first, size, found.keys, section.id_column))
-            first += size
-            left = None if left is None else left - size
-        if left == 0:
-            break
-    units = joined_units([(name, found.units) for name, found in described])
-    remarks = tuple(remark for _, found in described for remark in found.remarks)
-    return tuple(blocks), KeysOfHeaders(described[0][1].keys, units, remarks, numbers)
+    return divided((_looked_at(path, name, section) for path, name in named), section, limit)
+
+
+def _looked_at(path: Path, name: str, section: TableSection) -> ParquetTable:
+    with open_parquet_file(path) as file:
+        metadata, schema = file.metadata, file.schema_arrow
+    units = {field.name: unit for field in schema if (unit := _unit(field))}
+    groups = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+    numbers = any(_holds_numbers(field.type) for field in schema if field.name != section.id_column)
+    columns = replace(keys_of(name, schema.names, section, units), has_numbers=numbers)
+    return ParquetTable(path, name, columns, groups)
 
 
 def _holds_numbers(kind: pa.DataType) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from polycli.errors import SourceError
 from polycli.files.plain import check_plain, open_plain, reason_of, refuse_claim
 from polycli.xval.data.source import Block, RecordWriter
 from polycli.xval.recipe.sources import TableSection
-from polycli.xval.records.units import joined_units
 from polycli.xval.records.values import Value
+from polycli.xval.sources.tables.blocks import RowBlock, TableFile, WholeFile, divided
 from polycli.xval.sources.tables.headers import KeysOfHeaders, keys_of
 
 EXCEL = ".xlsx"
@@ -53,18 +53,12 @@ def typed_kind(path: Path) -> str | None:
     return "cds" if _CDS in head else None
 
 
-@dataclass(frozen=True)
-class TypedRows:
-    """Some rows of a file; each is a record."""
+@dataclass(frozen=True, kw_only=True)
+class TypedRows(RowBlock):
+    """Some rows of a file."""
 
-    path: Path
-    source: str
     kind: str
     sheet: str | None
-    first: int
-    size: int
-    keys: tuple[tuple[str, str], ...]
-    id_column: str | None
 
     @property
     def key(self) -> str:
@@ -74,33 +68,57 @@ class TypedRows:
     def load(self, writer: RecordWriter) -> None:
         """Writes each row as a record."""
         table = read_typed(self.path, self.kind, self.sheet)
-        places = {name: place for place, name in enumerate(table.names)}
-        for number, row in enumerate(table.rows[self.first : self.first + self.size], start=self.first + 1):
-            name = f"{self.source}:{number}" if self.id_column is None else str(row[places[self.id_column]])
-            writer.add({key: row[places[header]] for header, key in self.keys}, id=name)
+        for index, row in enumerate(table.rows[self.first : self.first + self.size], start=self.first):
+            self.write(writer, index, dict(zip(table.names, row, strict=True)))
 
 
-@dataclass(frozen=True)
-class TypedWhole:
+@dataclass(frozen=True, kw_only=True)
+class TypedWhole(WholeFile):
     """One file, which is one record of lists by column."""
 
-    path: Path
-    source: str
     kind: str
     sheet: str | None
-    size: int
-    keys: tuple[tuple[str, str], ...]
-
-    @property
-    def key(self) -> str:
-        """A name for the block that is unique within the source."""
-        return self.source
 
     def load(self, writer: RecordWriter) -> None:
         """Writes the file as one record."""
         table = read_typed(self.path, self.kind, self.sheet)
-        places = {name: place for place, name in enumerate(table.names)}
-        writer.add({key: [row[places[header]] for row in table.rows] for header, key in self.keys}, id=self.source)
+        columns = {name: column for column, name in enumerate(table.names)}
+        writer.add({key: [row[columns[header]] for row in table.rows] for header, key in self.keys}, id=self.source)
+
+
+class TypedFile(TableFile):
+    """A file that is read as a whole; its pieces are so many rows each."""
+
+    def __init__(
+        self, path: Path, source: str, columns: KeysOfHeaders, rows: int, *, read_as: tuple[str, str | None]
+    ) -> None:
+        """`read_as`: the kind of the file, and the sheet that is wanted of a workbook."""
+        super().__init__(path, source, columns, [min(BLOCK_ROWS, rows - first) for first in range(0, rows, BLOCK_ROWS)])
+        self.kind, self.sheet = read_as
+
+    def rows(self, piece: int, first: int, size: int, id_column: str | None) -> TypedRows:  # noqa: ARG002  # by `first`
+        """Some rows of the file."""
+        return TypedRows(
+            path=self.path,
+            source=self.source,
+            kind=self.kind,
+            sheet=self.sheet,
+            first=first,
+            size=size,
+            keys=self.columns.keys,
+            id_column=id_column,
+        )
+
+    def whole(self) -> TypedWhole:
+        """The file as one record."""
+        return TypedWhole(
+            path=self.path,
+            source=self.source,
+            kind=self.kind,
+            sheet=self.sheet,
+            size=sum(self.pieces),
+            keys=self.columns.keys,
+        )
 
 
 def open_typed(
@@ -112,41 +130,21 @@ def open_typed(
         SourceError: a file is damaged or has no rows, or a column that the recipe names does not exist.
         StoreError: two files state different units of one column.
     """
-    blocks: list[Block] = []
-    described: list[tuple[str, KeysOfHeaders]] = []
-    remarks: list[str] = []
-    left, numbers = limit, False
-    for (path, name), kind in zip(named, kinds, strict=True):
-        table = read_typed(path, kind, section.sheet)
-        if not table.rows:
-            raise SourceError(f"{name}: there are no rows")
-        found = keys_of(name, table.names, section, table.units)
-        described.append((name, found))
-        numbers |= _has_numbers(table, section.id_column)
-        remarks += [f"{name}: {remark}" for remark in table.remarks]
-        if section.record == "file":
-            blocks.append(TypedWhole(path, name, kind, section.sheet, len(table.rows), found.keys))
-            left = None if left is None else left - 1
-        else:
-            count = len(table.rows) if left is None else min(left, len(table.rows))
-            blocks += [
-                TypedRows(
-                    path,
-                    name,
-                    kind,
-                    section.sheet,
-                    first,
-                    min(BLOCK_ROWS, count - first),
-                    found.keys,
-                    section.id_column,
-                )
-                for first in range(0, count, BLOCK_ROWS)
-            ]
-            left = None if left is None else left - count
-        if left == 0:
-            break
-    units = joined_units([(name, found.units) for name, found in described])
-    return tuple(blocks), KeysOfHeaders(described[0][1].keys, units, (*described[0][1].remarks, *remarks), numbers)
+    files = (
+        _looked_at(path, name, kind, section, first=number == 0)
+        for number, ((path, name), kind) in enumerate(zip(named, kinds, strict=True))
+    )
+    return divided(files, section, limit)
+
+
+def _looked_at(path: Path, name: str, kind: str, section: TableSection, *, first: bool) -> TypedFile:
+    """Looks at one file; what its headers tell is said of the first alone, what was decided about a file of each."""
+    table = read_typed(path, kind, section.sheet)
+    columns = keys_of(name, table.names, section, table.units)
+    own = [f"{name}: {remark}" for remark in table.remarks]
+    numbers = _has_numbers(table, section.id_column)
+    said = replace(columns, remarks=(*(columns.remarks if first else ()), *own), has_numbers=numbers)
+    return TypedFile(path, name, said, len(table.rows), read_as=(kind, section.sheet))
 
 
 def _has_numbers(table: TypedTable, id_column: str | None) -> bool:

@@ -1,0 +1,166 @@
+"""The records of AstroCLIP's scores.json: what is said of the objects of one dataset.
+
+Properties are in the units of the catalogue where nothing else is said; errors of redshifts are
+(z - z_true) / (1 + z_true). A number is None where it is not finite. Intervals are 95 % bootstrap intervals over
+objects: low and high.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from polycli.json_records import IF_GIVEN, INLINE, JsonObject
+from polycli.report.probes import Accuracy, Bounds, Fit
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedshiftErrors:
+    """Bias, scatter and outliers of redshifts."""
+
+    objects: int
+    bias: float | None
+    bias_interval: Bounds
+    sigma_nmad: float | None
+    #: The share of errors beyond 0.15.
+    outlier_fraction: float
+    outlier_interval: Bounds
+
+
+@dataclass(frozen=True, kw_only=True)
+class MagnitudeBin:
+    """Redshifts of the objects of some magnitudes."""
+
+    #: The brightest and the faintest, r in mag AB.
+    magnitude: Bounds
+    errors: RedshiftErrors = field(metadata=INLINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedshiftScores:
+    """Redshifts that were predicted in one way."""
+
+    errors: RedshiftErrors = field(metadata=INLINE)
+    #: The brightest first, with equal numbers of objects; absent where no magnitudes are known.
+    by_magnitude: Sequence[MagnitudeBin] | None = field(default=None, metadata=IF_GIVEN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelScores:
+    """A column of classes, voted on by neighbours."""
+
+    classes: Sequence[str]
+    #: By input.
+    accuracy: Mapping[str, Accuracy]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PropertyScores:
+    """Everything that is read off vectors and simple inputs by probes."""
+
+    #: By column, input (`image`, `spectrum`, `photometry`, ...) and probe (`knn`, `mlp`, `boosting`).
+    properties: Mapping[str, Mapping[str, Mapping[str, Fit]]]
+    #: By input and probe.
+    redshift: Mapping[str, Mapping[str, RedshiftScores]]
+    #: By column.
+    labels: Mapping[str, LabelScores]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recall:
+    """The share of queries whose partner is among the nearest, and what chance would reach."""
+
+    recall: float
+    interval: Bounds
+    chance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalScores:
+    """One direction of retrieval."""
+
+    candidates: int
+    #: By how many of the nearest count.
+    recall_at: Mapping[str, Recall]
+    #: 1 is best.
+    median_rank: float
+    chance_rank: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeometryScores:
+    """The places of vectors on their sphere."""
+
+    #: By modality the log of the mean of exp(-2 d^2) over pairs; lower is more even.
+    uniformity: Mapping[str, float | None]
+    #: The mean squared distance of the two vectors of an object, 0 to 4; absent where they are not aligned.
+    alignment: float | None = field(default=None, metadata=IF_GIVEN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadColumn:
+    """A column of numbers that the model's own head predicts."""
+
+    fit: Fit = field(metadata=INLINE)
+    #: By quantile the share of objects whose true value lies below it.
+    below: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadScores:
+    """The answers of the head that finetuning added."""
+
+    modalities: Sequence[str]
+    #: By column.
+    properties: Mapping[str, HeadColumn]
+    #: None where the head predicts no redshift.
+    redshift: RedshiftScores | None
+    labels: Mapping[str, Accuracy]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HiddenScores:
+    """How well hidden stretches of spectra are filled in."""
+
+    spectra: int
+    #: The share of a spectrum's tokens that is hidden.
+    hidden: float
+    #: By answer the mean squared error, in units of each spectrum's variance; `noise` is that of a perfect answer.
+    error: Mapping[str, float | None]
+    interval: Mapping[str, Bounds]
+    #: How stretches were hidden, as the recipe's section `masking`.
+    masking: JsonObject
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructionScores:
+    """The same, and whose the model's answers are."""
+
+    #: `the model` or `the encoder before alignment`.
+    by: str
+    scores: HiddenScores = field(metadata=INLINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectScores:
+    """The scores of one dataset."""
+
+    #: How many were scored, and how many were learnt from.
+    objects: int
+    reference_objects: int
+    modalities: Sequence[str]
+    read: PropertyScores = field(metadata=INLINE)
+    #: By direction, such as `image_to_spectrum`.
+    retrieval: Mapping[str, RetrievalScores]
+    geometry: GeometryScores
+    #: Absent where the model has no head, or the store not what it sees.
+    head: HeadScores | None = field(default=None, metadata=IF_GIVEN)
+    #: Absent where nothing is reconstructed.
+    reconstruction: ReconstructionScores | None = field(default=None, metadata=IF_GIVEN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unaligned:
+    """The encoders before their alignment, which the model is compared with: the file of weights by modality."""
+
+    unaligned: Mapping[str, str]

@@ -1,0 +1,59 @@
+"""The record of scores.json that all families share: where numbers come from, and the scores of each dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from polycli.json_records import IF_GIVEN, INLINE, JsonObject
+
+#: The scores of one dataset: a family's record, or anything that `polycli.json_records.to_json` takes.
+DatasetScores = TypeVar("DatasetScores")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """The model that a result comes from, as scores, predictions and embeddings say. Families add how it reads data."""
+
+    #: The file of weights.
+    checkpoint: str
+    #: Why that one, such as `best of 3 by validation/loss: 0.123 at step 400`.
+    selected_by: str
+    #: SHA-256 of the file of weights.
+    model_hash: str
+    #: Of polycli.
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverlapDocument:
+    """How much of what is scored was trained on."""
+
+    #: Whether the checkpoint says what it was trained on.
+    checked: bool
+    #: Under what the rows are called, how many scored ones were trained on; None where that is not known.
+    trained: Mapping[str, int | None] = field(metadata=INLINE)
+    #: How many more have an id that other content had in the training; absent where none has.
+    same_id: int | None = field(default=None, metadata=IF_GIVEN)
+    #: Whether `--allow-overlap` was given.
+    allowed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores(Generic[DatasetScores]):
+    """The content of scores.json, in the order of its keys."""
+
+    #: train, validation or test.
+    split: str
+    provenance: Provenance = field(metadata=INLINE)
+    #: By dataset the hash of its store's content.
+    store_hash: Mapping[str, str]
+    overlap: OverlapDocument
+    #: What a family says of the models that this one is compared with: a record or a mapping.
+    compared_with: object = field(metadata=INLINE)
+    #: The settings of the evaluation, by key.
+    settings: JsonObject
+    datasets: Mapping[str, DatasetScores]
+    #: What a family says of all datasets together: a record or a mapping.
+    over_all: object = field(metadata=INLINE)
