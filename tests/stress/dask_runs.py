@@ -21,6 +21,7 @@ from polycli.workflow.embed import begin, embed
 from polycli.workflow.embedding.rows import Opened
 
 ROWS, BATCH, UNIT, WORKERS = 1600, 4, 8, 4
+UNITS_BETWEEN = 4
 
 
 def opened(_: EmbedRequest, seconds: float) -> Opened:
@@ -34,13 +35,13 @@ def embed_all(output: Path, opener: partial[Opened], dask: str | None = None) ->
 
 
 def kill_workers(cluster: LocalCluster, place: UnitPlace, wanted: int, kills: list[int]) -> None:
-    """Kill a worker now and then, after each at least one more unit; its nanny starts another, which takes seconds."""
+    """Kill a worker now and then, each time after some more units; its nanny starts another, which takes seconds."""
     draw = np.random.default_rng(7)
     while len(kills) < wanted:
         time.sleep(draw.uniform(0.1, 0.8))
         processes = [nanny.process.pid for nanny in cluster.workers.values() if nanny.process and nanny.process.pid]
         done = len(place.done())
-        if processes and done > (kills[-1] if kills else 0):
+        if processes and done >= (kills[-1] if kills else 0) + UNITS_BETWEEN:
             os.kill(int(draw.choice(processes)), signal.SIGKILL)
             kills.append(done)
 

@@ -33,7 +33,7 @@ from polycli.store.sealing import entries_of, new_seal, seal
 from polycli.store.staging import sync_tree, write_text
 
 #: Rows of a row group in single Parquet files.
-_GROUP_ROWS = 16_384
+_GROUP_ROWS = 8192
 
 
 def join(folder: Path, new: Path, header: EmbeddingsHeader, *, before: Path | None = None) -> JsonDocument:

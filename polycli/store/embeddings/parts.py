@@ -151,7 +151,7 @@ def blocks_of(parts: Sequence[Path], rows: int) -> Iterator[pa.Table]:
     for part in parts:
         with parquet.ParquetFile(part) as file:
             for group in range(file.num_row_groups):
-                waiting.append(file.read_row_group(group))
+                waiting.append(file.read_row_group(group, use_threads=False))
                 while sum(map(len, waiting)) >= rows:
                     whole = pa.concat_tables(waiting)
                     yield whole.slice(0, rows)

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from math import ceil
 
+from polycli.console import counted
 from polycli.requests import JsonDocument
 
 #: Options of the line that ask for the script, and those of them that a value follows.
@@ -63,7 +64,7 @@ def array_script(
     gpu = ["#SBATCH --gpus=1"] if has_gpu else []
     rows = "some" if document["rows"] is None else f"{document['rows']:,}"
     return _SCRIPT.format(
-        said=f"{rows} {noun[1]} in {tasks} tasks, {needed:.3g} hours of one such device",
+        said=f"{rows} {noun[1]} in {counted(tasks, 'task', 'tasks')}, {needed:.3g} hours of one such device",
         last=tasks - 1,
         device="\n".join([*gpu, f"#SBATCH --cpus-per-task={max(threads, 8 if has_gpu else 1)}"]),
         time=f"{minutes // 60:02d}:{minutes % 60:02d}:00",
