@@ -3,6 +3,7 @@
 Runs in an environment of its own, `make test-interop`.
 """
 
+import json
 import os
 import signal
 import time
@@ -15,6 +16,7 @@ from astropy import units
 from astropy.coordinates import SkyCoord
 from astropy_healpix import HEALPix
 
+from polycli.__main__ import run as command_line
 from polycli.requests import EmbedRequest
 from polycli.sections import UnitSettings
 from polycli.store.embeddings import hats_form
@@ -202,6 +204,36 @@ def test_a_collection_that_grows_is_strictly_valid_after_each_kill(collections, 
     }
     assert grown.items() <= content(collections["both"]).items()
     assert [left.name for left in tmp_path.iterdir()] == ["sky.hats"]
+
+
+def test_a_catalogue_that_lsdb_wrote_is_searched(tmp_path, collections, capsys):
+    """Vectors of anybody, in a catalogue without a manifest of ours."""
+    import lsdb
+
+    vectors = lsdb.open_catalog(collections["a"] / "vectors", columns=["object_id", "ra", "dec", "image_embedding"])
+    draw = np.random.default_rng(5)
+
+    def other(frame):
+        # Ours are all of one direction, for they are one number many times.
+        made = draw.standard_normal((len(frame), 6), dtype=np.float32)
+        column = pa.FixedSizeListArray.from_arrays(pa.array(made.reshape(-1)), 6)
+        series = pd.Series(pd.arrays.ArrowExtensionArray(pa.chunked_array([column])), index=frame.index)
+        return frame.drop(columns="image_embedding").assign(feature=series)
+
+    import pandas as pd
+
+    theirs = vectors.map_partitions(other)
+    theirs.to_hats(tmp_path / "theirs", catalog_name="theirs")
+    table = lsdb.open_catalog(tmp_path / "theirs").compute()
+    values = np.stack([np.asarray(vector, np.float64) for vector in table["feature"]])
+    values /= np.linalg.norm(values, axis=1, keepdims=True)
+    row = int(np.flatnonzero(table["object_id"].to_numpy() == 7)[0])
+    like = np.argsort(-(values @ values[row]), kind="stable")[1:6]
+    capsys.readouterr()
+    assert command_line(["search", str(tmp_path / "theirs"), "--id", "7", "-k", "5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["neighbours"]
+    assert [each["id"] for each in found] == table["object_id"].to_numpy()[like].tolist()
+    np.testing.assert_allclose([each["similarity"] for each in found], (values @ values[row])[like], atol=1e-5)
 
 
 def test_lsdb_embeds_its_partitions(tmp_path, collections):
