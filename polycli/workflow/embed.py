@@ -97,9 +97,11 @@ def begin(
             )
         for each in (output, *further.values()):
             each.refuse()
-        if request.scratch is not None and not os.access(request.scratch, os.W_OK | os.X_OK):
+        # With --dask it is a folder of the workers' machines.
+        local = request.scratch if request.dask is None else None
+        if local is not None and not os.access(local, os.W_OK | os.X_OK):
             raise UserError(
-                f"--scratch {request.scratch}: is no folder that can be written to",
+                f"--scratch {local}: is no folder that can be written to",
                 hint='--scratch "$SLURM_TMPDIR", or any folder of the machine\'s own disk',
             )
 
