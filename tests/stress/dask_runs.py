@@ -53,7 +53,7 @@ def main(folder: Path, wanted: int) -> None:
     with LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster:
         with Client(cluster) as client:
             client.wait_for_workers(WORKERS)
-        killing = threading.Thread(target=kill_workers, args=(cluster, UnitPlace(output), wanted, kills))
+        killing = threading.Thread(target=kill_workers, args=(cluster, UnitPlace(output), wanted, kills), daemon=True)
         killing.start()
         starts = 0
         while not output.exists():

@@ -10,6 +10,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -123,7 +124,6 @@ def _task(request: EmbedRequest, opener: Opener[Batch], plan: Plan, most_quarant
 def _outcomes(client: Client, task: UnitTask[Batch], units: Sequence[int], stop: StopRequest) -> Iterator[UnitOutcome]:
     """The outcomes of units, as they come; those whose workers died are handed out again."""
     from distributed import wait
-    from distributed.scheduler import KilledWorker
 
     def handed_out(unit: int) -> Future:
         return client.submit(embed_unit, task, unit, key=f"polycli-embed-{unit}-{uuid.uuid4().hex}", pure=False)
@@ -138,19 +138,32 @@ def _outcomes(client: Client, task: UnitTask[Batch], units: Sequence[int], stop:
                 continue
             for future in ended:
                 unit, times = waiting.pop(future)
-                if future.status == "finished":
-                    yield future.result()
-                elif future.status == "error" and not isinstance(future.exception(), KilledWorker):
-                    raise PolycliError(f"unit {unit}: {future.exception()}", hint="finished units are kept") from None
-                elif times == _HANDED_OUT:
+                outcome = _answer(future, unit)
+                if outcome is not None:
+                    yield outcome
+                    continue
+                _refuse_lost(client)
+                if times == _HANDED_OUT:
                     raise PolycliError(
                         f"unit {unit}: every worker that began with it died, {times} times over",
                         hint="see the workers' logs, their memory first; finished units are kept",
                     )
-                else:
-                    waiting[handed_out(unit)] = (unit, times + 1)
+                waiting[handed_out(unit)] = (unit, times + 1)
     finally:
         client.cancel(list(waiting))
+
+
+def _answer(future: Future, unit: int) -> UnitOutcome | None:
+    """The answer of a worker; None where it died, be it with the answer in its memory."""
+    from distributed.scheduler import KilledWorker
+
+    try:
+        outcome: UnitOutcome = future.result()
+    except (KilledWorker, CancelledError):
+        return None
+    except Exception as error:  # noqa: BLE001  # Dask's own, such as a worker that cannot import polycli.
+        return UnitOutcome(error=PolycliError(f"unit {unit}: {error}", hint="finished units are kept"))
+    return outcome
 
 
 @contextmanager
