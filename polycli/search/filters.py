@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: Under these names catalogues have the pixel at order 29, by which those in HATS are sorted.
 _HEALPIX_NAMES = (HEALPIX, "healpix29")
 #: A cone is covered by about so many pixels.
-_COVER_PIXELS = 256
+_COVER_PIXELS = 4096
 
 
 class RowFilter(Protocol):

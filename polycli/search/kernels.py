@@ -23,6 +23,7 @@ _BLOCK_VALUES = 2**18
 _BLOCK_ROWS = 4096
 #: Below so many bytes of vectors it takes longer to import torch than to scan with numpy.
 _TORCH_FROM_BYTES = 2**27
+_MOST_THREADS = 8
 #: Half precision loses more than the above outside of these lengths.
 _SHORTEST, _LONGEST = 1e-2, 1e4
 
@@ -83,14 +84,21 @@ class RoughKernel:
     #: (rows,) of all vectors; None where they are one.
     lengths: Floats | None
 
+    @property
+    def threads(self) -> int:
+        """How many threads may do this at a time: as many as torch has."""
+        import torch
+
+        return min(torch.get_num_threads(), _MOST_THREADS)
+
     def __call__(self, first: int, vectors: NDArray[np.float16]) -> Floats:
-        """(1, rows) similarities of vectors (rows, width), of which `first` is the first row."""
+        """(rows,) similarities of vectors (rows, width), of which `first` is the first row."""
         import torch
 
         stored = torch.from_numpy(np.require(vectors, requirements=["C", "W"]))
         product = torch.mv(stored, self.query).float().numpy()
         known = 1 if self.lengths is None else self.lengths[first : first + len(vectors)]
-        return np.asarray(product / known, np.float32)[None]
+        return np.asarray(product / known, np.float32)
 
 
 def choose_kernel(stored: StoredEmbeddings, column: str, queries: int) -> NumpyKernel | TorchKernel:

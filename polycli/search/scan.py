@@ -7,8 +7,9 @@ similar row comes first, and of equally similar ones the row with the lower inde
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,16 +18,25 @@ from numpy.typing import NDArray
 
 from polycli.errors import UserError
 from polycli.search.filters import RowFilter
-from polycli.search.kernels import ROUGH_TOLERANCE, TOLERANCE, NumpyKernel, TorchKernel, choose_kernel, rough_kernel
+from polycli.search.kernels import (
+    ROUGH_TOLERANCE,
+    TOLERANCE,
+    NumpyKernel,
+    RoughKernel,
+    TorchKernel,
+    choose_kernel,
+    rough_kernel,
+)
 from polycli.store.embeddings.opened import StoredEmbeddings
 from polycli.store.embeddings.partitions import Partition
 
 Floats = NDArray[np.float32]
 #: Bytes that are read at once: few enough for a processor's cache, and enough that threads seldom wait for each other.
 _READ_BYTES = 2**22
+_ROUGH_BYTES = 2**20
 #: Of so many rows at most lengths are kept, in float32.
 _MOST_LENGTHS = 2**26
-#: Where more than one row in so many could be among the nearest by a rough look, the block is compared in float32.
+#: Where more than one row in so many could be among the nearest by a rough look, all are compared in float32.
 _ROUGH_SHARE = 32
 
 
@@ -72,21 +82,84 @@ def scan(
     best = _Best(queries, k, without)
     kernel = choose_kernel(stored, column, len(queries))
     rough = rough_kernel(stored, column, queries)
-    gathered = _space_for_lengths(stored, column, kernel) if allowed is None and rough is None else None
+    if rough is not None:
+        compared = _scan_roughly(stored, column, best, rough, kernel, allowed=allowed)
+    else:
+        compared = _scan(stored, column, best, kernel, allowed)
+    return Nearest(best.rows, best.similarity.astype(np.float32), compared)
+
+
+def _scan(
+    stored: StoredEmbeddings, column: str, best: _Best, kernel: NumpyKernel | TorchKernel, allowed: RowFilter | None
+) -> int:
+    """Compare all rows in float32; returns how many."""
+    lengths = _space_for_lengths(stored, column, kernel) if allowed is None else None
     compared = 0
     for first, vectors, inside in _ahead(_blocks(stored, column, allowed)):
         compared += len(vectors) if inside is None else int(inside.sum())
-        if rough is not None:
-            near = rough(first, vectors)
-            if best.add(first, vectors, near, inside, tolerance=ROUGH_TOLERANCE, share=_ROUGH_SHARE):
-                continue
-        similar, lengths = kernel(vectors, queries)
-        if gathered is not None:
-            gathered[first : first + len(vectors)] = lengths
-        best.add(first, vectors, similar, inside, tolerance=TOLERANCE)
-    if gathered is not None:
-        stored.lengths[column] = gathered
-    return Nearest(best.rows, best.similarity.astype(np.float32), compared)
+        similar, found = kernel(vectors, best.queries)
+        if lengths is not None:
+            lengths[first : first + len(vectors)] = found
+        best.add(first, vectors, similar, inside)
+    if lengths is not None:
+        stored.lengths[column] = lengths
+    return compared
+
+
+def _scan_roughly(
+    stored: StoredEmbeddings,
+    column: str,
+    best: _Best,
+    rough: RoughKernel,
+    kernel: NumpyKernel | TorchKernel,
+    *,
+    allowed: RowFilter | None,
+) -> int:
+    """Compare all rows with one query in half precision, and exactly those that may be among the nearest."""
+    compared = 0
+    for partition, chosen, similar in _roughly(stored, column, rough, allowed):
+        compared += partition.rows if chosen is None else int(chosen.sum())
+        found = best.promising(partition.first, similar)
+        if found is None:
+            vectors = partition.vectors(column, 0, partition.rows)
+            best.add(partition.first, vectors, kernel(vectors, best.queries)[0], chosen)
+        elif len(found):
+            near = cosines(partition.vectors_at(column, found), best.queries[0])
+            best.merge(0, partition.first + found, near)
+    return compared
+
+
+def _roughly(
+    stored: StoredEmbeddings, column: str, rough: RoughKernel, allowed: RowFilter | None
+) -> Iterator[tuple[Partition, NDArray[np.bool_] | None, Floats]]:
+    """The partitions in order with rough similarities of all their rows, -inf for those that may not be found.
+
+    Several threads read and multiply, each in blocks that stay in its core's cache.
+    """
+    step = max(1, _ROUGH_BYTES // (2 * stored.vectors[column].width))
+
+    def work(partition: Partition, chosen: NDArray[np.bool_] | None) -> Floats:
+        similar = np.full(partition.rows, -np.inf, np.float32)
+        for begin in range(0, partition.rows, step):
+            end = min(begin + step, partition.rows)
+            if chosen is None or chosen[begin:end].any():
+                similar[begin:end] = rough(partition.first + begin, partition.vectors(column, begin, end))
+        if chosen is not None:
+            similar[~chosen] = -np.inf
+        # A vector that is not finite is similar to nothing.
+        similar[np.isnan(similar)] = -np.inf
+        return similar
+
+    threads = rough.threads
+    waiting: deque[tuple[Partition, NDArray[np.bool_] | None, Future[Floats]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for partition, chosen in _allowed(stored, allowed):
+            waiting.append((partition, chosen, pool.submit(work, partition, chosen)))
+            if len(waiting) > threads:
+                ready = waiting.popleft()
+                yield ready[0], ready[1], ready[2].result()
+        for partition, chosen, future in waiting:
+            yield partition, chosen, future.result()
 
 
 def unit_queries(queries: Floats, width: int, column: str) -> Floats:
@@ -123,48 +196,52 @@ class _Best:
         self.rows = np.full((len(queries), k), -1, np.int64)
         self.similarity = np.full((len(queries), k), -np.inf)
 
-    def add(
-        self,
-        first: int,
-        vectors: NDArray[Any],
-        similar: Floats,
-        inside: NDArray[np.bool_] | None,
-        *,
-        tolerance: float,
-        share: int | None = None,
-    ) -> bool:
-        """Look at a block of rows; returns False, with nothing done, where too many could be among the nearest.
+    def add(self, first: int, vectors: NDArray[Any], similar: Floats, inside: NDArray[np.bool_] | None) -> None:
+        """Look at a block of rows.
 
         Args:
             first: the first row.
             vectors: those of the rows.
-            similar: (queries, rows) similarities, which are changed.
+            similar: (queries, rows) similarities in float32, which are changed.
             inside: which rows may be found; all where it is None.
-            tolerance: how wrong a similarity may be.
-            share: too many are more than one row in so many.
         """
         if inside is not None:
             similar[:, ~inside] = -np.inf
-        limit = self.similarity[:, -1] - tolerance
+        limit = self.similarity[:, -1] - TOLERANCE
         highest = similar.max(axis=1)
         if np.isnan(highest).any():
             # A vector that is not finite is similar to nothing.
             similar[np.isnan(similar)] = -np.inf
             highest = similar.max(axis=1)
         for query in np.flatnonzero(highest >= limit).tolist():
-            some = similar[query]
-            own = None if self.without is None else self.without[query] - first
-            if own is not None:
-                some[own[(own >= 0) & (own < len(some))]] = -np.inf
-            floor = max(limit[query], _lowest_of_best(some, self.k) - 2 * tolerance)
-            found = np.flatnonzero((some >= floor) & (some > -np.inf))
-            if share is not None and len(found) > self.k + len(some) // share:
-                return False
+            found = self._candidates(query, first, similar[query], TOLERANCE)
             if len(found):
-                self._merge(query, first + found, cosines(vectors[found], self.queries[query]))
-        return True
+                self.merge(query, first + found, cosines(vectors[found], self.queries[query]))
 
-    def _merge(self, query: int, rows: NDArray[np.int64], similarity: NDArray[np.float64]) -> None:
+    def promising(self, first: int, similar: Floats) -> NDArray[np.int64] | None:
+        """The rows of some that may be among the nearest of the only query; None where these are too many to tell.
+
+        Args:
+            first: the first row.
+            similar: (rows,) rough similarities, which are changed.
+        """
+        found = self._candidates(0, first, similar, ROUGH_TOLERANCE)
+        return None if len(found) > self.k + len(similar) // _ROUGH_SHARE else found
+
+    def _candidates(self, query: int, first: int, similar: Floats, tolerance: float) -> NDArray[np.int64]:
+        """The rows that may be among the nearest of a query, where similarities are wrong by at most `tolerance`."""
+        own = None if self.without is None else self.without[query] - first
+        if own is not None:
+            similar[own[(own >= 0) & (own < len(similar))]] = -np.inf
+        limit = self.similarity[query, -1] - tolerance
+        near = np.flatnonzero((similar >= limit) & (similar > -np.inf))
+        if len(near) <= self.k:
+            return near
+        floor = _lowest_of_best(similar[near], self.k) - 2 * tolerance
+        return np.asarray(near[similar[near] >= floor])
+
+    def merge(self, query: int, rows: NDArray[np.int64], similarity: NDArray[np.float64]) -> None:
+        """Take rows with their exact similarities into the best of a query."""
         # Compared as they are reported: vectors that differ by less than float32 can tell are equally similar.
         similarity = similarity.astype(np.float32).astype(np.float64)
         all_rows = np.concatenate([self.rows[query], rows])

@@ -128,6 +128,8 @@ class RowGroups:
     groups: tuple[tuple[ParquetFile, int], ...] = field(repr=False)
     #: What is known of columns of vectors by now.
     _plain: dict[str, PlainColumn | None] = field(default_factory=dict, repr=False, compare=False)
+    #: The lowest and the highest value of columns that were asked for.
+    _ranges: dict[str, Range | None] = field(default_factory=dict, repr=False, compare=False)
 
     def read(self, columns: Sequence[str]) -> pa.Table:
         """These columns of all rows, in this order."""
@@ -166,6 +168,11 @@ class RowGroups:
 
     def range_of(self, column: str) -> Range | None:
         """The lowest and the highest value of a column, where the file says them."""
+        if column not in self._ranges:
+            self._ranges[column] = self._range(column)
+        return self._ranges[column]
+
+    def _range(self, column: str) -> Range | None:
         for file, group in self.groups:
             if column in file.places:
                 found = file.metadata.row_group(group).column(file.places[column]).statistics
