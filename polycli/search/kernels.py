@@ -31,6 +31,8 @@ _SHORTEST, _LONGEST = 1e-2, 1e4
 class NumpyKernel:
     """Similarities in float32 by numpy."""
 
+    threads = 1
+
     def __call__(self, vectors: NDArray[Any], queries: Floats) -> tuple[Floats, Floats]:
         """(queries, rows) similarities of vectors (rows, width) with unit queries, and the vectors' lengths."""
         found = np.empty((len(queries), len(vectors)), np.float32)
@@ -52,6 +54,7 @@ class TorchKernel:
 
         self.step = _block_rows(width, queries)
         self.space = torch.empty((self.step, width))
+        self.threads = torch.get_num_threads()
 
     def __call__(self, vectors: NDArray[Any], queries: Floats) -> tuple[Floats, Floats]:
         """(queries, rows) similarities of vectors (rows, width) with unit queries, and the vectors' lengths."""

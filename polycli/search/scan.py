@@ -95,7 +95,8 @@ def _scan(
     """Compare all rows in float32; returns how many."""
     lengths = _space_for_lengths(stored, column, kernel) if allowed is None else None
     compared = 0
-    for first, vectors, inside in _ahead(_blocks(stored, column, allowed)):
+    blocks = _blocks(stored, column, allowed)
+    for first, vectors, inside in _ahead(blocks) if kernel.threads > 1 else blocks:
         compared += len(vectors) if inside is None else int(inside.sum())
         similar, found = kernel(vectors, best.queries)
         if lengths is not None:
@@ -151,6 +152,10 @@ def _roughly(
         return similar
 
     threads = rough.threads
+    if threads == 1:
+        for partition, chosen in _allowed(stored, allowed):
+            yield partition, chosen, work(partition, chosen)
+        return
     waiting: deque[tuple[Partition, NDArray[np.bool_] | None, Future[Floats]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for partition, chosen in _allowed(stored, allowed):

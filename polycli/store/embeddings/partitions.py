@@ -32,6 +32,8 @@ ZARR_ROWS = 16_384
 Result = TypeVar("Result")
 #: Rows are read one by one where fewer than one of so many are wanted.
 _FEW = 16
+#: So many columns are read by several threads.
+_MANY_COLUMNS = 8
 #: Lowest and highest value of a column in a partition.
 Range = tuple[Any, Any]
 
@@ -107,7 +109,8 @@ class ParquetFile:
 
         def read() -> pa.Table:
             with parquet.ParquetFile(self.path, metadata=self.metadata) as file:
-                return file.read_row_group(group, columns=list(columns))
+                # A few columns of one row group are read sooner than threads are woken for them.
+                return file.read_row_group(group, columns=list(columns), use_threads=len(columns) > _MANY_COLUMNS)
 
         return reading(self.path, read)
 
