@@ -79,9 +79,9 @@ def main() -> None:
                 for each in scans
             ],
             caption="Processor time of one thread. Read: the files by 4 MiB into one buffer, warm; the least of nine "
-            "rounds. First: the first search after opening, which finds out how long vectors are; next: those after it; "
-            "both in GB/s, and in brackets the median share of the speed of the same round's reading. FAISS flat: float32 "
-            "in memory. " + load,
+            "rounds. First: the first search after opening, which finds out how long vectors are; next: those after "
+            "it; both in GB/s, and in brackets the median share of the speed of the same round's reading. FAISS flat: "
+            "float32 in memory. " + load,
         ),
         Table(
             "Index of `search build` (inverted lists, float16), one query at a time",
