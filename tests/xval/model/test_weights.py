@@ -68,7 +68,26 @@ def test_a_plain_checkpoint_is_a_multiscale_one_with_a_silent_bank(tmp_path):
     assert same_output(multiscale, make())
 
 
-@pytest.mark.parametrize("changes", [{"encoding": "multiscale"}, {"encoding": "p10"}, {"quantiles": (0.1, 0.9)}])
+def test_bits_are_told_from_tensors_and_the_digits_of_waves_must_be_said(tmp_path):
+    save_file(make(encoding="bits").state_dict(), tmp_path / "bits.safetensors")
+    assert same_output(load_model(tmp_path / "bits.safetensors", num_heads=3), make(encoding="bits"))
+    waves = make(encoding="fone", exponents=(-2, 3))
+    save_file(waves.state_dict(), tmp_path / "waves.safetensors")
+    with pytest.raises(CheckpointError, match="no tensor tells which digits its numbers have"):
+        load_model(tmp_path / "waves.safetensors", num_heads=3)
+    assert same_output(load_model(tmp_path / "waves.safetensors", num_heads=3, exponents=(-2, 3)), waves)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"encoding": "multiscale"},
+        {"encoding": "p10"},
+        {"encoding": "bits"},
+        {"encoding": "fone", "exponents": (-2, 3)},
+        {"quantiles": (0.1, 0.9)},
+    ],
+)
 def test_a_description_says_what_the_tensors_do_not(tmp_path, changes):
     model = make(causal=True, **changes)
     section = model.section.model_dump(mode="json")
