@@ -74,7 +74,7 @@ reproduce-xval: $(RUNNABLE)  ## the xVal study: encodings compared on small data
 	$(BIN)/polycli study xval --recipe xval_study --output reproductions/xval --jobs 2
 
 race: $(RUNNABLE)  ## the race of number encodings, eight and digits with a loss between them, into reproductions/xval_race
-	@echo "111 runs of about 20 s of training and 8 s of start and scores, one core each: 55 core-minutes; what is done stays done"
+	@echo "102 runs of about 25 s of training and 8 s of start and scores, one core each: 55 core-minutes; what is done stays done"
 	OMP_NUM_THREADS=1 $(BIN)/polycli study xval --recipe xval_race_study --output reproductions/xval_race --jobs 2
 
 reproduce-astroclip: $(RUNNABLE)  ## the AstroCLIP study: a simulated survey through all stages, into reproductions/astroclip
