@@ -129,17 +129,15 @@ def _nearest(features: Features, target: Floats, known: Rows, asked: Rows) -> Fl
     fifth = len(known) // 5
     best = min(10, len(known))
     if len(known) >= 20:
-        rest = [k for k in (1, 2, 3, 5, 10, 20, 40) if k <= len(known) - fifth]
-        errors = {
-            k: np.abs(_mean_of(features, target[fifth:], known[fifth:], known[:fifth], count=k) - target[:fifth]).mean()
-            for k in rest
-        }
-        best = min(errors, key=lambda k: errors[k])
-    return _mean_of(features, target, known, asked, count=best)
+        counts = [count for count in (1, 2, 3, 5, 10, 20, 40) if count <= len(known) - fifth]
+        means = _means_of(features, target[fifth:], known[fifth:], known[:fifth], counts=counts)
+        errors = np.abs(means - target[:fifth]).mean(axis=1)
+        best = counts[int(errors.argmin())]
+    return _means_of(features, target, known, asked, counts=[best])[0]
 
 
-def _mean_of(features: Features, target: Floats, known: Rows, asked: Rows, *, count: int) -> Floats:
-    """Mean of the nearest; rows at the same distance, to the seventh digit, come in their order."""
+def _means_of(features: Features, target: Floats, known: Rows, asked: Rows, *, counts: list[int]) -> Floats:
+    """(counts, rows): means of the nearest; rows at one distance, to the seventh digit, come in their order."""
     spread = np.nanstd(features.numbers[known], axis=0)
     table = (features.numbers - np.nanmean(features.numbers[known], axis=0)) / np.where(spread > 0, spread, 1)
     for column in features.codes.T:
@@ -148,8 +146,8 @@ def _mean_of(features: Features, target: Floats, known: Rows, asked: Rows, *, co
             marks = (column[:, None] == categories) / np.sqrt(2)
             table = np.hstack([table, np.where(np.isnan(column)[:, None], np.nan, marks)])
     answers = []
-    for row in asked:
-        distances = nan_euclidean_distances(table[[row]], table[known])[0]
-        near = np.argsort((1 + distances).astype(np.float32), kind="stable")[:count]
-        answers.append(target[near].mean())
-    return np.array(answers)
+    for rows in np.array_split(asked, max(1, len(asked) // 200)):
+        distances = nan_euclidean_distances(table[rows], table[known])
+        near = np.argsort((1 + distances).astype(np.float32), axis=1, kind="stable")[:, : max(counts)]
+        answers.append([target[near[:, :count]].mean(axis=1) for count in counts])
+    return np.concatenate(answers, axis=1)
