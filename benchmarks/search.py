@@ -85,7 +85,7 @@ def main() -> None:
         ),
         Table(
             "Index of `search build` (inverted lists, float16), one query at a time",
-            ("vectors", "rows", "lists", "looked at", "recall@10", "build s", "ms", "faster than exact"),
+            ("vectors", "rows", "lists", "looked at", "recall at 10", "build s", "ms", "faster than exact"),
             [
                 (
                     each["kind"],
