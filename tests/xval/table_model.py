@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from polycli.checkpoints.exported import ModelDescription, write_model
+from polycli.json_records import to_object
 from polycli.xval.data.store import open_records
 from polycli.xval.data.tokenization import describe_tokenization, tokenization_for
 from polycli.xval.model.numformer import Numformer
@@ -38,7 +39,7 @@ def table_model(folder: Path, rows: int = 60) -> tuple[Path, Path]:
     tokenization = tokenization_for(section, None, [open_records(store)])
     torch.manual_seed(0)
     network = Numformer(section, tokenization.tokens).eval()
-    described = describe_tokenization(tokenization)
+    described = to_object(describe_tokenization(tokenization))
     about = {"family": "xval", "verb": "pretrain", "version": "0", "step": 7, "model": section.model_dump(mode="json")}
     (folder / "model").mkdir()
     write_model(folder / "model", network.state_dict(), ModelDescription(**about, **described))

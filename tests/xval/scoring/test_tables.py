@@ -33,7 +33,8 @@ def scored(*, model: float, boosting: float) -> dict[str, FillScores]:
         statistics={"a": SCALE},
     )
     scores = scores_of(examined, [], Bootstrap(samples=500))
-    given = {"records_available": 300, "tokens_per_number": 1, "hidden_share": None, "units": {}, "sweep": None}
+    given = {"records_available": 300, "tokens_per_number": 1, "tokens_per_record": 3.0, "hidden_share": None}
+    given |= {"units": {}, "sweep": None}
     return {"mine": FillScores(scores=scores, **given)}
 
 
