@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from polycli.errors import PolycliError
 from polycli.xval.recipe.sources import TableSection
 from polycli.xval.sources.table import CsvRows
 from polycli.xval.sources.tables import chunks, columns, flat_columns
-from polycli.xval.sources.tables.columns import Tally
+from polycli.xval.sources.tables.columns import Tally, decide
 from polycli.xval.sources.tables.csv_files import open_csv, rows
+from polycli.xval.sources.tables.plain_numbers import plain_numbers
 from tests.xval.conftest import prepare
 
 PLAIN = ["1", "-2.5", "+.5", "5.", "0", "1e5", "2E-3", "0.1", "123456789.125", "-7"]
@@ -102,6 +104,13 @@ def test_rows_and_their_places_are_those_of_the_plain_reader(tmp_path, monkeypat
     middle = expected[20][0]
     later = list(chunks.row_chunks(file, middle, 11, size=7))
     assert [row for _, chunk in later for row in chunk] == [row for _, row in expected[20:31]]
+
+
+@pytest.mark.parametrize("cell", ["9007199254740993", "-9007199254740993"])
+def test_the_first_integer_that_float64_rounds_is_not_read_as_its_neighbour(cell):
+    assert plain_numbers([cell]) is None
+    (column,) = decide({"a": Tally(marks=Counter(whole=2), units=Counter({None: 2}))}, TableSection())[0]
+    assert flat_columns.flat_columns(column, ["1", cell], frozenset()) is None
 
 
 @pytest.mark.parametrize("palette", PALETTES)

@@ -13,7 +13,7 @@ from polycli.xval.sources.json_text import number_of
 
 _PLAIN = b"0123456789+-.eE\n"
 _LONGEST = 300
-#: Integers up to this size are float64 exactly, each of them.
+#: Integers below this size are float64 exactly, each of them; the next one above it becomes it by rounding.
 _EXACT = 2.0**53
 
 
@@ -51,7 +51,7 @@ def plain_numbers(cells: Sequence[str]) -> PlainNumbers | None:
     behind = characters[first + 1]
     zeros = (characters[first] == ord("0")) & (behind >= ord("0")) & (behind <= ord("9"))
     vanished = {cells[place] for place in np.flatnonzero(fractions & (values == 0)).tolist()}
-    inexact = (np.abs(values[~fractions]) > _EXACT).any()
+    inexact = (np.abs(values[~fractions]) >= _EXACT).any()
     if inexact or any(isinstance(number_of(cell), NumberLiteral) for cell in vanished):
         return None
     return PlainNumbers(
