@@ -8,7 +8,7 @@ from pathlib import Path
 from polycli import console
 from polycli.checkpoints.manifest import list_checkpoints, verify
 from polycli.checkpoints.resolve import hash_of_weights
-from polycli.engine.changes import data_changes, read_starts, recipe_changes, start_changes
+from polycli.engine.changes import as_begun, data_changes, read_starts, recipe_changes, start_changes
 from polycli.engine.run import check_folder, read_status
 from polycli.errors import PolycliError
 from polycli.paths import expand_paths
@@ -57,13 +57,17 @@ def _is_asked_for(folder: Path, request: TrainRequest, recipe: Section) -> bool:
     """Whether the run is of this recipe and this data; False also where the family has to fill in the recipe first."""
     if request.checkpoint is not None and "checkpoint" not in type(recipe).model_fields:
         return False
-    recipe = _with_command_line(recipe, request)
+    recipe, remarks = as_begun(folder, _with_command_line(recipe, request))
     began = read_starts(folder)
     changes = [change for change in recipe_changes(folder, recipe) if change.key not in began]
     changes += data_changes(folder, _stores(request, recipe))
     named = {key: _value(recipe, key) for key in began}
     changes += start_changes(folder, {key: hash_of_weights(Path(path)) for key, path in named.items() if path})
-    return not any(change.changes_results(complete=True) for change in changes)
+    if any(change.changes_results(complete=True) for change in changes):
+        return False
+    for remark in remarks:
+        console.note(remark)
+    return True
 
 
 def _value(recipe: Section, key: str) -> str | None:

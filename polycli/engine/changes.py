@@ -53,6 +53,9 @@ MAY_DIFFER: Mapping[str, Literal["always", "unfinished"]] = {
 FIXED_SECTIONS = ("family", "verb", "model")
 #: Nor this, from the first checkpoint on, which holds its state.
 OPTIMIZER = "optim.name"
+#: By family: keys that came with a value of their own which is not how earlier versions trained, and how those did.
+#: Runs that do not say them go on as they began.
+ONCE_OTHERWISE: Mapping[str, Mapping[str, Any]] = {"xval": {"objective.classes": "never"}}
 #: Runs of earlier versions do not say it, and are believed.
 _ONCE_UNSAID = "checkpoint"
 _STEPS = "train.steps"
@@ -99,7 +102,33 @@ def recipe_changes(run: Path, recipe: Section | str) -> list[Change]:
         # Runs of earlier versions lack keys that have come since; what these stand at by themselves is how they ran.
         with suppress(ValidationError):
             before = _leaves_of(type(recipe).model_validate(written))
+        before |= {key: value for key, value in _once_otherwise(recipe).items() if key not in said}
     return [change for change in _changes(before, now) if change.key in said or change.key != _ONCE_UNSAID]
+
+
+def as_begun(run: Path, recipe: Section) -> tuple[Section, list[str]]:
+    """The recipe with which a run that lies in the folder goes on as it began, and what there is to say of that.
+
+    Where a run was begun by an earlier version, keys that have another value by themselves today, and that the start
+    does not say, are as they were then.
+    """
+    try:
+        said = _leaves(read_document(run / RECIPE_NAME).data)
+    except RecipeError:
+        return recipe, []  # There is none, or who compares says what is wrong with it.
+    remarks = []
+    for key, value in _once_otherwise(recipe).items():
+        name, _, leaf = key.partition(".")
+        section = getattr(recipe, name)
+        # A run that went on once says the value by which it did.
+        if said.get(key, value) == value and leaf not in section.model_fields_set:
+            recipe = recipe.model_copy(update={name: section.model_copy(update={leaf: value})})
+            remarks.append(f"{run}: goes on as it began, with {key}={value}, as earlier versions trained")
+    return recipe, remarks
+
+
+def _once_otherwise(recipe: Section) -> Mapping[str, Any]:
+    return ONCE_OTHERWISE.get(str(getattr(recipe, "family", "")), {})
 
 
 def changes_between(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:

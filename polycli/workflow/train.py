@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from polycli.checkpoints.resolve import hash_of_weights
-from polycli.console import result, warn
+from polycli.console import note, result, warn
+from polycli.engine.changes import as_begun
 from polycli.engine.deepspeed.config import check_sections
 from polycli.engine.layers import factors_of
 from polycli.engine.ranks import on_rank_zero, together
@@ -68,6 +69,9 @@ def read_training_recipe(request: TrainRequest, training: Training[Recipe]) -> R
         UserError: the recipe has problems, a path of `--data` does not exist, or no checkpoint is named.
     """
     found = load_recipe(request.recipe, family=training.family, verb=training.verb, overrides=request.overrides)
+    found, remarks = as_begun(request.run_folder, found)
+    for remark in remarks:
+        note(remark)
     recipe = cast("Recipe", found)  # the family's table of schemas says so
     given: dict[str, object] = {}
     if request.data:
