@@ -255,6 +255,7 @@ def test_what_is_no_refusal_of_the_place_passes_as_it_is(tmp_path, error):
 
 
 def test_where_even_putting_back_is_refused_the_old_waits_for_the_next_command(tmp_path, monkeypatch):
+    no_exchange(monkeypatch)
     target = tmp_path / "things"
     write(target, "old", folder=True)
     rename = Path.rename

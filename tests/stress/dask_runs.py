@@ -42,7 +42,10 @@ def kill_workers(cluster: LocalCluster, place: UnitPlace, wanted: int, kills: li
         processes = [nanny.process.pid for nanny in cluster.workers.values() if nanny.process and nanny.process.pid]
         done = len(place.done())
         if processes and done >= (kills[-1] if kills else 0) + UNITS_BETWEEN:
-            os.kill(int(draw.choice(processes)), signal.SIGKILL)
+            try:
+                os.kill(int(draw.choice(processes)), signal.SIGKILL)
+            except ProcessLookupError:
+                continue  # It is about to be started again.
             kills.append(done)
 
 
