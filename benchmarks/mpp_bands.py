@@ -5,6 +5,9 @@
         --set data.draws_per_step=1 --set train.micro_batch_size=16 --set train.steps=400 \
         --set model.jitter=always --set objective.noise=0.1
     python benchmarks/mpp_bands.py --checkpoint runs/bands --data stores [--record mpp_bands]
+    python benchmarks/mpp_bands.py --checkpoint runs/bands --data stores --draws 8 --limit 60 [--record mpp_bands_draws]
+
+The second form compares bands of one width with bands that follow the spread of draws, on `--limit` trajectories each.
 Coverage is counted twice: by `polycli eval`, and here by numpy from the frames that it saved, over random divisions
 of its test trajectories into calibrated and tested ones, which average the luck of one division out.
 """
@@ -46,7 +49,7 @@ class Session:
         """The store of this name."""
         return self.data / f"{name}.zarr"
 
-    def calibrated(self, name: str, file: str, *, limit: int | None = None) -> Path:
+    def calibrated(self, name: str, file: str, *, limit: int | None = None, draws: int = 1) -> Path:
         """Calibrate on validation trajectories of a store; the file that it wrote."""
         output = self.folder / f"{file}.json"
         calibrate.run(
@@ -55,7 +58,7 @@ class Session:
                 data=(self.store(name),),
                 output=output,
                 limit=limit,
-                overrides=("rollout_batch_size=20",),
+                overrides=("rollout_batch_size=20", f"draws={draws}"),
                 json=True,
             )
         )
@@ -158,14 +161,47 @@ def shifted(session: Session) -> tuple[dict[str, Any], dict[str, str], str]:
     return figures, titles, caption
 
 
+def drawn(session: Session, draws: int, limit: int | None) -> tuple[dict[str, Any], dict[str, str]]:
+    """Bands of one width and bands scaled by the spread of draws, on the flow they are of and on the faster one."""
+    figures, titles = {}, {}
+    for count, words in ((1, "one width"), (draws, f"spread of {draws} draws")):
+        file = session.calibrated(SLOW, f"draws_{count}", limit=limit, draws=count)
+        for name, flow in ((SLOW, "Mach 0.3"), (FAST, "Mach 0.6")):
+            key = f"{flow}, {words}"
+            figures[key] = summary(session.tested(name, file, limit=limit))
+            titles[key] = key
+    return figures, titles
+
+
+def drawn_table(figures: Mapping[str, Any], titles: Mapping[str, str]) -> Table:
+    """Coverage and widths of the bands that `drawn` compares."""
+    numbers = next(iter(figures.values()))
+    return Table(
+        "Bands of one width, and bands that follow the spread of draws",
+        ["tested, band", "band", "held (%)", "lowest step", "highest step", "expected"]
+        + [f"width {step}" for step in (1, 5, 10, 20)],
+        [row for key, title in titles.items() for row in rows_of(title, figures[key])],
+        f"Calibrated on {numbers['trajectories']} trajectories of Mach 0.3, tested on "
+        f"{numbers['trajectories_tested']} of each. Columns as above; the width of a band that draws scale is its mean "
+        "over points and trajectories.",
+        2,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--draws", type=int, help="compare bands of one width with those of so many draws")
+    parser.add_argument("--limit", type=int, help="with --draws: trajectories to calibrate on, and to test")
     _record.add_option(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         session = Session(options.checkpoint, options.data, Path(folder))
+        if options.draws is not None:
+            figures, titles = drawn(session, options.draws, options.limit)
+            _record.finish(options, figures, drawn_table(figures, titles))
+            return
         figures, titles, caption = shifted(session)
     titles = {key: name.format(n=figures[key]["trajectories"]) for key, name in titles.items()}
     columns = ["tested", "band", "held (%)", "lowest step", "highest step", "expected"]
