@@ -272,6 +272,8 @@ function arrange(about) {
   byId("where").placeholder = numbers.includes("redshift") ? "redshift < 0.1" : numbers.length ? `${numbers[numbers.length - 1]} > 0` : "column == 'value'";
   document.body.classList.toggle("no-images", !about.images);
   byId("map-panel").hidden = !about.map;
+  byId("map-jump").hidden = !about.map;
+  byId("map-jump").addEventListener("click", () => byId("map-panel").scrollIntoView());
   document.body.classList.toggle("with-map", Boolean(about.map));
   chooseColumns(about);
   welcome(about);
