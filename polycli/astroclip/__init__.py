@@ -34,6 +34,7 @@ FAMILY = Family(
         "legacysurvey": "polycli.astroclip.sources.legacysurvey:LegacySurveySource",
         "astroclip": "polycli.astroclip.sources.astroclip:AstroclipSource",
         "sdss": "polycli.astroclip.sources.sdss:SdssSource",
+        "fits": "polycli.astroclip.sources.cutouts:CutoutSource",
         "desi": "polycli.astroclip.sources.desi:DesiSource",
         "arrays": "polycli.astroclip.sources.arrays:ArraysSource",
         "mock": "polycli.astroclip.sources.mock:MockSource",

@@ -84,6 +84,19 @@ def test_an_image_in_an_npz_file_finds_its_galaxy(embeddings, tiny_model, mock_s
     assert run(wanted)["neighbours"][0]["id"] == store.ids([7])[0]
 
 
+def test_a_fits_cutout_finds_its_galaxy(embeddings, tiny_model, mock_store, tmp_path):
+    store = open_objects(mock_store)
+    cutout = fits.PrimaryHDU(store.read_images([7])[0])
+    cutout.header["BANDS"] = "".join(store.bands)
+    cutout.writeto(tmp_path / "galaxy.fits")
+    wanted = SearchRequest(
+        embeddings=embeddings, file=tmp_path / "galaxy.fits", vector="image", checkpoint=tiny_model, json=True
+    )
+    found = run(wanted)
+    assert found["neighbours"][0]["id"] == store.ids([7])[0]
+    assert found["neighbours"][0]["similarity"] > 0.999
+
+
 def test_a_checkpoint_of_another_model_is_refused(embeddings, spectrum_model, coadd):
     with pytest.raises(CheckpointError, match="is another model than that of"):
         run(SearchRequest(embeddings=embeddings, file=coadd, object="1", checkpoint=spectrum_model, json=True))

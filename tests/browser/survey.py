@@ -1,8 +1,8 @@
 """Makes what the browser tests look at: `python survey.py FOLDER` writes a small survey and files to drop.
 
 FOLDER gets mock.zarr, model/model.safetensors (untrained), survey.parquet and its map, spectrum.fits (a coadd of the
-spectrum of one object, under another id), two.fits (a coadd of two), records.parquet (embeddings without pictures), and
-truth.json.
+spectrum of one object, under another id), two.fits (a coadd of two), image.fits (the cutout of that object),
+records.parquet (embeddings without pictures), and truth.json.
 """
 
 import json
@@ -50,6 +50,9 @@ def main(folder: Path) -> None:
     store = open_objects(store_path)
     write_coadd(folder / "spectrum.fits", store, [QUERY])
     write_coadd(folder / "two.fits", store, [QUERY, QUERY + 1])
+    cutout = fits.PrimaryHDU(store.read_images([QUERY])[0])
+    cutout.header["BANDS"] = "".join(store.bands)
+    cutout.writeto(folder / "image.fits")
     draw = np.random.default_rng(0)
     records = pa.table({"record_id": [f"r{row}" for row in range(40)], "mass": draw.uniform(0, 1, 40)})
     write(folder / "records.parquet", records, {"record_embedding": draw.standard_normal((40, 8)).astype(np.float32)})

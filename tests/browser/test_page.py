@@ -162,6 +162,14 @@ def test_a_dropped_spectrum_finds_its_galaxy(opened, address, survey):
     assert "by spectrum among image" in page.inner_text("#summary")
 
 
+def test_a_dropped_cutout_finds_its_galaxy_by_image(opened, address, survey):
+    page = opened(address)
+    page.set_input_files("#file", survey.folder / "image.fits")
+    until(page, "document.querySelector('#asked').textContent.includes('image.fits')")
+    assert ids(page)[0] == survey.ids[survey.query]
+    assert "by image;" in page.inner_text("#summary")
+
+
 def test_files_of_other_kinds_are_refused_before_or_after_they_are_sent(opened, address, survey, tmp_path):
     page = opened(address)
     (tmp_path / "notes.txt").write_text("hello")

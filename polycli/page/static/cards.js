@@ -106,7 +106,7 @@ export async function asked(query, page) {
   }
   const away = query.separation_arcsec;
   const notes = [
-    query.upload ? `dropped file, object ${query.object}` : null,
+    query.upload ? (query.object === "file" ? "dropped file" : `dropped file, object ${query.object}`) : null,
     away === undefined ? null : `${shown(away)} arcsec from ${query.position.map(shown).join(", ")}`,
     marks,
   ].filter(Boolean);

@@ -1,0 +1,169 @@
+"""The source `fits`: one cutout per FITS file, in nanomaggies, as the Legacy Surveys' viewer gives them.
+
+A file has an image (band, y, x) whose header names its bands (`BANDS`, such as grz); its position and pixel scale are
+those of its WCS. Files have no ids, so that objects are named as their files are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.astroclip.data.description import PIXEL_SCALE, ImageDescription
+from polycli.astroclip.data.source import Listing, Payload, find_files
+from polycli.astroclip.recipe.preparing import PrepareRecipe
+from polycli.console import warn
+from polycli.errors import SourceError
+from polycli.files.fits_files import open_fits
+
+SUFFIXES = (".fits", ".fit", ".fits.gz")
+_NOT_THERE = "has no image (band, y, x) whose header names its bands in BANDS"
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """The description of one file."""
+
+    bands: tuple[str, ...]
+    #: (height, width) in pixels.
+    size: tuple[int, int]
+    #: Arcseconds, to four digits, as headers have them.
+    scale: float
+    #: The middle of the image in degrees; NaN where there is no WCS.
+    ra: float
+    dec: float
+
+
+@dataclass(frozen=True)
+class CutoutReader:
+    """Reads the images of files, one in each."""
+
+    files: tuple[Path, ...]
+
+    def narrowed(self, files: Sequence[int]) -> CutoutReader:
+        """A reader of these files alone."""
+        return CutoutReader(tuple(self.files[number] for number in files))
+
+    def read(self, files: NDArray[np.int32], rows: NDArray[np.int64]) -> Payload:
+        """Images in nanomaggies; every file has one row."""
+        del rows
+        return Payload(image=np.stack([_pixels(self.files[number]) for number in files.tolist()]))
+
+
+class CutoutSource:
+    """Finds cutouts by what is in their files; names decide nothing."""
+
+    def accepts(self, path: Path) -> bool:
+        """Whether it is a FITS file with an image of named bands."""
+        if not path.name.lower().endswith(SUFFIXES) or not path.is_file():
+            return False
+        with open_fits(path) as file:
+            return _image(file) is not None
+
+    def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:
+        """The images of all files; see `Source.open`."""
+        del recipe
+        named = {path.resolve() for path in inputs}
+        found: list[tuple[Path, str, Cutout]] = []
+        for path, name in find_files(inputs, SUFFIXES, source="fits"):
+            if limit is not None and len(found) == limit:
+                break
+            with open_fits(path) as file:
+                image = _image(file)
+                if image is not None:
+                    found.append((path, name, _describe(image, path)))
+                elif path.resolve() in named:
+                    raise SourceError(f"{path}: {_NOT_THERE}")
+                else:
+                    warn(f"left out: {path} {_NOT_THERE}")
+        if not found:
+            raise SourceError(f"no file among the inputs {_NOT_THERE}")
+        first = found[0][2]
+        for path, _, cutout in found:
+            _refuse_another_kind(path, cutout, first, found[0][0])
+        files = tuple(path for path, _, _ in found)
+        cutouts = [cutout for _, _, cutout in found]
+        return Listing(
+            source="fits",
+            reader=CutoutReader(files),
+            ids=_ids([name for _, name, _ in found]),
+            id_name="file",
+            ra=np.array([cutout.ra for cutout in cutouts], np.float64),
+            dec=np.array([cutout.dec for cutout in cutouts], np.float64),
+            redshift=np.full(len(files), np.nan),
+            file=np.arange(len(files), dtype=np.int32),
+            row=np.zeros(len(files), np.int64),
+            files=files,
+            file_names=tuple(name for _, name, _ in found),
+            image=ImageDescription(bands=first.bands, size=first.size, pixel_scale_arcsec=first.scale),
+            ids_given=False,
+        )
+
+
+def _image(file: Any) -> Any:  # noqa: ANN401  # astropy's objects
+    """The first HDU with an image of named bands; None where there is none."""
+    for unit in file:
+        axes = [unit.header.get(f"NAXIS{axis}", 0) for axis in (1, 2, 3)]
+        bands = unit.header.get("BANDS")
+        if unit.is_image and unit.header.get("NAXIS") == 3 and all(axes) and isinstance(bands, str):
+            return unit
+    return None
+
+
+def _describe(image: Any, path: Path) -> Cutout:  # noqa: ANN401
+    header = image.header
+    text = str(header["BANDS"]).strip()
+    bands = tuple(part for part in text.replace(",", " ").split()) if " " in text or "," in text else tuple(text)
+    width, height, count = (int(header[f"NAXIS{axis}"]) for axis in (1, 2, 3))
+    if len(bands) != count:
+        raise SourceError(f"{path}: the header names the bands {text}, and the image has {count} planes")
+    scale, ra, dec = _place(header, width, height)
+    return Cutout(bands, (height, width), scale, ra, dec)
+
+
+def _place(header: Any, width: int, height: int) -> tuple[float, float, float]:  # noqa: ANN401
+    """Returns pixel scale, right ascension and declination of the middle; the Surveys' scale where there is no WCS."""
+    from astropy.wcs import WCS
+    from astropy.wcs.utils import proj_plane_pixel_scales
+
+    if not str(header.get("CTYPE1", "")).startswith("RA"):
+        return PIXEL_SCALE, float("nan"), float("nan")
+    # The axis of bands is no part of it; the three keywords that matter are the same for all planes.
+    wcs = WCS(header, naxis=2)
+    ra, dec = (float(value) for value in wcs.all_pix2world((width - 1) / 2, (height - 1) / 2, 0))
+    return round(float(np.mean(proj_plane_pixel_scales(wcs))) * 3600, 4), ra % 360, dec
+
+
+def _refuse_another_kind(path: Path, found: Cutout, first: Cutout, example: Path) -> None:
+    for what, here, there in (
+        ("bands", found.bands, first.bands),
+        ("size in pixels", found.size, first.size),
+        ("pixel scale in arcsec", found.scale, first.scale),
+    ):
+        if here != there:
+            raise SourceError(
+                f"{path}: {what} {here}, and {there} in {example}", hint="prepare them into different stores"
+            )
+
+
+def _pixels(path: Path) -> NDArray[np.float32]:
+    with open_fits(path) as file:
+        image = _image(file)
+        if image is None:
+            raise SourceError(f"{path}: {_NOT_THERE}")
+        return np.asarray(image.data).astype(np.float32)
+
+
+def _ids(names: Sequence[str]) -> NDArray[np.object_]:
+    """The names of files without their endings; with them, and their folders, where these alone tell them apart."""
+    stems = [Path(name).name.partition(".")[0] for name in names]
+    often = Counter(stems)
+    ids = np.empty(len(names), dtype=object)
+    ids[:] = [stem if often[stem] == 1 else name for stem, name in zip(stems, names, strict=True)]
+    return ids

@@ -1,0 +1,104 @@
+"""FITS cutouts, as the Legacy Surveys' viewer gives them: bands, positions and scales from their headers."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from polycli.astroclip import open_objects
+from polycli.astroclip.recipe.preparing import PrepareRecipe
+from polycli.astroclip.sources.cutouts import CutoutSource
+from polycli.errors import SourceError
+from polycli.workflow.sources import find_source
+
+RECIPE = PrepareRecipe(family="astroclip", verb="prepare")
+
+
+def cutout(path, *, bands="grz", size=24, ra=150.1, dec=2.2, scale=0.262, seed=0, **header):
+    """A file in the viewer's layout; returns its image (band, y, x)."""
+    image = np.random.default_rng(seed).normal(0, 1, (len(bands), size, size + 2)).astype(np.float32)
+    about = {
+        "BANDS": bands,
+        **{f"BAND{number}": band for number, band in enumerate(bands)},
+        "CTYPE1": "RA---TAN",
+        "CTYPE2": "DEC--TAN",
+        "CRVAL1": ra,
+        "CRVAL2": dec,
+        "CRPIX1": (size + 2) / 2 + 0.5,
+        "CRPIX2": size / 2 + 0.5,
+        "CD1_1": -scale / 3600,
+        "CD1_2": 0.0,
+        "CD2_1": 0.0,
+        "CD2_2": scale / 3600,
+        **header,
+    }
+    unit = fits.PrimaryHDU(image)
+    for name, value in about.items():
+        if value is not None:
+            unit.header[name] = value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unit.writeto(path)
+    return image
+
+
+def opened(*paths):
+    return CutoutSource().open(paths, RECIPE, None)
+
+
+def test_a_folder_of_cutouts_becomes_a_store(tmp_path, prepare):
+    images = {name: cutout(tmp_path / "in" / f"{name}.fits", seed=seed) for seed, name in enumerate(("a", "b", "c"))}
+    prepare("fits", tmp_path / "store.zarr", inputs=[tmp_path / "in"])
+    store = open_objects(tmp_path / "store.zarr")
+    assert store.id_texts() == ["a", "b", "c"]
+    assert store.bands == ("g", "r", "z")
+    assert store.about.image.size == (24, 26)
+    assert store.about.image.pixel_scale_arcsec == 0.262
+    for place, name in enumerate(images):
+        np.testing.assert_array_equal(store.read_images([place])[0], images[name])
+    np.testing.assert_allclose(store.column("ra"), 150.1, atol=1e-9)
+    np.testing.assert_allclose(store.column("dec"), 2.2, atol=1e-9)
+
+
+def test_files_are_known_by_their_image_and_its_bands(tmp_path, survey_files):
+    cutout(tmp_path / "a.fits")
+    fits.PrimaryHDU(np.zeros((3, 4, 4), np.float32)).writeto(tmp_path / "nameless.fits")
+    survey_files.coadd(tmp_path / "coadd.fits", ids=[1])
+    source = CutoutSource()
+    assert source.accepts(tmp_path / "a.fits")
+    assert not source.accepts(tmp_path / "nameless.fits")
+    assert not source.accepts(tmp_path / "coadd.fits")
+    assert find_source("astroclip", [tmp_path / "a.fits"]) == "fits"
+    assert find_source("astroclip", [tmp_path / "coadd.fits"]) == "desi"
+    with pytest.raises(SourceError, match="header names its bands in BANDS"):
+        opened(tmp_path / "nameless.fits")
+
+
+def test_a_cutout_without_a_place_has_the_surveys_scale(tmp_path):
+    cutout(tmp_path / "a.fits", CTYPE1=None)
+    listing = opened(tmp_path / "a.fits")
+    assert np.isnan(listing.ra).all()
+    assert listing.image.pixel_scale_arcsec == 0.262
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [({"size": 30}, "size in pixels"), ({"bands": "rz"}, "bands"), ({"scale": 0.5}, "pixel scale in arcsec 0.5")],
+)
+def test_cutouts_of_different_kinds_are_not_mixed(tmp_path, other, words):
+    cutout(tmp_path / "a.fits")
+    cutout(tmp_path / "b.fits", **other)
+    with pytest.raises(SourceError, match=words) as refused:
+        opened(tmp_path / "a.fits", tmp_path / "b.fits")
+    assert refused.value.hint == "prepare them into different stores"
+
+
+def test_bands_that_the_image_has_not_are_refused(tmp_path):
+    cutout(tmp_path / "a.fits", BANDS="griz")
+    with pytest.raises(SourceError, match="names the bands griz, and the image has 3 planes"):
+        opened(tmp_path / "a.fits")
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    for folder in "xy":
+        cutout(tmp_path / folder / "a.fits")
+    cutout(tmp_path / "b.fits")
+    assert opened(tmp_path).ids.tolist() == ["b", "x/a.fits", "y/a.fits"]
