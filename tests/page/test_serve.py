@@ -8,11 +8,13 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import polycli
 from polycli import __main__ as entry
-from polycli.errors import MissingDependencyError, UserError
+from polycli.errors import CheckpointError, MissingDependencyError, UserError
 from polycli.page import serve as serving
 from polycli.page.assets import load_assets
 from polycli.page.serve import ServeRequest, address_of, listen, open_library, serve
@@ -90,6 +92,21 @@ def test_what_does_not_belong_together_is_refused_before_anything_is_served(surv
         open_library(ServeRequest(embeddings=survey, data=[tmp_path / "no-store.zarr"]))
     with pytest.raises(UserError):
         open_library(ServeRequest(embeddings=survey, checkpoint=tmp_path / "no-run"))
+
+
+def test_a_checkpoint_of_another_model_is_refused_before_anything_is_served(survey, tmp_path, monkeypatch):
+    weights = tmp_path / "model.safetensors"
+    save_file({"weight": np.zeros(3, np.float32)}, weights)
+    with pytest.raises(CheckpointError, match="is another model than that of"):
+        open_library(ServeRequest(embeddings=survey, checkpoint=weights))
+    monkeypatch.setattr(serving, "hash_of_weights", lambda _: "m")
+    assert open_library(ServeRequest(embeddings=survey, checkpoint=weights)).uploads is not None
+
+
+def test_an_index_answers_if_it_is_asked_for_and_there(survey):
+    with pytest.raises(UserError, match="has no index") as refused:
+        open_library(ServeRequest(embeddings=survey, index=True))
+    assert refused.value.hint == f"polycli search build {survey}"
 
 
 def test_the_page_is_in_the_package():
