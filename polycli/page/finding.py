@@ -108,7 +108,7 @@ def _base(library: Library, wanted: SearchDocument, column: str) -> Query | None
         return Query(kept.vector(_kind(searcher, column)), {"upload": wanted.upload, **kept.about()})
     beside: JsonDocument = {}
     if wanted.id is not None:
-        row = searcher.row_of(wanted.id)
+        row = _row_of(searcher, wanted.id)
     elif wanted.position is not None:
         row, separation = searcher.row_at(*wanted.position)
         beside = {"position": list(wanted.position), "separation_arcsec": round(separation * 3600, 3)}
@@ -117,6 +117,17 @@ def _base(library: Library, wanted: SearchDocument, column: str) -> Query | None
     else:
         return None
     return Query(searcher.vectors([row], column)[0], {**library.rows([row])[0], **beside}, (row,))
+
+
+def _row_of(searcher: Searcher, name: str) -> int:
+    """The row of an id; where several have it, as windows of a trajectory do, it is said how one is asked for."""
+    try:
+        return searcher.row_of(name)
+    except UserError as error:
+        several = (error.hint or "").startswith("--row")
+        raise type(error)(
+            error.message, hint="ask for one of them by its number: row N" if several else error.hint
+        ) from error
 
 
 def _kind(searcher: Searcher, column: str) -> str:

@@ -63,7 +63,7 @@ class Library:
             "curves": self.pictures.has_curves,
             "map": None if self.projection is None else self.projection.about(),
             "uploads": None if self.uploads is None else self.uploads.about(),
-            "examples": [str(name) for name in searcher.ids(self._example_rows())],
+            "examples": self._examples(),
             "version": __version__,
         }
 
@@ -89,10 +89,12 @@ class Library:
         found: dict[str, object] = self.searcher.table([row]).to_pylist()[0]
         return found
 
-    def _example_rows(self) -> list[int]:
-        """Some rows that lie far apart, so that they show different things."""
-        rows = self.searcher.rows
-        return sorted({(2 * place + 1) * rows // (2 * _EXAMPLES) for place in range(_EXAMPLES)}) if rows else []
+    def _examples(self) -> list[JsonDocument]:
+        """Some rows and their ids, which lie far apart, so that they show different things."""
+        count = self.searcher.rows
+        rows = sorted({(2 * place + 1) * count // (2 * _EXAMPLES) for place in range(_EXAMPLES)}) if count else []
+        names = self.searcher.ids(rows)
+        return [{"row": row, "id": str(name)} for row, name in zip(rows, names, strict=True)]
 
 
 def curve_document(curve: Curve) -> JsonDocument:

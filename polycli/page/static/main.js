@@ -312,7 +312,7 @@ function welcome(about) {
   byId("empty").replaceChildren(
     element("h2", {}, "What looks like this one?"),
     element("p", {}, `Start from ${ways.join(", or ")}.${rest} Neighbours then can be marked as good and bad, to search again.`),
-    element("div", { class: "row" }, ...about.examples.map((id) => element("button", { type: "button", onclick: () => ask(about.id_column ? { id } : { row: Number(id) }) }, id))),
+    element("div", { class: "row" }, ...about.examples.map(({ row, id }) => element("button", { type: "button", onclick: () => ask({ row }) }, id))),
   );
   byId("empty").hidden = false;
 }
@@ -335,7 +335,8 @@ function listen() {
     const text = byId("query").value.trim();
     if (!text) return;
     const place = state.about.positions ? position(text) : null;
-    ask(place ? { position: place } : state.about.id_column ? { id: text } : { row: Number(text) });
+    const row = /^row\s+(\d+)$/i.exec(text) ?? (state.about.id_column ? null : /^(\d+)$/.exec(text));
+    ask(place ? { position: place } : row ? { row: Number(row[1]) } : { id: text });
   });
   byId("k").addEventListener("change", () => ask());
   byId("filter-form").addEventListener("submit", (event) => {
