@@ -36,7 +36,7 @@ def environment():
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
 
 
-def until(page, expression, seconds=30):
+def until(page, expression, seconds=90):
     """Wait until an expression is true; Playwright's own way evaluates it in the page, whose policy forbids that."""
     end = time.monotonic() + seconds
     while not page.evaluate(expression):
@@ -101,7 +101,7 @@ def opened(browser):
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(90_000)
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on(
