@@ -21,8 +21,9 @@ from polycli.xval.model.numformer import Numformer
 from polycli.xval.predicting.files import Answer, Asked, fill_in
 from polycli.xval.recipe.model import ModelSection
 from polycli.xval.recipe.training import FinetuneRecipe
+from polycli.xval.records.encode import encode_records
 from polycli.xval.records.keypaths import KeyPatterns
-from polycli.xval.records.values import FreeText, NumberLiteral
+from polycli.xval.records.values import FreeText, NumberLiteral, Record
 from polycli.xval.scoring.fill import Answers, Filler
 from polycli.xval.scoring.intervals import own_bounds
 from polycli.xval.training.starting import extended, load_start
@@ -112,6 +113,38 @@ def test_nulls_become_numbers_and_all_else_stays(tmp_path, model):
         assert entry["interval"][0] < entry["interval"][1]
     assert filled[0]["/radii/1"]["key_path"] == "radii"
     assert filler.tokenization.language.key_paths == ("mass", "radii")
+
+
+def test_numbers_stand_in_free_text_where_its_gaps_were_and_nothing_else_changes(tmp_path, model):
+    sizes = np.random.default_rng(0).uniform(0.5, 2, 60)
+    lines = [f"A star of {size:.4f} suns, é v1.2 and {size / 2:.4f} au.\n" for size in sizes]
+    (tmp_path / "stars.txt").write_text("".join(lines))
+    filler = model(prepare("text", tmp_path / "text.zarr", inputs=[tmp_path / "stars.txt"]))
+    texts = ["A star of [NUM] suns, é v1.2 and 0.7 au.", "A star of 1.5 suns.", "[NUM] and [NUM]; ??"]
+    (tmp_path / "in.txt").write_text("\n".join(texts))
+
+    def answered(*overrides):
+        found = run(tmp_path, tmp_path / "in.txt", "out.jsonl", "source=text", "overwrite=true", *overrides)
+        lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+        return found["filled"], lines
+
+    count, lines = answered("digits=full")
+    filled = [[entry["value"] for entry in line["_filled"].values()] for line in lines]
+    assert count == 3
+    assert [len(values) for values in filled] == [1, 0, 2]
+    for text, values, line in zip(texts, filled, lines, strict=True):
+        assert line["record"] == text.replace("[NUM]", "{}").format(*map(repr, values))
+    # What stands in the gap is what the model says of a number that is hidden there, with the words around it in view.
+    language = filler.tokenization.language
+    records = encode_records([Record("r", FreeText(texts[0].replace("[NUM]", "1.0")))], language.vocabulary)
+    answers = filler.fill(records, np.array([True, False]))
+    assert filled[0] == [pytest.approx(float(answers.values[0]), rel=1e-5)]
+
+    (tmp_path / "in.txt").write_text("\n".join([texts[0].replace("[NUM]", "??"), texts[1], "no [NUM]"]))
+    count, lines = answered("digits=full", "gap=??")
+    assert count == 1
+    assert [entry["value"] for entry in lines[0]["_filled"].values()] == pytest.approx(filled[0], rel=1e-5)
+    assert lines[2]["record"] == "no [NUM]"
 
 
 def test_answers_do_not_depend_on_the_batch(tmp_path, model):
