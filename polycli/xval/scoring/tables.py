@@ -40,16 +40,16 @@ def filled_in(datasets: Mapping[str, DatasetScores]) -> dict[str, FillScores]:
 
 
 def verdicts(datasets: Mapping[str, FillScores]) -> list[str]:
-    """One sentence for each dataset: where a simpler model is better, or that none is, and how close the best comes."""
+    """One sentence for each dataset: where a simpler model has smaller errors, and which to use."""
     sentences = []
     for name, dataset in datasets.items():
         better = dataset.scores.better_baselines
         if better:
             worst = max(better, key=lambda entry: entry.model / max(entry.mae, 1e-300))
             sentences.append(
-                f"{name}: a simpler model is better for {len(better)} of {len(dataset.scores.keys)} keys, most of all "
-                f"{worst.baseline} for {worst.key}, with a mean absolute error of {number(worst.mae)} against "
-                f"the model's {number(worst.model)}."
+                f"{name}: a simpler model has smaller errors for {len(better)} of {len(dataset.scores.keys)} keys, "
+                f"above all {worst.baseline} for {worst.key}, with a mean absolute error of {number(worst.mae)} "
+                f"against the model's {number(worst.model)}."
             )
         sentences += _over_all(name, dataset.scores.all.standardised_mae)
     return sentences
