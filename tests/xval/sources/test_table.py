@@ -196,6 +196,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(parse):
         ("1,2\n3,4\n", "the first line holds numbers (1, 2)"),
         ("a,b\n1,2\n3\n", "data.csv, line 3: 1 cells, the header has 2"),
         ('a,b\n1,"2\n', "this is not CSV"),
+        ("a,b\r1,2\r3,4\r", "data.csv, line 1: this is not CSV: a carriage return stands there without a line feed"),
     ],
 )
 def test_malformed_files_are_refused_with_the_place(parse, text, message):

@@ -111,7 +111,12 @@ class _Reader:
         try:
             yield from (row for row in cells_of(self._lines(skip), self._layout.delimiter))
         except csv.Error as error:
-            raise SourceError(f"{self._name}, line {self.place.line}: this is not CSV: {error}") from error
+            lone = "new-line character" in str(error)  # what csv.reader calls a carriage return within a line
+            reason = "a carriage return stands there without a line feed" if lone else str(error)
+            raise SourceError(
+                f"{self._name}, line {self.place.line}: this is not CSV: {reason}",
+                hint="where lines end so, as on old Macs: tr '\\r' '\\n' < OLD > NEW" if lone else None,
+            ) from error
 
     def _lines(self, skip: int) -> Iterator[str]:
         """csv.reader asks for exactly the lines of one row before it hands that row over."""
