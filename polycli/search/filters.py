@@ -226,10 +226,9 @@ class Where:
 
     def mask(self, partition: Partition, table: pa.Table) -> NDArray[np.bool_]:
         """Which rows fulfil it; those for which that is not known do not."""
-        columns = {name: table[name] for name in self.columns}
-        found = self.condition.rows(columns)
-        # A condition without columns is the same for every row.
-        return found if columns else np.full(partition.rows, bool(self.condition.tree.values({}).data))
+        # A condition without columns is the same for every row, and asks for one that it does not look at.
+        columns = {name: table[name] for name in self.columns} or {"": np.zeros(partition.rows)}
+        return self.condition.rows(columns)
 
 
 def both(filters: Sequence[RowFilter]) -> RowFilter | None:

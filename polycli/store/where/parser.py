@@ -25,6 +25,8 @@ from polycli.store.where.tree import (
 
 #: Parentheses, signs and `not` within each other; more would be nobody's condition.
 _DEEPEST = 60
+#: Signs such as + in all of a condition: each is a level of the tree, which is worked through by recursion.
+_MOST_SIGNS = 100
 
 
 def parse(text: str) -> Node:
@@ -44,7 +46,7 @@ class _Parser:
     """The pieces, and how far they have been read."""
 
     def __init__(self, tokens: Sequence[Token]) -> None:
-        self.tokens, self.next, self.depth = tokens, 0, 0
+        self.tokens, self.next, self.depth, self.signs = tokens, 0, 0, 0
 
     @property
     def now(self) -> Token:
@@ -139,6 +141,10 @@ class _Parser:
     def chain(self, signs: tuple[str, ...], read: Callable[[], Node]) -> Node:
         left = read()
         while sign := self.takes(*signs):
+            self.signs += 1
+            if self.signs > _MOST_SIGNS:
+                place = self.tokens[self.next - 1].place
+                raise UserError(f"--where: character {place}: more than {_MOST_SIGNS} signs such as {sign}")
             left = Arithmetic(sign, left, read())
         return left
 

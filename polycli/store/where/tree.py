@@ -45,6 +45,8 @@ _OF_ONE_NUMBER: dict[str, Callable[[Any], Any]] = {
 }
 _OF_TWO_NUMBERS: dict[str, Operation] = {"least": np.minimum, "greatest": np.maximum}
 _OF_ONE_TEXT: dict[str, Callable[[str], str]] = {"lower": str.lower, "upper": str.upper}
+#: Functions that change no integer, which as a float might be another one.
+_LEAVE_INTEGERS = ("floor", "ceil", "round")
 #: By name of a function: how many arguments it takes.
 FUNCTIONS = {**dict.fromkeys([*_OF_ONE_NUMBER, *_OF_ONE_TEXT], 1), **dict.fromkeys(_OF_TWO_NUMBERS, 2)}
 _EXACT_FLOATS = 2**53
@@ -119,10 +121,14 @@ class Call:
         with np.errstate(all="ignore"):
             if self.function in _OF_TWO_NUMBERS:
                 one, other = numbers
-                data = _OF_TWO_NUMBERS[self.function](*_comparable(one.data, other.data))
-                return _number(np.asarray(data), one.known & other.known, name)
-            exact = self.function == "abs" and numbers[0].data.dtype.kind == "i"
-            data = numbers[0].data.astype(np.int64 if exact else np.float64)
+                data = np.asarray(_OF_TWO_NUMBERS[self.function](*_comparable(one.data, other.data)))
+                return _number(data, one.known & other.known, name)
+            data = numbers[0].data
+            if data.dtype.kind in "iu" and self.function in _LEAVE_INTEGERS:
+                return Values("number", data, numbers[0].known, name)
+            # Without its sign the lowest integer of 64 bits is none of them.
+            exact = self.function == "abs" and data.dtype.kind == "i" and int(data.min(initial=0)) >= -_LARGEST
+            data = data.astype(np.int64 if exact else np.float64)
             return _number(np.asarray(_OF_ONE_NUMBER[self.function](data)), numbers[0].known, name)
 
 
@@ -222,18 +228,21 @@ def compared(sign: str, left: Values, right: Values) -> Values:
 
 
 def _comparable(one: NDArray[Any], other: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Two arrays as types that numpy compares exactly: integers as integers, whatever their widths and signs."""
-    if {one.dtype.kind, other.dtype.kind} == {"i", "u"}:
-        wide = one.astype(object), other.astype(object)
-        return (
-            wide
-            if max(one.max(initial=0), other.max(initial=0)) > _LARGEST
-            else (
-                one.astype(np.int64),
-                other.astype(np.int64),
-            )
-        )
+    """Two arrays as types that numpy compares exactly: integers as 64 bits where these hold all, else as Python's."""
+    kinds = {one.dtype.kind, other.dtype.kind}
+    largest = max(_largest_integer(one), _largest_integer(other))
+    if kinds == {"i", "u"} and largest <= _LARGEST:
+        return one.astype(np.int64), other.astype(np.int64)
+    if kinds == {"i", "u"} or ("f" in kinds and largest > _EXACT_FLOATS):
+        return one.astype(object), other.astype(object)
     return one, other
+
+
+def _largest_integer(data: NDArray[Any]) -> int:
+    """The largest absolute value of integers; 0 where they are none."""
+    if data.dtype.kind not in "iu":
+        return 0
+    return max(int(data.max(initial=0)), -int(data.min(initial=0)))
 
 
 def _stays_integer(sign: str, one: NDArray[Any], other: NDArray[Any]) -> bool:
@@ -242,7 +251,7 @@ def _stays_integer(sign: str, one: NDArray[Any], other: NDArray[Any]) -> bool:
         return False
     if sign == "%":
         return bool(np.all(other != 0))
-    largest = [max(abs(int(side.max(initial=0))), abs(int(side.min(initial=0)))) for side in (one, other)]
+    largest = [_largest_integer(side) for side in (one, other)]
     return (largest[0] * largest[1] if sign == "*" else sum(largest)) <= _LARGEST
 
 

@@ -180,6 +180,10 @@ def test_integers_are_compared_and_added_exactly():
     large = np.array([2**64 - 1, 1], np.uint64)
     assert parse_condition(f"x = {2**64 - 1}").rows({"x": large}).tolist() == [True, False]
     assert parse_condition("x > y").rows({"x": large, "y": np.array([-1, 2])}).tolist() == [True, False]
+    assert parse_condition(f"floor(id) = {2**62}").rows({"id": ids}).tolist() == [True, False, False]
+    assert parse_condition(f"id > {2**62}.0").rows({"id": ids}).tolist() == [False, True, False], "and with floats"
+    lowest = np.array([-(2**63)], np.int64)
+    assert parse_condition("abs(x) > 0").rows({"x": lowest}).all(), "an absolute value has no sign"
 
 
 def test_numpy_and_arrow_columns_mean_the_same():
@@ -235,6 +239,7 @@ def test_unknown_columns_name_those_that_are_called_alike():
         ("(" * 100 + "good" + ")" * 100, "more than 60 levels"),
         ("not " * 100 + "good", "more than 60 levels"),
         ("good or " * 2000 + "good", "10,000 are the most"),
+        ("+".join(["count"] * 1500) + " > 0", "character 606: more than 100 signs such as"),
     ],
 )
 def test_what_is_no_condition_is_refused_with_the_place(text, said):
