@@ -1,5 +1,7 @@
 """Exact search finds what sorting all cosines finds, in every form of embeddings and under filters."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
@@ -272,3 +274,26 @@ def test_a_file_that_is_cut_is_refused(tmp_path):
     part.write_bytes(part.read_bytes()[:3000])
     with pytest.raises(StoreError, match=r"part-00001.parquet: cannot be read"):
         searcher.nearest(np.ones(40, np.float32), "record_embedding")
+
+
+def test_a_zarr_column_that_is_called_like_the_marks_of_another_one_marks_nothing(tmp_path):
+    table = pa.table(
+        {"record_id": ["a", "b", "c"], "n": [7, None, 9], "n_null": [True, False, False], "a/b": [None, 1, 2]}
+    )
+    path = write(tmp_path / "r.zarr", table, {"v": np.eye(3, dtype=np.float32)}, units_of=1)
+    searcher = Searcher.open(path)
+    assert searcher.table(range(3)).to_pydict() == table.to_pydict()
+    assert set(searcher.columns) == set(table.column_names)
+
+
+@pytest.mark.parametrize("form", ["r", "r.hats"])
+def test_embeddings_that_lost_or_gained_rows_are_refused(tmp_path, form):
+    path = write(tmp_path / form, catalogue(300), {"v": vectors(300)})
+    document = json.loads((path / "_MANIFEST.json").read_text())
+    (path / "_MANIFEST.json").write_text(json.dumps({**document, "rows": 301}))
+    with pytest.raises(StoreError, match="has 300 rows, and its manifest says 301: files are missing or added"):
+        Searcher.open(path)
+    if form == "r":
+        (path / "part-00001.parquet").unlink()
+        with pytest.raises(StoreError, match="has 200 rows"):
+            Searcher.open(path)

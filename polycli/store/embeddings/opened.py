@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,7 +121,7 @@ def open_embeddings(path: Path) -> StoredEmbeddings:
         partitions, (names, vectors) = groups, _parquet_columns(groups)
     if not partitions or not vectors:
         raise StoreError(f"{path}: holds no vectors", hint="polycli embed writes embeddings")
-    return StoredEmbeddings(
+    opened = StoredEmbeddings(
         path,
         manifest,
         partitions,
@@ -130,6 +130,12 @@ def open_embeddings(path: Path) -> StoredEmbeddings:
         _id_column(names),
         next((pair for pair in _POSITIONS if set(pair) <= set(names)), None),
     )
+    if opened.rows != manifest.get("rows", opened.rows):
+        raise StoreError(
+            f"{path}: has {opened.rows:,} rows, and its manifest says {manifest['rows']:,}: files are missing or added",
+            hint=f"polycli inspect {path} --verify",
+        )
+    return opened
 
 
 def _mark(path: Path) -> str:
@@ -187,7 +193,7 @@ def _zarr_columns(
     ranges: Sequence[ZarrRows], manifest: JsonDocument
 ) -> tuple[tuple[str, ...], dict[str, VectorColumn]]:
     arrays = ranges[0].arrays if ranges else {}
-    names = [name for name, array in arrays.items() if array.ndim == 1 and not _is_mark(name, arrays)]
+    names = [name for name, array in arrays.items() if array.ndim == 1]
     vectors = {
         name: VectorColumn(name, array.shape[1], str(array.dtype))
         for name, array in arrays.items()
@@ -196,10 +202,6 @@ def _zarr_columns(
     # Arrays of a group have no order: ids come first, as in other forms.
     first = _id_column(names)
     return tuple(sorted(names, key=lambda name: (name != first, name))), vectors
-
-
-def _is_mark(name: str, arrays: Mapping[str, Any]) -> bool:
-    return name.endswith("_null") and name.removesuffix("_null") in arrays
 
 
 def _hats_files(path: Path, manifest: JsonDocument) -> list[tuple[Path, ...]]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from polycli.errors import StoreError
 from polycli.store.embeddings.plain_pages import PlainColumn, plain_column
-from polycli.store.embeddings.zarr_form import COLUMN_ATTRIBUTE
+from polycli.store.embeddings.zarr_form import COLUMN_ATTRIBUTE, MARKS_ATTRIBUTE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -190,7 +190,10 @@ class ZarrRows:
     path: Path
     first: int
     rows: int
+    #: By column.
     arrays: Mapping[str, zarr.Array[Any]] = field(repr=False)
+    #: Of columns with unknown values: which ones these are.
+    marks: Mapping[str, zarr.Array[Any]] = field(repr=False)
 
     def read(self, columns: Sequence[str]) -> pa.Table:
         """These columns of all rows; where an array marks unknown values, they are null."""
@@ -198,22 +201,22 @@ class ZarrRows:
 
         found = {}
         for name in columns:
-            values = self._values(name, 0, self.rows)
+            values = self._values(self.arrays[name], 0, self.rows)
             column = pa.array(values.tolist() if values.dtype.kind in "OUT" else values)
-            if f"{name}_null" in self.arrays:
-                unknown = self._values(f"{name}_null", 0, self.rows)
+            if name in self.marks:
+                unknown = self._values(self.marks[name], 0, self.rows)
                 column = pa.array(values, mask=np.asarray(unknown, np.bool_))
             found[name] = column
         return pa.table(found)
 
     def vectors(self, column: str, first: int, end: int) -> NDArray[Any]:
         """(end - first, width) the vectors of some rows, counted in the partition."""
-        return self._values(column, first, end)
+        return self._values(self.arrays[column], first, end)
 
     def vectors_at(self, column: str, rows: NDArray[np.int64]) -> NDArray[Any]:
         """(n, width) the vectors of some rows, counted in the partition."""
         first, end = (int(rows.min()), int(rows.max()) + 1) if len(rows) else (0, 0)
-        return self._values(column, first, end)[rows - first]
+        return self._values(self.arrays[column], first, end)[rows - first]
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -224,8 +227,8 @@ class ZarrRows:
         """Always None: a zarr array does not say it."""
         return None
 
-    def _values(self, name: str, first: int, end: int) -> NDArray[Any]:
-        return reading(self.path, lambda: np.asarray(self.arrays[name][self.first + first : self.first + end]))
+    def _values(self, array: zarr.Array[Any], first: int, end: int) -> NDArray[Any]:
+        return reading(self.path, lambda: np.asarray(array[self.first + first : self.first + end]))
 
 
 def partitions_of(files: Iterable[tuple[Path, ...]]) -> list[RowGroups]:
@@ -262,13 +265,16 @@ def zarr_partitions(path: Path) -> list[ZarrRows]:
     import zarr
 
     group = reading(path, lambda: zarr.open_group(path, mode="r"))
-    arrays: dict[str, zarr.Array[Any]] = {}
-    for name, array in group.arrays():
-        column = str(array.attrs.get(COLUMN_ATTRIBUTE, name))
-        is_mark = name.endswith("_null") and not column.endswith("_null")
-        arrays[f"{column}_null" if is_mark else column] = array
+    found = dict(group.arrays())
+    marks = {str(array.attrs[MARKS_ATTRIBUTE]): name for name, array in found.items() if MARKS_ATTRIBUTE in array.attrs}
+    # Earlier versions told marks by their names alone.
+    names = [name.removesuffix("_null") for name in found if name.endswith("_null")] if not marks else []
+    marks |= {name: f"{name}_null" for name in names if name in found and found[f"{name}_null"].dtype == np.bool_}
+    columns = {name: array for name, array in found.items() if name not in marks.values()}
+    arrays = {str(array.attrs.get(COLUMN_ATTRIBUTE, name)): array for name, array in columns.items()}
+    known = {column: found[name] for column, name in marks.items()}
     rows = min((array.shape[0] for array in arrays.values()), default=0)
-    return [ZarrRows(path, first, min(ZARR_ROWS, rows - first), arrays) for first in range(0, rows, ZARR_ROWS)]
+    return [ZarrRows(path, first, min(ZARR_ROWS, rows - first), arrays, known) for first in range(0, rows, ZARR_ROWS)]
 
 
 def _stacked(path: Path, column: pa.ChunkedArray) -> NDArray[Any]:
