@@ -42,7 +42,9 @@ class NumpyKernel:
             block = vectors[first : first + step].astype(np.float32)
             length = np.sqrt(np.einsum("ij,ij->i", block, block))
             lengths[first : first + step] = length
-            found[:, first : first + step] = (queries @ block.T) / np.where(length == 0, 1, length)
+            # A vector that is not finite makes NaN, which is similar to nothing.
+            with np.errstate(over="ignore", invalid="ignore"):
+                found[:, first : first + step] = (queries @ block.T) / np.where(length == 0, 1, length)
         return found, lengths
 
 

@@ -53,6 +53,13 @@ def query_of(request: SearchRequest, searcher: Searcher) -> tuple[Query, str]:
     if len(given) != 1:
         said = f"{' and '.join(given)} are {len(given)} things" if given else "there is nothing"
         raise UserError(f"{said} to look for, and one is expected", hint=f"one of {', '.join(asked)}")
+    if request.unlike and not request.like:
+        raise UserError(
+            f"--unlike goes with --like alone, and {given[0]} is given",
+            hint="the file of --examples marks what is unwanted as bad"
+            if request.examples
+            else "--like ID --unlike ID",
+        )
     if request.file is not None:
         return _of_file(request, searcher)
     column = searcher.vector_column(request.vector)
@@ -134,7 +141,7 @@ def _of_other_row(request: SearchRequest, searcher: Searcher, column: str) -> Qu
     """The row FILE:N of other embeddings by its vector, and of any other table by its id or position."""
     text = request.row or ""
     name, colon, number = text.rpartition(":")
-    if not colon or not number.isdigit():
+    if not colon or not number.isdecimal():
         raise UserError(f"--row {text}: expected FILE:N, with N counted from 0", hint="--row catalogue.parquet:12")
     path, place = plain_path(name), int(number)
     about: JsonDocument = {"file": str(path), "file_row": place}

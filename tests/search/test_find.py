@@ -2,6 +2,7 @@
 
 import csv
 import json
+import warnings
 
 import numpy as np
 import pyarrow as pa
@@ -218,12 +219,29 @@ def test_columns_of_every_kind_come_out(tmp_path, capsys):
         ({"id": IDS[0], "box": "1,2,3"}, "expected RA1,RA2,DEC1,DEC2"),
         ({"position": "1,2,3"}, "expected RA,DEC"),
         ({"row": "catalogue.csv"}, "expected FILE:N"),
+        ({"row": "catalogue.csv:²"}, "expected FILE:N"),
         ({"unlike": (IDS[0],)}, "nothing to look for"),
+        ({"id": IDS[0], "unlike": (IDS[1],)}, "--unlike goes with --like alone, and --id is given"),
+        ({"id": IDS[0], "where": "1"}, "1 is a number, and a condition is expected"),
     ],
 )
 def test_what_cannot_be_looked_for_is_refused(ask, query, said):
     with pytest.raises(UserError, match=said):
         ask(**query)
+
+
+@pytest.mark.parametrize(("condition", "count"), [("true", 5), ("1 > 2", 0), ("null", 0), ("not (null = 1)", 0)])
+def test_a_condition_without_columns_holds_for_every_row_or_for_none(ask, condition, count):
+    assert len(ids(ask(id=IDS[0], where=condition, k=5))) == count
+
+
+def test_vectors_that_are_not_finite_are_no_neighbours_and_cause_no_warning(tmp_path):
+    vectors = np.array([[1, 0], [np.nan, 0], [np.inf, 0], [-np.inf, np.inf], [0, 0], [0, 1]], np.float32)
+    path = write(tmp_path / "r.parquet", pa.table({"record_id": list("abcdef")}), {"v": vectors}, units_of=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        document = run(SearchRequest(embeddings=path, id="a", json=True))
+    assert [(each["id"], each["similarity"]) for each in document["neighbours"]] == [("e", 0), ("f", 0)]
 
 
 def test_positions_that_are_missing_are_said(tmp_path):
