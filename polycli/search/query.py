@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from polycli.console import note
 from polycli.errors import SourceError, UserError
 from polycli.files.plain import reason_of
+from polycli.names import shortened_name
 from polycli.paths import plain_path
 from polycli.requests import JsonDocument, SearchRequest
 from polycli.search.encode import FileEncoder
@@ -23,6 +25,8 @@ from polycli.search.sky import parse_position
 UNLIKE_WEIGHT = 0.5
 _GOOD = {"", "1", "+", "+1", "good", "like", "yes", "true"}
 _BAD = {"0", "-", "-1", "bad", "unlike", "no", "false"}
+#: What the column of ids is called where a first line names columns.
+_ID_NAMES = ("id", "object_id", "record_id", "trajectory")
 
 
 @dataclass(frozen=True)
@@ -122,9 +126,9 @@ def read_examples(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SourceError(f"{path}: cannot be read as CSV: {reason_of(error)}") from error
     marks = [line[1].lower() if len(line) > 1 else "" for line in lines]
-    if marks and (
-        marks[0] not in _GOOD | _BAD or lines[0][0].lower() in ("id", "object_id", "record_id", "trajectory")
-    ):
+    if marks and (marks[0] not in _GOOD | _BAD or lines[0][0].lower() in _ID_NAMES):
+        if lines[0][0].lower() not in _ID_NAMES:
+            note(f"{path}: the first line, {shortened_name(','.join(lines[0]))}, is taken for the names of columns")
         lines, marks = lines[1:], marks[1:]
     for line, mark in zip(lines, marks, strict=True):
         if mark not in _GOOD | _BAD:

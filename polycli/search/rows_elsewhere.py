@@ -33,7 +33,9 @@ def row_elsewhere(path: Path, place: int, searcher: Searcher, column: str, radiu
     """
     if read_manifest(path):
         return _vector(Searcher.open(path), place, searcher, column)
-    row = {name.lower(): value for name, value in _row(path, place).items()}
+    # In a CSV nothing tells the text 007 from the number 7, and both may be ids.
+    as_text = searcher.id_column is not None and isinstance(searcher.ids([0])[0], str)
+    row = {name.lower(): value for name, value in _row(path, place, csv_as_text=as_text).items()}
     wanted = (searcher.id_column or "").lower()
     if row.get(wanted) is not None:
         return searcher.row_of(row[wanted])
@@ -57,11 +59,12 @@ def _vector(other: Searcher, place: int, searcher: Searcher, column: str) -> Flo
     return np.asarray(other.vectors([place], other.vector_column(column))[0], np.float32)
 
 
-def _row(path: Path, place: int) -> dict[str, Any]:
+def _row(path: Path, place: int, *, csv_as_text: bool) -> dict[str, Any]:
     from astropy.table import Table
 
+    options = {"converters": {"*": str}} if csv_as_text and path.suffix.lower() == ".csv" else {}
     try:
-        table = Table.read(path)
+        table = Table.read(path, **options)
     except Exception as error:  # Every reader of astropy has errors of its own.
         raise SourceError(
             f"{path}: cannot be read as a table: {reason_of(error)}",

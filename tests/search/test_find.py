@@ -101,6 +101,22 @@ def test_a_row_of_another_table_is_known_by_its_id_or_its_position(ask, tmp_path
         ask(row=f"{tmp_path}/names.csv:2")
 
 
+def test_an_id_in_a_csv_keeps_its_zeros(tmp_path):
+    table = pa.table({"object_id": ["7", "007"], "ra": [1.0, 2.0], "dec": [0.0, 0.0]})
+    path = write(tmp_path / "r.parquet", table, {"v": np.eye(2, dtype=np.float32)}, units_of=1)
+    (tmp_path / "c.csv").write_text("OBJECT_ID,ra,dec\n007,1,0\n,1.0,0\n")
+    for line, found in ((0, "007"), (1, "7")):
+        document = run(SearchRequest(embeddings=path, row=f"{tmp_path / 'c.csv'}:{line}", json=True))
+        assert document["query"]["id"] == found
+
+
+def test_a_first_line_of_examples_that_may_be_one_with_a_slip_is_told(ask, tmp_path, capsys):
+    examples = tmp_path / "marks.csv"
+    examples.write_text(f"{IDS[5]},godo\n{IDS[8]},good\n")
+    assert ask(examples=examples)["query"]["like"] == [IDS[8]]
+    assert f"the first line, {IDS[5]},godo, is taken for the names of columns" in capsys.readouterr().err
+
+
 def test_a_row_of_other_embeddings_is_known_by_its_vector_if_their_model_is_the_same(ask, tmp_path):
     query = np.random.default_rng(5).standard_normal((1, WIDTH)).astype(np.float32)
     other = write(tmp_path / "o.parquet", pa.table({"object_id": ["new"]}), {"image_embedding": query}, units_of=1)
