@@ -297,3 +297,13 @@ def test_embeddings_that_lost_or_gained_rows_are_refused(tmp_path, form):
         (path / "part-00001.parquet").unlink()
         with pytest.raises(StoreError, match="has 200 rows"):
             Searcher.open(path)
+
+
+@pytest.mark.parametrize("form", ["r", "r.parquet", "r.zarr"])
+def test_a_text_that_is_unknown_is_no_empty_one_in_any_form(tmp_path, form):
+    table = pa.table({"record_id": ["a", "b", "c"], "kind": pa.array(["x", None, ""]).dictionary_encode()})
+    path = write(tmp_path / form, table, {"v": np.ones((3, 2), np.float32)}, units_of=1)
+    searcher = Searcher.open(path)
+    for condition, expected in (("kind is null", [1]), ("kind != 'x'", [2]), ("kind = ''", [2])):
+        found = searcher.nearest(np.ones(2, np.float32), "v", allowed=Where.of(condition))
+        assert [each.row for each in found.neighbours] == expected

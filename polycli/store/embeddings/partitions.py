@@ -202,11 +202,13 @@ class ZarrRows:
         found = {}
         for name in columns:
             values = self._values(self.arrays[name], 0, self.rows)
-            column = pa.array(values.tolist() if values.dtype.kind in "OUT" else values)
-            if name in self.marks:
-                unknown = self._values(self.marks[name], 0, self.rows)
-                column = pa.array(values, mask=np.asarray(unknown, np.bool_))
-            found[name] = column
+            marks = self._values(self.marks[name], 0, self.rows) if name in self.marks else None
+            is_text = values.dtype.kind in "OUT"
+            found[name] = pa.array(
+                values.astype(object) if is_text else values,
+                pa.string() if is_text else None,
+                mask=None if marks is None else marks.astype(np.bool_),
+            )
         return pa.table(found)
 
     def vectors(self, column: str, first: int, end: int) -> NDArray[Any]:

@@ -35,8 +35,8 @@ def zarr_group(path: Path) -> zarr.Group:
 def fill_group(group: zarr.Group, parts: Sequence[Path], rows: int, *, taken: Collection[str] = ()) -> None:
     """Write the columns of a table; `taken` are names in the group that no array may have.
 
-    Numbers stay as they are; integers and booleans that are not known everywhere get an array `<name>_null`; texts
-    become variable-length strings, empty where unknown.
+    Numbers stay as they are, texts become variable-length strings; integers, booleans and texts that are not known
+    everywhere get an array `<name>_null`.
     """
     schema = schema_of(parts)
     names: dict[tuple[str, bool], str] = {}
@@ -115,7 +115,7 @@ def _column_of(values: NDArray[Any], unknown: NDArray[Any] | None = None) -> pa.
         flat = pa.array(np.ascontiguousarray(values).reshape(-1))
         return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
     if values.dtype.kind in "OUT":
-        return pa.array(values.tolist(), pa.string())
+        return pa.array(values.astype(object), pa.string(), mask=unknown)
     return pa.array(values, mask=unknown)
 
 
@@ -129,7 +129,10 @@ def _arrays(table: pa.Table) -> Iterator[tuple[str, bool, NDArray[Any]]]:
             flat = column.combine_chunks().flatten()
             yield name, False, flat.to_numpy(zero_copy_only=False).reshape(-1, kind.list_size)
         elif pa.types.is_dictionary(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
-            texts = ["" if value is None else value for value in column.to_pylist()]
+            known = column.to_pylist()
+            texts = ["" if value is None else value for value in known]
+            if None in known:
+                yield name, True, column.is_null().to_numpy()
             yield name, False, np.array(texts, dtype=object)
         elif column.null_count and not pa.types.is_floating(kind):
             yield name, True, column.is_null().to_numpy()
