@@ -74,7 +74,8 @@ class TorchKernel:
             wide = block.numpy()
             length = np.sqrt(np.einsum("ij,ij->i", wide, wide))
             lengths[first : first + self.step] = length
-            found[:, first : first + self.step] = product.numpy() / np.where(length == 0, 1, length)
+            with np.errstate(over="ignore", invalid="ignore"):
+                found[:, first : first + self.step] = product.numpy() / np.where(length == 0, 1, length)
         return found, lengths
 
 

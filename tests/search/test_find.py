@@ -14,6 +14,7 @@ from polycli.__main__ import run as command_line
 from polycli.errors import UserError
 from polycli.requests import SearchRequest
 from polycli.search.find import run
+from polycli.search.kernels import NumpyKernel, TorchKernel
 from polycli.search.searcher import Searcher
 from tests.search.made import COUNT, WIDTH, catalogue, vectors, write
 
@@ -251,7 +252,9 @@ def test_a_condition_without_columns_holds_for_every_row_or_for_none(ask, condit
     assert len(ids(ask(id=IDS[0], where=condition, k=5))) == count
 
 
-def test_vectors_that_are_not_finite_are_no_neighbours_and_cause_no_warning(tmp_path):
+@pytest.mark.parametrize("kernel", [NumpyKernel(), TorchKernel(2, 1)], ids=["numpy", "torch"])
+def test_vectors_that_are_not_finite_are_no_neighbours_and_cause_no_warning(tmp_path, monkeypatch, kernel):
+    monkeypatch.setattr("polycli.search.scan.choose_kernel", lambda *_: kernel)
     vectors = np.array([[1, 0], [np.nan, 0], [np.inf, 0], [-np.inf, np.inf], [0, 0], [0, 1]], np.float32)
     path = write(tmp_path / "r.parquet", pa.table({"record_id": list("abcdef")}), {"v": vectors}, units_of=1)
     with warnings.catch_warnings():
