@@ -6,6 +6,7 @@ import pytest
 
 from polycli.checkpoints.exported import ModelDescription
 from polycli.errors import StoreError
+from polycli.json_records import to_object
 from polycli.mpp import prepare
 from polycli.requests import PrepareRequest
 from polycli.store.reader import open_store
@@ -64,7 +65,8 @@ def test_other_trajectories_of_the_same_names_are_others(stores):
     first, second = stores("first"), stores("second", seed=50)
     assert first.manifest.row_ids == second.manifest.row_ids
     rows = [ScoredRows(second, second.rows())]
-    assert check_overlap(rows, trained_on(first), rows_are="trajectories", allow=False).document("trajectories") == {
+    seen = check_overlap(rows, trained_on(first), rows_are="trajectories", allow=False)
+    assert to_object(seen.document("trajectories")) == {
         "checked": True,
         "trajectories": 0,
         "allowed": False,

@@ -6,10 +6,10 @@ It can be pickled, and carries no model: the process that first calls it opens t
 from __future__ import annotations
 
 import difflib
-import pickle
+import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -98,6 +98,8 @@ class EmbedPartition:
     reads: tuple[str, ...]
     #: The columns that come out beside the vectors; all if None.
     keep: tuple[str, ...] | None = None
+    #: Tells copies of this function, however they were pickled, from other ones.
+    key: str = field(default_factory=lambda: secrets.token_hex(16), repr=False, compare=False)
 
     def __call__(self, table: Frame) -> Frame:
         """The same rows in the same order, with vectors.
@@ -119,15 +121,14 @@ class EmbedPartition:
 
 _ONE_AT_A_TIME = threading.Lock()
 #: What this process has opened last.
-_opened: dict[bytes, Encode] = {}
+_opened: dict[str, Encode] = {}
 
 
 def _opened_by(function: EmbedPartition) -> Encode:
-    key = pickle.dumps(function)
-    if key not in _opened:
+    if function.key not in _opened:
         _opened.clear()
-        _opened[key] = function.opener()
-    return _opened[key]
+        _opened[function.key] = function.opener()
+    return _opened[function.key]
 
 
 def _columns(table: Any) -> dict[str, Callable[[], Column]]:  # noqa: ANN401  # Of any library that is known below.
