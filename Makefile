@@ -21,6 +21,7 @@ SHARED ?= $(wildcard shared/data)
 RUNNABLE := $(VENV)/.polycli-runnable
 COMPLETE := $(VENV)/.polycli-complete
 INTEROP := .venv-interop
+CATALOGUES := .venv-catalogues
 BROWSER := .venv-browser
 GOLDEN := $(BIN)/python tests/golden/make_goldens.py
 
@@ -42,8 +43,9 @@ test: lint  ## linters and all fast tests
 test-slow: $(COMPLETE)  ## the tests that take minutes
 	$(BIN)/pytest -m slow
 
-test-interop: $(INTEROP)/.complete  ## compare with packages that clash with ours, in an environment of its own
-	$(INTEROP)/bin/pytest -m interop tests/interop
+test-interop: $(INTEROP)/.complete $(CATALOGUES)/.complete  ## compare with packages that clash with ours and each other, in environments of their own
+	$(INTEROP)/bin/pytest -m interop --ignore tests/interop/catalogues tests/interop
+	$(CATALOGUES)/bin/pytest -m interop -o faulthandler_timeout=900 tests/interop/catalogues
 
 test-browser: $(COMPLETE) $(BROWSER)/.complete  ## use the page of `serve` in Chromium, which is installed where that is allowed
 	command -v chromium chromium-browser google-chrome >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
@@ -94,7 +96,7 @@ bench: $(COMPLETE)  ## every speed that the documentation quotes
 	for benchmark in benchmarks/[a-z]*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark; done
 
 clean:  ## remove .venv and what the tools left; runs and stores stay
-	rm -rf $(VENV) $(INTEROP) $(BROWSER) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+	rm -rf $(VENV) $(INTEROP) $(CATALOGUES) $(BROWSER) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -116,9 +118,9 @@ $(BROWSER)/.complete: tests/browser/requirements.txt
 	touch $@
 
 # Our constraints hold there too, but for what the other packages pin themselves.
-$(INTEROP)/.complete: $(NEEDS) tests/interop/requirements.txt
-	$(PYTHON) -m venv $(INTEROP)
-	grep -v '^fsspec==' constraints/cpu.txt >$(INTEROP)/constraints.txt
-	$(INTEROP)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-input $(PIP_OPTIONS) \
-		-c $(INTEROP)/constraints.txt -e . -r tests/interop/requirements.txt
+$(INTEROP)/.complete $(CATALOGUES)/.complete: %/.complete: $(NEEDS) tests/interop/requirements.txt tests/interop/catalogues/requirements.txt
+	$(PYTHON) -m venv $*
+	grep -v '^fsspec==' constraints/cpu.txt >$*/constraints.txt
+	$*/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-input $(PIP_OPTIONS) \
+		-c $*/constraints.txt -e . -r $(if $(filter $(CATALOGUES),$*),tests/interop/catalogues,tests/interop)/requirements.txt
 	touch $@
