@@ -67,8 +67,8 @@ def test_the_answer_follows_the_units_of_each_field(section, predicts):
     x = frames().double()
     factor, shift = (torch.tensor(values, dtype=torch.float64).view(2, 1, 1) for values in ((1e4, 0.3), (7.0, -50.0)))
     answer = network(factor * x + shift, LABELS, PERIODIC)
-    # Floors below the scales, for fields of no spread, take a little.
-    torch.testing.assert_close(answer, factor * network(x, LABELS, PERIODIC) + shift, rtol=3e-5, atol=1e-6)
+    # Floors below the scales, for fields of no spread, take a little of a field's spread, not of a number near 0.
+    torch.testing.assert_close((answer - shift) / factor, network(x, LABELS, PERIODIC), rtol=3e-5, atol=1e-6)
 
 
 def test_a_field_is_known_by_its_label_wherever_it_stands(network):
