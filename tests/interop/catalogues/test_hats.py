@@ -27,7 +27,7 @@ from polycli.workflow.embedding.rows import Opened, Rows
 
 pytestmark = pytest.mark.interop
 #: Objects of each of two stores, a lot of them at the poles, at right ascension 0 and at a corner of four pixels.
-COUNT, MOST, WIDTH, KILLS = 3000, 250, 4, 12
+COUNT, MOST, WIDTH, KILLS = 10_000, 800, 4, 12
 CATALOGUES = ("objects", "objects_5arcsec", "vectors")
 
 
