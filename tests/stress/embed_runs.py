@@ -105,10 +105,11 @@ def kill_publishers(
 
     What is found at the target after each kill is told as well: how many rows, of which every hash was compared.
     """
-    kills, found = 0, []
-    for _ in range(settings["publishing_kills"]):
+    kills, found, last = 0, [], settings["publishing_kills"] - 1
+    for number in range(last + 1):
         publisher = start(output, None, pause=0.0, append=append)
-        time.sleep(draw.uniform(0.0, settings["publishing_seconds"]))
+        # Later and later, from a hundredth of the time on, so that a fast machine is hit before it is done too.
+        time.sleep(settings["publishing_seconds"] * 0.01 ** (1 - number / last) * draw.uniform(0.7, 1.3))
         if ended(publisher) is None:
             os.kill(publisher, signal.SIGKILL)
             os.waitpid(publisher, 0)
