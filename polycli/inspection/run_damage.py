@@ -104,7 +104,11 @@ def _metrics_damage(run: Path, newest: Checkpoint | None) -> Iterator[str]:
     """Lines that cannot be read, and bytes that have changed since the newest checkpoint was saved."""
     path = run / METRICS_NAME
     complete = _read(run / STATUS_NAME)[0].get("state") == "complete"
-    damaged = [line for line in read_lines(path) if line.damage and (complete or not line.cut_short)]
+    try:
+        damaged = [line for line in read_lines(path) if line.damage and (complete or not line.cut_short)]
+    except OSError as error:
+        yield f"{path}: cannot be read ({error.strerror})"
+        return
     if damaged:
         numbers = ", ".join(str(line.number) for line in damaged[:5])
         yield f"{path}: {len(damaged)} damaged lines (line {numbers}; the first: {damaged[0].damage})"

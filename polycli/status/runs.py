@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from polycli.files.plain import open_plain
 from polycli.inspection.finding import read_json
 from polycli.status.progress import Progress, State
 
@@ -55,9 +56,9 @@ def _state(path: Path, said: str, step_seconds: float | None) -> State:
 
 def _last_training_line(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-            lines = file.read().splitlines()
+            lines = file.read(_TAIL_BYTES).splitlines()
     except OSError:
         return {}
     for line in reversed(lines):

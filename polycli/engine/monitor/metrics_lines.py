@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from polycli.files.plain import open_plain
+
 KINDS = ("train", "validation", "spike", "bad_step")
 
 
@@ -31,10 +33,14 @@ class MetricsLine:
 
 
 def read_lines(path: Path) -> Iterator[MetricsLine]:
-    """Every line of the file, in order; none where there is no file."""
+    """Every line of the file, in order; none where there is no file.
+
+    Raises:
+        OSError: it cannot be read, or is no plain file: a device may never end.
+    """
     if not path.exists():
         return
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         for number, content in enumerate(file, start=1):
             yield _line(number, content)
 
