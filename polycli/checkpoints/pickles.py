@@ -106,6 +106,8 @@ def _load_old_modules(path: Path, stubs: tuple[str, ...]) -> Any:  # noqa: ANN40
         # An archive would go to the loader of programs; torch looks at the first bytes of what it is given, as we do.
         if file.peek(2)[:2] == b"PK":
             raise pickle.UnpicklingError("an archive")
+        # `weights_only` would put torch's unpickler, which cannot read these forms, in place of ours; ours finds the
+        # globals of _NEEDED, stands in for the named ones, and refuses every other.
         return reader(file, map_location="cpu", weights_only=False, pickle_module=module)
 
 

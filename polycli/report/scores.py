@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -10,6 +10,23 @@ from polycli.json_records import IF_GIVEN, INLINE, JsonObject
 
 #: The scores of one dataset: a family's record, or anything that `polycli.json_records.to_json` takes.
 DatasetScores = TypeVar("DatasetScores")
+#: Low and high.
+Bounds = Sequence[float | None]
+#: By method: `model`, then the simpler ones that answered, such as `persistence`, `key mean` or `k-NN`.
+ByMethod = Mapping[str, float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Errors:
+    """The mean of one error over what is scored, beside those of methods that need no model."""
+
+    by_method: ByMethod = field(metadata=INLINE)
+    #: Of the model's mean.
+    interval: Bounds
+    #: The model's mean over that of the family's yardstick, below 1 where the model is better: persistence for MPP, the
+    #: mean of the key for xVal.
+    ratio: float | None
+    ratio_interval: Bounds
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,26 +12,10 @@ from dataclasses import dataclass, field
 from polycli.json_records import IF_GIVEN, INLINE
 from polycli.mpp.predicting.band_facts import BandOrigin, Horizon
 from polycli.report.probes import NumberErrors
-from polycli.report.scores import OverlapDocument, Provenance
+from polycli.report.scores import Bounds, ByMethod, Errors, OverlapDocument, Provenance
 
-#: Low and high.
-Bounds = Sequence[float | None]
-#: By method: `model`, `persistence` and, where it is told, `linear` (extrapolation).
-ByMethod = Mapping[str, float | None]
 #: A number for each step of a rollout, (steps,).
 Curve = Sequence[float | None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Errors:
-    """The mean of one error over trajectories, beside forecasts that need no model."""
-
-    by_method: ByMethod = field(metadata=INLINE)
-    #: Of the model's mean.
-    interval: Bounds
-    #: The model's mean over that of persistence, below 1 where the model is better.
-    ratio: float | None
-    ratio_interval: Bounds
 
 
 @dataclass(frozen=True, kw_only=True)

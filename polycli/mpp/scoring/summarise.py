@@ -13,7 +13,6 @@ from polycli.mpp.scoring.score_records import (
     BlowUp,
     CorrelationScores,
     Drift,
-    Errors,
     FieldErrors,
     FieldSpectrum,
     Growth,
@@ -26,6 +25,7 @@ from polycli.mpp.scoring.score_records import (
 from polycli.mpp.scoring.spectra import LOST_BELOW, Spectra, steps_correlated
 from polycli.report.binomial import beta_interval
 from polycli.report.bootstrap import Bootstrap
+from polycli.report.scores import Errors
 
 Floats = NDArray[np.float64]
 #: Steps of rollouts, both ends included, over which papers average: MPP's, The Well's (6:12, 13:30) and Walrus'.

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from polycli.mpp.scoring.bands.coverage import coverage_table, horizon_table
 from polycli.mpp.scoring.comparison.report import comparison_table
 from polycli.mpp.scoring.parameters.probing import probe_tables
-from polycli.mpp.scoring.score_records import Bounds, Errors, ForecastScores
+from polycli.mpp.scoring.score_records import ForecastScores
+from polycli.report.scores import Bounds, Errors
 from polycli.report.table import NOTHING, Table, interval, number
 
 METRICS = {"nrmse": "NRMSE", "vrmse": "VRMSE"}

@@ -4,8 +4,9 @@ Errors are in the units of the data where nothing else is said. A number is None
 is nothing to compute it from. Intervals are 95 % bootstrap intervals over records: low and high.
 """
 
+from polycli.report.scores import Bounds, ByMethod, Errors
 from polycli.xval.scoring.score_records.calibrated import CalibratedCoverage, DecadeCoverage, LevelCoverage
-from polycli.xval.scoring.score_records.errors import Bounds, ByMethod, Coverage, Errors, WithInterval
+from polycli.xval.scoring.score_records.errors import Coverage, WithInterval
 from polycli.xval.scoring.score_records.heads import HeadScores, JudgedScores
 from polycli.xval.scoring.score_records.numbers import (
     AllScores,

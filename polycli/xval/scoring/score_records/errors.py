@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from polycli.json_records import INLINE
-
-#: Low and high.
-Bounds = Sequence[float | None]
-#: By method: `model`, then the baselines that answered (`mean`, `key mean`, `persistence`, `k-NN`, ...).
-ByMethod = Mapping[str, float | None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Errors:
-    """Means of one error over numbers, beside those of simpler models."""
-
-    by_method: ByMethod = field(metadata=INLINE)
-    #: Of the model's mean.
-    interval: Bounds
-    #: The model's mean over that of the key's mean, below 1 where the model is better.
-    ratio: float | None
-    ratio_interval: Bounds
+from polycli.report.scores import Bounds, ByMethod
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from polycli.json_records import IF_GIVEN, INLINE
+from polycli.report.scores import Bounds, ByMethod, Errors
 from polycli.xval.scoring.score_records.calibrated import CalibratedCoverage
-from polycli.xval.scoring.score_records.errors import Bounds, ByMethod, Coverage, Errors, WithInterval
+from polycli.xval.scoring.score_records.errors import Coverage, WithInterval
 
 
 @dataclass(frozen=True, kw_only=True)
