@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.data.columns import Column, array_names
 from polycli.astroclip.data.description import SurveyDescription, property_names
+from polycli.astroclip.data.sky.splitting import split_objects
 from polycli.astroclip.data.staging import BLOCK, MOMENTS, BlockTask, block_task
 from polycli.astroclip.data.survey import Survey
 from polycli.astroclip.recipe.preparing import PrepareRecipe
@@ -21,7 +22,6 @@ from polycli.json_records import JsonObject
 from polycli.store.blocks import BlockBuilder, ColumnSpec, StagedRows
 from polycli.store.hashing import canonical_hash
 from polycli.store.manifest import LeftOut, SourceFile
-from polycli.store.splits import describe_split, split_rows
 from polycli.workflow import left_out
 
 #: One spectrum to a chunk: rows are read at random.
@@ -119,7 +119,9 @@ def publish(plan: Plan) -> Path:
     if not len(rows):
         reasons = left_out.reasons_of(rejected)
         raise SourceError(f"{survey.name}: all {len(survey)} objects were rejected: {reasons}")
-    splits = split_rows(rows.hex_hashes(), validation=plan.recipe.split.validation, test=plan.recipe.split.test)
+    splits, rule = split_objects(
+        rows.hex_hashes(), np.asarray(rows.column("ra")), np.asarray(rows.column("dec")), plan.recipe.split
+    )
     if len(rows) == 1:
         warn(f"{survey.name}: a single object; it trains, and nothing is left to validate or test on")
     train = rows.where(np.array([split == "train" for split in splits]))
@@ -129,7 +131,7 @@ def publish(plan: Plan) -> Path:
         family="astroclip",
         name=survey.name,
         splits=splits,
-        split_rule=describe_split(splits, validation=plan.recipe.split.validation, test=plan.recipe.split.test),
+        split_rule=rule,
         statistics=_statistics(train, survey),
         row_ids_given=survey.ids_given,
         row_axis="object",

@@ -12,6 +12,8 @@ from polycli.astroclip.data.source import Listing
 from polycli.astroclip.recipe.preparing import ResampleSection
 from polycli.errors import SourceError
 
+#: Part of a new grid that the old one must reach: of less, most pixels of every object would be masked.
+_REACHED = 0.5
 #: A pixel of the new grid of which less than this part was measured is masked.
 _COVERED = 0.5
 
@@ -47,17 +49,23 @@ def recipe_grid(section: ResampleSection) -> NDArray[np.float64] | None:
 
 
 def refuse_without_overlap(given: NDArray[np.float64], wanted: NDArray[np.float64], *, what: str) -> None:
-    """Make sure that two grids share some wavelengths.
+    """Make sure that wavelengths reach at least half of the grid that is asked for.
 
     Raises:
-        SourceError: they do not.
+        SourceError: they share none with it, or less than half.
     """
-    if given[0] > wanted[-1] or given[-1] < wanted[0]:
-        raise SourceError(
-            f"{what}: the wavelengths do not overlap: {given[0]:g} to {given[-1]:g} A were found, "
-            f"{wanted[0]:g} to {wanted[-1]:g} A are asked for",
-            hint="wavelengths are in Angstrom; look at the unit of the file, or at resample in the recipe",
-        )
+    reached = min(given[-1], wanted[-1]) - max(given[0], wanted[0])
+    share = reached / (wanted[-1] - wanted[0])
+    if reached >= 0 and share >= _REACHED:
+        return
+    found = f"{given[0]:g} to {given[-1]:g} A were found, {wanted[0]:g} to {wanted[-1]:g} A are asked for"
+    hint = "wavelengths are in Angstrom; look at the unit of the file, or at resample in the recipe"
+    if reached < 0:
+        raise SourceError(f"{what}: the wavelengths do not overlap: {found}", hint=hint)
+    raise SourceError(
+        f"{what}: the wavelengths overlap with {share:.0%} of the grid alone: {found}; half of it was expected",
+        hint=hint,
+    )
 
 
 def describe_grid(wavelength: NDArray[np.float64], *, what: str) -> SpectrumDescription:

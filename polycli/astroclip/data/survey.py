@@ -20,6 +20,7 @@ from polycli.astroclip.data.description import (
 )
 from polycli.astroclip.data.pairing import pair
 from polycli.astroclip.data.resampling import target_grid
+from polycli.astroclip.data.sky.splitting import refuse_unplaced
 from polycli.astroclip.data.source import Listing, Source
 from polycli.astroclip.recipe.preparing import PrepareRecipe
 from polycli.console import note, warn
@@ -122,6 +123,8 @@ def gather(name: str, listings: Sequence[Listing], recipe: PrepareRecipe, limit:
         survey = replace(survey, columns=(*survey.columns, *added))
         if redshift is not None:
             survey = _with_redshift(survey, _possible(redshift, survey.ids, section.path))
+    if recipe.split.by == "sky":
+        refuse_unplaced(name, survey.ids, survey.ra, survey.dec)
     _say_new_names(survey)
     return survey
 

@@ -19,10 +19,18 @@ class SelectSection(Section):
 
 
 class SplitSection(Section):
-    """Shares of objects for validation and test, which are divided by content hash."""
+    """Shares of objects for validation and test, and what is divided: objects, or cells of the sky."""
 
     validation: SplitSize = 0.1
     test: SplitSize = 0.1
+    by: Literal["content", "sky"] = Field(
+        "content",
+        description="content: each object by its hash; sky: healpix cells, so that neighbours, whose cutouts share "
+        "pixels, share a split",
+    )
+    order: int = Field(
+        4, ge=0, le=12, description="of the cells of `by: sky`, nested: 4 is 3.7 degrees across, 6 is 0.9, 8 is 0.23"
+    )
 
 
 class QualitySection(Section):

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from polycli.astroclip.data.resampling import describe_grid, recipe_grid, resample_spectra, rescale_images
+from polycli.astroclip.data.resampling import (
+    describe_grid,
+    recipe_grid,
+    refuse_without_overlap,
+    resample_spectra,
+    rescale_images,
+)
 from polycli.astroclip.recipe.preparing import ResampleSection
 from polycli.errors import SourceError
 
@@ -75,3 +81,14 @@ def test_a_grid_in_a_recipe_has_its_ends():
 def test_wavelengths_that_do_not_rise_are_refused(values):
     with pytest.raises(SourceError, match="must be finite and rise"):
         describe_grid(np.array(values), what="x")
+
+
+def test_a_grid_of_which_less_than_half_is_reached_is_refused_with_the_share():
+    model = 3600 + 0.8 * np.arange(7781)
+    refuse_without_overlap(np.linspace(3000, 6712, 50), model, what="half")
+    refuse_without_overlap(np.linspace(1000, 20_000, 50), model, what="all")
+
+    with pytest.raises(SourceError, match=r"near.*overlap with 22% of the grid alone: 8454 to 16000 A were found"):
+        refuse_without_overlap(np.linspace(8454, 16_000, 50), model, what="near infrared")
+    with pytest.raises(SourceError, match="do not overlap"):
+        refuse_without_overlap(np.linspace(9825, 16_000, 50), model, what="beyond")
