@@ -368,7 +368,8 @@ def test_a_catalogue_of_the_recipe_becomes_properties(tmp_path, prepare):
     ("source", "sentence"),
     [
         ("weather", "--source weather: astroclip has no such source"),
-        ("desi+desi", "one source was expected, or two different ones"),
+        ("desi+desi", "0 inputs, two were expected"),
+        ("desi+sdss+mmu", "one source was expected, or two with + between them"),
         ("desi+", "--source : astroclip has no such source"),
     ],
 )

@@ -12,10 +12,10 @@ from polycli.astroclip.data.description import ImageDescription, PairingDescript
 from polycli.astroclip.data.publishing import Plan, about, summarise
 from polycli.astroclip.data.source import Listing, Source
 from polycli.astroclip.data.staging import BLOCK, BlockTask, stage
-from polycli.astroclip.data.survey import Survey, gather, inputs_of
+from polycli.astroclip.data.survey import Survey, gather, inputs_of, with_distinct_names
 from polycli.astroclip.recipe.preparing import PrepareRecipe
 from polycli.errors import UserError
-from polycli.paths import expand_paths, plain_path
+from polycli.paths import plain_path
 from polycli.store.manifest import LeftOut, Manifest, SourceFile
 from polycli.workflow.prepare import Preparation
 from polycli.workflow.prepared_stores import DraftedStore, DryRun, size_of
@@ -60,12 +60,13 @@ class ObjectPreparation(Preparation[PrepareRecipe, Survey, BlockTask, ObjectFact
         request, recipe = self.request, self.recipe
         names = request.source.split(_AND)
         sources = load_sources(names)
-        shares = inputs_of(sources, names, expand_paths(request.inputs))
+        shares = inputs_of(sources, names, request.inputs)
         # A pair is cut after it is made, or little of it would be left.
         limit = request.limit if len(sources) == 1 else None
         listings: list[Listing] = [
             source.open(share, recipe, limit) for source, share in zip(sources, shares, strict=True)
         ]
+        listings = with_distinct_names(listings, shares)
         survey = gather(request.output.name.removesuffix(".zarr"), listings, recipe, request.limit)
         _say_pairs(survey)
         files = [file for listing in survey.listings for file in zip(listing.files, listing.file_names, strict=True)]
@@ -86,7 +87,7 @@ class ObjectPreparation(Preparation[PrepareRecipe, Survey, BlockTask, ObjectFact
         """The plan for the survey, with the settings that decided its content."""
         request, recipe = self.request, self.recipe
         sections = {"select", "quality", "split", "pair", "resample"}
-        sections |= {name for name in ("arrays", "mock") if name in request.source.split(_AND)}
+        sections |= {name for name in ("arrays", "mmu", "mock") if name in request.source.split(_AND)}
         options = {
             "source": request.source,
             "limit": request.limit,
@@ -159,10 +160,8 @@ def load_sources(names: Sequence[str]) -> list[Source]:
         UserError: there is none of that name, or there are more than two.
     """
     sources = [load_source("astroclip", name) for name in names]
-    if len(names) > 2 or len(set(names)) < len(names):
-        raise UserError(
-            f"--source {_AND.join(names)}: one source was expected, or two different ones with {_AND} between them"
-        )
+    if len(names) > 2:
+        raise UserError(f"--source {_AND.join(names)}: one source was expected, or two with {_AND} between them")
     return sources
 
 

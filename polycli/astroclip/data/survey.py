@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from polycli.astroclip.recipe.preparing import PrepareRecipe
 from polycli.console import note, warn
 from polycli.errors import SourceError
 from polycli.names import clean
-from polycli.paths import files_below
+from polycli.paths import expand_paths, files_below
 from polycli.store.manifest import LeftOut
 
 
@@ -244,16 +245,23 @@ def _chosen_bands(
     return chosen, image.model_copy(update={"bands": tuple(image.bands[place] for place in chosen)})
 
 
-def inputs_of(sources: Sequence[Source], names: Sequence[str], inputs: Sequence[Path]) -> list[list[Path]]:
-    """Divides the inputs among the sources: all of them to a single source, else by what each accepts.
+def inputs_of(sources: Sequence[Source], names: Sequence[str], inputs: Sequence[str | Path]) -> list[list[Path]]:
+    """Divides the inputs among the sources: all to a single one, one each to two of a kind, else by what each accepts.
 
     Raises:
-        SourceError: none of the sources reads an input.
+        UserError: an input does not exist, none of the sources reads it, or two of a kind have not two inputs.
     """
     if len(sources) == 1:
-        return [list(inputs)]
+        return [list(expand_paths(inputs))]
+    if names[0] == names[1]:
+        if len(inputs) != 2:
+            raise SourceError(
+                f"--source {names[0]}+{names[1]}: {len(inputs)} inputs, two were expected: of images and of spectra",
+                hint="name a folder, a quoted glob or @list.txt with each --input",
+            )
+        return [list(expand_paths([entry])) for entry in inputs]
     shares: dict[str, list[Path]] = {name: [] for name in names}
-    for path in inputs:
+    for path in expand_paths(inputs):
         members = files_below(path) if path.is_dir() else [path]
         found = False
         for member in members:
@@ -265,3 +273,16 @@ def inputs_of(sources: Sequence[Source], names: Sequence[str], inputs: Sequence[
         if not found:
             raise SourceError(f"{path}: neither {' nor '.join(names)} reads this")
     return list(shares.values())
+
+
+def with_distinct_names(listings: Sequence[Listing], shares: Sequence[Sequence[Path]]) -> list[Listing]:
+    """The listings, with the name of the input before names of files that stand in more than one of them."""
+    often = Counter(name for listing in listings for name in listing.file_names)
+    if len(listings) == 1 or max(often.values(), default=0) < 2:
+        return list(listings)
+    return [
+        replace(listing, file_names=tuple(f"{share[0].name}/{name}" for name in listing.file_names))
+        if share
+        else listing
+        for listing, share in zip(listings, shares, strict=True)
+    ]

@@ -112,6 +112,21 @@ class ArraysSection(Section):
     redshift: str = "redshift"
 
 
+class MmuSection(Section):
+    """The tables of --source mmu, sets of the Multimodal Universe, that their files do not settle by themselves."""
+
+    zwarn: Literal["flag", "good"] | None = Field(
+        None,
+        description="what True means where ZWARN is a truth value: flag, a warning, as in HDF5 and HATS; good, none, "
+        "as in the Parquet files of the first release's Hugging Face export; by the kind of file if absent",
+    )
+    zero_point: float | None = Field(
+        None,
+        description="AB magnitude of a pixel value of 1 in images of other surveys than the Legacy Surveys, whose "
+        "pixels are nanomaggies (22.5)",
+    )
+
+
 class MockSection(Section):
     """The simulated survey of --source mock."""
 
@@ -133,4 +148,5 @@ class PrepareRecipe(Section):
     catalogues: tuple[CatalogueSection, ...] = ()
     resample: ResampleSection = ResampleSection()
     arrays: ArraysSection = ArraysSection()
+    mmu: MmuSection = MmuSection()
     mock: MockSection = MockSection()

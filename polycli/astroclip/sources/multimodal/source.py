@@ -1,0 +1,115 @@
+"""The source `mmu`: image sets and spectrum sets of the Multimodal Universe, folders of healpix cells or HATS.
+
+A set holds images or spectra. Two sets pair as two sources do, `--source mmu+mmu`, by id or position over all of their
+cells together: a pair whose halves lie on both sides of a border is not lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from polycli.astroclip.data.resampling import describe_grid
+from polycli.astroclip.data.sky.cells import refuse_mixed_orders
+from polycli.astroclip.data.source import Listing, find_files
+from polycli.astroclip.recipe.preparing import PrepareRecipe
+from polycli.astroclip.sources.hdf5_files import holds
+from polycli.astroclip.sources.multimodal.hdf5_sets import Hdf5Reader, read_part
+from polycli.astroclip.sources.multimodal.layout import Part, good_redshifts, joined_ids, stacked_parts
+from polycli.astroclip.sources.row_grids import RowGrid, plan_grid
+from polycli.errors import SourceError
+
+SUFFIXES = (".hdf5", ".h5")
+
+
+class MmuSource:
+    """All cells of the inputs as one listing."""
+
+    def accepts(self, path: Path) -> bool:
+        """HDF5 files with ids and images with named bands, or ids and spectra with wavelengths."""
+        return any(
+            holds(path, SUFFIXES, names)
+            for names in (
+                ("object_id", "image_array", "image_band"),
+                ("object_id", "spectrum_flux", "spectrum_lambda"),
+                ("object_id", "spectrum_flux", "spectrum_lambda_min"),
+            )
+        )
+
+    def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:
+        """Lists the objects of all cells from the columns beside the data; see `Source.open`."""
+        files = find_files(inputs, SUFFIXES, source="mmu")
+        parts: list[Part] = []
+        for path, name in files:
+            if limit is not None and sum(len(part.ids) for part in parts) >= limit:
+                break
+            part = read_part(path, name, recipe)
+            if len(part.ids):
+                parts.append(part)
+        if not parts:
+            raise SourceError(f"the {len(files)} files of the inputs hold no objects")
+        refuse_mixed_orders((part.path, part.ra, part.dec) for part in parts)
+        return listing_of(parts, recipe)
+
+
+def listing_of(parts: Sequence[Part], recipe: PrepareRecipe) -> Listing:
+    """One listing of what lies in several files.
+
+    Raises:
+        SourceError: some hold images and others spectra, or images or wavelengths differ.
+    """
+    first = parts[0]
+    bands = tuple(_band_places(part, first) for part in parts)
+    grid = _grid(parts, recipe)
+    spectrum = None
+    if grid is not None:
+        ivar = "measured" if all(part.has_ivar for part in parts) else "unknown"
+        spectrum = describe_grid(grid.wavelength, what=first.name).model_copy(update={"ivar": ivar})
+    lengths = [len(part.ids) for part in parts]
+    return Listing(
+        source="mmu",
+        reader=Hdf5Reader(tuple(part.path for part in parts), recipe.mmu, bands, grid),
+        ids=joined_ids([part.ids for part in parts]),
+        id_name="object_id",
+        ra=np.concatenate([part.ra for part in parts]),
+        dec=np.concatenate([part.dec for part in parts]),
+        redshift=np.concatenate([part.redshift for part in parts]),
+        good_redshift=good_redshifts(parts, recipe.mmu, exported=False),
+        file=np.repeat(np.arange(len(parts), dtype=np.int32), lengths),
+        row=np.concatenate([np.arange(length) for length in lengths]),
+        files=tuple(part.path for part in parts),
+        file_names=tuple(part.name for part in parts),
+        image=first.image,
+        spectrum=spectrum,
+        wavelength=None if grid is None else grid.wavelength,
+        columns=tuple(stacked_parts(parts)),
+    )
+
+
+def _band_places(part: Part, first: Part) -> tuple[int, ...]:
+    """Finds by name where the bands of the first file are in another file's images."""
+    if (part.image is None, part.scan is None) != (first.image is None, first.scan is None):
+        kinds = ["images" if each.scan is None else "spectra" for each in (first, part)]
+        raise SourceError(
+            f"{first.path} holds {kinds[0]}, {part.path} {kinds[1]}",
+            hint="pair two sets: --source mmu+mmu, with one --input for the images and one for the spectra",
+        )
+    if part.image is None or first.image is None:
+        return ()
+    for what, here, there in (
+        ("bands", tuple(sorted(part.image.bands)), tuple(sorted(first.image.bands))),
+        ("sizes in pixels", part.image.size, first.image.size),
+        ("pixel scales in arcsec", part.image.pixel_scale_arcsec, first.image.pixel_scale_arcsec),
+    ):
+        if here != there:
+            raise SourceError(
+                f"{part.path}: {what} {here}, and {there} in {first.path}", hint="prepare them into different stores"
+            )
+    return tuple(part.image.bands.index(band) for band in first.image.bands)
+
+
+def _grid(parts: Sequence[Part], recipe: PrepareRecipe) -> RowGrid | None:
+    scans = [(part.name, part.scan) for part in parts if part.scan is not None]
+    return plan_grid(scans, recipe.resample) if scans else None

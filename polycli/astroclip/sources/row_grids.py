@@ -1,0 +1,177 @@
+"""Wavelengths that each object brings along: whether all share a grid, and how their spectra come onto one.
+
+Three cases are told apart. All objects have the same grid, as DESI's: it is the store's. All lie on SDSS's lattice
+10**(i / 10,000), each on a stretch of its own: the store's grid is what any covers. Else the recipe must name a grid,
+to which each spectrum is resampled. Entries that are not finite and positive are padding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.astroclip.data.resampling import recipe_grid, refuse_without_overlap, resample_spectra
+from polycli.astroclip.recipe.preparing import ResampleSection
+from polycli.astroclip.sources.sdss_files import PER_DECADE, wavelengths
+from polycli.errors import SourceError
+
+#: Angstrom that one and the same grid may differ by: wavelengths in float32 are good to 0.001.
+_SAME = 0.01
+#: Angstrom that a wavelength of visible light loses at most when it is written in float32 and rounded to three digits.
+_ROUNDING = 0.0011
+#: How far, in pixels, a wavelength may lie off SDSS's lattice.
+_OFF_LATTICE = 0.05
+
+Floats = NDArray[np.float64]
+#: Flux, inverse variance and mask.
+Placed: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Spectra of some objects with their own wavelengths, all (n, pixels)."""
+
+    wavelength: Floats
+    flux: NDArray[np.float32]
+    ivar: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+
+
+@dataclass
+class GridScan:
+    """Summary of the wavelengths of a file's objects, gathered block by block."""
+
+    #: The first object's, without padding.
+    first: Floats | None = None
+    #: Whether all objects that were looked at have this grid, and whether all lie on SDSS's lattice.
+    same: bool = True
+    lattice: bool = True
+    low: float = field(default=np.inf)
+    high: float = field(default=-np.inf)
+
+    def add(self, wavelength: NDArray[np.float32] | Floats, *, what: str) -> None:
+        """Look at the wavelengths of some objects, (n, pixels).
+
+        Raises:
+            SourceError: an object has fewer than two wavelengths.
+        """
+        exact = wavelength.astype(np.float64)
+        valid = np.isfinite(exact) & (exact > 0)
+        if (valid.sum(axis=1) < 2).any():
+            raise SourceError(f"{what}: an object has fewer than two wavelengths above 0")
+        if self.first is None:
+            self.first = exact[0][valid[0]]
+        whole = bool(valid.all()) and exact.shape[1] == self.first.size
+        self.same &= whole and bool(np.abs(exact - self.first).max() < _SAME)
+        self.lattice &= _first_places(exact, valid) is not None
+        self.low = min(self.low, float(exact[valid].min()))
+        self.high = max(self.high, float(exact[valid].max()))
+
+
+@dataclass(frozen=True)
+class RowGrid:
+    """The wavelengths of a store, and how objects with grids of their own come onto them."""
+
+    kind: Literal["same", "lattice", "resampled"]
+    wavelength: Floats
+
+    def place(self, spectra: Spectra, *, what: str) -> Placed:
+        """Flux, inverse variance and mask on the store's wavelengths, (n, pixels of the store).
+
+        Raises:
+            SourceError: an object's wavelengths are not as those that were looked at; `what` names the file.
+        """
+        valid = np.isfinite(spectra.wavelength) & (spectra.wavelength > 0)
+        if self.kind == "same":
+            self._check_same(spectra.wavelength, what)
+            return spectra.flux, spectra.ivar, spectra.mask
+        shape = (len(spectra.flux), self.wavelength.size)
+        flux, ivar, mask = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.ones(shape, np.bool_)
+        if self.kind == "lattice":
+            places = _first_places(spectra.wavelength, valid)
+            if places is None:
+                raise SourceError(f"{what}: wavelengths are not on the other objects' lattice, 10**(i / 10,000) A")
+            start = places - round(float(np.log10(self.wavelength[0])) * PER_DECADE)
+            rows, columns = np.nonzero(valid)
+            there = start[rows] + columns
+            flux[rows, there], ivar[rows, there] = spectra.flux[valid], spectra.ivar[valid]
+            mask[rows, there] = spectra.mask[valid]
+            return flux, ivar, mask
+        for row in range(len(flux)):
+            use = valid[row]
+            own = spectra.wavelength[row][use]
+            bad = spectra.mask[row][use] | ~np.isfinite(spectra.flux[row][use]) | ~np.isfinite(spectra.ivar[row][use])
+            parts = (spectra.flux[row][use][None], spectra.ivar[row][use][None], bad[None])
+            flux[row], ivar[row], mask[row] = (part[0] for part in resample_spectra(*parts, own, self.wavelength))
+        return flux, ivar, mask
+
+    def _check_same(self, wavelength: Floats, what: str) -> None:
+        if wavelength.shape[1] == self.wavelength.size:
+            off = np.abs(wavelength - self.wavelength).max(axis=1)
+            if (off < _SAME).all():
+                return
+        raise SourceError(
+            f"{what}: the wavelengths of an object differ from those of the file's first: {wavelength.shape[1]} from "
+            f"{wavelength[0, 0]:g} A, {self.wavelength.size} from {self.wavelength[0]:g} A were expected",
+            hint="set resample.first, resample.last and resample.step in the recipe to bring all to one grid",
+        )
+
+
+def plan_grid(scans: list[tuple[str, GridScan]], section: ResampleSection) -> RowGrid:
+    """The grid for objects of files that were looked at, each with its name.
+
+    Raises:
+        SourceError: grids differ and the recipe names none, or its grid is not reached.
+    """
+    example, first = scans[0][0], scans[0][1].first
+    assert first is not None  # noqa: S101  # every scan has seen an object
+    same = all(
+        scan.same
+        and scan.first is not None
+        and scan.first.size == first.size
+        and bool(np.abs(scan.first - first).max() < _SAME)
+        for _, scan in scans
+    )
+    if same:
+        return RowGrid("same", rounded_grid(first))
+    low, high = min(scan.low for _, scan in scans), max(scan.high for _, scan in scans)
+    if all(scan.lattice for _, scan in scans):
+        start, stop = (round(float(np.log10(value)) * PER_DECADE) for value in (low, high))
+        return RowGrid("lattice", wavelengths(start, stop - start + 1))
+    wanted = recipe_grid(section)
+    if wanted is None:
+        raise SourceError(
+            f"{example}: objects have different wavelengths, {low:g} to {high:g} A in all, which are on no common grid",
+            hint="set resample.first, resample.last and resample.step in the recipe to bring all to one grid",
+        )
+    refuse_without_overlap(np.array([low, high]), wanted, what=example)
+    return RowGrid("resampled", wanted)
+
+
+def rounded_grid(wavelength: Floats) -> Floats:
+    """An even grid without the rounding of float32, so that one grid of different files is the same to the digit.
+
+    >>> rounded_grid(np.array([3600.0, 3600.8, 3601.6], np.float32).astype(np.float64)).tolist()
+    [3600.0, 3600.8, 3601.6]
+    """
+    last = wavelength.size - 1
+    first, step = round(float(wavelength[0]), 3), round(float(wavelength[-1] - wavelength[0]) / last, 4)
+    even = first + step * np.arange(wavelength.size, dtype=np.float64)
+    return even if np.abs(even - wavelength).max() < _ROUNDING else wavelength
+
+
+def _first_places(wavelength: Floats, valid: NDArray[np.bool_]) -> NDArray[np.int64] | None:
+    """Pixel of SDSS's lattice on which column 0 of each object lies; None where an object is not on the lattice."""
+    exact = np.log10(np.where(valid, wavelength, 1.0)) * PER_DECADE
+    places = np.round(exact)
+    if np.abs(exact - places)[valid].max() > _OFF_LATTICE:
+        return None
+    starts = places - np.arange(wavelength.shape[1])
+    first = starts[np.arange(len(starts)), valid.argmax(axis=1)]
+    if not (np.where(valid, starts, first[:, None]) == first[:, None]).all():
+        return None
+    found: NDArray[np.int64] = first.astype(np.int64)
+    return found
