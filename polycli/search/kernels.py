@@ -26,6 +26,8 @@ _TORCH_FROM_BYTES = 2**27
 _MOST_THREADS = 8
 #: Half precision loses more than the above outside of these lengths.
 _SHORTEST, _LONGEST = 1e-2, 1e4
+#: Outside of these lengths the squares of numbers are too small or too large for float32.
+_TINY, _HUGE = 1e-15, 1e18
 
 
 class NumpyKernel:
@@ -39,13 +41,15 @@ class NumpyKernel:
         lengths = np.empty(len(vectors), np.float32)
         step = _block_rows(vectors.shape[1], len(queries))
         for first in range(0, len(vectors), step):
-            block = vectors[first : first + step].astype(np.float32)
-            length = np.sqrt(np.einsum("ij,ij->i", block, block))
+            # What float32 has no room for becomes infinite, or zero, and is compared once more.
+            with np.errstate(over="ignore"):
+                block = vectors[first : first + step].astype(np.float32)
+                length = np.sqrt(np.einsum("ij,ij->i", block, block))
             lengths[first : first + step] = length
             # A vector that is not finite makes NaN, which is similar to nothing.
             with np.errstate(over="ignore", invalid="ignore"):
                 found[:, first : first + step] = (queries @ block.T) / np.where(length == 0, 1, length)
-        return found, lengths
+        return _mended(found, lengths, vectors, queries), lengths
 
 
 class TorchKernel:
@@ -76,7 +80,7 @@ class TorchKernel:
             lengths[first : first + self.step] = length
             with np.errstate(over="ignore", invalid="ignore"):
                 found[:, first : first + self.step] = product.numpy() / np.where(length == 0, 1, length)
-        return found, lengths
+        return _mended(found, lengths, vectors, queries), lengths
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,21 @@ def rough_kernel(stored: StoredEmbeddings, column: str, queries: Floats) -> Roug
     import torch
 
     return RoughKernel(torch.from_numpy(queries[0]).half(), lengths)
+
+
+def _mended(found: Floats, lengths: Floats, vectors: NDArray[Any], queries: Floats) -> Floats:
+    """The similarities, anew in float64 where the squares of a vector's numbers leave the range of float32."""
+    if vectors.dtype == np.float16:
+        return found
+    odd = np.flatnonzero(~((lengths > _TINY) & (lengths < _HUGE)))
+    if len(odd):
+        wide = vectors[odd].astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            # By their largest number first, for float64 has an end as well.
+            wide /= np.abs(wide).max(axis=1, keepdims=True)
+            found[:, odd] = queries @ (wide / np.linalg.norm(wide, axis=1, keepdims=True)).T
+        found[:, odd[~vectors[odd].any(axis=1)]] = 0
+    return found
 
 
 def _block_rows(width: int, queries: int) -> int:

@@ -34,6 +34,7 @@ Floats = NDArray[np.float32]
 #: Bytes that are read at once: few enough for a processor's cache, and enough that threads seldom wait for each other.
 _READ_BYTES = 2**22
 _ROUGH_BYTES = 2**20
+_TINY, _HUGE = 1e-150, 1e150
 #: Of so many rows at most lengths are kept, in float32.
 _MOST_LENGTHS = 2**26
 #: Where more than one row in so many could be among the nearest by a rough look, all are compared in float32.
@@ -189,7 +190,14 @@ def cosines(vectors: NDArray[Any], query: NDArray[np.floating[Any]]) -> NDArray[
     """(n,) cosine similarity of vectors with a query in float64, each summed alike wherever it stands."""
     wide = vectors.astype(np.float64)
     one = np.asarray(query, np.float64)
-    length = np.sqrt((wide * wide).sum(axis=1)) * np.sqrt((one * one).sum())
+    with np.errstate(over="ignore"):
+        own = np.sqrt((wide * wide).sum(axis=1))
+    if not ((own > _TINY) & (own < _HUGE)).all():
+        # Squares of such numbers leave the range of float64: first by the largest number of each.
+        largest = np.abs(wide).max(axis=1, initial=0, keepdims=True)
+        wide = np.divide(wide, largest, out=np.zeros_like(wide), where=largest > 0)
+        own = np.sqrt((wide * wide).sum(axis=1))
+    length = own * np.sqrt((one * one).sum())
     return np.asarray((wide * one).sum(axis=1) / np.where(length == 0, 1, length), np.float64)
 
 

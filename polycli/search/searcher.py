@@ -92,7 +92,7 @@ class Searcher:
 
     @classmethod
     def open(cls, path: Path) -> Searcher:
-        """Open published embeddings of any form, or somebody's HATS catalogue with vectors.
+        """Open published embeddings of any form, or somebody's HATS catalogue or Parquet file with vectors.
 
         Raises:
             UserError: there are none at this path, they are not published yet, or hold no vectors.
@@ -179,7 +179,6 @@ class Searcher:
         Raises:
             UserError: there are no ids, none is this one, or several rows have it.
         """
-        import pyarrow as pa
         from pyarrow import compute
 
         if self.id_column is None:
@@ -187,7 +186,7 @@ class Searcher:
         text = str(wanted)
         rows: list[int] = []
         for partition in self.stored.partitions:
-            column = partition.read([self.id_column])[self.id_column].cast(pa.string())
+            column = as_texts(partition.read([self.id_column])[self.id_column])
             found = compute.indices_nonzero(compute.equal(column, text))
             rows += [partition.first + place for place in found.to_pylist()]
         if not rows:
@@ -317,7 +316,8 @@ class Searcher:
         there = [int(row) for row in rows if row >= 0]
         wanted = self.columns if columns is None else tuple(columns)
         names = list(dict.fromkeys([*wanted, *([self.id_column] if self.id_column else [])]))
-        values = self.table(there, names).to_pylist() if there else []
+        # A table without columns has no rows either.
+        values = self.table(there, names).to_pylist() if there and names else [{} for _ in there]
         return tuple(
             Neighbour(
                 row,
@@ -325,7 +325,7 @@ class Searcher:
                 float(near),
                 {name: known[name] for name in wanted if name != self.id_column},
             )
-            for row, near, known in zip(there, similarity, values, strict=False)
+            for row, near, known in zip(there, similarity[rows >= 0], values, strict=True)
         )
 
     def refuse_unknown_column(self, name: str) -> None:
@@ -341,11 +341,9 @@ class Searcher:
 
     def _nearest_ids(self, text: str) -> list[str]:
         """The ids that begin most like a text."""
-        import pyarrow as pa
-
         found: set[str] = set()
         for partition in self.stored.partitions:
-            known = partition.read([self.id_column or ""]).column(0).cast(pa.string())
+            known = as_texts(partition.read([self.id_column or ""]).column(0))
             ordered = sorted(name for name in known.to_pylist() if name is not None)
             # Those that begin alike stand beside it in the order of the alphabet.
             place = bisect(ordered, text)
@@ -355,3 +353,15 @@ class Searcher:
             return sum(accumulate(map(eq, text, name), and_)), difflib.SequenceMatcher(None, text, name).ratio()
 
         return sorted(heapq.nlargest(_SHOWN_IDS, found, key=alike))
+
+
+def as_texts(ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    r"""Ids as they are typed; bytes that are no UTF-8 as `\xff`."""
+    import pyarrow as pa
+
+    if pa.types.is_binary(ids.type) or pa.types.is_large_binary(ids.type) or pa.types.is_fixed_size_binary(ids.type):
+        texts = [
+            None if name is None else name.rstrip(b"\0 ").decode(errors="backslashreplace") for name in ids.to_pylist()
+        ]
+        return pa.chunked_array([pa.array(texts, pa.string())])
+    return ids.cast(pa.string())

@@ -79,6 +79,25 @@ def test_a_cluster_makes_the_bytes_of_one_process(tmp_path, monkeypatch, cluster
     assert names(tmp_path / "dask") == names(tmp_path / "alone")
 
 
+def first_night(request):
+    return Opened(header("a"), [toy("a", 60, 3, numbers=True)])
+
+
+def next_night(request):
+    return Opened(header("b"), [toy("b", 20, 2, numbers=True)])
+
+
+@pytest.mark.parametrize("name", ["e", "e.parquet", "e.zarr"])
+def test_what_a_cluster_adds_are_the_bytes_of_all_data_at_once(tmp_path, cluster, name):
+    embedded(tmp_path / "whole" / name)
+    embedded(tmp_path / "grown" / name, opener=first_night)
+    before = content(tmp_path / "grown")
+    for _ in range(2):  # The second time it is there already.
+        added = embedded(tmp_path / "grown" / name, opener=next_night, append=True, dask=cluster.scheduler_address)
+        assert added["rows"] == 80
+        assert content(tmp_path / "grown") == content(tmp_path / "whole") != before
+
+
 def test_units_that_are_there_are_not_handed_out_and_a_scheduler_file_is_an_address(tmp_path, cluster):
     embedded(tmp_path / "e", part=(0, 3))
     there = {file.name: file.stat().st_ino for file in (UnitPlace(tmp_path / "e").work / "units").glob("*/part-*")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import hashlib
+import json
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from polycli.errors import StoreError, UserError
 from polycli.requests import JsonDocument
 from polycli.store.embeddings.hats_layout import OBJECTS, VECTORS, Pixel
 from polycli.store.embeddings.kind import read_manifest
-from polycli.store.embeddings.manifest import ROWS
+from polycli.store.embeddings.manifest import MANIFEST_NAME, ROWS
 from polycli.store.embeddings.partitions import (
     Partition,
     RowGroups,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 _IDS = ("object_id", "record_id", "trajectory", "id", "objid", "source_id", "targetid")
 #: A Parquet file ends with the length of its footer in four bytes and four letters.
 _FOOTER_TAIL = 8
+_PARQUET = b"PAR1"
 _POSITIONS = (("ra", "dec"),)
 _VECTOR_TYPES = {"halffloat": "float16", "float": "float32", "double": "float64"}
 
@@ -88,7 +90,9 @@ class StoredEmbeddings:
         vectors = np.empty((len(rows), self.vectors[column].width), np.float32)
         for places, partition in _by_partition(self, rows):
             inside = np.array([rows[place] - partition.first for place in places], np.int64)
-            vectors[places] = partition.vectors_at(column, inside)
+            # What float32 has no room for becomes infinite, and is refused as a query.
+            with np.errstate(over="ignore"):
+                vectors[places] = partition.vectors_at(column, inside)
         return vectors
 
     def identity(self) -> str:
@@ -98,11 +102,13 @@ class StoredEmbeddings:
         """
         files = dict.fromkeys(path for partition in self.partitions for path in partition.paths)
         marks = [(path.relative_to(self.path.parent).as_posix(), path.stat().st_size, _mark(path)) for path in files]
-        return canonical_hash([self.manifest, [[name.partition("/")[2], *mark] for name, *mark in marks]])
+        # Files of others hold no hashes, so their times tell whether one has changed.
+        times = {} if self.manifest else {"times": [path.stat().st_mtime_ns for path in files]}
+        return canonical_hash([self.manifest or times, [[name.partition("/")[2], *mark] for name, *mark in marks]])
 
 
 def open_embeddings(path: Path) -> StoredEmbeddings:
-    """Open published embeddings, in any form, or a catalogue in HATS that has vectors.
+    """Open published embeddings, in any form, or a HATS catalogue or Parquet file of others that has vectors.
 
     Raises:
         UserError: there are none at this path, or they are not published yet.
@@ -112,8 +118,8 @@ def open_embeddings(path: Path) -> StoredEmbeddings:
     if path.suffix == ".zarr" and manifest:
         partitions: Sequence[Partition] = zarr_partitions(path)
         names, vectors = _zarr_columns(zarr_partitions(path), manifest)
-    elif manifest and path.suffix != ".hats":
-        files = parts_of(path, ROWS) if path.is_dir() else [path]
+    elif path.is_file() or (manifest and path.suffix != ".hats"):
+        files = parts_of(path, ROWS) if path.is_dir() else [_parquet_file(path)]
         groups = partitions_of((file,) for file in files)
         partitions, (names, vectors) = groups, _parquet_columns(groups)
     else:
@@ -170,23 +176,29 @@ def _parquet_columns(groups: Sequence[RowGroups]) -> tuple[tuple[str, ...], dict
 
     names: dict[str, None] = {}
     vectors: dict[str, VectorColumn] = {}
-    for partition in groups[:1]:
-        for file, group in partition.groups:
-            for column in file.schema:
-                kind = column.type
-                if pa.types.is_fixed_size_list(kind) and str(kind.value_type) in _VECTOR_TYPES:
-                    vectors[column.name] = VectorColumn(
-                        column.name, kind.list_size, _VECTOR_TYPES[str(kind.value_type)]
-                    )
-                elif (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and str(kind.value_type) in _VECTOR_TYPES:
-                    # Lists that might have any length: the first row's is what all are expected to have.
-                    first = file.read(group, [column.name])[column.name][0].as_py()
-                    vectors[column.name] = VectorColumn(
-                        column.name, len(first or ()), _VECTOR_TYPES[str(kind.value_type)]
-                    )
-                elif not pa.types.is_nested(kind):
-                    names.setdefault(column.name)
-    return tuple(names), {name: column for name, column in vectors.items() if column.width}
+    for index, (file, _) in enumerate(groups[0].groups if groups else ()):
+        for column in file.schema:
+            kind = column.type
+            is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+            if (is_list or pa.types.is_fixed_size_list(kind)) and str(kind.value_type) in _VECTOR_TYPES:
+                width = _first_width(groups, index, column.name) if is_list else kind.list_size
+                vectors[column.name] = VectorColumn(column.name, width, _VECTOR_TYPES[str(kind.value_type)])
+            elif not pa.types.is_nested(kind):
+                names.setdefault(column.name)
+    found = {name: column for name, column in vectors.items() if column.width}
+    if groups:
+        groups[0].widths.update({name: column.width for name, column in found.items()})
+    return tuple(names), found
+
+
+def _first_width(groups: Sequence[RowGroups], index: int, column: str) -> int:
+    """The length of the first list in a column, which all are expected to have; 0 where no row has one."""
+    for partition in groups:
+        file, group = partition.groups[index]
+        for lists in file.blocks(group, column):
+            if (width := next((len(one) for one in lists if one.is_valid), 0)) > 0:
+                return width
+    return 0
 
 
 def _zarr_columns(
@@ -220,6 +232,27 @@ def _hats_files(path: Path, manifest: JsonDocument) -> list[tuple[Path, ...]]:
     return [tuple(_pixel_file(folder, pixel) for folder in folders) for pixel in pixels]
 
 
+def _parquet_file(path: Path) -> Path:
+    """A single file, which is Parquet.
+
+    Raises:
+        UserError: it is something else.
+        StoreError: it is damaged.
+    """
+    with path.open("rb") as file:
+        begins = file.read(len(_PARQUET))
+        file.seek(max(0, path.stat().st_size - len(_PARQUET)))
+        ends = file.read()
+    if begins != _PARQUET and path.suffix != ".parquet":
+        raise UserError(f"{path}: these are no embeddings, and no HATS catalogue", hint=f"polycli inspect {path}")
+    if {begins, ends} != {_PARQUET}:
+        raise StoreError(
+            f"{path}: is damaged: it does not {'begin' if begins != _PARQUET else 'end'} as a Parquet file does",
+            hint="embed the data again, or copy the file again",
+        )
+    return path
+
+
 def _pixels(catalogue: Path) -> list[Pixel]:
     with (catalogue / "partition_info.csv").open(encoding="utf-8", newline="") as file:
         pixels = [Pixel(int(line["Norder"]), int(line["Npix"])) for line in csv.DictReader(file)]
@@ -242,6 +275,14 @@ def _properties(file: Path) -> dict[str, str]:
     return {key.strip(): value.strip() for key, value in pairs}
 
 
+def _is_json(file: Path) -> bool:
+    try:
+        json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return True
+
+
 def _refuse_what_is_none(path: Path, manifest: JsonDocument) -> None:
     if manifest:
         return
@@ -258,5 +299,10 @@ def _refuse_what_is_none(path: Path, manifest: JsonDocument) -> None:
         raise UserError(
             f"{path}: does not exist", hint=f"did you mean {folder / near[0]}?" if near else "polycli embed makes them"
         )
+    for name in (MANIFEST_NAME, "zarr.json"):
+        if (path / name).is_file() and not _is_json(path / name):
+            raise StoreError(
+                f"{path / name}: is damaged: it is not JSON", hint="embed the data again, or copy it again"
+            )
     if not any((path / name).is_file() for name in ("collection.properties", "hats.properties")):
         raise UserError(f"{path}: these are no embeddings, and no HATS catalogue", hint=f"polycli inspect {path}")

@@ -9,9 +9,9 @@ Catalogues in HATS that others wrote are read too, where one of their columns ho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -32,6 +32,8 @@ ZARR_ROWS = 16_384
 Result = TypeVar("Result")
 #: Rows are read one by one where fewer than one of so many are wanted.
 _FEW = 16
+#: Rows of a block of which no more than the first few may be looked at.
+_FEW_ROWS = 256
 #: So many columns are read by several threads.
 _MANY_COLUMNS = 8
 #: Lowest and highest value of a column in a partition.
@@ -114,6 +116,15 @@ class ParquetFile:
 
         return reading(self.path, read)
 
+    def blocks(self, group: int, column: str) -> Iterator[pa.Array]:
+        """The values of a column of a row group, some rows at a time."""
+        from pyarrow import parquet
+
+        with reading(self.path, lambda: parquet.ParquetFile(self.path, metadata=self.metadata)) as file:
+            batches = file.iter_batches(_FEW_ROWS, row_groups=[group], columns=[column])
+            while (batch := reading(self.path, lambda: next(batches, None))) is not None:
+                yield batch.column(0)
+
     @cached_property
     def places(self) -> Mapping[str, int]:
         """The number of each column of single values among those of the file, by its name."""
@@ -129,6 +140,8 @@ class RowGroups:
     rows: int
     #: By file the number of the row group.
     groups: tuple[tuple[ParquetFile, int], ...] = field(repr=False)
+    #: How wide vectors are, by column; the same for all row groups of some files.
+    widths: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
     #: What is known of columns of vectors by now.
     _plain: dict[str, PlainColumn | None] = field(default_factory=dict, repr=False, compare=False)
     #: The lowest and the highest value of columns that were asked for.
@@ -148,13 +161,18 @@ class RowGroups:
 
     def vectors(self, column: str, first: int, end: int) -> NDArray[Any]:
         """(end - first, width) the vectors of some rows, counted in the row group."""
+        import pyarrow as pa
+
         file, group = next(pair for pair in self.groups if column in pair[0].schema.names)
         if column not in self._plain:
-            self._plain[column] = plain_column(file.path, file.metadata, group, column)
+            # Of lists of any length the pages do not say where one ends.
+            is_plain = pa.types.is_fixed_size_list(file.schema.field(column).type)
+            self._plain[column] = plain_column(file.path, file.metadata, group, column) if is_plain else None
         plain = self._plain[column]
         if plain is not None:
             return reading(file.path, lambda: plain.read(first, end))
-        return _stacked(file.path, file.read(group, [column])[column].slice(first, end - first))
+        changed = reading(file.path, file.path.stat).st_mtime_ns
+        return _decoded(file.path, group, column, self.widths.get(column), changed)[first:end]
 
     def vectors_at(self, column: str, rows: NDArray[np.int64]) -> NDArray[Any]:
         """(n, width) the vectors of some rows: one by one where they are few and lie plainly."""
@@ -240,6 +258,7 @@ def partitions_of(files: Iterable[tuple[Path, ...]]) -> list[RowGroups]:
         StoreError: a file is missing or damaged, or the files of a tuple have different rows.
     """
     found: list[RowGroups] = []
+    widths: dict[str, int] = {}
     first = 0
     for paths in files:
         opened = [ParquetFile.of(path) for path in paths]
@@ -253,7 +272,7 @@ def partitions_of(files: Iterable[tuple[Path, ...]]) -> list[RowGroups]:
                 hint="polycli inspect PATH --verify",
             )
         for group, rows in enumerate(counts[0]):
-            found.append(RowGroups(first, rows, tuple((file, group) for file in opened)))
+            found.append(RowGroups(first, rows, tuple((file, group) for file in opened), widths))
             first += rows
     return found
 
@@ -279,19 +298,40 @@ def zarr_partitions(path: Path) -> list[ZarrRows]:
     return [ZarrRows(path, first, min(ZARR_ROWS, rows - first), arrays, known) for first in range(0, rows, ZARR_ROWS)]
 
 
-def _stacked(path: Path, column: pa.ChunkedArray) -> NDArray[Any]:
-    """(n, width) the vectors of a column of lists.
+@lru_cache(maxsize=1)
+def _decoded(path: Path, group: int, column: str, width: int | None, changed: int) -> NDArray[Any]:  # noqa: ARG001
+    """(rows, width) the vectors of a row group: decoded once for all blocks of it, unless the file has `changed`."""
+    from pyarrow import parquet
+
+    def read() -> pa.ChunkedArray:
+        with parquet.ParquetFile(path) as file:
+            return file.read_row_group(group, columns=[column])[column]
+
+    vectors = _stacked(f"{path}: column {column}", reading(path, read), width)
+    vectors.setflags(write=False)
+    return vectors
+
+
+def _stacked(name: str, column: pa.ChunkedArray, width: int | None) -> NDArray[Any]:
+    """(n, width) the vectors of a column of lists, NaN where there is none.
 
     Raises:
-        StoreError: one is unknown, or they have different lengths.
+        StoreError: one has another length.
     """
     import pyarrow as pa
+    from pyarrow import compute
 
     lists = pa.chunked_array(column.chunks, column.type).combine_chunks()
-    flat = lists.flatten().to_numpy(zero_copy_only=False)
-    if lists.null_count or (len(lists) and len(flat) % len(lists)):
-        raise StoreError(f"{path}: some rows have no vector, or one of another length")
-    return np.asarray(flat).reshape(len(lists), -1)
+    known = lists.is_valid().to_numpy(zero_copy_only=False)
+    there = lists.drop_null()
+    lengths = compute.list_value_length(there).to_numpy(zero_copy_only=False)
+    width = int(lengths[0]) if width is None and len(lengths) else width or 0
+    if len(other := lengths[lengths != width]):
+        raise StoreError(f"{name} has vectors of {width} numbers and of {other[0]}: one width was expected")
+    flat = np.asarray(there.flatten().to_numpy(zero_copy_only=False)).reshape(len(there), width)
+    vectors = np.full((len(lists), width), np.nan, flat.dtype)
+    vectors[known] = flat
+    return vectors
 
 
 def reading(path: Path, read: Callable[[], Result]) -> Result:

@@ -125,7 +125,11 @@ def _arrays(table: pa.Table) -> Iterator[tuple[str, bool, NDArray[Any]]]:
 
     for name, column in zip(table.column_names, table.columns, strict=True):
         kind = column.type
-        if pa.types.is_fixed_size_list(kind):
+        if pa.types.is_null(kind):
+            # A column of which nothing is known has no type, and an array must have one.
+            yield name, True, np.ones(len(column), np.bool_)
+            yield name, False, np.zeros(len(column))
+        elif pa.types.is_fixed_size_list(kind):
             flat = column.combine_chunks().flatten()
             yield name, False, flat.to_numpy(zero_copy_only=False).reshape(-1, kind.list_size)
         elif pa.types.is_dictionary(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
