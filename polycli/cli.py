@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from polycli import __version__, console
-from polycli.commands import recipes, tools, verbs
+from polycli.commands import keys, recipes, tools, verbs
 from polycli.families import all_families
 
 
@@ -72,6 +72,7 @@ def build() -> typer.Typer:
     )
     application.callback()(_root)
     verbs.register(application)
+    keys.register(application)
     recipes.register(application)
     tools.register(application)
     return application

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 
@@ -15,6 +18,19 @@ def resolve(reference: str) -> Any:  # noqa: ANN401  # A reference may be to any
     """
     module, _, name = reference.partition(":")
     return getattr(importlib.import_module(module), name)
+
+
+def summary(reference: str) -> str:
+    """The first line of what the module of `package.module:NAME` says of itself; the module is not imported.
+
+    >>> summary("json.decoder:JSONDecoder")
+    'Implementation of JSONDecoder'
+    """
+    spec = find_spec(reference.partition(":")[0])
+    if spec is None or spec.origin is None:
+        return ""
+    text = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
+    return next(iter(text.splitlines()), "")
 
 
 def lazily(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:

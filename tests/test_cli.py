@@ -297,6 +297,8 @@ sys.exit(f"imported {heavy}" if heavy else code)
     [
         (["--help"], 0),
         (["pretrain", "--help"], 0),
+        (["prepare", "mpp", "--help"], 0),
+        (["keys", "calibrate", "xval", "levels"], 0),
         (["recipes", "ls"], 0),
         (["recipes", "check", "mpp_b"], 0),
         (["recipes", "schema", "mpp"], 0),

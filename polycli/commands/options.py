@@ -14,8 +14,9 @@ from typing import Annotated, Any
 import typer
 
 from polycli import console
+from polycli.commands import completion
 from polycli.errors import UserError
-from polycli.families import SHIPPED, family_names, verb_module
+from polycli.families import SHIPPED, verb_module
 from polycli.paths import expand_paths
 from polycli.requests import JsonDocument, Split
 
@@ -27,32 +28,35 @@ class Invocation:
     arguments: tuple[str, ...] = ()
 
 
-def _families(incomplete: str) -> list[str]:
-    return [name for name in family_names() if name.startswith(incomplete)]
-
-
-def _recipes(incomplete: str) -> list[str]:
-    from polycli.recipes.files import shipped_names
-
-    return [name for name in shipped_names() if name.startswith(incomplete)]
-
-
 # Packages bring more; every command reads this text, and looking for packages would take it 12 ms.
 _FAMILY_HELP = f"{', '.join(SHIPPED)}; polycli --help lists those of installed packages too"
 Family = Annotated[
-    str, typer.Argument(metavar="FAMILY", help=_FAMILY_HELP, show_default=False, autocompletion=_families)
+    str, typer.Argument(metavar="FAMILY", help=_FAMILY_HELP, show_default=False, autocompletion=completion.families)
 ]
 _RECIPE_HELP = "a file, or the name of a shipped recipe"
-Recipe = Annotated[str, typer.Option("--recipe", metavar="RECIPE", help=_RECIPE_HELP, autocompletion=_recipes)]
+Recipe = Annotated[
+    str, typer.Option("--recipe", metavar="RECIPE", help=_RECIPE_HELP, autocompletion=completion.recipes)
+]
 OptionalRecipe = Annotated[
-    str | None, typer.Option("--recipe", metavar="RECIPE", help=_RECIPE_HELP, autocompletion=_recipes)
+    str | None, typer.Option("--recipe", metavar="RECIPE", help=_RECIPE_HELP, autocompletion=completion.recipes)
 ]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="replace one key of the recipe; can be repeated")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="replace one key of the recipe; can be repeated",
+        autocompletion=completion.settings,
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="change one setting of this verb; can be repeated"),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="change one setting of this verb; can be repeated",
+        autocompletion=completion.settings,
+    ),
 ]
 Data = Annotated[
     list[str] | None,
@@ -62,7 +66,12 @@ Data = Annotated[
 ]
 Checkpoint = Annotated[
     Path,
-    typer.Option("--checkpoint", metavar="CHECKPOINT", help="a run, a checkpoint in it, or a file of weights"),
+    typer.Option(
+        "--checkpoint",
+        metavar="CHECKPOINT",
+        help="a run, a checkpoint in it, or a file of weights",
+        autocompletion=completion.checkpoints,
+    ),
 ]
 StoreRows = Annotated[Split | None, typer.Option("--split", help="which rows of a store; all if absent")]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="use at most N rows of each source")]

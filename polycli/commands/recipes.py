@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json as json_format
 import shutil
 from pathlib import Path
@@ -10,13 +11,25 @@ from typing import Annotated
 import typer
 
 from polycli import console
+from polycli.commands import completion
 from polycli.commands.options import Family, Json, Overrides, table
 from polycli.errors import RecipeError, UserError
+from polycli.families import VERBS, find_family
 from polycli.outputs import Output, OutputKind
 from polycli.paths import plain_path
 
 PANEL = "Look around"
-_Name = Annotated[str, typer.Argument(metavar="RECIPE", help="a file, or the name of a shipped recipe")]
+_Name = Annotated[
+    str,
+    typer.Argument(metavar="RECIPE", help="a file, or the name of a shipped recipe", autocompletion=completion.recipes),
+]
+OptionalFamily = Annotated[
+    str | None, typer.Argument(metavar="[FAMILY]", help="such as mpp", autocompletion=completion.families)
+]
+OptionalVerb = Annotated[
+    str | None, typer.Argument(metavar="[VERB]", help="such as pretrain", autocompletion=completion.verbs)
+]
+SomeVerb = Annotated[str, typer.Argument(metavar="VERB", autocompletion=completion.verbs)]
 
 
 def register(app: typer.Typer) -> None:
@@ -27,11 +40,19 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="recipes", rich_help_panel=PANEL)
 
 
-def ls(*, json: Json = False) -> None:
-    """List the recipes that polycli ships."""
+def ls(family: OptionalFamily = None, verb: OptionalVerb = None, *, json: Json = False) -> None:
+    """List the recipes that polycli ships, of one family or of all."""
+    if family is not None:
+        find_family(family)
+    if verb is not None:
+        refuse_unknown_verb(verb)
     from polycli.recipes import shipped_recipes
 
-    recipes = shipped_recipes()
+    recipes = [
+        recipe
+        for recipe in shipped_recipes()
+        if recipe.family == (family or recipe.family) and recipe.verb == (verb or recipe.verb)
+    ]
     if json:
         console.result(
             [
@@ -124,8 +145,20 @@ def check(
         raise RecipeError("\n".join(wrong))
 
 
-def schema(family: Family, verb: Annotated[str, typer.Argument(metavar="VERB")] = "pretrain") -> None:
-    """Print the JSON Schema of a family's recipes, for editors."""
+def schema(family: Family, verb: SomeVerb = "pretrain") -> None:
+    """Print the JSON Schema of a family's recipes for a verb, or of the settings of a verb without any."""
     from polycli.recipes import json_schema
 
     console.result(json_format.dumps(json_schema(family, verb), indent=2))
+
+
+def refuse_unknown_verb(verb: str) -> None:
+    """Return if `verb` is one that takes a family.
+
+    Raises:
+        UserError: it is none.
+    """
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        suggestion = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"there is no verb {verb!r}: the verbs are {', '.join(VERBS)}{suggestion}")

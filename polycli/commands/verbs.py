@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from polycli.commands import completion
 from polycli.commands.embed import embed
 from polycli.commands.options import (
     SEES_LEFTOVERS,
@@ -37,6 +38,7 @@ from polycli.commands.options import (
     start_ranks_if_asked,
 )
 from polycli.commands.scored import calibrate, evaluate
+from polycli.commands.verb_help import VerbCommand
 from polycli.families import require_verb
 from polycli.paths import expand_paths, plain_path
 from polycli.requests import (
@@ -57,7 +59,7 @@ MODEL_PANEL = "Models"
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the application, in the order of use."""
-    app.command("prepare", rich_help_panel=DATA_PANEL, context_settings=SEES_LEFTOVERS)(prepare)
+    app.command("prepare", cls=VerbCommand, rich_help_panel=DATA_PANEL, context_settings=SEES_LEFTOVERS)(prepare)
     for name, command in (
         ("pretrain", pretrain),
         ("finetune", finetune),
@@ -67,14 +69,22 @@ def register(app: typer.Typer) -> None:
         ("embed", embed),
         ("study", study),
     ):
-        app.command(name, rich_help_panel=MODEL_PANEL, context_settings=SEES_LEFTOVERS)(command)
+        app.command(name, cls=VerbCommand, rich_help_panel=MODEL_PANEL, context_settings=SEES_LEFTOVERS)(command)
 
 
 def prepare(
     context: typer.Context,
     family: Family,
     *,
-    source: Annotated[str, typer.Option("--source", metavar="NAME", help="what the input is, such as pdebench")],
+    source: Annotated[
+        str,
+        typer.Option(
+            "--source",
+            metavar="NAME",
+            help="what the input is, such as pdebench; prepare FAMILY --help lists them",
+            autocompletion=completion.sources,
+        ),
+    ],
     output: Annotated[Path, typer.Option("--output", metavar="STORE", help="where the store goes")],
     inputs: Annotated[
         list[str] | None,

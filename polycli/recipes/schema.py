@@ -17,6 +17,7 @@ from polycli.sections import Section
 
 #: Keys that every recipe file may have besides its schema's.
 EXTENDS = "extends"
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def recipe_schemas(family: str) -> dict[str, type[Section]]:
@@ -127,14 +128,24 @@ def nearest_keys(schema: type[BaseModel], path: KeyPath) -> list[str]:
 
 
 def json_schema(family: str, verb: str) -> dict[str, object]:
-    """JSON Schema of a recipe file, for editors: all keys needed, except where `extends` brings the rest."""
+    """JSON Schema of a recipe file, for editors: all keys needed, except where `extends` brings the rest.
+
+    Of a verb without recipes, it is that of the settings that `--set` takes.
+
+    Raises:
+        RecipeError: the family has neither recipes nor settings for this verb.
+    """
+    settings = settings_schema(family, verb)
+    if settings is not None:
+        title = f"settings of polycli {verb} {family}"
+        return {"$schema": _DIALECT, **settings.model_json_schema(), "title": title}
     whole = recipe_schema(family, verb).model_json_schema()
     whole["properties"][EXTENDS] = {"type": "string", "description": "inherit from this recipe: a name or a path"}
     definitions = whole.pop("$defs", {})
     partial = _without_required({**copy.deepcopy(whole), "$defs": copy.deepcopy(definitions)})
     inherited = {f"{name}Inherited": definition for name, definition in partial.pop("$defs").items()}
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": _DIALECT,
         "title": f"polycli {verb} {family}",
         "type": "object",
         "if": {"required": [EXTENDS]},

@@ -1,4 +1,4 @@
-"""Trajectories made here and now: batched solvers for four systems, behind the `Source` protocol."""
+"""The source `simulate`: trajectories made here and now, by batched solvers for four systems."""
 
 from polycli.mpp.sources.simulate.source import SimulateSource
 

@@ -1,4 +1,4 @@
-"""Files in the schema of The Well, behind the `Source` protocol."""
+"""The source `well`: files in the schema of The Well, one store for each dataset and grid."""
 
 from polycli.mpp.sources.well.source import WellSource
 
