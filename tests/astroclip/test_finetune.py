@@ -2,12 +2,15 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from polycli.astroclip import finetune, load_model
+from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.recipe.model import (
+    POSTERIOR_LEVELS,
     AugmentationSection,
     HeadSection,
     ImageSection,
@@ -124,6 +127,33 @@ def test_quantiles_come_out_in_order_and_classes_as_probabilities(recipe, mock_s
     found = model.predict_properties(flux=torch.randn(3, 7781))
     assert (found["redshift"].diff(dim=1) >= 0).all()
     assert found["morphology"].shape == (3, len(model.section.properties.classification["morphology"]))
+
+
+@pytest.mark.parametrize("posterior", ["quantiles", "flow"])
+def test_posteriors_learn_and_are_read_again_from_their_checkpoint(recipe, mock_store, checkpoint, tmp_path, posterior):
+    tune(recipe, mock_store, checkpoint, tmp_path / "run", f"model.properties.posterior={posterior}")
+
+    losses = losses_of(tmp_path / "run")
+    assert sum(losses[-5:]) / 5 < sum(losses[:5]) / 5 - 0.05
+    model = load_model(tmp_path / "run")
+    assert model.section.properties.quantiles == POSTERIOR_LEVELS
+    found = model.predict_properties(flux=torch.randn(3, 7781))["redshift"]
+    assert found.shape == (3, len(POSTERIOR_LEVELS))
+    assert (found.diff(dim=1) >= 0).all()
+
+
+@pytest.mark.parametrize("posterior", ["none", "quantiles", "flow"])
+def test_the_posterior_of_a_constant_is_refused_by_name(
+    recipe, mock_store, checkpoint, tmp_path, monkeypatch, posterior
+):
+    monkeypatch.setattr(ObjectStore, "target", lambda _, name, rows: np.where(np.arange(len(rows)) % 3, 0.25, np.nan))
+    settings = (f"model.properties.posterior={posterior}", "train.steps=1")
+    if posterior == "none":
+        tune(recipe, mock_store, checkpoint, tmp_path / "run", *settings)
+        return
+    with pytest.raises(StoreError, match=r"column redshift: all \d+ training objects that have a value have 0.25"):
+        tune(recipe, mock_store, checkpoint, tmp_path / "run", *settings)
+    assert not (tmp_path / "run").exists()
 
 
 def test_unknown_values_do_not_count():

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from polycli.astroclip.model.posteriors import Flow, posterior_of
 from polycli.astroclip.model.specformer import TwoLayers
 from polycli.astroclip.recipe.model import HeadSection, PropertySection
 
@@ -111,28 +112,46 @@ class PropertyHead(nn.Module):
     def __init__(self, section: PropertySection, inputs: int) -> None:
         super().__init__()
         self.section = section
-        self.values = max(len(section.quantiles), 1)
+        self.posterior = posterior_of(section)
         widths = (inputs, *section.hidden)
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(section.dropout)]
         self.hidden = nn.Sequential(*layers)
-        self.numbers = nn.Linear(widths[-1], len(section.regression) * self.values) if section.regression else None
+        self.numbers = (
+            nn.Linear(widths[-1], len(section.regression) * self.posterior.outputs) if section.regression else None
+        )
         self.classes = nn.ModuleList(nn.Linear(widths[-1], len(names)) for names in section.classification.values())
         self.register_buffer("centre", torch.zeros(len(section.regression)))
         self.register_buffer("scale", torch.ones(len(section.regression)))
         self.register_buffer("input_centre", torch.zeros(inputs))
         self.register_buffer("input_scale", torch.ones(inputs))
 
-    def forward(self, vectors: Float[Tensor, "b d"]) -> tuple[Float[Tensor, "b n q"], list[Float[Tensor, "b k"]]]:
-        """Standardised numbers (one per quantile, or the mean alone), and scores of each classification's classes."""
+    def forward(self, vectors: Float[Tensor, "b d"]) -> tuple[Float[Tensor, "b n o"], list[Float[Tensor, "b k"]]]:
+        """Outputs from which the posterior of each number is read, and scores of each classification's classes."""
         hidden = self.hidden((vectors.float() - self.input_centre) / self.input_scale)
         count = len(self.section.regression)
-        numbers = hidden.new_zeros(len(hidden), 0, self.values)
+        numbers = hidden.new_zeros(len(hidden), 0, self.posterior.outputs)
         if self.numbers is not None:
-            numbers = self.numbers(hidden).float().reshape(-1, count, self.values)
+            numbers = self.numbers(hidden).float().reshape(-1, count, self.posterior.outputs)
         return numbers, [layer(hidden).float() for layer in self.classes]
 
-    def in_units(self, numbers: Float[Tensor, "b n q"]) -> Float[Tensor, "b n q"]:
-        """Standardised numbers in the units of their columns; quantiles in rising order."""
-        return (numbers * self.scale[:, None] + self.centre[:, None]).sort(dim=2).values
+    def standardised(self, numbers: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
+        """Numbers in the units of their columns as the head learns them."""
+        return (numbers - self.centre) / self.scale
+
+    def in_units(
+        self, outputs: Float[Tensor, "b n o"], levels: Float[Tensor, "*b q"] | None = None
+    ) -> Float[Tensor, "b n q"]:
+        """The mean of each number, or its quantiles in rising order, in the units of its column.
+
+        `levels`: quantiles that are asked for instead of the section's, which a flow alone can give.
+        """
+        posterior = self.posterior
+        if levels is None:
+            found = posterior.values(outputs)
+        elif isinstance(posterior, Flow):
+            found = posterior.quantiles(outputs, levels)
+        else:
+            raise TypeError("quantiles at any levels are those of a flow")
+        return found * self.scale[:, None] + self.centre[:, None]

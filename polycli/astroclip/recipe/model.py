@@ -15,6 +15,8 @@ BANDS = ("g", "r", "z")
 ImageInput = Literal["rgb", "stein", "flux"]
 #: Pixels of a spectrum to each place of the convolutions' last map.
 PIECE_STEP = 8
+#: Quantiles of a posterior: the ends of intervals of 68, 90 and 95 %, quartiles, the median, and some between.
+POSTERIOR_LEVELS = (0.025, 0.05, 0.1, 0.16, 0.25, 0.375, 0.5, 0.625, 0.75, 0.84, 0.9, 0.95, 0.975)
 
 
 class ImageSection(Section):
@@ -192,9 +194,17 @@ class PropertySection(Section):
     classification: dict[str, tuple[str, ...]] = Field(
         {}, description="columns predicted as classes, and the classes; those of the training rows where empty"
     )
-    quantiles: tuple[float, ...] = Field(
-        (), description="predict these quantiles (pinball loss) instead of the mean (squared error)"
+    posterior: Literal["none", "quantiles", "flow"] = Field(
+        "none",
+        description="what is learnt of a number: its mean (none), quantiles that cannot cross (pinball loss), or a "
+        "conditional flow (needs polycli[flows])",
     )
+    quantiles: tuple[float, ...] = Field(
+        (),
+        description="which quantiles; those of 68, 90 and 95 % intervals and some between, if empty, where posterior "
+        "is not none. With none, quantiles that are sorted afterwards, as in earlier versions",
+    )
+    flow_bins: PositiveInt = Field(8, le=64, description="of a flow: bins of its splines")
     source: Literal["embedding", "backbone"] = Field(
         "embedding", description="what is seen: the aligned vectors, or the encoders' features before the heads"
     )
@@ -203,8 +213,17 @@ class PropertySection(Section):
     def _sound(self) -> PropertySection:
         if not self.regression and not self.classification:
             raise ValueError("regression and classification are both empty: nothing to predict")
+        if self.posterior != "none" and not self.quantiles:
+            # Spelled out in the recipe of the run and in model.json, so that a checkpoint says which ones it has.
+            object.__setattr__(self, "quantiles", POSTERIOR_LEVELS)
         if any(not 0 < quantile < 1 for quantile in self.quantiles) or list(self.quantiles) != sorted(self.quantiles):
             raise ValueError("quantiles lie between 0 and 1 and rise")
+        if len(set(self.quantiles)) < len(self.quantiles):
+            raise ValueError("quantiles names one level twice")
+        if self.posterior != "none" and not self.regression:
+            raise ValueError(f"posterior {self.posterior} is of numbers, and regression names none")
+        if self.posterior != "none" and len(self.quantiles) < 2:
+            raise ValueError(f"posterior {self.posterior} needs two quantiles at least")
         if both := sorted(set(self.regression) & set(self.classification)):
             raise ValueError(f"{both[0]} stands under regression and under classification")
         return self

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from polycli.astroclip.recipe.model import PropertySection
 from polycli.astroclip.scoring.encode import Encoder
+from polycli.nn.quantiles import middle_of
 
 #: By column: (n, quantiles) in its own unit, (n, 1) where a mean is predicted, (n, classes) of probabilities.
 Answers = dict[str, NDArray[np.float32]]
@@ -41,5 +42,4 @@ def head_answers(
 
 def middle(section: PropertySection) -> int:
     """Returns the index of a column's best value: the quantile nearest to the median, or the mean."""
-    places = range(len(section.quantiles))
-    return min(places, key=lambda place: abs(section.quantiles[place] - 0.5)) if section.quantiles else 0
+    return middle_of(section.quantiles) if section.quantiles else 0

@@ -199,15 +199,12 @@ class PropertyFit(Objective):
             for name, parameter in self.network.image_encoder.backbone.named_parameters():
                 parameter.requires_grad = name != "mask_token"
 
-    def _number_loss(self, numbers: Float[Tensor, "b n q"], target: Float[Tensor, "b n"]) -> Float[Tensor, ""]:
+    def _number_loss(self, numbers: Float[Tensor, "b n o"], target: Float[Tensor, "b n"]) -> Float[Tensor, ""]:
         head = self.network.property_head()
-        target = (target - head.centre) / head.scale
+        target = head.standardised(target)
         known = torch.isfinite(target)
-        error = (torch.where(known, target, 0.0)[:, :, None] - numbers) * known[:, :, None]
-        if head.section.quantiles:
-            levels = torch.tensor(head.section.quantiles, device=error.device)
-            return torch.maximum(levels * error, (levels - 1) * error).mean(dim=2).sum() / known.sum().clamp(min=1)
-        return error.square().sum() / known.sum().clamp(min=1)
+        losses = head.posterior.losses(numbers, torch.where(known, target, 0.0))
+        return torch.where(known, losses, 0.0).sum() / known.sum().clamp(min=1)
 
 
 def freeze_what_heads_do_not_see(network: AstroClip) -> None:

@@ -33,6 +33,7 @@ from polycli.engine.deepspeed.backend import device_of
 from polycli.engine.ranks import gather
 from polycli.engine.task import World
 from polycli.errors import CheckpointError, RecipeError, StoreError, problems_of
+from polycli.nn.quantiles import middle_of
 
 #: Objects embedded at a time, where the encoders stay as they are.
 EMBEDDED_AT_A_TIME = 64
@@ -132,9 +133,8 @@ class PropertyFinetuning(ObjectsTask):
             for name in ("numbers", "classes")
         }
         scores = {"validation/loss": float(losses.double().mean())}
-        quantiles = self._properties.quantiles
-        values = max(len(quantiles), 1)
-        middle = min(range(values), key=lambda place: abs(quantiles[place] - 0.5)) if quantiles else 0
+        quantiles, values = self._properties.quantiles, self.network.property_head().posterior.answers
+        middle = middle_of(quantiles) if quantiles else 0
         for place, name in enumerate(self._properties.regression):
             prediction = found["numbers"][:, place * values + middle]
             scores[f"validation/{name}/r2"] = coefficient_of_determination(prediction, truth["numbers"][:, place])
@@ -175,6 +175,8 @@ class PropertyFinetuning(ObjectsTask):
             known = int(torch.isfinite(values).sum())
             if known < 2:
                 raise StoreError(f"column {name}: {known} of {len(values)} training objects have a value")
+            if properties.quantiles:
+                _refuse_constant(name, values[torch.isfinite(values)])
             if known < len(values):
                 note(
                     f"column {name}: {len(values) - known} of {len(values)} training objects have no value, passed over"
@@ -213,6 +215,20 @@ def _classes(name: str, stores: Sequence[ObjectStore], recipe: FinetuneRecipe) -
     if len(found) < 2:
         raise StoreError(f"column {name}: {len(found)} classes among the training objects, two at least are needed")
     return tuple(sorted(found))
+
+
+def _refuse_constant(name: str, known: Float[Tensor, " n"]) -> None:
+    """Refuse a column without spread, of which no posterior can be learnt or judged.
+
+    Raises:
+        StoreError: all known values are the same, or are in float32, in which heads learn.
+    """
+    if bool((known == known[0]).all()):
+        raise StoreError(
+            f"column {name}: all {len(known)} training objects that have a value have {float(known[0]):.8g}; the "
+            "posterior of a constant is no posterior",
+            hint="leave it out of model.properties.regression",
+        )
 
 
 def _target(name: str, store: ObjectStore, rows: Rows) -> NDArray[np.float64]:

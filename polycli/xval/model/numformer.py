@@ -14,10 +14,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from polycli.errors import UserError
+from polycli.nn.quantiles import middle_of, rising
 from polycli.nn.skeleton import skeleton
 from polycli.xval.model.cells import Cells, Packed
 from polycli.xval.model.encoder import EncoderStack, Product
-from polycli.xval.model.number_layers import NumberEncoder, NumberHead, middle_of, number_space, rising
+from polycli.xval.model.number_layers import NumberEncoder, NumberHead, number_space
 from polycli.xval.model.readouts import readout_of
 from polycli.xval.recipe.model import ModelSection
 

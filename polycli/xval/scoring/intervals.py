@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from polycli.checkpoints.calibration import Calibration, calibration_beside
 from polycli.console import note, warn
 from polycli.errors import RecipeError
+from polycli.nn.quantiles import middle_of
 from polycli.paths import plain_path
 from polycli.sections import UsedCalibration
 from polycli.workflow.calibrated import find_calibration
 from polycli.xval.model.loaded import LoadedNumformer
-from polycli.xval.model.number_layers import middle_of
 from polycli.xval.numbers.scaling import Scaling
 from polycli.xval.records.records import Records
 from polycli.xval.scoring.fill import Answers

@@ -14,8 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from polycli.nn.quantiles import pinball
 from polycli.xval.data.collate import Tokenization
-from polycli.xval.model.number_layers import pinball
 from polycli.xval.model.numformer import Numformer
 from polycli.xval.recipe.model import ObjectiveSection
 
