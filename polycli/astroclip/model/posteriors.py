@@ -54,11 +54,11 @@ class Mean:
     answers: int = 1
 
     def losses(self, outputs: Float[Tensor, "b n o"], target: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
-        """Squared error."""
+        """The squared error of the mean."""
         return (target - outputs[..., 0]).square()
 
     def values(self, outputs: Float[Tensor, "b n o"]) -> Float[Tensor, "b n 1"]:
-        """The output."""
+        """The output, which is the mean."""
         return outputs
 
 
