@@ -142,10 +142,8 @@ def _roughly(
 
     def work(partition: Partition, chosen: NDArray[np.bool_] | None) -> Floats:
         similar = np.full(partition.rows, -np.inf, np.float32)
-        for begin in range(0, partition.rows, step):
-            end = min(begin + step, partition.rows)
-            if chosen is None or chosen[begin:end].any():
-                similar[begin:end] = rough(partition.first + begin, partition.vectors(column, begin, end))
+        for begin, vectors in partition.pieces(column, step, chosen):
+            similar[begin : begin + len(vectors)] = rough(partition.first + begin, vectors)
         if chosen is not None:
             similar[~chosen] = -np.inf
         # A vector that is not finite is similar to nothing.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -36,6 +36,8 @@ _FEW = 16
 _FEW_ROWS = 256
 #: So many columns are read by several threads.
 _MANY_COLUMNS = 8
+#: Of the last so many row groups that were asked for a few columns these are kept: of numbers, 64 MiB.
+_KEPT, _KEPT_COLUMNS, _KEPT_ROWS = 128, 2, 2**15
 #: Lowest and highest value of a column in a partition.
 Range = tuple[Any, Any]
 
@@ -71,6 +73,13 @@ class Partition(Protocol):
         """(end - first, width) the vectors from one row to before another, counted in the partition."""
         ...
 
+    def pieces(self, column: str, rows: int, chosen: NDArray[np.bool_] | None) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Vectors of at most so many rows at a time, each with its first row; without pieces of which none is chosen.
+
+        They are to be looked at only: some are the file itself.
+        """
+        ...
+
     def vectors_at(self, column: str, rows: NDArray[np.int64]) -> NDArray[Any]:
         """(n, width) the vectors of some rows, counted in the partition."""
         ...
@@ -85,7 +94,7 @@ class Partition(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ParquetFile:
     """A Parquet file, which is opened for every read: a survey has more files than a process may hold open."""
 
@@ -106,7 +115,15 @@ class ParquetFile:
         return cls(path, metadata, metadata.schema.to_arrow_schema())
 
     def read(self, group: int, columns: Sequence[str]) -> pa.Table:
-        """Some columns of a row group."""
+        """Some columns of a row group; a few of a small one are kept, for the next question is often about them too."""
+        few = len(columns) <= _KEPT_COLUMNS and self.metadata.row_group(group).num_rows <= _KEPT_ROWS
+        if not few:
+            return self.decode(group, columns)
+        changed = reading(self.path, self.path.stat).st_mtime_ns
+        return _kept(self, group, tuple(columns), changed)
+
+    def decode(self, group: int, columns: Sequence[str]) -> pa.Table:
+        """Some columns of a row group, from the file."""
         from pyarrow import parquet
 
         def read() -> pa.Table:
@@ -161,18 +178,32 @@ class RowGroups:
 
     def vectors(self, column: str, first: int, end: int) -> NDArray[Any]:
         """(end - first, width) the vectors of some rows, counted in the row group."""
-        import pyarrow as pa
-
-        file, group = next(pair for pair in self.groups if column in pair[0].schema.names)
-        if column not in self._plain:
-            # Of lists of any length the pages do not say where one ends.
-            is_plain = pa.types.is_fixed_size_list(file.schema.field(column).type)
-            self._plain[column] = plain_column(file.path, file.metadata, group, column) if is_plain else None
-        plain = self._plain[column]
+        plain, (file, group) = self._plain_column(column), self._place_of(column)
         if plain is not None:
             return reading(file.path, lambda: plain.read(first, end))
         changed = reading(file.path, file.path.stat).st_mtime_ns
         return _decoded(file.path, group, column, self.widths.get(column), changed)[first:end]
+
+    def pieces(self, column: str, rows: int, chosen: NDArray[np.bool_] | None) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Vectors of at most so many rows at a time, as they lie in the file where they lie there plainly."""
+        plain, (file, _) = self._plain_column(column), self._place_of(column)
+        runs = [(0, self.rows)] if plain is None else plain.runs()
+        view = partial(self.vectors, column) if plain is None else reading(file.path, plain.views)
+        for first, end in _pieces(runs, rows, chosen):
+            yield first, reading(file.path, partial(view, first, end))
+
+    def _place_of(self, column: str) -> tuple[ParquetFile, int]:
+        return next(pair for pair in self.groups if column in pair[0].schema.names)
+
+    def _plain_column(self, column: str) -> PlainColumn | None:
+        import pyarrow as pa
+
+        if column not in self._plain:
+            file, group = self._place_of(column)
+            # Of lists of any length the pages do not say where one ends.
+            is_plain = pa.types.is_fixed_size_list(file.schema.field(column).type)
+            self._plain[column] = plain_column(file.path, file.metadata, group, column) if is_plain else None
+        return self._plain[column]
 
     def vectors_at(self, column: str, rows: NDArray[np.int64]) -> NDArray[Any]:
         """(n, width) the vectors of some rows: one by one where they are few and lie plainly."""
@@ -232,6 +263,11 @@ class ZarrRows:
     def vectors(self, column: str, first: int, end: int) -> NDArray[Any]:
         """(end - first, width) the vectors of some rows, counted in the partition."""
         return self._values(self.arrays[column], first, end)
+
+    def pieces(self, column: str, rows: int, chosen: NDArray[np.bool_] | None) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Vectors of at most so many rows at a time."""
+        for first, end in _pieces([(0, self.rows)], rows, chosen):
+            yield first, self.vectors(column, first, end)
 
     def vectors_at(self, column: str, rows: NDArray[np.int64]) -> NDArray[Any]:
         """(n, width) the vectors of some rows, counted in the partition."""
@@ -296,6 +332,21 @@ def zarr_partitions(path: Path) -> list[ZarrRows]:
     known = {column: found[name] for column, name in marks.items()}
     rows = min((array.shape[0] for array in arrays.values()), default=0)
     return [ZarrRows(path, first, min(ZARR_ROWS, rows - first), arrays, known) for first in range(0, rows, ZARR_ROWS)]
+
+
+@lru_cache(maxsize=_KEPT)
+def _kept(file: ParquetFile, group: int, columns: tuple[str, ...], changed: int) -> pa.Table:  # noqa: ARG001
+    """Some columns of a row group, unless the file has `changed`."""
+    return file.decode(group, columns)
+
+
+def _pieces(runs: Iterable[tuple[int, int]], rows: int, chosen: NDArray[np.bool_] | None) -> Iterator[tuple[int, int]]:
+    """First row and end of pieces of runs, without those of which no row is chosen."""
+    for begin, stop in runs:
+        for first in range(begin, stop, rows):
+            end = min(first + rows, stop)
+            if chosen is None or chosen[first:end].any():
+                yield first, end
 
 
 @lru_cache(maxsize=1)

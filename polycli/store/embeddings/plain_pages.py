@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from polycli.store.embeddings.mapped import Writable, mapped_bytes
 
 if TYPE_CHECKING:
     from pyarrow import parquet
@@ -61,6 +65,37 @@ class PlainColumn:
                 _read_into(file.fileno(), into[done : done + count * size], offset)
                 value, done, page = value + count, done + count * size, page + 1
         return vectors
+
+    def runs(self) -> Iterator[tuple[int, int]]:
+        """First row and end of the rows that lie whole in one page, and each row that lies in two by itself."""
+        edges = [0]
+        for value in self.firsts[1:]:
+            edges += [value // self.width, -(-value // self.width)]
+        for first, end in pairwise([*edges, self.values // self.width]):
+            if end > first:
+                yield first, end
+
+    def views(self) -> Callable[[int, int], NDArray[Any]]:
+        """Returns what gives the vectors of rows of one run as they lie in the file, which must not be written to.
+
+        Where the system does not map files, they are read.
+
+        Raises:
+            EOFError: the file is shorter than it was.
+        """
+        size = self.dtype.itemsize
+        content = mapped_bytes(self.file, self.offsets[-1] + (self.values - self.firsts[-1]) * size)
+
+        def view(first: int, end: int) -> NDArray[Any]:
+            page = bisect_right(self.firsts, first * self.width) - 1
+            next_page = self.firsts[page + 1] if page + 1 < len(self.firsts) else self.values
+            if content is None or end * self.width > next_page:
+                return self.read(first, end)
+            begin = self.offsets[page] + (first * self.width - self.firsts[page]) * size
+            found = np.frombuffer(content, self.dtype, (end - first) * self.width, begin)
+            return np.asarray(Writable(found)).reshape(-1, self.width)
+
+        return view
 
 
 def plain_column(file: Path, metadata: parquet.FileMetaData, group: int, column: str) -> PlainColumn | None:

@@ -5,6 +5,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from polycli.errors import StoreError
+from polycli.store.embeddings import mapped
 from polycli.store.embeddings.partitions import partitions_of
 from polycli.store.embeddings.parts import parquet_writer, with_vectors
 from polycli.store.embeddings.plain_pages import plain_column
@@ -37,6 +39,37 @@ def test_any_rows_are_those_that_were_written_across_pages_and_row_groups(tmp_pa
         some = np.array([5, 300, 301, 799])
         assert np.array_equal(partition.vectors_at("v", some), known[partition.first + some])
         assert np.array_equal(partition.vectors_at("v", some[:1]), known[partition.first + some[:1]])
+
+
+@pytest.mark.parametrize("is_mapped", [True, False])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_pieces_are_all_rows_in_order_or_those_around_chosen_ones(tmp_path, monkeypatch, dtype, is_mapped):
+    path, known = tmp_path / "a.parquet", vectors(dtype)
+    write(path, with_vectors(pa.table({"id": np.arange(ROWS)}), {"v": known}), row_group_size=2200)
+    if not is_mapped:
+        monkeypatch.setattr(mapped.mmap, "mmap", not_mapped)
+        mapped._mapped.cache_clear()
+    chosen = np.zeros(ROWS, np.bool_)
+    chosen[[3, 1030, 2199, 2999]] = True
+    for partition in partitions_of([(path,)]):
+        rows = slice(partition.first, partition.first + partition.rows)
+        whole = list(partition.pieces("v", 300, None))
+        assert np.array_equal(np.concatenate([piece for _, piece in whole]), known[rows])
+        assert max(len(piece) for _, piece in whole) == 300
+        some = list(partition.pieces("v", 300, chosen[rows]))
+        assert 0 < len(some) < len(whole)
+        for first, piece in some:
+            assert np.array_equal(piece, known[rows][first : first + len(piece)])
+            assert chosen[rows][first : first + len(piece)].any()
+        assert sum(chosen[rows][first : first + len(piece)].sum() for first, piece in some) == chosen[rows].sum()
+    path.write_bytes(path.read_bytes()[:-200_000])
+    with pytest.raises(StoreError, match=r"a.parquet: cannot be read: the file ends at byte \d+, and its vectors go on"):
+        list(partition.pieces("v", 300, None))
+
+
+def not_mapped(*_, **__):
+    """As on a file system that maps no files."""
+    raise OSError(19, "No such device")
 
 
 def test_what_is_packed_or_lacks_a_number_is_left_to_pyarrow(tmp_path):
