@@ -24,6 +24,8 @@ from polycli import console
 from polycli.errors import MissingDependencyError, StoreError, UserError
 from polycli.outputs import Output, OutputKind
 from polycli.requests import JsonDocument
+from polycli.search.building import build
+from polycli.search.index import VectorIndex
 from polycli.search.searcher import Searcher
 from polycli.store.embeddings.partitions import Partition
 
@@ -36,6 +38,9 @@ Floats = NDArray[np.float32]
 NEIGHBOURS = 15
 #: UMAP holds all vectors; beyond so many rows it takes hours, and principal components are what remains.
 UMAP_ROWS = 500_000
+#: Up to so many rows, all are compared with all: a minute or two of one processor at 512 numbers.
+EXACT_ROWS = 50_000
+_RECALL = 0.98
 _KEY = b"polycli.map"
 _ROWS_AT_ONCE = 4096
 _QUERIES_AT_ONCE = 1024
@@ -136,7 +141,9 @@ def make_map(
         "identity": searcher.stored.identity(),
         "seed": seed,
     }
-    found = _nearest(searcher, column, min(neighbours, searcher.rows - 1)) if neighbours else None
+    index = _index_of_many(searcher, column) if neighbours else None
+    found = _nearest(searcher, column, min(neighbours, searcher.rows - 1), index) if neighbours else None
+    about["neighbour_recall"] = None if index is None else index.facts.recall_at_10
     with target.writing() as new:
         _write(new, searcher, points, found, about)
     return {"output": str(output), **about, "neighbours": 0 if found is None else found[0].shape[1]}
@@ -212,7 +219,24 @@ def _blocks(searcher: Searcher, column: str) -> Iterator[Floats]:
             yield np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
 
 
-def _nearest(searcher: Searcher, column: str, count: int) -> tuple[NDArray[np.int64], Floats]:
+def _index_of_many(searcher: Searcher, column: str) -> VectorIndex | None:
+    """An index where there are so many rows that to compare all with all takes long; made if there is none yet."""
+    if searcher.rows <= EXACT_ROWS:
+        return None
+    if find_spec("faiss") is None:
+        console.note(
+            f"neighbours of {searcher.rows:,} rows take time with the square of the rows; with faiss (pip install "
+            "'polycli[search]') an index finds them, and --neighbours 0 leaves them out"
+        )
+        return None
+    made = build(searcher, column, recall=_RECALL, lists=None, force=False)
+    console.note(f"neighbours are those that the index finds, {made['recall_at_10']:.2%} of them the nearest ones")
+    return searcher.index(column)
+
+
+def _nearest(
+    searcher: Searcher, column: str, count: int, index: VectorIndex | None
+) -> tuple[NDArray[np.int64], Floats]:
     """(rows, count) the nearest rows of each row but itself, and 1 - cosine similarity."""
     rows = np.full((searcher.rows, count), -1, np.int64)
     distance = np.full((searcher.rows, count), np.nan, np.float32)
@@ -224,9 +248,13 @@ def _nearest(searcher: Searcher, column: str, count: int) -> tuple[NDArray[np.in
                 own = np.arange(first, first + len(queries))
                 usable = np.flatnonzero(queries.any(axis=1))
                 if len(usable):
-                    found = searcher.nearest_of_many(queries[usable], column, count, without=own[usable, None])
+                    others = own[usable, None]
+                    if index is None:
+                        found = searcher.nearest_of_many(queries[usable], column, count, without=others)
+                    else:
+                        found = index.search(queries[usable], count, others)
                     rows[own[usable]] = found.rows
-                    distance[own[usable]] = 1 - found.similarity
+                    distance[own[usable]] = 1 - found.similarity  # -inf where there are fewer, which are not written.
                 first += len(queries)
                 report.advance(len(queries))
     return rows, distance

@@ -54,6 +54,28 @@ def test_the_file_has_points_columns_and_the_neighbours_that_sorting_gives(searc
     assert (ids != np.arange(COUNT)[:, None]).all()
 
 
+def test_neighbours_of_very_many_rows_are_those_of_an_index_and_its_recall_is_said(
+    searcher, tmp_path, monkeypatch, capsys
+):
+    exact = make_map(searcher, tmp_path / "exact.parquet", method="pca", neighbours=4)
+    monkeypatch.setattr(projection, "EXACT_ROWS", COUNT - 1)
+    document = make_map(searcher, tmp_path / "found.parquet", method="pca", neighbours=4)
+    said = capsys.readouterr().err
+    assert exact["neighbour_recall"] is None
+    assert document["neighbour_recall"] > 0.9
+    assert f"neighbours are those that the index finds, {document['neighbour_recall']:.2%} of them" in said
+    one, other = (
+        parquet.read_table(tmp_path / name)["neighbors"].to_pylist() for name in ("exact.parquet", "found.parquet")
+    )
+    same = [len({*a["ids"]} & {*b["ids"]}) / 4 for a, b in zip(one, other, strict=True)]
+    assert np.mean(same) > 0.9
+    assert all(row not in each["ids"] for row, each in enumerate(other))
+    monkeypatch.setattr(projection, "find_spec", lambda name: None)
+    make_map(searcher, tmp_path / "square.parquet", method="pca", neighbours=4)
+    assert "take time with the square of the rows; with faiss" in capsys.readouterr().err
+    assert parquet.read_table(tmp_path / "square.parquet")["neighbors"].to_pylist() == one
+
+
 @pytest.mark.parametrize("form", ["sky", "sky.zarr", "sky.hats"])
 def test_every_form_of_embeddings_has_a_map_in_the_order_of_its_rows(embeddings, form, tmp_path):
     searcher = Searcher.open(embeddings(form))

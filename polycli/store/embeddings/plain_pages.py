@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.store.embeddings.mapped import Writable, mapped_bytes
+from polycli.files.mapped import Writable, mapped_bytes
 
 if TYPE_CHECKING:
     from pyarrow import parquet

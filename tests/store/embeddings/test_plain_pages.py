@@ -6,7 +6,7 @@ import pytest
 from pyarrow import parquet
 
 from polycli.errors import StoreError
-from polycli.store.embeddings import mapped
+from polycli.files import mapped
 from polycli.store.embeddings.partitions import partitions_of
 from polycli.store.embeddings.parts import parquet_writer, with_vectors
 from polycli.store.embeddings.plain_pages import plain_column
@@ -63,7 +63,9 @@ def test_pieces_are_all_rows_in_order_or_those_around_chosen_ones(tmp_path, monk
             assert chosen[rows][first : first + len(piece)].any()
         assert sum(chosen[rows][first : first + len(piece)].sum() for first, piece in some) == chosen[rows].sum()
     path.write_bytes(path.read_bytes()[:-200_000])
-    with pytest.raises(StoreError, match=r"a.parquet: cannot be read: the file ends at byte \d+, and its vectors go on"):
+    with pytest.raises(
+        StoreError, match=r"a.parquet: cannot be read: the file ends at byte \d+, and its vectors go on"
+    ):
         list(partition.pieces("v", 300, None))
 
 
