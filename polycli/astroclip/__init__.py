@@ -34,6 +34,7 @@ FAMILY = Family(
         "legacysurvey": "polycli.astroclip.sources.legacysurvey:LegacySurveySource",
         "astroclip": "polycli.astroclip.sources.astroclip:AstroclipSource",
         "sdss": "polycli.astroclip.sources.sdss:SdssSource",
+        "hats": "polycli.astroclip.sources.hats.source:HatsSource",
         "mmu": "polycli.astroclip.sources.multimodal.source:MmuSource",
         "fits": "polycli.astroclip.sources.cutouts:CutoutSource",
         "desi": "polycli.astroclip.sources.desi:DesiSource",

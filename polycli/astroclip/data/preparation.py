@@ -24,6 +24,8 @@ from polycli.workflow.store_plans import Draft
 
 #: Between two sources whose objects are paired: --source legacysurvey+desi.
 _AND = "+"
+#: Sections of the recipe that decide what is read, by the source that they are for.
+_SECTIONS = {"arrays": ("arrays",), "hats": ("arrays", "mmu"), "mmu": ("arrays", "mmu"), "mock": ("mock",)}
 #: What one process stages, for estimates: reading, checks, hashing, writing and reading back.
 BYTES_PER_SECOND = 40e6
 
@@ -87,7 +89,7 @@ class ObjectPreparation(Preparation[PrepareRecipe, Survey, BlockTask, ObjectFact
         """The plan for the survey, with the settings that decided its content."""
         request, recipe = self.request, self.recipe
         sections = {"select", "quality", "split", "pair", "resample"}
-        sections |= {name for name in ("arrays", "mmu", "mock") if name in request.source.split(_AND)}
+        sections |= {section for source in request.source.split(_AND) for section in _SECTIONS.get(source, ())}
         options = {
             "source": request.source,
             "limit": request.limit,

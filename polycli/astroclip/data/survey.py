@@ -262,7 +262,8 @@ def inputs_of(sources: Sequence[Source], names: Sequence[str], inputs: Sequence[
         return [list(expand_paths([entry])) for entry in inputs]
     shares: dict[str, list[Path]] = {name: [] for name in names}
     for path in expand_paths(inputs):
-        members = files_below(path) if path.is_dir() else [path]
+        whole = not path.is_dir() or any(source.accepts(path) for source in sources)
+        members = [path] if whole else files_below(path)
         found = False
         for member in members:
             takers = [name for name, source in zip(names, sources, strict=True) if source.accepts(member)]

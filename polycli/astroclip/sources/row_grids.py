@@ -52,16 +52,14 @@ class GridScan:
     low: float = field(default=np.inf)
     high: float = field(default=-np.inf)
 
-    def add(self, wavelength: NDArray[np.float32] | Floats, *, what: str) -> None:
-        """Look at the wavelengths of some objects, (n, pixels).
-
-        Raises:
-            SourceError: an object has fewer than two wavelengths.
-        """
+    def add(self, wavelength: NDArray[np.float32] | Floats) -> None:
+        """Look at the wavelengths of some objects, (n, pixels); objects with fewer than two have no spectrum."""
         exact = wavelength.astype(np.float64)
         valid = np.isfinite(exact) & (exact > 0)
-        if (valid.sum(axis=1) < 2).any():
-            raise SourceError(f"{what}: an object has fewer than two wavelengths above 0")
+        there = valid.sum(axis=1) > 1
+        exact, valid = exact[there], valid[there]
+        if not len(exact):
+            return
         if self.first is None:
             self.first = exact[0][valid[0]]
         whole = bool(valid.all()) and exact.shape[1] == self.first.size
@@ -85,11 +83,17 @@ class RowGrid:
             SourceError: an object's wavelengths are not as those that were looked at; `what` names the file.
         """
         valid = np.isfinite(spectra.wavelength) & (spectra.wavelength > 0)
-        if self.kind == "same":
+        there = valid.sum(axis=1) > 1
+        if self.kind == "same" and there.all():
             self._check_same(spectra.wavelength, what)
             return spectra.flux, spectra.ivar, spectra.mask
         shape = (len(spectra.flux), self.wavelength.size)
         flux, ivar, mask = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.ones(shape, np.bool_)
+        if not there.all():
+            # Objects without a spectrum stay masked as a whole, and are rejected for that.
+            if there.any():
+                flux[there], ivar[there], mask[there] = self.place(_some(spectra, there), what=what)
+            return flux, ivar, mask
         if self.kind == "lattice":
             places = _first_places(spectra.wavelength, valid)
             if places is None:
@@ -126,8 +130,10 @@ def plan_grid(scans: list[tuple[str, GridScan]], section: ResampleSection) -> Ro
     Raises:
         SourceError: grids differ and the recipe names none, or its grid is not reached.
     """
-    example, first = scans[0][0], scans[0][1].first
-    assert first is not None  # noqa: S101  # every scan has seen an object
+    example, first = next(((name, scan.first) for name, scan in scans if scan.first is not None), ("", None))
+    if first is None:
+        raise SourceError(f"{scans[0][0]}: no object has two wavelengths above 0")
+    scans = [(name, scan) for name, scan in scans if scan.first is not None]
     same = all(
         scan.same
         and scan.first is not None
@@ -149,6 +155,10 @@ def plan_grid(scans: list[tuple[str, GridScan]], section: ResampleSection) -> Ro
         )
     refuse_without_overlap(np.array([low, high]), wanted, what=example)
     return RowGrid("resampled", wanted)
+
+
+def _some(spectra: Spectra, rows: NDArray[np.bool_]) -> Spectra:
+    return Spectra(spectra.wavelength[rows], spectra.flux[rows], spectra.ivar[rows], spectra.mask[rows])
 
 
 def rounded_grid(wavelength: Floats) -> Floats:

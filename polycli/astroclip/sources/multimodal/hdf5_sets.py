@@ -29,6 +29,7 @@ from polycli.astroclip.sources.multimodal.layout import (
     positions_of,
     redshifts_of,
 )
+from polycli.astroclip.sources.payloads import read_by_file
 from polycli.astroclip.sources.row_grids import GridScan, RowGrid, Spectra
 from polycli.errors import SourceError
 from polycli.files.hdf5 import open_hdf5
@@ -59,28 +60,17 @@ class Hdf5Reader:
 
     def read(self, files: NDArray[np.int32], rows: NDArray[np.int64]) -> Payload:
         """Images in nanomaggies, spectra on the grid of all files."""
-        parts: list[Payload] = []
-        places: list[NDArray[np.int64]] = []
-        for number in np.unique(files).tolist():
-            places.append(np.flatnonzero(files == number))
-            with open_hdf5(self.files[number]) as file:
-                parts.append(self._read(file, number, rows[places[-1]]))
-        order = np.argsort(np.concatenate(places))
+        return read_by_file(files, rows, self._read)
 
-        def whole(name: str) -> NDArray[Any] | None:
-            found = [getattr(part, name) for part in parts]
-            return None if found[0] is None else np.concatenate(found)[order]
-
-        return Payload(image=whole("image"), spectrum=whole("spectrum"), ivar=whole("ivar"), mask=whole("mask"))
-
-    def _read(self, file: Any, number: int, rows: NDArray[np.int64]) -> Payload:  # noqa: ANN401  # h5py's file
+    def _read(self, number: int, rows: NDArray[np.int64]) -> Payload:
         path, payload = self.files[number], Payload()
-        if self.bands[number]:
-            image = read_rows(dataset(file, "image_array", path), rows)[:, list(self.bands[number])]
-            payload = replace(payload, image=image.astype(np.float32) * pixel_factor(self.section))
-        if self.grid is not None:
-            flux, ivar, mask = self.grid.place(_spectra(file, path, rows), what=str(path))
-            payload = replace(payload, spectrum=flux, ivar=ivar, mask=mask)
+        with open_hdf5(path) as file:
+            if self.bands[number]:
+                image = read_rows(dataset(file, "image_array", path), rows)[:, list(self.bands[number])]
+                payload = replace(payload, image=image.astype(np.float32) * pixel_factor(self.section))
+            if self.grid is not None:
+                flux, ivar, mask = self.grid.place(_spectra(file, path, rows), what=str(path))
+                payload = replace(payload, spectrum=flux, ivar=ivar, mask=mask)
         return payload
 
 
@@ -175,17 +165,15 @@ def _scan(file: Any, path: Path, *, whole: bool) -> GridScan:  # noqa: ANN401
     What is not looked at here is compared when it is read.
     """
     shape, scan = file["spectrum_flux"].shape, GridScan()
-    what = f"{path}: spectrum_lambda"
     if "spectrum_lambda" not in file and not all(name in file for name in _RANGE):
         dataset(file, "spectrum_lambda", path)
-    scan.add(_wavelengths(file, path, np.arange(1), shape[1]), what=what)
-    assert scan.first is not None  # noqa: S101  # it has just been added
-    if whole or scan.lattice or scan.first.size < shape[1]:
+    scan.add(_wavelengths(file, path, np.arange(1), shape[1]))
+    if whole or scan.first is None or scan.lattice or scan.first.size < shape[1]:
         for start in range(1, shape[0], _ROWS):
             rows = np.arange(start, min(start + _ROWS, shape[0]))
-            scan.add(_wavelengths(file, path, rows, shape[1]), what=what)
+            scan.add(_wavelengths(file, path, rows, shape[1]))
     else:
-        scan.add(_wavelengths(file, path, np.array([shape[0] - 1]), shape[1]), what=what)
+        scan.add(_wavelengths(file, path, np.array([shape[0] - 1]), shape[1]))
     return scan
 
 

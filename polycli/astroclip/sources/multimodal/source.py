@@ -7,6 +7,7 @@ cells together: a pair whose halves lie on both sides of a border is not lost.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,14 @@ from polycli.astroclip.data.resampling import describe_grid
 from polycli.astroclip.data.sky.cells import refuse_mixed_orders
 from polycli.astroclip.data.source import Listing, find_files
 from polycli.astroclip.recipe.preparing import PrepareRecipe
+from polycli.astroclip.sources.hats.source import HatsSource
 from polycli.astroclip.sources.hdf5_files import holds
 from polycli.astroclip.sources.multimodal.hdf5_sets import Hdf5Reader, read_part
 from polycli.astroclip.sources.multimodal.layout import Part, good_redshifts, joined_ids, stacked_parts
-from polycli.astroclip.sources.row_grids import RowGrid, plan_grid
+from polycli.astroclip.sources.multimodal.listing import band_places, grid_of
 from polycli.errors import SourceError
+from polycli.files.hats_folders import is_hats
+from polycli.paths import files_below
 
 SUFFIXES = (".hdf5", ".h5")
 
@@ -28,8 +32,8 @@ class MmuSource:
     """All cells of the inputs as one listing."""
 
     def accepts(self, path: Path) -> bool:
-        """HDF5 files with ids and images with named bands, or ids and spectra with wavelengths."""
-        return any(
+        """HDF5 files with ids and images with named bands, or ids and spectra with wavelengths; Parquet as `hats`."""
+        return HatsSource().accepts(path) or any(
             holds(path, SUFFIXES, names)
             for names in (
                 ("object_id", "image_array", "image_band"),
@@ -40,6 +44,8 @@ class MmuSource:
 
     def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:
         """Lists the objects of all cells from the columns beside the data; see `Source.open`."""
+        if inputs and not any(_files_of(path) for path in inputs):
+            return replace(HatsSource().open(inputs, recipe, limit), source="mmu")
         files = find_files(inputs, SUFFIXES, source="mmu")
         parts: list[Part] = []
         for path, name in files:
@@ -61,8 +67,8 @@ def listing_of(parts: Sequence[Part], recipe: PrepareRecipe) -> Listing:
         SourceError: some hold images and others spectra, or images or wavelengths differ.
     """
     first = parts[0]
-    bands = tuple(_band_places(part, first) for part in parts)
-    grid = _grid(parts, recipe)
+    bands = tuple(band_places(part, first) for part in parts)
+    grid = grid_of(parts, recipe)
     spectrum = None
     if grid is not None:
         ivar = "measured" if all(part.has_ivar for part in parts) else "unknown"
@@ -88,28 +94,7 @@ def listing_of(parts: Sequence[Part], recipe: PrepareRecipe) -> Listing:
     )
 
 
-def _band_places(part: Part, first: Part) -> tuple[int, ...]:
-    """Finds by name where the bands of the first file are in another file's images."""
-    if (part.image is None, part.scan is None) != (first.image is None, first.scan is None):
-        kinds = ["images" if each.scan is None else "spectra" for each in (first, part)]
-        raise SourceError(
-            f"{first.path} holds {kinds[0]}, {part.path} {kinds[1]}",
-            hint="pair two sets: --source mmu+mmu, with one --input for the images and one for the spectra",
-        )
-    if part.image is None or first.image is None:
-        return ()
-    for what, here, there in (
-        ("bands", tuple(sorted(part.image.bands)), tuple(sorted(first.image.bands))),
-        ("sizes in pixels", part.image.size, first.image.size),
-        ("pixel scales in arcsec", part.image.pixel_scale_arcsec, first.image.pixel_scale_arcsec),
-    ):
-        if here != there:
-            raise SourceError(
-                f"{part.path}: {what} {here}, and {there} in {first.path}", hint="prepare them into different stores"
-            )
-    return tuple(part.image.bands.index(band) for band in first.image.bands)
-
-
-def _grid(parts: Sequence[Part], recipe: PrepareRecipe) -> RowGrid | None:
-    scans = [(part.name, part.scan) for part in parts if part.scan is not None]
-    return plan_grid(scans, recipe.resample) if scans else None
+def _files_of(path: Path) -> list[Path]:
+    """The files of an input that may be HDF5."""
+    found = files_below(path) if path.is_dir() and not is_hats(path) else [path]
+    return [file for file in found if file.name.lower().endswith(SUFFIXES)]

@@ -1,0 +1,1 @@
+"""The source `hats`: catalogues in HATS, and other Parquet files, with images and spectra in nested columns."""
