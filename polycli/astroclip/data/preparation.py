@@ -88,7 +88,7 @@ class ObjectPreparation(Preparation[PrepareRecipe, Survey, BlockTask, ObjectFact
     def plan(self, draft: Draft[Survey], sources: Sequence[SourceFile]) -> Plan:
         """The plan for the survey, with the settings that decided its content."""
         request, recipe = self.request, self.recipe
-        sections = {"select", "quality", "split", "pair", "resample"}
+        sections = {"select", "quality", "images", "split", "pair", "resample"}
         sections |= {section for source in request.source.split(_AND) for section in _SECTIONS.get(source, ())}
         options = {
             "source": request.source,

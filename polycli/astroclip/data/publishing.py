@@ -75,6 +75,7 @@ class Plan:
             key="",
             survey=self.survey,
             limits=self.recipe.quality,
+            images=self.recipe.images,
             good_redshifts=self.recipe.select.good_redshifts,
         )
         return block_task(self.survey, int(key), whole)

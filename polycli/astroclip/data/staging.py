@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.astroclip.data.columns import Column, array_names
+from polycli.astroclip.data.cutouts.margins import cropped, filled
 from polycli.astroclip.data.description import NULL_SUFFIX, QUALITY_BITS
 from polycli.astroclip.data.healpix import COARSE_ORDER, FINE_ORDER, nested_pixels
 from polycli.astroclip.data.quality import judge
 from polycli.astroclip.data.resampling import resample_spectra, rescale_images
 from polycli.astroclip.data.source import Listing, Payload
 from polycli.astroclip.data.survey import Survey
-from polycli.astroclip.recipe.preparing import QualitySection
+from polycli.astroclip.recipe.preparing import ImagesSection, QualitySection
 from polycli.store.blocks import BlockBuilder, Ragged
 from polycli.store.blocks import Column as StoredColumn
 from polycli.workflow.identity import PART_PREFIX, part_numbers
@@ -36,6 +37,7 @@ class BlockTask:
     key: str
     survey: Survey
     limits: QualitySection
+    images: ImagesSection
     good_redshifts: bool
 
 
@@ -79,7 +81,7 @@ def stage(task: BlockTask) -> None:
     if builder.record(task.key) is not None:
         return
     survey = task.survey
-    payload = _on_target_grid(survey, _read(survey))
+    payload = _on_target_grid(task, _read(survey))
     bands = () if survey.image is None else survey.image.bands
     verdict = judge(payload, bands, task.limits)
     redshift = _redshift(survey, payload)
@@ -124,11 +126,16 @@ def _read(survey: Survey) -> Payload:
     )
 
 
-def _on_target_grid(survey: Survey, payload: Payload) -> Payload:
-    """Bands chosen, images at the survey's pixel scale, spectra on its wavelengths."""
+def _on_target_grid(task: BlockTask, payload: Payload) -> Payload:
+    """Bands chosen, images cropped, their margins filled, at the survey's pixel scale; spectra on its wavelengths."""
+    survey = task.survey
     if payload.image is not None and survey.image is not None:
         source = next(listing.image for listing in survey.listings if listing.image is not None)
         image = payload.image[:, list(survey.bands)]
+        if task.images.crop is not None:
+            image = cropped(image, (task.images.crop, task.images.crop))
+        if task.images.fill is not None:
+            image = filled(image, task.images.fill, task.limits.max_blank_fraction)
         if source.pixel_scale_arcsec != survey.image.pixel_scale_arcsec:
             factor = source.pixel_scale_arcsec / survey.image.pixel_scale_arcsec
             image = rescale_images(image, factor, survey.image.size)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.data.catalogue import join_catalogue
 from polycli.astroclip.data.columns import Column, joined
+from polycli.astroclip.data.cutouts.margins import cropped_size
 from polycli.astroclip.data.description import (
     ImageDescription,
     PairingDescription,
@@ -237,7 +238,8 @@ def _chosen_bands(
         )
     chosen = tuple(image.bands.index(band) for band in wanted or image.bands)
     scale = recipe.resample.pixel_scale_arcsec
-    size = image.size
+    size = cropped_size(image.size, recipe.images, what=name)
+    image = image.model_copy(update={"size": size})
     if scale is not None and scale != image.pixel_scale_arcsec:
         factor = image.pixel_scale_arcsec / scale
         size = (max(1, int(size[0] * factor)), max(1, int(size[1] * factor)))

@@ -44,6 +44,21 @@ class QualitySection(Section):
     )
 
 
+class ImagesSection(Section):
+    """The size to which cutouts are cropped and what fills their margins; absent, they stay as they are."""
+
+    crop: PositiveInt | None = Field(
+        None,
+        description="pixels of the files: the middle crop x crop of each cutout, so that cutouts of several sizes can "
+        "share a store (--source fits)",
+    )
+    fill: float | None = Field(
+        None,
+        description="nanomaggies where pixels that are not finite reach the border of the cutout, as 0 beyond the edge "
+        "of a survey; holes within it, and bands with more of them than quality.max_blank_fraction, are rejected",
+    )
+
+
 class PairSection(Section):
     """The rule by which images of one source find spectra of another: --source legacysurvey+desi."""
 
@@ -99,6 +114,7 @@ class ArraysSection(Section):
     spectrum: str | None = Field("spectrum", description="(object, wavelength)")
     flux_unit: PositiveFloat = Field(1e-17, description="erg/s/cm2/A that a flux of 1 stands for")
     ivar: str | None = "ivar"
+    error: str | None = Field("error", description="standard deviations, read where there is no `ivar`")
     mask: str | None = Field("mask", description="True or not 0 where a pixel is bad")
     wavelength: str = Field("wavelength", description="(wavelength,)")
     wavelength_unit: WavelengthUnit | None = Field(
@@ -143,6 +159,7 @@ class PrepareRecipe(Section):
     verb: Literal["prepare"]
     select: SelectSection = SelectSection()
     quality: QualitySection = QualitySection()
+    images: ImagesSection = ImagesSection()
     split: SplitSection = SplitSection()
     pair: PairSection = PairSection()
     catalogues: tuple[CatalogueSection, ...] = ()

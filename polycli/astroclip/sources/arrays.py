@@ -22,7 +22,9 @@ from polycli.astroclip.data.source import Listing, Payload, find_files
 from polycli.astroclip.data.table_files import HDF5_SUFFIXES, nearest_names
 from polycli.astroclip.recipe.preparing import ArraysSection, PrepareRecipe
 from polycli.astroclip.sources.hdf5_files import check_images, read_rows, same_length
+from polycli.astroclip.sources.payloads import read_by_file
 from polycli.astroclip.sources.plausible import ANGSTROM, refuse_other_units, warn_of_band_order
+from polycli.astroclip.sources.weights import ivar_of_errors
 from polycli.console import note
 from polycli.errors import SourceError
 from polycli.files.hdf5 import open_hdf5
@@ -95,17 +97,7 @@ class ArraysReader:
 
     def read(self, files: NDArray[np.int32], rows: NDArray[np.int64]) -> Payload:
         """Images in nanomaggies and spectra in 1e-17 erg/s/cm2/A."""
-        parts: list[tuple[NDArray[np.int64], Payload]] = []
-        for number in np.unique(files).tolist():
-            places = np.flatnonzero(files == number)
-            parts.append((places, self._read(number, rows[places])))
-        order = np.argsort(np.concatenate([places for places, _ in parts]))
-
-        def whole(name: str) -> NDArray[Any] | None:
-            found = [getattr(part, name) for _, part in parts]
-            return None if found[0] is None else np.concatenate(found)[order]
-
-        return Payload(image=whole("image"), spectrum=whole("spectrum"), ivar=whole("ivar"), mask=whole("mask"))
+        return read_by_file(files, rows, self._read)
 
     def _read(self, number: int, rows: NDArray[np.int64]) -> Payload:
         source, section = self.sets[number], self.section
@@ -130,6 +122,9 @@ class ArraysReader:
         if section.ivar in source.members:
             ivar = (source.rows(str(section.ivar), rows) / factor**2).astype(np.float32)
             # As in surveys' own files: a weight that is no number is the mark of a pixel that was not measured.
+            mask = mask | np.isnan(ivar)
+        elif section.error in source.members:
+            ivar = (ivar_of_errors(source.rows(str(section.error), rows)) / factor**2).astype(np.float32)
             mask = mask | np.isnan(ivar)
         else:
             ivar = np.isfinite(flux).astype(np.float32)
@@ -239,7 +234,8 @@ def _array_sets(files: Sequence[tuple[Path, str]]) -> list[ArraySet]:
 
 
 def _look(source: ArraySet, section: ArraysSection, *, alone: bool) -> _Look:
-    _refuse_texts(source, [section.image, section.spectrum, section.ivar, section.mask, section.wavelength])
+    measured = [section.spectrum, section.ivar, section.error, section.mask]
+    _refuse_texts(source, [section.image, section.wavelength, *measured])
     image, spectrum, wavelength = _described_image(source, section), None, None
     if section.spectrum in source.members:
         spectrum, wavelength = _described_spectrum(source, section)
@@ -249,7 +245,7 @@ def _look(source: ArraySet, section: ArraysSection, *, alone: bool) -> _Look:
             f"{source.name}: has neither of the arrays {' and '.join(wanted)}",
             hint=f"{nearest_names(wanted[0], list(source.members))} Names are set in arrays.image and arrays.spectrum.",
         )
-    data = [section.image, section.spectrum, section.ivar, section.mask]
+    data = [section.image, *measured]
     present = [name for name in data if name in source.members]
     lengths = {str(name): source.shape(str(name))[0] for name in present}
     own = (section.object_id, section.ra, section.dec, section.redshift)
@@ -335,7 +331,7 @@ def _described_spectrum(source: ArraySet, section: ArraysSection) -> tuple[Spect
     wavelength = source.whole(section.wavelength).astype(np.float64) * ANGSTROM[unit]
     about = describe_grid(wavelength, what=what)
     shape = source.shape(str(section.spectrum))
-    for name in (section.spectrum, section.ivar, section.mask):
+    for name in (section.spectrum, section.ivar, section.error, section.mask):
         if name in source.members and source.shape(str(name)) != (shape[0], wavelength.size):
             raise SourceError(
                 f"{source.name}: {name} is {source.shape(str(name))}, {(shape[0], wavelength.size)} was expected from "
@@ -347,7 +343,7 @@ def _described_spectrum(source: ArraySet, section: ArraysSection) -> tuple[Spect
         update={
             "medium": section.medium,
             "frame": section.frame,
-            "ivar": "measured" if section.ivar in source.members else "unknown",
+            "ivar": "measured" if {section.ivar, section.error} & {*source.members} else "unknown",
         }
     ), wavelength
 

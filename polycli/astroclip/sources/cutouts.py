@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polycli.astroclip.data.cutouts.margins import cropped, cropped_size
 from polycli.astroclip.data.description import PIXEL_SCALE, ImageDescription
 from polycli.astroclip.data.source import Listing, Payload, find_files
 from polycli.astroclip.recipe.preparing import PrepareRecipe
-from polycli.console import warn
+from polycli.console import note, warn
 from polycli.errors import SourceError
 from polycli.files.fits_files import open_fits
 
@@ -45,15 +46,18 @@ class CutoutReader:
     """Reads the images of files, one in each."""
 
     files: tuple[Path, ...]
+    #: (height, width) to which each is cropped; None where all have one size.
+    size: tuple[int, int] | None
 
     def narrowed(self, files: Sequence[int]) -> CutoutReader:
         """A reader of these files alone."""
-        return CutoutReader(tuple(self.files[number] for number in files))
+        return CutoutReader(tuple(self.files[number] for number in files), self.size)
 
     def read(self, files: NDArray[np.int32], rows: NDArray[np.int64]) -> Payload:
         """Images in nanomaggies; every file has one row."""
         del rows
-        return Payload(image=np.stack([_pixels(self.files[number]) for number in files.tolist()]))
+        images = [_pixels(self.files[number]) for number in files.tolist()]
+        return Payload(image=np.stack(images if self.size is None else [cropped(each, self.size) for each in images]))
 
 
 class CutoutSource:
@@ -68,7 +72,6 @@ class CutoutSource:
 
     def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:
         """The images of all files; see `Source.open`."""
-        del recipe
         named = {path.resolve() for path in inputs}
         found: list[tuple[Path, str, Cutout]] = []
         for path, name in find_files(inputs, SUFFIXES, source="fits"):
@@ -86,12 +89,13 @@ class CutoutSource:
             raise SourceError(f"no file among the inputs {_NOT_THERE}")
         first = found[0][2]
         for path, _, cutout in found:
-            _refuse_another_kind(path, cutout, first, found[0][0])
+            _refuse_another_kind(path, cutout, first, found[0][0], sized=recipe.images.crop is None)
+        size = _one_size([(path, cutout.size) for path, _, cutout in found], recipe)
         files = tuple(path for path, _, _ in found)
         cutouts = [cutout for _, _, cutout in found]
         return Listing(
             source="fits",
-            reader=CutoutReader(files),
+            reader=CutoutReader(files, size),
             ids=_ids([name for _, name, _ in found]),
             id_name="file",
             ra=np.array([cutout.ra for cutout in cutouts], np.float64),
@@ -101,7 +105,7 @@ class CutoutSource:
             row=np.zeros(len(files), np.int64),
             files=files,
             file_names=tuple(name for _, name, _ in found),
-            image=ImageDescription(bands=first.bands, size=first.size, pixel_scale_arcsec=first.scale),
+            image=ImageDescription(bands=first.bands, size=size or first.size, pixel_scale_arcsec=first.scale),
             ids_given=False,
         )
 
@@ -140,16 +144,28 @@ def _place(header: Any, width: int, height: int) -> tuple[float, float, float]: 
     return round(float(np.mean(proj_plane_pixel_scales(wcs))) * 3600, 4), ra % 360, dec
 
 
-def _refuse_another_kind(path: Path, found: Cutout, first: Cutout, example: Path) -> None:
-    for what, here, there in (
-        ("bands", found.bands, first.bands),
-        ("size in pixels", found.size, first.size),
-        ("pixel scale in arcsec", found.scale, first.scale),
-    ):
+def _refuse_another_kind(path: Path, found: Cutout, first: Cutout, example: Path, *, sized: bool) -> None:
+    apart = "prepare them into different stores"
+    compared: list[tuple[str, object, object, str]] = [
+        ("bands", found.bands, first.bands, apart),
+        ("pixel scale in arcsec", found.scale, first.scale, apart),
+    ]
+    if sized:
+        compared.append(("size in pixels", found.size, first.size, f"set images.crop to a size of all, or {apart}"))
+    for what, here, there, hint in compared:
         if here != there:
-            raise SourceError(
-                f"{path}: {what} {here}, and {there} in {example}", hint="prepare them into different stores"
-            )
+            raise SourceError(f"{path}: {what} {here}, and {there} in {example}", hint=hint)
+
+
+def _one_size(files: Sequence[tuple[Path, tuple[int, int]]], recipe: PrepareRecipe) -> tuple[int, int] | None:
+    """The size to which cutouts of several sizes are cropped, which is said; None where all have one size."""
+    often = Counter(size for _, size in files)
+    if len(often) < 2:
+        return None
+    sizes = [cropped_size(size, recipe.images, what=str(path)) for path, size in files]
+    counts = ", ".join(f"{count} of {size[0]} x {size[1]}" for size, count in sorted(often.items()))
+    note(f"cutouts of {len(often)} sizes ({counts}) are cropped to {sizes[0][0]} x {sizes[0][1]}")
+    return sizes[0]
 
 
 def _pixels(path: Path) -> NDArray[np.float32]:

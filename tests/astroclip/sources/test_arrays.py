@@ -219,3 +219,23 @@ def test_a_variance_that_is_no_number_masks_its_pixel_as_in_files_of_surveys(tmp
     assert verdict.payload.mask[1, 5]
     assert verdict.payload.ivar[1, 5] == 0
     assert verdict.payload.mask.sum() == 1
+
+
+def test_errors_stand_for_inverse_variances(tmp_path):
+    error = np.array([[0.5, 2.0, 0.0, np.inf, np.nan], [1.0, 1.0, 1.0, 1.0, -1.0]])
+    np.savez(
+        tmp_path / "a.npz",
+        spectrum=np.ones((2, 5)),
+        error=error,
+        wavelength=4000.0 + np.arange(5),
+        object_id=np.arange(2),
+    )
+    recipe = PrepareRecipe(family="astroclip", verb="prepare", arrays={"flux_unit": 1e-16})
+    listing = ArraysSource().open([tmp_path / "a.npz"], recipe, None)
+    payload = listing.reader.read(listing.file, listing.row)
+
+    assert listing.spectrum.ivar == "measured"
+    np.testing.assert_allclose(payload.ivar[0, :4], np.array([4.0, 0.25, 0, 0]) / 100, rtol=1e-6)
+    assert payload.mask.tolist() == [[False] * 4 + [True], [False] * 5]
+    assert payload.ivar[1, 4] < 0  # which judges as a negative inverse variance
+    assert [column.name for column in listing.columns] == []

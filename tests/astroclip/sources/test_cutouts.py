@@ -88,7 +88,7 @@ def test_cutouts_of_different_kinds_are_not_mixed(tmp_path, other, words):
     cutout(tmp_path / "b.fits", **other)
     with pytest.raises(SourceError, match=words) as refused:
         opened(tmp_path / "a.fits", tmp_path / "b.fits")
-    assert refused.value.hint == "prepare them into different stores"
+    assert refused.value.hint.endswith("prepare them into different stores")
 
 
 def test_bands_that_the_image_has_not_are_refused(tmp_path):
@@ -102,3 +102,21 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
         cutout(tmp_path / folder / "a.fits")
     cutout(tmp_path / "b.fits")
     assert opened(tmp_path).ids.tolist() == ["b", "x/a.fits", "y/a.fits"]
+
+
+def test_cutouts_of_several_sizes_are_cropped_to_a_stated_one_and_that_is_said(tmp_path, prepare, capsys):
+    images = {
+        name: cutout(tmp_path / "in" / f"{name}.fits", seed=seed, size=size)
+        for seed, (name, size) in enumerate({"a": 24, "b": 20, "c": 24}.items())
+    }
+    prepare("fits", tmp_path / "s.zarr", "images.crop=16", inputs=[tmp_path / "in"])
+    store = open_objects(tmp_path / "s.zarr")
+
+    assert store.about.image.size == (16, 16)
+    assert "cutouts of 2 sizes (1 of 20 x 22, 2 of 24 x 26) are cropped to 16 x 16" in capsys.readouterr().err
+    np.testing.assert_array_equal(store.read_images([1])[0], images["b"][:, 2:18, 3:19])
+    np.testing.assert_array_equal(store.read_images([2])[0], images["c"][:, 4:20, 5:21])
+    with pytest.raises(SourceError, match=r"size in pixels .* \(set images\.crop to a size of all"):
+        opened(tmp_path / "in")
+    with pytest.raises(SourceError, match=r"b\.fits: cutouts are 20 x 22 pixels, and images\.crop is 21"):
+        prepare("fits", tmp_path / "t.zarr", "images.crop=21", inputs=[tmp_path / "in"])

@@ -1,0 +1,57 @@
+"""Crops cutouts to a size and fills their margins, where a recipe asks for it.
+
+At the edge of a survey a cutout reaches beyond what was observed, and has no number there. A hole within the image, in
+the core of a bright star say, is no margin and stays as it is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.astroclip.recipe.preparing import ImagesSection
+from polycli.errors import SourceError
+
+
+def cropped_size(size: tuple[int, int], section: ImagesSection, *, what: str) -> tuple[int, int]:
+    """The size of cutouts, (height, width), after they are cropped as the recipe says.
+
+    Raises:
+        SourceError: they are smaller than that; `what` names them.
+    """
+    crop = section.crop
+    if crop is None:
+        return size
+    if min(size) < crop:
+        raise SourceError(
+            f"{what}: cutouts are {size[0]} x {size[1]} pixels, and images.crop is {crop}",
+            hint="lower images.crop, or leave it out",
+        )
+    return crop, crop
+
+
+def cropped(images: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """The middle of images, (..., y, x), of this height and width, as models crop theirs."""
+    top, left = (round((images.shape[axis] - length) / 2) for axis, length in zip((-2, -1), size, strict=True))
+    return images[..., top : top + size[0], left : left + size[1]]
+
+
+def filled(images: NDArray[np.float32], value: float, most: float) -> NDArray[np.float32]:
+    """Images, (n, band, y, x), with this value where pixels that are not finite reach the border.
+
+    A band of which a larger part than `most` is not finite stays as it is, and is rejected for that.
+    """
+    bad = ~np.isfinite(images)
+    affected = np.argwhere(bad.any(axis=(2, 3)) & (bad.mean(axis=(2, 3)) <= most))
+    if not len(affected):
+        return images
+    from scipy.ndimage import binary_propagation
+
+    border = np.ones(images.shape[2:], np.bool_)
+    border[1:-1, 1:-1] = False
+    result = images.copy()
+    for row, band in affected.tolist():
+        # Diagonal neighbours count: the edge of a survey runs across pixels at any angle.
+        margin = binary_propagation(border & bad[row, band], np.ones((3, 3)), mask=bad[row, band])
+        result[row, band][margin] = value
+    return result
