@@ -25,7 +25,7 @@ CATALOGUES := .venv-catalogues
 BROWSER := .venv-browser
 GOLDEN := $(BIN)/python tests/golden/make_goldens.py
 
-.PHONY: help install demo test test-slow test-interop test-browser stress attack golden reproduce-mpp study-rollouts reproduce-xval race \
+.PHONY: help install demo test test-slow test-docs test-interop test-browser stress attack golden reproduce-mpp study-rollouts reproduce-xval race \
 	reproduce-astroclip lint format \
 	bench clean
 
@@ -38,10 +38,13 @@ demo: $(RUNNABLE)  ## simulate, prepare, pretrain and eval MPP, into demo/
 	$(BIN)/polycli demo mpp --output $(DEMO)
 
 test: lint  ## linters and all fast tests
-	$(BIN)/pytest -m "not slow and not attack and not interop and not browser" --numprocesses 2 --dist loadfile
+	$(BIN)/pytest -m "not slow and not attack and not interop and not browser and not docs" --numprocesses 2 --dist loadfile
 
 test-slow: $(COMPLETE)  ## the tests that take minutes
 	$(BIN)/pytest -m slow
+
+test-docs: $(COMPLETE)  ## run every block of README and docs as it stands, trainings too; POLYCLI_DOCS_SHORT=1 trains two steps
+	$(BIN)/pytest -m docs tests/docs
 
 test-interop: $(INTEROP)/.complete $(CATALOGUES)/.complete  ## compare with packages that clash with ours and each other, in environments of their own
 	$(INTEROP)/bin/pytest -m interop --ignore tests/interop/catalogues tests/interop

@@ -37,7 +37,7 @@ def test_the_readmes_lines_fill_in_a_real_table_with_intervals_that_hold(tmp_pat
     write(tmp_path / "gaps.csv", names, test, blanks)
     monkeypatch.chdir(tmp_path)
     lines = re.findall(
-        r"^    polycli ((?:prepare|pretrain|predict) xval .*)$", README.read_text(encoding="utf-8"), re.MULTILINE
+        r"^\$ polycli ((?:prepare|pretrain|predict) xval .*)$", README.read_text(encoding="utf-8"), re.MULTILINE
     )
     assert [line.split()[0] for line in lines] == ["prepare", "pretrain", "predict"]
     for line in lines:
