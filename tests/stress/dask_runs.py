@@ -9,8 +9,10 @@ import time
 from functools import partial
 from pathlib import Path
 
+import dask
 import numpy as np
 from distributed import Client, LocalCluster
+from distributed.utils import get_mp_context
 from toy_rows import header, toy
 
 from polycli.errors import PolycliError
@@ -49,7 +51,14 @@ def kill_workers(cluster: LocalCluster, place: UnitPlace, wanted: int, kills: li
             kills.append(done)
 
 
+def start_workers_quickly() -> None:
+    """Fork workers from a process that has imported what they need: on a busy machine each would take half a minute."""
+    dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
+    get_mp_context().set_forkserver_preload(["distributed", "torch", "toy_rows", "polycli.workflow.embedding.on_dask"])
+
+
 def main(folder: Path, wanted: int) -> None:
+    start_workers_quickly()
     embed_all(folder / "alone" / "e", partial(opened, seconds=0.0))
     kills: list[int] = []
     output = folder / "dask" / "e"

@@ -46,6 +46,7 @@ class ArrowColumn:
     def values(self) -> NDArray[Any]:
         """(rows, ...) numbers, of lists of lists as they are nested."""
         import pyarrow as pa
+        from pyarrow import compute
 
         flat, shape = self.column.combine_chunks(), [len(self.column)]
         if isinstance(flat, pa.ChunkedArray):
@@ -53,6 +54,10 @@ class ArrowColumn:
         while (
             pa.types.is_list(flat.type) or pa.types.is_large_list(flat.type) or pa.types.is_fixed_size_list(flat.type)
         ):
+            # Their sum alone would not tell lists of one and three numbers from two lists of two.
+            lengths = compute.list_value_length(flat)
+            if flat.null_count or len(compute.unique(lengths)) > 1:
+                raise StoreError("its cells hold different numbers of values")
             rows, flat = len(flat), flat.flatten()
             shape.append(len(flat) // rows if rows else 0)
         numbers = flat.to_numpy(zero_copy_only=False)

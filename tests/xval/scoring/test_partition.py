@@ -96,7 +96,14 @@ def test_cells_are_numbers_however_they_are_nested():
         PlainColumn([ragged, [[np.array(row) for row in band] for band in cells[1]]]),
     ):
         assert np.array_equal(column.values(), cells)
-    for column in (ArrowColumn(pa.chunked_array([[[1.0, 2.0], [3.0]]])), PlainColumn([[1.0, 2.0], [3.0]])):
+    of_two_on_average = [[1.0], [1.0, 2.0, 3.0]]
+    for column in (
+        ArrowColumn(pa.chunked_array([[[1.0, 2.0], [3.0]]])),
+        ArrowColumn(pa.chunked_array([of_two_on_average])),
+        ArrowColumn(pa.chunked_array([[[1.0, 2.0], None, [3.0, 4.0]]])),
+        PlainColumn([[1.0, 2.0], [3.0]]),
+        PlainColumn(of_two_on_average),
+    ):
         with pytest.raises(StoreError, match="its cells hold different numbers of values"):
             column.values()
     assert PlainColumn([np.int64(3), np.nan, None, "a"]).objects() == [3, None, None, "a"]
