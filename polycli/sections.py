@@ -24,6 +24,8 @@ from pydantic import (
 MOST_BLOCKS, WIDEST = 1000, 2**20
 #: Resamples behind an interval; more make it no better, and are held in memory together.
 MOST_RESAMPLES = 100_000
+#: Whether a training ends with a calibration.
+CalibrationChoice = Literal["auto", "never", "must"]
 #: The shares for which `calibrate` keeps bounds unless it is told others.
 LEVELS = (0.68, 0.9, 0.95)
 

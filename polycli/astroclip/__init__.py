@@ -26,6 +26,7 @@ FAMILY = Family(
         "finetune": "polycli.astroclip.recipe.training:FinetuneRecipe",
     },
     settings={
+        "calibrate": "polycli.astroclip.recipe.settings:CalibrateSettings",
         "eval": "polycli.astroclip.recipe.settings:EvalSettings",
         "predict": "polycli.astroclip.recipe.settings:PredictSettings",
         "embed": "polycli.astroclip.recipe.settings:EmbedSettings",

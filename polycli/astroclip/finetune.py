@@ -7,6 +7,7 @@ from pathlib import Path
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.loaded import load_checkpoint
 from polycli.astroclip.recipe.training import FinetuneRecipe
+from polycli.astroclip.scoring.posteriors.calibration import calibrate_run
 from polycli.astroclip.training.properties import PropertyFinetuning, with_checkpoint
 from polycli.astroclip.training.sketch import sketch
 from polycli.engine.task import World
@@ -24,7 +25,12 @@ def run(request: TrainRequest) -> JsonDocument:
         TrainingError: training failed after it had begun.
         PreemptedError: a signal stopped the run after its state was saved.
     """
-    return run_training(request, TRAINING, read_training_recipe(request, TRAINING))
+    recipe = read_training_recipe(request, TRAINING)
+    document = run_training(request, TRAINING, recipe)
+    if request.dry_run:
+        return document
+    calibration = calibrate_run(recipe, request.run_folder)
+    return {**document, "calibration": None if calibration is None else str(calibration)}
 
 
 def _task(recipe: FinetuneRecipe, stores: list[Store], world: World) -> PropertyFinetuning:

@@ -14,9 +14,10 @@ from polycli.astroclip.model.loaded import LoadedAstroClip, load_for
 from polycli.astroclip.predicting.catalogue import CATALOGUES, write_catalogue
 from polycli.astroclip.predicting.inputs import open_data
 from polycli.astroclip.recipe.settings import PredictSettings
-from polycli.astroclip.scoring.answers import head_answers
 from polycli.astroclip.scoring.encode import Encoder, Modality, common_modalities
 from polycli.astroclip.scoring.neighbours import Neighbours
+from polycli.astroclip.scoring.posteriors.calibrated import CalibratedIntervals, intervals_of
+from polycli.astroclip.scoring.posteriors.columns import HeadColumns, quantile_name, refuse_what_heads_alone_have
 from polycli.astroclip.scoring.retrieval import unit
 from polycli.console import counted, note, progress, rank, result, say
 from polycli.errors import StoreError, UserError
@@ -56,10 +57,14 @@ def run(request: PredictRequest) -> JsonDocument | None:
         stores = open_data(request, settings, scratch=unfinished.parent / "prepared")
         common_columns(stores, ["object_id"])
         rows = [_rows(store, request) for store in stores]
+        intervals: CalibratedIntervals | None = None
         if loaded.model.properties is not None:
-            tables = [_by_head(loaded, store, some, settings) for store, some in zip(stores, rows, strict=True)]
+            intervals = intervals_of(loaded, settings.bands)
+            head = HeadColumns(loaded, settings, intervals)
+            tables = [head.of(store, some) for store, some in zip(stores, rows, strict=True)]
             how = "the model's head"
         else:
+            refuse_what_heads_alone_have(settings, loaded)
             tables, how = _by_neighbours(loaded, stores, rows, settings)
         tables = [_with_free_names(table) for table in tables]
         count = sum(map(len, rows))
@@ -69,6 +74,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
             "by": how,
             "objects": count,
             "columns": list(tables[0]),
+            "calibration": None if intervals is None else str(intervals.file),
             "store_hash": {store.name: store.manifest.store_hash for store in stores},
         }
         write_catalogue(unfinished, _joined(stores, rows, tables), document)
@@ -76,11 +82,6 @@ def run(request: PredictRequest) -> JsonDocument | None:
     if not request.json:
         result(str(request.output))
     return document
-
-
-def quantile_name(column: str, quantile: float) -> str:
-    """`redshift_q16` of 0.16, `redshift_q2.5` of 0.025."""
-    return f"{column}_q{100 * quantile:g}"
 
 
 def _rows(store: ObjectStore, request: PredictRequest) -> NDArray[np.int64]:
@@ -91,34 +92,6 @@ def _rows(store: ObjectStore, request: PredictRequest) -> NDArray[np.int64]:
             hint="choose another --split",
         )
     return rows
-
-
-def _by_head(
-    loaded: LoadedAstroClip, store: ObjectStore, rows: NDArray[np.int64], settings: PredictSettings
-) -> Columns:
-    """Predicts with the property head of a finetuned model."""
-    model = loaded.model
-    head = model.properties
-    if head is None:
-        raise ValueError("the model has no property head")
-    there = common_modalities(loaded, store)
-    if missing := [name for name in head.section.modalities if name not in there]:
-        raise StoreError(f"{store.path}: has no {missing[0]}, by which the model predicts")
-    encoder = Encoder(model, store, precision=settings.precision, batch_size=settings.batch_size)
-    with progress(len(rows), f"{store.name}: predicting") as bar:
-        found = head_answers(encoder, rows, advance=bar.advance)
-    section = head.section
-    columns: Columns = {}
-    for name, values in found.items():
-        if name in section.classification:
-            classes = section.classification[name]
-            columns[name] = np.array(classes, dtype=object)[values.argmax(axis=1)]
-            columns |= {f"{name}_p_{label}": values[:, place] for place, label in enumerate(classes)}
-        elif section.quantiles:
-            columns |= {quantile_name(name, q): values[:, place] for place, q in enumerate(section.quantiles)}
-        else:
-            columns[name] = values[:, 0]
-    return columns
 
 
 def _by_neighbours(
@@ -224,6 +197,13 @@ def _joined(stores: Sequence[ObjectStore], rows: Sequence[NDArray[np.int64]], ta
     for store, some, table in zip(stores, rows, tables, strict=True):
         part = store.table(some).select(_KEPT_COLUMNS)
         for name, values in table.items():
-            part = part.append_column(name, pa.array(values))
+            column = (
+                pa.array(values)
+                if values.ndim == 1
+                else pa.FixedSizeListArray.from_arrays(
+                    pa.array(np.ascontiguousarray(values).reshape(-1)), values.shape[1]
+                )
+            )
+            part = part.append_column(name, column)
         parts.append(part)
     return pa.concat_tables(parts, promote_options="permissive")

@@ -9,7 +9,7 @@ is a bound for each group and level, by split conformal prediction (`polycli.rep
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -26,14 +26,15 @@ from polycli.checkpoints.calibration import (
     read_calibration,
     write_calibration,
 )
-from polycli.console import result, say, warn
-from polycli.errors import CheckpointError, StoreError, UserError
+from polycli.checkpoints.resolve import resolve_checkpoint
+from polycli.console import note, rank, result, say, warn
+from polycli.errors import CheckpointError, PolycliError, StoreError, UserError
 from polycli.json_records import to_object
 from polycli.outputs import Output, OutputKind
 from polycli.report.conformal import conformal_quantile, fewest_units
 from polycli.report.table import Table, as_text
 from polycli.requests import CalibrateRequest, JsonDocument
-from polycli.sections import CalibrateSection
+from polycli.sections import CalibrateSection, CalibrationChoice
 from polycli.store.reader import Store
 from polycli.workflow.evaluate import ScoredSubset
 from polycli.workflow.evaluated_stores import evaluated_stores
@@ -188,6 +189,30 @@ class CalibrationFlow(ABC, Generic[Loaded, Settings, Subset]):
                 name: calibration.data[name].model_dump(mode="json", include={"about", "groups"}) for name in names
             },
         }
+
+
+def calibrate_at_the_end(
+    choice: CalibrationChoice, folder: Path, flow: Callable[[], CalibrationFlow[Any, Any, Any]]
+) -> Path | None:
+    """Calibrate a run that is complete, as its recipe says; returns the file, or None where there is none.
+
+    By `auto` one line says why there is no calibration. `flow` makes the calibration of the run in `folder`.
+
+    Raises:
+        PolycliError: there can be no calibration, and the recipe insists on one.
+    """
+    if choice == "never" or rank() > 0:
+        return None
+    try:
+        beside = calibration_beside(resolve_checkpoint(folder).model_file)
+        if not beside.exists():  # Else the run was complete already.
+            flow().run()
+    except PolycliError as error:
+        if choice == "must":
+            raise
+        note(f"intervals are not calibrated: {error.message} (calibrate: auto)")
+        return None
+    return beside
 
 
 def bounds_of(scores: Floats, levels: Sequence[float]) -> Group:

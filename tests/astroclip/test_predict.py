@@ -129,8 +129,8 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(tmp_path, tiny_mode
         predict.run(request(image_model, mock_store, tmp_path / "p.parquet", reference, "modality=spectrum"))
     with pytest.raises(StoreError, match="no object is in the split test"):
         predict.run(request(tiny_model, mock_store, tmp_path / "p.parquet", reference, split="test", limit=0))
-    with pytest.raises(UserError, match=r"\.parquet or \.fits"):
-        predict.run(request(tiny_model, mock_store, tmp_path / "p.csv", reference))
+    with pytest.raises(UserError, match=r"\.parquet, \.fits or \.csv"):
+        predict.run(request(tiny_model, mock_store, tmp_path / "p.txt", reference))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -53,7 +53,6 @@ def test_help_without_a_family_says_how_to_see_its_keys(polycli):
     [
         (["pretrain", "mppp"], "there is no family 'mppp'"),
         (["pretrain", "mppp", "--help"], "there is no family 'mppp'"),
-        (["calibrate", "astroclip"], "astroclip does not have the verb `calibrate`"),
         (["pretrain"], "`polycli pretrain` needs a family: mpp, xval or astroclip"),
         (["pretrain", "--recipe", "mpp_ti"], "`polycli pretrain` needs a family"),
         (["pretrain", "--recipe", "mpp_ti", "mppp"], "there is no family 'mppp'"),

@@ -213,15 +213,19 @@ class AstroClip(nn.Module):
         flux: Float[Tensor, "b l"] | None = None,
         ivar: Tensor | None = None,
         mask: Tensor | None = None,
+        *,
+        levels: Float[Tensor, "*b q"] | None = None,
     ) -> dict[str, Float[Tensor, "b q"]]:
         """Maps each column to its value, or one per quantile, in its own unit; classes to probabilities.
+
+        `levels`: quantiles that are asked for instead of the head's own, which a flow alone can give.
 
         Raises:
             CheckpointError: the model was not finetuned, or what it looks at is missing.
         """
         head = self.property_head()
         numbers, scores = head(self.property_input(rgb, flux, ivar, mask))
-        numbers = head.in_units(numbers)
+        numbers = head.in_units(numbers, levels)
         found = {name: numbers[:, index] for index, name in enumerate(head.section.regression)}
         classes = zip(head.section.classification, scores, strict=True)
         return found | {name: score.softmax(dim=1) for name, score in classes}

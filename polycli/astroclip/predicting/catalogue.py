@@ -7,6 +7,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from polycli.errors import UserError
 from polycli.outputs import OutputKind
 from polycli.requests import JsonDocument
@@ -21,12 +23,15 @@ _SCHEMA_VERSION = 2
 
 
 def write_catalogue(path: Path, table: pa.Table, document: JsonDocument) -> None:
-    """Parquet, with the document in its metadata under `polycli`, or FITS with its hashes in the header.
+    """Parquet, with the document in its metadata under `polycli`, FITS with its hashes in the header, or plain CSV.
 
-    Both hold a hash of all their bytes, for `inspect --verify`.
+    The first two hold a hash of all their bytes, for `inspect --verify`.
     """
     if path.suffix == ".fits":
         _write_fits(path, table, document)
+        return
+    if path.suffix == ".csv":
+        _write_csv(path, table)
         return
     from pyarrow import parquet
 
@@ -42,6 +47,8 @@ def write_catalogue(path: Path, table: pa.Table, document: JsonDocument) -> None
 def _is_catalogue(path: Path) -> bool:
     """Whether a file has what `write_catalogue` leaves in its metadata or header."""
     try:
+        if path.suffix == ".csv":
+            return _is_csv_catalogue(path)
         if path.suffix == ".fits":
             from astropy.io import fits
 
@@ -60,14 +67,35 @@ def _is_catalogue(path: Path) -> bool:
 
 #: Header cards of a FITS catalogue, and which key of the document each holds.
 _CARDS = {"CHECKPT": "checkpoint", "MODEL": "model_hash", "VERSION": "version", "BY": "by"}
-CATALOGUES = OutputKind("predictions", (".parquet", ".fits"), _is_catalogue)
+CATALOGUES = OutputKind("predictions", (".parquet", ".fits", ".csv"), _is_catalogue)
+#: The first columns of every catalogue, by which a CSV file is known again.
+_CSV_BEGINS = ("object_id", "ra", "dec")
+
+
+def _is_csv_catalogue(path: Path) -> bool:
+    with path.open(encoding="utf-8") as file:
+        return tuple(name.strip('"') for name in file.readline(1000).strip().split(",")[:3]) == _CSV_BEGINS
+
+
+def _write_csv(path: Path, table: pa.Table) -> None:
+    import pyarrow as pa
+    from pyarrow import csv
+
+    lists = [field.name for field in table.schema if pa.types.is_fixed_size_list(field.type)]
+    if lists:
+        raise UserError(f"column {lists[0]} has lists, which a CSV file cannot hold", hint="write .parquet or .fits")
+    csv.write_csv(table, path)
 
 
 def _write_fits(path: Path, table: pa.Table, document: JsonDocument) -> None:
+    import pyarrow as pa
     from astropy.table import Table
 
     columns = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_fixed_size_list(column.type):
+            columns[name] = np.stack(column.to_numpy())
+            continue
         values = column.to_numpy()
         columns[name] = values.astype(str) if values.dtype == object else values
     # Names before what stands under them: which class is predicted must not change what is said.

@@ -15,7 +15,7 @@ from polycli.astroclip.recipe.preparing import (
     SelectSection,
 )
 from polycli.astroclip.recipe.training import MaskingSection
-from polycli.sections import MOST_RESAMPLES, Section, UnitSettings
+from polycli.sections import MOST_RESAMPLES, CalibrateSection, Section, UnitSettings, UsedCalibration
 from polycli.workflow.untrained import ALLOW_DESCRIPTION
 
 
@@ -40,6 +40,12 @@ class EncodingSettings(Section):
     allow_untrained: bool = Field(False, description=ALLOW_DESCRIPTION)
 
 
+class CalibrateSettings(EncodingSettings, CalibrateSection):
+    """The settings of `polycli calibrate astroclip --set KEY=VALUE`."""
+
+    verb: Literal["calibrate"]
+
+
 class UnalignedSection(Section):
     """The encoders before their alignment, for comparison; those that the run began from where absent."""
 
@@ -62,6 +68,7 @@ class EvalSettings(EncodingSettings):
     masking: MaskingSection | None = Field(
         None, description="what is hidden of spectra, for models of stage spectrum; as in the training if absent"
     )
+    bands: UsedCalibration = UsedCalibration()
     report: bool = Field(True, description="write report.html and figures; scores.json is written in any case")
     bootstrap_samples: PositiveInt = Field(
         1000, le=MOST_RESAMPLES, description="resamples of the objects behind each interval"
@@ -102,7 +109,14 @@ class PredictSettings(EncodingSettings, ReadingSettings):
         None, description="what neighbours are searched by; all that model and data have if absent"
     )
     neighbours: PositiveInt = 64
-    quantiles: tuple[float, ...] = Field((0.16, 0.5, 0.84), description="of the neighbours' values, weighted")
+    quantiles: tuple[float, ...] = Field(
+        (0.16, 0.5, 0.84),
+        description="of the neighbours' values, weighted; of a flow, if given, else its own. Those of a quantile head "
+        "are fixed",
+    )
+    draws: NonNegativeInt = Field(0, le=10_000, description="samples of a flow's posterior, as a column of lists")
+    seed: NonNegativeInt = Field(0, lt=2**32, description="of the draws; those of an object depend on it and on its id")
+    bands: UsedCalibration = UsedCalibration()
     overwrite: bool = Field(False, description="replace the output where it exists")
 
     @field_validator("quantiles")

@@ -7,7 +7,15 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from polycli.astroclip.recipe.model import AugmentationSection, ModelSection
-from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, Section, TrainSection
+from polycli.sections import (
+    CalibrationChoice,
+    EngineSection,
+    LogSection,
+    OptimSection,
+    ScheduleSection,
+    Section,
+    TrainSection,
+)
 
 Modality = Literal["image", "spectrum"]
 
@@ -155,6 +163,11 @@ class FinetuneRecipe(Section):
     train: TrainSection
     engine: EngineSection = EngineSection()
     log: LogSection = LogSection()
+    calibrate: CalibrationChoice = Field(
+        "auto",
+        description="at the end, find intervals that hold from the validation objects: where there are 19 that do not "
+        "also test, never, or else fail",
+    )
 
     @model_validator(mode="after")
     def _properties(self) -> FinetuneRecipe:

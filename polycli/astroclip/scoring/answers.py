@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.recipe.model import PropertySection
 from polycli.astroclip.scoring.encode import Encoder
 from polycli.nn.quantiles import middle_of
@@ -18,9 +21,21 @@ Answers = dict[str, NDArray[np.float32]]
 
 
 def head_answers(
-    encoder: Encoder, rows: NDArray[np.int64], *, advance: Callable[[int], None] = lambda _: None
+    encoder: Encoder,
+    rows: NDArray[np.int64],
+    *,
+    levels: Sequence[float] = (),
+    draws: Draws | None = None,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> Answers:
     """Ask the head about objects, batch by batch; none at all give nothing.
+
+    Args:
+        encoder: the model and what it reads.
+        rows: of the store.
+        levels: quantiles that a flow is asked for instead of its own; other heads have their own alone.
+        draws: samples of a flow's posteriors, which then stand behind its quantiles.
+        advance: is told how many objects are done.
 
     Raises:
         CheckpointError: the model has no property head.
@@ -34,10 +49,41 @@ def head_answers(
         if "spectrum" in section.modalities:
             inputs["flux"], inputs["ivar"], inputs["mask"] = encoder.spectrum_input(encoder.store.read_spectra(batch))
         with torch.no_grad(), torch.autocast(encoder.device.type, torch.bfloat16, enabled=encoder.half):
-            found = encoder.model.predict_properties(**inputs)
+            found = encoder.model.predict_properties(**inputs, levels=_levels(encoder, batch, levels, draws))
         parts.append({name: values.float().cpu().numpy() for name, values in found.items()})
         advance(len(batch))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+
+@dataclass(frozen=True)
+class Draws:
+    """How many samples of a posterior are drawn of each object, and how."""
+
+    count: int
+    seed: int
+
+    def levels(self, ids: Sequence[str], columns: int) -> NDArray[np.float64]:
+        """(objects, columns, count): uniform numbers, which depend on the seed and on each object's id alone."""
+        drawn = [
+            np.random.default_rng([self.seed, *hashlib.sha256(name.encode()).digest()]).random((columns, self.count))
+            for name in ids
+        ]
+        # The ends of a normal distribution are infinitely far away.
+        return np.clip(np.array(drawn).reshape(-1, columns, self.count), 1e-9, 1 - 1e-9)
+
+
+def _levels(encoder: Encoder, rows: NDArray[np.int64], levels: Sequence[float], draws: Draws | None) -> Tensor | None:
+    section = encoder.model.property_head().section
+    if section.posterior != "flow" or not (levels or draws):
+        return None
+    asked = torch.tensor(tuple(levels or section.quantiles), dtype=torch.float64)
+    if draws is None:
+        return asked.to(encoder.device)
+    store = encoder.store
+    if not isinstance(store, ObjectStore):
+        raise TypeError("draws are of the objects of a store, which have ids")
+    drawn = torch.from_numpy(draws.levels(store.id_texts(rows), len(section.regression)))
+    return torch.cat([asked.expand(*drawn.shape[:2], -1), drawn], dim=2).to(encoder.device)
 
 
 def middle(section: PropertySection) -> int:

@@ -22,6 +22,8 @@ from polycli.astroclip.scoring.measure import (
     score_properties,
     score_retrieval,
 )
+from polycli.astroclip.scoring.posteriors.calibrated import intervals_of
+from polycli.astroclip.scoring.posteriors.distributions import levels_of
 from polycli.astroclip.scoring.reconstruction import Panel, score_reconstruction
 from polycli.astroclip.scoring.report import Illustration
 from polycli.astroclip.scoring.score_records import HeadScores, ObjectScores, ReconstructionScores
@@ -75,10 +77,17 @@ class Scoring:
             warn(f"{subset.store.name}: lacks what the model's head sees, {sees}: not scored")
             return None
         with progress(len(subset.test), f"{subset.store.name}: the head's answers") as bar:
-            answers = head_answers(self._encoder(self.loaded, subset), subset.test, advance=bar.advance)
+            encoder = self._encoder(self.loaded, subset)
+            answers = head_answers(encoder, subset.test, levels=levels_of(head.section), advance=bar.advance)
         brightness = r_magnitudes(subset.store, test)
         scores, drawn = score_head(
-            subset.store, subset.test, answers, head.section, self._bootstrap, brightness=brightness
+            subset.store,
+            subset.test,
+            answers,
+            head.section,
+            self._bootstrap,
+            brightness=brightness,
+            intervals=intervals_of(self.loaded, self.settings.bands),
         )
         for name, (truth, predicted) in drawn.items():
             guesses.truth[name] = truth

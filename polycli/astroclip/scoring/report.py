@@ -17,6 +17,7 @@ from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.scoring.figures import against_truth, gallery, maps, reconstructions
 from polycli.astroclip.scoring.head_scores import HEAD
 from polycli.astroclip.scoring.measure import Guesses
+from polycli.astroclip.scoring.posteriors.figures import draw_pit
 from polycli.astroclip.scoring.reconstruction import Panel
 from polycli.astroclip.scoring.retrieval import unit
 from polycli.astroclip.scoring.score_records import ObjectScores, Unaligned
@@ -71,6 +72,7 @@ def write_report(
     for name, picture in pictures.items():
         blocks.append(Heading(name))
         blocks += _against_truth(name, picture, stores[name], folder / "figures")
+        blocks += _posteriors(name, datasets[name], folder / "figures")
         reconstruction = datasets[name].reconstruction
         by = "" if reconstruction is None else reconstruction.by
         blocks += _reconstructions(name, picture, stores[name], folder / "figures", by=by)
@@ -98,6 +100,20 @@ def _against_truth(name: str, picture: Illustration, store: ObjectStore, figures
         file = figures / f"{file_stem(f'{name}.{column}')}.png"
         against_truth(file, title=column, unit=store.unit(column), truth=truth, predicted=shown)
         blocks.append(Figure(file, f"{column}: predicted against true, and the difference."))
+    return blocks
+
+
+def _posteriors(name: str, dataset: ObjectScores, figures: Path) -> list[Block]:
+    blocks: list[Block] = []
+    for column, scores in ({} if dataset.head is None else dataset.head.properties).items():
+        if scores.posterior is not None:
+            file = figures / f"{file_stem(f'{name}.{column}.pit')}.png"
+            draw_pit(file, title=f"{column}: posteriors of the model's own head", pit=scores.posterior.pit)
+            text = (
+                f"{column}: the distribution function at the true values (PIT), uniform where posteriors are right. "
+                "Shaded: what 95 % of such samples would show."
+            )
+            blocks.append(Figure(file, text))
     return blocks
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from polycli.astroclip.scoring.posteriors.records import Coverage, PosteriorScores
 from polycli.json_records import IF_GIVEN, INLINE, JsonObject
 from polycli.report.probes import Accuracy, Bounds, Fit
 
@@ -104,6 +105,10 @@ class HeadColumn:
     fit: Fit = field(metadata=INLINE)
     #: By quantile the share of objects whose true value lies below it.
     below: Mapping[str, float]
+    #: Absent where the head predicts a mean alone.
+    posterior: PosteriorScores | None = field(default=None, metadata=IF_GIVEN)
+    #: What calibrated intervals hold; absent without a calibration.
+    calibrated: Coverage | None = field(default=None, metadata=IF_GIVEN)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from polycli.astroclip.scoring.posteriors.tables import coverage_table, posterior_table
 from polycli.astroclip.scoring.score_records import HeadScores, ObjectScores, RedshiftScores
 from polycli.report.table import NOTHING, Table, interval, number
 
@@ -42,6 +43,8 @@ def overview(datasets: Mapping[str, ObjectScores]) -> list[Table]:
     for name, dataset in datasets.items():
         tables += [
             head_table(name, dataset),
+            posterior_table(name, dataset),
+            coverage_table(name, dataset),
             property_table(name, dataset),
             redshift_table(name, dataset),
             magnitude_table(name, dataset),

@@ -7,7 +7,16 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
-from polycli.sections import EngineSection, LogSection, OptimSection, ScheduleSection, Section, SplitSize, TrainSection
+from polycli.sections import (
+    CalibrationChoice,
+    EngineSection,
+    LogSection,
+    OptimSection,
+    ScheduleSection,
+    Section,
+    SplitSize,
+    TrainSection,
+)
 from polycli.xval.recipe.model import (
     DataSection,
     HeadSection,
@@ -23,7 +32,6 @@ from polycli.xval.recipe.sources import (
     TextSection,
 )
 
-Calibrate = Literal["auto", "never", "must"]
 CALIBRATE = (
     "at the end, find intervals that hold from the validation records: where there are 19 that do not also test, "
     "never, or else fail"
@@ -179,7 +187,7 @@ class PretrainRecipe(Section):
     train: TrainSection
     engine: EngineSection = EngineSection()
     log: LogSection = LogSection()
-    calibrate: Calibrate = Field("auto", description=CALIBRATE)
+    calibrate: CalibrationChoice = Field("auto", description=CALIBRATE)
 
     @model_validator(mode="after")
     def _loss_fits_encoding(self) -> PretrainRecipe:
@@ -207,4 +215,4 @@ class FinetuneRecipe(Section):
     train: TrainSection
     engine: EngineSection = EngineSection()
     log: LogSection = LogSection()
-    calibrate: Calibrate = Field("auto", description=CALIBRATE)
+    calibrate: CalibrationChoice = Field("auto", description=CALIBRATE)

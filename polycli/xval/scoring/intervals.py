@@ -20,6 +20,7 @@ from polycli.console import note, warn
 from polycli.errors import RecipeError
 from polycli.nn.quantiles import middle_of
 from polycli.paths import plain_path
+from polycli.report.reach import Reach
 from polycli.sections import UsedCalibration
 from polycli.workflow.calibrated import find_calibration
 from polycli.xval.model.loaded import LoadedNumformer
@@ -32,8 +33,6 @@ Floats = NDArray[np.float64]
 MEASURE = "reach"
 #: Quantiles that an interval of its own needs: two bounds and a middle.
 _NEEDED = ("low", "middle", "high")
-#: Scaled units below which no interval reaches.
-_SMALLEST = 1e-9
 
 
 def own_bounds(answers: Answers) -> tuple[Floats, Floats]:
@@ -43,24 +42,14 @@ def own_bounds(answers: Answers) -> tuple[Floats, Floats]:
     return answers.values, answers.values
 
 
-@dataclass(frozen=True)
-class Reach:
-    """A middle of each number, and how far the model's own interval reaches from it on both sides; in scaled units."""
-
-    middle: Floats
-    below: Floats
-    above: Floats
-
-    @classmethod
-    def of(cls, answers: Answers, records: Records, scaling: Scaling, levels: Sequence[float]) -> Reach:
-        """The median and the outermost quantiles; without them the answer, and one unit."""
-        keys, paths = records.number_keys, records.key_paths
-        if len(levels) < len(_NEEDED):
-            middle = scaling.apply(answers.values, keys, paths)
-            return cls(middle, np.ones_like(middle), np.ones_like(middle))
-        places = (0, middle_of(levels), -1)
-        low, middle, high = (scaling.apply(answers.quantiles[:, place], keys, paths) for place in places)
-        return cls(middle, np.maximum(middle - low, _SMALLEST), np.maximum(high - middle, _SMALLEST))
+def reach_of(answers: Answers, records: Records, scaling: Scaling, levels: Sequence[float]) -> Reach:
+    """The median and the way to the outermost quantiles, in scaled units; without quantiles the answer and one unit."""
+    keys, paths = records.number_keys, records.key_paths
+    if len(levels) < len(_NEEDED):
+        middle = scaling.apply(answers.values, keys, paths)
+        return Reach(middle, np.ones_like(middle), np.ones_like(middle))
+    places = (0, middle_of(levels), -1)
+    return Reach.between(*(scaling.apply(answers.quantiles[:, place], keys, paths) for place in places))
 
 
 def deviations(records: Records, answers: Answers, scaling: Scaling, levels: Sequence[float]) -> Floats:
@@ -68,10 +57,8 @@ def deviations(records: Records, answers: Answers, scaling: Scaling, levels: Seq
 
     Infinite where the answer is no number.
     """
-    reach = Reach.of(answers, records, scaling, levels)
-    off = scaling.apply(records.numbers, records.number_keys, records.key_paths) - reach.middle
-    found = np.where(off < 0, -off / reach.below, off / reach.above)
-    return np.where(np.isfinite(found), found, np.inf)
+    truth = scaling.apply(records.numbers, records.number_keys, records.key_paths)
+    return reach_of(answers, records, scaling, levels).deviations(truth)
 
 
 @dataclass(frozen=True)
@@ -104,8 +91,7 @@ class Intervals:
         if self.widened:
             scaled_low, scaled_high = self._widened(low, high, records, factor)
         else:
-            reach = Reach.of(answers, records, self.scaling, self.levels)
-            scaled_low, scaled_high = reach.middle - factor * reach.below, reach.middle + factor * reach.above
+            scaled_low, scaled_high = reach_of(answers, records, self.scaling, self.levels).stretched(factor)
         return self.scaling.invert(scaled_low, keys, paths), self.scaling.invert(scaled_high, keys, paths)
 
     def _widened(self, low: Floats, high: Floats, records: Records, wider: Floats) -> tuple[Floats, Floats]:

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.checkpoints.calibration import Calibration, calibration_beside
-from polycli.console import note, rank
-from polycli.errors import CheckpointError, PolycliError, StoreError
+from polycli.checkpoints.calibration import Calibration
+from polycli.errors import CheckpointError, StoreError
 from polycli.report.table import Table, number
 from polycli.requests import CalibrateRequest, JsonDocument, Split
 from polycli.store.reader import Store
-from polycli.workflow.calibrate import CalibrationFlow, refuse_too_few
+from polycli.workflow.calibrate import CalibrationFlow, calibrate_at_the_end, refuse_too_few
 from polycli.workflow.run_stores import stores_of_run
 from polycli.xval.data.store import RecordStore, open_records
 from polycli.xval.model.loaded import LoadedNumformer, load_checkpoint
@@ -41,25 +40,16 @@ def calibrate_run(recipe: PretrainRecipe | FinetuneRecipe, folder: Path) -> Path
     Raises:
         PolycliError: there can be no calibration, and the recipe insists on one.
     """
-    if recipe.calibrate == "never" or rank() > 0:
-        return None
-    try:
+
+    def flow() -> NumberCalibration:
         loaded = load_checkpoint(folder, quiet=True)
-        beside = calibration_beside(loaded.model_file)
-        if beside.exists():
-            return beside  # The run was complete already.
         if loaded.judge is not None:
             raise CheckpointError("a model with a head answers for whole records, which have no intervals")
         data = tuple(Path(entry.path) for entry in stores_of_run(folder).values())
         request = CalibrateRequest(checkpoint=folder, data=data, limit=_most_records(recipe, loaded), json=True)
-        settings = CalibrateSettings(family="xval", verb="calibrate")
-        NumberCalibration(loaded, settings, request).run()
-    except PolycliError as error:
-        if recipe.calibrate == "must":
-            raise
-        note(f"intervals are not calibrated: {error.message} (calibrate: auto)")
-        return None
-    return beside
+        return NumberCalibration(loaded, CalibrateSettings(family="xval", verb="calibrate"), request)
+
+    return calibrate_at_the_end(recipe.calibrate, folder, flow)
 
 
 def _most_records(recipe: PretrainRecipe | FinetuneRecipe, loaded: LoadedNumformer) -> int:
