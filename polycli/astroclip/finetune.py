@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from polycli.astroclip.data.store import ObjectStore
@@ -13,6 +14,7 @@ from polycli.astroclip.training.sketch import sketch
 from polycli.engine.task import World
 from polycli.requests import JsonDocument, TrainRequest
 from polycli.store.reader import Store
+from polycli.workflow.calibrate import with_calibration
 from polycli.workflow.sketch import Sketch
 from polycli.workflow.train import Training, read_training_recipe, run_training
 
@@ -27,10 +29,7 @@ def run(request: TrainRequest) -> JsonDocument:
     """
     recipe = read_training_recipe(request, TRAINING)
     document = run_training(request, TRAINING, recipe)
-    if request.dry_run:
-        return document
-    calibration = calibrate_run(recipe, request.run_folder)
-    return {**document, "calibration": None if calibration is None else str(calibration)}
+    return with_calibration(document, request, partial(calibrate_run, recipe))
 
 
 def _task(recipe: FinetuneRecipe, stores: list[Store], world: World) -> PropertyFinetuning:

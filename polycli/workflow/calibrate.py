@@ -33,7 +33,7 @@ from polycli.json_records import to_object
 from polycli.outputs import Output, OutputKind
 from polycli.report.conformal import conformal_quantile, fewest_units
 from polycli.report.table import Table, as_text
-from polycli.requests import CalibrateRequest, JsonDocument
+from polycli.requests import CalibrateRequest, JsonDocument, TrainRequest
 from polycli.sections import CalibrateSection, CalibrationChoice
 from polycli.store.reader import Store
 from polycli.workflow.evaluate import ScoredSubset
@@ -213,6 +213,16 @@ def calibrate_at_the_end(
         note(f"intervals are not calibrated: {error.message} (calibrate: auto)")
         return None
     return beside
+
+
+def with_calibration(
+    document: JsonDocument, request: TrainRequest, calibrate: Callable[[Path], Path | None]
+) -> JsonDocument:
+    """Calibrate the run of a training, unless it was a dry run, and add the file to what `--json` prints."""
+    if request.dry_run:
+        return document
+    calibration = calibrate(request.run_folder)
+    return {**document, "calibration": None if calibration is None else str(calibration)}
 
 
 def bounds_of(scores: Floats, levels: Sequence[float]) -> Group:

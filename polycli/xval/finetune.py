@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from polycli.engine.task import World
 from polycli.errors import RecipeError
 from polycli.requests import JsonDocument, TrainRequest
 from polycli.store.reader import Store
+from polycli.workflow.calibrate import with_calibration
 from polycli.workflow.sketch import Sketch
 from polycli.workflow.train import Training, read_training_recipe, run_training
 from polycli.xval.data.store import RecordStore
@@ -37,10 +39,7 @@ def run(request: TrainRequest) -> JsonDocument:
     """
     recipe = read_training_recipe(request, TRAINING)
     document = run_training(request, TRAINING, recipe)
-    if request.dry_run:
-        return document
-    calibration = calibrate_run(recipe, request.run_folder)
-    return {**document, "calibration": None if calibration is None else str(calibration)}
+    return with_calibration(document, request, partial(calibrate_run, recipe))
 
 
 def finetuning(

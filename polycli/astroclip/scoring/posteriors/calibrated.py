@@ -72,7 +72,7 @@ class CalibratedIntervals:
     def around(
         self, column: str, section: PropertySection, answers: NDArray[np.float32]
     ) -> dict[float, tuple[Floats, Floats]]:
-        """By level, low and high of each object; without the levels that the calibration has no bound for."""
+        """Low and high of each object by level; levels that the calibration has no bound for are absent."""
         found = {}
         for level in self.levels:
             factor = self.stretch.get(label_of(column, level))
