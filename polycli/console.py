@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 #: Seconds between two plain lines of progress where there is no terminal.
 PLAIN_INTERVAL = 30.0
 _STYLES = {"warning": "33", "note": "36", "error": "31"}
+#: Whether notes, warnings and progress are held back, see `muted`.
+_muted: list[bool] = []
 #: The bar that is on screen; lines are printed above it rather than through it.
 _live: list[RichProgress] = []
 
@@ -43,20 +45,30 @@ def rank() -> int:
 
 def say(message: str) -> None:
     """Prints a plain line on stderr, on rank 0 alone."""
-    if rank() == 0:
+    if _speaks():
         _line(message)
 
 
 def note(message: str) -> None:
     """A line on stderr about something that the user may want to know and need not act on."""
-    if rank() == 0:
+    if _speaks():
         _line(message, mark="note")
 
 
 def warn(message: str) -> None:
     """A line on stderr about something that the user should look at."""
-    if rank() == 0:
+    if _speaks():
         _line(message, mark="warning")
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Inside it nothing is said but errors: for work that is done a second time, and has spoken before."""
+    _muted.append(True)
+    try:
+        yield
+    finally:
+        _muted.pop()
 
 
 def error(message: str) -> None:
@@ -101,7 +113,7 @@ class ProgressReport(Protocol):
 @contextmanager
 def progress(total: int, description: str, *, initial: int = 0) -> Iterator[ProgressReport]:
     """Report work on `total` things; `initial` of them were done before and count for the bar, not for the speed."""
-    if rank() != 0:
+    if not _speaks():
         yield _SilentReport()
     elif terminal() and not _live:
         with _bar(total, description, initial) as bar:
@@ -191,6 +203,10 @@ def _bar(total: int, description: str, initial: int) -> Iterator[_BarReport]:
             yield _BarReport(bar, task)
         finally:
             _live.remove(bar)
+
+
+def _speaks() -> bool:
+    return rank() == 0 and not _muted
 
 
 def _line(message: str, mark: str | None = None) -> None:

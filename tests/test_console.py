@@ -178,3 +178,14 @@ def test_a_name_is_no_markup_in_a_bar(monkeypatch):
     with console.progress(1, "[red]store[/red] [/b]") as report:
         report.advance()
     assert "[red]store[/red] [/b]" in screen.getvalue()
+
+
+def test_work_that_is_done_a_second_time_is_silent_and_its_errors_are_not(capsys):
+    with console.muted():
+        console.note("again")
+        console.warn("again")
+        with console.progress(2, "again") as report:
+            report.advance()
+        console.error("this time it failed")
+    console.say("after")
+    assert capsys.readouterr().err == "error: this time it failed\nafter\n"

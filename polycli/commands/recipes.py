@@ -12,11 +12,12 @@ import typer
 
 from polycli import console
 from polycli.commands import completion
-from polycli.commands.options import Family, Json, Overrides, table
+from polycli.commands.options import Family, Json, Overrides
 from polycli.errors import RecipeError, UserError
 from polycli.families import VERBS, find_family
 from polycli.outputs import Output, OutputKind
 from polycli.paths import plain_path
+from polycli.report.screen import columns
 
 PANEL = "Look around"
 _Name = Annotated[
@@ -68,7 +69,7 @@ def ls(family: OptionalFamily = None, verb: OptionalVerb = None, *, json: Json =
         )
         return
     rows = [(recipe.name, recipe.family, recipe.verb, recipe.description) for recipe in recipes]
-    console.result(table(rows, ("name", "family", "verb", "what it is")))
+    console.result(columns(rows, ("name", "family", "verb", "what it is")))
 
 
 def show(

@@ -9,10 +9,11 @@ import typer
 
 from polycli import console
 from polycli.commands import pages, search
-from polycli.commands.options import Data, Family, Json, table
+from polycli.commands.options import Data, Family, Json
 from polycli.errors import UserError
 from polycli.families import all_families
 from polycli.paths import expand_paths, plain_path
+from polycli.report.screen import columns
 
 PANEL = "Look around"
 RESULT_PANEL = "Results"
@@ -131,7 +132,7 @@ def weights_ls(*, json: Json = False) -> None:
         )
         return
     rows = [(w.name, family, w.size, w.licence, w.address or "not published") for family, w in known]
-    console.result(table(rows, ("name", "family", "parameters", "licence", "address")))
+    console.result(columns(rows, ("name", "family", "parameters", "licence", "address")))
     for _, weights in known:
         if weights.remark:
             console.say(f"{weights.name}: {weights.remark}")

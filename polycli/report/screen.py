@@ -1,10 +1,15 @@
-"""The screen that results are read on: how wide it is, and addresses that can be opened by a click."""
+"""The screen that results are read on: how wide it is, columns that fit it, and paths that open by a click."""
 
 from __future__ import annotations
 
 import os
 import sys
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
+
+#: A last column narrower than this would be a pillar of single words.
+_FEWEST_COLUMNS = 24
 
 
 def width() -> int | None:
@@ -23,3 +28,34 @@ def linked(path: Path) -> str:
     if not sys.stderr.isatty() or os.environ.get("TERM") in (None, "dumb") or os.environ.get("NO_COLOR"):
         return str(path)
     return f"\x1b]8;;{path.resolve().as_uri()}\x1b\\{path}\x1b]8;;\x1b\\"
+
+
+def columns(rows: Sequence[Sequence[object]], header: Sequence[str], *, within: int | None = None) -> str:
+    """Rows of cells as aligned columns of text, within the screen or so many characters.
+
+    Where they are wider, the last column is broken into lines; where that leaves it too narrow, every row is a list.
+    """
+    within = width() if within is None else within
+    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(line[index]) for line in cells) for index in range(len(header))]
+    left = sum(widths[:-1]) + 2 * (len(widths) - 1)
+    if within is None or left + widths[-1] <= within:
+        return "\n".join(_joined(line, widths) for line in cells)
+    if within - left < min(_FEWEST_COLUMNS, widths[-1]):
+        return "\n".join(_as_list(line, header, within) for line in cells[1:])
+    lines = []
+    for *first, last in cells:
+        parts = textwrap.wrap(last, within - left) or [""]
+        lines += [_joined([*first, parts[0]], widths), *(" " * left + part for part in parts[1:])]
+    return "\n".join(lines)
+
+
+def _joined(line: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+
+
+def _as_list(line: Sequence[str], header: Sequence[str], within: int) -> str:
+    first, *rest = line
+    parts = [f"{name}: {cell}" for name, cell in zip(header[1:], rest, strict=True)]
+    broken = [textwrap.wrap(part, within, initial_indent="  ", subsequent_indent="    ") for part in parts]
+    return "\n".join([*(textwrap.wrap(first, within) or [""]), *(text for part in broken for text in part)])

@@ -5,11 +5,16 @@ from __future__ import annotations
 import html
 import io
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from polycli.report import screen
+
 #: What stands where there is no number.
 NOTHING = "-"
+#: Wider than any table: what does not fit the screen is folded here, and not by the library, which cuts.
+_UNLIMITED = 100_000
 
 
 @dataclass(frozen=True)
@@ -50,22 +55,78 @@ def interval(bounds: Sequence[float | None] | None, digits: int = 3) -> str:
     return f"{number(low, digits)} to {number(high, digits)}"
 
 
-def as_text(table: Table, *, width: int = 200) -> str:
-    """Renders a table for a terminal or a log; no colours, so that it can be piped."""
+def as_text(table: Table, *, width: int | None = None) -> str:
+    """Renders a table for a terminal or a log; no colours, so that it can be piped.
+
+    Where it is wider than the screen, or than `width`, its columns follow each other in several pieces, each with the
+    labels of its rows; no column is cut or left out. Where not even a label and a value fit, each row is a list.
+    """
+    width = screen.width() if width is None else width
+    count = len(table.columns)
+    lines = _drawn(table, range(count))
+    if width is not None and _widest(lines) > width:
+        pieces = _pieces(table, width)
+        lines = _listed(table, width) if pieces is None else [line for piece in pieces for line in (*piece, "")][:-1]
+        title = textwrap.wrap(table.title, width)
+        lines = [*title, *([] if pieces is None else [""]), *lines]
+    elif table.title:
+        lines = [table.title, *lines]
+    return "\n".join([*lines, *_wrapped(table.caption, width)])
+
+
+def _drawn(table: Table, columns: Sequence[int]) -> list[str]:
+    """The lines of some columns of a table, as wide as they need to be, without the title."""
     from rich import box
     from rich.console import Console
     from rich.table import Table as RichTable
 
-    drawn = RichTable(title=table.title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False)
-    for index, column in enumerate(table.columns):
-        drawn.add_column(column, justify="left" if index < table.labels else "right", no_wrap=True)
-    for index, row in enumerate(table.rows):
-        drawn.add_row(*row, end_section=index in table.ruled)
+    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index in columns:
+        drawn.add_column(table.columns[index], justify="left" if index < table.labels else "right", no_wrap=True)
+    for place, row in enumerate(table.rows):
+        drawn.add_row(*(row[index] for index in columns), end_section=place in table.ruled)
     buffer = io.StringIO()
-    Console(file=buffer, width=width, color_system=None, highlight=False, markup=False).print(drawn)
+    Console(file=buffer, width=_UNLIMITED, color_system=None, highlight=False, markup=False).print(drawn)
     # A line below the last row is drawn as an empty one, which says nothing.
-    lines = [line.rstrip() for line in buffer.getvalue().rstrip().lstrip("\n").splitlines()]
-    return "\n".join([*lines, *([table.caption] if table.caption else [])])
+    return [line.rstrip() for line in buffer.getvalue().rstrip().lstrip("\n").splitlines()]
+
+
+def _pieces(table: Table, width: int) -> list[list[str]] | None:
+    """The table in pieces that fit, each with the labels; None where a single column beside the labels does not."""
+    labels, pieces = list(range(table.labels)), list[list[str]]()
+    piece: list[int] = []
+    for index in range(table.labels, len(table.columns)):
+        if _widest(_drawn(table, [*labels, *piece, index])) <= width:
+            piece.append(index)
+            continue
+        if not piece or _widest(_drawn(table, [*labels, index])) > width:
+            return None
+        pieces.append(_drawn(table, [*labels, *piece]))
+        piece = [index]
+    return [*pieces, _drawn(table, [*labels, *piece])] if piece else None
+
+
+def _listed(table: Table, width: int) -> list[str]:
+    """Each row as a list of its cells, a line or more for each."""
+    lines: list[str] = []
+    for row in table.rows:
+        lines.append("")
+        for index, (column, cell) in enumerate(zip(table.columns, row, strict=True)):
+            text = cell if index < table.labels else f"{column}: {cell}"
+            indent = "" if index < table.labels else "  "
+            lines += textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent + "  ") or [indent]
+    return [line.rstrip() for line in lines]
+
+
+def _wrapped(text: str, width: int | None) -> list[str]:
+    lines = text.splitlines()
+    return lines if width is None else [part for line in lines for part in (textwrap.wrap(line, width) or [""])]
+
+
+def _widest(lines: Sequence[str]) -> int:
+    from rich.cells import cell_len
+
+    return max((cell_len(line) for line in lines), default=0)
 
 
 def as_html(table: Table) -> str:

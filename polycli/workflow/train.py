@@ -8,13 +8,14 @@ same recipe and data, train.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from polycli.checkpoints.resolve import hash_of_weights
-from polycli.console import note, result, warn
+from polycli.console import muted, note, result, warn
 from polycli.engine.changes import as_begun
 from polycli.engine.deepspeed.config import check_sections
 from polycli.engine.layers import factors_of
@@ -136,13 +137,20 @@ def _weights(recipe: Recipe, training: Training[Recipe]) -> dict[str, str]:
 
 
 def _dry_run(request: TrainRequest, training: Training[Recipe], recipe: Recipe) -> JsonDocument:
-    """Say what the training would be."""
+    """Say what the training would be, after every check that it would make before its first step."""
     absent = training.sketch is not None and not training.from_checkpoint and not recipe.data.stores
     stores = [] if absent else open_training_stores(training, recipe, verify=False)
-    if training.sketch is not None:
-        sketch = training.sketch(recipe, stores)
+    # What does not fit is found where the task is made; a sketch alone looks at less.
+    task = None if absent else training.make_task(recipe, stores, World())
+    if task is not None:
+        factors_of(task, recipe.optim)
+    if training.sketch is None:
+        assert task is not None  # noqa: S101  # `absent` is for those that have a sketch
+        sketch = sketch_of(task)
     else:
-        sketch = sketch_of(training.make_task(recipe, stores, World()))
+        del task  # Its network is not needed beside the one that is sketched.
+        with nullcontext() if absent else muted():
+            sketch = training.sketch(recipe, stores)
     data = {store.name: {"store_hash": store.manifest.store_hash} for store in stores}
     starts = _weights(recipe, training)
     found = standing_of(

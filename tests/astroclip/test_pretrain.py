@@ -306,6 +306,31 @@ def test_recipes_that_do_not_fit_are_refused(recipes, mock_store, tmp_path, stag
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("stage", "override", "message"),
+    [
+        (
+            "image",
+            ("model.image.size=72", "model.image.patch_size=12"),
+            "--set model.image.size=60 fits with patches of 12; of 64",
+        ),
+        ("image", ("model.image.size=70", "model.image.patch_size=12"), "the nearest that are: 60 and 72"),
+        ("spectrum", ("masking.chunk_length=4000",), "are too short for stretches of 4000"),
+        ("spectrum", ("optim.layer_decay=0.5",), "has no layers in one order"),
+    ],
+)
+def test_a_dry_run_makes_the_checks_of_the_run_and_names_the_sizes_that_fit(
+    recipes, mock_store, tmp_path, stage, override, message
+):
+    said = []
+    for dry_run in (True, False):
+        with pytest.raises(UserError, match=message) as refused:
+            train(recipes / f"{stage}.yaml", mock_store, tmp_path / "run", *override, dry_run=dry_run)
+        said.append(str(refused.value))
+    assert said[0] == said[1]
+    assert not (tmp_path / "run").exists()
+
+
 def test_without_data_the_line_that_makes_some_is_told(recipes, tmp_path):
     with pytest.raises(UserError, match="polycli prepare astroclip --source mock"):
         pretrain.run(TrainRequest(recipe=str(recipes / "image.yaml"), output=tmp_path / "run"))

@@ -1,8 +1,8 @@
-"""Parts of the work, words of the command line, and tables."""
+"""Parts of the work, and words of the command line."""
 
 import pytest
 
-from polycli.commands.options import parse_part, table, without_option
+from polycli.commands.options import parse_part, without_option
 from polycli.errors import UserError
 
 
@@ -54,7 +54,3 @@ def test_an_irregular_job_array_is_refused():
 def test_an_option_is_taken_out_of_a_line_in_both_spellings():
     line = ["a", "--nproc", "2", "b", "--nproc=3", "--print-command", "--nprocs", "c"]
     assert without_option(line, "--nproc", "--print-command") == ["a", "b", "--nprocs", "c"]
-
-
-def test_tables_are_aligned():
-    assert table([("a", 1), ("long", 22)], ("name", "n")) == "name  n\na     1\nlong  22"

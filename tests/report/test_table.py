@@ -53,3 +53,40 @@ def test_html_escapes_every_text():
     assert "<img" not in text
     assert "&lt;img src=x onerror=alert(1)&gt;" in text
     assert "a &amp; b" in text
+
+
+WIDE = Table(
+    "Errors of one step and of rollouts",
+    ["dataset", "field", *(f"score number {index}" for index in range(9))],
+    [[f"dataset_{row}", "compressible_ns.velocity_x", *(f"{row}.{index}23" for index in range(9))] for row in range(3)],
+    "A caption that is longer than a narrow terminal.",
+    labels=2,
+)
+
+
+@pytest.mark.parametrize("width", [200, 80, 60, 40, 28])
+def test_a_table_wider_than_the_screen_is_folded_and_no_cell_is_lost(width):
+    lines = as_text(WIDE, width=width).splitlines()
+    assert max(map(len, lines)) <= width
+    text = "\n".join(lines)
+    assert "..." not in text
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text
+    for cell in (cell for row in WIDE.rows for cell in row[2:]):
+        assert cell in text
+    flat = " ".join(text.split())
+    for column in WIDE.columns[2:]:
+        assert column in flat
+
+
+def test_folded_pieces_repeat_the_labels_of_their_rows():
+    lines = as_text(WIDE, width=80).splitlines()
+    pieces = sum(line.strip().startswith("dataset  ") for line in lines)
+    assert pieces > 1
+    assert sum(line.strip().startswith("dataset_1 ") for line in lines) == pieces
+
+
+def test_nobody_watches_a_pipe_so_a_table_there_is_whole(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert sum("dataset_1" in line for line in as_text(WIDE).splitlines()) == 1
+    monkeypatch.setenv("COLUMNS", "80")
+    assert sum("dataset_1" in line for line in as_text(WIDE).splitlines()) > 1

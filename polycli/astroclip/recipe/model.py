@@ -19,6 +19,16 @@ PIECE_STEP = 8
 POSTERIOR_LEVELS = (0.025, 0.05, 0.1, 0.16, 0.25, 0.375, 0.5, 0.625, 0.75, 0.84, 0.9, 0.95, 0.975)
 
 
+def sizes_near(size: int, patch_size: int) -> tuple[int, ...]:
+    """The sizes next to `size` that whole patches fill, the lower one first.
+
+    >>> sizes_near(64, 12)
+    (60, 72)
+    """
+    below = size // patch_size * patch_size
+    return tuple(found for found in (below, below + patch_size) if found > 0)
+
+
 class ImageSection(Section):
     """The image encoder: a vision transformer as DINOv2 has it (Oquab et al. 2023), or a ResNet-50."""
 
@@ -55,7 +65,10 @@ class ImageSection(Section):
         if self.name == "vit" and self.embed_dim % self.num_heads:
             raise ValueError(f"embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}")
         if self.name == "vit" and self.size % self.patch_size:
-            raise ValueError(f"size {self.size} is not divisible by patch_size {self.patch_size}")
+            near = " and ".join(map(str, sizes_near(self.size, self.patch_size)))
+            raise ValueError(
+                f"size {self.size} is not divisible by patch_size {self.patch_size}; the nearest that are: {near}"
+            )
         if self.name == "vit" and self.stem == "convolution" and self.patch_size == 1:
             raise ValueError("patch_size 1: convolutions need at least 2")
         return self

@@ -15,7 +15,7 @@ from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.model.loaded import LoadedAstroClip
 from polycli.astroclip.model.specformer import token_count
-from polycli.astroclip.recipe.model import ModelSection
+from polycli.astroclip.recipe.model import ImageSection, ModelSection
 from polycli.astroclip.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.astroclip.training.batches import Needs, ObjectBatches
 from polycli.astroclip.training.costs import pretraining_flops
@@ -181,7 +181,21 @@ def check_image_size(model: ModelSection, batches: ObjectBatches) -> None:
         raise RecipeError(
             f"model.image.size {model.image.size}: the cutouts are {batches.image.size[0]} x {batches.image.size[1]} "
             "pixels, smaller than the model's input",
+            hint=_size_that_fits(model.image, min(batches.image.size)),
         )
+
+
+def _size_that_fits(section: ImageSection, pixels: int) -> str:
+    """Names the largest input that cutouts of so many pixels fill, and patch sizes with which none is left over."""
+    if section.name != "vit":
+        return f"--set model.image.size={pixels} fits"
+    largest = pixels // section.patch_size * section.patch_size
+    whole = [size for size in range(4, pixels // 4 + 1) if pixels % size == 0]
+    others = f"of {pixels} pixels, patches of {', '.join(map(str, whole))} leave nothing over" if whole else ""
+    if largest == 0:
+        return f"patches of {section.patch_size} pixels are larger than the cutouts{f'; {others}' if others else ''}"
+    fits = f"--set model.image.size={largest} fits with patches of {section.patch_size}"
+    return fits if largest == pixels or not others else f"{fits}; {others}"
 
 
 def check_templates(model: ModelSection, batches: ObjectBatches) -> None:

@@ -36,6 +36,8 @@ from polycli.sections import (
 MOST_UNROLLED = 64
 
 
+#: The patch sizes that the stem of an AViT can have.
+PATCH_SIZES = (4, 8, 16)
 #: What a network can be told beside frames.
 Condition = Literal["dt", "parameters"]
 

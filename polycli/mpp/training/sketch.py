@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from polycli.console import counted
 from polycli.mpp.data.windows import find_windows
 from polycli.mpp.model.kinds import parameter_count
-from polycli.mpp.recipe.training import PretrainRecipe
+from polycli.mpp.recipe.networks import NetworkSection, VitSection
+from polycli.mpp.recipe.training import PATCH_SIZES, ModelSection, PretrainRecipe
 from polycli.mpp.training.batches import MixtureBatches, WindowFinder
 from polycli.mpp.training.conditions import with_parameters
 from polycli.mpp.training.costs import activation_bytes, grid_computed_on, step_flops
@@ -74,7 +76,7 @@ def sketch(recipe: PretrainRecipe, stores: Sequence[Store], find: WindowFinder =
         words=Words(
             batch=lambda shared: _batch_sentence(shared, draws, mixed=recipe.data.mixed_micro_batches),
             assumed=None if stores else assumed,
-            data={name: _data_sentence(use) for name, use in data.items()},
+            data={name: _data_sentence(use) + patches(recipe.model, use.grid) for name, use in data.items()},
         ),
     )
 
@@ -115,6 +117,21 @@ def _data_sentence(use: StoreUse) -> str:
         f"{_windows(use.training)}, {use.share:.0%} of draws; validates on {_windows(use.validation)} "
         f"({use.validation.split}); {counted(len(use.fields), 'field', 'fields')} of {use.grid[0]} x {use.grid[1]}"
     )
+
+
+def patches(section: NetworkSection, grid: Sequence[int]) -> str:
+    """Says how the patches of a transformer lie on a grid, and which sizes leave no points to be made up; else ""."""
+    if not isinstance(section, ModelSection | VitSection):
+        return ""
+    size = section.patch_size
+    laid = [math.ceil(points / size) * size for points in grid]
+    tokens = f", {laid[0] // size} x {laid[1] // size} patches of {size}"
+    if laid == list(grid):
+        return tokens
+    allowed = PATCH_SIZES if isinstance(section, ModelSection) else range(4, size)
+    whole = [str(fits) for fits in allowed if all(points % fits == 0 for points in grid)]
+    fitting = f"; model.patch_size {' or '.join(whole)} fits as it is" if whole else ""
+    return f"{tokens} after the axes are lengthened to {laid[0]} x {laid[1]} by their boundaries{fitting}"
 
 
 def _windows(part: WindowCount | HeldBack) -> str:

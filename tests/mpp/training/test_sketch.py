@@ -6,6 +6,8 @@ import pytest
 
 from polycli.errors import RecipeError
 from polycli.mpp import pretrain
+from polycli.mpp.training.sketch import patches
+from polycli.recipes import load_recipe
 from polycli.requests import TrainRequest
 
 
@@ -52,3 +54,23 @@ def test_the_plan_counts_the_windows_of_given_stores(store_factory, tmp_path):
 def test_what_cannot_be_trained_cannot_be_planned(overrides, processes, words):
     with pytest.raises(RecipeError, match=words):
         pretrain.run(TrainRequest(recipe="mpp_b", dry_run=True, nproc=processes, overrides=overrides))
+
+
+@pytest.mark.parametrize(
+    ("grid", "patch_size", "said"),
+    [
+        ((64, 32), 16, ", 4 x 2 patches of 16"),
+        (
+            (40, 24),
+            16,
+            (
+                ", 3 x 2 patches of 16 after the axes are lengthened to 48 x 32 by their boundaries; "
+                "model.patch_size 4 or 8 fits as it is"
+            ),
+        ),
+        ((30, 30), 4, ", 8 x 8 patches of 4 after the axes are lengthened to 32 x 32 by their boundaries"),
+    ],
+)
+def test_the_plan_says_how_patches_lie_on_a_grid_and_which_sizes_fit(grid, patch_size, said):
+    recipe = load_recipe("mpp_ti", family="mpp", verb="pretrain", overrides=(f"model.patch_size={patch_size}",))
+    assert patches(recipe.model, grid) == said
