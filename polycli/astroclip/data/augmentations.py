@@ -19,6 +19,7 @@ from torch.nn import functional
 from polycli.astroclip.data.randomness import happens, normal, uniform
 from polycli.astroclip.data.rgb import as_seen
 from polycli.astroclip.recipe.model import BANDS, AugmentationSection, ImageInput
+from polycli.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def augmented_view(
     size: int,
     bands: Sequence[str] = BANDS,
     kind: ImageInput = "rgb",
+    planes: Sequence[str] = BANDS,
 ) -> Float[Tensor, "b 3 s s"]:
     """One view of each cutout as model input: turned, cropped, blurred, made noisier, then what the encoder sees of it.
 
@@ -70,6 +72,7 @@ def augmented_view(
         size: pixels along one side.
         bands: of the planes.
         kind: what the encoder sees of nanomaggies.
+        planes: the bands that it sees, where it sees no colours.
     """
     stream = view * _STREAMS_PER_VIEW
     blur, noise = (values[min(view, len(values) - 1)] for values in (section.blur, section.noise))
@@ -84,7 +87,7 @@ def augmented_view(
     if noise > 0:
         deviations = _added(NOISE, bands, keys, stream + 7) * happens(keys, stream + 8, noise)[:, None]
         flux = flux + normal(keys, stream + 9, flux[0].numel()).view_as(flux) * deviations[:, :, None, None]
-    return as_seen(flux, kind, bands)
+    return as_seen(flux, kind, bands, planes)
 
 
 def augmented_spectrum(
@@ -189,11 +192,26 @@ def _added(
     """Draws two values from the fits and returns what to add in quadrature to go from the first to the second, or 0."""
     drawn = normal(keys, stream, 2 * len(bands)).unflatten(1, (2, len(bands)))  # type: ignore[no-untyped-call]
     parts = [
-        torch.tensor([getattr(fits[band], name) for band in bands], device=keys.device)
+        torch.tensor([_fitted(fits, band, name) for band in bands], device=keys.device)
         for name in ("shape", "loc", "scale")
     ]
     before, after = (parts[1] + parts[2] * torch.exp(parts[0] * drawn)).unbind(dim=1)
     return (after**2 - before**2).clamp(min=0).sqrt()
+
+
+def _fitted(fits: dict[str, LogNormal], band: str, name: str) -> float:
+    """A number of a band's fit; i, which has none, is taken to be halfway from r to z.
+
+    Raises:
+        UserError: nothing is known of the band.
+    """
+    known = [fits[each] for each in (("r", "z") if band == "i" else (band,)) if each in fits]
+    if not known:
+        raise UserError(
+            f"how seeing and noise vary in the band {band} is not known, only in g, r, i and z",
+            hint="train without them: --set augmentation.blur=[0,0] --set augmentation.noise=[0,0]",
+        )
+    return sum(float(getattr(fit, name)) for fit in known) / len(known)
 
 
 def _middle(images: Float[Tensor, "b c h w"], size: int) -> Float[Tensor, "b c s s"]:

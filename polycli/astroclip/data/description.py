@@ -145,11 +145,19 @@ def mismatches(
 ) -> list[str]:
     """Lists where `found`, which is named `what`, differs from `expected`: a sentence for each, with both values.
 
-    Image sizes may differ: models crop.
+    Image sizes may differ: models crop. Bands are found by name: there may be more, in any order.
     """
     kind = "images" if isinstance(expected, ImageDescription) else "spectra"
-    ours, theirs = expected.model_dump(exclude={"size"}), found.model_dump(exclude={"size"})
-    return [
+    ours, theirs = (each.model_dump(exclude={"size", "bands"}) for each in (expected, found))
+    lacking = []
+    if isinstance(expected, ImageDescription) and isinstance(found, ImageDescription):
+        lacking = [
+            f"{what}: images without band {band}, of {', '.join(expected.bands)} that are needed; they have "
+            f"{', '.join(found.bands)}"
+            for band in expected.bands
+            if band not in found.bands
+        ][:1]
+    return lacking + [
         f"{what}: {kind} with {name.replace('_', ' ')} {theirs.get(name)}, {value} was expected"
         for name, value in ours.items()
         if theirs.get(name) != value

@@ -19,7 +19,7 @@ class ObjectPictures:
 
     def __init__(self, store: Store) -> None:
         self._objects = ObjectStore(store)
-        self.has_images = self._objects.has_images and set(self._objects.bands) == set(PLANES)
+        self.has_images = self._objects.has_images and set(self._objects.bands) >= set(PLANES)
         self.has_curves = self._objects.has_spectra
 
     @cached_property

@@ -1,9 +1,12 @@
-"""Turns nanomaggies into the input of the image encoder, cropped to the middle; `model.image.input` names one of three.
+"""Turns nanomaggies into the input of the image encoder, cropped to the middle; `model.image.input` names one of four.
 
 - `rgb`: an asinh stretch that keeps colours, Lupton et al. 2004 with the constants of the Legacy Surveys' viewer, as
   AstroCLIP and AstroDINO use it (Parker et al. 2024, 4.1);
 - `stein`: the same, but for one pair of brackets, as Stein et al. 2021 trained their ResNet-50: its weights expect it;
-- `flux`: nanomaggies as they are, as the image encoder of the workshop version saw them (Lanusse et al. 2023).
+- `flux`: nanomaggies as they are, as the image encoder of the workshop version saw them (Lanusse et al. 2023);
+- `asinh`: the stretch of `rgb` on each band by itself, for any number of bands.
+
+Bands are found by name: planes may come in any order, with others between them.
 
 Batched, on the device that the cutouts are on.
 """
@@ -16,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from polycli.astroclip.recipe.model import BANDS, ImageInput
+from polycli.astroclip.recipe.model import BANDS, COLOURS, ImageInput
 from polycli.errors import UserError
 
 #: By band: place among (red, green, blue) of the output, and factor on the flux.
@@ -41,15 +44,20 @@ def to_rgb(flux: Float[Tensor, "*b c h w"], bands: Sequence[str] = BANDS) -> Flo
 
 
 def as_seen(
-    flux: Float[Tensor, "*b c h w"], kind: ImageInput, bands: Sequence[str] = BANDS
-) -> Float[Tensor, "*b 3 h w"]:
+    flux: Float[Tensor, "*b c h w"], kind: ImageInput, bands: Sequence[str] = BANDS, planes: Sequence[str] = BANDS
+) -> Float[Tensor, "*b p h w"]:
     """Cutouts in nanomaggies, whose planes are `bands`, as an image encoder of that kind sees them.
 
+    `planes` are the bands that a kind without colours sees, in its order.
+
     Raises:
-        UserError: `flux` is not (..., C, H, W) with one plane per band, or a band is not among those that are seen.
+        UserError: `flux` is not (..., C, H, W) with one plane per band, or a band that is seen is not among them once.
     """
-    check_bands(bands)
+    wanted = tuple(BANDS if kind in COLOURS else planes)
+    _check_bands(bands, wanted, colours=kind in COLOURS)
     _check_shape(flux, bands)
+    if set(bands) != set(wanted) or (kind not in COLOURS and tuple(bands) != wanted):
+        flux, bands = flux[..., [list(bands).index(band) for band in wanted], :, :], wanted
     make = _MAKERS[kind]
     if flux.device.type == "cpu" and flux.ndim == 4 and len(flux) > IMAGES_IN_CACHE:
         # A few images at a time stay in the processor's cache from one operation to the next.
@@ -71,10 +79,14 @@ def centre_crop(images: Float[Tensor, "*b c h w"], size: int) -> Float[Tensor, "
 
 
 def model_input(
-    flux: Float[Tensor, "b c h w"], size: int, bands: Sequence[str] = BANDS, kind: ImageInput = "rgb"
-) -> Float[Tensor, "b 3 s s"]:
+    flux: Float[Tensor, "b c h w"],
+    size: int,
+    bands: Sequence[str] = BANDS,
+    kind: ImageInput = "rgb",
+    planes: Sequence[str] = BANDS,
+) -> Float[Tensor, "b p s s"]:
     """Cutouts in nanomaggies to the image encoder's input: the crop first, since it leaves less to stretch."""
-    return as_seen(centre_crop(flux, size), kind, bands)
+    return as_seen(centre_crop(flux, size), kind, bands, planes)
 
 
 def _stretched(flux: Float[Tensor, "*b c h w"], bands: Sequence[str]) -> Float[Tensor, "*b 3 h w"]:
@@ -91,14 +103,23 @@ def _stretched_by_stein(flux: Float[Tensor, "*b c h w"], bands: Sequence[str]) -
     return torch.stack(seen, dim=-3).clamp_(0, 1)
 
 
-def _plain(flux: Float[Tensor, "*b c h w"], bands: Sequence[str]) -> Float[Tensor, "*b 3 h w"]:
-    return torch.stack([flux[..., bands.index(band), :, :].float() for band in BANDS], dim=-3)
+def _plain(flux: Float[Tensor, "*b c h w"], bands: Sequence[str]) -> Float[Tensor, "*b c h w"]:
+    del bands
+    return flux.float()
+
+
+def _stretched_alone(flux: Float[Tensor, "*b c h w"], bands: Sequence[str]) -> Float[Tensor, "*b c h w"]:
+    """The stretch of each plane by itself, which keeps the sign of what is below zero."""
+    del bands
+    stretched: Tensor = torch.asinh(flux.float() * STRETCH) / STRETCH**0.5
+    return stretched
 
 
 _MAKERS: dict[ImageInput, Callable[[Tensor, Sequence[str]], Tensor]] = {
     "rgb": _stretched,
     "stein": _stretched_by_stein,
     "flux": _plain,
+    "asinh": _stretched_alone,
 }
 
 
@@ -119,10 +140,11 @@ def _gain(planes: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 1 h w"]:
     return stretched.div_(intensity.masked_fill_(intensity == 0, 1e-6))
 
 
-def check_bands(bands: Sequence[str]) -> None:
-    """`UserError` unless each band that a colour needs is there once."""
-    if any(band not in PLANES for band in bands) or len(bands) != len(PLANES) or len(set(bands)) != len(PLANES):
-        raise UserError(f"the bands are {', '.join(bands)}; a colour image needs each of {', '.join(BANDS)} once")
+def _check_bands(bands: Sequence[str], wanted: Sequence[str], *, colours: bool) -> None:
+    """`UserError` unless each band that is seen is there once."""
+    if any(list(bands).count(band) != 1 for band in wanted):
+        what = "a colour image needs" if colours else "the image encoder needs"
+        raise UserError(f"the bands are {', '.join(bands)}; {what} each of {', '.join(wanted)} once")
 
 
 def _check_shape(flux: Tensor, bands: Sequence[str]) -> None:

@@ -119,15 +119,15 @@ class AstroClip(nn.Module):
             inputs = sum(self.width(name, section.properties.source) for name in section.properties.modalities)
             self.properties = PropertyHead(section.properties, inputs)
 
-    def image_input(self, flux: Float[Tensor, "b c h w"], bands: Sequence[str] = BANDS) -> Float[Tensor, "b 3 s s"]:
-        """Crops cutouts in nanomaggies to the image encoder's input, in the colours that it was trained on.
+    def image_input(self, flux: Float[Tensor, "b c h w"], bands: Sequence[str] = BANDS) -> Float[Tensor, "b p s s"]:
+        """Crops cutouts in nanomaggies to the image encoder's input, in the colours or bands that it was trained on.
 
         Raises:
             CheckpointError: the model has no image encoder.
             UserError: the planes are not `bands`, or the cutouts are smaller than the input.
         """
         section = self._image().backbone.section
-        return model_input(flux, section.size, bands, section.input)
+        return model_input(flux, section.size, bands, section.input, section.bands)
 
     def embed_image(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b e"]:
         """Vectors of images, not normalised.

@@ -47,7 +47,7 @@ class LoadedAstroClip(LoadedCheckpoint):
         """
         different: list[str] = []
         if self.image is not None and about.image is not None:
-            different += mismatches(self.image, about.image, what=what)
+            different += mismatches(self._seen(self.image), about.image, what=what)
         if self.spectrum is not None and about.spectrum is not None:
             section = self.model.section.spectrum
             sees_noise = section is not None and "ivar" in section.inputs
@@ -55,6 +55,11 @@ class LoadedAstroClip(LoadedCheckpoint):
             different += mismatches(ours, theirs, what=what)
         found = [Difference(sentence, DATA_HINT) for sentence in different]
         refuse_untrained(found, allow=self.allow_untrained)
+
+    def _seen(self, image: ImageDescription) -> ImageDescription:
+        """Images with the bands that the encoder sees, whatever more the stores had that it was trained on."""
+        section = self.model.section.image
+        return image if section is None else image.model_copy(update={"bands": section.bands})
 
 
 def load_checkpoint(

@@ -29,7 +29,7 @@ class ResNet50(nn.Module):
     def __init__(self, section: ImageSection) -> None:
         super().__init__()
         self.section = section
-        self.conv1 = nn.Conv2d(3, 64, kernel_size=7, stride=2, padding=3, bias=False)
+        self.conv1 = nn.Conv2d(section.planes, 64, kernel_size=7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
         channels = 64

@@ -36,11 +36,11 @@ class PatchConvolutions(nn.Module):
     to the next, and a linear map comes last.
     """
 
-    def __init__(self, patch_size: int, width: int) -> None:
+    def __init__(self, patch_size: int, width: int, planes: int = 3) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             _keeping_variance(nn.Conv2d(before, after, kernel_size=kernel, stride=step, padding=step - 1))
-            for before, after, kernel, step in patch_layers(patch_size, width)
+            for before, after, kernel, step in patch_layers(patch_size, width, planes)
         )
         self.proj = nn.Conv2d(width, width, kernel_size=1)
 
@@ -83,10 +83,10 @@ class PieceConvolutions(nn.Module):
         return self.proj(torch.cat([first, maps.flatten(1).view(*first.shape[:2], -1)], dim=2))  # type: ignore[no-any-return]
 
 
-def patch_layers(patch_size: int, width: int) -> list[Layer]:
-    """Builds the convolutions that take an image to patches."""
+def patch_layers(patch_size: int, width: int, planes: int = 3) -> list[Layer]:
+    """Builds the convolutions that take an image with so many planes to patches."""
     steps = prime_factors(patch_size)
-    channels = [3, *(max(width >> (len(steps) - number), 8) for number in range(1, len(steps))), width]
+    channels = [planes, *(max(width >> (len(steps) - number), 8) for number in range(1, len(steps))), width]
     return [
         Layer(before, after, 2 * step - 1, step)
         for step, (before, after) in zip(steps, pairwise(channels), strict=True)

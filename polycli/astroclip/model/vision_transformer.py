@@ -20,8 +20,8 @@ EPSILON = 1e-6
 #: Mean and standard deviation of the pixels of each kind of model input, measured on simulated cutouts of 144 pixels.
 #: Random weights start so that the first layer sees this as 0 and 1; otherwise all images start as one and the same
 #: vector.
-INPUT_MEAN: dict[ImageInput, float] = {"rgb": 0.14, "stein": 0.017, "flux": 0.003}
-INPUT_DEVIATION: dict[ImageInput, float] = {"rgb": 0.10, "stein": 0.064, "flux": 0.034}
+INPUT_MEAN: dict[ImageInput, float] = {"rgb": 0.14, "stein": 0.017, "flux": 0.003, "asinh": 0.009}
+INPUT_DEVIATION: dict[ImageInput, float] = {"rgb": 0.10, "stein": 0.064, "flux": 0.034, "asinh": 0.058}
 
 
 class VisionTransformer(nn.Module):
@@ -99,11 +99,11 @@ class VisionTransformer(nn.Module):
 class _PatchEmbed(nn.Module):
     def __init__(self, section: ImageSection) -> None:
         super().__init__()
-        self.patch_size = section.patch_size
+        self.patch_size, self.planes = section.patch_size, section.planes
         self.proj: nn.Conv2d | PatchConvolutions = (
-            PatchConvolutions(section.patch_size, section.embed_dim)
+            PatchConvolutions(section.patch_size, section.embed_dim, section.planes)
             if section.stem == "convolution"
-            else nn.Conv2d(3, section.embed_dim, kernel_size=section.patch_size, stride=section.patch_size)
+            else nn.Conv2d(section.planes, section.embed_dim, kernel_size=section.patch_size, stride=section.patch_size)
         )
 
     @property
@@ -112,9 +112,9 @@ class _PatchEmbed(nn.Module):
         return self.proj if isinstance(self.proj, nn.Conv2d) else cast("nn.Conv2d", self.proj.layers[0])
 
     def forward(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b n d"]:
-        if rgb.ndim != 4 or rgb.shape[1] != 3 or any(side % self.patch_size for side in rgb.shape[2:]):
+        if rgb.ndim != 4 or rgb.shape[1] != self.planes or any(side % self.patch_size for side in rgb.shape[2:]):
             raise UserError(
-                f"model input is {tuple(rgb.shape)}, (images, 3, height, width) with sides divisible by "
+                f"model input is {tuple(rgb.shape)}, (images, {self.planes}, height, width) with sides divisible by "
                 f"{self.patch_size} was expected"
             )
         return self.proj(rgb).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]

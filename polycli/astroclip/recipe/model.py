@@ -12,7 +12,9 @@ from polycli.sections import MOST_BLOCKS, WIDEST, Section
 #: Bands in the order in which stores have them; colours are made of them the other way round.
 BANDS = ("g", "r", "z")
 #: What an image encoder can see of a cutout, see `polycli.astroclip.data.rgb`.
-ImageInput = Literal["rgb", "stein", "flux"]
+ImageInput = Literal["rgb", "stein", "flux", "asinh"]
+#: Those that make three colours of g, r and z.
+COLOURS = ("rgb", "stein")
 #: Pixels of a spectrum to each place of the convolutions' last map.
 PIECE_STEP = 8
 #: Quantiles of a posterior: the ends of intervals of 68, 90 and 95 %, quartiles, the median, and some between.
@@ -37,7 +39,14 @@ class ImageSection(Section):
     input: ImageInput = Field(
         "rgb",
         description="what is seen of nanomaggies: the colours of AstroCLIP and AstroDINO (rgb), those that the "
-        "published ResNet-50 of Stein et al. 2021 was trained on (stein), or g, r, z as they are (flux)",
+        "published ResNet-50 of Stein et al. 2021 was trained on (stein), or `bands` as they are (flux), or each "
+        "stretched by itself (asinh)",
+    )
+    bands: tuple[str, ...] = Field(
+        BANDS,
+        min_length=1,
+        description="by name, one plane of the input each for `input: flux` and `asinh`; stores may have more, in any "
+        "order",
     )
     patch_size: PositiveInt = Field(12, description="pixels per token and axis")
     embed_dim: PositiveInt = Field(
@@ -62,6 +71,13 @@ class ImageSection(Section):
 
     @model_validator(mode="after")
     def _divisible(self) -> ImageSection:
+        if len(set(self.bands)) < len(self.bands):
+            raise ValueError(f"bands {', '.join(self.bands)}: each band once was expected")
+        if self.input in COLOURS and self.bands != BANDS:
+            raise ValueError(
+                f"input {self.input} makes colours of {', '.join(BANDS)}, and bands are {', '.join(self.bands)}: set "
+                "input to asinh or flux"
+            )
         if self.name == "vit" and self.embed_dim % self.num_heads:
             raise ValueError(f"embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}")
         if self.name == "vit" and self.size % self.patch_size:
@@ -72,6 +88,11 @@ class ImageSection(Section):
         if self.name == "vit" and self.stem == "convolution" and self.patch_size == 1:
             raise ValueError("patch_size 1: convolutions need at least 2")
         return self
+
+    @property
+    def planes(self) -> int:
+        """The number of planes of the encoder's input: colours, or bands."""
+        return len(BANDS) if self.input in COLOURS else len(self.bands)
 
     @property
     def features(self) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from polycli.astroclip.data.rgb import to_rgb
+from polycli.astroclip.data.rgb import PLANES, to_rgb
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.scoring.figures import against_truth, gallery, maps, reconstructions
 from polycli.astroclip.scoring.head_scores import HEAD
@@ -190,7 +190,7 @@ def _caption(number: int, itself: bool) -> str:  # noqa: FBT001
 def _look(store: ObjectStore, row: int) -> tuple[Any, Any]:
     """Colours (H, W, 3) for people, whatever the encoder sees, and the spectrum; None for what the store has not."""
     image = None
-    if store.has_images:
+    if store.has_images and set(PLANES) <= set(store.bands):
         rgb = to_rgb(torch.from_numpy(store.read_images([row])), store.bands)[0]
         image = rgb.permute(1, 2, 0).numpy()
     return image, store.read_spectra([row]) if store.has_spectra else None

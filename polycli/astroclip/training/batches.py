@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -101,6 +101,8 @@ class Needs:
     spectrum: bool = False
     ivar: bool = False
     mask: bool = False
+    #: Bands of the images, in this order, whatever more the stores have; those of the first store if empty.
+    bands: tuple[str, ...] = ()
     #: Whether inverse variances must be measured ones: some sources have none, and 1 stands in their place.
     noise: bool = False
 
@@ -133,7 +135,7 @@ class ObjectBatch:
             names += ["flux", *(name for name in ("ivar", "mask") if getattr(self.needs, name))]
 
         def read(store: ObjectStore, rows: Rows) -> list[NDArray[Any]]:
-            found: dict[str, NDArray[Any]] = {"image": store.read_images(rows)} if self.needs.image else {}
+            found: dict[str, NDArray[Any]] = {"image": self._images(store, rows)} if self.needs.image else {}
             if self.needs.spectrum:
                 found |= store.read_spectra(rows)._asdict()
             return [found[name] for name in names]
@@ -143,6 +145,13 @@ class ObjectBatch:
         places = torch.from_numpy(self.numbers)
         batch |= {name: values[places] for name, values in self.labels.items()}
         return {**batch, "keys": self.keys, "place": torch.tensor(self.place)}
+
+    def _images(self, store: ObjectStore, rows: Rows) -> NDArray[np.float32]:
+        """Images with the bands that are needed, which each store has where it has them."""
+        images = store.read_images(rows)
+        if not self.needs.bands or store.bands == self.needs.bands:
+            return images
+        return np.ascontiguousarray(images[:, [store.bands.index(band) for band in self.needs.bands]])
 
 
 class ObjectBatches:
@@ -163,6 +172,8 @@ class ObjectBatches:
         self.training = ObjectPool.of(stores, "train", limit=data.limit, seed=train.seed)
         self.held_back = ObjectPool.of(stores, "validation")
         self.image, self.spectrum = descriptions(stores, needs)
+        if self.image is not None:
+            self.needs = replace(needs, bands=self.image.bands)
         #: Whether images and spectra are read; not where vectors among the labels stand for them.
         self.needs_data = True
         #: By name, one value per object of the pool; `finetune` fills them.
@@ -241,6 +252,8 @@ def descriptions(
             spectra is needed, and unknown.
     """
     image, spectrum = (stores[0].about.image, stores[0].about.spectrum) if stores else (None, None)
+    if image is not None and needs.bands:
+        image = image.model_copy(update={"bands": needs.bands})
     for store in stores:
         for needed, expected, found, kind in (
             (needs.image, image, store.about.image, "images"),

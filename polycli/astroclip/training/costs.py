@@ -19,7 +19,7 @@ def image_flops(section: ImageSection) -> int:
     """Count the operations of one forward pass of one image."""
 
     def forward(model: VisionTransformer | ResNet50) -> object:
-        return model(torch.empty(1, 3, section.size, section.size))
+        return model(torch.empty(1, section.planes, section.size, section.size))
 
     def cost(depth: int) -> int:
         return forward_flops(lambda: VisionTransformer(section.model_copy(update={"depth": depth})), forward)

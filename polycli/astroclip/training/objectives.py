@@ -242,7 +242,16 @@ def input_view(
     with torch.autocast(image.device.type, enabled=False):
         if augmentation is None:
             return network.image_input(image, bands)
-        return augmented_view(image, keys, augmentation, view=view, size=section.size, bands=bands, kind=section.input)
+        return augmented_view(
+            image,
+            keys,
+            augmentation,
+            view=view,
+            size=section.size,
+            bands=bands,
+            kind=section.input,
+            planes=section.bands,
+        )
 
 
 def spectrum_view(

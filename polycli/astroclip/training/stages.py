@@ -164,6 +164,7 @@ def needs_of(recipe: PretrainRecipe | FinetuneRecipe) -> Needs:
     return Needs(
         image=model.image is not None,
         spectrum=model.spectrum is not None,
+        bands=() if model.image is None else model.image.bands,
         ivar="ivar" in inputs or noisier,
         mask="mask" in inputs,
         noise=noisier or weighs or fits,
@@ -171,12 +172,9 @@ def needs_of(recipe: PretrainRecipe | FinetuneRecipe) -> Needs:
 
 
 def check_image_size(model: ModelSection, batches: ObjectBatches) -> None:
-    """`RecipeError` where cutouts are smaller than the model's input, `UserError` where their bands make no colours."""
-    from polycli.astroclip.data.rgb import check_bands
-
+    """`RecipeError` where cutouts are smaller than the model's input."""
     if model.image is None or batches.image is None:
         return
-    check_bands(batches.bands)
     if min(batches.image.size) < model.image.size:
         raise RecipeError(
             f"model.image.size {model.image.size}: the cutouts are {batches.image.size[0]} x {batches.image.size[1]} "

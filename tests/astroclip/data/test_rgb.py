@@ -112,6 +112,27 @@ def test_bands_that_make_no_colours_are_refused(bands):
         to_rgb(torch.zeros(1, len(bands), 4, 4), bands=bands)
 
 
+def test_bands_are_found_by_name_in_any_order_and_others_are_not_seen():
+    flux = torch.from_numpy(np.random.default_rng(0).normal(0, 1, (6, 4, 5, 5)).astype(np.float32))
+    g, r, i, z = flux.unbind(dim=1)
+    three = torch.stack([g, r, z], dim=1)
+
+    for kind in ("rgb", "stein", "flux", "asinh"):
+        expected = as_seen(three, kind)
+        assert torch.equal(as_seen(flux, kind, ("g", "r", "i", "z")), expected)
+        assert torch.equal(as_seen(torch.stack([z, i, g, r], dim=1), kind, ("z", "i", "g", "r")), expected)
+
+
+def test_any_number_of_bands_is_stretched_by_itself_in_the_order_asked_for():
+    flux = np.random.default_rng(0).normal(0, 1, (2, 5, 4, 4)).astype(np.float32)
+    bands = ("u", "g", "r", "i", "z")
+    found = as_seen(torch.from_numpy(flux), "asinh", bands, planes=("i", "u", "z"))
+
+    np.testing.assert_allclose(found, np.arcsinh(20 * flux[:, [3, 0, 4]]) / np.sqrt(20), rtol=1e-5, atol=1e-7)
+    with pytest.raises(UserError, match="the bands are u, g, r, i, z; the image encoder needs each of g, y once"):
+        as_seen(torch.from_numpy(flux), "flux", bands, planes=("g", "y"))
+
+
 def test_a_cutout_smaller_than_the_input_is_refused():
     with pytest.raises(UserError, match="cutouts are 96 x 96 pixels, the model's input is 144 x 144"):
         centre_crop(torch.zeros(1, 3, 96, 96), 144)

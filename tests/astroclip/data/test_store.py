@@ -116,8 +116,9 @@ def test_descriptions_that_do_not_fit_are_refused_with_both_values():
     refuse_mismatch(image, image.model_copy(update={"size": (160, 160)}), what="a")
     with pytest.raises(StoreError, match=r"a: images with pixel scale arcsec 0\.4, 0\.262 was expected"):
         refuse_mismatch(image, image.model_copy(update={"pixel_scale_arcsec": 0.4}), what="a")
-    with pytest.raises(StoreError, match="bands"):
-        refuse_mismatch(image, image.model_copy(update={"bands": ("z", "r", "g")}), what="a")
+    refuse_mismatch(image, image.model_copy(update={"bands": ("z", "i", "r", "g")}), what="a")
+    with pytest.raises(StoreError, match="a: images without band z, of g, r, z that are needed; they have r, g"):
+        refuse_mismatch(image, image.model_copy(update={"bands": ("r", "g")}), what="a")
     spectrum = SpectrumDescription(pixels=2, first=1, last=2, step=1)
     with pytest.raises(StoreError, match="frame rest, observed was expected"):
         refuse_mismatch(spectrum, spectrum.model_copy(update={"frame": "rest"}), what="a")
