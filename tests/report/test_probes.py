@@ -25,7 +25,7 @@ def task():
     return features, 100 + 5 * features[:, 0] + 0.1 * rng.standard_normal(600), rng
 
 
-@pytest.mark.parametrize("probe", ["linear", "knn", "mlp", "boosting"])
+@pytest.mark.parametrize("probe", ["linear", "knn", "mlp", "boosting", "tuned_boosting"])
 def test_every_probe_finds_what_is_there_and_not_what_is_not(task, probe):
     features, target, rng = task
     found = predict_targets(probe, features[:500], target[:500], features[500:], SETTINGS)
@@ -33,6 +33,22 @@ def test_every_probe_finds_what_is_there_and_not_what_is_not(task, probe):
     noise = rng.standard_normal(600)
     found = predict_targets(probe, features[:500], noise[:500], features[500:], SETTINGS)
     assert metrics.r2_score(noise[500:], found) < 0.2
+
+
+def test_tuned_boosting_gains_where_plain_boosting_learns_noise_by_heart(task):
+    features, _, rng = task
+    target = features[:, 0] + 3 * rng.standard_normal(600)
+    plain, tuned = (
+        predict_targets(probe, features[:500], target[:500], features[500:], SETTINGS)
+        for probe in ("boosting", "tuned_boosting")
+    )
+    error = {name: ((found - features[500:, 0]) ** 2).mean() for name, found in (("plain", plain), ("tuned", tuned))}
+    assert error["tuned"] < 0.7 * error["plain"]
+    few = [
+        predict_targets(probe, features[:60], target[:60], features[60:90], SETTINGS)
+        for probe in ("boosting", "tuned_boosting")
+    ]
+    np.testing.assert_array_equal(*few)  # too few rows to choose by
 
 
 def test_neighbours_vote_with_the_inverse_of_their_distance():

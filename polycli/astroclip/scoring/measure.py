@@ -43,7 +43,7 @@ PROBES: dict[str, tuple[Probe, ...]] = {
     "spectrum_among_images": ("knn",),
     "image_unaligned": ("knn",),
     "spectrum_unaligned": ("knn",),
-    "photometry": ("knn", "mlp", "boosting"),
+    "photometry": ("knn", "mlp", "boosting", "tuned_boosting"),
     "image_by_hand": ("knn", "boosting"),
     "visible_truth": ("boosting",),
 }

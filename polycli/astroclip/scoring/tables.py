@@ -20,7 +20,7 @@ INPUTS = {
     "image_by_hand": "image, measured by hand",
     "visible_truth": "noiseless magnitudes and shapes",
 }
-PROBES = {"knn": "k-NN", "mlp": "MLP", "boosting": "trees"}
+PROBES = {"knn": "k-NN", "mlp": "MLP", "boosting": "trees", "tuned_boosting": "tuned trees"}
 OWN_HEAD = "the model's own head"
 DIRECTIONS = {
     "image_to_spectrum": "image to spectrum",
