@@ -1,7 +1,9 @@
-"""Joins a table onto objects, by id or by position: its columns become properties."""
+"""Joins a table onto objects, by id, by position or by the order of rows: its columns become properties."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,112 +12,292 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.data.columns import Column
 from polycli.astroclip.data.pairing import match_sky
-from polycli.astroclip.data.table_files import find_column, read_table
+from polycli.astroclip.data.table_files import find_name, nearest_names
+from polycli.astroclip.data.tables.marks import shown, suspicious_marks, without_marks
+from polycli.astroclip.data.tables.matching import rows_by_id
+from polycli.astroclip.data.tables.opening import open_table, read_columns
+from polycli.astroclip.data.tables.positions import degrees, numbers_of, refuse_two_positions
+from polycli.astroclip.data.tables.selecting import chosen_rows
+from polycli.astroclip.data.tables.spellings import POSITIONS, id_name, position_names, redshift_name
+from polycli.astroclip.data.tables.table import Reading, Table, usable
 from polycli.astroclip.recipe.preparing import CatalogueSection
-from polycli.console import say, warn
+from polycli.console import note, say, warn
 from polycli.errors import SourceError
+from polycli.names import clean, shortened_name
 from polycli.paths import plain_path
 
-ID_NAMES = ("TARGETID", "targetid", "object_id", "OBJECT_ID", "id", "ID")
-RA_NAMES = ("RA", "TARGET_RA", "ra")
-DEC_NAMES = ("DEC", "TARGET_DEC", "dec")
+Floats = NDArray[np.float64]
 
 
-def join_catalogue(
-    section: CatalogueSection, ids: NDArray[Any], ra: NDArray[np.float64], dec: NDArray[np.float64]
-) -> tuple[list[Column], NDArray[np.float64] | None]:
-    """The catalogue's columns for these objects, and its redshifts where the recipe names them.
+@dataclass(frozen=True)
+class Objects:
+    """The objects that a catalogue is joined onto; one array entry for each."""
+
+    ids: NDArray[Any]
+    ra: Floats
+    dec: Floats
+    #: What the source calls the ids.
+    id_name: str = "object_id"
+    #: The place of each object in its source, before any was left out; None where two sources were paired.
+    order: NDArray[np.int64] | None = None
+    #: How many objects the source has; None where a limit kept it from counting.
+    listed: int | None = None
+    #: Whether the source, or a catalogue before, gave redshifts.
+    has_redshifts: bool = False
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The columns, redshifts and positions that a catalogue has of the objects."""
+
+    columns: list[Column]
+    #: Its redshifts, NaN where it has none; None where none were taken from it.
+    redshift: Floats | None = None
+    #: Its positions, NaN where it has none; None where it has no columns of them.
+    position: tuple[Floats, Floats] | None = None
+
+
+def join_catalogue(section: CatalogueSection, objects: Objects) -> Joined:
+    """The catalogue's columns for these objects, its positions, and its redshifts where the recipe names them.
+
+    A column that is clearly of redshifts is taken for them where the objects have none.
 
     Raises:
-        SourceError: the file or a column is not there, an id of an object stands in it twice, or nothing matches.
+        SourceError: the file or a column is not there, an id of an object stands in it twice or is at two positions,
+            rows do not fit, or nothing matches.
     """
     path = plain_path(section.path)
-    columns = read_table(path)
-    if section.by == "id":
-        names = ID_NAMES if section.id_column is None else (section.id_column,)
-        key = find_column(columns, names, path=path, what="the ids to join by")
-        places = _by_id(ids, key, path)
-        used = {key.name}
-    else:
-        right, up = (
-            find_column(columns, names if given is None else (given,), path=path, what="a position to join by")
-            for names, given in ((RA_NAMES, section.ra_column), (DEC_NAMES, section.dec_column))
-        )
-        places = np.full(len(ids), -1, np.int64)
-        theirs, height = as_numbers(right, path), as_numbers(up, path)
-        # Catalogues mark what is unknown by numbers such as -999.
-        height[np.abs(height) > 90] = np.nan
-        found = match_sky(ra, dec, theirs, height, section.radius_arcsec)
-        places[found.first] = found.second
-        used = {right.name, up.name}
-        if found.contested:
-            warn(f"{path}: {found.contested} further matches in reach; the nearest were taken")
+    texts = tuple(str(mark) for mark in section.null)
+    table = open_table(path, Reading(section.hdu, texts))
+    for remark in table.remarks:
+        note(f"{path}: {remark}")
+    reader = _Reader(section, path, table)
+    rows = chosen_rows(table, section.where, section.null)
+    places = reader.places(objects, rows)
     matched = int((places >= 0).sum())
     if not matched:
+        count = "rows" if rows is None else f"rows with {section.where}"
+        number = reader.count if rows is None else len(rows)
         raise SourceError(
-            f"{path}: none of its {len(columns[0].values)} rows belongs to one of the {len(ids)} objects",
+            f"{path}: none of its {number} {count} belongs to one of the {len(objects.ids)} objects",
             hint=f"joined by {section.by}: look at id_column, or join the other way",
         )
-    say(f"{path}: {matched:,} of {len(ids):,} objects are in it")
-    redshift = None
-    if section.redshift is not None:
-        column = find_column(columns, [section.redshift], path=path, what="the redshift")
-        redshift = as_numbers(column.take(places), path)
-        used.add(column.name)
-    if section.columns:
-        chosen = [find_column(columns, [name], path=path, what="named in the recipe") for name in section.columns]
-    else:
-        chosen = [column for column in columns if column.name not in used]
-    return [column.take(places).renamed(section.prefix + column.name) for column in chosen], redshift
+    say(f"{path}: {matched:,} of {len(objects.ids):,} objects are in it")
+    position = reader.position(objects, places)
+    redshift = reader.redshift(objects, places)
+    return Joined(reader.properties(places), redshift, position)
 
 
-def as_numbers(column: Column, path: Path) -> NDArray[np.float64]:
-    """Float64, NaN where there is nothing.
+class _Reader:
+    """Reads columns of one table at the objects' rows, and remembers which have been used."""
 
-    Raises:
-        SourceError: the column is text.
-    """
-    if column.kind == "text":
-        raise SourceError(f"{path}: column {column.name} is text, numbers were expected")
-    values = column.values.astype(np.float64)
-    if column.valid is not None:
-        values[~column.valid] = np.nan
-    return values
+    def __init__(self, section: CatalogueSection, path: Path, table: Table) -> None:
+        self.section, self.path, self.table = section, path, table
+        self.names = [field.name for field in table.fields]
+        self.used: set[str] = set()
+        self.count = 0
+        self.marked = 0
+        self._refuse_names()
 
+    def whole(self, *names: str) -> list[Column]:
+        """Columns of all rows, marks of missing values taken for what they are."""
+        columns = [self._without_marks(column) for column in read_columns(self.table, names)]
+        self.count = len(columns[0].values)
+        self.used |= set(names)
+        return columns
 
-def _by_id(ids: NDArray[Any], key: Column, path: Path) -> NDArray[np.int64]:
-    """Row of the catalogue for each id, -1 where there is none."""
-    rows = np.arange(len(key.values)) if key.valid is None else np.flatnonzero(key.valid)
-    keys = key.values[rows]
-    if key.kind == "float":
-        raise SourceError(
-            f"{path}: column {key.name} holds floats, which change ids such as 39633297352951412",
-            hint="write the ids as integers or text",
+    def places(self, objects: Objects, rows: NDArray[np.int64] | None) -> NDArray[np.int64]:
+        """The row of the table for each object, -1 where there is none; `rows` are those that may be taken."""
+        if self.section.by == "id":
+            return self._by_id(objects, rows)
+        if self.section.by == "sky":
+            return self._by_sky(objects, rows)
+        return self._by_row(objects, rows)
+
+    def position(self, objects: Objects, places: NDArray[np.int64]) -> tuple[Floats, Floats] | None:
+        """The positions of the matched rows, compared with the objects' where these have any."""
+        names = self._position_names()
+        if names is None or self.section.by == "sky" or self._asked(*names):
+            return None
+        right, up = self.whole(*names)
+        ra, dec, remarks = degrees(right, up, self.section.ra_unit, self.path)
+        for remark in remarks:
+            note(f"{self.path}: {remark}")
+        there = places >= 0
+        theirs = (np.where(there, ra[places], np.nan), np.where(there, dec[places], np.nan))
+        refuse_two_positions(
+            objects.ids,
+            (objects.ra, objects.dec),
+            theirs,
+            self.section.max_separation_arcsec,
+            path=self.path,
+            names=names,
         )
-    if ids.dtype != object and key.kind == "text":
-        keys = _parsed(keys, key.name, path)
-    elif ids.dtype == object and key.kind == "integer":
-        keys = np.array([str(value) for value in keys.tolist()], dtype=object)
-    one, other = (ids.astype(str), keys.astype(str)) if ids.dtype == object else (ids, keys)
-    order = np.argsort(other, kind="stable")
-    ordered = other[order]
-    start, stop = np.searchsorted(ordered, one, "left"), np.searchsorted(ordered, one, "right")
-    twice = np.flatnonzero(stop - start > 1)
-    if twice.size:
-        raise SourceError(
-            f"{path}: id {ids[twice[0]]} stands in {key.name} {int((stop - start)[twice[0]])} times, as do "
-            f"{twice.size - 1} others: which row belongs to the object cannot be told",
-            hint="leave one row for each id",
+        new = int((np.isfinite(theirs[0]) & ~np.isfinite(objects.ra)).sum())
+        note(
+            f"{self.path}: {' and '.join(names)} are positions, no properties; "
+            + (f"{new:,} objects get theirs from them" if new else "they agree with the objects'")
         )
-    places = np.full(len(ids), -1, np.int64)
-    found = stop > start
-    places[found] = rows[order[start[found]]]
-    return places
+        return theirs
+
+    def redshift(self, objects: Objects, places: NDArray[np.int64]) -> Floats | None:
+        """The redshifts of the matched rows: the column that the recipe names, else a clear one if there are none."""
+        name = self.section.redshift
+        if name is None:
+            found = redshift_name(usable(self.table.fields))
+            if found is None or objects.has_redshifts or self._asked(found):
+                return None
+            kind = next(iter(self.whole(found)))
+            if kind.kind == "text":
+                return None
+            note(f"{self.path}: {found} is taken for the redshift; `redshift` of the catalogue names another column")
+            values = numbers_of(kind, self.path)
+        else:
+            find_name(self.names, [name], path=self.path, what="the redshift")
+            values = numbers_of(self.whole(name)[0], self.path)
+        return np.where(places >= 0, values[places], np.nan)
+
+    def properties(self, places: NDArray[np.int64]) -> list[Column]:
+        """The other columns, or those that the recipe names, at the objects' rows."""
+        section = self.section
+        can = usable(self.table.fields)
+        if section.columns:
+            wanted = [
+                find_name(self.names, [name], path=self.path, what="named in the recipe") for name in section.columns
+            ]
+        else:
+            wanted = [name for name in can if name not in self.used]
+            self._say_left_out()
+        properties, suspicious = [], []
+        for column in read_columns(self.table, wanted):
+            clear = self._without_marks(column)
+            if marks := suspicious_marks(clear):
+                suspicious.append((column.name, marks))
+            properties.append(clear.take(places).renamed(section.prefix + column.name))
+        if section.null:
+            note(f"{self.path}: {self.marked:,} values are marked as missing")
+        if suspicious:
+            all_marks = list(dict.fromkeys(mark for _, marks in suspicious for mark in marks))
+            names = shortened_name(", ".join(name for name, _ in suspicious))
+            warn(
+                f"{self.path}: {shown(all_marks)} in {names} may mark missing values, and count as numbers: "
+                f"null: [{shown(all_marks)}] of the catalogue says so"
+            )
+        return properties
+
+    def _without_marks(self, column: Column) -> Column:
+        clear, count = without_marks(column, self.section.null)
+        self.marked += count
+        return clear
+
+    def _by_id(self, objects: Objects, rows: NDArray[np.int64] | None) -> NDArray[np.int64]:
+        section = self.section
+        name = id_name(usable(self.table.fields), objects.id_name) if section.id_column is None else section.id_column
+        if name is None:
+            raise SourceError(
+                f"{self.path}: has no column TARGETID or object_id or {objects.id_name} (the ids to join by)",
+                hint=f"id_column names it: {nearest_names(objects.id_name, self.names)}",
+            )
+        find_name(self.names, [name], path=self.path, what="the ids to join by")
+        (key,) = self.whole(name)
+        primary = next((each for each in self.names if each.upper().endswith("PRIMARY")), None)
+        hint = f"leave one row for each id, by where: {primary} perhaps" if primary else "leave one row for each id"
+        found = rows_by_id(objects.ids, key if rows is None else key.take(rows), self.path, hint=hint)
+        for remark in found.remarks:
+            note(f"{self.path}: {remark}")
+        return _in_file(found.rows, rows)
+
+    def _by_sky(self, objects: Objects, rows: NDArray[np.int64] | None) -> NDArray[np.int64]:
+        names = self._position_names()
+        if names is None:
+            raise SourceError(
+                f"{self.path}: has no column RA or TARGET_RA or ra, nor another spelling (a position to join by)",
+                hint=f"ra_column and dec_column name them: {nearest_names('ra', self.names)}",
+            )
+        right, up = self.whole(*names)
+        ra, dec, remarks = degrees(right, up, self.section.ra_unit, self.path)
+        for remark in remarks:
+            note(f"{self.path}: {remark}")
+        if rows is not None:
+            ra, dec = ra[rows], dec[rows]
+        found = match_sky(objects.ra, objects.dec, ra, dec, self.section.radius_arcsec)
+        self._refuse_hours(objects, ra, dec, len(found.first), remarks)
+        places = np.full(len(objects.ids), -1, np.int64)
+        places[found.first] = found.second
+        if found.contested:
+            warn(f"{self.path}: {found.contested} further matches in reach; the nearest were taken")
+        return _in_file(places, rows)
+
+    def _by_row(self, objects: Objects, rows: NDArray[np.int64] | None) -> NDArray[np.int64]:
+        if rows is not None:
+            raise SourceError(f"{self.path}: by: row counts all rows, and where leaves some out", hint="by: id or sky")
+        if objects.order is None:
+            raise SourceError(
+                f"{self.path}: by: row is for one source, and pairs of two have no order of rows", hint="by: id or sky"
+            )
+        first = next(iter(read_columns(self.table, usable(self.table.fields)[:1])))
+        self.count = len(first.values)
+        if objects.listed is not None and self.count != objects.listed:
+            raise SourceError(
+                f"{self.path}: has {self.count} rows, and the source lists {objects.listed} objects: by: row needs one "
+                "row for each object, in the source's order",
+                hint="by: id or sky",
+            )
+        if objects.order.max(initial=-1) >= self.count:
+            raise SourceError(f"{self.path}: has {self.count} rows, fewer than the source has objects")
+        note(f"{self.path}: joined by the order of rows alone: row i is taken for object i of the source")
+        return objects.order
+
+    def _position_names(self) -> tuple[str, str] | None:
+        section = self.section
+        if section.ra_column is None and section.dec_column is None:
+            return position_names(usable(self.table.fields))
+        pairs = ((section.ra_column, 0), (section.dec_column, 1))
+        found = []
+        for given, which in pairs:
+            wanted = [given] if given else [name for pair in POSITIONS for name in (pair[which], pair[which].upper())]
+            found.append(find_name(self.names, wanted, path=self.path, what="a position to join by"))
+        return found[0], found[1]
+
+    def _refuse_hours(self, objects: Objects, ra: Floats, dec: Floats, matched: int, remarks: Sequence[str]) -> None:
+        """Refuse right ascensions that fit far better if they are in hours."""
+        known = ra[np.isfinite(ra)]
+        if self.section.ra_unit is not None or remarks or not len(known) or known.min() < 0 or known.max() > 24:
+            return
+        better = len(match_sky(objects.ra, objects.dec, ra * 15, dec, self.section.radius_arcsec).first)
+        if better > matched:
+            raise SourceError(
+                f"{self.path}: {matched} of {len(objects.ids)} objects match by right ascension in degrees, and "
+                f"{better} if it is in hours",
+                hint="ra_unit: hour, or ra_unit: degree if that is what it is",
+            )
+
+    def _refuse_names(self) -> None:
+        asked = [*self.section.columns, self.section.redshift, self.section.id_column]
+        unusable = {field.name: field.unusable for field in self.table.fields if field.unusable}
+        wrong = next((name for name in asked if name in unusable), None)
+        if wrong is not None:
+            raise SourceError(f"{self.path}: column {wrong} holds {unusable[wrong]}, one value was expected")
+
+    def _asked(self, *names: str) -> bool:
+        return any(name in self.section.columns for name in names)
+
+    def _say_left_out(self) -> None:
+        left = [f"{clean(field.name)} ({field.unusable})" for field in self.table.fields if field.unusable]
+        if left:
+            more = f" and {len(left) - 6} more" if len(left) > 6 else ""
+            note(f"{self.path}: left out: {', '.join(left[:6])}{more}")
 
 
-def _parsed(keys: NDArray[Any], name: str, path: Path) -> NDArray[np.int64]:
-    """Text ids as the integers that they spell, digit by digit."""
-    try:
-        return np.array([int(text) for text in keys.tolist()], np.int64)
-    except (ValueError, OverflowError) as error:
-        raise SourceError(f"{path}: column {name} is text, the objects' ids are integers: {error}") from error
+def _in_file(places: NDArray[np.int64], rows: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """Places among some rows as places in the file."""
+    return places if rows is None or not len(rows) else np.where(places >= 0, rows[places], -1)
+
+
+def with_position(objects: Objects, position: tuple[Floats, Floats] | None) -> Objects:
+    """The objects with a catalogue's positions where they have none."""
+    if position is None:
+        return objects
+    unknown = ~(np.isfinite(objects.ra) & np.isfinite(objects.dec))
+    ra, dec = (np.where(unknown, new, old) for new, old in zip(position, (objects.ra, objects.dec), strict=True))
+    return replace(objects, ra=ra, dec=dec)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.astroclip.data.catalogue import join_catalogue
+from polycli.astroclip.data.catalogue import Objects, join_catalogue, with_position
 from polycli.astroclip.data.columns import Column, joined
 from polycli.astroclip.data.cutouts.margins import cropped_size
 from polycli.astroclip.data.description import (
@@ -24,12 +24,16 @@ from polycli.astroclip.data.pairing import pair
 from polycli.astroclip.data.resampling import target_grid
 from polycli.astroclip.data.sky.splitting import refuse_unplaced
 from polycli.astroclip.data.source import Listing, Source
-from polycli.astroclip.recipe.preparing import PrepareRecipe
+from polycli.astroclip.data.tables.positions import separations
+from polycli.astroclip.recipe.preparing import CatalogueSection, PrepareRecipe
 from polycli.console import note, warn
 from polycli.errors import SourceError
 from polycli.names import clean
 from polycli.paths import expand_paths, files_below
 from polycli.store.manifest import LeftOut
+
+#: Arcsec within which two positions are those of one object.
+_ONE_PLACE = 5.0
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,11 @@ def gather(name: str, listings: Sequence[Listing], recipe: PrepareRecipe, limit:
         _refuse_impossible_positions(listing)
     # Before anything is put together, so that what marks an unknown redshift stands in no other's place.
     possible = [replace(each, redshift=_possible(each.redshift, each.ids, each.source)) for each in listings]
-    cleaned = [_without_repeated_ids(listing) for listing in possible]
+    kept = [_first_of_each_id(listing) for listing in possible]
+    cleaned = [_without_repeated_ids(listing, places) for listing, places in zip(possible, kept, strict=True)]
     first = cleaned[0]
+    # Of pairs no source's order is left.
+    order = kept[0][:limit] if len(kept) == 1 else None
     pairing = None
     if len(cleaned) == 2:
         images, spectra = _images_and_spectra(cleaned)
@@ -118,17 +125,48 @@ def gather(name: str, listings: Sequence[Listing], recipe: PrepareRecipe, limit:
         pairing=pairing,
         ids_given=first.ids_given,
     )
+    listed = None if limit is not None and limit <= len(possible[0]) else len(possible[0])
     for section in recipe.catalogues:
-        columns, redshift = join_catalogue(section, survey.ids, survey.ra, survey.dec)
-        known = [*survey.columns, *survey.promised]
-        added = joined(known, columns, suffix="_catalogue")[len(known) :]
-        survey = replace(survey, columns=(*survey.columns, *added))
-        if redshift is not None:
-            survey = _with_redshift(survey, _possible(redshift, survey.ids, section.path))
+        survey = _with_catalogue(survey, section, order, listed)
     if recipe.split.by == "sky":
         refuse_unplaced(name, survey.ids, survey.ra, survey.dec)
     _say_new_names(survey)
     return survey
+
+
+def _with_catalogue(
+    survey: Survey, section: CatalogueSection, order: NDArray[np.int64] | None, listed: int | None
+) -> Survey:
+    """The survey with a catalogue's columns, and its positions and redshifts where the objects have none."""
+    objects = Objects(
+        ids=survey.ids,
+        ra=survey.ra,
+        dec=survey.dec,
+        id_name=survey.id_name,
+        order=order,
+        listed=listed,
+        has_redshifts=bool(np.isfinite(survey.redshift).any()) or _promises_redshifts(survey),
+    )
+    found = join_catalogue(section, objects)
+    known = [*survey.columns, *survey.promised]
+    added = joined(known, found.columns, suffix="_catalogue")[len(known) :]
+    clashes = [
+        f"{clean(old.name)} as {clean(new.name)}"
+        for old, new in zip(found.columns, added, strict=True)
+        if old.name != new.name
+    ]
+    if clashes:
+        note(f"{section.path}: columns with the names of others are renamed: {', '.join(clashes)}")
+    placed = with_position(objects, found.position)
+    survey = replace(survey, columns=(*survey.columns, *added), ra=placed.ra, dec=placed.dec)
+    if found.redshift is not None:
+        survey = _with_redshift(survey, _possible(found.redshift, survey.ids, section.path))
+    return survey
+
+
+def _promises_redshifts(survey: Survey) -> bool:
+    """Whether the reader brings redshifts itself, as a simulation does."""
+    return any(listing.source == "mock" for listing in survey.listings)
 
 
 def _say_new_names(survey: Survey) -> None:
@@ -174,14 +212,23 @@ def _refuse_impossible_positions(listing: Listing) -> None:
         )
 
 
-def _without_repeated_ids(listing: Listing) -> Listing:
-    """Keeps the first of all objects with one id, and lists the others as rejected."""
+def _first_of_each_id(listing: Listing) -> NDArray[np.int64]:
+    """The places of the objects that are the first with their id, in order."""
     _, first = np.unique(listing.ids.astype(str) if listing.ids.dtype == object else listing.ids, return_index=True)
-    if len(first) == len(listing):
+    return np.sort(first)
+
+
+def _without_repeated_ids(listing: Listing, kept: NDArray[np.int64]) -> Listing:
+    """Keeps the first of all objects with one id, and lists the others as rejected.
+
+    Raises:
+        SourceError: two of them lie at different positions, so that they are two objects.
+    """
+    if len(kept) == len(listing):
         return listing
-    kept = np.sort(first)
     where = {listing.ids[place]: int(place) for place in kept.tolist()}
-    again = np.setdiff1d(np.arange(len(listing)), kept).tolist()
+    again = np.setdiff1d(np.arange(len(listing)), kept)
+    _refuse_two_positions(listing, np.array([where[listing.ids[place]] for place in again.tolist()]), again)
     repeated = [
         LeftOut(
             source=listing.file_name(place),
@@ -189,9 +236,23 @@ def _without_repeated_ids(listing: Listing) -> Listing:
             reason=f"duplicated id: first in {listing.file_name(where[listing.ids[place]])}, "
             f"row {int(listing.row[where[listing.ids[place]]])}",
         )
-        for place in again
+        for place in again.tolist()
     ]
     return replace(listing.take(kept), rejected=(*listing.rejected, *repeated))
+
+
+def _refuse_two_positions(listing: Listing, first: NDArray[np.int64], again: NDArray[np.int64]) -> None:
+    apart = separations((listing.ra[first], listing.dec[first]), (listing.ra[again], listing.dec[again]))
+    far = np.flatnonzero(np.nan_to_num(apart) > _ONE_PLACE)
+    if far.size:
+        one, other = int(first[far[0]]), int(again[far[0]])
+        raise SourceError(
+            f"{listing.file_name(other)}: the id {listing.ids[other]} is at {listing.ra[other]:.5f} "
+            f"{listing.dec[other]:.5f}, and at {listing.ra[one]:.5f} {listing.dec[one]:.5f} in "
+            f"{listing.file_name(one)}, {apart[far[0]]:.0f} arcsec away, as are {far.size - 1} others: one id, two "
+            "objects",
+            hint="give each object an id of its own, or prepare the files into different stores",
+        )
 
 
 def _images_and_spectra(listings: Sequence[Listing]) -> tuple[Listing, Listing]:

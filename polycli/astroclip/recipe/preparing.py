@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from polycli.sections import Section, SplitSize
 
@@ -67,16 +67,34 @@ class PairSection(Section):
 
 
 class CatalogueSection(Section):
-    """A table whose columns become properties: FITS, Parquet, CSV or HDF5."""
+    """A table whose columns become properties: FITS, VOTable, Parquet, CSV, ECSV or HDF5."""
 
     path: str
-    by: Literal["id", "sky"] = "id"
-    id_column: str | None = Field(None, description="TARGETID, object_id or id if absent")
-    ra_column: str | None = Field(None, description="in degrees; RA, TARGET_RA or ra if absent")
-    dec_column: str | None = Field(None, description="in degrees; DEC, TARGET_DEC or dec if absent")
-    radius_arcsec: PositiveFloat = 1.0
+    hdu: str | NonNegativeInt | None = Field(
+        None, description="name or number of the HDU, of a VOTable's TABLE, or HDF5 path; the first table if absent"
+    )
+    where: str | None = Field(
+        None,
+        min_length=1,
+        description="rows that are taken, as search --where has it: ZWARN = 0 and SPECTYPE = 'GALAXY'",
+    )
+    null: tuple[float | str, ...] = Field((), description="marks of missing values in all columns, such as -99")
+    by: Literal["id", "sky", "row"] = Field("id", description="row: row i belongs to object i of the source")
+    id_column: str | None = Field(None, description="as the source calls ids, else TARGETID, object_id, ... if absent")
+    ra_column: str | None = Field(None, description="RA, TARGET_RA, RAJ2000, ... if absent")
+    dec_column: str | None = Field(None, description="DEC, TARGET_DEC, DEJ2000, ... if absent")
+    ra_unit: Literal["degree", "hour"] | None = Field(
+        None, description="of the right ascension; as the file states, else degree, if absent"
+    )
+    radius_arcsec: PositiveFloat = Field(1.0, description="for by: sky")
+    max_separation_arcsec: PositiveFloat | None = Field(
+        60.0,
+        description="for by: id and row: a row that lies further from its object is refused; null: none is",
+    )
     columns: tuple[str, ...] = Field((), description="these; all that hold one value for each object if empty")
-    redshift: str | None = Field(None, description="the column that is the redshift")
+    redshift: str | None = Field(
+        None, description="the column that is the redshift; if absent, a clear one where objects have none"
+    )
     prefix: str = Field("", description="put before the names of the columns")
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.data.photometry import image_features, photometry, with_colours
 from polycli.astroclip.data.store import ObjectStore
+from polycli.astroclip.data.tables.spellings import says_what_a_store_has
 from polycli.astroclip.recipe.settings import EvalSettings
 from polycli.astroclip.scoring.redshift import binned_redshift_scores, redshift_scores
 from polycli.astroclip.scoring.retrieval import alignment, ranks, ranks_by_distance, retrieval_scores, uniformity
@@ -21,7 +22,7 @@ from polycli.astroclip.scoring.score_records import (
     RedshiftScores,
     RetrievalScores,
 )
-from polycli.console import warn
+from polycli.console import note, warn
 from polycli.report.bootstrap import Bootstrap
 from polycli.report.probes import (
     Accuracy,
@@ -130,7 +131,10 @@ def property_names(store: ObjectStore, asked: Sequence[str]) -> list[str]:
             store.target(name, [0])
         return list(asked)
     floats = [found.name for found in store.about.properties if found.kind == "float"]
-    return ["redshift", *(name for name in floats if not name.lower().startswith(_NUISANCE))]
+    known = [name for name in floats if says_what_a_store_has(name)]
+    if known:
+        note(f"{store.name}: not scored, as ids, positions or redshifts: {', '.join(known)}; `properties` scores them")
+    return ["redshift", *(name for name in floats if name not in known and not name.lower().startswith(_NUISANCE))]
 
 
 def label_names(store: ObjectStore, asked: Sequence[str]) -> list[str]:
