@@ -10,10 +10,9 @@ import traceback
 from collections.abc import Sequence
 
 from polycli import console, stopping
-from polycli.errors import PolycliError, UserError
+from polycli.commands.interrupted import after_interrupt
+from polycli.errors import PolycliError, PreemptedError, UserError
 from polycli.launch import leave_process_group
-
-INTERRUPTED = 130
 
 
 def main() -> None:
@@ -37,6 +36,9 @@ def run(arguments: Sequence[str]) -> int:
 
         app(args=list(arguments), prog_name="polycli", obj=Invocation(tuple(arguments)))
     except SystemExit as ending:
+        # Typer turns Ctrl-C into an exit without a word.
+        if _was_interrupted(ending):
+            console.say(after_interrupt(arguments))
         leave_process_group()
         return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
     except PolycliError as error:
@@ -45,8 +47,8 @@ def run(arguments: Sequence[str]) -> int:
             leave_process_group()
         return error.exit_code
     except KeyboardInterrupt:
-        console.say("interrupted")
-        return INTERRUPTED
+        console.say(after_interrupt(arguments))
+        return stopping.INTERRUPTED
     except MemoryError as error:
         if os.environ.get("POLYCLI_DEBUG"):
             traceback.print_exception(error, file=sys.stderr)
@@ -58,6 +60,12 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _was_interrupted(ending: BaseException | None) -> bool:
+    while ending is not None and not isinstance(ending, KeyboardInterrupt):
+        ending = ending.__cause__ or ending.__context__
+    return ending is not None
+
+
 def _out_of_memory(error: MemoryError) -> PolycliError:
     said = f": {error}" if str(error) else ""
     return PolycliError(f"there is not enough memory{said}", hint="ask for less at once, or for a larger machine")
@@ -65,6 +73,10 @@ def _out_of_memory(error: MemoryError) -> PolycliError:
 
 def _report(error: PolycliError, *, as_json: bool) -> None:
     if not _speaks(error):
+        return
+    if isinstance(error, PreemptedError) and not as_json:
+        # It did as it was asked and lost nothing, which is no error.
+        console.say(error.message if error.hint is None else f"{error.message}: {error.hint}")
         return
     if as_json:
         _report_json(type(error).__name__, error.message, error.hint, error.exit_code)

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from polycli.names import clean, clean_lines
@@ -47,6 +47,15 @@ def say(message: str) -> None:
     """Prints a plain line on stderr, on rank 0 alone."""
     if _speaks():
         _line(message)
+
+
+def say_where(what: str, path: PurePath) -> None:
+    """Prints a line on where something is: on a terminal the path is a link, which opens by a click (OSC 8).
+
+    Terminals without links show the path as it is.
+    """
+    if _speaks():
+        _print(clean(f"{what}: ") + _linked(path))
 
 
 def note(message: str) -> None:
@@ -209,6 +218,13 @@ def _speaks() -> bool:
     return rank() == 0 and not _muted
 
 
+def _linked(path: PurePath) -> str:
+    shown = clean(path)
+    if not sys.stderr.isatty() or os.environ.get("TERM", "dumb") == "dumb" or os.environ.get("NO_COLOR"):
+        return shown
+    return f"\x1b]8;;{Path(path).resolve().as_uri()}\x1b\\{shown}\x1b]8;;\x1b\\"
+
+
 def _line(message: str, mark: str | None = None) -> None:
     # Names of files and of what is in them are somebody's data, and a terminal obeys escape sequences.
     message = clean_lines(message)
@@ -216,6 +232,11 @@ def _line(message: str, mark: str | None = None) -> None:
     if mark is not None:
         coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
         text = (f"\x1b[{_STYLES[mark]}m{mark}:\x1b[0m " if coloured else f"{mark}: ") + message
+    _print(text)
+
+
+def _print(text: str) -> None:
+    """Write a line that is safe to show, above the bar where there is one."""
     if _live:
         from rich.text import Text
 

@@ -81,6 +81,8 @@ class EvalRequest(ScoredRequest):
 
     #: Further checkpoints that are scored on the same rows and shown beside the first.
     baselines: tuple[Path, ...] = ()
+    #: Whether report.html is opened in the browser.
+    open: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,8 @@ from typing import Any
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 #: Exit code of a process that has saved everything.
 PREEMPTED = 75
+#: Exit code of a command that Ctrl-C ended, as shells have it.
+INTERRUPTED = 130
 #: Seconds within which a process that has saved is sure to have ended; until then no signal changes its exit code.
 LEAVING_SECONDS = 30.0
 

@@ -124,7 +124,6 @@ def test_an_unquoted_glob_is_answered_with_the_line_that_works(polycli, tmp_path
     [
         (StoreError("stores/a: damaged", hint="prepare it again"), 2),
         (TrainingError("the loss is not finite"), 1),
-        (PreemptedError("stopped after step 9"), 75),
         (PolycliError("it failed"), 1),
     ],
 )
@@ -172,14 +171,34 @@ def test_too_little_memory_is_one_sentence(polycli, verb):
     assert answer.err.startswith("error: there is not enough memory: Unable to allocate 7 TiB\n  hint: ")
 
 
-def test_ctrl_c_ends_with_130(polycli, verb):
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["eval", "mpp", "--checkpoint", "run"], "stopped: nothing was written, and the same line starts again\n"),
+        (
+            ["prepare", "mpp", "--source", "simulate", "--output", "o"],
+            "stopped: what was read so far is kept, and the same line goes on from there\n",
+        ),
+    ],
+)
+def test_ctrl_c_is_one_calm_sentence_on_what_is_kept_and_ends_with_130(polycli, verb, words, said):
     def interrupt(_):
         raise KeyboardInterrupt
 
     verb(interrupt)
+    answer = polycli(*words)
+    assert (answer.code, answer.out, answer.err) == (130, "", said)
+
+
+def test_a_run_that_saved_and_stopped_is_no_error(polycli, verb):
+    def stop(_):
+        raise PreemptedError("stopped by SIGINT after step 9; everything is saved", hint="run the same line again")
+
+    verb(stop)
     answer = polycli("eval", "mpp", "--checkpoint", "run")
-    assert (answer.code, answer.out) == (130, "")
-    assert "Traceback" not in answer.err
+    assert (answer.code, answer.out) == (75, "")
+    assert answer.err == "stopped by SIGINT after step 9; everything is saved: run the same line again\n"
+    assert json.loads(polycli("eval", "mpp", "--checkpoint", "run", "--json").err)["error"]["exit_code"] == 75
 
 
 def test_wrong_input_is_said_by_the_first_rank_of_a_machine_and_failures_by_all(polycli, verb, monkeypatch):
@@ -205,7 +224,8 @@ def test_what_all_ranks_agree_on_is_said_by_rank_0_alone(polycli, verb, monkeypa
         raise error("step 7: the loss is not finite")
 
     verb(fail)
-    for rank, said in (("0", "error: step 7: the loss is not finite\n"), ("4", "")):  # 4 is a machine's first
+    mark = "" if error is PreemptedError else "error: "
+    for rank, said in (("0", f"{mark}step 7: the loss is not finite\n"), ("4", "")):  # 4 is a machine's first
         monkeypatch.setenv("RANK", rank)
         monkeypatch.setenv("LOCAL_RANK", "0")
         answer = polycli("eval", "mpp", "--checkpoint", "run")

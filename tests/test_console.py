@@ -189,3 +189,19 @@ def test_work_that_is_done_a_second_time_is_silent_and_its_errors_are_not(capsys
         console.error("this time it failed")
     console.say("after")
     assert capsys.readouterr().err == "error: this time it failed\nafter\n"
+
+
+def test_a_path_is_a_link_on_a_terminal_alone_and_its_name_stays_harmless(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "a\x1b report.html"
+    console.say_where("report", path)
+    plain = f"report: {tmp_path}/a\\x1b report.html\n"
+    assert capsys.readouterr().err == plain
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    console.say_where("report", path)
+    shown = f"{tmp_path}/a\\x1b report.html"
+    assert capsys.readouterr().err == f"report: \x1b]8;;{path.as_uri()}\x1b\\{shown}\x1b]8;;\x1b\\\n"
+    monkeypatch.setenv("NO_COLOR", "1")
+    console.say_where("report", path)
+    assert capsys.readouterr().err == plain

@@ -1,6 +1,7 @@
 """The demo is a list of polycli lines that anybody can repeat."""
 
 import shlex
+import signal
 import subprocess
 import sys
 from itertools import pairwise
@@ -41,7 +42,32 @@ def test_a_command_that_fails_ends_the_demo_with_its_exit_code(commands, capsys,
     commands.codes = [0, 75]
     assert entry.run(["demo", "mpp", "--output", str(tmp_path)]) == 75
     assert len(commands.lines) == 2
-    assert "pretrain mpp" in capsys.readouterr().err.splitlines()[-1]
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("the demo stopped in `polycli pretrain mpp")
+    assert last.endswith("run the same line again to go on")
+
+
+def test_ctrl_c_is_left_to_the_command_that_runs_which_is_not_killed_while_it_saves(monkeypatch, tmp_path, capsys):
+    def run(words, **_):
+        signal.raise_signal(signal.SIGINT)
+        return SimpleNamespace(returncode=75)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert entry.run(["demo", "mpp", "--output", str(tmp_path)]) == 75
+    assert "error" not in capsys.readouterr().err
+
+
+def test_open_shows_the_report_and_says_where_it_is_where_no_browser_starts(commands, monkeypatch, tmp_path, capsys):
+    shown = []
+    monkeypatch.setattr("webbrowser.open", lambda address: shown.append(address) or len(shown) == 1)
+    report = tmp_path / "report" / "report.html"
+    assert entry.run(["demo", "mpp", "--output", str(tmp_path), "--open"]) == 0
+    assert shown == [report.as_uri()]
+    assert "no browser" not in capsys.readouterr().err
+    assert entry.run(["demo", "mpp", "--output", str(tmp_path), "--open"]) == 0
+    assert f"no browser can be started here; {report}" in capsys.readouterr().err
+    entry.run(["demo", "mpp", "--output", str(tmp_path)])
+    assert len(shown) == 2
 
 
 @pytest.mark.parametrize("family", ["mpp", "xval", "astroclip"])

@@ -114,7 +114,10 @@ def _by_neighbours(
 
         labelled = np.concatenate([vectors(store, some) for store, some in zip(references, known, strict=True)])
         asked = [vectors(store, some) for store, some in zip(stores, rows, strict=True)]
-    _note_labelled(references, known, stores, rows)
+    # An object without a value answers nothing, so it gets nothing of its own back.
+    answering = np.any([np.isfinite(values) for values in targets.values()], axis=0)
+    parts = np.split(answering, np.cumsum([len(some) for some in known])[:-1])
+    _note_labelled(references, [some[part] for some, part in zip(known, parts, strict=True)], stores, rows)
     tables: list[Columns] = [{} for _ in stores]
     predicted = [name if q is None else quantile_name(name, q) for name in targets for q in (None, *settings.quantiles)]
     (similarity,) = free_names(["similarity"], taken=predicted, prefix="neighbour_")

@@ -89,6 +89,9 @@ def evaluate(
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="score rows even if the model was trained on them")
     ] = False,
+    open_report: Annotated[
+        bool, typer.Option("--open", help="open report.html in the browser when it is written")
+    ] = False,
     nproc: Nproc = None,
     print_command: PrintCommand = False,
     json: Json = False,
@@ -102,6 +105,7 @@ def evaluate(
         output,
         overrides,
         baselines=expand_paths(baseline or ()),
+        open=open_report,
         split=split,
         limit=limit,
         allow_overlap=allow_overlap,

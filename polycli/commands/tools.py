@@ -155,8 +155,9 @@ def demo(
     family: Family,
     *,
     output: Annotated[Path, typer.Option("--output", metavar="DIR", help="where everything goes")] = Path("demo"),
+    open_report: Annotated[bool, typer.Option("--open", help="open the report in the browser at the end")] = False,
 ) -> None:
     """Run a whole example: simulate, prepare, pretrain, eval."""
     from polycli.demo import run_demo
 
-    run_demo(family, plain_path(output))
+    run_demo(family, plain_path(output), open_report=open_report)

@@ -1,4 +1,4 @@
-"""The screen that results are read on: how wide it is, columns that fit it, and paths that open by a click."""
+"""The screen that results are read on: how wide it is, and columns that fit it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import sys
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 
 #: A last column narrower than this would be a pillar of single words.
 _FEWEST_COLUMNS = 24
@@ -21,13 +20,6 @@ def width() -> int | None:
         return os.get_terminal_size(sys.stdout.fileno()).columns or None
     except (OSError, ValueError, AttributeError):
         return None
-
-
-def linked(path: Path) -> str:
-    """The path, on a terminal as a link to it (OSC 8), which terminals without links show as it is."""
-    if not sys.stderr.isatty() or os.environ.get("TERM") in (None, "dumb") or os.environ.get("NO_COLOR"):
-        return str(path)
-    return f"\x1b]8;;{path.resolve().as_uri()}\x1b\\{path}\x1b]8;;\x1b\\"
 
 
 def columns(rows: Sequence[Sequence[object]], header: Sequence[str], *, within: int | None = None) -> str:

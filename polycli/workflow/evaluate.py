@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Generic, Protocol, TypeVar
 
-from polycli.console import result, say
+from polycli.console import result, say_where
 from polycli.errors import UserError
 from polycli.json_records import JsonObject, finite, to_object
+from polycli.report.browser import open_in_browser
 from polycli.report.folder import evaluation_folder, write_scores
 from polycli.report.scores import DatasetScores, Scores
 from polycli.report.table import Table, as_text
@@ -128,9 +129,11 @@ class Evaluation(ABC, Generic[Loaded, Settings, Subset, DatasetScores, Picture])
             if report:
                 self.write_report(scores, subsets, pictures, unfinished)
             write_scores(document, unfinished)
-        say(f"scores: {output / 'scores.json'}")
+        say_where("scores", output / "scores.json")
         if report:
-            say(f"report: {output / 'report.html'}")
+            say_where("report", output / "report.html")
+            if request.open:
+                open_in_browser(output / "report.html")
         if not request.json:
             result("\n\n".join(as_text(table) for table in self.tables(scores.datasets)))
         return document

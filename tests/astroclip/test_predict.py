@@ -11,6 +11,7 @@ from astropy.table import Table
 from polycli.__main__ import run as command_line
 from polycli.astroclip import load_model, open_objects, predict
 from polycli.astroclip.data.rgb import model_input
+from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.recipe.model import PropertySection
 from polycli.errors import PolycliError, StoreError, UserError
 from polycli.inspection import inspect_path
@@ -19,6 +20,23 @@ from polycli.requests import PredictRequest
 
 def request(model, store, output, *overrides, **options):
     return PredictRequest(checkpoint=model, data=(store,), output=output, overrides=overrides, **options)
+
+
+def test_objects_without_a_value_of_their_own_do_not_count_as_getting_it_back(
+    tmp_path, tiny_model, mock_store, capsys, monkeypatch
+):
+    real = ObjectStore.target
+
+    def half_known(self, name, rows=None):
+        values = real(self, name, rows)
+        values[::2] = np.nan
+        return values
+
+    monkeypatch.setattr(ObjectStore, "target", half_known)
+    rows = open_objects(mock_store).rows("train")
+    predict.run(request(tiny_model, mock_store, tmp_path / "p.parquet", f"reference=[{mock_store}]", split="train"))
+    said = f"{len(rows) // 2} of {len(rows)} objects are among the labelled ones"
+    assert said in capsys.readouterr().err
 
 
 def test_an_object_that_is_its_own_nearest_neighbour_gets_its_own_redshift(tmp_path, tiny_model, mock_store, capsys):

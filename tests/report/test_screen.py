@@ -1,8 +1,8 @@
-"""Columns that fit the screen, and paths that open by a click."""
+"""Columns that fit the screen, however narrow it is."""
 
 import pytest
 
-from polycli.report.screen import columns, linked, width
+from polycli.report.screen import columns, width
 
 ROWS = [("mpp_ti", "mpp", "the smallest of the four published sizes, for a single GPU"), ("short", "xval", "one word")]
 HEADER = ("name", "family", "what it is")
@@ -24,13 +24,3 @@ def test_columns_wider_than_the_screen_are_broken_and_no_word_is_lost(within):
 def test_the_width_is_that_of_columns_or_of_the_terminal(monkeypatch, said, found):
     monkeypatch.setenv("COLUMNS", said)
     assert width() == found
-
-
-def test_a_path_is_a_link_on_a_terminal_alone(tmp_path, monkeypatch):
-    path = tmp_path / "a report.html"
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    assert linked(path) == f"\x1b]8;;{path.as_uri()}\x1b\\{path}\x1b]8;;\x1b\\"
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert linked(path) == str(path)

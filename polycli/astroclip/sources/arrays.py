@@ -222,7 +222,7 @@ def _array_sets(files: Sequence[tuple[Path, str]]) -> list[ArraySet]:
     for path, name in files:
         if path.suffix.lower() == ".npy":
             folder = str(path.parent)
-            known = sets.get(folder, ArraySet(path.parent.name or ".", {}))
+            known = sets.get(folder, ArraySet(path.parent.name or str(path.parent.resolve()), {}))
             sets[folder] = replace(known, members={**known.members, path.stem: (path, "")})
         elif path.suffix.lower() == ".npz":
             sets[str(path)] = ArraySet(name, {key: (path, key) for key in npz_headers(path)})
