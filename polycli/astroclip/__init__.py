@@ -38,6 +38,7 @@ FAMILY = Family(
         "hats": "polycli.astroclip.sources.hats.source:HatsSource",
         "mmu": "polycli.astroclip.sources.multimodal.source:MmuSource",
         "fits": "polycli.astroclip.sources.cutouts:CutoutSource",
+        "spectra": "polycli.astroclip.sources.spectra.source:SpectraSource",
         "desi": "polycli.astroclip.sources.desi:DesiSource",
         "arrays": "polycli.astroclip.sources.arrays:ArraysSource",
         "mock": "polycli.astroclip.sources.mock:MockSource",

@@ -25,7 +25,13 @@ from polycli.workflow.store_plans import Draft
 #: Between two sources whose objects are paired: --source legacysurvey+desi.
 _AND = "+"
 #: Sections of the recipe that decide what is read, by the source that they are for.
-_SECTIONS = {"arrays": ("arrays",), "hats": ("arrays", "mmu"), "mmu": ("arrays", "mmu"), "mock": ("mock",)}
+_SECTIONS = {
+    "arrays": ("arrays",),
+    "hats": ("arrays", "mmu"),
+    "mmu": ("arrays", "mmu"),
+    "spectra": ("spectra",),
+    "mock": ("mock",),
+}
 #: What one process stages, for estimates: reading, checks, hashing, writing and reading back.
 BYTES_PER_SECOND = 40e6
 

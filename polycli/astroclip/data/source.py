@@ -133,3 +133,12 @@ def find_files(inputs: Sequence[Path], suffixes: tuple[str, ...], *, source: str
             raise SourceError(f"{entry}: no such file or folder")
     names = Counter(name for _, name in found.values())
     return [(path, name if names[name] == 1 else path.as_posix()) for path, name in found.values()]
+
+
+def file_ids(names: Sequence[str]) -> NDArray[np.object_]:
+    """The names of files without their endings; with them, and their folders, where these alone tell them apart."""
+    stems = [Path(name).name.partition(".")[0] for name in names]
+    often = Counter(stems)
+    ids = np.empty(len(names), dtype=object)
+    ids[:] = [stem if often[stem] == 1 else name for stem, name in zip(stems, names, strict=True)]
+    return ids

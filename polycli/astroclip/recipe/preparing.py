@@ -146,6 +146,28 @@ class ArraysSection(Section):
     redshift: str = "redshift"
 
 
+class SpectraSection(Section):
+    """The contents of the files of --source spectra, one spectrum in each; what is absent goes by usual names."""
+
+    flux: str | None = Field(None, description="column of a table, or name of an image; FLUX and the like if absent")
+    wavelength: str | None = Field(None, description="likewise; WAVELENGTH, LOGLAM, or the image's CRVAL1 and CDELT1")
+    ivar: str | None = Field(None, description="likewise; IVAR")
+    error: str | None = Field(None, description="standard deviations, read where there is no ivar; ERROR, SIGMA")
+    mask: str | None = Field(None, description="not 0 where a pixel is bad; MASK, QUALITY")
+    flux_unit: PositiveFloat | None = Field(
+        None, description="erg/s/cm2/A that a flux of 1 stands for; by the file's unit if absent"
+    )
+    wavelength_unit: WavelengthUnit | None = Field(None, description="by the file's unit if absent, else Angstrom")
+    wavelength_scale: Literal["linear", "log10"] | None = Field(
+        None, description="of the wavelengths or their axis; by DC-FLAG or CTYPE1 if absent"
+    )
+    medium: Literal["vacuum", "air"] | None = Field(None, description="by CTYPE1 or AIRORVAC if absent, else vacuum")
+    object_id: str | None = Field(None, description="header card with the id; the name of the file if absent")
+    ra: str | None = Field(None, description="header card, in degrees or hh:mm:ss; RA and the like if absent")
+    dec: str | None = None
+    redshift: str | None = Field(None, description="header card; REDSHIFT or Z if absent")
+
+
 class MmuSection(Section):
     """The tables of --source mmu, sets of the Multimodal Universe, that their files do not settle by themselves."""
 
@@ -183,5 +205,6 @@ class PrepareRecipe(Section):
     catalogues: tuple[CatalogueSection, ...] = ()
     resample: ResampleSection = ResampleSection()
     arrays: ArraysSection = ArraysSection()
+    spectra: SpectraSection = SpectraSection()
     mmu: MmuSection = MmuSection()
     mock: MockSection = MockSection()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.data.cutouts.margins import cropped, cropped_size
 from polycli.astroclip.data.description import PIXEL_SCALE, ImageDescription
-from polycli.astroclip.data.source import Listing, Payload, find_files
+from polycli.astroclip.data.source import Listing, Payload, file_ids, find_files
 from polycli.astroclip.recipe.preparing import PrepareRecipe
 from polycli.console import note, warn
 from polycli.errors import SourceError
@@ -96,7 +96,7 @@ class CutoutSource:
         return Listing(
             source="fits",
             reader=CutoutReader(files, size),
-            ids=_ids([name for _, name, _ in found]),
+            ids=file_ids([name for _, name, _ in found]),
             id_name="file",
             ra=np.array([cutout.ra for cutout in cutouts], np.float64),
             dec=np.array([cutout.dec for cutout in cutouts], np.float64),
@@ -174,12 +174,3 @@ def _pixels(path: Path) -> NDArray[np.float32]:
         if image is None:
             raise SourceError(f"{path}: {_NOT_THERE}")
         return np.asarray(image.data).astype(np.float32)
-
-
-def _ids(names: Sequence[str]) -> NDArray[np.object_]:
-    """The names of files without their endings; with them, and their folders, where these alone tell them apart."""
-    stems = [Path(name).name.partition(".")[0] for name in names]
-    often = Counter(stems)
-    ids = np.empty(len(names), dtype=object)
-    ids[:] = [stem if often[stem] == 1 else name for stem, name in zip(stems, names, strict=True)]
-    return ids

@@ -43,8 +43,8 @@ def warn_of_band_order(images: NDArray[Any], bands: Sequence[str], *, what: str)
         )
 
 
-def refuse_other_units(wavelength: NDArray[np.float64], *, what: str) -> None:
-    """Make sure that rising wavelengths whose unit nobody named are in Angstrom.
+def refuse_other_units(wavelength: NDArray[np.float64], *, what: str, key: str = "arrays.wavelength_unit") -> None:
+    """Make sure that rising wavelengths whose unit nobody named, with the recipe's `key`, are in Angstrom.
 
     Raises:
         SourceError: they look like nanometres or micrometres.
@@ -56,5 +56,5 @@ def refuse_other_units(wavelength: NDArray[np.float64], *, what: str) -> None:
     raise SourceError(
         f"{what}: wavelengths are {first:g} to {last:g}, which in Angstrom is not visible light: "
         f"are they in {likely}s?",
-        hint=f"--set arrays.wavelength_unit={likely}, or =Angstrom if that is what they are",
+        hint=f"--set {key}={likely}, or =Angstrom if that is what they are",
     )
