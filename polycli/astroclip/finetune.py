@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 from polycli.astroclip.data.store import ObjectStore
-from polycli.astroclip.model.loaded import load_checkpoint
+from polycli.astroclip.model.loaded import LoadedAstroClip, load_checkpoint
 from polycli.astroclip.recipe.training import FinetuneRecipe
 from polycli.astroclip.scoring.posteriors.calibration import calibrate_run
-from polycli.astroclip.training.properties import PropertyFinetuning, with_checkpoint
+from polycli.astroclip.training.properties import PropertyFinetuning, complete
 from polycli.astroclip.training.sketch import sketch
 from polycli.engine.task import World
 from polycli.requests import JsonDocument, TrainRequest
@@ -34,14 +35,18 @@ def run(request: TrainRequest) -> JsonDocument:
 
 def _task(recipe: FinetuneRecipe, stores: list[Store], world: World) -> PropertyFinetuning:
     objects = [ObjectStore(store) for store in stores]
-    loaded = load_checkpoint(Path(str(recipe.checkpoint)), quiet=world.rank > 0)
-    return PropertyFinetuning(with_checkpoint(recipe, loaded, objects), objects, world, loaded)
+    loaded = _loaded(recipe, quiet=world.rank > 0)
+    return PropertyFinetuning(complete(recipe, loaded, objects), objects, world, loaded)
 
 
 def _sketch(recipe: FinetuneRecipe, stores: list[Store]) -> Sketch:
     objects = [ObjectStore(store) for store in stores]
-    loaded = load_checkpoint(Path(str(recipe.checkpoint)), quiet=True)
-    return sketch(with_checkpoint(recipe, loaded, objects), objects)
+    return sketch(complete(recipe, _loaded(recipe, quiet=True), objects), objects)
+
+
+def _loaded(recipe: FinetuneRecipe, *, quiet: bool) -> LoadedAstroClip | None:
+    """The checkpoint to start from; None for encoders that begin from random weights."""
+    return None if recipe.checkpoint is None else load_checkpoint(Path(recipe.checkpoint), quiet=quiet)
 
 
 TRAINING: Training[FinetuneRecipe] = Training(
@@ -50,4 +55,5 @@ TRAINING: Training[FinetuneRecipe] = Training(
     make_task=_task,
     sketch=_sketch,
     from_checkpoint=True,
+    begins_anew=attrgetter("begins_anew"),
 )

@@ -54,6 +54,8 @@ class Training(Generic[Recipe]):
     #: Whether the recipe has the key `checkpoint`, which `--checkpoint` says and which must not stay absent. Without
     #: one, `sketch` can do without stores.
     from_checkpoint: bool = False
+    #: Which of those recipes need no checkpoint, because they say what begins from random weights.
+    begins_anew: Callable[[Recipe], bool] = lambda _: False
     #: Further keys of the recipe that name checkpoints to start from, and may be absent.
     starts_from: tuple[str, ...] = ()
 
@@ -83,7 +85,7 @@ def read_training_recipe(request: TrainRequest, training: Training[Recipe]) -> R
     if request.limit is not None:
         given["limit"] = request.limit
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update=given)})
-    return _with_checkpoint(recipe, request) if training.from_checkpoint else recipe
+    return _with_checkpoint(recipe, request, training) if training.from_checkpoint else recipe
 
 
 def run_training(request: TrainRequest, training: Training[Recipe], recipe: Recipe) -> JsonDocument:
@@ -180,10 +182,10 @@ def open_training_stores(training: Training[Recipe], recipe: Recipe, *, verify: 
     return open_stores(recipe.data.stores, family=training.family, verify=level, hint=training.prepare_hint)
 
 
-def _with_checkpoint(recipe: Recipe, request: TrainRequest) -> Recipe:
+def _with_checkpoint(recipe: Recipe, request: TrainRequest, training: Training[Recipe]) -> Recipe:
     """Put the checkpoint of `--checkpoint` into the recipe, or be content with the one that it names."""
     if request.checkpoint is not None:
         return recipe.model_copy(update={"checkpoint": str(request.checkpoint.resolve())})
-    if cast("FinetuningRecipe", recipe).checkpoint is None:
+    if cast("FinetuningRecipe", recipe).checkpoint is None and not training.begins_anew(recipe):
         raise UserError("finetune starts from a checkpoint, and none was given", hint="add --checkpoint RUN")
     return recipe

@@ -187,6 +187,37 @@ def test_the_pinball_loss_is_lowest_at_the_quantile():
     assert losses[1] < losses[2]
 
 
+SUPERVISED = {
+    "image": "model.image={name: convnext, size: 48, embed_dim: 32, depth: 4, layer_scale: 0.1}",
+    "spectrum": "model.spectrum={name: conv_attention, embed_dim: 8, inputs: [ivar]}",
+}
+
+
+@pytest.mark.parametrize("modality", ["image", "spectrum"])
+def test_direct_supervision_begins_from_random_weights_without_a_checkpoint(recipe, mock_store, tmp_path, modality):
+    sees = f"model.properties.modalities=[{modality}]"
+    settings = (SUPERVISED[modality], sees, "model.properties.source=backbone", "freeze=false", "train.steps=30")
+    tune(recipe, mock_store, None, tmp_path / "run", *settings)
+
+    losses = losses_of(tmp_path / "run")
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+    model = load_model(tmp_path / "run")
+    assert getattr(model.section, modality).name in {"convnext", "conv_attention"}
+    # The whole network trains: nothing of it is what the seed made.
+    torch.manual_seed(5)
+    fresh = AstroClip(model.section).state_dict()
+    moved = [name for name, value in model.state_dict().items() if not torch.equal(fresh[name], value)]
+    assert any(".backbone." in name for name in moved)
+
+
+def test_random_encoders_are_not_frozen(recipe, mock_store, tmp_path):
+    with pytest.raises(RecipeError, match="without a checkpoint they are random"):
+        tune(recipe, mock_store, None, tmp_path / "run", SUPERVISED["spectrum"])
+    with pytest.raises(RecipeError, match="names spectrum, and there is no spectrum encoder"):
+        tune(recipe, mock_store, None, tmp_path / "run", SUPERVISED["image"], "freeze=false")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("override", "error", "message"),
     [

@@ -14,6 +14,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from polycli.astroclip.data.rgb import model_input
+from polycli.astroclip.model.conv_attention import ConvAttention
+from polycli.astroclip.model.convnext import ConvNeXt
 from polycli.astroclip.model.heads import CrossAttention, MlpHead, PropertyHead, last_layers
 from polycli.astroclip.model.resnet import ResNet50
 from polycli.astroclip.model.specformer import SpecFormer
@@ -28,9 +30,7 @@ class ImageEncoder(nn.Module):
     def __init__(self, section: ImageSection, heads: HeadSection | None) -> None:
         super().__init__()
         self.heads = heads
-        self.backbone: VisionTransformer | ResNet50 = (
-            VisionTransformer(section) if section.name == "vit" else ResNet50(section)
-        )
+        self.backbone = image_backbone(section)
         self.cross_attention: CrossAttention | None = None
         self.mlp: nn.Module | None = None
         if heads is not None and heads.image == "mlp":
@@ -54,7 +54,8 @@ class ImageEncoder(nn.Module):
 
     def tokens(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b t d"]:
         """Returns the tokens that the cross-attention sees."""
-        if isinstance(self.backbone, ResNet50) or self.heads is None or self.heads.image_tokens == "all":
+        whole = self.heads is None or self.heads.image_tokens == "all"
+        if not isinstance(self.backbone, VisionTransformer) or whole:
             return self.backbone(rgb)  # type: ignore[no-any-return]
         return self.backbone(rgb, whole=False, positions=False)  # type: ignore[no-any-return]
 
@@ -65,12 +66,21 @@ class ImageEncoder(nn.Module):
         return self.cross_attention.attention(self.tokens(rgb))
 
 
+def image_backbone(section: ImageSection) -> VisionTransformer | ResNet50 | ConvNeXt:
+    """Builds the network that a section names."""
+    if section.name == "vit":
+        return VisionTransformer(section)
+    return ResNet50(section) if section.name == "resnet50" else ConvNeXt(section)
+
+
 class SpectrumEncoder(nn.Module):
     """Encodes spectra as one vector each."""
 
     def __init__(self, section: SpectrumSection, heads: HeadSection | None) -> None:
         super().__init__()
-        self.backbone = SpecFormer(section)
+        self.backbone: SpecFormer | ConvAttention = (
+            SpecFormer(section) if section.name == "specformer" else ConvAttention(section)
+        )
         self.cross_attention: CrossAttention | None = None
         self.mlp: nn.Module | None = None
         if heads is not None:
@@ -88,8 +98,17 @@ class SpectrumEncoder(nn.Module):
     def features(
         self, flux: Float[Tensor, "b l"], ivar: Tensor | None = None, mask: Tensor | None = None
     ) -> Float[Tensor, "b d"]:
-        """The backbone's features: the mean over all tokens, as the papers' baseline has it."""
+        """The backbone's features: of SpecFormer the mean over all tokens, as the papers' baseline has it."""
+        if isinstance(self.backbone, ConvAttention):
+            return self.backbone.pooled(flux, ivar, mask)
         return self.backbone(flux, ivar, mask).mean(dim=1)  # type: ignore[no-any-return]
+
+    @property
+    def specformer(self) -> SpecFormer:
+        """The backbone, where it reconstructs spectra; raises `CheckpointError` where it is another network."""
+        if not isinstance(self.backbone, SpecFormer):
+            raise CheckpointError(f"a spectrum encoder {self.backbone.section.name} reconstructs no spectra")
+        return self.backbone
 
     def attention(
         self, flux: Float[Tensor, "b l"], ivar: Tensor | None = None, mask: Tensor | None = None

@@ -16,7 +16,10 @@ IMAGE, SPECTRUM = "image_encoder.backbone.", "spectrum_encoder.backbone."
 #: What tells a backbone from anything else, whatever its sizes.
 VIT_LANDMARK, SPECFORMER_LANDMARK, RESNET_LANDMARK = "patch_embed.proj.weight", "data_embed.weight", "conv1.weight"
 #: Of stems of convolutions and of templates, which no published model has.
-_OURS = (f"{IMAGE}patch_embed.proj.layers.", f"{SPECTRUM}data_embed.layers.", f"{SPECTRUM}templates.")
+_OURS = (
+    *(f"{IMAGE}patch_embed.proj.layers.", f"{SPECTRUM}data_embed.layers.", f"{SPECTRUM}templates."),
+    *(f"{IMAGE}stages.", f"{SPECTRUM}convolutions."),
+)
 _QUERIES = "encoder_q."
 #: Of files of the original projects: what is no part of the model, and is left out on purpose.
 _TRAINING_ONLY = re.compile(r"(encoder_k\.|dino_head\.|ibot_head\.|(val_)?queue(_ptr)?$)")

@@ -34,7 +34,11 @@ def sizes_near(size: int, patch_size: int) -> tuple[int, ...]:
 class ImageSection(Section):
     """The image encoder: a vision transformer as DINOv2 has it (Oquab et al. 2023), or a ResNet-50."""
 
-    name: Literal["vit", "resnet50"] = Field("vit", description="resnet50 has no sizes but those of its name")
+    name: Literal["vit", "resnet50", "convnext"] = Field(
+        "vit",
+        description="resnet50 has no sizes but those of its name; convnext, a supervised baseline, has embed_dim, "
+        "depth, layer_scale and drop_path",
+    )
     size: PositiveInt = Field(144, description="pixels along one side of the model's input; cutouts are cropped to it")
     input: ImageInput = Field(
         "rgb",
@@ -97,7 +101,7 @@ class ImageSection(Section):
     @property
     def features(self) -> int:
         """Length of the pooled feature vector."""
-        return self.embed_dim if self.name == "vit" else 2048
+        return 2048 if self.name == "resnet50" else self.embed_dim
 
 
 class TemplateSection(Section):
@@ -141,8 +145,12 @@ class TemplateSection(Section):
 
 
 class SpectrumSection(Section):
-    """The spectrum encoder, SpecFormer (Parker et al. 2024, section 4.2)."""
+    """The spectrum encoder, SpecFormer (Parker et al. 2024, section 4.2), or convolutions and attention."""
 
+    name: Literal["specformer", "conv_attention"] = Field(
+        "specformer",
+        description="conv_attention, a supervised baseline (Melchior et al. 2023), has embed_dim, inputs and dropout",
+    )
     embed_dim: PositiveInt = Field(768, le=WIDEST, description="width")
     depth: PositiveInt = Field(6, le=MOST_BLOCKS, description="blocks")
     num_heads: PositiveInt = Field(6, description="attention heads")
@@ -167,6 +175,12 @@ class SpectrumSection(Section):
 
     @model_validator(mode="after")
     def _sound(self) -> SpectrumSection:
+        if self.name == "conv_attention":
+            if self.templates is not None:
+                raise ValueError("templates are of specformer, and name is conv_attention")
+            if len(set(self.inputs)) != len(self.inputs):
+                raise ValueError("inputs names one input twice")
+            return self
         if self.embed_dim % self.num_heads:
             raise ValueError(f"embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}")
         if self.section_step > self.section_length:

@@ -114,6 +114,11 @@ class PretrainRecipe(Section):
         if getattr(self.model, other) is not None or self.model.heads is not None:
             extra = other if getattr(self.model, other) is not None else "heads"
             raise ValueError(f"stage {self.stage} does not train model.{extra}; the align stage does")
+        if self.stage == "spectrum" and self.model.spectrum is not None and self.model.spectrum.name != "specformer":
+            raise ValueError(
+                f"stage spectrum trains specformer, and model.spectrum.name is {self.model.spectrum.name}: `polycli "
+                "finetune` trains it by labels"
+            )
         seen = () if self.model.spectrum is None else self.model.spectrum.inputs
         if self.stage == "spectrum" and self.masking.weight == "ivar" and "ivar" not in seen:
             raise ValueError("masking.weight ivar needs model.spectrum.inputs to name ivar")
@@ -150,7 +155,10 @@ class FinetuneRecipe(Section):
     family: Literal["astroclip"]
     verb: Literal["finetune"]
     checkpoint: str | None = Field(None, description="what to start from; --checkpoint says it")
-    model: ModelSection = Field(description="`properties` alone; the encoders are those of --checkpoint")
+    model: ModelSection = Field(
+        description="`properties`, and the encoders of --checkpoint; without one, those that `image` and `spectrum` "
+        "describe, from random weights"
+    )
     freeze: bool = Field(
         True, description="leave the encoders as they are; every object is then embedded once, before training"
     )
@@ -175,4 +183,15 @@ class FinetuneRecipe(Section):
             raise ValueError("model.properties says what to predict, and is absent")
         if self.augmentation.spectrum_gaps:
             raise ValueError("augmentation.spectrum_gaps is for stage align of pretrain")
+        if self.begins_anew:
+            if self.freeze:
+                raise ValueError("freeze keeps encoders as they are, and without a checkpoint they are random")
+            if self.model.heads is not None:
+                raise ValueError("model.heads are those of an alignment, and without a checkpoint there was none")
         return self
+
+    @property
+    def begins_anew(self) -> bool:
+        """Whether the encoders begin from random weights, as direct supervision does."""
+        described = self.model.image is not None or self.model.spectrum is not None
+        return self.checkpoint is None and described

@@ -171,7 +171,7 @@ def _reconstructed(
     """Tokens, which of them are hidden, and what the model makes of them: on the CPU."""
     if encoder.model.spectrum_encoder is None:
         raise ValueError("the model has no spectrum encoder")
-    backbone = encoder.model.spectrum_encoder.backbone
+    backbone = encoder.model.spectrum_encoder.specformer
     inputs = encoder.spectrum_input(spectra)
     with torch.no_grad():
         tokens, context = backbone.tokens(inputs[0]), backbone.context(*inputs)

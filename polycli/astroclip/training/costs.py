@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
+from torch import nn
 
-from polycli.astroclip.model.resnet import ResNet50
+from polycli.astroclip.model.astroclip import image_backbone
+from polycli.astroclip.model.conv_attention import ConvAttention
 from polycli.astroclip.model.specformer import SpecFormer, token_count
 from polycli.astroclip.model.vision_transformer import VisionTransformer
 from polycli.astroclip.recipe.model import ImageSection, SpectrumSection
@@ -18,14 +20,14 @@ from polycli.engine.costs.flops import PASSES, forward_flops, over_blocks
 def image_flops(section: ImageSection) -> int:
     """Count the operations of one forward pass of one image."""
 
-    def forward(model: VisionTransformer | ResNet50) -> object:
+    def forward(model: nn.Module) -> object:
         return model(torch.empty(1, section.planes, section.size, section.size))
 
     def cost(depth: int) -> int:
         return forward_flops(lambda: VisionTransformer(section.model_copy(update={"depth": depth})), forward)
 
-    if section.name == "resnet50":
-        return forward_flops(lambda: ResNet50(section), forward)
+    if section.name != "vit":
+        return forward_flops(lambda: image_backbone(section), forward)
     return over_blocks(section.depth, cost)
 
 
@@ -37,13 +39,15 @@ def spectrum_flops(section: SpectrumSection, pixels: int) -> int:
     # Whether there are positions for so many tokens is for others to say.
     longest = max(section.max_length, token_count(section, pixels))
 
-    def forward(model: SpecFormer) -> object:
+    def forward(model: nn.Module) -> object:
         return model(torch.empty(1, pixels), torch.empty(1, pixels), torch.empty(1, pixels, dtype=torch.bool))
 
     def cost(depth: int) -> int:
         sizes = section.model_copy(update={"depth": depth, "max_length": longest})
         return forward_flops(lambda: SpecFormer(sizes), forward)
 
+    if section.name == "conv_attention":
+        return forward_flops(lambda: ConvAttention(section), forward)
     return over_blocks(section.depth, cost)
 
 

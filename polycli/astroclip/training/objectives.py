@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from polycli.astroclip.data.augmentations import augmented_spectrum, augmented_view
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.model.masking import chunk_mask, hide, masked_error
+from polycli.astroclip.model.specformer import SpecFormer
 from polycli.astroclip.model.stems import signal_share
 from polycli.astroclip.model.vision_transformer import VisionTransformer
 from polycli.astroclip.recipe.model import AugmentationSection
@@ -47,7 +48,7 @@ class MaskedModelling(Objective):
         """The mean squared error over all that was hidden; with templates, what they say of it counts as well."""
         if self.network.spectrum_encoder is None:
             raise TypeError("masked modelling needs a spectrum encoder")
-        backbone = self.network.spectrum_encoder.backbone
+        backbone = self.network.spectrum_encoder.specformer
         with torch.autocast(batch["flux"].device.type, enabled=False):
             tokens = backbone.tokens(batch["flux"])
             context = backbone.context(batch["flux"], batch.get("ivar"), batch.get("mask"))
@@ -213,7 +214,7 @@ def freeze_what_heads_do_not_see(network: AstroClip) -> None:
     These are what reconstructs spectra, a layer and the templates' patterns, and, where the image head sees patches
     alone, the token of the whole image and the positions.
     """
-    if network.spectrum_encoder is not None:
+    if network.spectrum_encoder is not None and isinstance(network.spectrum_encoder.backbone, SpecFormer):
         backbone = network.spectrum_encoder.backbone
         backbone.head.requires_grad_(requires_grad=False)
         if backbone.templates is not None:

@@ -41,19 +41,21 @@ EMBEDDED_AT_A_TIME = 64
 _SMALLEST_DEVIATION = 1e-6
 
 
-def with_checkpoint(recipe: FinetuneRecipe, loaded: LoadedAstroClip, stores: Sequence[ObjectStore]) -> FinetuneRecipe:
+def complete(recipe: FinetuneRecipe, loaded: LoadedAstroClip | None, stores: Sequence[ObjectStore]) -> FinetuneRecipe:
     """The recipe with the checkpoint's encoders in it, those alone that the head sees, and the classes spelled out.
+
+    Without a checkpoint, the encoders are those that the recipe describes.
 
     Raises:
         CheckpointError: the checkpoint lacks an encoder that the head is to see.
         StoreError: a store lacks a column, or it is of another kind.
     """
     properties = _properties(recipe)
-    has = loaded.model.section
+    has = recipe.model if loaded is None else loaded.model.section
     parts: dict[str, BaseModel | None] = {"heads": has.heads, "image": None, "spectrum": None}
     for name in properties.modalities:
         parts[name] = getattr(has, name)
-        if parts[name] is None:
+        if parts[name] is None and loaded is not None:
             raise CheckpointError(
                 f"{loaded.model_file}: a checkpoint without {name} encoder, and model.properties.modalities names "
                 f"{name}",
@@ -74,19 +76,21 @@ class PropertyFinetuning(ObjectsTask):
     recipe: FinetuneRecipe
 
     def __init__(
-        self, recipe: FinetuneRecipe, stores: Sequence[ObjectStore], world: World, loaded: LoadedAstroClip
+        self, recipe: FinetuneRecipe, stores: Sequence[ObjectStore], world: World, loaded: LoadedAstroClip | None
     ) -> None:
         """Raise RecipeError or StoreError where recipe, stores, checkpoint and processes do not fit each other."""
         self._began_from, self._properties = loaded, _properties(recipe)
-        self.earlier = {"--checkpoint": loaded.trained_on}
-        for store in stores:
-            loaded.check(store.about, str(store.path))
+        self.earlier = {} if loaded is None else {"--checkpoint": loaded.trained_on}
+        if loaded is not None:
+            for store in stores:
+                loaded.check(store.about, str(store.path))
         super().__init__(recipe, ObjectBatches(stores, recipe.data, recipe.train, needs_of(recipe)), world)
         check_image_size(recipe.model, self.batches)
         self._read_labels()
         torch.manual_seed(recipe.train.seed)  # the same head on every rank
         self.network = AstroClip(recipe.model)
-        self.network.load_state_dict({**self.network.state_dict(), **_shared(loaded.model, self.network)})
+        if loaded is not None:
+            self.network.load_state_dict({**self.network.state_dict(), **_shared(loaded.model, self.network)})
         numbers = self.batches.training_labels["numbers"]
         head = self.network.property_head()
         for index in range(numbers.shape[1]):
@@ -146,7 +150,9 @@ class PropertyFinetuning(ObjectsTask):
 
     def description(self) -> ModelFacts:
         """Return what is said of all models of objects, and from what this one began."""
-        began_from = BeganFrom(checkpoint=str(self._began_from.model_file), model_hash=self._began_from.model_hash)
+        began_from, loaded = None, self._began_from
+        if loaded is not None:
+            began_from = BeganFrom(checkpoint=str(loaded.model_file), model_hash=loaded.model_hash)
         return replace(super().description(), frozen=self.recipe.freeze, began_from=began_from)
 
     def flops_per_step(self) -> float:
