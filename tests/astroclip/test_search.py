@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from polycli.astroclip import embed, open_objects
+from polycli.__main__ import run as command_line
+from polycli.astroclip import embed, open_objects, pretrain
 from polycli.astroclip import eval as evaluation
+from polycli.astroclip.recipe.model import ImageSection, SpectrumSection
 from polycli.errors import CheckpointError, UserError
-from polycli.requests import EmbedRequest, EvalRequest, SearchRequest
+from polycli.requests import EmbedRequest, EvalRequest, SearchRequest, TrainRequest
+from polycli.search.encode import FileEncoder
 from polycli.search.find import run
 from polycli.search.searcher import Searcher
+from polycli.store.embeddings.opened import open_embeddings
 
 
 @pytest.fixture(scope="module")
@@ -24,17 +28,21 @@ def embeddings(tmp_path_factory, tiny_model, mock_store):
 @pytest.fixture(scope="module")
 def coadd(tmp_path_factory, survey_files, mock_store):
     """A coadd of two spectra of the store under other ids, as DESI writes it."""
-    store = open_objects(mock_store)
-    flux, ivar, _ = store.read_spectra([4, 9])
     path = tmp_path_factory.mktemp("coadds") / "coadd.fits"
-    survey_files.coadd(path, ids=[1, 2])
+    written_as_desi_does(survey_files, path, open_objects(mock_store), [4, 9])
+    return path
+
+
+def written_as_desi_does(survey_files, path, store, rows):
+    """Write spectra of a store into a coadd, under ids from 1."""
+    flux, ivar, _ = store.read_spectra(rows)
+    survey_files.coadd(path, ids=range(1, len(rows) + 1))
     with fits.open(path) as file:
         for camera, (first, pixels) in survey_files.cameras.items():
             start = round((first - store.wavelength[0]) / 0.8)
             file[f"{camera}_FLUX"].data = flux[:, start : start + pixels]
             file[f"{camera}_IVAR"].data = np.maximum(ivar[:, start : start + pixels], 1e-3)
         file.writeto(path, overwrite=True)
-    return path
 
 
 def test_a_spectrum_in_a_coadd_that_is_in_no_store_finds_its_galaxy(embeddings, tiny_model, mock_store, coadd):
@@ -59,6 +67,64 @@ def test_a_spectrum_is_compared_with_images_where_that_is_asked_for(embeddings, 
     )
     assert (found["vector"], found["in"]) == ("spectrum", "image")
     assert found["neighbours"][0]["row"] == cosine.argmax()
+
+
+RECIPE = """
+family: astroclip
+verb: pretrain
+stage: align
+model: {heads: {embed_dim: 16, num_heads: 2, image_tokens: all, image_residual: true}}
+align: {freeze: []}
+augmentation: {flip: 0.0, rotation: none, crop: centre, blur: [0.0], noise: [0.0]}
+data: {validation_objects: 4, workers: 1}
+optim: {learning_rate: 1.0e-3}
+train: {steps: 100, global_batch_size: 16, micro_batch_size: 16, seed: 5, validate_every: 100, checkpoint_every: 100}
+"""
+
+
+@pytest.fixture(scope="module")
+def aligned(tmp_path_factory, make_model, mock_store):
+    """The run of an alignment that has learnt the training objects of the store by heart, and their embeddings."""
+    folder = tmp_path_factory.mktemp("aligned")
+    (folder / "align.yaml").write_text(RECIPE, encoding="utf-8")
+    image = ImageSection(size=48, embed_dim=24, depth=1, num_heads=2, layer_scale=0.5)
+    spectrum = SpectrumSection(embed_dim=24, depth=1, num_heads=2, section_length=160, section_step=120)
+    begin = {
+        "image": make_model("of-images", image=image, spectrum=None, heads=None),
+        "spectrum": make_model("of-spectra", image=None, spectrum=spectrum, heads=None),
+    }
+    pretrain.run(
+        TrainRequest(
+            recipe=str(folder / "align.yaml"),
+            data=(mock_store,),
+            output=folder / "run",
+            overrides=tuple(f"init.{name}={path}" for name, path in begin.items()),
+        )
+    )
+    path = folder / "galaxies.parquet"
+    embed.run(EmbedRequest(checkpoint=folder / "run", data=(mock_store,), output=path, split="train"))
+    return folder / "run", path
+
+
+def test_a_trained_model_finds_the_image_of_a_spectrum_by_one_line(aligned, mock_store, survey_files, tmp_path, capfd):
+    """Of objects that it was trained on, from a coadd under other ids: chance is one of sixteen."""
+    run_path, galaxies = aligned
+    store = open_objects(mock_store)
+    known = open_embeddings(galaxies).partitions[0].read(["object_id"])["object_id"].to_pylist()
+    places = [store.ids(np.arange(24)).tolist().index(name) for name in known]
+    written_as_desi_does(survey_files, tmp_path / "coadd.fits", store, places)
+    line = ["search", galaxies, "--spectrum", tmp_path / "coadd.fits", "--in", "image", "--checkpoint", run_path]
+    capfd.readouterr()
+    assert command_line([*map(str, line), "--object", "3", "--json"]) == 0
+    document = json.loads(capfd.readouterr().out)
+    assert document["neighbours"][0]["id"] == known[2]
+    searcher = Searcher.open(galaxies)
+    queries = np.stack(
+        [each.vectors["spectrum"] for each in FileEncoder(searcher, run_path).objects(tmp_path / "coadd.fits")]
+    )
+    found = searcher.nearest_of_many(queries, "image_embedding", 10).rows
+    assert found[2].tolist() == [each["row"] for each in document["neighbours"]]
+    assert np.mean(found[:, 0] == np.arange(16)) > 0.8
 
 
 def test_a_file_of_several_objects_asks_which(embeddings, tiny_model, coadd):

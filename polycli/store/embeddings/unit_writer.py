@@ -18,6 +18,9 @@ from polycli.store.embeddings.units import NOTE_NAME, UnitFile, UnitNote, UnitPl
 from polycli.store.hashing import file_hash
 from polycli.store.staging import sync_folder, sync_trees, write_text
 
+#: Rows of a unit that are read back at a time.
+_CHECKED_ROWS = 4096
+
 
 class UnitWriter:
     """Takes the tables of one unit, block by block; what it writes appears whole when `publish` is called."""
@@ -95,7 +98,7 @@ class UnitWriter:
         path, rows = self._path(table), 0
         try:
             with parquet.ParquetFile(path, page_checksum_verification=True) as file:
-                for batch in file.iter_batches():
+                for batch in file.iter_batches(_CHECKED_ROWS, use_threads=False):
                     rows += len(batch)
         except ArrowException as error:
             raise PolycliError(f"{path}: what was written cannot be read back: {error}") from error
