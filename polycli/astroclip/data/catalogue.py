@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from polycli.astroclip.data.columns import Column
 from polycli.astroclip.data.pairing import match_sky
 from polycli.astroclip.data.table_files import find_name, nearest_names
+from polycli.astroclip.data.tables.hats_tables import HatsTable
 from polycli.astroclip.data.tables.marks import shown, suspicious_marks, without_marks
 from polycli.astroclip.data.tables.matching import rows_by_id
 from polycli.astroclip.data.tables.opening import open_table, read_columns
@@ -69,6 +70,8 @@ def join_catalogue(section: CatalogueSection, objects: Objects) -> Joined:
     path = plain_path(section.path)
     texts = tuple(str(mark) for mark in section.null)
     table = open_table(path, Reading(section.hdu, texts))
+    if isinstance(table, HatsTable) and section.by == "sky":
+        table = table.near(objects.ra, objects.dec, section.radius_arcsec)
     for remark in table.remarks:
         note(f"{path}: {remark}")
     reader = _Reader(section, path, table)

@@ -13,8 +13,10 @@ from polycli.astroclip.data.publishing import Plan, about, summarise
 from polycli.astroclip.data.source import Listing, Source
 from polycli.astroclip.data.staging import BLOCK, BlockTask, stage
 from polycli.astroclip.data.survey import Survey, gather, inputs_of, with_distinct_names
+from polycli.astroclip.data.tables.hats_tables import hats_files
 from polycli.astroclip.recipe.preparing import PrepareRecipe
 from polycli.errors import UserError
+from polycli.files.hats_folders import is_hats
 from polycli.paths import plain_path
 from polycli.store.manifest import LeftOut, Manifest, SourceFile
 from polycli.workflow.prepare import Preparation
@@ -78,7 +80,9 @@ class ObjectPreparation(Preparation[PrepareRecipe, Survey, BlockTask, ObjectFact
         survey = gather(request.output.name.removesuffix(".zarr"), listings, recipe, request.limit)
         _say_pairs(survey)
         files = [file for listing in survey.listings for file in zip(listing.files, listing.file_names, strict=True)]
-        files += [(plain_path(section.path), Path(section.path).name) for section in recipe.catalogues]
+        for section in recipe.catalogues:
+            path = plain_path(section.path)
+            files += hats_files(path) if is_hats(path) else [(path, path.name)]
         return [
             Draft(
                 name=survey.name,

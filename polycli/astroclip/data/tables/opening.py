@@ -15,11 +15,13 @@ from polycli.astroclip.data.table_files import (
 )
 from polycli.astroclip.data.tables.arrow_tables import open_parquet_table
 from polycli.astroclip.data.tables.fits_tables import open_fits_table
+from polycli.astroclip.data.tables.hats_tables import open_hats_table
 from polycli.astroclip.data.tables.hdf5_tables import open_hdf5_table
 from polycli.astroclip.data.tables.table import Reading, Table, masks_of, without_masked
 from polycli.astroclip.data.tables.text_tables import open_text_table
 from polycli.astroclip.data.tables.votables import open_votable
 from polycli.errors import SourceError
+from polycli.files.hats_folders import is_hats
 from polycli.files.plain import check_plain, reason_of
 
 _OPENERS = (
@@ -38,6 +40,8 @@ def open_table(path: Path, reading: Reading) -> Table:
     Raises:
         SourceError: there is no such file, it is damaged, of an unknown kind, or holds no table.
     """
+    if is_hats(path):
+        return open_hats_table(path, reading)
     check_plain(path)
     name = path.name.lower()
     for suffixes, opener in _OPENERS:
