@@ -1,0 +1,187 @@
+r"""Whether posteriors of properties hold on a simulated survey, counted by numpy from what `predict` wrote.
+
+    polycli prepare astroclip --source mock --recipe astroclip_demo_data --output mock.zarr --set mock.objects=8000 \
+        --set mock.seed=17 --set mock.size=96 --set split.validation=0.15 --set split.test=0.3
+    python benchmarks/astroclip_coverage.py --store mock.zarr --checkpoint align --output coverage [--record ...]
+
+On the vectors of a checkpoint, whose encoders stay as they are, `finetune` teaches a head of each kind: a mean,
+quantiles, a flow. It calibrates each at its end on the objects that validate. `predict` then answers for the objects
+that test, and an interval holds where the truth lies within its two columns, as a reader of that file would count:
+over all, and in thirds by magnitude. Answers that are there are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _record import add_option, finish
+from numpy.typing import NDArray
+from pyarrow import parquet
+from scipy.stats import binomtest, kstest
+
+from polycli.__main__ import run as command_line
+from polycli.astroclip.data.store import ObjectStore
+from polycli.astroclip.recipe.model import POSTERIOR_LEVELS
+from polycli.report.table import Table
+from polycli.store.reader import open_store
+
+LEVELS = (0.68, 0.9, 0.95)
+COLUMNS = ("redshift", "logm")
+POSTERIORS = ("none", "quantiles", "flow")
+THIRDS = ("brightest third", "middle third", "faintest third")
+Floats = NDArray[np.float64]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True, help="a folder for runs and answers")
+    parser.add_argument("--modalities", nargs="+", default=["image"], help="image, spectrum")
+    parser.add_argument("--steps", type=int, default=600)
+    add_option(parser)
+    options = parser.parse_args()
+    options.output.mkdir(exist_ok=True)
+    found: dict[str, Any] = {}
+    for modality in options.modalities:
+        for posterior in POSTERIORS:
+            answers = answered(options, modality, posterior)
+            found[f"{modality}, {posterior}"] = counted(options.store, answers, posterior)
+    finish(options, found, coverage_table(found), scores_table(found))
+
+
+def polycli(*words: object) -> None:
+    """One command line; ends the script where it fails."""
+    if code := command_line([str(word) for word in words]):
+        sys.exit(code)
+
+
+def answered(options: argparse.Namespace, modality: str, posterior: str) -> dict[str, NDArray[Any]]:
+    """Teach a head, ask it for the objects that test, and read its answers as they stand in the file."""
+    run, output = (options.output / f"{modality}-{posterior}{end}" for end in ("", ".parquet"))
+    if not output.exists():
+        settings = (
+            f"model.properties.modalities=[{modality}]",
+            f"model.properties.regression=[{', '.join(COLUMNS)}]",
+            f"model.properties.posterior={posterior}",
+            f"train.steps={options.steps}",
+        )
+        given = [word for setting in settings for word in ("--set", setting)]
+        start = ("--recipe", "astroclip_finetune", "--checkpoint", options.checkpoint)
+        polycli("finetune", "astroclip", *start, "--data", options.store, "--output", run, *given)
+        asked = ("--data", options.store, "--split", "test", "--output", output)
+        polycli("predict", "astroclip", "--checkpoint", run, *asked)
+    table = parquet.read_table(output)
+    return {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
+
+
+def counted(store: Path, answers: dict[str, NDArray[Any]], posterior: str) -> dict[str, Any]:
+    """Coverage of the head's own intervals and of the calibrated ones, by column, over all and in thirds."""
+    objects = ObjectStore(open_store(store))
+    rows = objects.rows("test")
+    place = {name: row for row, name in zip(rows.tolist(), objects.ids(rows).tolist(), strict=True)}
+    mine = np.array([place[name] for name in answers["object_id"].tolist()])
+    magnitudes = objects.magnitudes(mine)
+    if magnitudes is None:
+        sys.exit(f"{store}: has no magnitudes")
+    thirds = np.array_split(np.argsort(magnitudes[:, 1], kind="stable"), len(THIRDS))
+    parts = {"all": np.arange(len(mine)), **dict(zip(THIRDS, thirds, strict=True))}
+    entry: dict[str, Any] = {}
+    for column in COLUMNS:
+        truth = objects.target(column, mine)
+        kinds: dict[str, dict[float, tuple[Floats, Floats]]] = {
+            "calibrated": {
+                level: (answers[f"{column}_low{100 * level:g}"], answers[f"{column}_high{100 * level:g}"])
+                for level in LEVELS
+            }
+        }
+        entry[column] = {"r2": r2(truth, answers[column if posterior == "none" else f"{column}_q50"])}
+        if posterior != "none":
+            names = [f"{column}_q{100 * level:g}" for level in POSTERIOR_LEVELS]
+            values = np.stack([answers[name] for name in names], axis=1).astype(np.float64)
+            kinds["own"] = {level: (values[:, at((1 - level) / 2)], values[:, at((1 + level) / 2)]) for level in LEVELS}
+            entry[column] |= scores(truth, values)
+        entry[column] |= {
+            kind: {part: shares(truth[chosen], bounds, chosen) for part, chosen in parts.items()}
+            for kind, bounds in kinds.items()
+        }
+    return entry
+
+
+def at(level: float) -> int:
+    return int(np.argmin(np.abs(np.array(POSTERIOR_LEVELS) - level)))
+
+
+def r2(truth: Floats, predicted: Floats) -> float:
+    return float(1 - ((truth - predicted) ** 2).mean() / truth.var())
+
+
+def scores(truth: Floats, values: Floats) -> dict[str, float]:
+    """PIT's distance from uniform, linear between quantiles, and twice the mean pinball loss of all levels."""
+    levels = np.array(POSTERIOR_LEVELS)
+    first = values[:, 0] - levels[0] * (values[:, 1] - values[:, 0]) / (levels[1] - levels[0])
+    last = values[:, -1] + (1 - levels[-1]) * (values[:, -1] - values[:, -2]) / (levels[-1] - levels[-2])
+    knots, known = np.column_stack([first, values, last]), np.array([0, *levels, 1])
+    pit = np.array([np.interp(true, row, known) for true, row in zip(truth, knots, strict=True)])
+    off = truth[:, None] - values
+    return {
+        "ks": float(kstest(pit, "uniform").statistic),
+        "pinball": float(2 * np.maximum(levels * off, (levels - 1) * off).mean()),
+    }
+
+
+def shares(truth: Floats, bounds: dict[float, tuple[Floats, Floats]], chosen: NDArray[np.int64]) -> dict[str, Any]:
+    """By level, the share that holds, its 95 % interval (Clopper and Pearson) and the mean width."""
+    entry: dict[str, Any] = {"objects": len(truth)}
+    for level, (low, high) in bounds.items():
+        held = (truth >= low[chosen]) & (truth <= high[chosen])
+        limits = binomtest(int(held.sum()), len(truth)).proportion_ci()
+        entry[f"{level:g}"] = {
+            "share": float(held.mean()),
+            "interval": [float(limits.low), float(limits.high)],
+            "width": float((high[chosen] - low[chosen]).mean()),
+        }
+    return entry
+
+
+def coverage_table(found: dict[str, Any]) -> Table:
+    """One row for each head, column, kind of interval and part of the objects."""
+    rows = []
+    for name, entry in found.items():
+        for column in COLUMNS:
+            for kind in ("own", "calibrated"):
+                for part, numbers in entry[column].get(kind, {}).items():
+                    cells = []
+                    for level in LEVELS:
+                        share, (low, high) = numbers[f"{level:g}"]["share"], numbers[f"{level:g}"]["interval"]
+                        mark = " *" if abs(share - level) > 0.03 else ""
+                        cells.append(f"{100 * share:.1f} ({100 * low:.1f} to {100 * high:.1f}){mark}")
+                    rows.append([name, column, kind, part, f"{numbers['objects']:,}", *cells])
+    columns = ["head", "column", "intervals", "objects that are", "objects", *(f"{100 * q:g} %" for q in LEVELS)]
+    caption = (
+        "Percent of true values within their interval, with the binomial 95 % interval; *: more than 3 points off."
+    )
+    return Table("Coverage of posteriors", columns, rows, caption, 4)
+
+
+def scores_table(found: dict[str, Any]) -> Table:
+    """One row for each head and column: how good answers are, and how wide intervals."""
+    rows = []
+    for name, entry in found.items():
+        for column in COLUMNS:
+            numbers = entry[column]
+            widths = [numbers[kind]["all"]["0.68"]["width"] for kind in ("own", "calibrated") if kind in numbers]
+            own, calibrated = widths if len(widths) > 1 else (None, widths[0])
+            cells = [numbers["r2"], numbers.get("pinball"), numbers.get("ks"), own, calibrated]
+            rows.append([name, column, *("-" if cell is None else f"{cell:.4f}" for cell in cells)])
+    columns = ["head", "column", "R2", "pinball", "KS of PIT", "width of 68 %", "calibrated"]
+    caption = "Pinball is twice the mean over 13 levels, near to the CRPS; widths are means in the column's unit."
+    return Table("How sharp posteriors are", columns, rows, caption, 2)
+
+
+if __name__ == "__main__":
+    main()
