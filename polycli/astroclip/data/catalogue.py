@@ -18,6 +18,7 @@ from polycli.astroclip.data.tables.marks import shown, suspicious_marks, without
 from polycli.astroclip.data.tables.matching import rows_by_id
 from polycli.astroclip.data.tables.opening import open_table, read_columns
 from polycli.astroclip.data.tables.positions import degrees, numbers_of, refuse_two_positions
+from polycli.astroclip.data.tables.presets import with_preset
 from polycli.astroclip.data.tables.selecting import chosen_rows
 from polycli.astroclip.data.tables.spellings import POSITIONS, id_name, position_names, redshift_name
 from polycli.astroclip.data.tables.table import Reading, Table, usable
@@ -70,6 +71,7 @@ def join_catalogue(section: CatalogueSection, objects: Objects) -> Joined:
     path = plain_path(section.path)
     texts = tuple(str(mark) for mark in section.null)
     table = open_table(path, Reading(section.hdu, texts))
+    section = with_preset(section, [field.name for field in table.fields], path)
     if isinstance(table, HatsTable) and section.by == "sky":
         table = table.near(objects.ra, objects.dec, section.radius_arcsec)
     for remark in table.remarks:

@@ -73,6 +73,11 @@ class CatalogueSection(Section):
     hdu: str | NonNegativeInt | None = Field(
         None, description="name or number of the HDU, of a VOTable's TABLE, or HDF5 path; the first table if absent"
     )
+    preset: Literal["gz_decals", "provabgs"] | None = Field(
+        None,
+        description="settings for what is not given: gz_decals, the votes of Galaxy Zoo DECaLS by position; provabgs, "
+        "masses and star formation of PROVABGS by TARGETID",
+    )
     where: str | None = Field(
         None,
         min_length=1,

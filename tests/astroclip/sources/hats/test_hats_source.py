@@ -328,3 +328,17 @@ def test_of_a_large_row_group_a_few_rows_are_in_memory(tmp_path):
 
     assert held < 8 * 2**20  # of 32 MB
     np.testing.assert_array_equal(np.stack(found["x"].to_pylist()).astype(np.float32), values[3:9])
+
+
+def test_two_collections_pair_as_two_sources_do(tmp_path, hats, prepare):
+    pixels, images = _images(hats)
+    flux, _, _, spectra = _desi(hats, grid=4000.0 + np.arange(30))
+    hats.write(tmp_path / "images", images, order=2)
+    hats.write(tmp_path / "spectra", spectra, order=1)
+    prepare("mmu+mmu", tmp_path / "p.zarr", inputs=[tmp_path / "spectra", tmp_path / "images"])
+
+    store = open_objects(tmp_path / "p.zarr")
+    source = store.ids() - 39627866878511337
+    assert store.about.pairing.pairs == COUNT
+    np.testing.assert_array_equal(store.read_images(np.arange(COUNT)), pixels[source])
+    np.testing.assert_array_equal(store.read_spectra(np.arange(COUNT)).flux, flux[source])
