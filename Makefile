@@ -25,7 +25,7 @@ CATALOGUES := .venv-catalogues
 BROWSER := .venv-browser
 GOLDEN := $(BIN)/python tests/golden/make_goldens.py
 
-.PHONY: help install demo test test-slow test-docs test-interop test-browser stress attack golden reproduce-mpp study-rollouts reproduce-xval race \
+.PHONY: help install demo test test-slow test-docs docs test-interop test-browser stress attack golden reproduce-mpp study-rollouts reproduce-xval race \
 	reproduce-astroclip lint format \
 	bench clean
 
@@ -45,6 +45,11 @@ test-slow: $(COMPLETE)  ## the tests that take minutes
 
 test-docs: $(COMPLETE)  ## run every block of README and docs as it stands, trainings too; POLYCLI_DOCS_SHORT=1 trains two steps
 	$(BIN)/pytest -m docs tests/docs
+
+docs: $(COMPLETE)  ## build the site into site/: every page, with references made from the program; fails for a broken link or another host
+	$(BIN)/python -m tools.pages
+	$(BIN)/python -m zensical build --strict
+	$(BIN)/python -m tools.check_site site
 
 test-interop: $(INTEROP)/.complete $(CATALOGUES)/.complete  ## compare with packages that clash with ours and each other, in environments of their own
 	$(INTEROP)/bin/pytest -m interop --ignore tests/interop/catalogues tests/interop
@@ -99,7 +104,7 @@ bench: $(COMPLETE)  ## every speed that the documentation quotes
 	for benchmark in benchmarks/[a-z]*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark; done
 
 clean:  ## remove .venv and what the tools left; runs and stores stay
-	rm -rf $(VENV) $(INTEROP) $(CATALOGUES) $(BROWSER) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+	rm -rf site docs/reference $(VENV) $(INTEROP) $(CATALOGUES) $(BROWSER) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

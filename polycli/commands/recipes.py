@@ -30,7 +30,7 @@ OptionalFamily = Annotated[
 OptionalVerb = Annotated[
     str | None, typer.Argument(metavar="[VERB]", help="such as pretrain", autocompletion=completion.verbs)
 ]
-SomeVerb = Annotated[str, typer.Argument(metavar="VERB", autocompletion=completion.verbs)]
+SomeVerb = Annotated[str, typer.Argument(metavar="VERB", help="such as pretrain", autocompletion=completion.verbs)]
 
 
 def register(app: typer.Typer) -> None:

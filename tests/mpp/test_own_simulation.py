@@ -1,7 +1,6 @@
-"""The session of docs/mpp.md, "Your own simulation", as it stands there: a solver, npz, store, model, report, film."""
+"""The session of docs/your-own-simulation.md, as it stands there: a solver, npz, store, model, report, film."""
 
 import json
-import re
 import runpy
 import shlex
 from pathlib import Path
@@ -13,8 +12,10 @@ from PIL import Image
 
 from polycli.__main__ import run as command_line
 from polycli.store.reader import open_store
+from tests.docs.blocks import ROOT, blocks_of
+from tests.docs.session import commands_of
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs/mpp.md").read_text(encoding="utf-8")
+PAGE = ROOT / "docs" / "your-own-simulation.md"
 #: In place of the recipe's minutes.
 SMALL = (
     "model.embed_dim=16",
@@ -26,37 +27,29 @@ SMALL = (
 )
 
 
-def section() -> str:
-    return PAGE.split("## Your own simulation, from npz to a film\n")[1].split("\n## ")[0]
-
-
-def blocks(text: str) -> list[str]:
-    """The indented blocks, without their indentation."""
-    found = re.findall(r"(?:^    .*\n|^\n(?=    ))+", text, flags=re.MULTILINE)
-    return [re.sub(r"^    ", "", block, flags=re.MULTILINE).strip() for block in found]
-
-
 def test_the_session_of_the_page_goes_from_an_npz_of_a_newcomer_to_a_report(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    solver, question, session = (block for block in blocks(section()) if block)
+    blocks = blocks_of(PAGE)
+    solver = next(block.source for block in blocks if block.language == "python")
+    commands = [found for block in blocks if block.language == "console" for found in commands_of(block.source)]
+    question, *session = [command.line.replace("\\\n", " ") for command in commands if " inspect " not in command.line]
     Path("own.py").write_text(solver, encoding="utf-8")
     runpy.run_path("own.py")
     held = dict(np.load("own.npz"))
 
-    assert command_line(shlex.split(question.splitlines()[0])[1:]) == 2
+    assert command_line(shlex.split(question)[1:]) == 2
     said = capsys.readouterr().err
     for proposed in ("'arrays.axes=[x, y, time, trajectory]'", "'arrays.fields={my.h: h, my.v: v}'"):
         assert f"--set {proposed}" in said
-        assert proposed in section()
+        assert proposed in commands[0].shown
 
-    lines = session.replace("\\\n", " ").splitlines()
-    assert [line.split()[1] for line in lines] == ["prepare", "pretrain", "eval", "predict"]
-    for line in lines:
+    assert [line.split()[1] for line in session] == ["prepare", "pretrain", "eval", "predict"]
+    for line in session:
         verb, *rest = shlex.split(line)[1:]
         settings = [word for setting in SMALL for word in ("--set", setting)] if verb == "pretrain" else []
         assert command_line([verb, *rest, *settings]) == 0, capsys.readouterr().err
 
-    store = open_store(Path("stores/own.zarr"), family="mpp", verify="full")
+    store = open_store(Path("own/own.zarr"), family="mpp", verify="full")
     expected = np.stack([held["h"], held["v"]]).transpose(4, 3, 0, 1, 2).astype(np.float32)
     np.testing.assert_array_equal(store.read_rows("fields", range(12)), expected)
     np.testing.assert_array_equal(store.read("params")[:, 0], held["c"])
