@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,12 +36,20 @@ _DAMAGE = (
     zlib.error,
 )
 
+_PIECE = 2**20
+_ENCRYPTED = 1
+#: A member's header in a zip file: signature, then the lengths of its name and of what else stands before its bytes.
+_LOCAL = struct.Struct("<4s22xHH")
+_LOCAL_SIGNATURE = b"PK\x03\x04"
+
 
 class ArrayHeader(NamedTuple):
     """The shape and type that an array's header states."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    #: Whether the first axis runs fastest.
+    fortran: bool = False
 
 
 def open_npy(path: Path) -> NDArray[Any]:
@@ -93,11 +101,60 @@ def read_npz(path: Path, name: str) -> NDArray[Any]:
             return np.asarray(file[name])
 
 
+def check_npz(path: Path) -> None:
+    """Compare all that an npz file holds with its checksums, a piece at a time.
+
+    Raises:
+        SourceError: they differ, or it is no whole npz file, or claims to hold far more than it can.
+    """
+    check_plain(path)
+    with _said(path), zipfile.ZipFile(path) as archive:
+        refuse_claim(path, sum(entry.file_size for entry in archive.infolist()))
+        for entry in archive.infolist():
+            with archive.open(entry) as member:
+                while member.read(_PIECE):
+                    pass
+
+
+def map_npz(path: Path, name: str) -> NDArray[Any] | None:
+    """One array of an npz file, mapped into memory where it lies; None where it is compressed, empty or no numbers.
+
+    What is mapped is not compared with its checksum; `check_npz` does that.
+
+    Raises:
+        SourceError: it is no whole npz file, has no such array, or its header claims more than there is.
+    """
+    check_plain(path)
+    with _said(path, name):
+        with zipfile.ZipFile(path) as archive:
+            entry = archive.getinfo(f"{name}.npy")
+            if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & _ENCRYPTED:
+                return None
+            with archive.open(entry) as member:
+                header = _header(member)
+                before = member.tell()
+        length = header.dtype.itemsize * int(np.prod(header.shape, dtype=object))
+        if before + length > entry.file_size:
+            raise ValueError("its header claims more numbers than there are")
+        if header.dtype.hasobject or length == 0:
+            return None
+        with path.open("rb") as file:
+            file.seek(entry.header_offset)
+            local = file.read(_LOCAL.size)
+        signature, of_name, of_extra = _LOCAL.unpack(local)
+        if signature != _LOCAL_SIGNATURE:
+            raise ValueError("it does not lie where the list of contents says")
+        offset = entry.header_offset + _LOCAL.size + of_name + of_extra + before
+        order: Literal["F", "C"] = "F" if header.fortran else "C"
+        mapped: NDArray[Any] = np.memmap(path, header.dtype, "r", offset, header.shape, order)
+        return mapped
+
+
 def _header(member: IO[bytes]) -> ArrayHeader:
     version = np.lib.format.read_magic(member)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(member)
-    return ArrayHeader(shape, dtype)
+    shape, fortran, dtype = read(member)
+    return ArrayHeader(shape, dtype, fortran)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from polycli.astroclip.data.columns import Column
 from polycli.astroclip.data.pairing import match_sky
 from polycli.astroclip.data.table_files import find_name, nearest_names
 from polycli.astroclip.data.tables.hats_tables import HatsTable
-from polycli.astroclip.data.tables.marks import shown, suspicious_marks, without_marks
+from polycli.astroclip.data.tables.marks import say_suspicious, suspicious_marks, without_marks
 from polycli.astroclip.data.tables.matching import rows_by_id
 from polycli.astroclip.data.tables.opening import open_table, read_columns
 from polycli.astroclip.data.tables.positions import degrees, numbers_of, refuse_two_positions
@@ -25,7 +25,7 @@ from polycli.astroclip.data.tables.table import Reading, Table, usable
 from polycli.astroclip.recipe.preparing import CatalogueSection
 from polycli.console import note, say, warn
 from polycli.errors import SourceError
-from polycli.names import clean, shortened_name
+from polycli.names import clean
 from polycli.paths import plain_path
 
 Floats = NDArray[np.float64]
@@ -176,18 +176,12 @@ class _Reader:
         properties, suspicious = [], []
         for column in read_columns(self.table, wanted):
             clear = self._without_marks(column)
-            if marks := suspicious_marks(clear):
-                suspicious.append((column.name, marks))
+            if suspicious_marks(clear):
+                suspicious.append(clear)
             properties.append(clear.take(places).renamed(section.prefix + column.name))
         if section.null:
             note(f"{self.path}: {self.marked:,} values are marked as missing")
-        if suspicious:
-            all_marks = list(dict.fromkeys(mark for _, marks in suspicious for mark in marks))
-            names = shortened_name(", ".join(name for name, _ in suspicious))
-            warn(
-                f"{self.path}: {shown(all_marks)} in {names} may mark missing values, and count as numbers: "
-                f"null: [{shown(all_marks)}] of the catalogue says so"
-            )
+        say_suspicious(suspicious, what=str(self.path), key="null")
         return properties
 
     def _without_marks(self, column: Column) -> Column:

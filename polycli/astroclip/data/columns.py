@@ -72,8 +72,7 @@ class Column:
 def column_of(name: str, values: Any, *, unit: str = "", source: str = "") -> Column | None:  # noqa: ANN401
     """A column from whatever a file reader returned: numpy, masked or not, big or little endian; None for vectors.
 
-    Raises:
-        SourceError: an unsigned integer does not fit int64.
+    Unsigned integers that 64 signed bits do not hold become texts, digit for digit.
     """
     mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
     plain: NDArray[Any] = np.asarray(np.ma.getdata(values))
@@ -88,13 +87,11 @@ def column_of(name: str, values: Any, *, unit: str = "", source: str = "") -> Co
         return Column(name, exact, unit, source)
     if kind == "b":
         return Column(name, plain.astype(np.bool_), unit, source, valid)
+    if kind == "u" and plain.size and int(plain.max()) > np.iinfo(np.int64).max:
+        plain, kind = plain.astype(object), "O"
     if kind in "iu":
-        if kind == "u" and plain.size and int(plain.max()) > np.iinfo(np.int64).max:
-            raise SourceError(f"{source}: column {name} holds {int(plain.max())}, which does not fit 64 signed bits")
         return Column(name, plain.astype(np.int64), unit, source, valid)
-    if kind in "SUO":
-        return Column(name, as_text(plain), unit, source, valid)
-    return None
+    return Column(name, as_text(plain), unit, source, valid) if kind in "SUO" else None
 
 
 def as_text(values: NDArray[Any]) -> NDArray[np.object_]:

@@ -32,6 +32,8 @@ from polycli.names import clean
 from polycli.paths import expand_paths, files_below
 from polycli.store.manifest import LeftOut
 
+#: No galaxy is known beyond redshift 15; a larger number than this is a mark.
+_FARTHEST = 30.0
 #: Arcsec within which two positions are those of one object.
 _ONE_PLACE = 5.0
 
@@ -190,18 +192,28 @@ def _with_redshift(survey: Survey, redshift: NDArray[np.float64]) -> Survey:
 
 
 def _possible(redshift: NDArray[np.float64], ids: NDArray[Any], name: str) -> NDArray[np.float64]:
-    """Redshifts, NaN for -99 and the like, which mark what is unknown: wavelengths are 1 + z times as long."""
-    impossible = np.isfinite(redshift) & (redshift <= -1)
+    """Redshifts, NaN for -99, 9999 and the like, which mark what is unknown: wavelengths are 1 + z times as long."""
+    impossible = np.isfinite(redshift) & ((redshift <= -1) | (redshift > _FARTHEST))
     if impossible.any():
         first = int(np.flatnonzero(impossible)[0])
+        low, high = bool((redshift[impossible] <= -1).any()), bool((redshift[impossible] > _FARTHEST).any())
+        where = " or ".join(["-1 or less"] * low + [f"above {_FARTHEST:g}"] * high)
         warn(
-            f"{name}: {int(impossible.sum())} redshifts are -1 or less, such as {redshift[first]:g} of {ids[first]}: "
+            f"{name}: {int(impossible.sum())} redshifts are {where}, such as {redshift[first]:g} of {ids[first]}: "
             "taken for unknown"
         )
     return np.where(impossible, np.nan, redshift)
 
 
 def _refuse_impossible_positions(listing: Listing) -> None:
+    beyond = np.flatnonzero(np.isfinite(listing.ra) & ((listing.ra < -180) | (listing.ra > 360)))
+    if beyond.size:
+        first = int(beyond[0])
+        raise SourceError(
+            f"{listing.file_name(first)}: ra is {listing.ra[first]:g} for {listing.ids[first]} and out of range for "
+            f"{beyond.size - 1} others; -180 to 360 degrees were expected",
+            hint="write NaN where a position is unknown; for --source arrays, arrays.null names what marks it",
+        )
     wrong = np.flatnonzero(np.isfinite(listing.dec) & (np.abs(listing.dec) > 90))
     if wrong.size:
         first = int(wrong[0])

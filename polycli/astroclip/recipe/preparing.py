@@ -121,7 +121,19 @@ class ResampleSection(Section):
         return self
 
 
-WavelengthUnit = Literal["Angstrom", "nanometre", "micrometre"]
+WavelengthUnit = Literal["Angstrom", "nanometre", "micrometre", "log10_Angstrom"]
+PixelUnit = Literal["nanomaggy", "maggy", "nanojansky", "microjansky", "jansky"]
+#: AB magnitude of a pixel value of 1: a jansky is 8.90, since 3631 of them are 0.
+ZERO_POINTS: dict[PixelUnit, float] = {
+    "nanomaggy": 22.5,
+    "maggy": 0.0,
+    "nanojansky": 31.4,
+    "microjansky": 23.9,
+    "jansky": 8.9,
+}
+#: Magnitudes by which a zero point and a unit may differ: 31.4 nanojansky are 31.40006.
+_SAME_ZERO_POINT = 0.01
+_FLUX_UNIT = 1e-17
 
 
 class ArraysSection(Section):
@@ -133,9 +145,16 @@ class ArraysSection(Section):
         "band_first", description="band_last: the images are (object, y, x, band)"
     )
     pixel_scale_arcsec: PositiveFloat = 0.262
-    zero_point: float = Field(22.5, description="AB magnitude of a pixel value of 1; 22.5 is nanomaggies")
+    pixel_unit: PixelUnit | None = Field(
+        None,
+        description="nanomaggy where neither it nor zero_point is given, and refused where that cannot be",
+    )
+    zero_point: float | None = Field(None, description="AB magnitude of a pixel value of 1, in place of pixel_unit")
     spectrum: str | None = Field("spectrum", description="(object, wavelength)")
-    flux_unit: PositiveFloat = Field(1e-17, description="erg/s/cm2/A that a flux of 1 stands for")
+    flux_unit: PositiveFloat | None = Field(
+        None,
+        description="erg/s/cm2/A that a flux of 1 stands for; 1e-17 where absent, and refused where that cannot be",
+    )
     ivar: str | None = "ivar"
     error: str | None = Field("error", description="standard deviations, read where there is no `ivar`")
     mask: str | None = Field("mask", description="True or not 0 where a pixel is bad")
@@ -149,6 +168,27 @@ class ArraysSection(Section):
     ra: str = "ra"
     dec: str = "dec"
     redshift: str = "redshift"
+    null: tuple[float | str, ...] = Field((), description="marks of missing values in positions, redshifts and columns")
+
+    @model_validator(mode="after")
+    def _one_zero_point(self) -> ArraysSection:
+        if self.pixel_unit is not None and self.zero_point is not None:
+            stated = ZERO_POINTS[self.pixel_unit]
+            if abs(stated - self.zero_point) > _SAME_ZERO_POINT:
+                raise ValueError(
+                    f"pixel_unit {self.pixel_unit} has the zero point {stated:g}, and zero_point is {self.zero_point:g}"
+                )
+        return self
+
+    @property
+    def ab_zero_point(self) -> float:
+        """AB magnitude of a pixel value of 1, as the zero point or the unit says."""
+        return ZERO_POINTS[self.pixel_unit or "nanomaggy"] if self.zero_point is None else self.zero_point
+
+    @property
+    def flux_scale(self) -> float:
+        """How many erg/s/cm2/A a flux of 1 stands for."""
+        return _FLUX_UNIT if self.flux_unit is None else self.flux_unit
 
 
 class SpectraSection(Section):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,63 +18,30 @@ from polycli.astroclip.data.columns import Column, as_ids, column_of, stacked
 from polycli.astroclip.data.description import ZERO_POINT, ImageDescription, SpectrumDescription
 from polycli.astroclip.data.resampling import describe_grid, recipe_grid, refuse_without_overlap, resample_spectra
 from polycli.astroclip.data.source import Listing, Payload, find_files
-from polycli.astroclip.data.table_files import HDF5_SUFFIXES, nearest_names
+from polycli.astroclip.data.table_files import nearest_names
+from polycli.astroclip.data.tables.marks import say_suspicious, without_marks
 from polycli.astroclip.recipe.preparing import ArraysSection, PrepareRecipe
-from polycli.astroclip.sources.hdf5_files import check_images, read_rows, same_length
+from polycli.astroclip.sources.array_sets import SUFFIXES, ArraySet, array_sets
+from polycli.astroclip.sources.hdf5_files import check_images, same_length
 from polycli.astroclip.sources.payloads import read_by_file
-from polycli.astroclip.sources.plausible import ANGSTROM, refuse_other_units, warn_of_band_order
+from polycli.astroclip.sources.plausible import (
+    in_angstrom,
+    refuse_other_flux,
+    refuse_other_pixels,
+    refuse_other_units,
+    warn_of_band_order,
+    warn_of_ivar,
+)
 from polycli.astroclip.sources.weights import ivar_of_errors
 from polycli.console import note
 from polycli.errors import SourceError
-from polycli.files.hdf5 import open_hdf5
-from polycli.files.numpy_files import npz_headers, open_npy, read_npz
+from polycli.names import clean
 
-SUFFIXES = (".npy", ".npz", *HDF5_SUFFIXES)
 _FLUX_UNIT = 1e-17
-#: Images of each set that are looked at for the order of their bands.
+#: Objects of each set that are looked at for units and the order of bands.
 _SAMPLED = 32
-
-
-@dataclass(frozen=True)
-class ArraySet:
-    """Arrays by name, all of the same objects. Picklable: arrays are opened when they are read."""
-
-    name: str
-    #: By array: the file that it is in, and its key there; the key of an npy file is empty.
-    members: dict[str, tuple[Path, str]]
-
-    def whole(self, array: str) -> NDArray[Any]:
-        """Reads all of a small array."""
-        path, key = self.members[array]
-        if path.name.lower().endswith(HDF5_SUFFIXES):
-            with open_hdf5(path) as file:
-                return np.asarray(file[key][()])
-        return np.asarray(_loaded(path, key))
-
-    def rows(self, array: str, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Reads some rows of an array."""
-        path, key = self.members[array]
-        if path.name.lower().endswith(HDF5_SUFFIXES):
-            with open_hdf5(path) as file:
-                return read_rows(file[key], rows)
-        return np.asarray(_loaded(path, key)[rows])
-
-    def dtype(self, array: str) -> np.dtype[Any]:
-        """The type of an array's values, without reading them where the format allows."""
-        path, key = self.members[array]
-        if path.name.lower().endswith(HDF5_SUFFIXES):
-            with open_hdf5(path) as file:
-                found: np.dtype[Any] = file[key].dtype
-                return found
-        return _loaded(path, key).dtype
-
-    def shape(self, array: str) -> tuple[int, ...]:
-        """Returns the shape of an array, without reading it where the format allows."""
-        path, key = self.members[array]
-        if path.name.lower().endswith(HDF5_SUFFIXES):
-            with open_hdf5(path) as file:
-                return tuple(file[key].shape)
-        return tuple(_loaded(path, key).shape)
+#: Arrays that a sentence names.
+_NAMED = 6
 
 
 @dataclass(frozen=True)
@@ -106,7 +72,7 @@ class ArraysReader:
             image = source.rows(section.image, rows).astype(np.float32)
             if section.order == "band_last":
                 image = image.transpose(0, 3, 1, 2)
-            factor = 10 ** (0.4 * (ZERO_POINT - section.zero_point))
+            factor = 10 ** (0.4 * (ZERO_POINT - section.ab_zero_point))
             payload = replace(payload, image=np.ascontiguousarray(image) * np.float32(factor))
         if self.has_spectrum and section.spectrum is not None:
             payload = self._with_spectrum(payload, number, rows)
@@ -114,18 +80,18 @@ class ArraysReader:
 
     def _with_spectrum(self, payload: Payload, number: int, rows: NDArray[np.int64]) -> Payload:
         source, section = self.sets[number], self.section
-        factor = section.flux_unit / _FLUX_UNIT
+        factor = section.flux_scale / _FLUX_UNIT
         flux = (source.rows(str(section.spectrum), rows) * factor).astype(np.float32)
         mask = np.zeros(flux.shape, np.bool_)
         if section.mask in source.members:
             mask = source.rows(str(section.mask), rows) != 0
         if section.ivar in source.members:
             ivar = (source.rows(str(section.ivar), rows) / factor**2).astype(np.float32)
-            # As in surveys' own files: a weight that is no number is the mark of a pixel that was not measured.
-            mask = mask | np.isnan(ivar)
+            # As in surveys' own files: a weight that is not finite marks a pixel that was not measured.
+            mask = mask | ~np.isfinite(ivar)
         elif section.error in source.members:
             ivar = (ivar_of_errors(source.rows(str(section.error), rows)) / factor**2).astype(np.float32)
-            mask = mask | np.isnan(ivar)
+            mask = mask | ~np.isfinite(ivar)
         else:
             ivar = np.isfinite(flux).astype(np.float32)
         found = self.wavelengths[number]
@@ -147,7 +113,7 @@ class ArraysSource:
         del limit
         section = recipe.arrays
         files = find_files(inputs, SUFFIXES, source="arrays")
-        sets = _array_sets(files)
+        sets = array_sets(files)
         looks = [_look(found, section, alone=len(sets) == 1) for found in sets]
         first = looks[0]
         for look in looks[1:]:
@@ -207,32 +173,6 @@ class _Look:
     wavelength: NDArray[np.float64] | None
 
 
-@lru_cache(maxsize=4)
-def _loaded(path: Path, key: str) -> NDArray[Any]:
-    """An array of an npz file, or an npy file mapped into memory; pickles are refused.
-
-    Raises:
-        SourceError: the file is damaged, or holds Python objects.
-    """
-    return read_npz(path, key) if key else open_npy(path)
-
-
-def _array_sets(files: Sequence[tuple[Path, str]]) -> list[ArraySet]:
-    sets: dict[str, ArraySet] = {}
-    for path, name in files:
-        if path.suffix.lower() == ".npy":
-            folder = str(path.parent)
-            known = sets.get(folder, ArraySet(path.parent.name or str(path.parent.resolve()), {}))
-            sets[folder] = replace(known, members={**known.members, path.stem: (path, "")})
-        elif path.suffix.lower() == ".npz":
-            sets[str(path)] = ArraySet(name, {key: (path, key) for key in npz_headers(path)})
-        else:
-            with open_hdf5(path) as file:
-                keys = [key for key, item in file.items() if hasattr(item, "shape")]
-            sets[str(path)] = ArraySet(name, {key: (path, key) for key in keys})
-    return list(sets.values())
-
-
 def _look(source: ArraySet, section: ArraysSection, *, alone: bool) -> _Look:
     measured = [section.spectrum, section.ivar, section.error, section.mask]
     _refuse_texts(source, [section.image, section.wavelength, *measured])
@@ -258,7 +198,9 @@ def _look(source: ArraySet, section: ArraysSection, *, alone: bool) -> _Look:
         values = source.whole(name)
         if values.shape != (count,) or values.dtype.kind not in "fiu":
             raise SourceError(f"{source.name}: {name} is {values.dtype} {values.shape}, {count} numbers were expected")
-        return values.astype(np.float64)
+        exact = values.astype(np.float64)
+        exact[np.isin(values, [mark for mark in section.null if not isinstance(mark, str)])] = np.nan
+        return exact
 
     if section.object_id in source.members:
         ids = as_ids(source.whole(section.object_id), what=f"{source.name}: {section.object_id}")
@@ -272,22 +214,32 @@ def _look(source: ArraySet, section: ArraysSection, *, alone: bool) -> _Look:
             )
         ids = np.arange(count, dtype=np.int64)
     taken = {*data, *own, section.wavelength}
-    columns = [
-        column_of(name, source.whole(name), source=source.name)
-        for name in source.members
-        if name not in taken and source.shape(name) == (count,)
+    further = [name for name in source.members if name not in taken]
+    found = [
+        column_of(name, source.whole(name), source=source.name) for name in further if source.shape(name) == (count,)
     ]
+    columns = [without_marks(column, section.null)[0] for column in found if column is not None]
+    _say_of_columns(source, [name for name in further if name not in {column.name for column in columns}], columns)
     return _Look(
         name=source.name,
         ids=ids,
         ra=vector(section.ra),
         dec=vector(section.dec),
         redshift=vector(section.redshift),
-        columns=[column for column in columns if column is not None],
+        columns=columns,
         image=image,
         spectrum=spectrum,
         wavelength=wavelength,
     )
+
+
+def _say_of_columns(source: ArraySet, left: Sequence[str], columns: Sequence[Column]) -> None:
+    """Say which arrays become nothing, and which columns seem to hold marks of missing values."""
+    if left:
+        named = [f"{clean(name)} ({source.dtype(name)} {source.shape(name)})" for name in left[:_NAMED]]
+        more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
+        note(f"{source.name}: left out, as no single numbers or texts of objects: {', '.join(named)}{more}")
+    say_suspicious(columns, what=source.name, key="arrays.null")
 
 
 def _refuse_texts(source: ArraySet, names: Sequence[str | None]) -> None:
@@ -307,17 +259,20 @@ def _described_image(source: ArraySet, section: ArraysSection) -> ImageDescripti
         what=f"{source.name}: {section.image}",
         hint=f"set arrays.order={'band_first' if band_last else 'band_last'} if they are, and arrays.bands in order",
     )
-    _look_at_bands(source, section.image, section)
+    _look_at_images(source, section.image, section)
     return ImageDescription(bands=section.bands, size=size, pixel_scale_arcsec=section.pixel_scale_arcsec)
 
 
-def _look_at_bands(source: ArraySet, array: str, section: ArraysSection) -> None:
+def _look_at_images(source: ArraySet, array: str, section: ArraysSection) -> None:
     count = source.shape(array)[0]
     if not count:
         return
     some = source.rows(array, np.linspace(0, count - 1, min(count, _SAMPLED)).astype(np.int64))
     some = some.transpose(0, 3, 1, 2) if section.order == "band_last" else some
-    warn_of_band_order(some, section.bands, what=f"{source.name}: {array}")
+    what = f"{source.name}: {array}"
+    if section.pixel_unit is None and section.zero_point is None:
+        refuse_other_pixels(some, what=what)
+    warn_of_band_order(some, section.bands, what=what)
 
 
 def _described_spectrum(source: ArraySet, section: ArraysSection) -> tuple[SpectrumDescription, NDArray[np.float64]]:
@@ -328,7 +283,7 @@ def _described_spectrum(source: ArraySet, section: ArraysSection) -> tuple[Spect
         )
     what = f"{source.name}: {section.wavelength}"
     unit = section.wavelength_unit or "Angstrom"
-    wavelength = source.whole(section.wavelength).astype(np.float64) * ANGSTROM[unit]
+    wavelength = in_angstrom(source.whole(section.wavelength).astype(np.float64), unit)
     about = describe_grid(wavelength, what=what)
     shape = source.shape(str(section.spectrum))
     for name in (section.spectrum, section.ivar, section.error, section.mask):
@@ -339,6 +294,7 @@ def _described_spectrum(source: ArraySet, section: ArraysSection) -> tuple[Spect
             )
     if section.wavelength_unit is None:
         refuse_other_units(wavelength, what=what)
+    _look_at_spectra(source, section)
     return about.model_copy(
         update={
             "medium": section.medium,
@@ -346,6 +302,19 @@ def _described_spectrum(source: ArraySet, section: ArraysSection) -> tuple[Spect
             "ivar": "measured" if {section.ivar, section.error} & {*source.members} else "unknown",
         }
     ), wavelength
+
+
+def _look_at_spectra(source: ArraySet, section: ArraysSection) -> None:
+    name, count = str(section.spectrum), source.shape(str(section.spectrum))[0]
+    if not count:
+        return
+    rows = np.linspace(0, count - 1, min(count, _SAMPLED)).astype(np.int64)
+    flux = source.rows(name, rows).astype(np.float64)
+    if section.flux_unit is None:
+        refuse_other_flux(flux, what=f"{source.name}: {name}")
+    if section.ivar in source.members:
+        ivar = source.rows(str(section.ivar), rows).astype(np.float64)
+        warn_of_ivar(flux, ivar, what=f"{source.name}: {section.ivar}")
 
 
 def _one_grid(

@@ -89,7 +89,7 @@ def read_spectrum(path: Path) -> SdssSpectrum:
         coadd = _columns(file[1], ("flux", "ivar", "loglam", "and_mask"))
     flux, ivar = coadd["flux"].astype(np.float32), coadd["ivar"].astype(np.float32)
     flags = coadd.get("and_mask", np.zeros(len(flux), np.int64))
-    mask = (flags != 0) | ~(ivar > 0) | ~np.isfinite(flux)
+    mask = (flags != 0) | ~(ivar > 0) | ~np.isfinite(ivar) | ~np.isfinite(flux)
     first, _ = _place(coadd["loglam"], path)
     return SdssSpectrum(first, np.where(np.isfinite(flux), flux, 0), np.where(mask, 0, ivar), mask)
 

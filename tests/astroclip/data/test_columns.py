@@ -29,9 +29,11 @@ def test_masked_arrays_of_every_kind_become_columns_with_gaps():
     assert column_of("v", np.zeros((2, 3))) is None
 
 
-def test_an_unsigned_id_that_does_not_fit_is_refused():
-    with pytest.raises(SourceError, match="does not fit 64 signed bits"):
-        column_of("id", np.array([2**63 + 5], np.uint64), source="a.fits")
+def test_unsigned_ids_beyond_64_signed_bits_are_texts_with_every_digit():
+    column = column_of("id", np.ma.masked_array(np.array([2**63 + 5, 7], np.uint64), [False, True]), source="a.fits")
+    assert column.values.tolist() == ["9223372036854775813", "7"]
+    assert column.valid.tolist() == [True, False]
+    assert as_ids(np.array([2**64 - 1], np.uint64), what="x").tolist() == ["18446744073709551615"]
 
 
 def test_ids_are_never_taken_from_floats():

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from polycli.astroclip.data.columns import Column
-from polycli.astroclip.data.tables.table import Field, Reading, plain_column
+from polycli.astroclip.data.columns import Column, column_of
+from polycli.astroclip.data.tables.table import Field, Reading
 from polycli.errors import SourceError
 from polycli.files.parquet import open_parquet
 
@@ -89,7 +89,7 @@ def arrow_column(name: str, chunked: Any, source: str, unit: str = "") -> Column
     if pa.types.is_decimal(kind):
         chunked, kind = chunked.cast(pa.float64()), pa.float64()
     if pa.types.is_floating(kind):
-        return plain_column(name, chunked.to_numpy(), unit=unit, source=source)
+        return column_of(name, chunked.to_numpy(), unit=unit, source=source)
     gaps = chunked.is_null().to_numpy()
     if gaps.any():
         filler: Any = 0 if pa.types.is_integer(kind) else False if pa.types.is_boolean(kind) else ""
@@ -97,4 +97,4 @@ def arrow_column(name: str, chunked: Any, source: str, unit: str = "") -> Column
             filler = bytes(kind.byte_width) if pa.types.is_fixed_size_binary(kind) else b""
         chunked = pc.fill_null(chunked, pa.scalar(filler, kind))
     values = chunked.to_numpy()
-    return plain_column(name, np.ma.masked_array(values, gaps) if gaps.any() else values, unit=unit, source=source)
+    return column_of(name, np.ma.masked_array(values, gaps) if gaps.any() else values, unit=unit, source=source)

@@ -17,9 +17,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.astroclip.data.columns import Column
+from polycli.astroclip.data.columns import Column, column_of
 from polycli.astroclip.data.tables.choosing import chosen_part
-from polycli.astroclip.data.tables.table import CHUNK, Field, LoadedTable, Reading, Table, plain_column
+from polycli.astroclip.data.tables.table import CHUNK, Field, LoadedTable, Reading, Table
 from polycli.errors import SourceError
 from polycli.files.fits_files import open_fits
 
@@ -115,7 +115,7 @@ def _of_text(path: Path, unit: Any, remarks: Sequence[str]) -> LoadedTable:  # n
 
     table = AstropyTable.read(unit)
     columns = {
-        name: plain_column(name, table[name].data, unit=str(table[name].unit or ""), source=path.name)
+        name: column_of(name, table[name].data, unit=str(table[name].unit or ""), source=path.name)
         for name in table.colnames
     }
     found = {name: column for name, column in columns.items() if column is not None}
@@ -146,16 +146,16 @@ def _decoded(name: str, raw: NDArray[Any], stored: _Stored, source: str) -> Colu
     unit = stored.unit
     if raw.dtype.kind == "S":
         ended = np.array([value.partition(b"\0")[0] for value in raw.tolist()], raw.dtype)
-        found = plain_column(name, ended, unit=unit, source=source)
+        found = column_of(name, ended, unit=unit, source=source)
     elif stored.logical:
         unknown = (raw != ord("T")) & (raw != ord("F"))
-        found = plain_column(name, np.ma.masked_array(raw == ord("T"), unknown), unit=unit, source=source)
+        found = column_of(name, np.ma.masked_array(raw == ord("T"), unknown), unit=unit, source=source)
     else:
         missing: Any = np.ma.nomask
         if stored.null is not None and raw.dtype.kind in "iu":
             missing = raw == stored.null
         values = _scaled(raw, stored.scale, stored.zero)
-        found = plain_column(name, np.ma.masked_array(values, missing), unit=unit, source=source)
+        found = column_of(name, np.ma.masked_array(values, missing), unit=unit, source=source)
     if found is None:
         raise SourceError(f"{source}: column {name} does not hold one value in each row")
     return found

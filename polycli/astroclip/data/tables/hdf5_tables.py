@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polycli.astroclip.data.columns import Column
+from polycli.astroclip.data.columns import Column, column_of
 from polycli.astroclip.data.table_files import nearest_names
-from polycli.astroclip.data.tables.table import Field, Reading, plain_column
+from polycli.astroclip.data.tables.table import Field, Reading
 from polycli.errors import SourceError
 from polycli.files.hdf5 import open_hdf5
 
@@ -33,7 +33,7 @@ class Hdf5Table:
         with open_hdf5(self.path) as file:
             for name in names:
                 item = file[self.place].fields(name) if self.records else file[self.place][name]
-                found = plain_column(name, item[()], source=self.path.name)
+                found = column_of(name, item[()], source=self.path.name)
                 if found is None:
                     raise SourceError(f"{self.path}: column {name} does not hold one value in each row")
                 yield found

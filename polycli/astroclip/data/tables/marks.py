@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.astroclip.data.columns import Column
+from polycli.console import warn
+from polycli.names import shortened_name
 
 Mark = float | str
 #: Numbers that surveys write where there is none. A positive one counts where it is far beyond all others.
@@ -68,3 +70,12 @@ def _equal(column: Column, mark: Mark) -> NDArray[np.bool_]:
 def shown(marks: Sequence[float]) -> str:
     """Some marks as the recipe writes them."""
     return ", ".join(f"{mark:g}" for mark in marks[:_SHOWN])
+
+
+def say_suspicious(columns: Sequence[Column], *, what: str, key: str) -> None:
+    """Warn of numbers in columns that look like marks of missing values; `key` is what makes gaps of them."""
+    found = {column.name: marks for column in columns if (marks := suspicious_marks(column))}
+    if found:
+        said = shown(list(dict.fromkeys(mark for each in found.values() for mark in each)))
+        names = shortened_name(", ".join(found))
+        warn(f"{what}: {said} in {names} may mark missing values, and count as numbers: {key}: [{said}] says so")

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.astroclip.data.columns import Column, as_text, column_of
+from polycli.astroclip.data.columns import Column
 
 #: Bytes that are looked at together, where a file's columns lie between each other.
 CHUNK = 8 * 2**20
-_LARGEST = np.iinfo(np.int64).max
 #: What comes behind the name of a column of truth values that says where another column has no value (astropy's).
 _MASK = ".mask"
 
@@ -74,15 +73,6 @@ class LoadedTable:
     def read(self, names: Sequence[str]) -> Iterator[Column]:
         """The columns of these names; see `Table.read`."""
         return (self.columns[name] for name in names)
-
-
-def plain_column(name: str, values: Any, *, unit: str = "", source: str = "") -> Column | None:  # noqa: ANN401
-    """Does what `column_of` does, but unsigned integers beyond 64 signed bits become texts, digit for digit."""
-    data = np.asarray(np.ma.getdata(values))
-    if data.ndim == 1 and data.dtype.kind == "u" and data.size and int(data.max()) > _LARGEST:
-        mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
-        return Column(name, as_text(data.astype(object)), unit, source, None if mask is None else ~mask)
-    return column_of(name, values, unit=unit, source=source)
 
 
 def usable(fields: Sequence[Field]) -> list[str]:

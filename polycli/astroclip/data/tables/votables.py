@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polycli.astroclip.data.columns import Column
+from polycli.astroclip.data.columns import Column, column_of
 from polycli.astroclip.data.tables.choosing import chosen_part
-from polycli.astroclip.data.tables.table import Field, Reading, plain_column
+from polycli.astroclip.data.tables.table import Field, Reading
 from polycli.errors import SourceError
 from polycli.files.plain import reason_of
 
@@ -46,7 +46,7 @@ class VoTable:
         for name in names:
             field = self.fields[places[name]]
             values = array[array.dtype.names[wanted.index(places[name])]]
-            found = plain_column(name, values, unit=field.unit, source=self.path.name)
+            found = column_of(name, values, unit=field.unit, source=self.path.name)
             if found is None:
                 raise SourceError(f"{self.path}: column {name} does not hold one value in each row")
             yield found

@@ -62,7 +62,7 @@ class ParquetReader:
             flux = dense(pixels, 3, what=f"{path}: {image.column}", shape=self.shape)
             factor = pixel_factor(self.mmu)
             if not image.is_struct:
-                factor = np.float32(10 ** (0.4 * (ZERO_POINT - self.arrays.zero_point)))
+                factor = np.float32(10 ** (0.4 * (ZERO_POINT - self.arrays.ab_zero_point)))
             payload = replace(payload, image=flux[:, list(self.bands[number])] * factor)
         if spectrum is not None and self.grid is not None:
             found = _spectra(table, spectrum, self.arrays, path)
@@ -165,7 +165,7 @@ def _spectra(table: Any, spectrum: Spectrum, section: ArraysSection, path: Path)
     for name, values in (("wavelengths", wavelength), ("variances", ivar), ("masks", mask)):
         if values is not None and values.shape != flux.shape:
             raise SourceError(f"{path}: spectra have {flux.shape[1]} pixels, and their {name} {values.shape[1]}")
-    factor = 1.0 if spectrum.is_struct else section.flux_unit / _FLUX_UNIT
+    factor = 1.0 if spectrum.is_struct else section.flux_scale / _FLUX_UNIT
     bad = ~(np.isfinite(wavelength) & (wavelength > 0))
     if mask is not None:
         bad |= mask != 0

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.astroclip.recipe.preparing import SpectraSection
-from polycli.astroclip.sources.plausible import ANGSTROM, refuse_other_units
+from polycli.astroclip.sources.plausible import in_angstrom, refuse_other_units
 from polycli.astroclip.sources.spectra.units import to_angstrom
 from polycli.errors import SourceError
 
@@ -63,6 +63,8 @@ def values_of(
 ) -> NDArray[np.float64]:
     """Angstrom of wavelengths that are written out, or of their logarithms."""
     exact = np.asarray(values, np.float64).ravel()
+    if section.wavelength_unit == "log10_Angstrom":
+        return in_angstrom(exact, section.wavelength_unit)
     if logarithmic or section.wavelength_scale == "log10":
         return _in_angstrom(10.0**exact, "", section, path)
     return _in_angstrom(exact, unit, section, path)
@@ -72,7 +74,7 @@ def _in_angstrom(
     wavelength: NDArray[np.float64], unit: str, section: SpectraSection, path: Path
 ) -> NDArray[np.float64]:
     if section.wavelength_unit is not None:
-        return wavelength * ANGSTROM[section.wavelength_unit]
+        return in_angstrom(wavelength, section.wavelength_unit)
     if unit.strip():
         factor = to_angstrom(unit)
         if factor is None:
