@@ -21,6 +21,8 @@ from polycli.errors import SourceError
 #: Names of redshifts and of their warnings, the first that is there.
 REDSHIFTS = ("Z", "z", "z_spec", "redshift")
 WARNINGS = ("ZWARN", "ZWARNING", "zwarn", "zwarning")
+#: Columns that say what an object is, and a galaxy's value of them.
+_KINDS, _GALAXY = ("SPECTYPE", "CLASS"), "GALAXY"
 POSITIONS = (("ra", "dec"), ("RA", "DEC"), ("TARGET_RA", "TARGET_DEC"))
 #: What is no property of an object: the data, and pictures made of it.
 _DATA = ("image_", "spectrum_", "catalog_")
@@ -140,7 +142,7 @@ def redshifts_of(vectors: Mapping[str, NDArray[Any]], count: int) -> tuple[NDArr
 
 
 def good_redshifts(parts: Sequence[Part], section: MmuSection, *, exported: bool) -> NDArray[np.bool_] | None:
-    """Which redshifts of all files are good; None where no file says anything of that.
+    """Which redshifts of all files are good, of galaxies where a type is given; None where no file warns of any.
 
     In HDF5 the warning is DESI's own number, 0 for none. Where it is a truth value, True means a warning; but the
     Hugging Face export of the first release (`exported`) turned DESI's round.
@@ -169,6 +171,9 @@ def good_redshifts(parts: Sequence[Part], section: MmuSection, *, exported: bool
 
 def _good(part: Part, meaning: str) -> NDArray[np.bool_]:
     good: NDArray[np.bool_] = np.isfinite(part.redshift)
+    kinds = next((column for column in part.columns if column.name in _KINDS and column.kind == "text"), None)
+    if kinds is not None:
+        good &= kinds.values == _GALAXY
     if part.warning is None:
         return good
     good &= part.warning if part.warning.dtype.kind == "b" and meaning == "good" else part.warning == 0

@@ -224,6 +224,15 @@ def test_a_truth_value_of_zwarn_is_a_warning_and_that_is_said(tmp_path, mmu, cap
     assert "True is taken for a warning" in capsys.readouterr().err
 
 
+def test_a_redshift_is_good_of_galaxies_alone_where_a_type_is_given(tmp_path, mmu):
+    ra, dec = np.array([10.0, 10.1, 10.2]), np.full(3, 1.0)
+    columns = mmu.desi(ra, dec) | {"ZWARN": np.zeros(3, int), "SPECTYPE": np.array([b"GALAXY", b"QSO", b"STAR"])}
+    mmu.write(tmp_path, columns)
+    listing = MmuSource().open([tmp_path], mmu.recipe(), None)
+
+    assert listing.good_redshift.tolist() == (listing.ids == columns["object_id"][0]).tolist()
+
+
 def test_zwarn_that_would_make_most_redshifts_bad_must_be_declared(tmp_path, mmu):
     ra, dec = np.array([10.0, 10.1, 10.2]), np.full(3, 1.0)
     mmu.write(tmp_path, mmu.desi(ra, dec) | {"ZWARN": np.array([True, True, False])})
