@@ -5,7 +5,6 @@ A ragged column is two files, `<column>.npy` and `<column>.offsets.npy`. No file
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +19,7 @@ from polycli.requests import JsonDocument
 from polycli.store.columns import Column, Ragged
 from polycli.store.hashing import file_hash
 from polycli.store.manifest import FileEntry
-from polycli.store.staging import sync_folder
+from polycli.store.staging import sync_all, sync_folder
 
 _DESCRIPTION = "block.json"
 _AGAIN = "remove this folder and run the same prepare line again"
@@ -127,10 +126,8 @@ def write_block(
             for path in sorted(folder.glob("*.npy"))
         },
     )
-    with (folder / _DESCRIPTION).open("w", encoding="utf-8") as file:
-        file.write(description.model_dump_json())
-        file.flush()
-        os.fsync(file.fileno())
+    (folder / _DESCRIPTION).write_text(description.model_dump_json(), encoding="utf-8")
+    sync_all([*folder.iterdir()])
     sync_folder(folder)
 
 
@@ -156,5 +153,3 @@ def _save(path: Path, values: NDArray[Any]) -> None:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(values))
         # numpy's own way of writing does not say why a write came to an end, a full disk say.
         file.write(values.reshape(-1).view(np.uint8).data)
-        file.flush()
-        os.fsync(file.fileno())

@@ -74,14 +74,16 @@ class BlockBuilder:
         columns: Mapping[str, Column],
         record: JsonDocument,
         *,
-        ids: Sequence[str],
+        ids: Sequence[str] | Ragged,
         content: Sequence[str],
         source: str = "",
+        hashed: Mapping[str, Column] | None = None,
     ) -> None:
         """Write one block so that it is there whole or not at all, and lasts. A block that is there stays as it is.
 
         `ids` name the rows, `content` the columns whose bytes make the rows' hashes, `source` where the rows come
-        from. A block of which no row is left has no columns, ids or content.
+        from. A block of which no row is left has no columns, ids or content. `hashed` has, for columns that are staged
+        in a form that differs between blocks, the form whose bytes are hashed.
 
         Raises:
             PolycliError: the disk is full or refuses the write; finished blocks are kept.
@@ -91,9 +93,9 @@ class BlockBuilder:
         folder = self._folder(key)
         writing = self.work / "writing" / f"{folder.name}.{uuid.uuid4().hex}"
         whole = dict(columns)
-        if ids:
-            whole[ROW_ID] = Ragged.of_strings(ids)
-            whole[ROW_HASH] = row_hashes([columns[name] for name in content])
+        if len(ids):
+            whole[ROW_ID] = ids if isinstance(ids, Ragged) else Ragged.of_strings(ids)
+            whole[ROW_HASH] = row_hashes([{**columns, **(hashed or {})}[name] for name in content])
         try:
             write_block(writing, key, whole, rows=len(ids), source=source, record=record)
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -185,7 +187,8 @@ class BlockBuilder:
             infos: dict[str, ArrayInfo] = {}
             for label, spec in {**columns, ROW_ID: ColumnSpec(), ROW_HASH: ColumnSpec(("byte",))}.items():
                 infos.update(_write(tree, rows, label, spec, row_axis))
-            codes = np.array([SPLITS.index(split) for split in splits], np.uint8)
+            places: dict[Split, int] = {split: place for place, split in enumerate(SPLITS)}
+            codes = np.fromiter(map(places.__getitem__, splits), dtype=np.uint8, count=len(splits))
             whole = {"split": codes, **(arrays or {})}
             names = {"split": [row_axis], **(dims or {})}
             for label, values in whole.items():
@@ -246,16 +249,21 @@ def _write(tree: Path, rows: StagedRows, label: str, spec: ColumnSpec, row_axis:
     # A staged column is memory-mapped, one that a mask has cut is not: both are dense all the same.
     ragged, dtype, rest = isinstance(first, Ragged), _values(first).dtype, _values(first).shape[1:]
     total, lengths = 0, []
-    for block in rows.blocks(label):
-        column = block[label]
-        if (isinstance(column, Ragged), _values(column).dtype, _values(column).shape[1:]) != (ragged, dtype, rest):
-            raise StoreError(
-                f"column {label!r} is {_values(column).dtype} {_values(column).shape[1:]} in one block, "
-                f"{dtype} {rest} was expected from the first"
-            )
+    for column in rows.staged(label):
         total += len(_values(column))
         if isinstance(column, Ragged):
             lengths.append(column.lengths)
+
+    def parts() -> Iterator[NDArray[Any]]:
+        for column in rows.checked(label):
+            values = _values(column)
+            if (isinstance(column, Ragged), values.dtype, values.shape[1:]) != (ragged, dtype, rest):
+                raise StoreError(
+                    f"column {label!r} is {values.dtype} {values.shape[1:]} in one block, "
+                    f"{dtype} {rest} was expected from the first"
+                )
+            yield values
+
     axis = f"{label}_value" if ragged else row_axis
     names = spec.dims or tuple(f"{label}_{number}" for number in range(1, 1 + len(rest)))
     layout = ArrayLayout.of_rows(
@@ -266,8 +274,7 @@ def _write(tree: Path, rows: StagedRows, label: str, spec: ColumnSpec, row_axis:
         chunk_bytes=spec.chunk_bytes,
         compression=spec.compression,
     )
-    parts: Iterator[NDArray[Any]] = (_values(column) for column in rows.checked(label))
-    infos = {label: write_column(tree, layout, (total, *rest), parts)}
+    infos = {label: write_column(tree, layout, (total, *rest), parts())}
     if ragged:
         offsets = offsets_of(np.concatenate(lengths))
         infos[f"{label}_offsets"] = write_whole(tree, f"{label}_offsets", offsets, [f"{row_axis}_bound"])

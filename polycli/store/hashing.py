@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
-from itertools import chain, pairwise
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -54,32 +54,25 @@ class ContentHash:
 
 def row_hashes(columns: Sequence[Column]) -> NDArray[np.uint8]:
     """The content hash of every row over several columns, (rows, 16): of each value's shape and bytes, in order."""
-    pieces = [_pieces(column) for column in columns]
-    rows = len(columns[0])
     size = ROW_HASH_DIGITS // 2
-    parts = [_described(*piece) for piece in pieces]
+    sha256 = hashlib.sha256
     # One call for each row: the loop is most of the cost where rows are small.
-    digests = [hashlib.sha256(b"".join(chain.from_iterable(row))).digest()[:size] for row in zip(*parts, strict=True)]
-    return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(rows, size).copy()
+    said = zip(*(part for column in columns for part in _described(column)), strict=True)
+    digests = b"".join([sha256(b"".join(row)).digest()[:size] for row in said])
+    return np.frombuffer(digests, dtype=np.uint8).reshape(len(columns[0]), size).copy()
 
 
-def _described(data: memoryview, starts: list[int], rest: str) -> Iterator[tuple[bytes, memoryview]]:
-    """Yields, for each row of a column, what is said of its type and shape, and its bytes."""
-    known: dict[int, bytes] = {}
-    for start, end in pairwise(starts):
-        said = known.get(end - start)
-        if said is None:
-            said = known[end - start] = f"{end - start}{rest}".encode()
-        yield said, data[start:end]
-
-
-def _pieces(column: Column) -> tuple[memoryview, list[int], str]:
-    """The bytes of a column, where each row starts in them, and what is to be said of type and shape."""
+def _described(column: Column) -> tuple[list[bytes], list[bytes]]:
+    """Describes each row of a column: what is said of its type and shape, and its bytes."""
     values = np.ascontiguousarray(column.values if isinstance(column, Ragged) else column)
     rest = values.shape[1:]
     size = values.dtype.itemsize * math.prod(rest)
     starts = column.offsets if isinstance(column, Ragged) else np.arange(len(values) + 1)
-    return values.reshape(-1).view(np.uint8).data, (starts * size).tolist(), f"{values.dtype.str}{rest}"
+    data = values.reshape(-1).view(np.uint8).tobytes()
+    lengths = np.diff(starts).tolist()
+    known = {length: f"{length}{values.dtype.str}{rest}".encode() for length in set(lengths)}
+    bounds = (starts * size).tolist()
+    return [known[length] for length in lengths], [data[start:end] for start, end in pairwise(bounds)]
 
 
 def hashes_of(digits: Sequence[str]) -> NDArray[np.uint8]:

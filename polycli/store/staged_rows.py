@@ -26,17 +26,10 @@ class _Part(NamedTuple):
 
 
 class StagedRows:
-    """Rows in the order of the blocks' keys; nothing is read but ids and hashes until a column is asked for."""
+    """Rows in the order of the blocks' keys; nothing is read but hashes until a column is asked for."""
 
-    def __init__(
-        self,
-        parts: Sequence[_Part],
-        ids: list[str],
-        hashes: NDArray[np.uint8],
-        duplicates: tuple[LeftOut, ...] = (),
-    ) -> None:
+    def __init__(self, parts: Sequence[_Part], hashes: NDArray[np.uint8], duplicates: tuple[LeftOut, ...] = ()) -> None:
         self._parts = [part for part in parts if part.mask.any()]
-        self.ids = ids
         #: Content hashes, (rows, 16) bytes.
         self.hashes = hashes
         #: What was left out because an earlier row has the same content.
@@ -53,7 +46,6 @@ class StagedRows:
     ) -> StagedRows:
         """The rows of all blocks, less those that a mask in `keep` leaves out; of equal rows the first is kept."""
         parts: list[_Part] = []
-        ids: list[str] = []
         hashes = [np.empty((0, ROW_HASH_DIGITS // 2), dtype=np.uint8)]
         for key, block in blocks.items():
             mask = keep.get(key, np.ones(block.rows, dtype=np.bool_))
@@ -61,13 +53,17 @@ class StagedRows:
                 raise ValueError(f"block {key!r} has {block.rows} rows, its mask is {mask.shape}")
             if mask.any():
                 parts.append(_Part(block, mask))
-                ids += _strings(select(block.column(ROW_ID), mask))
                 hashes.append(_dense(select(block.column(ROW_HASH), mask)))
-        rows = cls(parts, ids, np.concatenate(hashes))
+        rows = cls(parts, np.concatenate(hashes))
         return rows._without_duplicates(ids_tell=ids_tell) if drop_duplicates else rows
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.hashes)
+
+    @property
+    def ids(self) -> list[str]:
+        """The names of all rows."""
+        return [name for names in self._ids() for name in names]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -96,6 +92,15 @@ class StagedRows:
         for block, mask in self._parts:
             yield {name: select(block.column(name), mask) for name in names}
 
+    def staged(self, name: str) -> Iterator[Column]:
+        """One column, block after block, in the form in which it was staged.
+
+        Raises:
+            StoreError: a block lacks it.
+        """
+        for block, mask in self._parts:
+            yield select(block.column(name), mask)
+
     def checked(self, name: str) -> Iterator[Column]:
         """One column, block after block, each after a look at the hashes that its files were staged with.
 
@@ -117,31 +122,60 @@ class StagedRows:
             narrowed[numbers[mask[start : start + len(numbers)]]] = True
             parts.append(_Part(block, narrowed))
             start += len(numbers)
-        ids = [self.ids[row] for row in np.flatnonzero(mask).tolist()]
-        return StagedRows(parts, ids, self.hashes[mask], self.duplicates)
+        return StagedRows(parts, self.hashes[mask], self.duplicates)
+
+    def _ids(self) -> Iterator[list[str]]:
+        """The names of rows, block after block."""
+        return (_strings(column) for column in self.staged(ROW_ID))
 
     def _without_duplicates(self, *, ids_tell: bool) -> StagedRows:
         """The rows that are equal to no earlier one; with `ids_tell`, rows of different ids are different."""
-        told_by = [self.hashes, _id_hashes(self.ids)] if ids_tell else [self.hashes]
-        _, first, group = np.unique(np.hstack(told_by), axis=0, return_index=True, return_inverse=True)
-        original = first[group.reshape(-1)]
+        told_by = self.hashes
+        if ids_tell:
+            names = [_id_hashes(ids) for ids in self._ids()]
+            told_by = np.hstack([told_by, np.concatenate([told_by[:0], *names])])
+        original = _first_equal(told_by)
         repeated = np.flatnonzero(original != np.arange(len(self)))
         if not repeated.size:
             return self
-        sources = [block.source for block, mask in self._parts for _ in range(int(mask.sum()))]
-        duplicates = tuple(
-            LeftOut(
-                source=sources[row],
-                id=self.ids[row],
-                reason=f"duplicate of {sources[original[row]]} {self.ids[original[row]]}: equal content",
-            )
-            for row in repeated.tolist()
-        )
+        named = self._names_of(np.union1d(repeated, original[repeated]))
+        duplicates = []
+        for row in repeated.tolist():
+            (source, name), (of_source, of_name) = named[row], named[int(original[row])]
+            reason = f"duplicate of {of_source} {of_name}: equal content"
+            duplicates.append(LeftOut(source=source, id=name, reason=reason))
         keep = np.ones(len(self), dtype=np.bool_)
         keep[repeated] = False
         rows = self.where(keep)
-        rows.duplicates = duplicates
+        rows.duplicates = tuple(duplicates)
         return rows
+
+    def _names_of(self, rows: NDArray[np.int64]) -> dict[int, tuple[str, str]]:
+        """Maps rows, in rising order, to the sources of their blocks and to their names."""
+        found: dict[int, tuple[str, str]] = {}
+        start = 0
+        for block, mask in self._parts:
+            stop = start + int(mask.sum())
+            mine = rows[np.searchsorted(rows, start) : np.searchsorted(rows, stop)]
+            if len(mine):
+                ids = _strings(select(block.column(ROW_ID), mask))
+                found.update({row: (block.source, ids[row - start]) for row in mine.tolist()})
+            start = stop
+        return found
+
+
+def _first_equal(told_by: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Finds, for each row, the first one whose bytes are equal."""
+    found = np.arange(len(told_by))
+    # Rows whose first eight bytes are like no other's, as nearly all are, need no second look.
+    words = np.ascontiguousarray(told_by[:, :8]).view(np.uint64)[:, 0]
+    order = np.argsort(words, kind="stable")
+    alike = words[order[1:]] == words[order[:-1]]
+    rows = np.sort(order[np.append(alike, False) | np.insert(alike, 0, False)]) if alike.any() else order[:0]
+    if len(rows):
+        _, first, group = np.unique(told_by[rows], axis=0, return_index=True, return_inverse=True)
+        found[rows] = rows[first[group.reshape(-1)]]
+    return found
 
 
 def _id_hashes(ids: Sequence[str]) -> NDArray[np.uint8]:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from polycli.xval.records.keypaths import TOP, child_path
 from polycli.xval.records.records import Records
 from polycli.xval.records.structure import CLOSE_OBJECT, COMMA, FIRST_BYTE, FIRST_KEY, NULL, NUM, OPEN_OBJECT, QUOTE
+from polycli.xval.records.texts import Texts, bytes_of
 
 #: Kinds of cells.
 GAP, NUMBER, TEXT = range(3)
@@ -31,14 +31,14 @@ class FlatColumn:
     numbers: NDArray[np.float64]
     integers: NDArray[np.bool_]
     #: Of the rows that have one.
-    texts: Sequence[str] = ()
+    texts: Texts
 
 
 class FlatRows:
     """A block of rows, with all that a `RecordEncoder` tells of the records that it met."""
 
-    def __init__(self, columns: Sequence[FlatColumn], ids: Sequence[str]) -> None:
-        self._columns, self.ids = tuple(columns), list(ids)
+    def __init__(self, columns: Sequence[FlatColumn], ids: Texts) -> None:
+        self._columns, self.ids = tuple(columns), ids
         self.keys = tuple(column.key for column in columns)
         self.notes: Counter[str] = Counter()
         self._paths = [child_path(TOP, key) for key in self.keys]
@@ -54,7 +54,7 @@ class FlatRows:
         return {path: count for path, count in reversed(counts) if count}
 
     def records(self) -> Records:
-        """Returns the rows as records."""
+        """Returns the rows as records, whose names are in `ids`."""
         kinds = np.stack([column.kinds for column in self._columns], axis=1)
         is_number = kinds == NUMBER
         numbers = np.stack([column.numbers for column in self._columns], axis=1)
@@ -68,7 +68,6 @@ class FlatRows:
             number_keys=np.broadcast_to(places, is_number.shape)[is_number].astype(np.int32),
             number_integers=integers[is_number],
             key_paths=paths,
-            ids=tuple(self.ids),
         )
 
     def _numbered(self, is_number: NDArray[np.bool_]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
@@ -82,14 +81,7 @@ class FlatRows:
     @cached_property
     def _bytes(self) -> list[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
         """Returns, for each column, the length of each text, and the UTF-8 bytes of all."""
-        found = []
-        for column in self._columns:
-            _, offsets, data = pa.array(column.texts, pa.large_string()).buffers()
-            starts = np.frombuffer(offsets, dtype=np.int64)[: len(column.texts) + 1]
-            size = int(starts[-1]) if len(starts) else 0
-            values = np.frombuffer(data, dtype=np.uint8)[:size] if size else np.empty(0, dtype=np.uint8)
-            found.append((np.diff(starts), values))
-        return found
+        return [bytes_of(column.texts) for column in self._columns]
 
     @cached_property
     def _lengths(self) -> NDArray[np.int64]:

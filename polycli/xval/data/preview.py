@@ -57,7 +57,7 @@ def preview(path: Path, name: str, opened: Opened, recipe: PrepareRecipe) -> Dra
     started = time.perf_counter()
     writer = BlockWriter(recipe, source=first.source)
     first.load(writer)
-    columns, note = writer.staged()
+    columns, _, note = writer.staged()
     seconds = time.perf_counter() - started
     factor = sum(block.size for block in opened.blocks) / max(first.size, 1)
     records = writer.records()

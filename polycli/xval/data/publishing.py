@@ -27,7 +27,7 @@ from polycli.xval.data.holdout import held_out, kept_out, rules_of
 from polycli.xval.data.notes import BlockNote
 from polycli.xval.data.relabel import NamedRows, Names
 from polycli.xval.data.source import Block, Opened
-from polycli.xval.data.staging import StageTask
+from polycli.xval.data.staging import StageTask, staged_key
 from polycli.xval.numbers.scaling import make_scaling
 from polycli.xval.numbers.statistics import NumberStatistics, NumberSums
 from polycli.xval.recipe.training import PrepareRecipe
@@ -92,7 +92,7 @@ class Plan:
 
     def is_staged(self, key: str) -> bool:
         """Whether a block is read."""
-        return BlockBuilder(self.target, fingerprint=self.fingerprint).record(key) is not None
+        return BlockBuilder(self.target, fingerprint=self.fingerprint).record(staged_key(self._blocks[key])) is not None
 
     def publish(self) -> Path:
         """Makes the store of the staged rows and returns its path; see the function `publish`."""
@@ -111,7 +111,7 @@ def publish(plan: Plan) -> Path:
         RecipeError: a key that the recipe names does not exist, or there are more keys than a vocabulary should have.
     """
     builder = BlockBuilder(plan.target, fingerprint=plan.fingerprint)
-    keys = [block.key for block in plan.opened.blocks]
+    keys = [staged_key(block) for block in plan.opened.blocks]
     notes = [cast("BlockNote", note) for key in keys if (note := builder.record(key)) is not None]
     ids_given = any(plan.opened.options.get(key) for key in ("id_key", "id_column"))
     chosen = plan.recipe.duplicates
@@ -130,7 +130,7 @@ def publish(plan: Plan) -> Path:
     rows = NamedRows(staged, names)
     marks, groups = _marks(rows, names, plan.recipe), _groups(rows)
     splits, rule = _splits(rows, marks, groups, plan.recipe)
-    statistics, coverage = _statistics(rows, np.array(splits) == "train", names, plan.recipe)
+    statistics, coverage = _statistics(rows, _are(splits, "train"), names, plan.recipe)
     report = report_of(
         notes,
         records=len(rows),
@@ -183,6 +183,10 @@ def _warn_of_mixed_types(report: CoverageReport) -> None:
     if shown:
         more = f" and {len(report.mixed_types) - _SHOWN} more" if len(report.mixed_types) > _SHOWN else ""
         warn(f"numbers and texts at the same key paths, both kept as they are: {', '.join(shown)}{more}")
+
+
+def _are(splits: Sequence[Split], wanted: Split) -> NDArray[np.bool_]:
+    return np.fromiter((split == wanted for split in splits), dtype=np.bool_, count=len(splits))
 
 
 def _kind(left: LeftOut) -> str:

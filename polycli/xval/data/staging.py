@@ -1,8 +1,8 @@
-"""Stages one block: its records in the neutral form, checked, with tokens and key paths under names that blocks share.
+"""Stages one block: its records in the neutral form, checked, with hashes that are the same in all blocks.
 
-Blocks do not know of each other, so the id of a key cannot be its place in a vocabulary yet: until the store is
-published it is a hash of the key. The same goes for key paths. So equal records are equal in all blocks, and so are
-their hashes.
+Blocks do not know of each other, so the id of a key is its place among the keys of its block, which the block's note
+lists; the same goes for key paths. A record is hashed with its keys by their names, so that equal records have equal
+hashes in all blocks.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from polycli.errors import PolycliError, SourceError
 from polycli.requests import JsonDocument
 from polycli.store.blocks import BlockBuilder, Column, Ragged
+from polycli.store.columns import offsets_of
 from polycli.xval.data.flat_rows import FlatRows
 from polycli.xval.data.notes import BlockNote
 from polycli.xval.data.source import Block, FlatBlock
@@ -32,6 +34,7 @@ from polycli.xval.records.lookup import text_at
 from polycli.xval.records.places import TokenRules
 from polycli.xval.records.records import Records
 from polycli.xval.records.structure import FIRST_KEY
+from polycli.xval.records.texts import bytes_of
 from polycli.xval.records.values import Value
 from polycli.xval.records.vocabulary import Vocabulary
 
@@ -57,22 +60,28 @@ def stage(task: StageTask) -> None:
         PolycliError: a record does not come back as it was read, or the disk is full.
     """
     builder = BlockBuilder(task.target, fingerprint=task.fingerprint)
-    if builder.record(task.block.key) is not None:
+    if builder.record(staged_key(task.block)) is not None:
         return
     writer = BlockWriter(task.recipe, source=task.block.source)
     flat = task.block.flat() if isinstance(task.block, FlatBlock) and writer.takes_rows else None
     if flat is None or not writer.add_rows(*flat):
         task.block.load(writer)
-    columns, record = writer.staged()
+    columns, hashed, record = writer.staged()
     ids = writer.ids
     builder.stage(
-        task.block.key,
-        columns if ids else {},
+        staged_key(task.block),
+        columns if len(ids) else {},
         dict(record),
         ids=ids,
-        content=CONTENT if ids else (),
+        content=CONTENT if len(ids) else (),
         source=task.block.source,
+        hashed=hashed,
     )
+
+
+def staged_key(block: Block) -> str:
+    """The name of a staged block; versions that staged ids in another form gave other names, and are not read."""
+    return f"own ids: {block.key}"
 
 
 class BlockWriter:
@@ -93,9 +102,13 @@ class BlockWriter:
         self._met = 0
 
     @property
-    def ids(self) -> list[str]:
+    def ids(self) -> Sequence[str] | Ragged:
         """Names of the records that were taken."""
-        return self._met_by.ids
+        ids = self._met_by.ids
+        if isinstance(ids, list):
+            return ids
+        lengths, data = bytes_of(ids)
+        return Ragged(data, offsets_of(lengths))
 
     def add(self, value: Value, *, id: str, group: str | None = None) -> None:  # noqa: A002  # the field's word
         """One record, or more where it is longer than the recipe's context and may be split.
@@ -137,10 +150,6 @@ class BlockWriter:
         if self._recipe.group_by is not None:
             groups = (text_at(value_of(row), self._recipe.group_by) for row in range(len(rows)))
             self._groups = ["" if group is None else printable(group) for group in groups]
-        else:
-            self._groups = [""] * len(rows)
-        if not "".join(rows.ids).isascii():
-            rows.ids = [printable(name) for name in rows.ids]
         self._met_by = rows
         self._checked = {row: value_of(row) for row in range(0, len(rows), self._recipe.coverage.verify_every)}
         return True
@@ -162,38 +171,47 @@ class BlockWriter:
         """Returns the records that were taken, in the block's own vocabulary."""
         return self._met_by.records()
 
-    def staged(self) -> tuple[dict[str, Column], BlockNote]:
-        """The columns of the block, and what is noted about it.
+    def staged(self) -> tuple[dict[str, Column], dict[str, Column], BlockNote]:
+        """The columns of the block, those in whose place others are hashed, and what is noted about the block.
+
+        Keys and key paths are staged by their places in the block's note. They are hashed by their names.
 
         Raises:
             PolycliError: a record does not come back from its tokens as it was read.
         """
         records = self.records()
         self._verify(records)
+        tokens, codes = records.token_ids, (records.number_keys << 1) | records.number_integers
         columns: dict[str, Column] = {
-            "token_ids": Ragged(
-                shared_tokens(records.token_ids, self._met_by.keys).astype(np.int64), records.token_offsets
-            ),
+            "token_ids": Ragged(_small(tokens, FIRST_KEY + len(self._met_by.keys)), records.token_offsets),
             "numbers": Ragged(records.numbers, records.number_offsets),
-            "number_keys": Ragged(
-                shared_paths(records.number_keys, records.number_integers, records.key_paths), records.number_offsets
-            ),
-            "group": Ragged.of_strings(self._groups),
+            "number_keys": Ragged(_small(codes, 2 * len(records.key_paths)), records.number_offsets),
+            "group": Ragged.of_strings(self._groups) if any(self._groups) else _nothing(len(records)),
         }
-        return columns, BlockNote(
-            keys=list(self._met_by.keys),
-            key_paths=list(records.key_paths),
-            all_paths=list(self._met_by.all_paths),
-            texts=self._met_by.texts(),
-            rejected=self._rejected,
-            notes=dict(self._notes + self._met_by.notes),
-            characters=self._characters,
-            records=len(records),
-            numbers=len(records.numbers),
-            tokens=len(records.token_ids),
-            longest=int(records.token_lengths.max(initial=0)),
-            verified=len(self._checked),
+        hashed: dict[str, Column] = {
+            "token_ids": Ragged(shared_tokens(tokens, self._met_by.keys), records.token_offsets)
+        }
+        return (
+            columns,
+            hashed,
+            BlockNote(
+                keys=list(self._met_by.keys),
+                key_paths=list(records.key_paths),
+                all_paths=list(self._met_by.all_paths),
+                texts=self._met_by.texts(),
+                rejected=self._rejected,
+                notes=dict(self._notes + self._met_by.notes),
+                characters=self._characters,
+                records=len(records),
+                numbers=len(records.numbers),
+                tokens=len(records.token_ids),
+                longest=int(records.token_lengths.max(initial=0)),
+                verified=len(self._checked),
+            ),
         )
+
+    def _name_of(self, row: int) -> str:
+        return str(self._met_by.ids[row])
 
     def _add_pieces(self, value: Value, name: str, length: int, context: int) -> None:
         if self._recipe.longer_than_context == "refuse":
@@ -225,27 +243,29 @@ class BlockWriter:
                 same = False
             if not same:
                 raise PolycliError(
-                    f"{self._source}: record {records.ids[row]} does not come back from its tokens as it was read",
+                    f"{self._source}: record {self._name_of(row)} does not come back from its tokens as it was read",
                     hint="please report this record: it is a defect of polycli",
                 )
 
 
+def _small(values: NDArray[np.int32], bound: int) -> NDArray[Any]:
+    """The values in two bytes each, where all are below a bound that lets them."""
+    return values.astype(np.uint16) if bound <= 2**16 else values
+
+
+def _nothing(rows: int) -> Ragged:
+    """A column of empty texts, one for each row."""
+    return Ragged(np.empty(0, dtype=np.uint8), np.zeros(rows + 1, dtype=np.int64))
+
+
 def shared_tokens(token_ids: NDArray[np.int32], keys: Sequence[str]) -> NDArray[np.int64]:
-    """Ids in which keys are named by their hashes."""
+    """Ids in which keys are named by their hashes: the same in all blocks."""
     table = np.concatenate([np.arange(FIRST_KEY, dtype=np.int64), shared_ids(keys)])
     return table[token_ids]
 
 
-def shared_paths(
-    number_keys: NDArray[np.int32], integers: NDArray[np.bool_], key_paths: Sequence[str]
-) -> NDArray[np.int64]:
-    """Key paths by their hashes, doubled, plus 1 for an integer."""
-    hashes = shared_ids(key_paths)
-    return (hashes[number_keys] << 1) | integers if len(hashes) else np.empty(0, dtype=np.int64)
-
-
 def shared_ids(names: Iterable[str]) -> NDArray[np.int64]:
-    """A number for each name, from 2^40 to 2^61: the same in all blocks, and never that of another token."""
+    """A number for each name, from 2^40 to 2^61, which is never that of another token."""
     digests = [hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest() for name in names]
     values = np.array([int.from_bytes(digest, "big") >> 3 for digest in digests], dtype=np.int64)
     return np.asarray(values | (1 << 40), dtype=np.int64)

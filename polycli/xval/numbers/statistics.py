@@ -97,10 +97,12 @@ def by_key(values: NDArray[np.float64], keys: NDArray[np.int32]) -> list[tuple[i
     """The numbers of each key path that occurs, in their order."""
     if not len(keys):
         return []
-    order = np.argsort(keys, kind="stable")
-    found, starts = np.unique(keys[order], return_index=True)
-    parts = np.split(values[order], starts[1:])
-    return [(int(key), part) for key, part in zip(found, parts, strict=True)]
+    # Of small integers numpy counts how many there are of each, which is faster than to compare them.
+    small = keys.astype(np.uint16) if keys.min() >= 0 and keys.max() < 2**16 else keys
+    order = np.argsort(small, kind="stable")
+    ordered, values = keys[order], values[order]
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    return [(int(key), part) for key, part in zip(ordered[starts], np.split(values, starts[1:]), strict=True)]
 
 
 def decades_of(sizes: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from polycli.console import note, progress
 from polycli.errors import SourceError
 from polycli.files.parquet import open_parquet as open_parquet_file
@@ -18,8 +22,9 @@ from polycli.xval.data.source import Block, Opened, RecordWriter, TableAbout
 from polycli.xval.recipe.sources import TableSection
 from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.records.cells import same_unit
-from polycli.xval.records.keypaths import TOP, child_path
+from polycli.xval.records.keypaths import TOP, child_path, printable
 from polycli.xval.records.values import Value
+from polycli.xval.sources.tables.cell_chunks import cell_chunks
 from polycli.xval.sources.tables.chunks import CHUNK_ROWS, row_chunks
 from polycli.xval.sources.tables.columns import Column, Tally, decide
 from polycli.xval.sources.tables.csv_files import CsvFile, Place, names_of, open_csv
@@ -50,6 +55,8 @@ class CsvPiece:
     #: Number of the first row in its file, and how many there are.
     first: int
     count: int
+    #: The byte behind the last one, where it is known.
+    stop: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,21 +85,27 @@ class CsvRows:
     def flat(self) -> tuple[FlatRows, Callable[[int], Value]] | None:
         """All rows at once, and what each is when it is read alone; None where a number must stay a literal."""
         missing, file = frozenset(self.section.missing), self.piece.file
-        rows = list(chain.from_iterable(chunk for _, chunk in row_chunks(file, self.piece.start, self.piece.count)))
+        chunks = [cells for _, cells in cell_chunks(file, self.piece.start, self.piece.count, stop=self.piece.stop)]
+        columns = [pa.concat_arrays(parts) for parts in zip(*chunks, strict=True)]
         by_header = {column.header: column for column in self.columns}
         ordered = [by_header[header] for header in file.header]
-        names: Sequence[str] | None = None
+        first, rows = self.piece.first + 1, len(columns[0])
+        numbers = pc.cast(pa.array(np.arange(first, first + rows)), pa.large_string())
+        name, nothing = (pa.scalar(text, pa.large_string()) for text in (f"{printable(self.source)}:", ""))
+        ids = pc.binary_join_element_wise(name, numbers, nothing)
         found: list[FlatColumn] = []
-        for column, cells in zip(ordered, zip(*rows, strict=True), strict=True):
+        for column, cells in zip(ordered, columns, strict=True):
             if column.header == self.section.id_column:
-                names = cells
+                ids = pc.if_else(pc.equal(cells, ""), ids, cells)
             elif (parts := flat_columns(column, cells, missing)) is None:
                 return None
             else:
                 found += parts
-        own = [f"{self.source}:{number}" for number in range(self.piece.first + 1, self.piece.first + len(rows) + 1)]
-        ids = own if names is None else [name or other for name, other in zip(names, own, strict=True)]
-        return FlatRows(found, ids), lambda row: row_value(file, rows[row], ordered, self.section, missing)
+
+        def value_of(row: int) -> Value:
+            return row_value(file, [cells[row].as_py() for cells in columns], ordered, self.section, missing)
+
+        return FlatRows(found, ids), value_of
 
     def load(self, writer: RecordWriter) -> None:
         """Parses the rows and writes each as a record."""
@@ -258,9 +271,10 @@ def scan(
             counted = [tallies.setdefault(header, Tally()) for header in file.header]
             count, starts = _count_cells(file, counted, section, most, tell)
             if section.record == "row":
+                stops = [*(start.byte for start in starts[1:]), None]
                 pieces += [
-                    CsvPiece(file, start, first, min(_block_rows(file), count - first))
-                    for start, first in zip(starts, range(0, count, _block_rows(file)), strict=True)
+                    CsvPiece(file, start, first, min(_block_rows(file), count - first), stop)
+                    for start, stop, first in zip(starts, stops, range(0, count, _block_rows(file)), strict=True)
                 ]
             else:
                 pieces.append(CsvPiece(file, starts[0], 0, count))
@@ -298,12 +312,12 @@ def _count_cells(
     missing = frozenset(section.missing)
     starts: list[Place] = []
     count = 0
-    for place, chunk in row_chunks(file, count=most, size=BLOCK_ROWS):
+    for place, columns in cell_chunks(file, count=most, size=BLOCK_ROWS):
         if count % _block_rows(file) == 0:
             starts.append(place)
-        for tally, cells in zip(tallies, zip(*chunk, strict=True), strict=True):
+        for tally, cells in zip(tallies, columns, strict=True):
             tally.add(cells, missing, section.thousands)
-        count += len(chunk)
+        count += len(columns[0])
         tell(place.byte if file.seekable else 0)
     tell(file.path.stat().st_size if file.seekable else 0)
     if count == 0:

@@ -10,7 +10,7 @@ import pytest
 from polycli.errors import PolycliError
 from polycli.xval.recipe.sources import TableSection
 from polycli.xval.sources.table import CsvRows
-from polycli.xval.sources.tables import chunks, columns, flat_columns
+from polycli.xval.sources.tables import cell_chunks, chunks, columns, flat_columns
 from polycli.xval.sources.tables.columns import Tally, decide
 from polycli.xval.sources.tables.csv_files import open_csv, rows
 from polycli.xval.sources.tables.plain_numbers import plain_numbers
@@ -57,7 +57,7 @@ def nasty(path, seed, rows=60, **dialect):
 
 def one_by_one(monkeypatch):
     """Reads tables without what reads many cells at once."""
-    monkeypatch.setattr(chunks, "_is_plain", lambda file: False)
+    monkeypatch.setattr(chunks, "is_plain", lambda file: False)
     monkeypatch.setattr(columns, "plain_numbers", lambda cells: None)
     monkeypatch.setattr(flat_columns, "plain_numbers", lambda cells: None)
     monkeypatch.setattr(CsvRows, "flat", lambda self: None)
@@ -104,6 +104,78 @@ def test_rows_and_their_places_are_those_of_the_plain_reader(tmp_path, monkeypat
     middle = expected[20][0]
     later = list(chunks.row_chunks(file, middle, 11, size=7))
     assert [row for _, chunk in later for row in chunk] == [row for _, row in expected[20:31]]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_cells_by_column_are_those_of_the_rows(tmp_path, monkeypatch, seed):
+    monkeypatch.setattr(cell_chunks, "_PIECE", 97)
+    path = nasty(tmp_path / "nasty.csv", seed)
+    encoding = "cp1252" if seed in {3, 7} else "utf-8"
+    path.write_bytes(path.read_bytes().decode().encode(encoding, "replace"))
+    file = open_csv(path, "nasty.csv", TableSection(encoding=encoding, delimiter=","))
+    expected = list(rows(file))
+    found = list(cell_chunks.cell_chunks(file, size=7))
+    assert rows_of(found) == [row for _, row in expected]
+    starts = np.cumsum([0, *(len(cells[0]) for _, cells in found)])[:-1]
+    assert [place for place, _ in found] == [expected[start][0] for start in starts]
+    # From any block on, and no further than asked for.
+    (first, _), (behind, _) = expected[20], expected[31]
+    for stop in (None, behind.byte):
+        assert rows_of(cell_chunks.cell_chunks(file, first, 11, size=7, stop=stop)) == [
+            row for _, row in expected[20:31]
+        ]
+
+
+def rows_of(found):
+    return [list(row) for _, cells in found for row in zip(*(column.to_pylist() for column in cells), strict=True)]
+
+
+CUT_BY_ARROW = [
+    "a,b\n1,2\n3,4\n",
+    "a,b\r\n1,2\r\n3,4",
+    "a,b\n1, x\n3,4\n\n\n",
+    'a,b\n1,"x ""y"", z\n"\n"",4\n',
+    "a,b\n1,é\n3,4\n",
+]
+LEFT_TO_CSV = ['a,b\n1,5"\n3,6"\n', 'a,b\n1, "x, y"\n3,4\n', "a,b\n1,2\n\n3,4\n", "a,b\n1,x\0y\n3,4\n"]
+
+
+@pytest.mark.parametrize("text", [*CUT_BY_ARROW, *LEFT_TO_CSV])
+def test_arrow_cuts_what_it_cuts_as_csv_does_and_nothing_else(tmp_path, monkeypatch, text):
+    path = tmp_path / "some.csv"
+    path.write_bytes(text.encode())
+    file = open_csv(path, "some.csv", TableSection(delimiter=","))
+    expected = [row for _, row in rows(file)]
+    if text in CUT_BY_ARROW:
+        monkeypatch.setattr(cell_chunks, "row_chunks", lambda *_, **__: pytest.fail("it was left to csv"))
+    assert len(expected) == 2
+    assert rows_of(cell_chunks.cell_chunks(file)) == expected
+
+
+@pytest.mark.parametrize("text", ["a,b\n1,2\n3\n", 'a,b\n1,"2\n3,4\n', 'a,b\n1,"2"x\n', "a,b\n1,2\r3,4\n"])
+def test_what_is_wrong_is_said_as_the_plain_reader_says_it(tmp_path, text):
+    path = tmp_path / "some.csv"
+    path.write_bytes(text.encode())
+    file = open_csv(path, "some.csv", TableSection(delimiter=","))
+    with pytest.raises(PolycliError) as expected:
+        list(rows(file))
+    with pytest.raises(PolycliError) as found:
+        list(cell_chunks.cell_chunks(file))
+    assert str(found.value) == str(expected.value)
+
+
+def test_arrow_reads_numbers_as_python_does():
+    generator = np.random.default_rng(3)
+    floats = generator.integers(0, 2**63 - 1, 3000).view(np.float64)
+    cells = [repr(value) for value in floats[np.isfinite(floats)].tolist()]
+    cells += [
+        f"{digits}.{digits}e{power}"
+        for digits, power in generator.integers([0, -330], [10**9, 300], (3000, 2)).tolist()
+    ]
+    cells = [cell for cell in cells if 1e-300 < abs(float(cell)) < 1e300]
+    found = plain_numbers(cells)
+    assert found is not None
+    assert found.values.tolist() == [float(cell) for cell in cells]
 
 
 @pytest.mark.parametrize("cell", ["9007199254740993", "-9007199254740993"])

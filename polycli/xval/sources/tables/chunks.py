@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterator
 from itertools import chain, islice
 
 from polycli.errors import SourceError
 from polycli.files.streams import open_text
-from polycli.xval.sources.tables.csv_files import CsvFile, Place, rows
+from polycli.xval.sources.tables.csv_files import CsvFile, Place, go_to, rows
 from polycli.xval.sources.tables.layout import WHITESPACE
 
 #: Rows of a chunk, and of a block of a store.
@@ -32,7 +31,7 @@ def row_chunks(
     """
     place, left = start or file.start, count
     quick = _Quick(file, place)
-    if _is_plain(file):
+    if is_plain(file):
         for found in quick.chunks(left, size):
             yield place, found
             place = quick.place
@@ -44,7 +43,8 @@ def row_chunks(
         yield chunk[0][0], [row for _, row in chunk]
 
 
-def _is_plain(file: CsvFile) -> bool:
+def is_plain(file: CsvFile) -> bool:
+    """Whether each line of a file is a row of cells, or the rest of one that has line feeds."""
     layout = file.layout
     # A row of one cell may be empty, or a blank line.
     return layout.comment is None and layout.delimiter != WHITESPACE and not layout.trailing and len(file.header) > 1
@@ -89,10 +89,7 @@ class _Quick:
     def _pieces(self) -> Iterator[Iterator[str]]:
         layout = self._file.layout
         with open_text(self._file.path, layout.form) as file:
-            if layout.form.plain:
-                file.seek(self._first.byte, os.SEEK_CUR)  # from behind the byte-order mark
-            else:
-                file.read(self._first.byte)
+            go_to(file, self._first.byte, layout.form)
             while data := file.read(_PIECE):
                 data += file.readline()
                 self._byte, self._next_byte = self._next_byte, self._next_byte + len(data)

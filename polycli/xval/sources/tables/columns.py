@@ -27,6 +27,7 @@ from polycli.xval.records.cells import (
     split_header,
     ungrouped,
 )
+from polycli.xval.records.texts import Texts, among, as_texts, kept
 from polycli.xval.records.values import NumberLiteral, Value
 from polycli.xval.sources.json_text import number_of
 from polycli.xval.sources.tables.plain_numbers import plain_numbers
@@ -57,19 +58,21 @@ class Tally:
     groups: Counter[str] = field(default_factory=Counter)
     grouped: str = ""
 
-    def add(self, cells: Sequence[str], missing: frozenset[str], thousands: str | None = None) -> None:
+    def add(self, cells: Sequence[str] | Texts, missing: frozenset[str], thousands: str | None = None) -> None:
         """Counts more cells, those of the next rows."""
-        known = [cell for cell in cells if cell not in missing]
+        texts = as_texts(cells)
+        known = kept(texts, ~among(texts, missing))
         plain = None if thousands is not None else plain_numbers(known)
         if plain is not None:
-            self.missing += len(cells) - len(known)
+            self.missing += len(texts) - len(known)
             counts = {"whole": plain.whole, "zeros": plain.zeros, "dot": plain.dots}
             self.marks.update({mark: count for mark, count in counts.items() if count})
             self.units[None] += len(known)
         else:
-            for text, count in Counter(cells).items():
-                self._count(text, count, missing, thousands, lambda text=text: cells.index(text) + 1)  # type: ignore[misc]
-        self.cells += len(cells)
+            met = texts.value_counts()
+            for text, count in zip(met.field(0).to_pylist(), met.field(1).to_pylist(), strict=True):
+                self._count(text, count, missing, thousands, lambda text=text: texts.index(text).as_py() + 1)  # type: ignore[misc]
+        self.cells += len(texts)
 
     def _count(
         self, text: str, count: int, missing: frozenset[str], thousands: str | None, row: Callable[[], int]

@@ -12,7 +12,7 @@ from typing import IO
 
 from polycli.errors import SourceError
 from polycli.files.plain import reason_of
-from polycli.files.streams import open_text, suffix_of
+from polycli.files.streams import TextForm, open_text, suffix_of
 from polycli.paths import files_below
 from polycli.xval.recipe.sources import TableSection
 from polycli.xval.sources.tables.layout import Layout, cells_of, is_blank, is_number, layout_of
@@ -124,7 +124,7 @@ class _Reader:
         mark = None if comment is None else comment.encode(encoding)
         try:
             with open_text(self._path, self._layout.form) as file:
-                self._go_to(file)
+                go_to(file, self.place.byte, self._layout.form)
                 for line in file:
                     self.place = Place(self.place.byte + len(line), self.place.line + 1)
                     if self.place.line <= skip or (mark is not None and line.lstrip().startswith(mark)):
@@ -138,13 +138,15 @@ class _Reader:
                 hint="--set table.encoding=latin-1, if that is what it is",
             ) from error
 
-    def _go_to(self, file: IO[bytes]) -> None:
-        if self._layout.form.plain:
-            file.seek(self.place.byte, os.SEEK_CUR)  # from behind the byte-order mark
-            return
-        left = self.place.byte
-        while left and (data := file.read(min(left, _SKIPPED))):
-            left -= len(data)
+
+def go_to(file: IO[bytes], byte: int, form: TextForm) -> None:
+    """Go on to a byte of what `open_text` gives, from its beginning."""
+    if form.plain:
+        file.seek(byte, os.SEEK_CUR)  # from behind the byte-order mark
+        return
+    left = byte
+    while left and (data := file.read(min(left, _SKIPPED))):
+        left -= len(data)
 
 
 def names_of(paths: Sequence[Path], suffixes: Sequence[str]) -> list[tuple[Path, str]]:

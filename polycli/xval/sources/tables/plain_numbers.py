@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from polycli.xval.records.texts import Texts, as_texts, bytes_of
 from polycli.xval.records.values import NumberLiteral
 from polycli.xval.sources.json_text import number_of
 
-_PLAIN = b"0123456789+-.eE\n"
+_PLAIN = b"0123456789+-.eE"
 _LONGEST = 300
 #: Integers below this size are float64 exactly, each of them; the next one above it becomes it by rounding.
 _EXACT = 2.0**53
@@ -30,27 +33,26 @@ class PlainNumbers:
     dots: int
 
 
-def plain_numbers(cells: Sequence[str]) -> PlainNumbers | None:
+def plain_numbers(cells: Sequence[str] | Texts) -> PlainNumbers | None:
     """Reads cells; None where one is something else, or a number that float64 does not hold."""
-    data = "\n".join(cells).encode("utf-8", "replace")
+    texts = as_texts(cells)
+    lengths, data = bytes_of(texts)
     # Whatever is not ASCII is none of these characters.
-    if not cells or data.translate(None, _PLAIN) or data.count(b"\n") != len(cells) - 1:
+    if not len(texts) or not lengths.all() or lengths.max() > _LONGEST or data.tobytes().translate(None, _PLAIN):
         return None
-    try:
-        values = np.fromiter(map(float, cells), dtype=np.float64, count=len(cells))
-    except ValueError:
+    values = _values(texts)
+    if values is None or not np.isfinite(values).all():
         return None
-    characters = np.frombuffer(data + b"\n\n", dtype=np.uint8)
-    ends = np.flatnonzero(characters[:-1] == ord("\n"))
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    if int((ends - starts).max()) > _LONGEST or not np.isfinite(values).all():
-        return None
-    pointed = (characters == ord(".")) | ((characters | 0x20) == ord("e"))
-    fractions = np.logical_or.reduceat(pointed[:-1], starts)
-    first = starts + np.isin(characters[starts], [ord("+"), ord("-")])
+    characters = np.append(data, np.uint8(0))
+    starts = np.cumsum(lengths) - lengths
+    pointed = (data == ord(".")) | ((data | 0x20) == ord("e"))
+    fractions = np.logical_or.reduceat(pointed, starts)
+    first = starts + ((characters[starts] == ord("+")) | (characters[starts] == ord("-")))
     behind = characters[first + 1]
-    zeros = (characters[first] == ord("0")) & (behind >= ord("0")) & (behind <= ord("9"))
-    vanished = {cells[place] for place in np.flatnonzero(fractions & (values == 0)).tolist()}
+    # The next cell's first digit is not behind this one's.
+    longer = first + 1 < starts + lengths
+    zeros = (characters[first] == ord("0")) & longer & (behind >= ord("0")) & (behind <= ord("9"))
+    vanished = texts.filter(pa.array(fractions & (values == 0))).unique().to_pylist()
     inexact = (np.abs(values[~fractions]) >= _EXACT).any()
     if inexact or any(isinstance(number_of(cell), NumberLiteral) for cell in vanished):
         return None
@@ -61,3 +63,15 @@ def plain_numbers(cells: Sequence[str]) -> PlainNumbers | None:
         zeros=int(zeros.sum()),
         dots=int((fractions & ~zeros).sum()),
     )
+
+
+def _values(texts: Texts) -> NDArray[np.float64] | None:
+    """The nearest float64 of each text; None where one is no number."""
+    try:
+        return np.asarray(pc.cast(texts, pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+    except pa.ArrowInvalid:
+        # Arrow knows no plus sign in front.
+        try:
+            return np.fromiter(map(float, texts.to_pylist()), dtype=np.float64, count=len(texts))
+        except ValueError:
+            return None
