@@ -60,8 +60,8 @@ test-browser: $(COMPLETE) $(BROWSER)/.complete  ## use the page of `serve` in Ch
 		&& apt-get install -y --no-install-recommends chromium >/dev/null; } || echo "no Chromium: the tests will be skipped" >&2
 	PYTHONPATH=. POLYCLI_PYTHON=$(BIN)/python $(BROWSER)/bin/pytest -m browser --confcutdir=tests/browser tests/browser
 
-stress: $(COMPLETE)  ## kill and stop runs and embeds at random instants, some 300 times; up to 20 minutes
-	$(BIN)/pytest -m stress -o faulthandler_timeout=900 tests/stress
+stress: $(COMPLETE)  ## kill and stop runs and embeds at random instants, some 300 times; up to 20 minutes on a quiet machine
+	$(BIN)/pytest -m stress -o faulthandler_timeout=3600 tests/stress
 
 golden: $(COMPLETE)  ## compare short runs of all families, bit for bit, with another commit's: make golden BASE=COMMIT
 	mkdir -p $(GOLDENS)

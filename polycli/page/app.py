@@ -10,6 +10,7 @@
     GET  /api/map, /api/map/COLUMN  float32 positions of all points, and values to colour them by
     POST /api/export                CSV or JSON of a list
     POST /api/upload                a file, as multipart; its token can then be searched for
+    GET  /api/upload/TOKEN/image    PNG of what was dropped; /curve its curve
 
 What cannot be done is answered with one sentence in JSON: `{"error": {"message", "hint"}}`.
 """
@@ -19,6 +20,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -35,7 +38,7 @@ from polycli.page.finding import find, listed
 from polycli.page.guard import Guard, Hosts, problem
 from polycli.page.library import Library, curve_document
 from polycli.page.requests import MOST_ROWS, Document, ExportDocument, RowsDocument, SearchDocument, read_document
-from polycli.page.uploads import UPLOAD_BYTES
+from polycli.page.uploads import UPLOAD_BYTES, Upload
 from polycli.report.images import png
 
 _UPLOAD_PATH = "/api/upload"
@@ -62,6 +65,8 @@ def create_app(library: Library, hosts: Hosts | None = None) -> Starlette:
         Route("/api/map/{column:path}", _blocking(library, _map_values)),
         Route("/api/export", _export(library), methods=["POST"]),
         Route(_UPLOAD_PATH, _upload(library), methods=["POST"]),
+        Route(f"{_UPLOAD_PATH}/{{token}}/image", _blocking(library, _dropped_image)),
+        Route(f"{_UPLOAD_PATH}/{{token}}/curve", _blocking(library, _dropped_curve)),
     ]
     largest = UPLOAD_BYTES if library.uploads is None else library.uploads.largest
     guard = Middleware(
@@ -123,8 +128,32 @@ def _image(library: Library, request: Request) -> Response:
     image = library.pictures.image(library.columns_of(request.path_params["row"]))
     if image is None:
         raise HTTPException(404, f"row {request.path_params['row']} has no image in the stores that were given")
+    return _picture(image, request)
+
+
+def _picture(image: NDArray[np.uint8], request: Request) -> Response:
     size = _number(request.query_params.get("size", "256"), "size", 1, _LARGEST_IMAGE)
     return Response(png(image, size=size), media_type="image/png", headers=_KEPT)
+
+
+def _dropped(library: Library, request: Request) -> Upload:
+    if library.uploads is None:
+        raise HTTPException(404, "files cannot be embedded: this server was started without --checkpoint")
+    return library.uploads.get(request.path_params["token"])
+
+
+def _dropped_image(library: Library, request: Request) -> Response:
+    upload = _dropped(library, request)
+    if upload.found.image is None:
+        raise HTTPException(404, f"{upload.name} has no image to show")
+    return _picture(upload.found.image, request)
+
+
+def _dropped_curve(library: Library, request: Request) -> Response:
+    upload = _dropped(library, request)
+    if upload.found.curve is None:
+        raise HTTPException(404, f"{upload.name} has no curve to show")
+    return JSONResponse(curve_document(upload.found.curve), headers=_KEPT)
 
 
 def _curves(library: Library, request: Request) -> Response:

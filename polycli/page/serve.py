@@ -109,7 +109,7 @@ def open_library(request: ServeRequest) -> Library:
     uploads = None
     if request.checkpoint is not None:
         _refuse_another_model(searcher, request.checkpoint)
-        uploads = Uploads(FileEncoder(searcher, request.checkpoint))
+        uploads = Uploads(FileEncoder(searcher, request.checkpoint, with_pictures=True))
     return Library(searcher, pictures, projection, uploads, open_indexes(searcher) if request.index else {})
 
 

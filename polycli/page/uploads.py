@@ -1,7 +1,7 @@
 """Files that are dropped on the page: bounded in size, known by their first bytes, embedded, and then forgotten.
 
 A file is written nowhere but into a temporary folder of its own, under a name of ours, for as long as it is read. What
-stays, in memory, are its vectors, of the last few files alone.
+stays, in memory, are its vectors and pictures, of the last few files alone.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class Upload:
 
     def about(self) -> JsonDocument:
         """The facts that the page shows."""
-        return {"name": self.name, "object": self.found.id, "kinds": list(self.found.vectors)}
+        shown = {"image": self.found.image is not None, "curve": self.found.curve is not None}
+        return {"name": self.name, "object": self.found.id, "kinds": list(self.found.vectors), **shown}
 
     def vector(self, kind: str) -> Floats:
         """The vector of a kind.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from pydantic import ValidationError
 
 from polycli.console import counted
 from polycli.errors import CheckpointError, StoreError, UserError, problems_of
-from polycli.families import verb_module
+from polycli.families import find_family, verb_module
 from polycli.recipes import settings_schema
 from polycli.requests import EmbedRequest
 from polycli.search.scan import Floats
 from polycli.search.searcher import SUFFIX, Searcher
 from polycli.store.embeddings.manifest import ROWS, vectors_of
 from polycli.workflow.embedding.rows import Opened, Rows
+from polycli.workflow.pictures import Curve, open_pictures
 
 #: Settings that choose which rows and which vectors were embedded, not how.
 _CHOICES = ("split", "limit", "vectors", "numbers")
@@ -35,6 +37,9 @@ class FileObject:
 
     id: str
     vectors: Mapping[str, Floats]
+    #: As its family shows it, where it was asked for: (height, width, 3) red, green and blue, and a curve.
+    image: NDArray[np.uint8] | None = None
+    curve: Curve | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,8 @@ class FileEncoder:
 
     searcher: Searcher
     checkpoint: Path
+    #: Whether a single object that is asked for comes with its pictures.
+    with_pictures: bool = False
 
     def object_of(self, path: Path, wanted: str | None = None) -> FileObject:
         """The only object of a file, or the one with an id.
@@ -51,18 +58,9 @@ class FileEncoder:
             UserError: the file has none or several, or nothing that the checkpoint sees; the checkpoint is of another
                 model than the embeddings.
         """
-        objects = self.objects(path)
-        if wanted is not None:
-            found = [each for each in objects if each.id == wanted]
-            if not found:
-                raise UserError(f"{path}: holds no object {wanted!r}, but {_shown(objects)}")
-            return found[0]
-        if len(objects) != 1:
-            raise UserError(
-                f"{path}: holds {counted(len(objects), 'object', 'objects')}, and one is looked for: {_shown(objects)}",
-                hint=f"--object {objects[0].id}" if objects else None,
-            )
-        return objects[0]
+        with self._opened(path) as (opened, scratch):
+            found = _one_of(path, [found for rows in opened.rows for found in _objects(rows)], wanted)
+            return self._shown(found, opened, scratch) if self.with_pictures else found
 
     def objects(self, path: Path) -> list[FileObject]:
         """All objects of a file, of which there may be 20,000.
@@ -70,6 +68,12 @@ class FileEncoder:
         Raises:
             UserError: as `object_of`.
         """
+        with self._opened(path) as (opened, _):
+            return [found for rows in opened.rows for found in _objects(rows)]
+
+    @contextmanager
+    def _opened(self, path: Path) -> Iterator[tuple[Opened[Any], Path]]:
+        """The model and the rows of a file, and the folder in which they lie for so long."""
         manifest = self.searcher.manifest
         family = str(manifest.get("family") or "")
         if not family:
@@ -82,7 +86,16 @@ class FileEncoder:
                 request, self._settings(family), Path(scratch)
             )
             self._refuse_another_model(opened)
-            return [found for rows in opened.rows for found in _objects(rows)]
+            yield opened, Path(scratch)
+
+    def _shown(self, found: FileObject, opened: Opened[Any], scratch: Path) -> FileObject:
+        """The object with its pictures, where its family prepares files as stores, which show themselves."""
+        family = str(self.searcher.manifest["family"])
+        stores = [Path(name) for name in opened.header.data]
+        if find_family(family).pictures is None or not all(store.is_relative_to(scratch) for store in stores):
+            return found
+        pictures, columns = open_pictures(stores, family=family), {"object_id": found.id}
+        return replace(found, image=pictures.image(columns), curve=pictures.curve(columns))
 
     def _settings(self, family: str) -> Any:  # noqa: ANN401  # The family's own.
         schema = settings_schema(family, "embed")
@@ -107,6 +120,21 @@ class FileEncoder:
                 f"{str(made_by.get('model_hash'))[:12]} was expected",
                 hint=f"the embeddings are of {made_by.get('checkpoint')}",
             )
+
+
+def _one_of(path: Path, objects: list[FileObject], wanted: str | None) -> FileObject:
+    """The object with an id, or the only one."""
+    if wanted is not None:
+        found = [each for each in objects if each.id == wanted]
+        if not found:
+            raise UserError(f"{path}: holds no object {wanted!r}, but {_shown(objects)}")
+        return found[0]
+    if len(objects) != 1:
+        raise UserError(
+            f"{path}: holds {counted(len(objects), 'object', 'objects')}, and one is looked for: {_shown(objects)}",
+            hint=f"--object {objects[0].id}" if objects else None,
+        )
+    return objects[0]
 
 
 def _objects(rows: Rows[Any]) -> list[FileObject]:

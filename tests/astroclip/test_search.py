@@ -9,6 +9,7 @@ from astropy.io import fits
 from polycli.__main__ import run as command_line
 from polycli.astroclip import embed, open_objects, pretrain
 from polycli.astroclip import eval as evaluation
+from polycli.astroclip.data.pictures import ObjectPictures
 from polycli.astroclip.recipe.model import ImageSection, SpectrumSection
 from polycli.errors import CheckpointError, UserError
 from polycli.requests import EmbedRequest, EvalRequest, SearchRequest, TrainRequest
@@ -16,6 +17,7 @@ from polycli.search.encode import FileEncoder
 from polycli.search.find import run
 from polycli.search.searcher import Searcher
 from polycli.store.embeddings.opened import open_embeddings
+from polycli.store.reader import open_store
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +163,9 @@ def test_a_fits_cutout_finds_its_galaxy(embeddings, tiny_model, mock_store, tmp_
     found = run(wanted)
     assert found["neighbours"][0]["id"] == store.ids([7])[0]
     assert found["neighbours"][0]["similarity"] > 0.999
+    shown = FileEncoder(Searcher.open(embeddings), tiny_model, with_pictures=True).object_of(tmp_path / "galaxy.fits")
+    assert np.array_equal(shown.image, ObjectPictures(open_store(mock_store, family="astroclip")).image(7))
+    assert shown.curve is None
 
 
 def test_a_checkpoint_of_another_model_is_refused(embeddings, spectrum_model, coadd):

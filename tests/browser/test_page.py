@@ -158,6 +158,7 @@ def test_a_dropped_spectrum_finds_its_galaxy(opened, address, survey):
     until(page, "document.querySelectorAll('#cards .card').length > 0")
     assert ids(page)[0] == survey.ids[survey.query]
     assert page.is_checked("#vector-spectrum")
+    page.wait_for_selector("#asked canvas.spark")
     searched(page, lambda: page.click("label[for='in-image']"))
     assert "by spectrum among image" in page.inner_text("#summary")
 
@@ -166,6 +167,7 @@ def test_a_dropped_cutout_finds_its_galaxy_by_image(opened, address, survey):
     page = opened(address)
     page.set_input_files("#file", survey.folder / "image.fits")
     until(page, "document.querySelector('#asked').textContent.includes('image.fits')")
+    until(page, "document.querySelector('#asked img')?.naturalWidth > 1")
     assert ids(page)[0] == survey.ids[survey.query]
     assert "by image;" in page.inner_text("#summary")
 

@@ -48,7 +48,8 @@ class MadeUpReader:
         if not text.isdigit():
             raise SourceError(f"{path}: holds 2 objects, and one is looked for")
         vector = self.searcher.vectors([int(text)], "spectrum_embedding")[0]
-        return FileObject("4711", {"spectrum": vector})
+        curve = Curve(np.arange(3.0), np.array([1.0, np.nan, int(text)]), "wavelength", "flux")
+        return FileObject("4711", {"spectrum": vector}, np.full((8, 6, 3), int(text), np.uint8), curve)
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,21 @@
 """Files that are dropped: bounded, known by their first bytes, written nowhere but into a temporary folder."""
 
+import io
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from starlette.testclient import TestClient
 
 from polycli.errors import SourceError, UserError
+from polycli.page.app import create_app
+from polycli.page.library import Library
 from polycli.page.uploads import Uploads, shown_name
 from polycli.search.searcher import Searcher
-from tests.page.conftest import LARGEST, MadeUpReader
+from tests.page.conftest import ADDRESS, LARGEST, MadeUpReader
 from tests.search.made import vectors
 
 
@@ -30,6 +37,36 @@ def test_a_file_is_embedded_and_its_neighbours_are_found(client, library):
     assert answer["neighbours"][0]["row"] == 33
     wrong = client.post("/api/search", json={"upload": upload["upload"], "vector": "image"})
     assert "has no image, only spectrum" in sentence(wrong, 400)
+
+
+def test_what_was_dropped_is_shown(client):
+    upload = dropped(client, "galaxy.fits", b"SIMPLE  =                    T 33").json()
+    assert (upload["image"], upload["curve"]) == (True, True)
+    address = f"/api/upload/{upload['upload']}"
+    answer = client.get(f"{address}/image", params={"size": 16})
+    assert answer.headers["content-type"] == "image/png"
+    pixels = np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGB"))
+    assert (pixels == 33).all()
+    assert client.get(f"{address}/curve").json()["y"] == [1.0, None, 33.0]
+    found = client.post("/api/search", json={"upload": upload["upload"], "vector": "spectrum"}).json()
+    assert (found["query"]["image"], found["query"]["curve"]) == (True, True)
+    assert "no longer known" in sentence(client.get("/api/upload/other/image"), 400)
+    assert "size is 'x'" in sentence(client.get(f"{address}/image", params={"size": "x"}), 400)
+
+
+def test_what_has_no_pictures_has_none_to_show(survey):
+    class Blind(MadeUpReader):
+        def object_of(self, path, wanted=None):
+            return replace(super().object_of(path), image=None, curve=None)
+
+    searcher = Searcher.open(survey)
+    library = Library(searcher, uploads=Uploads(Blind(searcher)))
+    client = TestClient(create_app(library), base_url=ADDRESS)
+    upload = dropped(client, "galaxy.fits", b"SIMPLE  = 3").json()
+    assert (upload["image"], upload["curve"]) == (False, False)
+    for name in ("image", "curve"):
+        answer = client.get(f"/api/upload/{upload['upload']}/{name}")
+        assert f"galaxy.fits has no {name} to show" in sentence(answer, 404)
 
 
 def test_a_file_lies_in_a_temporary_folder_under_a_name_of_ours_and_is_gone(survey, tmp_path, monkeypatch):

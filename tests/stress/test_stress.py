@@ -23,7 +23,7 @@ pytestmark = pytest.mark.distributed
     scope="module",
     params=[
         pytest.param(SHORT, id="short"),
-        pytest.param(LONG, id="long", marks=[pytest.mark.slow, pytest.mark.stress, pytest.mark.timeout(900)]),
+        pytest.param(LONG, id="long", marks=[pytest.mark.slow, pytest.mark.stress, pytest.mark.timeout(3600)]),
     ],
 )
 def stress(request, tmp_path_factory) -> tuple[dict, Path, dict]:

@@ -17,7 +17,7 @@ from polycli.checkpoints.manifest import verify
 from polycli.mpp.prepare import run as prepare
 from polycli.requests import PrepareRequest
 
-pytestmark = [pytest.mark.slow, pytest.mark.stress, pytest.mark.distributed, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.stress, pytest.mark.distributed, pytest.mark.timeout(3600)]
 
 RECIPE = """
 family: mpp

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.stress, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.stress, pytest.mark.timeout(3600)]
 KILLS = 30
 
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as parquet
 import pytest
 import zarr
 
-pytestmark = [pytest.mark.slow, pytest.mark.stress, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.stress, pytest.mark.timeout(3600)]
 
 SETTINGS = {
     "seed": 11,

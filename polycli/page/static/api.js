@@ -58,4 +58,10 @@ export async function exported(format, list) {
   return { name: name ?? `neighbours.${format}`, content: await response.blob() };
 }
 
+export async function droppedCurve(token) {
+  return (await answered(`/api/upload/${token}/curve`)).json();
+}
+
+export const droppedImage = (token, size) => `/api/upload/${token}/image?size=${size}`;
+
 export const imageAddress = (row, size) => `/api/image/${row}?size=${size}`;

@@ -1,6 +1,6 @@
 // Builds what shows objects: cards of neighbours, the object that was asked for, and all there is to know of one.
 
-import { curves, imageAddress } from "/static/api.js";
+import { curves, droppedCurve, droppedImage, imageAddress } from "/static/api.js";
 import { plot, sparkline } from "/static/draw.js";
 import { byId, element, shown } from "/static/format.js";
 
@@ -28,7 +28,7 @@ export function redraw() {
 
 function picture(address, label, onclick) {
   const image = element("img", { src: address, alt: label, loading: "lazy", width: 152, height: 152 });
-  const button = element("button", { type: "button", class: "picture", title: "Details", tabindex: "-1", onclick }, image);
+  const button = element("button", { type: "button", class: "picture", title: onclick ? "Details" : label, tabindex: "-1", onclick }, image);
   image.addEventListener("error", () => button.replaceChildren(element("span", { class: "none" }, "no image")));
   return button;
 }
@@ -113,13 +113,14 @@ export async function asked(query, page) {
   body.append(element("h2", {}, title));
   if (notes.length) body.append(element("p", { class: "soft" }, notes.join("; ")));
   const parts = [];
-  const hasImage = page.about.images && !query.upload;
-  if (hasImage) parts.push(picture(imageAddress(query.row, 320), `Image of ${title}`, () => page.details(query)));
+  const hasImage = query.upload ? query.image : page.about.images;
+  const address = query.upload ? droppedImage(query.upload, 320) : imageAddress(query.row, 320);
+  if (hasImage) parts.push(picture(address, `Image of ${title}`, query.upload ? null : () => page.details(query)));
   if (query.columns) body.append(values(query, page.shownColumns()));
   box.classList.toggle("bare", !hasImage);
   box.replaceChildren(...parts, body);
   box.hidden = false;
-  const curve = page.about.curves && !query.upload ? (await curves([query.row]))[query.row] : null;
+  const curve = query.upload ? query.curve && (await droppedCurve(query.upload)) : page.about.curves ? (await curves([query.row]))[query.row] : null;
   if (curve && body.isConnected) body.append(spark(curve, `Spectrum of ${title}`));
 }
 
