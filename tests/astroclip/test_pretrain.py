@@ -266,10 +266,10 @@ def test_what_an_alignment_cannot_start_from_is_refused_before_anything_is_writt
     assert not (tmp_path / "run").exists()
 
 
-def test_a_checkpoint_of_other_wavelengths_or_bands_is_refused(recipes, encoders, mock_store, tmp_path):
+def test_a_checkpoint_of_other_wavelengths_or_pixels_is_refused(recipes, encoders, mock_store, tmp_path):
     overrides = []
     for setting, part, name, value in (
-        (encoders[0], "image", "bands", ["r", "g", "z"]),
+        (encoders[0], "image", "pixel_scale_arcsec", 0.5),
         (encoders[1], "spectrum", "first", 3700.0),
     ):
         place, run = setting.split("=")
@@ -283,7 +283,7 @@ def test_a_checkpoint_of_other_wavelengths_or_bands_is_refused(recipes, encoders
         (export / "model.json").write_text(json.dumps(described))
         overrides.append(f"{place}={export}")
 
-    with pytest.raises(StoreError, match=r"beside init\.image: images with bands \('g', 'r', 'z'\), \('r', 'g', 'z'\)"):
+    with pytest.raises(StoreError, match=r"beside init\.image: images with pixel scale arcsec 0\.262, 0\.5 was"):
         train(recipes / "align.yaml", mock_store, tmp_path / "run", overrides[0], encoders[1])
     with pytest.raises(StoreError, match=r"beside init\.spectrum: spectra with first 3600\.0, 3700\.0 was expected"):
         train(recipes / "align.yaml", mock_store, tmp_path / "run", encoders[0], overrides[1])
