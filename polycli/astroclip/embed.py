@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -16,9 +16,9 @@ from polycli.astroclip.model.loaded import LoadedAstroClip, load_for
 from polycli.astroclip.predicting.inputs import open_data
 from polycli.astroclip.recipe.settings import EmbedSettings, ReadingSettings
 from polycli.astroclip.scoring.encode import Encoder, common_modalities
-from polycli.astroclip.scoring.kinds import SUFFIX, kinds_of, vectors_of_kinds
+from polycli.astroclip.scoring.kinds import SUFFIX, alike_sentence, are_alike, kinds_of, vectors_of_kinds
 from polycli.astroclip.scoring.partition import object_partition
-from polycli.console import counted
+from polycli.console import counted, warn
 from polycli.errors import StoreError
 from polycli.json_records import to_object
 from polycli.recipes import default_recipe
@@ -110,11 +110,17 @@ class ObjectTables:
     #: The columns of all stores together.
     schema: pa.Schema
     settings: EmbedSettings
+    #: Kinds of vectors of which it was said that they do not vary.
+    said: set[str] = field(default_factory=set, compare=False)
 
     def __call__(self, batches: Sequence[NDArray[np.int64]], _: int, advance: Advance) -> Tables:
         """Returns a table with one row for each object."""
         rows = np.concatenate(batches)
         vectors = vectors_of_kinds(self.encoder, self.kinds, rows, self.settings, advance=advance)
+        for kind, values in vectors.items():
+            if kind not in self.said and are_alike(values):
+                self.said.add(kind)
+                warn(f"{self.store.name}: {alike_sentence(kind, len(rows))}")
         columns = with_columns(self.store.table(rows), self.schema)
         columns = columns.append_column("split", [self.store.store.split_names(rows)])
         return {ROWS: with_vectors(columns, {f"{kind}{SUFFIX}": values for kind, values in vectors.items()})}

@@ -16,6 +16,9 @@ from typing import Any
 from polycli.errors import SourceError
 from polycli.files.plain import check_plain, reason_of, refuse_claim
 
+_GZIP = b"\x1f\x8b"
+#: How the header of every HDU but the first begins.
+_NEXT = b"XTENSION"
 #: What astropy raises for cards and tables that it cannot read, besides its own VerifyError.
 _DAMAGE = (
     ArithmeticError,
@@ -30,6 +33,21 @@ _DAMAGE = (
     ValueError,
     zlib.error,
 )
+
+
+def _refuse_torn_header(path: Path, last: Any) -> None:  # noqa: ANN401  # astropy's dict
+    """Make sure that no further HDU begins behind the last one: astropy passes over a header that has no end.
+
+    Raises:
+        OSError: one does.
+    """
+    with path.open("rb") as file:
+        if file.read(2) == _GZIP or last is None:
+            return
+        file.seek(last["datLoc"] + last["datSpan"])
+        behind = file.read(len(_NEXT))
+    if behind and _NEXT.startswith(behind):
+        raise OSError("it ends within the header of an HDU")
 
 
 @contextmanager
@@ -55,6 +73,7 @@ def open_fits(path: Path, *, checksums: bool = False) -> Iterator[Any]:
             # Unsigned integers are stored with an offset, which memory maps cannot undo; sections read parts alone.
             with fits.open(path, memmap=False, checksum=checksums) as file:
                 refuse_claim(path, sum(max(0, int(unit.filebytes())) for unit in file))
+                _refuse_torn_header(path, file[-1].fileinfo())
                 yield file
     except (*_DAMAGE, fits.VerifyError, UserWarning) as error:
         raise SourceError(

@@ -42,7 +42,9 @@ def coadd(
     path.parent.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(seed)
     count = len(ids)
-    ra = 10 + 0.01 * np.arange(count) if ra is None else ra
+    # Exposures of one target are of one place.
+    target = {int(each): number for number, each in reversed(list(enumerate(ids)))}
+    ra = 10 + 0.01 * np.array([target[int(each)] for each in ids]) if ra is None else ra
     dec = np.full(count, 5.0) if dec is None else dec
     columns = [
         fits.Column("TARGETID", "K", array=np.asarray(ids, np.int64)),

@@ -12,6 +12,7 @@ import torch
 
 from polycli.astroclip import embed, load_model, open_objects
 from polycli.astroclip.data.rgb import model_input
+from polycli.astroclip.scoring.encode import Encoder
 from polycli.errors import CheckpointError, StoreError, UserError
 from polycli.requests import EmbedRequest
 
@@ -40,6 +41,19 @@ def test_every_object_alone_has_the_vector_that_it_has_in_a_batch(tmp_path, tiny
         np.testing.assert_allclose(embeddings(table, "spectrum_embedding")[row], spectrum, rtol=1e-4, atol=1e-5)
         fused = (image / np.linalg.norm(image) + spectrum / np.linalg.norm(spectrum)) / 2
         np.testing.assert_allclose(embeddings(table, "fused_embedding")[row], fused, rtol=1e-4, atol=1e-5)
+
+
+def test_vectors_that_do_not_vary_are_said_once(tmp_path, tiny_model, mock_store, monkeypatch, capsys):
+    embed.run(request(tiny_model, mock_store, tmp_path / "e.parquet", limit=20))
+    assert "all but equal" not in capsys.readouterr().err
+    whole = Encoder.vectors
+    # As of an encoder that has collapsed: rounding is all that differs.
+    monkeypatch.setattr(Encoder, "vectors", lambda *given, **more: 1 + 1e-6 * whole(*given, **more))
+    embed.run(request(tiny_model, mock_store, tmp_path / "f.parquet", "vectors=[image]", limit=20))
+
+    assert (
+        capsys.readouterr().err.count("the image vectors of 20 objects are all but equal: either the encoder has") == 1
+    )
 
 
 def test_vectors_are_of_what_the_encoder_was_trained_to_see(tmp_path, make_model, mock_store):

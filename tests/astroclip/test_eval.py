@@ -20,6 +20,7 @@ from polycli.astroclip import eval as evaluation
 from polycli.astroclip.data.rgb import model_input
 from polycli.astroclip.model.loaded import load_checkpoint
 from polycli.astroclip.recipe.settings import EvalSettings
+from polycli.astroclip.scoring.encode import Encoder
 from polycli.astroclip.scoring.unaligned import unaligned_encoders
 from polycli.errors import CheckpointError, StoreError
 from polycli.requests import EmbedRequest, EvalRequest
@@ -202,6 +203,17 @@ def test_the_report_holds_every_figure_and_needs_nothing_else(tmp_path, tiny_mod
     for picture in pictures:
         assert image.imread(BytesIO(base64.b64decode(picture, validate=True))).shape[0] > 100
     assert not re.search(r"(src|href)=\"(?!data:)|url\(|@import|<script", text)
+
+
+def test_vectors_that_do_not_vary_stand_in_scores_and_report(tmp_path, tiny_model, mock_store, monkeypatch, capsys):
+    whole = Encoder.vectors
+    monkeypatch.setattr(Encoder, "vectors", lambda *given, **more: 1 + 1e-6 * whole(*given, **more))
+    scores = evaluate(tiny_model, mock_store, tmp_path / "e", "bootstrap_samples=2")
+    (dataset,) = scores["datasets"].values()
+
+    assert dataset["geometry"]["constant"] == ["image", "spectrum"]
+    assert "the image vectors of" in capsys.readouterr().err
+    assert "Beware: the spectrum vectors of" in (tmp_path / "e" / "report.html").read_text()
 
 
 def test_objects_that_were_trained_on_are_refused(tmp_path, make_model, mock_store):

@@ -29,6 +29,7 @@ _AND = "+"
 #: Sections of the recipe that decide what is read, by the source that they are for.
 _SECTIONS = {
     "arrays": ("arrays",),
+    "desi": ("desi",),
     "hats": ("arrays", "mmu"),
     "mmu": ("arrays", "mmu"),
     "spectra": ("spectra",),

@@ -213,6 +213,41 @@ class SpectraSection(Section):
     redshift: str | None = Field(None, description="header card; REDSHIFT or Z if absent")
 
 
+FibreFlag = Literal[
+    "UNASSIGNED",
+    "STUCKPOSITIONER",
+    "BROKENFIBER",
+    "RESTRICTED",
+    "MISSINGPOSITION",
+    "BADPOSITION",
+    "POORPOSITION",
+    "LOWEFFTIME",
+    "BADFIBER",
+    "BADTRACE",
+    "BADFLAT",
+    "BADARC",
+    "MANYBADCOL",
+    "MANYREJECTED",
+    "BADAMPB",
+    "BADAMPR",
+    "BADAMPZ",
+    "ANY",
+]
+
+
+class DesiSection(Section):
+    """The flags of fibres for which --source desi leaves out exposures."""
+
+    fibre_mask: tuple[FibreFlag, ...] = Field(
+        (
+            *("BROKENFIBER", "MISSINGPOSITION", "BADPOSITION", "BADFIBER", "BADTRACE", "BADFLAT", "BADARC"),
+            *("MANYBADCOL", "MANYREJECTED", "BADAMPB", "BADAMPR", "BADAMPZ"),
+        ),
+        description="flags of (COADD_)FIBERSTATUS: an exposure with one is left out, of BADAMPB, R or Z in that camera "
+        "alone; ANY is any flag. The default is what desispec leaves out of its coadds",
+    )
+
+
 class MmuSection(Section):
     """The tables of --source mmu, sets of the Multimodal Universe, that their files do not settle by themselves."""
 
@@ -251,5 +286,6 @@ class PrepareRecipe(Section):
     resample: ResampleSection = ResampleSection()
     arrays: ArraysSection = ArraysSection()
     spectra: SpectraSection = SpectraSection()
+    desi: DesiSection = DesiSection()
     mmu: MmuSection = MmuSection()
     mock: MockSection = MockSection()

@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
 from polycli.astroclip.recipe.preparing import (
     ArraysSection,
+    DesiSection,
     PairSection,
     PrepareRecipe,
     QualitySection,
@@ -83,6 +84,7 @@ class ReadingSettings(Section):
         None, description="as --source of prepare, such as legacysurvey+desi; found by a look at the files if absent"
     )
     arrays: ArraysSection = ArraysSection()
+    desi: DesiSection = DesiSection()
     select: SelectSection = SelectSection()
     quality: QualitySection = QualitySection()
     pair: PairSection = PairSection()
@@ -91,7 +93,7 @@ class ReadingSettings(Section):
     @property
     def recipe(self) -> PrepareRecipe:
         """The settings as a prepare recipe, which is how a source takes them."""
-        sections = {name: getattr(self, name) for name in ("arrays", "select", "quality", "pair", "resample")}
+        sections = {name: getattr(self, name) for name in ("arrays", "desi", "select", "quality", "pair", "resample")}
         return PrepareRecipe(family="astroclip", verb="prepare", **sections)
 
 

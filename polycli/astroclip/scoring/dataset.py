@@ -13,6 +13,7 @@ from polycli.astroclip.recipe.settings import EvalSettings
 from polycli.astroclip.scoring.answers import head_answers
 from polycli.astroclip.scoring.encode import Encoder, Modality
 from polycli.astroclip.scoring.head_scores import HEAD, score_head
+from polycli.astroclip.scoring.kinds import alike_sentence
 from polycli.astroclip.scoring.measure import (
     Guesses,
     Side,
@@ -64,6 +65,8 @@ class Scoring:
             head=self._head(subset, test, guesses),
             reconstruction=reconstruction,
         )
+        for name in scores.geometry.constant or ():
+            warn(f"{store.name}: {alike_sentence(name, len(subset.test))}")
         vectors: dict[str, NDArray[np.float32]] = {name: shown.inputs[name] for name in subset.modalities}
         return scores, Illustration(shown.rows, vectors, guesses, panels, aligned=aligned, seed=settings.seed)
 

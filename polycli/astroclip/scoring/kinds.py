@@ -16,6 +16,10 @@ from polycli.errors import CheckpointError, StoreError
 
 #: A column of vectors is called by their kind and this.
 SUFFIX = "_embedding"
+#: Root mean square distance of vectors from their mean, over their root mean square length, below which they are alike.
+_ALIKE = 0.01
+#: Fewer vectors than these may be alike by chance.
+_FEWEST = 3
 _MODALITIES: tuple[Modality, ...] = ("image", "spectrum")
 
 
@@ -66,3 +70,25 @@ def vectors_of_kinds(
         made["fused"] = (unit(made["image"]) + unit(made["spectrum"])) / np.float32(2)
     vectors = {kind: unit(made[kind]) if settings.normalise else made[kind] for kind in kinds}
     return {kind: values.astype(settings.dtype) for kind, values in vectors.items()}
+
+
+def are_alike(vectors: NDArray[Any]) -> bool:
+    """Whether vectors, (n, width), are all equal or nearly so: each within about half a degree of their mean.
+
+    >>> are_alike(np.ones((8, 4))), are_alike(np.eye(8))
+    (True, False)
+    """
+    if len(vectors) < _FEWEST:
+        return False
+    exact = vectors.astype(np.float64)
+    length = np.square(exact).sum(axis=1).mean()
+    return bool(np.square(exact - exact.mean(axis=0)).sum(axis=1).mean() <= _ALIKE**2 * length)
+
+
+def alike_sentence(kind: str, count: int) -> str:
+    """The sentence about vectors of a kind that do not vary, and what that may come from."""
+    return (
+        f"the {kind} vectors of {count:,} objects are all but equal: either the encoder has collapsed (look at its "
+        "training's loss, and at another checkpoint), or its inputs are all alike (a constant band, another unit). "
+        "Neighbours and probes tell nothing of them"
+    )

@@ -13,6 +13,7 @@ from polycli.astroclip.data.photometry import image_features, photometry, with_c
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.data.tables.spellings import says_what_a_store_has
 from polycli.astroclip.recipe.settings import EvalSettings
+from polycli.astroclip.scoring.kinds import are_alike
 from polycli.astroclip.scoring.redshift import binned_redshift_scores, redshift_scores
 from polycli.astroclip.scoring.retrieval import alignment, ranks, ranks_by_distance, retrieval_scores, uniformity
 from polycli.astroclip.scoring.score_records import (
@@ -223,8 +224,10 @@ def score_retrieval(test: Side, *, aligned: bool, bootstrap: Bootstrap) -> dict[
 
 def score_geometry(test: Side, *, aligned: bool) -> GeometryScores:
     """Measures how near the two vectors of an object are, and how evenly vectors fill their sphere."""
+    there = [name for name in ("image", "spectrum") if name in test.inputs]
     return GeometryScores(
-        uniformity={name: uniformity(test.inputs[name]) for name in ("image", "spectrum") if name in test.inputs},
+        uniformity={name: uniformity(test.inputs[name]) for name in there},
+        constant=[name for name in there if are_alike(test.inputs[name])] or None,
         alignment=alignment(test.inputs["image"], test.inputs["spectrum"]) if aligned else None,
     )
 

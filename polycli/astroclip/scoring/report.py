@@ -16,6 +16,7 @@ from polycli.astroclip.data.rgb import PLANES, to_rgb
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.scoring.figures import against_truth, gallery, maps, reconstructions
 from polycli.astroclip.scoring.head_scores import HEAD
+from polycli.astroclip.scoring.kinds import alike_sentence
 from polycli.astroclip.scoring.measure import Guesses
 from polycli.astroclip.scoring.posteriors.figures import draw_pit
 from polycli.astroclip.scoring.reconstruction import Panel
@@ -71,6 +72,10 @@ def write_report(
     ]
     for name, picture in pictures.items():
         blocks.append(Heading(name))
+        blocks += [
+            Paragraph(f"Beware: {alike_sentence(kind, datasets[name].objects)}.")
+            for kind in datasets[name].geometry.constant or ()
+        ]
         blocks += _against_truth(name, picture, stores[name], folder / "figures")
         blocks += _posteriors(name, datasets[name], folder / "figures")
         reconstruction = datasets[name].reconstruction

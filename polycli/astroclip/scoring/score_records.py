@@ -96,6 +96,8 @@ class GeometryScores:
     uniformity: Mapping[str, float | None]
     #: The mean squared distance of the two vectors of an object, 0 to 4; absent where they are not aligned.
     alignment: float | None = field(default=None, metadata=IF_GIVEN)
+    #: Modalities whose vectors are all but equal; absent where all vary.
+    constant: Sequence[str] | None = field(default=None, metadata=IF_GIVEN)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ each spectrum. HDUs are found by name. In a file with several exposures of a tar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from polycli.astroclip.data.columns import Column, stacked
 from polycli.astroclip.data.resampling import describe_grid
 from polycli.astroclip.data.source import Listing, Payload, find_files
+from polycli.astroclip.data.tables.positions import separations
 from polycli.astroclip.recipe.preparing import PrepareRecipe
+from polycli.astroclip.sources.desi_fibres import FibreMask, fibre_status, flags_named
 from polycli.astroclip.sources.desi_files import (
     GRID,
     FileKind,
@@ -26,7 +28,7 @@ from polycli.astroclip.sources.desi_files import (
     kind_of,
     table_columns,
 )
-from polycli.astroclip.sources.desi_spectra import fibre_status, read_spectra
+from polycli.astroclip.sources.desi_spectra import read_spectra
 from polycli.console import note, warn
 from polycli.errors import SourceError
 from polycli.files.fits_files import open_fits
@@ -42,6 +44,10 @@ _KEPT = (
     *(f"{kind}_{band}" for kind in ("FIBERFLUX", "FIBERTOTFLUX") for band in ("G", "R", "Z")),
 )
 _KEPT_ENDINGS = ("DESI_TARGET", "BGS_TARGET")
+#: Statuses of fibres that a sentence names.
+_FLAGS_SHOWN = 6
+#: Arcsec within which two positions are those of one object.
+_ONE_PLACE = 5.0
 #: Of redrock's table.
 _REDROCK = ("ZERR", "ZWARN", "SPECTYPE", "SUBTYPE", "DELTACHI2")
 
@@ -51,10 +57,11 @@ class DesiReader:
     """Reads spectra of coadd and spectra files."""
 
     files: tuple[Path, ...]
+    fibres: FibreMask
 
     def narrowed(self, files: Sequence[int]) -> DesiReader:
         """A reader of these files alone."""
-        return DesiReader(tuple(self.files[number] for number in files))
+        return DesiReader(tuple(self.files[number] for number in files), self.fibres)
 
     def read(self, files: NDArray[np.int32], rows: NDArray[np.int64]) -> Payload:
         """Flux, inverse variance and mask on the grid of all cameras."""
@@ -62,7 +69,7 @@ class DesiReader:
         ivar, mask = np.zeros_like(flux), np.ones(flux.shape, np.bool_)
         for number in np.unique(files).tolist():
             places = np.flatnonzero(files == number)
-            flux[places], ivar[places] = read_spectra(self.files[number], rows[places])
+            flux[places], ivar[places] = read_spectra(self.files[number], rows[places], self.fibres)
             mask[places] = ivar[places] == 0
         return Payload(spectrum=flux, ivar=ivar, mask=mask)
 
@@ -76,16 +83,18 @@ class DesiSource:
 
     def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:
         """The spectra of all files, less sky fibres and those whose fibre was not well; see `Source.open`."""
-        del recipe, limit
+        del limit
+        fibres = FibreMask.of(recipe.desi.fibre_mask)
         spectra, redshifts = _sorted_files(inputs)
-        parts = [_read_fibermap(path, name) for path, name in spectra]
+        parts = [_read_fibermap(path, name, fibres) for path, name in spectra]
+        _say_left_out(parts)
         columns = stacked([part.columns for part in parts], [len(part.ids) for part in parts])
         ids = np.concatenate([part.ids for part in parts])
         found = _redshifts(redshifts, ids)
         files = (*spectra, *redshifts)
         return Listing(
             source="desi",
-            reader=DesiReader(tuple(path for path, _ in spectra)),
+            reader=DesiReader(tuple(path for path, _ in spectra), fibres),
             ids=ids,
             id_name="TARGETID",
             ra=np.concatenate([part.ra for part in parts]),
@@ -142,9 +151,13 @@ class _Part:
     rows: NDArray[np.int64]
     columns: list[Column]
     rejected: tuple[LeftOut, ...]
+    #: The fibre's status of each exposure that is left out of a target which has others.
+    left_out: NDArray[np.int64]
+    #: How many exposures these targets have.
+    exposures: int
 
 
-def _read_fibermap(path: Path, name: str) -> _Part:
+def _read_fibermap(path: Path, name: str, fibres: FibreMask) -> _Part:
     with open_fits(path) as file:
         camera_slices(file, path)
         table = hdu(file, "FIBERMAP", path)
@@ -153,15 +166,22 @@ def _read_fibermap(path: Path, name: str) -> _Part:
             if needed not in columns:
                 raise SourceError(f"{path}: HDU FIBERMAP has no column {needed}")
         status = fibre_status(table.data)
+    bad = fibres.bad(status)
     ids = columns["TARGETID"].values
     group = np.unique(ids, return_inverse=True)[1]
     # Of several exposures the first that is good stands for the target.
-    order = np.lexsort((np.arange(len(ids)), status != 0, group))
-    chosen = np.sort(order[np.unique(group[order], return_index=True)[1]])
+    order = np.lexsort((np.arange(len(ids)), bad, group))
+    representative = order[np.unique(group[order], return_index=True)[1]]
+    chosen = np.sort(representative)
     kinds = columns["OBJTYPE"].values if "OBJTYPE" in columns else None
-    found = {row: _reason(None if kinds is None else kinds[row], int(status[row])) for row in chosen.tolist()}
+    found = {
+        row: _reason(None if kinds is None else kinds[row], int(status[row]), bad=bool(bad[row]))
+        for row in chosen.tolist()
+    }
     reasons = {row: reason for row, reason in found.items() if reason is not None}
     kept = np.array([row for row in chosen.tolist() if row not in reasons], np.int64)
+    _refuse_two_positions(path, columns, representative[group], ids)
+    of_kept = np.isin(ids, ids[kept])
     wanted = [column.take(kept) for key, column in columns.items() if key in _KEPT or key.endswith(_KEPT_ENDINGS)]
     return _Part(
         ids=ids[kept],
@@ -170,15 +190,45 @@ def _read_fibermap(path: Path, name: str) -> _Part:
         rows=kept,
         columns=wanted,
         rejected=tuple(LeftOut(source=name, id=str(ids[row]), reason=reason) for row, reason in reasons.items()),
+        left_out=status[of_kept & bad],
+        exposures=int(of_kept.sum()),
     )
 
 
-def _reason(kind: str | None, status: int) -> str | None:
+def _say_left_out(parts: Sequence[_Part]) -> None:
+    """Say how many exposures are left out of targets that have others, and for which flags."""
+    status = np.concatenate([part.left_out for part in parts])
+    if len(status):
+        flags = ", ".join(flags_named(value) for value in np.unique(status).tolist()[:_FLAGS_SHOWN])
+        total = sum(part.exposures for part in parts)
+        note(
+            f"desi: {len(status):,} of {total:,} exposures are left out of targets that have others: FIBERSTATUS "
+            f"{flags}; desi.fibre_mask names the flags"
+        )
+
+
+def _refuse_two_positions(
+    path: Path, columns: Mapping[str, Column], first: NDArray[np.int64], ids: NDArray[np.int64]
+) -> None:
+    """Make sure that exposures of one target are of one place; `first` is the row that stands for each row's target."""
+    ra, dec = (columns[name].values.astype(np.float64) for name in ("TARGET_RA", "TARGET_DEC"))
+    apart = separations((ra, dec), (ra[first], dec[first]))
+    far = np.flatnonzero(np.nan_to_num(apart) > _ONE_PLACE)
+    if far.size:
+        row = int(far[0])
+        raise SourceError(
+            f"{path}: TARGETID {ids[row]} is at {ra[row]:.5f} {dec[row]:.5f} in row {row}, and at {ra[first[row]]:.5f} "
+            f"{dec[first[row]]:.5f} in row {first[row]}, {apart[row]:.0f} arcsec away: one id, two positions",
+            hint="these are two objects, whose exposures cannot be averaged",
+        )
+
+
+def _reason(kind: str | None, status: int, *, bad: bool) -> str | None:
     """Says why a fibre has no spectrum of an object; None where it has one."""
     if kind is not None and kind != "TGT":
         return f"not a target: OBJTYPE is {kind or 'empty'}, a sky fibre or one that was not assigned"
-    if status:
-        return f"bad fibre: COADD_FIBERSTATUS is {status}"
+    if bad:
+        return f"bad fibre: COADD_FIBERSTATUS is {flags_named(status)}"
     return None
 
 

@@ -44,7 +44,8 @@ def hdu(file: Any, name: str, path: Path) -> Any:  # noqa: ANN401  # astropy's o
     names = [found.name for found in file]
     if name not in names:
         raise SourceError(
-            f"{path}: has no HDU {name}; it has {', '.join(found for found in names if found != 'PRIMARY')}"
+            f"{path}: has no HDU {name}; it has {', '.join(found for found in names if found != 'PRIMARY')}",
+            hint="if it should have it, the file was cut off between two HDUs: fetch it again",
         )
     return file[name]
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polycli.astroclip.sources.desi_fibres import AS_COADDED, FibreMask, fibre_status
 from polycli.astroclip.sources.desi_files import GRID, camera_slices, hdu
 from polycli.errors import SourceError
 from polycli.files.fits_files import open_fits
@@ -51,10 +52,12 @@ class _Layout:
     status: NDArray[np.int64]
 
 
-def read_spectra(path: Path, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def read_spectra(
+    path: Path, rows: NDArray[np.int64], fibres: FibreMask = AS_COADDED
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(n, 7781) flux and inverse variance of the targets that begin at these rows; variance 0 where all is masked."""
     layout = _layout(path, path.stat().st_mtime_ns)
-    exposures = _exposures(layout.ids, layout.status, rows)
+    exposures = _exposures(layout.ids, fibres.bad(layout.status), rows)
     wanted = np.concatenate(exposures)
     target = np.repeat(np.arange(len(rows)), [len(group) for group in exposures])
     repeated = len(wanted) > len(rows)
@@ -64,6 +67,7 @@ def read_spectra(path: Path, rows: NDArray[np.int64]) -> tuple[NDArray[np.float3
     for camera, piece in layout.slices.items():
         flux, ivar, masked = _camera(path, layout, camera, wanted)
         ivar[masked | ~np.isfinite(ivar)] = 0
+        ivar[fibres.bad_in(layout.status[wanted], camera)] = 0
         flux[(ivar == 0) & ~np.isfinite(flux)] = 0
         if repeated:
             np.add.at(total[:, piece], target, flux * ivar)
@@ -80,13 +84,6 @@ def read_spectra(path: Path, rows: NDArray[np.int64]) -> tuple[NDArray[np.float3
         for camera, piece in layout.slices.items():
             np.copyto(total[:, piece], read[camera], where=empty[:, piece])
     return total, weight
-
-
-def fibre_status(table: Any) -> NDArray[np.int64]:  # noqa: ANN401  # astropy's object
-    """Flags of the fibre that each spectrum was taken with; 0 is good."""
-    names = set(table.names)
-    name = next((name for name in ("COADD_FIBERSTATUS", "FIBERSTATUS") if name in names), None)
-    return np.zeros(len(table), np.int64) if name is None else np.asarray(table[name]).astype(np.int64)
 
 
 @lru_cache(maxsize=64)
@@ -146,7 +143,7 @@ def _unpacked(path: Path, changed: int) -> dict[str, NDArray[Any]]:
         return {name: np.asarray(file[name].data) for name in names}
 
 
-def _exposures(ids: NDArray[np.int64], status: NDArray[np.int64], rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+def _exposures(ids: NDArray[np.int64], bad: NDArray[np.bool_], rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """Rows that are averaged for each target: itself, and the good exposures of the same target where there are."""
     unique, counts = np.unique(ids, return_counts=True)
     if counts.max(initial=1) == 1:
@@ -154,6 +151,6 @@ def _exposures(ids: NDArray[np.int64], status: NDArray[np.int64], rows: NDArray[
     often = set(unique[counts > 1].tolist())
     groups = []
     for row in rows.tolist():
-        group = np.flatnonzero((ids == ids[row]) & (status == 0)) if ids[row] in often else np.array([row])
+        group = np.flatnonzero((ids == ids[row]) & ~bad) if ids[row] in often else np.array([row])
         groups.append(group if len(group) else np.array([row]))
     return groups

@@ -110,7 +110,7 @@ def test_sky_fibres_and_bad_fibres_are_kept_out_with_their_ids(tmp_path, survey_
         ("-1695072", "not a target"),
         ("-1695073", "not a target"),
     ]
-    assert "COADD_FIBERSTATUS is 512" in listing.rejected[0].reason
+    assert "COADD_FIBERSTATUS is 512 (BADPOSITION)" in listing.rejected[0].reason
 
 
 def test_redshifts_are_joined_by_id_from_the_file_beside(tmp_path, survey_files):
@@ -149,10 +149,70 @@ def test_a_redrock_file_without_rows_gives_no_redshifts(tmp_path, survey_files):
     assert np.isnan(_listing(tmp_path).redshift).all()
 
 
+#: Bits of desispec's fibermask.
+RESTRICTED, BADPOSITION, POORPOSITION, BADAMPR = 1 << 3, 1 << 9, 1 << 10, 1 << 23
+
+
+def test_fibres_with_flags_that_desispec_coadds_are_kept_unless_the_recipe_names_them(tmp_path, survey_files):
+    ids = survey_files.desi_ids(4)
+    status = [RESTRICTED, POORPOSITION, BADPOSITION, 0]
+    survey_files.coadd(tmp_path / "coadd.fits", ids=ids, status=status)
+
+    def kept(**desi):
+        recipe = PrepareRecipe(family="astroclip", verb="prepare", desi=desi)
+        return DesiSource().open([tmp_path / "coadd.fits"], recipe, None).ids.tolist()
+
+    assert kept() == [ids[0], ids[1], ids[3]]
+    assert kept(fibre_mask=["POORPOSITION"]) == [ids[0], ids[2], ids[3]]
+    assert kept(fibre_mask=["ANY"]) == [ids[3]]
+    assert kept(fibre_mask=[]) == ids.tolist()
+
+
+def test_a_bad_amplifier_leaves_out_its_camera_alone_and_left_out_exposures_are_said(tmp_path, survey_files, capsys):
+    one, other = survey_files.desi_ids(2)
+    arrays = survey_files.coadd(
+        tmp_path / "spectra.fits",
+        ids=[one, one, one, other],
+        status=[BADAMPR, 0, BADPOSITION, 0],
+        status_name="FIBERSTATUS",
+    )
+    listing = _listing(tmp_path / "spectra.fits")
+    payload = listing.reader.read(listing.file, listing.row)
+    # Beyond the overlaps, pixels 3000 to 4800 are of R alone, and those below 2600 of B alone.
+    np.testing.assert_allclose(payload.spectrum[0, 3000:4800], arrays["R_FLUX"][1, 300:2100], rtol=1e-5)
+    weight = arrays["B_IVAR"][:2, :2600].astype(float)
+    expected = (arrays["B_FLUX"][:2, :2600] * weight).sum(axis=0) / weight.sum(axis=0)
+    np.testing.assert_allclose(payload.spectrum[0, :2600], expected, rtol=1e-4)
+    said = capsys.readouterr().err
+    assert "1 of 4 exposures are left out of targets that have others: FIBERSTATUS 512 (BADPOSITION)" in said
+
+
+def test_exposures_of_one_id_at_two_positions_are_refused(tmp_path, survey_files):
+    (one,) = survey_files.desi_ids(1)
+    survey_files.coadd(tmp_path / "spectra.fits", ids=[one, one], ra=np.array([10.0, 10.5]), dec=np.zeros(2))
+
+    with pytest.raises(SourceError, match=f"TARGETID {one} is at 10.50000 0.00000 in row 1, and at 10.00000 .*two pos"):
+        _listing(tmp_path / "spectra.fits")
+
+
+def test_a_file_cut_off_within_a_header_is_truncated_and_lacks_no_hdu(tmp_path, survey_files):
+    survey_files.coadd(tmp_path / "coadd.fits", ids=survey_files.desi_ids(2))
+    content = (tmp_path / "coadd.fits").read_bytes()
+    with fits.open(tmp_path / "coadd.fits") as file:
+        start = file["R_FLUX"].fileinfo()["hdrLoc"]
+    for length in (start + 4, start + 100, start + 1000):
+        (tmp_path / "coadd.fits").write_bytes(content[:length])
+        with pytest.raises(SourceError, match="the FITS file is truncated or damaged"):
+            _listing(tmp_path / "coadd.fits")
+    (tmp_path / "coadd.fits").write_bytes(content[:start])
+    with pytest.raises(SourceError, match=r"has no HDU R_FLUX.*cut off between two HDUs"):
+        _listing(tmp_path / "coadd.fits")
+
+
 def test_exposures_of_one_target_are_averaged_without_the_bad_ones(tmp_path, survey_files):
     one, other = survey_files.desi_ids(2)
     arrays = survey_files.coadd(
-        tmp_path / "spectra.fits", ids=[one, other, one, one], status=[8, 0, 0, 0], status_name="FIBERSTATUS"
+        tmp_path / "spectra.fits", ids=[one, other, one, one], status=[1 << 9, 0, 0, 0], status_name="FIBERSTATUS"
     )
     listing = _listing(tmp_path / "spectra.fits")
     payload = listing.reader.read(listing.file, listing.row)
