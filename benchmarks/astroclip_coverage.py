@@ -2,9 +2,12 @@ r"""Whether posteriors of properties hold on a simulated survey, counted by nump
 
     polycli prepare astroclip --source mock --recipe astroclip_demo_data --output mock.zarr --set mock.objects=8000 \
         --set mock.seed=17 --set mock.size=96 --set split.validation=0.15 --set split.test=0.3
-    python benchmarks/astroclip_coverage.py --store mock.zarr --checkpoint align --output coverage [--record ...]
+    polycli pretrain astroclip --recipe astroclip_demo_image --data mock.zarr --output image \
+        --set train.steps=150 --set moco.queue_size=1024
+    polycli pretrain astroclip --recipe astroclip_demo_spectrum --data mock.zarr --output spectrum --set train.steps=200
+    python benchmarks/astroclip_coverage.py --store mock.zarr --image image --spectrum spectrum --output coverage
 
-On the vectors of a checkpoint, whose encoders stay as they are, `finetune` teaches a head of each kind: a mean,
+On the vectors of checkpoints, whose encoders stay as they are, `finetune` teaches a head of each kind: a mean,
 quantiles, a flow. It calibrates each at its end on the objects that validate. `predict` then answers for the objects
 that test, and an interval holds where the truth lies within its two columns, as a reader of that file would count:
 over all, and in thirds by magnitude. Answers that are there are kept.
@@ -31,6 +34,7 @@ from polycli.store.reader import open_store
 
 LEVELS = (0.68, 0.9, 0.95)
 COLUMNS = ("redshift", "logm")
+MODALITIES = ("image", "spectrum")
 POSTERIORS = ("none", "quantiles", "flow")
 THIRDS = ("brightest third", "middle third", "faintest third")
 Floats = NDArray[np.float64]
@@ -39,15 +43,15 @@ Floats = NDArray[np.float64]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, required=True)
-    parser.add_argument("--checkpoint", type=Path, required=True)
+    for modality in MODALITIES:
+        parser.add_argument(f"--{modality}", type=Path, metavar="CHECKPOINT", help=f"whose vectors of each {modality}")
     parser.add_argument("--output", type=Path, required=True, help="a folder for runs and answers")
-    parser.add_argument("--modalities", nargs="+", default=["image"], help="image, spectrum")
     parser.add_argument("--steps", type=int, default=600)
     add_option(parser)
     options = parser.parse_args()
     options.output.mkdir(exist_ok=True)
     found: dict[str, Any] = {}
-    for modality in options.modalities:
+    for modality in (name for name in MODALITIES if getattr(options, name) is not None):
         for posterior in POSTERIORS:
             answers = answered(options, modality, posterior)
             found[f"{modality}, {posterior}"] = counted(options.store, answers, posterior)
@@ -71,7 +75,7 @@ def answered(options: argparse.Namespace, modality: str, posterior: str) -> dict
             f"train.steps={options.steps}",
         )
         given = [word for setting in settings for word in ("--set", setting)]
-        start = ("--recipe", "astroclip_finetune", "--checkpoint", options.checkpoint)
+        start = ("--recipe", "astroclip_finetune", "--checkpoint", getattr(options, modality))
         polycli("finetune", "astroclip", *start, "--data", options.store, "--output", run, *given)
         asked = ("--data", options.store, "--split", "test", "--output", output)
         polycli("predict", "astroclip", "--checkpoint", run, *asked)

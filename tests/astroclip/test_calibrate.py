@@ -13,6 +13,7 @@ from polycli.__main__ import run as command_line
 from polycli.astroclip import calibrate, finetune, open_objects, predict
 from polycli.astroclip import eval as evaluation
 from polycli.astroclip.recipe.model import POSTERIOR_LEVELS, PropertySection
+from polycli.astroclip.scoring.posteriors.calibrated import Bounds
 from polycli.checkpoints.calibration import calibration_beside, read_calibration
 from polycli.errors import CheckpointError, RecipeError, StoreError
 from polycli.requests import CalibrateRequest, EvalRequest, PredictRequest, TrainRequest
@@ -157,6 +158,45 @@ def test_calibrated_intervals_are_those_of_the_formula(tmp_path, head, survey):
     assert scores["calibrated"]["all"][2]["measured"] == pytest.approx(within[tests].mean())
     without = predicted(model, (survey,), tmp_path / "without.parquet", "bands.use=never", limit=3)
     assert "redshift_low68" not in without
+
+
+def test_bounds_in_bins_of_magnitude_are_those_of_the_objects_in_them(tmp_path, make_model, survey):
+    section = PropertySection(modalities=("image",), regression=("redshift",), hidden=(8,))
+    model = make_model("binned", properties=section)
+    settings = ("levels=[0.68]", "by=magnitude", "bins=3")
+    calibrate.run(CalibrateRequest(checkpoint=model, data=(survey,), json=True, overrides=settings))
+    data = read_calibration(calibration_beside(model)).data["survey"]
+    found = predicted(model, (survey,), tmp_path / "p.parquet")
+    objects = open_objects(survey)
+    rows = [objects.ids().tolist().index(name) for name in found["object_id"].tolist()]
+    magnitude, truth = objects.target("mag_r", rows), objects.target("redshift", rows)
+    held_back = np.isin(rows, objects.rows("validation"))
+    edges = np.quantile(magnitude[held_back], [1 / 3, 2 / 3])
+    np.testing.assert_allclose(data.about["edges"], edges)
+    place = (magnitude >= edges[0]).astype(int) + (magnitude >= edges[1])
+    middle = found["redshift"].astype(np.float64)
+    off = np.abs(truth - middle) / (1 + middle)
+    for number in range(3):
+        mine = np.sort(off[held_back & (place == number)])
+        group = data.groups[f"redshift 68 %, magnitudes {number + 1} of 3"]
+        assert group.units == len(mine)
+        expected = mine[int(np.ceil((len(mine) + 1) * 0.68)) - 1]
+        assert group.bounds[0] == pytest.approx(expected, rel=1e-5)
+        chosen = place == number
+        high = middle + expected * (1 + middle)
+        np.testing.assert_allclose(found["redshift_high68"][chosen], high[chosen], rtol=1e-5)
+    assert len({group.bounds for group in data.groups.values()}) == 3
+    again = ("by=magnitude", "overwrite=true")
+    with pytest.raises(StoreError, match=r"7 objects in each bin of magnitude to calibrate on, a bound for 0\.95 needs"):
+        calibrate.run(CalibrateRequest(checkpoint=model, data=(survey,), json=True, overrides=again))
+
+
+def test_an_object_without_magnitude_gets_the_widest_bound():
+    bounds = Bounds((18.0,), {"z 90 %, magnitudes 1 of 2": 1.0, "z 90 %, magnitudes 2 of 2": 3.0})
+    assert bounds.factor("z", 0.9, np.array([17.0, 18.0, np.nan]), 3).tolist() == [1.0, 3.0, 3.0]
+    assert bounds.factor("z", 0.68, np.array([17.0]), 1) is None
+    few = Bounds((18.0,), {"z 90 %, magnitudes 1 of 2": 1.0})
+    assert few.factor("z", 0.9, np.array([17.0, 19.0]), 2).tolist() == [1.0, np.inf]
 
 
 def test_samples_belong_to_their_objects_and_follow_the_quantiles(tmp_path, make_model, survey, mock_store):

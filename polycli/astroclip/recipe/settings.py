@@ -45,6 +45,12 @@ class CalibrateSettings(EncodingSettings, CalibrateSection):
     """The settings of `polycli calibrate astroclip --set KEY=VALUE`."""
 
     verb: Literal["calibrate"]
+    by: Literal["none", "magnitude"] = Field(
+        "none", description="find bounds in bins of the catalogue's r magnitude, so that they hold in each of them"
+    )
+    bins: int = Field(
+        3, ge=2, le=100, description="of magnitude, with equal numbers of objects; each needs 19 for 95 %"
+    )
 
 
 class UnalignedSection(Section):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.recipe.model import PropertySection
 from polycli.astroclip.scoring.answers import Answers, middle
-from polycli.astroclip.scoring.posteriors.calibrated import CalibratedIntervals
+from polycli.astroclip.scoring.posteriors.calibrated import CalibratedIntervals, catalogue_magnitudes
 from polycli.astroclip.scoring.posteriors.distributions import Distributions, levels_of
 from polycli.astroclip.scoring.posteriors.measure import SortedBy, coverage_of, score_posterior
 from polycli.astroclip.scoring.posteriors.records import Coverage, PosteriorScores
@@ -49,6 +49,8 @@ def score_head(
         if name not in store.columns:
             warn(f"{store.name}: has no {name}, which the model predicts: not scored")
     by = _sorted_by(store, rows, answers, section, brightness)
+    by_magnitude = intervals is not None and intervals.by_magnitude
+    magnitude = catalogue_magnitudes(store, rows) if by_magnitude else None
     for name in (column for column in section.regression if column in store.columns):
         truth = store.target(name, rows)
         known = np.isfinite(truth)
@@ -56,7 +58,8 @@ def score_head(
             warn(f"{store.name}: {name} is known of {known.sum()} of the objects: the head's is not scored")
             continue
         best = _best(answers[name], section)[known]
-        column = _Column(name, section, truth[known], answers[name][known], by.of(known))
+        binned = None if magnitude is None else magnitude[known]
+        column = _Column(name, section, truth[known], answers[name][known], by.of(known), binned)
         properties[name] = HeadColumn(
             fit=r2_score(truth[known], best, bootstrap),
             below=column.below(),
@@ -98,6 +101,8 @@ class _Column:
     truth: Floats
     answers: NDArray[np.float32]
     by: SortedBy
+    #: The catalogue's, where intervals are calibrated in bins of it.
+    magnitude: Floats | None
 
     def below(self) -> dict[str, float]:
         """The share of true values below each of the head's own quantiles."""
@@ -113,7 +118,7 @@ class _Column:
 
     def held(self, intervals: CalibratedIntervals | None) -> Coverage | None:
         """The shares that calibrated intervals hold; None where there are none."""
-        ends = {} if intervals is None else intervals.around(self.name, self.section, self.answers)
+        ends = {} if intervals is None else intervals.around(self.name, self.section, self.answers, self.magnitude)
         return coverage_of(self.truth, ends, self.by) if ends else None
 
 

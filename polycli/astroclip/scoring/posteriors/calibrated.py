@@ -6,18 +6,20 @@ head that predicts a mean alone has no interval: redshifts are then measured in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.loaded import LoadedAstroClip
 from polycli.astroclip.recipe.model import PropertySection
 from polycli.astroclip.scoring.posteriors.distributions import Distributions, levels_of
-from polycli.checkpoints.calibration import Calibration, calibration_beside
+from polycli.checkpoints.calibration import CalibratedData, calibration_beside
 from polycli.console import note, warn
+from polycli.errors import StoreError
 from polycli.paths import plain_path
 from polycli.report.reach import Reach
 from polycli.sections import UsedCalibration
@@ -30,13 +32,13 @@ _MEDIAN = 0.5
 _SMALLEST_UNIT = 1e-3
 
 
-def label_of(column: str, level: float) -> str:
-    """The group of a calibration that has the bound of a column at a level.
+def label_of(column: str, level: float, place: int = 0, bins: int = 1) -> str:
+    """The group of a calibration that has the bound of a column at a level, in a bin of magnitude, brightest first.
 
-    >>> label_of("redshift", 0.68)
-    'redshift 68 %'
+    >>> label_of("redshift", 0.68), label_of("redshift", 0.95, 2, 3)
+    ('redshift 68 %', 'redshift 95 %, magnitudes 3 of 3')
     """
-    return f"{column} {100 * level:.6g} %"
+    return f"{column} {100 * level:.6g} %" + (f", magnitudes {place + 1} of {bins}" if bins > 1 else "")
 
 
 def reach_of(column: str, section: PropertySection, answers: NDArray[np.float32], level: float) -> Reach:
@@ -60,24 +62,69 @@ def reach_of(column: str, section: PropertySection, answers: NDArray[np.float32]
     return Reach.between(found.at(tail), found.at(median), found.at(head))
 
 
+def catalogue_magnitudes(store: ObjectStore, rows: NDArray[np.int64]) -> Floats:
+    """(n,) in r, by which objects fall into the bins of a calibration; NaN where unknown.
+
+    Raises:
+        StoreError: the store has none.
+    """
+    magnitudes = store.magnitudes(rows)
+    if magnitudes is None:
+        raise StoreError(
+            f"{store.path}: has no magnitudes in g, r and z, by which intervals are calibrated",
+            hint="prepare it with mag_g, mag_r and mag_z or fluxes, calibrate with --set by=none, or take none with "
+            "--set bands.use=never",
+        )
+    found: Floats = magnitudes[:, 1]
+    return found
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The bounds that one dataset gave: the edges of its bins of magnitude, and the stretch by label."""
+
+    #: Between the bins; none where all objects are one.
+    edges: tuple[float, ...]
+    stretch: Mapping[str, float]
+
+    def factor(self, column: str, level: float, magnitude: Floats | None, count: int) -> Floats | None:
+        """(count,): the stretch of each object; of one without magnitude the largest. None where there is no bound."""
+        bins = len(self.edges) + 1
+        known = [self.stretch.get(label_of(column, level, place, bins)) for place in range(bins)]
+        if all(bound is None for bound in known):
+            return None
+        # A bin with too few objects for a bound promises nothing.
+        by_bin = np.array([np.inf if bound is None else bound for bound in known])
+        if bins == 1 or magnitude is None:
+            return np.full(count, by_bin.max())
+        placed = by_bin[np.searchsorted(self.edges, np.nan_to_num(magnitude), side="right")]
+        return np.where(np.isfinite(magnitude), placed, by_bin.max())
+
+
 @dataclass(frozen=True)
 class CalibratedIntervals:
     """The stretch of each column's intervals at each level of a calibration."""
 
     levels: tuple[float, ...]
-    #: By label: infinite where so many objects failed.
-    stretch: Mapping[str, float]
+    #: One for each dataset; the widest holds for each object.
+    bounds: Sequence[Bounds]
     file: Path
 
+    @property
+    def by_magnitude(self) -> bool:
+        """Whether there are bins of magnitude, so that magnitudes must be known."""
+        return any(found.edges for found in self.bounds)
+
     def around(
-        self, column: str, section: PropertySection, answers: NDArray[np.float32]
+        self, column: str, section: PropertySection, answers: NDArray[np.float32], magnitude: Floats | None
     ) -> dict[float, tuple[Floats, Floats]]:
         """Low and high of each object by level; levels that the calibration has no bound for are absent."""
         found = {}
         for level in self.levels:
-            factor = self.stretch.get(label_of(column, level))
-            if factor is not None:
-                found[level] = reach_of(column, section, answers, level).stretched(factor)
+            factors = [each.factor(column, level, magnitude, len(answers)) for each in self.bounds]
+            known = [factor for factor in factors if factor is not None]
+            if known:
+                found[level] = reach_of(column, section, answers, level).stretched(np.maximum.reduce(known))
         return found
 
 
@@ -93,23 +140,28 @@ def intervals_of(loaded: LoadedAstroClip, bands: UsedCalibration) -> CalibratedI
     if calibration is None:
         return None
     path = calibration_beside(loaded.model_file) if given is None else given
-    stretch = _stretch(calibration)
-    section = loaded.model.property_head().section
-    without = [name for name in section.regression if not any(label_of(name, x) in stretch for x in calibration.levels)]
+    bounds = [_bounds(data, calibration.levels) for data in calibration.data.values()]
+    section, one = loaded.model.property_head().section, np.zeros(1)
+    without = [
+        name
+        for name in section.regression
+        if all(each.factor(name, level, one, 1) is None for each in bounds for level in calibration.levels)
+    ]
     if without:
         warn(f"{path}: no intervals of {', '.join(without)}: too few objects had values")
     shares = ", ".join(f"{100 * level:g}" for level in calibration.levels)
     note(f"intervals of {shares} % are those of {path.name}, from {', '.join(calibration.data)}")
-    return CalibratedIntervals(calibration.levels, stretch, path)
+    return CalibratedIntervals(calibration.levels, bounds, path)
 
 
-def _stretch(calibration: Calibration) -> dict[str, float]:
-    """The stretch by label; of several datasets the widest holds for each."""
-    found: dict[str, float] = {}
-    for data in calibration.data.values():
-        for label, group in data.groups.items():
-            for place, level in enumerate(calibration.levels):
-                if label.endswith(f" {100 * level:.6g} %"):
-                    bound = group.bounds[place]
-                    found[label] = max(found.get(label, -np.inf), np.inf if bound is None else bound)
-    return found
+def _bounds(data: CalibratedData, levels: Sequence[float]) -> Bounds:
+    """The bounds of one dataset; of a group, made for one level, that level's alone."""
+    stretch: dict[str, float] = {}
+    for label, group in data.groups.items():
+        for place, level in enumerate(levels):
+            if f" {100 * level:.6g} %" in label:
+                bound = group.bounds[place]
+                stretch[label] = np.inf if bound is None else bound
+    given = data.about.get("edges")
+    edges = tuple(float(edge) for edge in given) if isinstance(given, list | tuple) else ()
+    return Bounds(edges, stretch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from polycli.astroclip.recipe.settings import CalibrateSettings
 from polycli.astroclip.recipe.training import FinetuneRecipe
 from polycli.astroclip.scoring.answers import head_answers
 from polycli.astroclip.scoring.encode import Encoder, common_modalities
-from polycli.astroclip.scoring.posteriors.calibrated import MEASURE, label_of, reach_of
+from polycli.astroclip.scoring.posteriors.calibrated import MEASURE, catalogue_magnitudes, label_of, reach_of
 from polycli.astroclip.scoring.posteriors.distributions import levels_of
 from polycli.astroclip.scoring.sides import Subset
 from polycli.checkpoints.calibration import Calibration
@@ -64,6 +65,9 @@ class PropertyCalibration(CalibrationFlow[LoadedAstroClip, CalibrateSettings, Su
                 hint="polycli finetune astroclip adds a head",
             )
         self.section: PropertySection = head.section
+        self._bins = settings.bins if settings.by == "magnitude" else 1
+        #: By store, the magnitudes between its bins.
+        self._edges: dict[str, tuple[float, ...]] = {}
 
     def choose(self, store: Store) -> Subset:
         """The objects of the split, of a store that has what the head sees and some of what it predicts."""
@@ -78,7 +82,11 @@ class PropertyCalibration(CalibrationFlow[LoadedAstroClip, CalibrateSettings, Su
                 f"{objects.path}: has none of the columns that the model predicts, {', '.join(self.section.regression)}"
             )
         known = max(int(np.isfinite(objects.target(name, rows)).sum()) if len(rows) else 0 for name in columns)
-        refuse_too_few(store.name, known, self.settings.levels, rows_are=self.rows_are)
+        rows_are = self.rows_are
+        if self._bins > 1:
+            catalogue_magnitudes(objects, rows)
+            known, rows_are = known // self._bins, f"{rows_are} in each bin of magnitude"
+        refuse_too_few(store.name, known, self.settings.levels, rows_are=rows_are)
         return Subset(objects, modalities, rows, np.empty(0, np.int64))
 
     def score(self, subset: Subset) -> Mapping[str, Floats]:
@@ -89,41 +97,63 @@ class PropertyCalibration(CalibrationFlow[LoadedAstroClip, CalibrateSettings, Su
         encoder = Encoder(self.loaded.model, store, precision=settings.precision, batch_size=settings.batch_size)
         with progress(len(rows), f"{store.name}: the head's answers") as bar:
             answers = head_answers(encoder, rows, levels=levels_of(self.section), advance=bar.advance)
+        bin_of = self._bin_of(store, rows)
         scores: dict[str, Floats] = {}
         for name in self._columns(store):
             truth = store.target(name, rows)
-            known = np.isfinite(truth)
             for level in settings.levels:
-                reach = reach_of(name, self.section, answers[name][known], level)
-                scores[label_of(name, level)] = reach.deviations(truth[known])
+                off = reach_of(name, self.section, answers[name], level).deviations(truth)
+                for place in range(self._bins):
+                    chosen = np.isfinite(truth) & (bin_of == place)
+                    scores[label_of(name, level, place, self._bins)] = off[chosen]
         return scores
 
     def about(self, subset: Subset) -> JsonDocument:
         """Says how many objects were used, and what the head sees and predicts."""
+        edges = {"edges": list(self._edges[subset.store.name])} if self._bins > 1 else {}
         return {
             "objects": len(subset.test),
             "modalities": list(self.section.modalities),
             "properties": self._columns(subset.store),
+            **edges,
         }
 
     def how(self) -> JsonDocument:
         """Says what the bounds are of."""
-        return {"measure": MEASURE, "posterior": self.section.posterior}
+        bins = {"by": self.settings.by, "bins": self._bins} if self._bins > 1 else {}
+        return {"measure": MEASURE, "posterior": self.section.posterior, **bins}
 
     def table(self, calibration: Calibration, names: Sequence[str]) -> Table:
         """The stretch by column and level."""
         rows = []
         for name in names:
             data = calibration.data[name]
-            for column in self.section.regression:
-                groups = [data.groups.get(label_of(column, level)) for level in calibration.levels]
-                found = [group.bounds[place] if group else None for place, group in enumerate(groups)]
+            edges = [
+                *(f"to r {edge:.2f}" for edge in self._edges.get(name, ())),
+                "fainter" if self._bins > 1 else "all",
+            ]
+            for column, (place, part) in product(self.section.regression, enumerate(edges)):
+                labels = [label_of(column, level, place, self._bins) for level in calibration.levels]
+                groups = [data.groups.get(label) for label in labels]
+                found = [group.bounds[level] if group else None for level, group in enumerate(groups)]
                 units = next((str(group.units) for group in groups if group), None)
                 if units is not None:
-                    rows.append([name, column, units, *("-" if bound is None else number(bound) for bound in found)])
+                    cells = ["-" if bound is None else number(bound) for bound in found]
+                    rows.append([name, column, part, units, *cells])
         unit = "of the head's own intervals" if len(self.section.quantiles) > 1 else "of 1 + z for redshifts, else of 1"
-        columns = ["dataset", "column", "objects", *(f"{100 * level:g} %" for level in calibration.levels)]
-        return Table("Intervals", columns, rows, f"How far intervals reach from the middle, in units {unit}.", 2)
+        columns = ["dataset", "column", "of", "objects", *(f"{100 * level:g} %" for level in calibration.levels)]
+        return Table("Intervals", columns, rows, f"How far intervals reach from the middle, in units {unit}.", 3)
+
+    def _bin_of(self, store: ObjectStore, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The bin of magnitude of each object, with equal numbers of objects; -1 where the magnitude is unknown."""
+        if self._bins == 1:
+            return np.zeros(len(rows), np.int64)
+        magnitude = catalogue_magnitudes(store, rows)
+        known = np.isfinite(magnitude)
+        inner = np.arange(1, self._bins) / self._bins
+        edges = np.quantile(magnitude[known], inner) if known.any() else inner
+        self._edges[store.name] = tuple(edges.tolist())
+        return np.where(known, np.searchsorted(edges, np.nan_to_num(magnitude), side="right"), -1)
 
     def _columns(self, store: ObjectStore) -> list[str]:
         return [name for name in self.section.regression if name in store.columns]

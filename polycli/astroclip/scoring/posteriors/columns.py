@@ -14,12 +14,13 @@ from polycli.astroclip.recipe.model import PropertySection
 from polycli.astroclip.recipe.settings import PredictSettings
 from polycli.astroclip.scoring.answers import Draws, head_answers
 from polycli.astroclip.scoring.encode import Encoder, common_modalities
-from polycli.astroclip.scoring.posteriors.calibrated import CalibratedIntervals
+from polycli.astroclip.scoring.posteriors.calibrated import CalibratedIntervals, catalogue_magnitudes
 from polycli.astroclip.scoring.posteriors.distributions import levels_of
 from polycli.console import progress
 from polycli.errors import RecipeError, StoreError
 
 Columns = dict[str, NDArray[Any]]
+Floats = NDArray[np.float64]
 #: Levels that differ by less are the same.
 _ROUNDING = 1e-9
 
@@ -100,6 +101,8 @@ class HeadColumns:
         draws = Draws(settings.draws, settings.seed) if settings.draws else None
         with progress(len(rows), f"{store.name}: predicting") as bar:
             found = head_answers(encoder, rows, levels=levels, draws=draws, advance=bar.advance)
+        by_magnitude = self.intervals is not None and self.intervals.by_magnitude
+        magnitude = catalogue_magnitudes(store, rows) if by_magnitude else None
         columns: Columns = {}
         for name, values in found.items():
             if name in section.classification:
@@ -108,26 +111,30 @@ class HeadColumns:
                 columns |= {f"{name}_p_{label}": values[:, place] for place, label in enumerate(classes)}
                 continue
             columns |= self._numbers(name, values, levels, asked)
+            if self.intervals is not None:
+                columns |= self._intervals(name, values, levels, magnitude)
+            if values.shape[1] > max(len(levels), 1):
+                columns[f"{name}_draws"] = values[:, len(levels) :]
         return columns
 
     def _numbers(
         self, name: str, values: NDArray[np.float32], levels: tuple[float, ...], asked: tuple[float, ...]
     ) -> Columns:
-        """The columns of one property."""
-        section = self._section
-        if not section.quantiles:
-            columns: Columns = {name: values[:, 0]}
-            known = values
-        else:
-            known, drawn = values[:, : len(levels)], values[:, len(levels) :]
-            columns = {quantile_name(name, q): known[:, levels.index(q)] for q in asked}
-            # A calibration knows the head by these levels, whatever else is asked for.
-            known = known[:, [levels.index(level) for level in levels_of(section)]]
+        """The mean of one property, or its quantiles."""
+        if not self._section.quantiles:
+            return {name: values[:, 0]}
+        return {quantile_name(name, q): values[:, levels.index(q)] for q in asked}
+
+    def _intervals(
+        self, name: str, values: NDArray[np.float32], levels: tuple[float, ...], magnitude: Floats | None
+    ) -> Columns:
+        """The ends of the calibrated intervals of one property."""
+        section, columns = self._section, Columns()
+        # A calibration knows a head by these levels, whatever else is asked for.
+        known = values[:, [levels.index(level) for level in levels_of(section)]] if section.quantiles else values
         if self.intervals is not None:
-            for level, ends in self.intervals.around(name, section, known).items():
+            for level, ends in self.intervals.around(name, section, known, magnitude).items():
                 columns |= dict(zip(interval_names(name, level), ends, strict=True))
-        if section.quantiles and drawn.shape[1]:
-            columns[f"{name}_draws"] = drawn
         return columns
 
     def _asked(self) -> tuple[float, ...]:
