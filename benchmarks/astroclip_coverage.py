@@ -8,9 +8,10 @@ r"""Whether posteriors of properties hold on a simulated survey, counted by nump
     python benchmarks/astroclip_coverage.py --store mock.zarr --image image --spectrum spectrum --output coverage
 
 On the vectors of checkpoints, whose encoders stay as they are, `finetune` teaches a head of each kind: a mean,
-quantiles, a flow. It calibrates each at its end on the objects that validate. `predict` then answers for the objects
-that test, and an interval holds where the truth lies within its two columns, as a reader of that file would count:
-over all, and in thirds by magnitude. Answers that are there are kept.
+quantiles, a flow. It calibrates each at its end on the objects that validate, and `calibrate --set by=magnitude` does
+so again in three bins of magnitude. `predict` then answers for the objects that test, and an interval holds where the
+truth lies within its two columns, as a reader of that file would count: over all, and in thirds by magnitude. Answers
+that are there are kept.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ LEVELS = (0.68, 0.9, 0.95)
 COLUMNS = ("redshift", "logm")
 MODALITIES = ("image", "spectrum")
 POSTERIORS = ("none", "quantiles", "flow")
+#: Before the names of columns whose bounds were found in bins of magnitude.
+BINNED = "by magnitude: "
 THIRDS = ("brightest third", "middle third", "faintest third")
 Floats = NDArray[np.float64]
 
@@ -79,7 +82,22 @@ def answered(options: argparse.Namespace, modality: str, posterior: str) -> dict
         polycli("finetune", "astroclip", *start, "--data", options.store, "--output", run, *given)
         asked = ("--data", options.store, "--split", "test", "--output", output)
         polycli("predict", "astroclip", "--checkpoint", run, *asked)
-    table = parquet.read_table(output)
+    answers = columns_of(output)
+    binned, bounds = (options.output / f"{modality}-{posterior}-by-magnitude{end}" for end in (".parquet", ".json"))
+    if not binned.exists():
+        given = ("--data", options.store, "--output", bounds, "--set", "by=magnitude")
+        polycli("calibrate", "astroclip", "--checkpoint", run, *given)
+        asked = ("--data", options.store, "--split", "test", "--output", binned, "--set", f"bands.file={bounds}")
+        polycli("predict", "astroclip", "--checkpoint", run, *asked)
+    by_id = {name: row for row, name in enumerate(columns_of(binned)["object_id"].tolist())}
+    order = [by_id[name] for name in answers["object_id"].tolist()]
+    ends = {name: values[order] for name, values in columns_of(binned).items() if "_low" in name or "_high" in name}
+    return answers | {f"{BINNED}{name}": values for name, values in ends.items()}
+
+
+def columns_of(file: Path) -> dict[str, NDArray[Any]]:
+    """The columns of a file that `predict` wrote."""
+    table = parquet.read_table(file)
     return {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
 
 
@@ -98,10 +116,11 @@ def counted(store: Path, answers: dict[str, NDArray[Any]], posterior: str) -> di
     for column in COLUMNS:
         truth = objects.target(column, mine)
         kinds: dict[str, dict[float, tuple[Floats, Floats]]] = {
-            "calibrated": {
-                level: (answers[f"{column}_low{100 * level:g}"], answers[f"{column}_high{100 * level:g}"])
+            kind: {
+                level: (answers[f"{start}{column}_low{100 * level:g}"], answers[f"{start}{column}_high{100 * level:g}"])
                 for level in LEVELS
             }
+            for kind, start in (("calibrated", ""), ("by magnitude", BINNED))
         }
         entry[column] = {"r2": r2(truth, answers[column if posterior == "none" else f"{column}_q50"])}
         if posterior != "none":
@@ -157,7 +176,7 @@ def coverage_table(found: dict[str, Any]) -> Table:
     rows = []
     for name, entry in found.items():
         for column in COLUMNS:
-            for kind in ("own", "calibrated"):
+            for kind in ("own", "calibrated", "by magnitude"):
                 for part, numbers in entry[column].get(kind, {}).items():
                     cells = []
                     for level in LEVELS:

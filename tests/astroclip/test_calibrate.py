@@ -187,7 +187,7 @@ def test_bounds_in_bins_of_magnitude_are_those_of_the_objects_in_them(tmp_path, 
         np.testing.assert_allclose(found["redshift_high68"][chosen], high[chosen], rtol=1e-5)
     assert len({group.bounds for group in data.groups.values()}) == 3
     again = ("by=magnitude", "overwrite=true")
-    with pytest.raises(StoreError, match=r"7 objects in each bin of magnitude to calibrate on, a bound for 0\.95 needs"):
+    with pytest.raises(StoreError, match="7 objects in each bin of magnitude to calibrate on"):
         calibrate.run(CalibrateRequest(checkpoint=model, data=(survey,), json=True, overrides=again))
 
 
