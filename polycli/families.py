@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -65,6 +65,14 @@ class Inspector:
 
     def store(self, about: Mapping[str, Any]) -> Mapping[str, object]:  # noqa: ARG002
         """Facts from the `about` section of a store's manifest, by their names."""
+        return {}
+
+    def columns(self, store: Path) -> Mapping[str, str]:  # noqa: ARG002
+        """Describes each column of a store by its name: unit, range, and how many values are absent."""
+        return {}
+
+    def rows(self, store: Path, count: int) -> Mapping[str, Sequence[object]]:  # noqa: ARG002
+        """The columns of a store's first rows, by name."""
         return {}
 
     def scores(self, scores: Mapping[str, Any]) -> Mapping[str, object]:  # noqa: ARG002

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from polycli.families import Inspector
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+#: Objects whose columns are read to tell their ranges.
+_MOST_OBJECTS = 1_000_000
+
+
+def _values(known: NDArray[Any]) -> str:
+    if len(known) == 0:
+        return "no value"
+    if known.dtype == object:
+        return f"texts such as {known[0]!r}"
+    if known.dtype.kind == "b":
+        return f"{int(known.sum())} true, {int((~known).sum())} false"
+    if known.dtype.kind in "iu":
+        return f"{known.min()} to {known.max()}"  # Ids have more digits than `g` writes.
+    return f"{known.min():g} to {known.max():g}"
 
 
 class AstroclipInspector(Inspector):
@@ -28,6 +48,35 @@ class AstroclipInspector(Inspector):
             ],
             "paired by": pairing and f"{pairing['by']}: {pairing['pairs']} pairs",
         }
+
+    def columns(self, store: Path) -> Mapping[str, str]:
+        """Each column's unit, range of known values, and how many objects have none, of the first million objects."""
+        from polycli.astroclip.data.description import OWN_COLUMNS
+        from polycli.astroclip.data.store import open_objects
+
+        objects = open_objects(store)
+        rows = range(min(len(objects), _MOST_OBJECTS))
+        units = {**OWN_COLUMNS, **{entry.name: entry.unit for entry in objects.about.properties}}
+        found = {}
+        for name in objects.columns:
+            values = objects.column(name, rows)
+            known = np.ma.compressed(values) if isinstance(values, np.ma.MaskedArray) else values
+            if values.dtype.kind == "f":
+                known = known[np.isfinite(known)]
+            if values.dtype == object:
+                known = np.array([value for value in known if value != ""], dtype=object)
+            gaps = len(values) - len(known)
+            unit = f" [{units[name]}]" if units.get(name) else ""
+            said = _values(known)
+            found[name] = f"{said}{unit}{f', {gaps} of {len(values)} unknown' if gaps else ''}"
+        return found
+
+    def rows(self, store: Path, count: int) -> Mapping[str, Sequence[object]]:
+        """All columns of the first objects."""
+        from polycli.astroclip.data.store import open_objects
+
+        columns: Mapping[str, Sequence[object]] = open_objects(store).table(range(count)).to_pydict()
+        return columns
 
     def tensors(self, tensors: Mapping[str, Tensor]) -> str | None:
         """Describes the sizes of the encoders; None where the tensors are of no such model."""

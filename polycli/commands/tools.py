@@ -75,10 +75,14 @@ def inspect(
     ] = None,
     data: Data = None,
     sample: Annotated[int, typer.Option("--sample", metavar="N", min=1, help="how many rows to embed again")] = 256,
+    head: Annotated[int | None, typer.Option("--head", metavar="N", min=1, help="show the first N rows")] = None,
+    figure: Annotated[
+        Path | None, typer.Option("--figure", metavar="OUT.png", help="draw images, curves or the spread of values")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Say in a few lines what a file or folder is."""
-    from polycli.inspection import inspect_path
+    from polycli.inspection import draw_path, head_of, inspect_path
 
     if (checkpoint is not None or data) and not (verify and checkpoint is not None and data):
         raise UserError(
@@ -90,7 +94,13 @@ def inspect(
 
         said = verify_vectors(plain_path(path), plain_path(checkpoint), expand_paths(data or ()), rows=sample)
         found = found.extended("embedded again", said)
-    console.result(found.document if json else "\n".join(found.lines))
+    rows = None if head is None else head_of(plain_path(path), head)
+    if figure is not None:
+        draw_path(plain_path(path), plain_path(figure))
+    if json:
+        console.result(found.document if rows is None else {**found.document, "head": rows.document()})
+        return
+    console.result("\n".join([*found.lines, *([] if rows is None else ["", rows.text()])]))
 
 
 def status(

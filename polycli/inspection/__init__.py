@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
+from polycli.console import counted, say_where
 from polycli.errors import UserError
 from polycli.files.plain import reason_of
 from polycli.inspection.finding import Finding
 from polycli.inspection.folders import inspect_folder
 from polycli.inspection.verifying import verify_content
 
+if TYPE_CHECKING:
+    from polycli.inspection.contents.head import Head
+
 #: What looking for a key, a length or a time where there is none raises.
 _UNEXPECTED = (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)
 
-__all__ = ["Finding", "inspect_path"]
+__all__ = ["Finding", "draw_path", "head_of", "inspect_path"]
+
+Answer = TypeVar("Answer")
 
 
 def inspect_path(path: Path, *, verify: bool = False) -> Finding:
@@ -22,10 +30,37 @@ def inspect_path(path: Path, *, verify: bool = False) -> Finding:
     Raises:
         PolycliError: there is nothing at `path`, or it is damaged: the sentence says how.
     """
+    return _told(path, lambda: _inspected(path, verify=verify))
+
+
+def head_of(path: Path, rows: int) -> Head:
+    """The first rows of whatever is at `path`.
+
+    Raises:
+        PolycliError: there is nothing at `path`, it is damaged, or it has no rows.
+    """
+    from polycli.inspection.contents.head import read_head
+
+    return _told(path, lambda: read_head(path, rows))
+
+
+def draw_path(path: Path, file: Path) -> None:
+    """Draw whatever is at `path` into a file.
+
+    Raises:
+        PolycliError: there is nothing at `path`, it is damaged, or nothing in it can be drawn.
+    """
+    from polycli.inspection.picture import draw
+
+    panels = _told(path, lambda: draw(path, file))
+    say_where(counted(panels, "picture", "pictures"), file)
+
+
+def _told(path: Path, look: Callable[[], Answer]) -> Answer:
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
     try:
-        return _inspected(path, verify=verify)
+        return look()
     except _UNEXPECTED as error:
         # What is written in it reads as JSON, zarr or a name, and yet is not what anybody's writer would write there.
         raise UserError(f"{path}: damaged or forged: its description makes no sense: {reason_of(error)}") from error

@@ -23,7 +23,7 @@ from polycli.files.documents import LARGEST_DOCUMENT, parse_json, read_json
 from polycli.files.plain import open_plain, read_bytes, reason_of
 from polycli.inspection.calibrations import describe_calibration
 from polycli.inspection.embeddings import are_embeddings, describe_embeddings
-from polycli.inspection.finding import FORECAST, Finding, byte_size, describe, shortened
+from polycli.inspection.finding import Finding, byte_size, describe, shortened
 from polycli.store.embeddings.manifest import METADATA_KEY
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -63,38 +63,9 @@ def _records(path: Path) -> dict[str, object]:
 
 
 def _hdf5(path: Path) -> Finding:
-    import h5py
+    from polycli.inspection.contents.hdf5 import describe_hdf5
 
-    from polycli.files.hdf5 import DAMAGE, MOST_OBJECTS, unreadable
-
-    datasets: list[str] = []
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            attributes = list(file.attrs)
-            # A link leads anywhere, also to itself.
-            nodes = [file.get(name) for name in file if isinstance(file.get(name, getlink=True), h5py.HardLink)]
-            forecast = file.attrs.get("format") == FORECAST or any(
-                node.attrs.get("format") == FORECAST for node in nodes if isinstance(node, h5py.Group)
-            )
-
-            def note(name: str, node: object) -> bool | None:
-                if isinstance(node, h5py.Dataset):
-                    packed = f" {node.compression}" if node.compression else ""
-                    datasets.append(f"{name} {' x '.join(map(str, node.shape or ())) or 'scalar'} {node.dtype}{packed}")
-                return True if len(datasets) > MOST_OBJECTS else None
-
-            file.visititems(note)
-            groups = list(file)
-    except DAMAGE as error:
-        raise unreadable(path, error, "an HDF5 file that cannot be opened, truncated perhaps") from error
-    facts = {
-        "size": _size(path),
-        **({} if forecast else _by_families(path)),
-        "groups": len(groups),
-        "datasets": datasets,
-        "attributes": attributes,
-    }
-    return describe(path, "forecasts, an HDF5 file" if forecast else "an HDF5 file", facts)
+    return describe_hdf5(path, _by_families)
 
 
 def _by_families(path: Path) -> dict[str, object]:
@@ -103,14 +74,9 @@ def _by_families(path: Path) -> dict[str, object]:
 
 
 def _fits(path: Path) -> Finding:
-    from polycli.files.fits_files import open_fits
+    from polycli.inspection.contents.fits import describe_fits
 
-    with open_fits(path) as units:
-        extensions = [
-            f"{unit.name or index} {' x '.join(map(str, getattr(unit, 'shape', ())))}".strip()
-            for index, unit in enumerate(units)
-        ]
-    return describe(path, "a FITS file", {"size": _size(path), "extensions": extensions})
+    return describe_fits(path)
 
 
 def _safetensors(path: Path) -> Finding:
@@ -206,14 +172,9 @@ def _tensors(path: Path) -> dict[str, object]:
 
 
 def _numpy(path: Path) -> Finding:
-    from polycli.files.numpy_files import npz_headers, open_npy
+    from polycli.inspection.contents.arrays import describe_numpy
 
-    if path.suffix == ".npz":
-        arrays = [f"{name} {' x '.join(map(str, entry.shape))}" for name, entry in npz_headers(path).items()]
-        return describe(path, "a NumPy archive", {"size": _size(path), "arrays": arrays})
-    array = open_npy(path)
-    facts = {"size": _size(path), "shape": " x ".join(map(str, array.shape)), "type": str(array.dtype)}
-    return describe(path, "a NumPy array", facts)
+    return describe_numpy(path)
 
 
 def _parquet(path: Path) -> Finding:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from polycli.errors import UserError
+from polycli.errors import StoreError, UserError
 from polycli.families import Inspector, all_families, family_names, find_family
+from polycli.inspection.contents.hats import describe_hats, hats_properties
+from polycli.inspection.contents.listing import listing
 from polycli.inspection.embeddings import are_embeddings, describe_embeddings
 from polycli.inspection.finding import FORECAST, SHOWN, Finding, byte_size, describe, read_json, shortened
 from polycli.inspection.runs import describe_checkpoint, describe_run
 from polycli.inspection.verifying import verify_content
 from polycli.store.embeddings.manifest import MANIFEST_NAME, METADATA_KEY
+
+if TYPE_CHECKING:
+    from polycli.store.manifest import Manifest
 
 _MANIFEST = "MANIFEST.json"
 
@@ -32,9 +37,15 @@ def inspect_folder(path: Path, *, verify: bool) -> Finding:
         return _store(path, verify=verify)
     if (path / "status.json").is_file() or any((path / "checkpoints").glob("step-*")):
         return describe_run(path, verify=verify)
+    return _foreign(path) or _plain_folder(path, verify=verify)
+
+
+def _foreign(path: Path) -> Finding | None:
+    """Describes what other programs wrote as a folder: zarr and HATS; None for all else."""
     if any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray")):
         return _foreign_zarr(path)
-    return _plain_folder(path, verify=verify)
+    properties = hats_properties(path)
+    return describe_hats(path, properties) if properties else None
 
 
 def _store(path: Path, *, verify: bool) -> Finding:
@@ -55,7 +66,15 @@ def _store(path: Path, *, verify: bool) -> Finding:
         "hash": manifest.store_hash,
         "verified": "every file has the hash that the manifest says" if verify else None,
     }
-    return describe(path, f"a store for {manifest.family}, {manifest.name}", facts, manifest.model_dump(mode="json"))
+    kind = f"a store for {manifest.family}, {manifest.name}"
+    return listing(describe(path, kind, facts, manifest.model_dump(mode="json")), "columns", _columns(path, manifest))
+
+
+def _columns(path: Path, manifest: Manifest) -> Mapping[str, str]:
+    try:
+        return _inspector(manifest.family).columns(path)
+    except StoreError as error:
+        return {"unknown": f"the store cannot be read: {error.message.removeprefix(f'{path}: ')}"}
 
 
 def _inspector(family: str) -> Inspector:

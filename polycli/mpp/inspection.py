@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from polycli.console import counted
 from polycli.errors import SourceError
 from polycli.families import Inspector
+from polycli.store.manifest import read_manifest
 from polycli.workflow.sources import load_source
 
 if TYPE_CHECKING:
@@ -29,6 +30,18 @@ class MppInspector(Inspector):
             ],
             "boundaries": about.get("boundary_conditions"),
             "constants": about.get("constants"),
+        }
+
+    def columns(self, store: Path) -> Mapping[str, str]:
+        """Ranges, means and deviations of the fields, from the training split, as the manifest has them."""
+        manifest = read_manifest(store)
+        units = dict(zip(manifest.about.get("fields", ()), manifest.about.get("units", ()), strict=False))
+        return {
+            name: f"{entry['min']:g} to {entry['max']:g}{f' [{units[name]}]' if units.get(name) else ''}, mean "
+            f"{entry['mean']:.3g}, standard deviation {entry['std']:.3g}; no gaps"
+            for fields in manifest.statistics.values()
+            for name, entry in fields.items()
+            if {"min", "max", "mean", "std"} <= entry.keys()
         }
 
     def scores(self, scores: Mapping[str, Any]) -> Mapping[str, object]:

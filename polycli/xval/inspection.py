@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,15 @@ class XvalInspector(Inspector):
             "held out": about.get("held_out"),
             "decided": source.get("reports"),
         }
+
+    def rows(self, store: Path, count: int) -> Mapping[str, Sequence[object]]:
+        """The first records as JSON, keys and values as the store has them."""
+        from polycli.xval.data.store import open_records
+        from polycli.xval.records.decode import decode_records
+
+        opened = open_records(store)
+        values = decode_records(opened.read(range(count)), opened.vocabulary)
+        return {"record": [json.dumps(value, default=str, ensure_ascii=False) for value in values]}
 
     def records_file(self, path: Path) -> Mapping[str, object]:
         """Says by key path what `prepare xval` would find in a table or in JSON, and what it would decide."""
