@@ -69,9 +69,9 @@ def _described(column: Column) -> tuple[list[bytes], list[bytes]]:
     size = values.dtype.itemsize * math.prod(rest)
     starts = column.offsets if isinstance(column, Ragged) else np.arange(len(values) + 1)
     data = values.reshape(-1).view(np.uint8).tobytes()
-    lengths = np.diff(starts).tolist()
-    known = {length: f"{length}{values.dtype.str}{rest}".encode() for length in set(lengths)}
     bounds = (starts * size).tolist()
+    lengths = [end - start for start, end in pairwise(bounds)]
+    known = {length: f"{length}{values.dtype.str}{rest}".encode() for length in set(lengths)}
     return [known[length] for length in lengths], [data[start:end] for start, end in pairwise(bounds)]
 
 

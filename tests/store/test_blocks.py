@@ -1,5 +1,6 @@
 """Stores of many small rows: staged in blocks by any process, masked, freed of duplicates, published whole or not."""
 
+import hashlib
 import multiprocessing
 import os
 import shutil
@@ -16,7 +17,7 @@ import pytest
 from polycli.errors import StoreError
 from polycli.store import reader
 from polycli.store.blocks import BlockBuilder, ColumnSpec, Ragged
-from polycli.store.hashing import hex_of
+from polycli.store.hashing import hex_of, row_hashes
 from polycli.store.manifest import LeftOut
 from polycli.store.reader import open_store
 from polycli.store.splits import group_hashes, split_rows
@@ -142,6 +143,16 @@ def test_hashes_are_of_the_content_columns_alone_and_of_their_lengths(tmp_path):
     first = hashes("first", [[1], [1, 2], [], [1, 0]], 1)
     assert len(set(first)) == 4
     assert hashes("second", [[1, 0], [], [1, 2], [1]], 2) == first[::-1]
+
+
+def test_a_row_is_hashed_as_it_always_was(tmp_path):
+    # Bytes of each value, its type and the shape behind the row axis, then the bytes: stores keep their splits by it.
+    dense = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    ragged = Ragged.of([[1, 2], []], np.int64)
+    found = row_hashes([ragged, dense])
+    for row in range(2):
+        parts = [f"{ragged[row].nbytes}<i8()".encode(), ragged[row].tobytes(), b"24<f4(3, 2)", dense[row].tobytes()]
+        assert found[row].tobytes() == hashlib.sha256(b"".join(parts)).digest()[:16]
 
 
 def test_statistics_and_splits_see_the_training_rows_alone(builder):
