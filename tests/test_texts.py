@@ -26,8 +26,8 @@ ALWAYS = {"--help"}
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 SCRIPTS = sorted([*(REPOSITORY / "docs").rglob("*.sh"), REPOSITORY / "Makefile"])
 MODULES = sorted(PACKAGE.rglob("*.py"))
-#: Pages that tell of what was, or of what others have.
-OF_THE_PAST = {"CHANGELOG.md"}
+#: Pages that tell of what was, of what others have, or of what does not exist.
+OF_THE_PAST = {"CHANGELOG.md", "when-it-fails.md"}
 #: What begins with `polycli.` and is no Python: keys of metadata, groups of entry points.
 NOT_PYTHON = {"polycli.sha256", "polycli.families", "polycli.sources"}
 

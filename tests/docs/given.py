@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shlex
 import textwrap
 from collections.abc import Callable, Sequence
@@ -182,6 +183,26 @@ def _mine(path: Path) -> None:
     np.savez(path, image=images, object_id=np.arange(12), redshift=np.linspace(0, 0.4, 12))
 
 
+def _damaged(path: Path) -> None:
+    """A store one byte of whose largest file has changed."""
+    make_store(path.parent, path.stem)
+    file = max((found for found in path.rglob("c/*") if found.is_file()), key=lambda found: found.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+class _Program:
+    """Asks whoever unpickles it to run a command."""
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, ("true",)
+
+
+def _wave(path: Path) -> None:
+    np.savez(path, h=np.full((2, 5, 8, 8), np.nan if path.stem == "nan" else 0, np.float32))
+
+
 def _demo(path: Path) -> None:
     """What `polycli demo astroclip` leaves of a survey and a model."""
     _polycli(f"demo astroclip --output {path}")
@@ -212,6 +233,13 @@ GIVEN: dict[str, Callable[[Path], None]] = {
     "legacysurvey/dr10_south_21": lambda path: universe.write(path, universe.images(*SKY)) and None,
     "desi/dr1_main": lambda path: universe.write(path, universe.desi(*SKY)) and None,
     "demo": _demo,
+    "wave.npz": _wave,
+    "nan.npz": _wave,
+    "empty.csv": lambda path: path.write_text("") and None,
+    "cut.h5": lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100)) and None,
+    "damaged.zarr": _damaged,
+    "weights.ckpt": lambda path: path.write_bytes(b"not a checkpoint") and None,
+    "evil.ckpt": lambda path: torch.save({"state_dict": {"a": _Program()}}, path),
     "coadd.fits": lambda path: coadd(path, ids=desi_ids(1)) and None,
 }
 

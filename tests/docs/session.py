@@ -92,32 +92,36 @@ class Session:
         self.printed = out.getvalue()
 
     def _command(self, block: Block, command: Command) -> None:
-        code, said = self._typed(command.line)
+        code, said = typed(command.line, self.folder, short=self.short)
         fails = any(line.startswith(("error:", "Error:")) for line in command.shown.splitlines())
         assert bool(code) == fails, f"{block.place}: `{command.line}` ended with {code}:\n{said}"
         if command.shown and not self.short:
             self._compare(block.place, f"`{command.line}`", command.shown, said)
-
-    def _typed(self, line: str) -> tuple[int, str]:
-        words = shlex.split(line.replace("\\\n", " "), comments=True)
-        if words[0] == "polycli" and not SHELL.search(re.sub(r"'[^']*'", "", line)):
-            short = SHORT if self.short and words[1] in {"pretrain", "finetune"} and "--dry-run" not in words else ()
-            return _in_this_process([*words[1:], *short])
-        tools = os.environ | {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
-        }
-        ended = subprocess.run(
-            ["bash", "-c", line], cwd=self.folder, env=tools, text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, check=False,
-        )  # fmt: skip
-        return ended.returncode, ended.stdout
 
     def _compare(self, place: str, what: str, shown: str, printed: str) -> None:
         if self.short:
             return
         agrees = doctest.OutputChecker().check_output(shown.strip() + "\n", printed.strip() + "\n", FLAGS)
         assert agrees, f"{place}: {what} printed\n{printed}\nand the page shows\n{shown}"
+
+
+def typed(line: str, folder: Path, *, short: bool = False) -> tuple[int, str]:
+    """What a line ends with and says, both streams together; `folder` is the working directory."""
+    words = shlex.split(line.replace("\\\n", " "), comments=True)
+    if words[0] == "polycli" and not SHELL.search(re.sub(r"'[^']*'", "", line)):
+        shorter = SHORT if short and words[1] in {"pretrain", "finetune"} and "--dry-run" not in words else ()
+        return _in_this_process([*words[1:], *shorter])
+    tools = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        ["bash", "-c", line],
+        cwd=folder,
+        env=tools,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    return ended.returncode, ended.stdout
 
 
 def _in_this_process(words: Sequence[str]) -> tuple[int, str]:
