@@ -72,7 +72,8 @@ def open_fits(path: Path, *, checksums: bool = False) -> Iterator[Any]:
             warnings.filterwarnings("error", message=".*may have been truncated.*")
             # Unsigned integers are stored with an offset, which memory maps cannot undo; sections read parts alone.
             with fits.open(path, memmap=False, checksum=checksums) as file:
-                refuse_claim(path, sum(max(0, int(unit.filebytes())) for unit in file))
+                # By headers: astropy's filebytes() would write out every HDU in memory to count.
+                refuse_claim(path, sum(max(0, int(unit.size)) for unit in file))
                 _refuse_torn_header(path, file[-1].fileinfo())
                 yield file
     except (*_DAMAGE, fits.VerifyError, UserWarning) as error:

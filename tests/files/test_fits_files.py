@@ -1,6 +1,7 @@
 """Checksums of FITS files hold what they promise."""
 
 import gzip
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -74,3 +75,17 @@ def test_a_packed_file_with_a_changed_byte_gives_no_other_numbers(file, tmp_path
             refusals.append(str(error))
     assert len(refusals) > 10
     assert all("truncated or damaged" in refusal for refusal in refusals)
+
+
+def test_opening_a_file_reads_its_headers_alone(tmp_path):
+    path = tmp_path / "a.fits"
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(np.zeros((512, 1024)))]).writeto(path)
+    with open_fits(path):
+        pass
+    tracemalloc.start()
+    with open_fits(path) as file:
+        assert len(file) == 2
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 2**20 < path.stat().st_size
