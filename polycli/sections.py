@@ -18,6 +18,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     field_validator,
+    model_validator,
 )
 
 #: Blocks and width of the largest network that is planned for; a plan of a larger one would take ages to refuse it.
@@ -58,6 +59,9 @@ class OptimSection(Section):
     weight_decay: NonNegativeFloat = Field(
         1e-3, description="not applied to biases, norms and other one-dimensional parameters"
     )
+    final_weight_decay: PositiveFloat | None = Field(
+        None, description="what weight_decay becomes by the last step, along a cosine; it stays as it is if absent"
+    )
     betas: tuple[float, ...] | None = Field(
         None, description="two for adamw, three for adan; the optimizer's defaults if absent"
     )
@@ -78,6 +82,12 @@ class OptimSection(Section):
         lt=1,
         description="keep an average of the weights that forgets by this factor a step; it is validated and exported",
     )
+
+    @model_validator(mode="after")
+    def _decay_has_a_start(self) -> Self:
+        if self.final_weight_decay is not None and self.weight_decay == 0:
+            raise ValueError("final_weight_decay needs a weight_decay above 0 to start from")
+        return self
 
 
 class ScheduleSection(Section):

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.recipe.training import InitSection, PretrainRecipe
+from polycli.astroclip.training.image_stage import OBJECTIVES
 from polycli.astroclip.training.initial import read_initial, with_initial
 from polycli.astroclip.training.sketch import sketch
-from polycli.astroclip.training.stages import TASKS, AlignPretraining, PretrainTask
+from polycli.astroclip.training.stages import AlignPretraining, PretrainTask, SpectrumPretraining
 from polycli.engine.task import World
 from polycli.requests import JsonDocument, TrainRequest
 from polycli.store.reader import Store
@@ -44,7 +45,9 @@ def _task(recipe: PretrainRecipe, stores: list[Store], world: World) -> Pretrain
             loaded.check(store.about, f"{store.path}, beside {place}")
     if complete.stage == "align":
         return AlignPretraining(complete, objects, world, initial)
-    return TASKS[complete.stage](complete, objects, world)
+    if complete.stage == "image":
+        return OBJECTIVES[complete.objective.kind](complete, objects, world)
+    return SpectrumPretraining(complete, objects, world)
 
 
 def _sketch(recipe: PretrainRecipe, stores: list[Store]) -> Sketch:

@@ -31,3 +31,21 @@ def learning_rate_factor(section: ScheduleSection, steps: int, step: int) -> flo
 def scheduled_rate(optim: OptimSection, section: ScheduleSection, steps: int, step: int) -> float:
     """The learning rate of optimizer step `step`, counted from 0, of a run of `steps`."""
     return optim.learning_rate * learning_rate_factor(section, steps, step)
+
+
+def scheduled_decay(optim: OptimSection, steps: int, step: int) -> float:
+    """The weight decay of optimizer step `step`, counted from 0, of a run of `steps`.
+
+    >>> optim = OptimSection(weight_decay=0.04, final_weight_decay=0.4)
+    >>> [round(scheduled_decay(optim, 3, step), 2) for step in range(3)]
+    [0.04, 0.22, 0.4]
+    """
+    if optim.final_weight_decay is None:
+        return optim.weight_decay
+    return cosine(optim.weight_decay, optim.final_weight_decay, steps, step)
+
+
+def cosine(first: float, last: float, steps: int, step: int) -> float:
+    """The value at step `step` of half a cosine from `first`, in step 0, to `last`, in the last of `steps`."""
+    progress = min(step / (steps - 1), 1.0) if steps > 1 else 1.0
+    return last + (first - last) * (1 + math.cos(math.pi * progress)) / 2

@@ -57,10 +57,12 @@ class Stepper:
         result.samples.append(loaded.micro_batch.samples)
         self.engine.backward(_poisoned(loss) * loaded.micro_batch.weight, scale_wrt_gas=False)
 
-    def move(self, result: StepResult, learning_rate: float) -> None:
+    def move(self, result: StepResult, learning_rate: float, weight_decay: float | None = None) -> None:
         """Clip and step, unless some rank's numbers are not finite; then the gradients are dropped on all ranks."""
         for group in self.engine.basic_optimizer.param_groups:
             group["lr"] = learning_rate * group.get(FACTOR, 1.0)
+            if weight_decay is not None and group["weight_decay"] > 0:  # The others are biases and norms.
+                group["weight_decay"] = weight_decay
         if self.sharded:
             # From stage 1 on DeepSpeed reduces the norm over all ranks and drops the step where it is not finite.
             self.engine.step()

@@ -34,7 +34,7 @@ from polycli.engine.monitor.spikes import find_spike, remember
 from polycli.engine.monitor.trackers import Trackers
 from polycli.engine.randomness import seed_step
 from polycli.engine.run import METRICS_NAME, Run, State
-from polycli.engine.schedule import scheduled_rate
+from polycli.engine.schedule import scheduled_decay, scheduled_rate
 from polycli.engine.signals import StopRequest
 from polycli.engine.start_report import change_of_layout, jump_of_rate, long_warmup, processes, short_for_average
 from polycli.engine.step_report import (
@@ -243,7 +243,8 @@ class _Loop:
         result = StepResult()
         for loaded in feed.step():
             self.stepper.accumulate(loaded, result)
-        self.stepper.move(result, self.state.learning_rate)
+        decay = scheduled_decay(sections.optim, self.steps, index)
+        self.stepper.move(result, self.state.learning_rate, decay)
         self.state.step += 1
         self.state.samples += sections.train.global_batch_size
         self.meter.count(sections.train.global_batch_size)

@@ -119,7 +119,8 @@ def plan(sketch: Sketch, *, output: Path, processes: int, standing: Standing | N
     sizes = [given] if isinstance(given, int) else [*given.values()]
     check_division(size, sketch.draws, processes, sizes, draws_key="data.draws_per_step", mixed=sketch.mixed)
     share = size // processes
-    memory = memory_per_device(sketch.parameters, recipe.optim, recipe.engine, processes)
+    memory = memory_per_device(sketch.parameters + sketch.unexported, recipe.optim, recipe.engine, processes)
+    memory = {**memory, **sketch.more_memory}
     if sketch.activations is not None:
         memory = {**memory, "activations": sketch.activations}
     total = sum(bytes_ for name, bytes_ in memory.items() if name != "offloaded_to_cpu")

@@ -55,6 +55,10 @@ class Sketch:
     mixed: bool = False
     #: Bytes on one device that a forward pass keeps; None where nobody has counted them.
     activations: int | None = None
+    #: Parameters that train and are not exported, such as the heads of an objective.
+    unexported: int = 0
+    #: Bytes on one device besides all these, by what they are for.
+    more_memory: Mapping[str, int] = field(default_factory=dict)
     #: As data.json would say it: by dataset a record or a mapping; empty without data.
     data: Mapping[str, object] = field(default_factory=dict)
     #: What is assumed in place of data.

@@ -43,6 +43,22 @@ stage: image
 model: {image: {size: 48, embed_dim: 16, depth: 2, num_heads: 2, layer_scale: 0.1}}
 moco: {queue_size: 20, projection: 8, momentum: 0.9}
 """,
+    "dinov2": """
+family: astroclip
+verb: pretrain
+stage: image
+objective: {kind: dinov2}
+model: {image: {size: 48, embed_dim: 16, depth: 2, num_heads: 2, layer_scale: 0.1}}
+dinov2: {local_crops: 2, local_size: 24, prototypes: 12, head_width: 8, bottleneck: 4, momentum: 0.5}
+""",
+    "masked": """
+family: astroclip
+verb: pretrain
+stage: image
+objective: {kind: masked}
+model: {image: {size: 48, embed_dim: 16, depth: 2, num_heads: 2, layer_scale: 0.1}}
+masked_image: {decoder_width: 8, decoder_depth: 1, decoder_heads: 2}
+""",
     "align": """
 family: astroclip
 verb: pretrain
@@ -184,7 +200,10 @@ def test_weights_of_the_spectrum_stage_alone_are_scored_on_what_their_training_h
     assert "does not say how its training hid parts of spectra" in " ".join(capsys.readouterr().err.split())
 
 
-@pytest.mark.parametrize(("stage", "zero"), [("spectrum", 2), ("image", 0), ("image", 2), ("image", 3), ("align", 1)])
+@pytest.mark.parametrize(
+    ("stage", "zero"),
+    [("spectrum", 2), ("image", 0), ("image", 2), ("image", 3), ("dinov2", 2), ("dinov2", 3), ("masked", 1), ("align", 1)],
+)
 def test_a_run_that_was_stopped_and_resumed_equals_one_never_stopped(
     recipes, encoders, mock_store, tmp_path, monkeypatch, stage, zero
 ):
@@ -206,8 +225,11 @@ def test_a_run_that_was_stopped_and_resumed_equals_one_never_stopped(
 
     assert 0 < stopped_at < 4
     assert metrics_of(tmp_path / "cut") == metrics_of(tmp_path / "whole")
-    files = [load_file(tmp_path / run / NEWEST) for run in ("whole", "cut")]
-    assert all(torch.equal(value, files[1][name]) for name, value in files[0].items())
+    for name in (NEWEST, NEWEST.replace("model.", "weights.")):
+        if (tmp_path / "whole" / name).is_file():
+            whole, cut = (load_file(tmp_path / run / name) for run in ("whole", "cut"))
+            assert whole.keys() == cut.keys()
+            assert all(torch.equal(value, cut[key]) for key, value in whole.items())
 
 
 def test_the_zero_stage_does_not_change_what_the_momentum_encoder_does(recipes, mock_store, tmp_path):
@@ -215,6 +237,30 @@ def test_the_zero_stage_does_not_change_what_the_momentum_encoder_does(recipes, 
         train(recipes / "image.yaml", mock_store, tmp_path / str(stage), f"engine.zero_stage={stage}")
 
     assert losses_of(tmp_path / "0") == pytest.approx(losses_of(tmp_path / "3"), rel=1e-5)
+
+
+def test_the_teacher_is_what_is_exported_and_aligned_and_the_steps_say_how_sure_it_is(
+    recipes, encoders, mock_store, tmp_path
+):
+    train(recipes / "dinov2.yaml", mock_store, tmp_path / "run")
+    folder = (tmp_path / "run" / NEWEST).parent
+    teacher, student = load_file(folder / "model.safetensors"), load_file(folder / "weights.safetensors")
+
+    assert description_of(tmp_path / "run")["objective"] == "dinov2"
+    moved = [name for name, value in teacher.items() if not torch.equal(value, student[f"network.{name}"])]
+    assert len(moved) > 20
+    assert int(student["step"]) == 4
+    last = [line for line in metrics_of(tmp_path / "run") if line["kind"] == "train"][-1]
+    assert {"crops", "patches", "koleo", "teacher_entropy", "teacher_kl", "spread"} <= last.keys()
+    initial = (f"init.image={tmp_path / 'run'}", encoders[1])
+    train(recipes / "align.yaml", mock_store, tmp_path / "align", *initial, "align.freeze=[image, spectrum]")
+    aligned = load_file(tmp_path / "align" / NEWEST)
+    assert all(torch.equal(aligned[name], value) for name, value in teacher.items())
+
+
+def test_vectors_that_do_not_vary_are_warned_of(recipes, mock_store, tmp_path, capsys):
+    train(recipes / "dinov2.yaml", mock_store, tmp_path / "run", "train.steps=1", "model.image.layer_scale=1.0e-12")
+    assert "validation images hardly vary" in capsys.readouterr().err
 
 
 def test_micro_batches_bound_memory_and_change_nothing(recipes, encoders, mock_store, tmp_path):
@@ -297,6 +343,12 @@ def test_a_checkpoint_of_other_wavelengths_or_pixels_is_refused(recipes, encoder
         ("spectrum", "model.spectrum.max_length=100", "7781 pixels are 195 tokens"),
         ("spectrum", "train.global_batch_size=7", "7 is not divisible by 2"),
         ("image", "model.heads={}", "stage image does not train model.heads"),
+        ("dinov2", "model.image.name=resnet50", "objective.kind dinov2 hides patches"),
+        ("dinov2", "dinov2.local_size=20", "local_size 20 is not divisible by model.image.patch_size 12"),
+        ("dinov2", "dinov2.local_size=72", "cutouts are 64 x 64 pixels, smaller than a small crop"),
+        ("dinov2", "optim.ema_decay=0.9", "the teacher of objective.kind dinov2 is an average"),
+        ("dinov2", "dinov2.least_masked=0.6", "least_masked 0.6 is more than most_masked 0.5"),
+        ("spectrum", "objective.kind=masked", "objective.kind masked is for stage image; the stage is spectrum"),
         ("image", "stage=spectrum", "stage spectrum trains model.spectrum, which is absent"),
     ],
 )
@@ -352,6 +404,22 @@ def test_a_dry_run_counts_and_writes_nothing(recipes, mock_store, tmp_path):
     for steps, would in ((1, "nothing"), (2, "resume")):
         again = train(recipes / "spectrum.yaml", mock_store, tmp_path / "run", f"train.steps={steps}", dry_run=True)
         assert again["run"]["would"] == would
+
+
+def test_a_dry_run_of_self_distillation_counts_the_teacher_and_the_crops(recipes, mock_store, tmp_path):
+    plans = [
+        train(recipes / "dinov2.yaml", mock_store, tmp_path / "run", f"dinov2.local_crops={crops}", dry_run=True)
+        for crops in (0, 2, 4)
+    ]
+    memory = [plan["memory_per_device"] for plan in plans]
+    head = 16 * 8 + 8 + 8 * 8 + 8 + 8 * 4 + 4 + 12 * 4
+
+    assert all(one["teacher"] == 4 * (plan["parameters"] + head) for one, plan in zip(memory, plans, strict=True))
+    assert all(one["total"] == sum(size for name, size in one.items() if name != "total") for one in memory)
+    # Each small crop adds as much as any other one.
+    for counted in ([one["activations"] for one in memory], [plan["flops_per_step"] for plan in plans]):
+        assert counted[2] - counted[1] == pytest.approx(counted[1] - counted[0], rel=1e-3)
+        assert counted[1] > counted[0]
 
 
 def load_model_of(recipes):

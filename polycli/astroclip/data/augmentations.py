@@ -61,6 +61,7 @@ def augmented_view(
     bands: Sequence[str] = BANDS,
     kind: ImageInput = "rgb",
     planes: Sequence[str] = BANDS,
+    reach: int | None = None,
 ) -> Float[Tensor, "b 3 s s"]:
     """One view of each cutout as model input: turned, cropped, blurred, made noisier, then what the encoder sees of it.
 
@@ -73,12 +74,17 @@ def augmented_view(
         bands: of the planes.
         kind: what the encoder sees of nanomaggies.
         planes: the bands that it sees, where it sees no colours.
+        reach: how far, in pixels, the middle of a random crop may lie from that of the cutout; anywhere if absent.
     """
     stream = view * _STREAMS_PER_VIEW
     blur, noise = (values[min(view, len(values) - 1)] for values in (section.blur, section.noise))
     if section.rotation == "free":
         flux = rotated(flux, uniform(keys, stream)[:, 0] * (2 * math.pi))
-    flux = random_crop(flux, uniform(keys, stream + 1, 2), size) if section.crop == "random" else _middle(flux, size)
+    flux = (
+        random_crop(flux, uniform(keys, stream + 1, 2), size, reach)
+        if section.crop == "random"
+        else _middle(flux, size)
+    )
     left_right, up_down = (happens(keys, stream + 2 + axis, section.flip) for axis in range(2))
     turned = happens(keys, stream + 4, 0.5 if section.rotation == "quarter" else 0.0)
     flux = oriented(flux, left_right, up_down, turned)
@@ -160,10 +166,22 @@ def rotated(images: Float[Tensor, "b c h w"], angles: Float[Tensor, " b"]) -> Fl
     return functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
-def random_crop(images: Float[Tensor, "b c h w"], places: Float[Tensor, "b 2"], size: int) -> Float[Tensor, "b c s s"]:
-    """`size` x `size` pixels of each image; `places` in [0, 1) go from the first to the last position along y and x."""
-    room = torch.tensor([side - size + 1 for side in images.shape[2:]], device=images.device)
-    corners = (places * room).long()
+def random_crop(
+    images: Float[Tensor, "b c h w"], places: Float[Tensor, "b 2"], size: int, reach: int | None = None
+) -> Float[Tensor, "b c s s"]:
+    """`size` x `size` pixels of each image; `places` in [0, 1) go from the first to the last position along y and x.
+
+    With `reach`, from `reach` pixels before the middle position to as many behind it.
+    """
+    firsts, rooms = [], []
+    for side in images.shape[2:]:
+        last = side - size
+        most = last if reach is None else min((last + 1) // 2 + reach, last)
+        first = 0 if reach is None else max(last // 2 - reach, 0)
+        firsts.append(first)
+        rooms.append(most - first + 1)
+    room, first_corner = (torch.tensor(values, device=images.device) for values in (rooms, firsts))
+    corners = first_corner + (places * room).long()
     steps = torch.arange(size, device=images.device)
     rows, columns = corners[:, :1] + steps, corners[:, 1:] + steps
     images = images.gather(2, rows[:, None, :, None].expand(-1, images.shape[1], -1, images.shape[3]))
@@ -173,14 +191,15 @@ def random_crop(images: Float[Tensor, "b c h w"], places: Float[Tensor, "b 2"], 
 def blurred(images: Float[Tensor, "b c h w"], deviations: Float[Tensor, "b c"]) -> Float[Tensor, "b c h w"]:
     """Each plane convolved with a Gaussian of its own, one axis after the other; a deviation of 0 changes nothing."""
     height, width = images.shape[2:]
-    steps = torch.arange(-KERNEL_RADIUS, KERNEL_RADIUS + 1, device=images.device, dtype=images.dtype)
+    radius = min(KERNEL_RADIUS, height - 1, width - 1)  # what lies outside is mirrored in, once
+    steps = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
     # A deviation of zero would divide by it; one of a tenth of a pixel is a kernel of 1 between zeros in float32.
     kernels = torch.exp(-0.5 * (steps / deviations.flatten()[:, None].clamp(min=0.1)) ** 2)
     kernels = kernels / kernels.sum(dim=1, keepdim=True)
     planes = images.reshape(1, -1, height, width)
     for kernel, padding in (
-        (kernels[:, None, None, :], (KERNEL_RADIUS, KERNEL_RADIUS, 0, 0)),
-        (kernels[:, None, :, None], (0, 0, KERNEL_RADIUS, KERNEL_RADIUS)),
+        (kernels[:, None, None, :], (radius, radius, 0, 0)),
+        (kernels[:, None, :, None], (0, 0, radius, radius)),
     ):
         planes = functional.conv2d(functional.pad(planes, padding, mode="reflect"), kernel, groups=planes.shape[1])
     return planes.view_as(images)

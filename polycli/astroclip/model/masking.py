@@ -1,4 +1,7 @@
-"""Masked modelling of spectra: what is hidden, and how its reconstruction is scored (Parker et al. 2024, 4.2)."""
+"""Masked modelling: what is hidden of spectra and images, and how a spectrum's reconstruction is scored.
+
+Stretches of spectra are hidden as Parker et al. 2024 (section 4.2) do, blocks of patches as Bao et al. 2022.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,12 @@ from torch import Tensor
 from polycli.astroclip.data.randomness import uniform
 
 _STREAM = 1
+#: Streams for patches lie behind those that augmentations of many views draw from.
+_PATCH_STREAM = 1 << 20
+_STREAMS_PER_VIEW = 4
+#: Rectangles that are tried for each image, and the extremes of their height over their width.
+_BLOCKS = 8
+_MOST_OBLONG = 1 / 0.3
 
 
 def chunk_mask(keys: Int[Tensor, " b"], tokens: int, *, chunks: int, chunk_length: int) -> Bool[Tensor, "b t"]:
@@ -50,3 +59,48 @@ def masked_error(
     squares = (reconstruction.float() - target).square() * counts
     # Weights may add up to less than one; where nothing counts, the error is zero.
     return squares.sum() / counts.sum().clamp(min=torch.finfo(squares.dtype).tiny)
+
+
+def block_mask(
+    keys: Int[Tensor, " b"], side: int, *, probability: float, least: float, most: float, view: int = 0
+) -> Bool[Tensor, "b n"]:
+    """Chooses the patches to hide of images of `side` x `side` patches: none, or a share between `least` and `most`.
+
+    Rectangles are hidden one after the other where they do not exceed the share; single patches at random make up what
+    is missing, so that the share is exact. With `probability` an image is one of which patches are hidden.
+    """
+    stream = _PATCH_STREAM + view * _STREAMS_PER_VIEW
+    chosen, share = uniform(keys, stream, 2).unbind(dim=1)
+    wanted = ((least + (most - least) * share) * side**2).round().clamp(min=1)
+    wanted = torch.where(chosen < probability, wanted, torch.zeros_like(wanted)).long()
+    hidden = torch.zeros(len(keys), side, side, dtype=torch.bool, device=keys.device)
+    steps = torch.arange(side, device=keys.device)
+    for size, oblong, top, left in uniform(keys, stream + 1, 4 * _BLOCKS).view(-1, _BLOCKS, 4).permute(1, 2, 0):
+        area = wanted * (0.25 + 0.75 * size)
+        ratio = _MOST_OBLONG ** (2 * oblong - 1)
+        height, width = ((area * factor).sqrt().round().clamp(1, side) for factor in (ratio, 1 / ratio))
+        rows, columns = (
+            (steps >= first[:, None]) & (steps < (first + length)[:, None])
+            for first, length in (
+                ((top * (side - height + 1)).floor(), height),
+                ((left * (side - width + 1)).floor(), width),
+            )
+        )
+        more = hidden | (rows[:, :, None] & columns[:, None, :])
+        hidden = torch.where((more.flatten(1).sum(dim=1) <= wanted)[:, None, None], more, hidden)
+    # Hidden ones come first, the others in an order of their own: as many as are wanted.
+    order = torch.where(hidden.flatten(1), -1.0, uniform(keys, stream + 2, side**2)).argsort(dim=1, stable=True)
+    places = torch.empty_like(order).scatter_(1, order, torch.arange(side**2, device=keys.device).expand_as(order))
+    return places < wanted[:, None]
+
+
+def seen_patches(
+    keys: Int[Tensor, " b"], count: int, *, hidden: float
+) -> tuple[Int[Tensor, "b k"], Bool[Tensor, "b n"]]:
+    """The numbers, in rising order, of the patches that are left where a share is hidden at random; and what is hidden.
+
+    One patch at least is left, and one hidden.
+    """
+    left = min(max(round(count * (1 - hidden)), 1), count - 1)
+    seen = uniform(keys, _PATCH_STREAM + 3, count).argsort(dim=1, stable=True)[:, :left].sort(dim=1).values
+    return seen, torch.ones(len(keys), count, dtype=torch.bool, device=keys.device).scatter_(1, seen, value=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -39,17 +39,23 @@ class VisionTransformer(nn.Module):
         self.patch_embed = _PatchEmbed(section)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.patches**2, width))
-        # Part of DINOv2's checkpoints; only its own masked objective, which is not ours, reads it.
+        # Stands for hidden patches in the objective `dinov2`, which alone trains it.
         self.mask_token = nn.Parameter(torch.zeros(1, width), requires_grad=False)
         last = max(section.depth - 1, 1)
         self.blocks = nn.ModuleList(
-            _Block(section, drop=section.drop_path * number / last) for number in range(section.depth)
+            Block(section, drop=section.drop_path * number / last) for number in range(section.depth)
         )
         self.norm = nn.LayerNorm(width, eps=EPSILON)
         self._initialise()
 
     def forward(
-        self, rgb: Float[Tensor, "b 3 h w"], *, whole: bool = True, positions: bool = True
+        self,
+        rgb: Float[Tensor, "b 3 h w"],
+        *,
+        whole: bool = True,
+        positions: bool = True,
+        hidden: Bool[Tensor, "b n"] | None = None,
+        seen: Int[Tensor, "b k"] | None = None,
     ) -> Float[Tensor, "b t d"]:
         """Normalised tokens of model input (see `polycli.astroclip.data.rgb`).
 
@@ -57,10 +63,16 @@ class VisionTransformer(nn.Module):
             rgb: H and W are multiples of the patch size; positions of another size than trained are interpolated.
             whole: put the token of the whole image first. AstroCLIP's image head was trained without it,
             positions: and without positions.
+            hidden: patches in whose place the mask token stands.
+            seen: the numbers of the only patches that there are to be tokens of; all if absent.
         """
         tokens = self.patch_embed(rgb)
+        if hidden is not None:
+            tokens = torch.where(hidden[:, :, None], self.mask_token.to(tokens.dtype), tokens)
         if positions:
             tokens = tokens + self._patch_positions(rgb.shape[-2:])
+        if seen is not None:
+            tokens = tokens.gather(1, seen[:, :, None].expand(-1, -1, tokens.shape[2]))
         if whole:
             first = self.cls_token + self.pos_embed[:, :1] if positions else self.cls_token
             tokens = torch.cat([first.expand(len(tokens), -1, -1).to(tokens.dtype), tokens], dim=1)
@@ -70,7 +82,10 @@ class VisionTransformer(nn.Module):
 
     def pooled(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         """One vector per image: the token of the whole, as AstroDINO is read, or the mean of its patches."""
-        tokens: Tensor = self(rgb)
+        return self.pool(self(rgb))
+
+    def pool(self, tokens: Float[Tensor, "b t d"]) -> Float[Tensor, "b d"]:
+        """The vector for the whole image of all its tokens, the class token first."""
         return tokens[:, 0] if self.section.pool == "class" else tokens[:, 1:].mean(dim=1)
 
     def _patch_positions(self, size: tuple[int, ...]) -> Float[Tensor, "1 n d"]:
@@ -120,7 +135,7 @@ class _PatchEmbed(nn.Module):
         return self.proj(rgb).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Attention and a two-layer network, each normalised before and scaled after, then added."""
 
     def __init__(self, section: ImageSection, *, drop: float) -> None:
@@ -135,6 +150,7 @@ class _Block(nn.Module):
         self.ls2 = _LayerScale(width, section.layer_scale)
 
     def forward(self, tokens: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+        """The tokens with what both branches add to them."""
         tokens = tokens + self._dropped(self.ls1(self.attn(self.norm1(tokens))))
         return tokens + self._dropped(self.ls2(self.mlp(self.norm2(tokens))))
 

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from polycli.astroclip.recipe.model import AugmentationSection, ModelSection
+from polycli.astroclip.recipe.objectives import Dinov2Section, MaskedImageSection, MocoSection, ObjectiveSection
 from polycli.sections import (
     CalibrationChoice,
     EngineSection,
@@ -48,15 +49,6 @@ class MaskingSection(Section):
     )
 
 
-class MocoSection(Section):
-    """Stage `image`: momentum contrast, version 2 (Chen et al. 2020), as Stein et al. 2021 train it."""
-
-    momentum: float = Field(0.996, ge=0, lt=1, description="of the encoder that makes the keys, per optimizer step")
-    temperature: PositiveFloat = 0.2
-    queue_size: PositiveInt = Field(65536, description="keys of earlier steps to tell an image from")
-    projection: PositiveInt = Field(128, description="length of the vectors that are compared")
-
-
 class AlignSection(Section):
     """Stage `align`: InfoNCE between the two vectors of an object.
 
@@ -91,7 +83,10 @@ class PretrainRecipe(Section):
     model: ModelSection = ModelSection()
     init: InitSection = InitSection()
     masking: MaskingSection = MaskingSection()
+    objective: ObjectiveSection = ObjectiveSection()
     moco: MocoSection = MocoSection()
+    dinov2: Dinov2Section = Dinov2Section()
+    masked_image: MaskedImageSection = MaskedImageSection()
     align: AlignSection = AlignSection()
     augmentation: AugmentationSection = AugmentationSection()
     data: DataSection = DataSection()
@@ -105,6 +100,8 @@ class PretrainRecipe(Section):
     def _parts_of_the_stage(self) -> PretrainRecipe:
         if self.model.properties is not None:
             raise ValueError("model.properties: properties are for `polycli finetune`")
+        if self.objective.kind != "moco":
+            self._check_objective()
         if self.stage == "align":
             self._check_alignment()
             return self
@@ -123,6 +120,28 @@ class PretrainRecipe(Section):
         if self.stage == "spectrum" and self.masking.weight == "ivar" and "ivar" not in seen:
             raise ValueError("masking.weight ivar needs model.spectrum.inputs to name ivar")
         return self
+
+    def _check_objective(self) -> None:
+        kind, image = self.objective.kind, self.model.image
+        if self.stage != "image":
+            raise ValueError(f"objective.kind {kind} is for stage image; the stage is {self.stage}")
+        if image is None:
+            return
+        if image.name != "vit":
+            raise ValueError(
+                f"objective.kind {kind} hides patches, which model.image.name {image.name} has not: take vit"
+            )
+        if kind != "dinov2":
+            return
+        if self.dinov2.local_crops and self.dinov2.local_size % image.patch_size:
+            raise ValueError(
+                f"dinov2.local_size {self.dinov2.local_size} is not divisible by model.image.patch_size "
+                f"{image.patch_size}"
+            )
+        if self.optim.ema_decay is not None:
+            raise ValueError(
+                "optim.ema_decay: the teacher of objective.kind dinov2 is an average of the weights already"
+            )
 
     def _check_alignment(self) -> None:
         if self.model.heads is None:

@@ -35,7 +35,7 @@ def info_nce(
     one, other = unit_vectors(one), unit_vectors(other)
     # Both travel together, so that there is one exchange forward and one backward.
     ones, others = gather_with_gradient(torch.cat([one, other], dim=1)).chunk(2, dim=1)
-    labels = torch.arange(len(one), device=one.device) + _rank() * len(one)
+    labels = torch.arange(len(one), device=one.device) + rank() * len(one)
     with torch.autocast(one.device.type, enabled=False):
         found = functional.cross_entropy(scale * one @ others.T, labels, reduction="none")
         back = functional.cross_entropy(scale * other @ ones.T, labels, reduction="none")
@@ -75,7 +75,7 @@ class _Gather(torch.autograd.Function):
         # Not a reduce-scatter, which gloo lacks; vectors are small beside what a network exchanges.
         gradient = gradients[0].contiguous()
         distributed.all_reduce(gradient)
-        return gradient.chunk(distributed.get_world_size())[_rank()]
+        return gradient.chunk(distributed.get_world_size())[rank()]
 
 
 def _all(values: Tensor) -> list[Tensor]:
@@ -84,5 +84,6 @@ def _all(values: Tensor) -> list[Tensor]:
     return parts
 
 
-def _rank() -> int:
+def rank() -> int:
+    """The number of this rank; 0 where there is one process alone."""
     return distributed.get_rank() if distributed.is_initialized() else 0

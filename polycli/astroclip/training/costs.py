@@ -7,28 +7,12 @@ from functools import lru_cache
 import torch
 from torch import nn
 
-from polycli.astroclip.model.astroclip import image_backbone
 from polycli.astroclip.model.conv_attention import ConvAttention
 from polycli.astroclip.model.specformer import SpecFormer, token_count
-from polycli.astroclip.model.vision_transformer import VisionTransformer
-from polycli.astroclip.recipe.model import ImageSection, SpectrumSection
+from polycli.astroclip.recipe.model import SpectrumSection
 from polycli.astroclip.recipe.training import FinetuneRecipe, PretrainRecipe
+from polycli.astroclip.training.image_costs import image_flops, image_objective_flops
 from polycli.engine.costs.flops import PASSES, forward_flops, over_blocks
-
-
-@lru_cache(maxsize=256)
-def image_flops(section: ImageSection) -> int:
-    """Count the operations of one forward pass of one image."""
-
-    def forward(model: nn.Module) -> object:
-        return model(torch.empty(1, section.planes, section.size, section.size))
-
-    def cost(depth: int) -> int:
-        return forward_flops(lambda: VisionTransformer(section.model_copy(update={"depth": depth})), forward)
-
-    if section.name != "vit":
-        return forward_flops(lambda: image_backbone(section), forward)
-    return over_blocks(section.depth, cost)
 
 
 @lru_cache(maxsize=256)
@@ -55,7 +39,7 @@ def pretraining_flops(recipe: PretrainRecipe, pixels: int) -> float:
     """Count the operations of both passes for one object, in the recipe's stage."""
     image, spectrum = _encoders(recipe, pixels)
     if recipe.stage == "image":
-        return (PASSES + 1) * image  # the momentum encoder sees one view, forward alone
+        return image_objective_flops(recipe)
     times = {
         name: 1 if recipe.stage == "align" and name in recipe.align.freeze else PASSES for name in ("image", "spectrum")
     }

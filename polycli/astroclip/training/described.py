@@ -47,6 +47,8 @@ class ModelFacts:
     model: ModelSection
     data: Modalities
     trained_on: Mapping[str, TrainedOn]
+    #: Of the stage image: the objective, where it is not momentum contrast.
+    objective: str | None = field(default=None, metadata=IF_GIVEN)
     #: Of the stage spectrum: how stretches were hidden, which eval repeats.
     masking: MaskingSection | None = field(default=None, metadata=IF_GIVEN)
     #: Of a finetuning.

@@ -7,7 +7,6 @@ queue is the same for any number of ranks and any micro-batch size.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import torch
@@ -18,9 +17,10 @@ from torch.nn import functional
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.model.heads import MlpHead
 from polycli.astroclip.recipe.model import AugmentationSection
-from polycli.astroclip.recipe.training import MocoSection
+from polycli.astroclip.recipe.objectives import MocoSection
 from polycli.astroclip.training.contrastive import gather_in_rank_order, unit_vectors
 from polycli.astroclip.training.objectives import Objective, Outcome, input_view
+from polycli.astroclip.training.teacher import first_and_last, follow, frozen_copy
 from polycli.engine.task import Batch
 
 
@@ -39,14 +39,14 @@ class MomentumContrast(Objective):
         self.section, self.augmentation, self.bands = section, augmentation, tuple(bands)
         width = network.width("image", "backbone")
         self.projection = MlpHead(width, section.projection)
-        self.momentum = _frozen_copy(nn.ModuleDict(self._trained()))
+        self.momentum = frozen_copy(nn.ModuleDict(self._trained()))
         self.register_buffer("queue", unit_vectors(torch.randn(section.queue_size, section.projection)))
         self.register_buffer("queue_place", torch.zeros(1, dtype=torch.long))
         self._step_keys: list[Tensor] = []
 
     def forward(self, batch: Batch) -> Outcome:
         """Cross-entropy of the right key among it and the queue, averaged over the batch's images."""
-        first, last = _first_and_last(batch)
+        first, last = first_and_last(batch)
         if self.training and first:
             self._step_keys.clear()
             self._follow()
@@ -89,17 +89,10 @@ class MomentumContrast(Objective):
         halves = [backbone.pooled(half) for half in rgb[order].chunk(2)]  # type: ignore[operator]
         return torch.cat(halves)[order.argsort()]
 
-    @torch.no_grad()
     def _follow(self) -> None:
         """Move the momentum encoder a little towards the trained one; once per optimizer step."""
-        trained = [parameter for module in self._trained().values() for parameter in module.parameters()]
-        followers = [
-            self.momentum.get_buffer(f"{name}.{own}")
-            for name, module in self._trained().items()
-            for own, _ in module.named_parameters()
-        ]
-        for follower, parameter in zip(followers, trained, strict=True):
-            follower.lerp_(_whole(parameter), 1 - self.section.momentum)
+        for name, module in self._trained().items():
+            follow(self.momentum[name], module, self.section.momentum)
 
     @torch.no_grad()
     def _enqueue(self) -> None:
@@ -112,30 +105,3 @@ class MomentumContrast(Objective):
         sound = torch.isfinite(keys).all()
         self.queue[places] = torch.where(sound, keys, self.queue[places])
         self.queue_place.add_(sound * len(keys)).remainder_(len(self.queue))
-
-
-def _frozen_copy(modules: nn.ModuleDict) -> nn.ModuleDict:
-    """A copy with buffers in place of parameters."""
-    copied = copy.deepcopy(modules)
-    for module in copied.modules():
-        for name, parameter in list(module.named_parameters(recurse=False)):
-            delattr(module, name)
-            module.register_buffer(name, parameter.detach().clone())
-    return copied
-
-
-def _whole(parameter: nn.Parameter) -> Tensor:
-    """A parameter's values, also where ZeRO 3 has sharded it.
-
-    DeepSpeed's own way to gather is not used: in a forward pass it may be fetching the same parameter ahead.
-    """
-    shard: Tensor | None = getattr(parameter, "ds_tensor", None)
-    if shard is None:
-        return parameter.detach()
-    shape = getattr(parameter, "ds_shape", parameter.shape)
-    return gather_in_rank_order(shard.detach().flatten())[: shape.numel()].view(shape)
-
-
-def _first_and_last(batch: Batch) -> tuple[bool, bool]:
-    index, count = batch["place"].tolist()
-    return index == 0, index == count - 1

@@ -10,6 +10,7 @@ from polycli.astroclip.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.astroclip.training.batches import ObjectBatches
 from polycli.astroclip.training.costs import finetuning_flops, pretraining_flops
 from polycli.astroclip.training.described import StoreUse
+from polycli.astroclip.training.image_costs import crop_bytes, follower_bytes, unexported_parameters
 from polycli.astroclip.training.stages import check_templates, needs_of
 from polycli.workflow.sketch import Sketch, Words
 
@@ -34,11 +35,15 @@ def sketch(recipe: PretrainRecipe | FinetuneRecipe, stores: Sequence[ObjectStore
         stage, flops = str(recipe.stage), pretraining_flops(recipe, pixels)
     else:
         stage, flops = "finetune", finetuning_flops(recipe, pixels)
+    images = recipe if isinstance(recipe, PretrainRecipe) and recipe.stage == "image" else None
     return Sketch(
         recipe=recipe,
         parameters=parameter_count(recipe.model),
         flops_per_step=recipe.train.global_batch_size * flops,
         micro_batch_size=recipe.train.micro_batch_size,
+        activations=None if images is None else crop_bytes(images),
+        unexported=0 if images is None else unexported_parameters(images),
+        more_memory={} if images is None else follower_bytes(images),
         data=data,
         assumed=None if stores else {"pixels": ASSUMED_PIXELS},
         words=Words(

@@ -1,4 +1,4 @@
-"""The three stages of pretraining as tasks of the engine: masked spectra, momentum contrast of images, alignment."""
+"""Stages of pretraining as tasks of the engine: masked spectra and alignment; images are in `image_stage`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from polycli.astroclip.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.astroclip.training.batches import Needs, ObjectBatches
 from polycli.astroclip.training.costs import pretraining_flops
 from polycli.astroclip.training.described import ModelFacts
-from polycli.astroclip.training.momentum import MomentumContrast
 from polycli.astroclip.training.objectives import Alignment, MaskedModelling
 from polycli.astroclip.training.task import ObjectsTask
 from polycli.astroclip.training.validation import partner_scores, run_over
@@ -58,12 +57,15 @@ class PretrainTask(ObjectsTask):
 
     def tokens_per_step(self) -> float:
         """Patches and pieces of spectra of one optimizer step over all ranks."""
-        model, tokens = self.recipe.model, 0
-        if model.image is not None and model.image.name == "vit":
-            tokens += (model.image.size // model.image.patch_size) ** 2
+        model, tokens = self.recipe.model, self.patches_per_image()
         if model.spectrum is not None:
             tokens += token_count(model.spectrum, self._pixels()) + model.spectrum.added_tokens
         return float(tokens * self.recipe.train.global_batch_size)
+
+    def patches_per_image(self) -> int:
+        """Patches of all that training looks at of one image."""
+        image = self.recipe.model.image
+        return 0 if image is None or image.name != "vit" else (image.size // image.patch_size) ** 2
 
     def _pixels(self) -> int:
         return 0 if self.batches.spectrum is None else self.batches.spectrum.pixels
@@ -100,21 +102,6 @@ class SpectrumPretraining(PretrainTask):
         return {"validation/loss": float(losses.double().mean())}
 
 
-class ImagePretraining(PretrainTask):
-    """Tell views of an image from other images."""
-
-    def __init__(self, recipe: PretrainRecipe, stores: Sequence[ObjectStore], world: World) -> None:
-        super().__init__(recipe, stores, world)
-        check_image_size(recipe.model, self.batches)
-        self.model = MomentumContrast(self.network, recipe.moco, recipe.augmentation, bands=self.batches.bands)
-
-    def scores(self, forward: nn.Module, world: World) -> dict[str, float]:
-        """Scores how well each view finds the other view of its image among those of all validation images."""
-        _, found = run_over(forward, self._validation, self._count, world)
-        scale = 1 / self.recipe.moco.temperature
-        return partner_scores(found["one"], found["other"], scale=scale, both_ways=False)
-
-
 class AlignPretraining(PretrainTask):
     """Find the spectrum of an image and the image of a spectrum."""
 
@@ -143,13 +130,6 @@ class AlignPretraining(PretrainTask):
         """Scores how well images and spectra find each other among all validation objects, at the published scale."""
         _, found = run_over(forward, self._validation, self._count, world)
         return partner_scores(found["one"], found["other"], scale=self.recipe.align.scale)
-
-
-TASKS: dict[str, type[PretrainTask]] = {
-    "spectrum": SpectrumPretraining,
-    "image": ImagePretraining,
-    "align": AlignPretraining,
-}
 
 
 def needs_of(recipe: PretrainRecipe | FinetuneRecipe) -> Needs:

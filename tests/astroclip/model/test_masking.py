@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from polycli.astroclip.data.randomness import keys_of
-from polycli.astroclip.model.masking import chunk_mask, hide, masked_error
+from polycli.astroclip.model.masking import block_mask, chunk_mask, hide, masked_error, seen_patches
 from polycli.astroclip.model.weights import load_model
 
 
@@ -74,3 +74,38 @@ def test_the_error_is_the_weighted_mean_of_what_was_hidden():
 def test_stretches_as_long_as_their_regions_are_refused():
     with pytest.raises(ValueError, match="no 6 regions longer than 50"):
         chunk_mask(torch.zeros(1, dtype=torch.long), 305, chunks=6, chunk_length=50)
+
+
+def test_blocks_of_patches_hide_an_exact_share_of_some_images():
+    keys = keys_of(0, torch.arange(400))
+    hidden = block_mask(keys, 6, probability=0.5, least=0.1, most=0.5)
+    counts = hidden.sum(dim=1)
+    some = counts[counts > 0]
+
+    assert 150 < len(some) < 250  # 200 +- 10
+    assert round(0.1 * 36) <= int(some.min()) and int(some.max()) <= round(0.5 * 36)  # noqa: PT018
+    assert abs(float(some.float().mean()) - 0.3 * 36) < 1  # +- 0.3
+    assert not torch.equal(hidden, block_mask(keys, 6, probability=0.5, least=0.1, most=0.5, view=1))
+    # An image has its own mask, whichever others are beside it.
+    assert torch.equal(block_mask(keys[7:9], 6, probability=0.5, least=0.1, most=0.5), hidden[7:9])
+
+
+def test_hidden_patches_lie_together_more_than_single_ones_would():
+    hidden = block_mask(keys_of(0, torch.arange(400)), 6, probability=1.0, least=0.3, most=0.3).view(-1, 6, 6)
+    beside = (hidden[:, :, 1:] & hidden[:, :, :-1]).sum() / (400 * 30)
+    assert beside > 1.5 * 0.3**2  # which is what independent patches have
+
+
+def test_all_or_no_patches_can_be_hidden():
+    keys = keys_of(0, torch.arange(20))
+    assert block_mask(keys, 4, probability=1.0, least=1.0, most=1.0).all()
+    assert not block_mask(keys, 4, probability=0.0, least=0.1, most=0.5).any()
+
+
+def test_seen_patches_and_hidden_ones_make_up_the_image():
+    seen, hidden = seen_patches(keys_of(0, torch.arange(50)), 16, hidden=0.75)
+    assert seen.shape == (50, 4)
+    for numbers, rest in zip(seen.tolist(), hidden, strict=True):
+        assert sorted(numbers) == numbers
+        assert sorted(numbers + rest.nonzero()[:, 0].tolist()) == list(range(16))
+    assert seen_patches(keys_of(0, torch.arange(2)), 4, hidden=0.99)[0].shape == (2, 1)

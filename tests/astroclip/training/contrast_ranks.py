@@ -1,9 +1,10 @@
-"""Not a test: one rank of those that test_contrastive and test_momentum start, or all of them in one.
+"""Not a test: one rank of those that test_contrastive, test_momentum and test_distillation start, or all in one.
 
-Usage: contrast_ranks.py align|moco FOLDER. Reads FOLDER/inputs.pt; rank 0 writes FOLDER/outputs-<ranks>.pt.
+Usage: contrast_ranks.py align|moco|dinov2_centre|dinov2_sinkhorn FOLDER. Reads FOLDER/inputs.pt; rank 0 writes FOLDER/outputs-<ranks>.pt.
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,7 +13,9 @@ from torch import distributed
 from polycli.astroclip.data.randomness import keys_of
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.recipe.model import AugmentationSection, HeadSection, ImageSection, ModelSection, SpectrumSection
-from polycli.astroclip.recipe.training import AlignSection, MocoSection
+from polycli.astroclip.recipe.objectives import Dinov2Section, MocoSection
+from polycli.astroclip.recipe.training import AlignSection
+from polycli.astroclip.training.distillation import SelfDistillation
 from polycli.astroclip.training.momentum import MomentumContrast
 from polycli.astroclip.training.objectives import Alignment
 from polycli.launch import World, join_process_group, leave_process_group
@@ -55,16 +58,31 @@ def align(world: World, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tens
 def moco(world: World, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Everything that three steps leave behind, with micro-batches of two."""
     torch.manual_seed(0)
-    network = AstroClip(ModelSection(image=IMAGE))
     section = MocoSection(queue_size=20, projection=8, momentum=0.5)
-    model = MomentumContrast(network, section, AugmentationSection(), bands=BANDS)
+    model = MomentumContrast(AstroClip(ModelSection(image=IMAGE)), section, AugmentationSection(), bands=BANDS)
+    return three_steps(model, world, inputs, micro_batches=lambda share: share // 2)
+
+
+def dinov2(centring: str, world: World, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same of self-distillation, whose micro-batches of all ranks together are one and the same here."""
+    torch.manual_seed(0)
+    section = Dinov2Section(
+        local_crops=1, local_size=12, prototypes=5, head_width=8, bottleneck=4, momentum=0.5, centring=centring
+    )
+    network = AstroClip(ModelSection(image=IMAGE))
+    model = SelfDistillation(network, section, AugmentationSection(), bands=BANDS, steps=9)
+    return three_steps(model, world, inputs, micro_batches=lambda _: 1)
+
+
+def three_steps(model, world: World, inputs, *, micro_batches) -> dict[str, torch.Tensor]:
+    """Train as the engine does, and return all state and the losses."""
     optimizer = torch.optim.SGD((p for p in model.parameters() if p.requires_grad), lr=0.05)
     size = len(inputs["image"])
     losses = []
     for step in range(3):
         keys = keys_of(0, torch.arange(step * size, (step + 1) * size))
         share = size // world.size
-        mine = torch.arange(world.rank * share, (world.rank + 1) * share).view(-1, 2)
+        mine = torch.arange(world.rank * share, (world.rank + 1) * share).view(micro_batches(share), -1)
         optimizer.zero_grad()
         total = torch.zeros(())
         for index, chunk in enumerate(mine):
@@ -83,7 +101,9 @@ def moco(world: World, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
 if __name__ == "__main__":
     task, folder = sys.argv[1], Path(sys.argv[2])
     here = join_process_group()
-    outputs = {"align": align, "moco": moco}[task](here, torch.load(folder / "inputs.pt", weights_only=True))
+    tasks = {"align": align, "moco": moco}
+    tasks |= {f"dinov2_{centring}": partial(dinov2, centring) for centring in ("centre", "sinkhorn")}
+    outputs = tasks[task](here, torch.load(folder / "inputs.pt", weights_only=True))
     if here.rank == 0:
         torch.save(outputs, folder / f"outputs-{here.size}.pt")
     leave_process_group()

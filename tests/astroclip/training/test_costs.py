@@ -8,7 +8,8 @@ from polycli.astroclip.model.specformer import SpecFormer
 from polycli.astroclip.model.vision_transformer import VisionTransformer
 from polycli.astroclip.recipe.model import HeadSection, ImageSection, ModelSection, SpectrumSection, TemplateSection
 from polycli.astroclip.recipe.training import AlignSection, PretrainRecipe
-from polycli.astroclip.training.costs import image_flops, pretraining_flops, spectrum_flops
+from polycli.astroclip.training.costs import pretraining_flops, spectrum_flops
+from polycli.astroclip.training.image_costs import image_flops
 from polycli.engine.costs.flops import flop_counter
 from polycli.sections import TrainSection
 

@@ -11,7 +11,7 @@ import torch
 from polycli.astroclip.data.randomness import keys_of
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.recipe.model import AugmentationSection, ImageSection, ModelSection
-from polycli.astroclip.recipe.training import MocoSection
+from polycli.astroclip.recipe.objectives import MocoSection
 from polycli.astroclip.training.momentum import MomentumContrast
 from polycli.launch import free_port
 
