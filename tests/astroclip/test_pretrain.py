@@ -202,7 +202,16 @@ def test_weights_of_the_spectrum_stage_alone_are_scored_on_what_their_training_h
 
 @pytest.mark.parametrize(
     ("stage", "zero"),
-    [("spectrum", 2), ("image", 0), ("image", 2), ("image", 3), ("dinov2", 2), ("dinov2", 3), ("masked", 1), ("align", 1)],
+    [
+        ("spectrum", 2),
+        ("image", 0),
+        ("image", 2),
+        ("image", 3),
+        ("dinov2", 2),
+        ("dinov2", 3),
+        ("masked", 1),
+        ("align", 1),
+    ],
 )
 def test_a_run_that_was_stopped_and_resumed_equals_one_never_stopped(
     recipes, encoders, mock_store, tmp_path, monkeypatch, stage, zero

@@ -20,10 +20,13 @@ from polycli.requests import TrainRequest
 STAGES = {
     "astroclip_spectrum": ("spectrum", 4),
     "astroclip_image": ("image", 20),
+    "astroclip_image_dinov2": ("image", 20),
     "astroclip_align": ("align", 4),
     "astroclip_workshop": ("align", 4),
     "astroclip_demo_spectrum": ("spectrum", 2),
     "astroclip_demo_image": ("image", 2),
+    "astroclip_demo_image_dinov2": ("image", 2),
+    "astroclip_objectives_image": ("image", 1),
     "astroclip_demo_align": ("align", 2),
 }
 
@@ -58,6 +61,12 @@ def test_the_published_settings_are_those_of_the_papers():
     assert align.schedule.final_fraction == 0
     assert (image.augmentation.blur, image.augmentation.noise) == ((1.0, 0.1), (1.0, 0.1))
     assert (image.moco.momentum, image.moco.temperature, image.moco.queue_size) == (0.996, 0.2, 65536)
+    astrodino = recipe_of("astroclip_image_dinov2")
+    assert astrodino.model == image.model
+    assert (astrodino.dinov2.local_crops, astrodino.dinov2.local_size, astrodino.dinov2.prototypes) == (8, 60, 65536)
+    assert (astrodino.optim.weight_decay, astrodino.optim.final_weight_decay, astrodino.optim.layer_decay) == (
+        (0.001, 0.01, 0.9)
+    )
 
 
 def test_the_workshop_version_inherits_what_it_does_not_change():

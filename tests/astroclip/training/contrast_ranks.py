@@ -1,6 +1,7 @@
 """Not a test: one rank of those that test_contrastive, test_momentum and test_distillation start, or all in one.
 
-Usage: contrast_ranks.py align|moco|dinov2_centre|dinov2_sinkhorn FOLDER. Reads FOLDER/inputs.pt; rank 0 writes FOLDER/outputs-<ranks>.pt.
+Usage: contrast_ranks.py align|moco|dinov2_centre|dinov2_sinkhorn FOLDER. Reads FOLDER/inputs.pt; rank 0 writes
+FOLDER/outputs-<ranks>.pt.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Self-distillation: schedules, teacher and centres, which are functions of the samples alone, and state that is saved."""
+"""Self-distillation: loss, schedules, teacher and centres: functions of the samples alone, and state that is saved."""
 
 import math
 import os
@@ -53,7 +53,7 @@ def test_the_loss_is_that_of_the_formulas(monkeypatch):
     for name in ("_teacher_says", "_student_says"):
         keep(name)
     given = batch()
-    hidden = torch.cat([model._hidden(given, view) for view in range(2)]).numpy()  # noqa: SLF001
+    hidden = torch.cat([model._hidden(given, view) for view in range(2)]).numpy()
     loss, metrics = model(given)
 
     def shares(logits, temperature):
@@ -150,7 +150,9 @@ def test_every_parameter_that_trains_has_a_gradient(centring):
     model = model_of(centring=centring, separate_heads=True)
     loss, _ = model(batch())
     loss.backward()
-    without = [name for name, parameter in model.named_parameters() if parameter.requires_grad and parameter.grad is None]
+    without = [
+        name for name, parameter in model.named_parameters() if parameter.requires_grad and parameter.grad is None
+    ]
     assert without == []
 
 
@@ -160,7 +162,7 @@ def test_a_small_crop_is_a_part_of_the_cutout_in_nanomaggies_near_its_middle():
     still = AugmentationSection(flip=0.0, rotation="none", blur=(0.0,), noise=(0.0,))
     model = model_of(local_reach=3)
     model.augmentation, model.image = still, IMAGE.model_copy(update={"input": "flux"})
-    crop = model._crop({"image": pixels, "keys": keys_of(0, torch.arange(8))}, 2)  # noqa: SLF001
+    crop = model._crop({"image": pixels, "keys": keys_of(0, torch.arange(8))}, 2)
 
     assert crop.shape == (8, 3, 12, 12)
     for one in crop:
