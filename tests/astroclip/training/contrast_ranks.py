@@ -17,6 +17,7 @@ from polycli.astroclip.recipe.model import AugmentationSection, HeadSection, Ima
 from polycli.astroclip.recipe.objectives import Dinov2Section, MocoSection
 from polycli.astroclip.recipe.training import AlignSection
 from polycli.astroclip.training.distillation import SelfDistillation
+from polycli.astroclip.training.distillation_losses import koleo
 from polycli.astroclip.training.momentum import MomentumContrast
 from polycli.astroclip.training.objectives import Alignment
 from polycli.launch import World, join_process_group, leave_process_group
@@ -65,14 +66,30 @@ def moco(world: World, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
 
 
 def dinov2(centring: str, world: World, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same of self-distillation, whose micro-batches of all ranks together are one and the same here."""
+    """The same of self-distillation, whose micro-batches of all ranks together are one and the same here.
+
+    KoLeo, whose gradients are huge between vectors that are nearly alike, is computed by itself on others.
+    """
     torch.manual_seed(0)
     section = Dinov2Section(
-        local_crops=1, local_size=12, prototypes=5, head_width=8, bottleneck=4, momentum=0.5, centring=centring
+        local_crops=1,
+        local_size=12,
+        prototypes=5,
+        head_width=8,
+        bottleneck=4,
+        momentum=0.5,
+        centring=centring,
+        koleo_weight=0.0,
     )
     network = AstroClip(ModelSection(image=IMAGE))
     model = SelfDistillation(network, section, AugmentationSection(), bands=BANDS, steps=9)
-    return three_steps(model, world, inputs, micro_batches=lambda _: 1)
+    found = three_steps(model, world, inputs, micro_batches=lambda _: 1)
+    layer = torch.nn.Linear(inputs["image"][0].numel(), 4)
+    share = len(inputs["image"]) // world.size
+    loss = koleo(layer(inputs["image"][world.rank * share : (world.rank + 1) * share].flatten(1))).mean()
+    loss.backward()
+    found["koleo"] = mean_over_ranks(world, loss.detach())
+    return {**found, "koleo_gradient": mean_over_ranks(world, layer.weight.grad)}
 
 
 def three_steps(model, world: World, inputs, *, micro_batches) -> dict[str, torch.Tensor]:
