@@ -248,7 +248,7 @@ def _image_section(network: AstroClip) -> ImageSection:
 def _logits(
     heads: nn.ModuleDict, whole: Tensor, patches: Tensor, *, frozen: bool = False
 ) -> tuple[Float[Tensor, "n k"], Float[Tensor, "m k"]]:
-    """What the heads say; one head sees whole crops and patches together, so that it runs once."""
+    """Computes the logits of whole crops and of patches; one head sees both together, so that it runs once."""
     if "patches" in heads:
         return heads["whole"](whole, frozen=frozen), heads["patches"](patches, frozen=frozen)
     found = heads["whole"](torch.cat([whole, patches]), frozen=frozen)

@@ -90,7 +90,7 @@ class DistillationPretraining(ImagePretraining):
         )
 
     def exported(self) -> nn.Module:
-        """Return the teacher."""
+        """Return the teacher, which is what people share and use."""
         return self.model.teacher
 
     def patches_per_image(self) -> int:
@@ -109,7 +109,7 @@ class DistillationPretraining(ImagePretraining):
 
 
 class MaskedImagePretraining(ImagePretraining):
-    """Reconstruct hidden patches."""
+    """The task of reconstructing patches that are hidden."""
 
     def __init__(self, recipe: PretrainRecipe, stores: Sequence[ObjectStore], world: World) -> None:
         super().__init__(recipe, stores, world)

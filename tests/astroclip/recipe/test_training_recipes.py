@@ -26,7 +26,6 @@ STAGES = {
     "astroclip_demo_spectrum": ("spectrum", 2),
     "astroclip_demo_image": ("image", 2),
     "astroclip_demo_image_dinov2": ("image", 2),
-    "astroclip_objectives_image": ("image", 1),
     "astroclip_demo_align": ("align", 2),
 }
 
