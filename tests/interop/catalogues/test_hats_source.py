@@ -3,6 +3,8 @@
 Runs in an environment of its own, `make test-interop`.
 """
 
+import json
+
 import lsdb
 import numpy as np
 import pandas as pd
@@ -77,3 +79,29 @@ def test_a_catalogue_of_lsdb_becomes_a_store_with_its_numbers(tmp_path):
     np.testing.assert_array_equal(store.wavelength, wavelength.astype(np.float64))
     np.testing.assert_array_equal(store.target("redshift"), frame["Z"].to_numpy()[source])
     np.testing.assert_array_equal(store.column("ra"), frame["ra"].to_numpy()[source])
+
+
+@pytest.mark.parametrize("by", ["id", "sky"])
+def test_a_catalogue_of_lsdb_gives_labels(tmp_path, by):
+    frame, images, *_ = survey()
+    labels = frame[["object_id", "ra", "dec", "Z"]].rename(columns={"Z": "LABEL"})
+    lsdb.from_dataframe(
+        labels, ra_column="ra", dec_column="dec", catalog_name="labels", partition_rows=100, margin_threshold=10
+    ).write_catalog(tmp_path / "labels", catalog_name="labels")
+    rows = np.arange(0, 300, 7)
+    ids = [str(name) for name in frame["object_id"].to_numpy()[rows]]
+    places = {name: frame[name].to_numpy()[rows] for name in ("ra", "dec")}
+    np.savez(tmp_path / "a.npz", image=images[rows][:, [0, 1, 3]], object_id=np.array(ids), **places)
+    section = json.dumps([{"path": str(tmp_path / "labels"), "by": by, "columns": ["LABEL"]}])
+    run(
+        PrepareRequest(
+            source="arrays",
+            inputs=(tmp_path / "a.npz",),
+            output=tmp_path / "s.zarr",
+            overrides=(f"catalogues={section}",),
+            workers=1,
+        )
+    )
+
+    store = open_objects(tmp_path / "s.zarr")
+    np.testing.assert_array_equal(store.target("LABEL"), labels["LABEL"].to_numpy()[rows])
