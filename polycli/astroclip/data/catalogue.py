@@ -141,9 +141,13 @@ class _Reader:
         new = int((np.isfinite(theirs[0]) & ~np.isfinite(objects.ra)).sum())
         note(
             f"{self.path}: {' and '.join(names)} are positions, no properties; "
-            + (f"{new:,} objects get theirs from them" if new else "they agree with the objects'")
+            + (f"{new:,} objects get theirs from them" if new else self._compared())
         )
         return theirs
+
+    def _compared(self) -> str:
+        most = self.section.max_separation_arcsec
+        return "not compared with the objects'" if most is None else f"each within {most:g} arcsec of its object's"
 
     def redshift(self, objects: Objects, places: NDArray[np.int64]) -> Floats | None:
         """The redshifts of the matched rows: the column that the recipe names, else a clear one if there are none."""

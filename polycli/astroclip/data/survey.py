@@ -34,6 +34,8 @@ from polycli.store.manifest import LeftOut
 
 #: No galaxy is known beyond redshift 15; a larger number than this is a mark.
 _FARTHEST = 30.0
+#: Positions of at least so many objects, spread over that many of the 24 hours, look like hours.
+_MANY, _SPREAD, _HOURS = 20, 20.0, 24.0
 #: Arcsec within which two positions are those of one object.
 _ONE_PLACE = 5.0
 
@@ -214,6 +216,9 @@ def _refuse_impossible_positions(listing: Listing) -> None:
             f"{beyond.size - 1} others; -180 to 360 degrees were expected",
             hint="write NaN where a position is unknown; for --source arrays, arrays.null names what marks it",
         )
+    known = listing.ra[np.isfinite(listing.ra)]
+    if known.size >= _MANY and known.min() >= 0 and known.max() - known.min() > _SPREAD and known.max() <= _HOURS:
+        warn(f"{listing.source}: all right ascensions are from {known.min():g} to {known.max():g}: degrees, or hours?")
     wrong = np.flatnonzero(np.isfinite(listing.dec) & (np.abs(listing.dec) > 90))
     if wrong.size:
         first = int(wrong[0])

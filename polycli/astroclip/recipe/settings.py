@@ -65,7 +65,8 @@ class EvalSettings(EncodingSettings):
 
     verb: Literal["eval"]
     properties: tuple[str, ...] = Field(
-        (), description="columns to predict, as numbers; if empty, redshift and all that are not brightness or nuisance"
+        (),
+        description="columns to predict; if empty, redshift and all but brightness, nuisance and positions",
     )
     labels: tuple[str, ...] = Field((), description="columns to classify; if empty, all texts of at most 20 classes")
     neighbours: PositiveInt = Field(64, description="k of k-NN; weights are inverse distances")

@@ -35,7 +35,7 @@ _PIXELS = (1e-4, 1e5)
 #: Integers that large in half of the cutouts are counts.
 _COUNTS = 100.0
 #: Scatter from pixel to pixel over what inverse variances say, squared, beyond which they are of something else.
-_SCATTER = (1 / 30, 1e4)
+_SCATTER = (0.1, 300.0)
 #: A spectrum of visible light that ends below this is in micrometres, else in nanometres.
 _MICROMETRES = 100.0
 

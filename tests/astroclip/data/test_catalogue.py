@@ -353,7 +353,7 @@ def test_columns_that_hold_no_single_values_are_said_or_refused_by_name(tmp_path
     ("name", "known"),
     [
         *((name, True) for name in ("RA", "catalogue_dec", "pv_RA", "Z_HP", "redshift_catalogue", "zerr", "TARGETID")),
-        *((name, True) for name in ("pv_Z", "RAJ2000_image", "z_spec")),
+        *((name, True) for name in ("pv_Z", "RAJ2000_image", "z_spec", "z_phot_mean", "PHOTO_Z")),
         *(
             (name, False)
             for name in ("mag_z", "LOGMSTAR", "log_z", "radius", "FLUX_Z", "sersic", "metallicity", "decay")

@@ -103,7 +103,7 @@ def test_logarithms_and_the_near_infrared_in_nanometres_are_not_taken_for_angstr
     np.testing.assert_allclose(_listing(path, wavelength_unit=unit).wavelength[0], first)
 
 
-@pytest.mark.parametrize(("ivar", "said"), [(4.0, False), (0.05, True), (4e34, True)])
+@pytest.mark.parametrize(("ivar", "said"), [(4.0, False), (0.25, True), (4e34, True)])
 def test_inverse_variances_that_the_scatter_contradicts_are_said(tmp_path, capsys, ivar, said):
     path, _ = _file(tmp_path, ivar=np.full((COUNT, PIXELS), ivar))
     _listing(path)
@@ -145,6 +145,13 @@ def test_right_ascensions_out_of_range_are_refused(tmp_path):
 
     with pytest.raises(SourceError, match=r"ra is 400 .* -180 to 360 degrees were expected"):
         gather("a", [_listing(path)], _recipe(), None)
+
+
+def test_right_ascensions_that_look_like_hours_are_said(tmp_path, capsys):
+    for last, said in ((23.9, True), (359.0, False), (10.0, False)):
+        np.savez(tmp_path / "a.npz", image=np.ones((30, 3, 4, 4)), ra=np.linspace(0, last, 30), dec=np.zeros(30))
+        gather("a", [_listing(tmp_path / "a.npz")], _recipe(), None)
+        assert ("degrees, or hours?" in capsys.readouterr().err) is said
 
 
 def test_one_id_at_two_positions_is_two_objects_and_refused(tmp_path):

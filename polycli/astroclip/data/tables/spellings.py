@@ -30,6 +30,8 @@ _BANDS = {"u", "g", "r", "i"}
 _ADDED = re.compile(r"^(catalogue_)?(.*?)(_catalogue|_image)*(_\d+)?$")
 #: What makes another quantity of `..._z`: a magnitude, a flux, a metallicity and so on.
 _OTHER_Z = re.compile(r"(mag|flux|log\w*|psf\w*|shape|ext\w*|depth|fracflux|nobs|transmission|snr|ivar)_z$")
+#: Redshifts that others estimated from photometry, and what they say of them.
+_PHOTOMETRIC = re.compile(r"^(z_?phot|photo_?z|phot_?z)")
 _ERROR = re.compile(r"^(zerr|z_err|e_z|redshift_err\w*|zwarn\w*)$")
 
 
@@ -62,7 +64,7 @@ def says_what_a_store_has(name: str) -> bool:
     """
     matched = _ADDED.match(name.lower())
     plain = matched[2] if matched else name.lower()
-    if _ERROR.match(plain) or plain in IDS:
+    if _ERROR.match(plain) or _PHOTOMETRIC.match(plain) or plain in IDS:
         return True
     known = {*(part for pair in POSITIONS for part in pair), *REDSHIFTS}
     if plain in known:

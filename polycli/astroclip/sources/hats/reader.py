@@ -172,6 +172,6 @@ def _spectra(table: Any, spectrum: Spectrum, section: ArraysSection, path: Path)
     if ivar is None:
         ivar = np.isfinite(flux).astype(np.float64)
     else:
-        bad |= np.isnan(ivar)
+        bad |= ~np.isfinite(ivar)
         ivar = ivar / factor**2
     return Spectra(wavelength, (flux * factor).astype(np.float32), ivar.astype(np.float32), bad)

@@ -193,7 +193,7 @@ def _spectra(file: Any, path: Path, rows: NDArray[np.int64]) -> Spectra:  # noqa
     mask = ~(np.isfinite(wavelength) & (wavelength > 0))
     if "spectrum_ivar" in file:
         ivar = read_rows(file["spectrum_ivar"], rows).astype(np.float32)
-        mask = mask | np.isnan(ivar)
+        mask = mask | ~np.isfinite(ivar)
     else:
         ivar = np.isfinite(flux).astype(np.float32)
     if "spectrum_mask" in file:

@@ -90,7 +90,7 @@ def read_file(path: Path, section: SpectraSection) -> FileSpectrum:
     ivar = _ivar(raw, section, path)
     if ivar is not None:
         ivar = ivar / factor**2
-        mask |= np.isnan(ivar)
+        mask |= ~np.isfinite(ivar)
     flags = _named(raw.arrays, section.mask, MASK, path)
     if flags is not None:
         mask |= raw.arrays[flags].ravel() != 0
