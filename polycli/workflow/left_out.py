@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from polycli.console import warn
+from polycli.console import counted, warn
 from polycli.store.manifest import LeftOut
 
 #: Rows that a line names; the manifest has them all.
@@ -29,7 +29,7 @@ def summarise(
     *,
     kind: Callable[[LeftOut], str],
     show: Callable[[LeftOut], str],
-    rows: str = "",
+    rows: tuple[str, str] | None = None,
 ) -> None:
     """One line on stderr for each kind of reason, with the first few rows.
 
@@ -38,7 +38,7 @@ def summarise(
         entries: the rows.
         kind: which of them are told together.
         show: how one row is named.
-        rows: what the rows are called, with a space before it, where `what` does not say so.
+        rows: what one row and what several are called, where `what` does not say so.
     """
     kinds: dict[str, list[LeftOut]] = {}
     for entry in entries:
@@ -46,7 +46,8 @@ def summarise(
     for name, members in kinds.items():
         shown = ", ".join(map(show, members[:SHOWN]))
         more = f" and {len(members) - SHOWN} more" if len(members) > SHOWN else ""
-        warn(f"{what} {len(members)}{rows} ({name}): {shown}{more}")
+        count = f"{len(members)}" if rows is None else counted(len(members), *rows)
+        warn(f"{what} {count} ({name}): {shown}{more}")
 
 
 def reasons_of(entries: Sequence[LeftOut]) -> str:

@@ -18,6 +18,7 @@ from polycli.xval.model.loaded import LoadedNumformer, load_checkpoint
 from polycli.xval.predicting.unknown_keys import settle_unknown_keys
 from polycli.xval.recipe.settings import EvalSettings
 from polycli.xval.scoring.choosing import choose_records
+from polycli.xval.scoring.classes.scores import class_scores
 from polycli.xval.scoring.coverage.calibrated import calibrated_coverage
 from polycli.xval.scoring.hidden_numbers import Illustration, Subset, score_numbers, scored_together
 from polycli.xval.scoring.judged_records import score_head
@@ -65,7 +66,8 @@ class RecordEvaluation(Evaluation[LoadedNumformer, EvalSettings, Subset, Dataset
         scores, picture = score_numbers(self.loaded, subset, self.settings)
         together = scored_together(subset.store, self.settings)
         calibrated = calibrated_coverage(self.loaded, subset, self.settings, together)
-        return replace(scores, calibrated=calibrated), picture
+        classes = class_scores(self.loaded, subset, self.settings)
+        return replace(scores, calibrated=calibrated, classes=classes), picture
 
     def tables(self, datasets: Mapping[str, DatasetScores]) -> Sequence[Table]:
         """Errors by dataset, key path, hold-out and decade."""

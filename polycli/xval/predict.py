@@ -24,7 +24,7 @@ from polycli.xval.data.digits import Digits
 from polycli.xval.model.loaded import LoadedNumformer, load_checkpoint
 from polycli.xval.numbers.saturation import Saturation
 from polycli.xval.predicting.files import FILLED_RECORDS, Answer, Asked, Extras, FilledRecord, fill_in, writer_for
-from polycli.xval.predicting.inputs import Wanted, counting, encode, fitting, open_inputs
+from polycli.xval.predicting.inputs import Wanted, counting, fitting, open_inputs
 from polycli.xval.recipe.settings import PredictSettings
 from polycli.xval.records.classes import Column, columns_of
 from polycli.xval.records.key_order import as_it_came, in_order
@@ -33,7 +33,7 @@ from polycli.xval.records.records import Records
 from polycli.xval.records.structure import NUM
 from polycli.xval.records.units import known_units, refuse_other_units
 from polycli.xval.records.values import Record
-from polycli.xval.scoring.class_answers import class_answers
+from polycli.xval.scoring.classes.answers import class_answers
 from polycli.xval.scoring.fill import Answers, Filler, Floats
 from polycli.xval.scoring.intervals import Intervals, intervals_of
 from polycli.xval.scoring.record_answers import Judge
@@ -113,11 +113,16 @@ def run(request: PredictRequest) -> JsonDocument | None:
     with output.writing() as unfinished:
         with unfinished.open("w", encoding="utf-8", newline="") as file, counting(data.count, "filling in") as advance:
             extras, quote = _extras(loaded, blanks, intervals), settings.quote_formulas
-            writer = writer_for(request.output.suffix, file, units, extras, quote_formulas=quote)
+            suffix, headers = request.output.suffix, data.headers
+            writer = writer_for(suffix, file, units, extras, headers=headers, quote_formulas=quote)
             for given in data.batches:
-                batch = fitting(given, loaded.tokenization, blanks.wanted)
+                batch, encoded = fitting(given, loaded.tokenization, blanks.wanted)
                 left_out += len(given) - len(batch)
-                done_of = _judged(judge, batch, units) if judge else _answered(filler, batch, blanks, units, manner)
+                if judge is not None:
+                    done_of = _judged(judge, batch, units)
+                else:
+                    answers = answer(filler, encoded, blanks, manner) if batch else []
+                    done_of = _answered(filler, batch, answers, blanks, units)
                 for done in done_of:
                     writer.write(done)
                     filled += len(done.filled)
@@ -170,11 +175,11 @@ def blanks_of(loaded: LoadedNumformer, keys: Sequence[str], gap: str | None) -> 
 def _answered(
     filler: Filler,
     batch: Sequence[Record],
+    answers: Sequence[Sequence[Answer]],
     blanks: Blanks,
     units: Mapping[str, str],
-    manner: Manner,
 ) -> Iterator[FilledRecord]:
-    for record, mine in zip(batch, answer(filler, batch, blanks, manner), strict=True):
+    for record, mine in zip(batch, answers, strict=True):
         # Answers come in the order in which the model reads a record; the user gets it back as it came.
         seen = in_order(record.value, filler.tokenization.key_order)
         done = fill_in(record.id, seen, iter(mine), blanks.asked, units)
@@ -225,9 +230,8 @@ def _extras(loaded: LoadedNumformer, blanks: Blanks, intervals: Intervals) -> Ex
     return Extras.of(KeyPatterns([head.target]), interval=False, probability=head.kind == "classification")
 
 
-def answer(filler: Filler, batch: Sequence[Record], blanks: Blanks, manner: Manner) -> list[list[Answer]]:
+def answer(filler: Filler, records: Records, blanks: Blanks, manner: Manner) -> list[list[Answer]]:
     """Returns the answers to each record's nulls, in their order; the numbers that are given are counted."""
-    records = encode(batch, filler.tokenization, blanks.wanted)
     manner.met.add(records.numbers, records.number_keys, records.key_paths)
     missing, paths = np.isnan(records.numbers), records.key_paths
     answers = _sequential(filler, records, missing) if filler.model.section.causal else filler.fill(records, missing)

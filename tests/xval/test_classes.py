@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from polycli.checkpoints.exported import read_description
-from polycli.requests import PredictRequest, TrainRequest
-from polycli.xval import predict, pretrain
+from polycli.requests import EvalRequest, PredictRequest, TrainRequest
+from polycli.xval import eval as evaluation
+from polycli.xval import open_records, predict, pretrain
 from polycli.xval.records.classes import Column
+from polycli.xval.records.decode import decode_records
 from polycli.xval.records.structure import MASK_CHAR, QUOTE, spelled
 
 from .conftest import PRETRAIN, prepare
@@ -128,6 +130,43 @@ def test_candidates_are_the_values_of_the_training_and_names_are_none(checkpoint
         "animal": set(ANIMALS),
         "large": {"yes", "no"},
     }
+
+
+def test_eval_scores_classes_as_predict_fills_them_in(tmp_path, checkpoint):
+    store = checkpoint.parent / "animals.zarr"
+    request = EvalRequest(checkpoint=checkpoint, data=(store,), output=tmp_path / "report", overrides=(), json=True)
+    entry = evaluation.run(request)["datasets"]["animals"]["classes"]["animal"]
+    records = open_records(store)
+    rows = [
+        {"name": name, **{key: str(item) for key, item in value.items()}}
+        for name, value in zip(
+            records.row_ids(records.rows("test")),
+            decode_records(records.read(records.rows("test")), records.vocabulary),
+            strict=True,
+        )
+    ]
+    out = predicted(checkpoint, write(tmp_path / "in.csv", rows, animal=""), tmp_path / "out.csv")
+    with out.open() as file:
+        answers = list(csv.DictReader(file))
+    right = [answer["animal"] == row["animal"] for answer, row in zip(answers, rows, strict=True)]
+    losses = [
+        -np.log(float(answer[f"animal_probability_{row['animal']}"])) for answer, row in zip(answers, rows, strict=True)
+    ]
+    assert entry["records"] == len(rows)
+    assert entry["unknown"] == 0
+    assert entry["accuracy"]["model"] == pytest.approx(np.mean(right), abs=1e-12)
+    assert entry["log_loss"]["model"] == pytest.approx(np.mean(losses), abs=1e-6)
+    training = records.read(records.rows("train"))
+    counts = Counter(value["animal"] for value in decode_records(training, records.vocabulary))
+    shares = {name: (counts[name] + 1) / (counts.total() + 3) for name in ANIMALS}
+    common = max(shares, key=shares.get)
+    assert entry["accuracy"]["most frequent"] == pytest.approx(np.mean([row["animal"] == common for row in rows]))
+    expected = np.mean([-np.log(shares[row["animal"]]) for row in rows])
+    assert entry["log_loss"]["most frequent"] == pytest.approx(expected, abs=1e-12)
+    assert entry["log_loss"]["gradient boosting"] < expected
+    low, high = entry["accuracy"]["interval"]
+    assert low <= entry["accuracy"]["model"] <= high
+    assert "classes, accuracy and log loss" in (tmp_path / "report" / "report.html").read_text()
 
 
 def test_forks_are_where_candidates_part():

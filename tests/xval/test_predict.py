@@ -236,6 +236,14 @@ def test_answers_have_the_digits_of_the_columns_own_numbers_and_integers_are_int
         assert short["interval"][1] - short["interval"][0] < full["interval"][1] - full["interval"][0] + 0.2
 
 
+def test_a_header_that_states_its_unit_in_square_brackets_comes_back_as_it_was(tmp_path, model):
+    model()
+    (tmp_path / "in.csv").write_text("name,mass [kg]\nSun,\nSirius,2.5\n")
+    run(tmp_path, tmp_path / "in.csv", "out.csv")
+    with (tmp_path / "out.csv").open(newline="") as file:
+        assert next(csv.reader(file))[1:3] == ["name", "mass [kg]"]
+
+
 def test_csv_in_and_csv_out(tmp_path, model):
     model()
     (tmp_path / "in.csv").write_text("name,mass (kg)\nSun,\nSirius,2.5\n")

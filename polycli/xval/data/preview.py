@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from polycli.console import counted
 from polycli.workflow.prepared_stores import DraftedStore, DryRun
 from polycli.xval.data.coverage import refuse_immense
 from polycli.xval.data.source import Opened
@@ -91,13 +92,15 @@ def as_text(dry_run: DryRun[RecordFacts]) -> str:
     """A preview as people read it."""
     store = dry_run.drafts[0]
     facts, first = store.more, store.more.first_block
+    counts = f"{counted(store.files, 'file', 'files')}, {counted(facts.blocks, 'block', 'blocks')}"
+    records = f"about {counted(store.rows, 'record', 'records')} with {counted(facts.numbers, 'number', 'numbers')}"
+    processes = counted(dry_run.workers, "process", "processes")
     lines = [
         (
-            f"{store.files} files, {facts.blocks} blocks, about {store.rows} records with "
-            f"{facts.numbers} numbers, {store.bytes / 1e6:.1f} MB before compression, "
-            f"{dry_run.minutes(store):.2f} minutes with {dry_run.workers} processes"
+            f"{counts}, {records}, {store.bytes / 1e6:.1f} MB before compression, "
+            f"{dry_run.minutes(store):.2f} minutes with {processes}"
         ),
-        f"in the first block of {first.records} records, at most {facts.longest} tokens each:",
+        f"in the first block of {counted(first.records, 'record', 'records')}, at most {facts.longest} tokens each:",
     ]
     width = max((len(path) for path in first.keys), default=8)
     lines += [

@@ -118,7 +118,7 @@ def publish(plan: Plan) -> Path:
     staged = builder.rows(keys, drop_duplicates=chosen != "keep", ids_tell=chosen is None and ids_given)
     rejected = [LeftOut(**left) for note in notes for left in note["rejected"]]
     left_out.summarise(
-        "left out", [*rejected, *staged.duplicates], kind=_kind, show=lambda left: left.id, rows=" records"
+        "left out", [*rejected, *staged.duplicates], kind=_kind, show=lambda left: left.id, rows=("record", "records")
     )
     if not len(staged):
         if not rejected:

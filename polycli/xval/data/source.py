@@ -107,6 +107,8 @@ class TableAbout(SourceAbout):
     units: Mapping[str, str]
     #: What was decided, as the user was told.
     reports: Sequence[str] | None = field(default=None, metadata=IF_GIVEN)
+    #: The column that counts rows and so names the records, where nobody said it.
+    row_numbers: str | None = field(default=None, metadata=IF_GIVEN)
 
     def stated_units(self) -> Mapping[str, str]:
         """Maps key paths to the units of its columns."""

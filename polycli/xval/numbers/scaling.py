@@ -158,7 +158,9 @@ def _scaler(section: ScalerSection, known: NumberStatistics | None) -> Scaler:
         scale = section.scale if section.scale is not None else (known.std if known else 0.0)
         return Scaler("affine", shift, scale or 1.0)
     shift = section.shift or 0.0
-    softness = section.softness or (max(10.0**known.low_decade, 1e-300) if known and known.largest else 1.0)
     reach = max(abs(known.max - shift), abs(known.min - shift)) if known else 0.0
+    # More decades than float64 has between them are curved in the upper 300.
+    least = max(1.0, reach) * 1e-300
+    softness = section.softness or (max(10.0**known.low_decade, least) if known and known.largest else 1.0)
     scale = section.scale or (math.asinh(reach / softness) / SPAN if reach else 0.0)
     return Scaler("asinh", shift, scale or 1.0, softness)

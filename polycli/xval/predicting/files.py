@@ -199,11 +199,17 @@ class Extras:
 
 
 def writer_for(
-    suffix: str, file: TextIO, units: Mapping[str, str], extras: Extras, *, quote_formulas: bool = False
+    suffix: str,
+    file: TextIO,
+    units: Mapping[str, str],
+    extras: Extras,
+    *,
+    headers: Mapping[str, str] | None = None,
+    quote_formulas: bool = False,
 ) -> FilledWriter:
-    """Returns a writer of the format that a suffix names; `quote_formulas` is for tables alone."""
+    """Returns a writer of the format that a suffix names; `headers`, by key, and `quote_formulas` are for tables."""
     if suffix == ".csv":
-        return CsvWriter(file, units, extras, quote_formulas=quote_formulas)
+        return CsvWriter(file, units, extras, headers or {}, quote_formulas=quote_formulas)
     return JsonWriter(file, lines=suffix == ".jsonl")
 
 
@@ -242,10 +248,18 @@ class CsvWriter:
     columns of the first. Texts that a table program would compute stay as they came, which is said, or are quoted.
     """
 
-    def __init__(self, file: TextIO, units: Mapping[str, str], extras: Extras, *, quote_formulas: bool) -> None:
+    def __init__(
+        self,
+        file: TextIO,
+        units: Mapping[str, str],
+        extras: Extras,
+        headers: Mapping[str, str],
+        *,
+        quote_formulas: bool,
+    ) -> None:
         self._writer = csv.writer(file, lineterminator="\n")
         self._quote, self._formulas = quote_formulas, 0
-        self._units, self._extras = units, extras
+        self._units, self._extras, self._headers = units, extras, headers
         self._columns: list[str] | None = None
         #: Key paths of the columns that can be filled in.
         self._paths: list[str] = []
@@ -299,7 +313,8 @@ class CsvWriter:
         self._columns = columns
         paths = {column: child_path(TOP, column) for column in columns}
         units = [unit_of(path, self._units) for path in paths.values()]
-        named = [column if unit is None else f"{column} ({unit})" for column, unit in zip(columns, units, strict=True)]
+        plain = [column if unit is None else f"{column} ({unit})" for column, unit in zip(columns, units, strict=True)]
+        named = [self._headers.get(column, name) for column, name in zip(columns, plain, strict=True)]
         fillable = [column for column, path in paths.items() if self._extras.ends(path)]
         self._paths = [paths[column] for column in fillable]
         named = [printable(name) for name in named]

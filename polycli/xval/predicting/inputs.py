@@ -21,7 +21,7 @@ from polycli.workflow.embedding.rows import bytes_of
 from polycli.workflow.sources import find_source, load_source
 from polycli.xval.data.collate import Tokenization
 from polycli.xval.data.reading import Reading
-from polycli.xval.data.source import Block, Opened
+from polycli.xval.data.source import Block, Opened, SourceAbout, TableAbout
 from polycli.xval.data.store import RecordStore, open_records
 from polycli.xval.predicting.reread import (
     NumbersTurnedText,
@@ -32,6 +32,7 @@ from polycli.xval.predicting.reread import (
 )
 from polycli.xval.predicting.unknown_keys import UnknownKeys, known_keys, settle_unknown_keys
 from polycli.xval.recipe.settings import ReadingSettings, UnknownKeysChoice
+from polycli.xval.records.cells import split_header
 from polycli.xval.records.decode import decode_records
 from polycli.xval.records.encode import encode_records
 from polycli.xval.records.key_order import in_order, with_keys
@@ -59,6 +60,8 @@ class Input:
     take: Callable[[int, int], Sequence[Record]] | None = None
     #: Of a store: about how many bytes they are on disk.
     bytes: int | None = None
+    #: Of a table, by key: the header as it came, where it states a unit.
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class _Stored(Sequence[Record]):
@@ -153,7 +156,13 @@ def open_inputs(
         )
     opened = _open_files(paths, reading, tokenization.reading, limit)
     records = _noticed(_block_records(opened.blocks), tokenization, reading.unknown_keys)
-    return Input(_rebatched(records, batch_records), opened.about.stated_units())
+    return Input(_rebatched(records, batch_records), opened.about.stated_units(), headers=_headers(opened.about))
+
+
+def _headers(about: SourceAbout) -> dict[str, str]:
+    """Maps keys to the headers of a table that state units, as they came: `length [cm]`."""
+    columns = about.columns if isinstance(about, TableAbout) else None
+    return {column.key: header for header, column in (columns or {}).items() if split_header(header)[1] is not None}
 
 
 def ids_of(records: Sequence[Record]) -> list[str]:
@@ -210,14 +219,16 @@ def _encoded(records: Sequence[Record], tokenization: Tokenization, wanted: Want
     return found
 
 
-def fitting(batch: Sequence[Record], tokenization: Tokenization, wanted: Wanted) -> list[Record]:
-    """The records that the model's context can hold; the others are named, each with its tokens."""
+def fitting(batch: Sequence[Record], tokenization: Tokenization, wanted: Wanted) -> tuple[list[Record], Records]:
+    """The records that the model's context can hold, and their tokens; the others are named, each with its length."""
     records = _encoded(batch, tokenization, wanted)
     lengths = tokenization.lengths(records.token_lengths, records.number_lengths)
-    for record, length in zip(batch, lengths.tolist(), strict=True):
-        if length > tokenization.context:
-            warn(f"{record.id}: left out: {length} tokens, and the model reads {tokenization.context}")
-    return [record for record, length in zip(batch, lengths, strict=True) if length <= tokenization.context]
+    fits = lengths <= tokenization.context
+    for row in np.flatnonzero(~fits).tolist():
+        warn(f"{batch[row].id}: left out: {lengths[row]} tokens, and the model reads {tokenization.context}")
+    if fits.all():
+        return list(batch), records
+    return [record for record, fit in zip(batch, fits, strict=True) if fit], records.select(fits)
 
 
 def as_learned(value: Value, tokenization: Tokenization) -> Value:

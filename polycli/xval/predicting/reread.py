@@ -40,8 +40,9 @@ def settings_for(paths: Sequence[Path], given: TableSection, reading: Reading) -
     for header in headers:
         if reading.columns.get(key_of(header, settings)) == "text":
             columns.setdefault(header, "text")
-    # What is asked for may be all that is a number: columns that are empty here were numbers in the training.
-    return settings.model_copy(update={**changes, "columns": columns, "numbers": "optional"})
+    # What is asked for may be all that is a number: columns that are empty here were numbers in the training. Which
+    # column names rows was decided there, too.
+    return settings.model_copy(update={**changes, "columns": columns, "numbers": "optional", "row_numbers": "keep"})
 
 
 def json_settings(given: JsonSection, reading: Reading) -> JsonSection:

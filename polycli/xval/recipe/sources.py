@@ -130,6 +130,10 @@ class TableSection(Section):
 
     record: Literal["row", "file"] = Field("row", description="what becomes a record; a file becomes lists by column")
     id_column: str | None = Field(None, description="whose values name the records; FILE:ROW if absent")
+    row_numbers: Literal["name", "keep"] = Field(
+        "name",
+        description="a column id, index or the like of CSV that counts rows: names records, or is kept as numbers",
+    )
     delimiter: Delimiter | None = Field(
         None, description="of CSV: a character, or whitespace; found by looking if absent"
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from polycli.console import counted
 from polycli.names import file_stem
 from polycli.report.figures import CurvePanel, Line, curves
 from polycli.report.html import Block, Figure, Heading, Paragraph, page
@@ -43,12 +44,11 @@ def write_report(
     records += sum(dataset.records for dataset in datasets.values() if isinstance(dataset, JudgedScores))
     numbers = sum(dataset.scores.numbers for dataset in filled.values())
     figures = folder / "figures"
-    blocks: list[Block] = [
-        Paragraph(
-            f"Split {scores.split}, encoding {encoding}, {len(datasets)} "
-            f"dataset{'s' if len(datasets) > 1 else ''}, {records:,} records, {numbers:,} numbers."
-        ),
-    ]
+    counts = ", ".join(
+        counted(number, word, f"{word}s")
+        for number, word in ((len(datasets), "dataset"), (records, "record"), (numbers, "number"))
+    )
+    blocks: list[Block] = [Paragraph(f"Split {scores.split}, encoding {encoding}, {counts}.")]
     if len(filled) < len(datasets):
         blocks += overview(datasets)  # A model with a head answers one question for each record, and no other.
     else:

@@ -18,6 +18,7 @@ from polycli.xval.scoring.score_records import (
 )
 
 METHODS = ("mean", "key mean", "persistence", "k-NN", "gradient boosting")
+CLASS_METHODS = ("most frequent", "gradient boosting")
 #: Keys with a row of their own: those with most numbers.
 SHOWN_KEYS = 40
 
@@ -30,7 +31,7 @@ def overview(datasets: Mapping[str, DatasetScores]) -> list[Table]:
     for name, dataset in filled.items():
         tables += [key_table(name, dataset), hold_out_table(name, dataset), decade_table(name, dataset)]
         tables += [coverage_table(name, dataset), calibrated_table(name, dataset, most=SHOWN_KEYS)]
-        tables += [sweep_table(name, dataset)]
+        tables += [class_table(name, dataset), sweep_table(name, dataset)]
     return [table for table in tables if table.rows]
 
 
@@ -182,6 +183,38 @@ def coverage_table(name: str, dataset: FillScores) -> Table:
     ]
     columns = ["key", "intervals state", "hold the truth", "95 % interval", "mean width"]
     return Table(f"{name}: coverage of the model's intervals", columns, rows)
+
+
+def class_table(name: str, dataset: FillScores) -> Table:
+    """One row for each column of classes: how often the likeliest value is the true one, and how likely that was."""
+    found = dataset.classes or {}
+    rows = [
+        [
+            path,
+            f"{entry.records:,}",
+            str(entry.classes),
+            *(
+                text
+                for measure in (entry.accuracy, entry.log_loss)
+                for text in (
+                    number(measure.by_method["model"]),
+                    interval(measure.interval),
+                    *(number(measure.by_method.get(method)) for method in CLASS_METHODS),
+                )
+            ),
+        ]
+        for path, entry in list(found.items())[:SHOWN_KEYS]
+    ]
+    measured = [
+        f"{what}{method}" for what in ("", "log loss: ") for method in ("model", "95 % interval", *CLASS_METHODS)
+    ]
+    unknown = sum(entry.unknown for entry in found.values())
+    caption = (
+        "Each value is hidden alone. Accuracy is the share of records whose likeliest value is the true one; the log "
+        "loss is the mean of -log(probability of the true value). `most frequent` has the shares of the training."
+        + (f" {unknown} values that the training did not have, or seldom, are left out." if unknown else "")
+    )
+    return Table(f"{name}: classes, accuracy and log loss", ["key", "records", "classes", *measured], rows, caption)
 
 
 def sweep_table(name: str, dataset: FillScores) -> Table:

@@ -140,7 +140,7 @@ def _looked_at(path: Path) -> dict[str, object]:
     if len(summary.seen) > _SHOWN:
         facts["and"] = f"{len(summary.seen) - _SHOWN} more key paths"
     said = [*reports, *(f"{what}: {count}" for what, count in summary.notes.items())]
-    said += [f"left out: {count} records, {reason}" for reason, count in summary.rejected.items()]
+    said += [f"left out: {counted(count, 'record', 'records')}, {reason}" for reason, count in summary.rejected.items()]
     for number, report in enumerate(said, start=1):
         facts[f"decided {number}"] = report
     return facts

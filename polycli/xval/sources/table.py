@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from polycli.console import note, progress
+from polycli.console import note
 from polycli.errors import SourceError
 from polycli.files.parquet import open_parquet as open_parquet_file
 from polycli.files.streams import suffix_of
@@ -21,42 +20,24 @@ from polycli.xval.data.flat_rows import FlatColumn, FlatRows
 from polycli.xval.data.source import Block, Opened, RecordWriter, TableAbout
 from polycli.xval.recipe.sources import TableSection
 from polycli.xval.recipe.training import PrepareRecipe
-from polycli.xval.records.cells import same_unit
 from polycli.xval.records.keypaths import TOP, child_path, printable
 from polycli.xval.records.values import Value
 from polycli.xval.sources.tables.cell_chunks import cell_chunks
-from polycli.xval.sources.tables.chunks import CHUNK_ROWS, row_chunks
-from polycli.xval.sources.tables.columns import Column, Tally, decide
-from polycli.xval.sources.tables.csv_files import CsvFile, Place, names_of, open_csv
+from polycli.xval.sources.tables.chunks import row_chunks
+from polycli.xval.sources.tables.columns import Column
+from polycli.xval.sources.tables.csv_files import CsvFile, names_of, open_csv
 from polycli.xval.sources.tables.flat_columns import flat_columns
 from polycli.xval.sources.tables.parquet_files import is_parquet, open_parquet
+from polycli.xval.sources.tables.scanning import CsvPiece, scan
 from polycli.xval.sources.tables.typed import EXCEL, open_typed, read_typed, typed_kind
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".parquet", ".ecsv", ".mrt", EXCEL)
 _SURE = (".csv", ".tsv", ".parquet", ".ecsv", ".mrt", EXCEL)
-BLOCK_ROWS = CHUNK_ROWS
 BLOCK_FILES = 64
-#: Of files that can only be read from their beginning on: so many times more rows make a block.
-_LARGER = 32
 #: What is said of one column.
 _OF_COLUMN = re.compile(r"column (?P<name>'[^']*'|\"[^\"]*\"): (?P<said>.*)", re.DOTALL)
 #: Columns that a line shows.
 _SHOWN = 5
-#: Bytes from which on the look at all cells tells how far it is.
-_MUCH = 2**23
-
-
-@dataclass(frozen=True)
-class CsvPiece:
-    """A run of rows of one file."""
-
-    file: CsvFile
-    start: Place
-    #: Number of the first row in its file, and how many there are.
-    first: int
-    count: int
-    #: The byte behind the last one, where it is known.
-    stop: int | None = None
 
 
 @dataclass(frozen=True)
@@ -163,6 +144,7 @@ class TableSource:
         """
         named = names_of(inputs, SUFFIXES)
         blocks, about, reports = look(named, recipe.table, limit)
+        decided = {} if about.row_numbers is None else {"id_column": about.row_numbers}
         for report in joined_reports(reports):
             note(report)
         return Opened(
@@ -170,7 +152,7 @@ class TableSource:
             files=tuple(path for path, _ in named),
             file_names=tuple(name for _, name in named),
             about=about,
-            options=recipe.table.model_dump(mode="json"),
+            options={**recipe.table.model_dump(mode="json"), **decided},
         )
 
 
@@ -244,8 +226,8 @@ def open_csv_files(
     Raises:
         SourceError: a file is empty or malformed, or a column that the recipe names does not exist.
     """
-    files = [open_csv(path, name, section) for path, name in named]
-    columns, pieces, reports = scan(files, section, limit)
+    files, given = [open_csv(path, name, section) for path, name in named], section.id_column
+    section, columns, pieces, reports = scan(files, section, limit)
     kept = tuple(columns)
     blocks: tuple[Block, ...]
     if section.record == "row":
@@ -255,107 +237,8 @@ def open_csv_files(
             CsvWholes(tuple(pieces[start : start + BLOCK_FILES]), kept, section)
             for start in range(0, len(pieces), BLOCK_FILES)
         )
-    return blocks, described(columns, reports), reports
-
-
-def scan(
-    files: Sequence[CsvFile], section: TableSection, limit: int | None
-) -> tuple[list[Column], list[CsvPiece], list[str]]:
-    """Look at every cell: how columns are read, where blocks begin, and what to say of it."""
-    tallies: dict[str, Tally] = {}
-    pieces: list[CsvPiece] = []
-    left = limit
-    with _looking(files) as tell:
-        for file in files:
-            most = left if section.record == "row" else None
-            counted = [tallies.setdefault(header, Tally()) for header in file.header]
-            count, starts = _count_cells(file, counted, section, most, tell)
-            if section.record == "row":
-                stops = [*(start.byte for start in starts[1:]), None]
-                pieces += [
-                    CsvPiece(file, start, first, min(_block_rows(file), count - first), stop)
-                    for start, stop, first in zip(starts, stops, range(0, count, _block_rows(file)), strict=True)
-                ]
-            else:
-                pieces.append(CsvPiece(file, starts[0], 0, count))
-            if left is not None:
-                left -= count if section.record == "row" else 1
-                if left <= 0:
-                    break
-    for name in (*section.columns, *([section.id_column] if section.id_column else [])):
-        if name not in tallies:
-            raise SourceError(f"there is no column {name!r}", hint=f"the files have {', '.join(tallies)}")
-    columns, reports = decide(tallies, section, _units_below(files))
-    if section.numbers == "required" and not any(column.decimal and tallies[column.header].units for column in columns):
-        cut = files[0].layout.delimiter
-        raise SourceError(
-            f"{files[0].name}: nothing in it is a number, in {len(columns)} columns cut at {cut!r} "
-            f"({', '.join(list(tallies)[:4])}){': ' + reports[0] if reports else ''}",
-            hint="--set table.delimiter=X, if it is cut wrongly; --set table.numbers=optional takes texts alone",
-        )
-    said = [f"{file.name}: {remark}" for file in files for remark in file.layout.remarks]
-    return columns, pieces, [*said, *reports]
-
-
-def _block_rows(file: CsvFile) -> int:
-    return BLOCK_ROWS if file.seekable else BLOCK_ROWS * _LARGER
-
-
-def _count_cells(
-    file: CsvFile, tallies: Sequence[Tally], section: TableSection, most: int | None, tell: Callable[[int], None]
-) -> tuple[int, list[Place]]:
-    """Count the cells of a file; returns how many rows it has, and where blocks of them begin.
-
-    Raises:
-        SourceError: the file has no rows, or is malformed.
-    """
-    missing = frozenset(section.missing)
-    starts: list[Place] = []
-    count = 0
-    for place, columns in cell_chunks(file, count=most, size=BLOCK_ROWS):
-        if count % _block_rows(file) == 0:
-            starts.append(place)
-        for tally, cells in zip(tallies, columns, strict=True):
-            tally.add(cells, missing, section.thousands)
-        count += len(columns[0])
-        tell(place.byte if file.seekable else 0)
-    tell(file.path.stat().st_size if file.seekable else 0)
-    if count == 0:
-        raise SourceError(f"{file.name}: there are no rows below the header")
-    return count, starts
-
-
-@contextmanager
-def _looking(files: Sequence[CsvFile]) -> Iterator[Callable[[int], None]]:
-    """A report of progress where there is much to look at; it is told at which byte of a file the look is."""
-    total = sum(file.path.stat().st_size for file in files if file.seekable)
-    if total < _MUCH:
-        yield lambda byte: None  # noqa: ARG005  # called by place
-        return
-    with progress(total, "looking at all cells (bytes)") as bar:
-        last = 0
-
-        def tell(byte: int) -> None:
-            nonlocal last
-            # A lower one than before is of the next file.
-            bar.advance(byte - last if byte >= last else byte)
-            last = byte
-
-        yield tell
-
-
-def _units_below(files: Sequence[CsvFile]) -> dict[str, str]:
-    """Maps headers to the units of the rows below them.
-
-    Raises:
-        SourceError: two files state different units of one column.
-    """
-    found: dict[str, str] = {}
-    for file in files:
-        for header, unit in zip(file.header, file.layout.units or (), strict=False):
-            if unit is not None and not same_unit(found.setdefault(header, unit), unit):
-                raise SourceError(f"{file.name}: {header!r} is in {unit}, in other files in {found[header]}")
-    return found
+    about = described(columns, reports)
+    return blocks, replace(about, row_numbers=section.id_column if section.id_column != given else None), reports
 
 
 def described(columns: Sequence[Column], reports: Sequence[str]) -> TableAbout:

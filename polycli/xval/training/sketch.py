@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from polycli.console import counted
 from polycli.workflow.sketch import Batches, Sketch, Words
 from polycli.xval.data.store import RecordStore
 from polycli.xval.data.tokenization import section_for, tokenization_for
@@ -76,6 +77,6 @@ def _batch_sentence(batches: Batches, length: float, padding: float | None) -> s
 def _data_sentence(use: StoreUse) -> str:
     training = use.training
     return (
-        f"{training.records:,} records, {training.tokens:,} tokens, {training.numbers:,} numbers; "
-        f"validates on {use.validation.records:,} records"
+        f"{counted(training.records, 'record', 'records')}, {training.tokens:,} tokens, {training.numbers:,} numbers; "
+        f"validates on {counted(use.validation.records, 'record', 'records')}"
     )

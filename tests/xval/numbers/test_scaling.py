@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -92,3 +93,17 @@ def test_statistics_survive_json():
     assert known.count == 4
     assert (known.smallest, known.largest, known.low_decade) == (1e-7, 300.0, -7)
     assert NumberStatistics.from_dict(json.loads(json.dumps(known.as_dict()))) == known
+
+
+def test_more_decades_than_float64_can_divide_are_scaled_without_a_warning():
+    values, keys = np.array([4.9e-324, 1e22, 3.0, -7e-300]), np.zeros(4, dtype=np.int32)
+    sums = NumberSums()
+    sums.update(values, keys)
+    scaling = make_scaling(ScalingSection(default="auto"), ["a"], sums.statistics(["a"]))
+    assert scaling.of("a").kind == "asinh"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scaled = scaling.apply(values, keys, ["a"])
+        back = scaling.invert(scaled, keys, ["a"])
+    assert scaled.max() == pytest.approx(5)
+    np.testing.assert_allclose(back[1:], values[1:], rtol=1e-9)

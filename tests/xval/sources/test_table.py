@@ -14,8 +14,8 @@ from polycli.json_records import to_object
 from polycli.recipes import default_recipe
 from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.records.values import NumberLiteral
-from polycli.xval.sources import table as module
 from polycli.xval.sources.table import TableSource
+from polycli.xval.sources.tables import scanning as module
 from polycli.xval.sources.tables.columns import _value
 
 

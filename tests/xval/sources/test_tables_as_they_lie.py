@@ -17,8 +17,8 @@ import sklearn.datasets
 from astropy.table import Table
 
 from polycli.errors import SourceError
-from polycli.xval.sources import table as module
 from polycli.xval.sources.table import TableSource
+from polycli.xval.sources.tables import scanning as module
 from polycli.xval.sources.tables import typed
 
 SHIPPED = Path(sklearn.datasets.__file__).parent / "data"

@@ -7,7 +7,7 @@ is nothing to compute it from. Intervals are 95 % bootstrap intervals over recor
 from polycli.report.scores import Bounds, ByMethod, Errors
 from polycli.xval.scoring.score_records.calibrated import CalibratedCoverage, DecadeCoverage, LevelCoverage
 from polycli.xval.scoring.score_records.errors import Coverage, WithInterval
-from polycli.xval.scoring.score_records.heads import HeadScores, JudgedScores
+from polycli.xval.scoring.score_records.heads import ClassScores, HeadScores, JudgedScores
 from polycli.xval.scoring.score_records.numbers import (
     AllScores,
     BetterBaseline,
@@ -32,6 +32,7 @@ __all__ = [
     "Bounds",
     "ByMethod",
     "CalibratedCoverage",
+    "ClassScores",
     "Coverage",
     "CurveScores",
     "DatasetScores",

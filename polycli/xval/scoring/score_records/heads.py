@@ -1,4 +1,4 @@
-"""The records of a model with a head, which answers one question about each record."""
+"""The records of classes that are filled in, and of a model with a head, which answers one question about a record."""
 
 from __future__ import annotations
 
@@ -35,3 +35,17 @@ class JudgedScores:
     #: How many were scored, and how many the split has.
     records: int
     records_available: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassScores:
+    """The scores of a column of few different texts, or of true and false, each value hidden alone."""
+
+    #: With a value that the model knows, how many values it knows, and how many records have another one.
+    records: int
+    classes: int
+    unknown: int
+    #: By method the share of records whose likeliest value is the true one.
+    accuracy: WithInterval
+    #: By method the mean of -log(probability of the true value), in nats.
+    log_loss: WithInterval

@@ -13,6 +13,7 @@ from polycli.json_records import IF_GIVEN, INLINE
 from polycli.report.scores import Bounds, ByMethod, Errors
 from polycli.xval.scoring.score_records.calibrated import CalibratedCoverage
 from polycli.xval.scoring.score_records.errors import Coverage, WithInterval
+from polycli.xval.scoring.score_records.heads import ClassScores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,3 +182,5 @@ class FillScores:
     sweep: SweepScores | None
     #: None where the model is not calibrated.
     calibrated: CalibratedCoverage | None = None
+    #: By key path; absent where the model knows no classes.
+    classes: Mapping[str, ClassScores] | None = field(default=None, metadata=IF_GIVEN)

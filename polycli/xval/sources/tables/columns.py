@@ -31,6 +31,7 @@ from polycli.xval.records.texts import Texts, among, as_texts, kept
 from polycli.xval.records.values import NumberLiteral, Value
 from polycli.xval.sources.json_text import number_of
 from polycli.xval.sources.tables.plain_numbers import plain_numbers
+from polycli.xval.sources.tables.row_numbers import RowCount
 
 #: Digits of an integer that float64 could hold.
 _LONGEST_INTEGER = 310
@@ -57,10 +58,13 @@ class Tally:
     #: Cells whose digits are in groups, by what stands between these, and one of them.
     groups: Counter[str] = field(default_factory=Counter)
     grouped: str = ""
+    #: Whether the cells are integers that count rows from 0 or 1 on, and the next of them.
+    counts: RowCount = field(default_factory=RowCount, compare=False)
 
     def add(self, cells: Sequence[str] | Texts, missing: frozenset[str], thousands: str | None = None) -> None:
         """Counts more cells, those of the next rows."""
         texts = as_texts(cells)
+        self.counts.add(texts)
         known = kept(texts, ~among(texts, missing))
         plain = None if thousands is not None else plain_numbers(known)
         if plain is not None:

@@ -1,0 +1,1 @@
+"""Classes that a model fills in: its answers, and their scores."""
