@@ -73,6 +73,15 @@ Checkpoint = Annotated[
         autocompletion=completion.checkpoints,
     ),
 ]
+StartingCheckpoint = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoint",
+        metavar="CHECKPOINT",
+        help="a run, a checkpoint in it, or a file of weights; that of the recipe if absent",
+        autocompletion=completion.checkpoints,
+    ),
+]
 StoreRows = Annotated[Split | None, typer.Option("--split", help="which rows of a store; all if absent")]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="use at most N rows of each source")]
 Nproc = Annotated[

@@ -26,6 +26,7 @@ from polycli.commands.options import (
     PrintCommand,
     Recipe,
     Settings,
+    StartingCheckpoint,
     StoreRows,
     arguments_of,
     check_settings,
@@ -175,7 +176,7 @@ def finetune(
     family: Family,
     *,
     recipe: Recipe,
-    checkpoint: Checkpoint,
+    checkpoint: StartingCheckpoint = None,
     data: Data = None,
     output: _RunFolder = None,
     overrides: Overrides = None,
@@ -194,7 +195,7 @@ def finetune(
     checked = _check_recipe(family, "finetune", recipe, overrides)
     request = TrainRequest(
         recipe=recipe,
-        checkpoint=plain_path(checkpoint),
+        checkpoint=None if checkpoint is None else plain_path(checkpoint),
         data=tuple(map(Path, data or ())),
         output=None if output is None else plain_path(output),
         overrides=tuple(overrides or ()),

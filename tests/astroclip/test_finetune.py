@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from polycli.__main__ import run as command_line
 from polycli.astroclip import finetune, load_model
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.astroclip import AstroClip
@@ -196,8 +197,8 @@ SUPERVISED = {
 @pytest.mark.parametrize("modality", ["image", "spectrum"])
 def test_direct_supervision_begins_from_random_weights_without_a_checkpoint(recipe, mock_store, tmp_path, modality):
     sees = f"model.properties.modalities=[{modality}]"
-    settings = (SUPERVISED[modality], sees, "model.properties.source=backbone", "freeze=false", "train.steps=30")
-    tune(recipe, mock_store, None, tmp_path / "run", *settings)
+    settings = (SUPERVISED[modality], sees, "model.properties.source=backbone", "freeze=false", "train.steps=40")
+    tune(recipe, mock_store, None, tmp_path / "run", *settings, "optim.learning_rate=3.0e-3")
 
     losses = losses_of(tmp_path / "run")
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
@@ -208,6 +209,26 @@ def test_direct_supervision_begins_from_random_weights_without_a_checkpoint(reci
     fresh = AstroClip(model.section).state_dict()
     moved = [name for name, value in model.state_dict().items() if not torch.equal(fresh[name], value)]
     assert any(".backbone." in name for name in moved)
+
+
+def test_the_command_line_asks_for_a_checkpoint_only_where_the_recipe_needs_one(mock_store, tmp_path, capsys):
+    def line(recipe, *settings):
+        words = [
+            "finetune",
+            "astroclip",
+            "--recipe",
+            recipe,
+            "--data",
+            str(mock_store),
+            "--output",
+            str(tmp_path / "run"),
+        ]
+        return command_line([*words, "--dry-run", *(word for setting in settings for word in ("--set", setting))])
+
+    assert line("astroclip_supervised_image", "model.image.size=64") == 0
+    assert "parameters" in capsys.readouterr().out
+    assert line("astroclip_finetune") == 2
+    assert "finetune starts from a checkpoint, and none was given" in capsys.readouterr().err
 
 
 def test_random_encoders_are_not_frozen(recipe, mock_store, tmp_path):
