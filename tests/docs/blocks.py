@@ -20,7 +20,13 @@ from sybil import Document
 from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+#: The pages that people read; those that are made from the program have no commands to run.
+PAGES = [
+    ROOT / "README.md",
+    *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.parent.name != "reference"),
+]
+#: Sessions of new users, who follow pages with data that the pages' author did not make.
+NEW_USERS = sorted((ROOT / "tests" / "docs" / "new_users").glob("*.md"))
 #: Languages whose blocks must say how they run.
 EXECUTABLE = ("console", "python")
 _COMMENT = re.compile(

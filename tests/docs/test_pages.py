@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import PAGES, ROOT, Block, blocks_of
+from tests.docs.blocks import NEW_USERS, PAGES, ROOT, Block, blocks_of
 from tests.docs.given import GIVEN
 from tests.docs.session import Session
 
@@ -59,13 +59,13 @@ def run_page(session: Session, blocks: list[Block], marks: set[str]) -> None:
         before = block.mark if block.mark != "given" else before
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if has(page, "run")], ids=name)
+@pytest.mark.parametrize("page", [page for page in [*PAGES, *NEW_USERS] if has(page, "run")], ids=name)
 def test_every_fast_block_of_a_page_runs(session, one_processor, page):
     run_page(session, blocks_of(page), FAST)
 
 
 @pytest.mark.docs
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("page", [page for page in PAGES if has(page, "slow")], ids=name)
+@pytest.mark.parametrize("page", [page for page in [*PAGES, *NEW_USERS] if has(page, "slow")], ids=name)
 def test_every_block_of_a_page_runs(session, page):
     run_page(session, blocks_of(page), ALL)
