@@ -207,7 +207,6 @@ def test_weights_of_the_spectrum_stage_alone_are_scored_on_what_their_training_h
         ("image", 0),
         ("image", 2),
         ("image", 3),
-        ("dinov2", 2),
         ("dinov2", 3),
         ("masked", 1),
         ("align", 1),

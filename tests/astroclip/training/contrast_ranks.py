@@ -1,11 +1,10 @@
 """Not a test: one rank of those that test_contrastive, test_momentum and test_distillation start, or all in one.
 
-Usage: contrast_ranks.py align|moco|dinov2_centre|dinov2_sinkhorn FOLDER. Reads FOLDER/inputs.pt; rank 0 writes
+Usage: contrast_ranks.py align|moco|dinov2 FOLDER. Reads FOLDER/inputs.pt; rank 0 writes
 FOLDER/outputs-<ranks>.pt.
 """
 
 import sys
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -65,25 +64,28 @@ def moco(world: World, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
     return three_steps(model, world, inputs, micro_batches=lambda share: share // 2)
 
 
-def dinov2(centring: str, world: World, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def dinov2(world: World, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The same of self-distillation, whose micro-batches of all ranks together are one and the same here.
 
     KoLeo, whose gradients are huge between vectors that are nearly alike, is computed by itself on others.
     """
-    torch.manual_seed(0)
-    section = Dinov2Section(
-        local_crops=1,
-        local_size=12,
-        prototypes=5,
-        head_width=8,
-        bottleneck=4,
-        momentum=0.5,
-        centring=centring,
-        koleo_weight=0.0,
-    )
-    network = AstroClip(ModelSection(image=IMAGE))
-    model = SelfDistillation(network, section, AugmentationSection(), bands=BANDS, steps=9)
-    found = three_steps(model, world, inputs, micro_batches=lambda _: 1)
+    found = {}
+    for centring in ("centre", "sinkhorn"):
+        torch.manual_seed(0)
+        section = Dinov2Section(
+            local_crops=1,
+            local_size=12,
+            prototypes=5,
+            head_width=8,
+            bottleneck=4,
+            momentum=0.5,
+            centring=centring,
+            koleo_weight=0.0,
+        )
+        network = AstroClip(ModelSection(image=IMAGE))
+        model = SelfDistillation(network, section, AugmentationSection(), bands=BANDS, steps=9)
+        state = three_steps(model, world, inputs, micro_batches=lambda _: 1)
+        found |= {f"{centring}/{name}": value for name, value in state.items()}
     layer = torch.nn.Linear(inputs["image"][0].numel(), 4)
     share = len(inputs["image"]) // world.size
     loss = koleo(layer(inputs["image"][world.rank * share : (world.rank + 1) * share].flatten(1))).mean()
@@ -119,9 +121,9 @@ def three_steps(model, world: World, inputs, *, micro_batches) -> dict[str, torc
 if __name__ == "__main__":
     task, folder = sys.argv[1], Path(sys.argv[2])
     here = join_process_group()
-    tasks = {"align": align, "moco": moco}
-    tasks |= {f"dinov2_{centring}": partial(dinov2, centring) for centring in ("centre", "sinkhorn")}
-    outputs = tasks[task](here, torch.load(folder / "inputs.pt", weights_only=True))
+    outputs = {"align": align, "moco": moco, "dinov2": dinov2}[task](
+        here, torch.load(folder / "inputs.pt", weights_only=True)
+    )
     if here.rank == 0:
         torch.save(outputs, folder / f"outputs-{here.size}.pt")
     leave_process_group()
