@@ -30,6 +30,8 @@ _DAMAGE = (
     RuntimeError,
     struct.error,
     TypeError,
+    # Of astropy itself, for formats of columns that nobody writes.
+    UnboundLocalError,
     ValueError,
     zlib.error,
 )

@@ -89,3 +89,12 @@ def test_opening_a_file_reads_its_headers_alone(tmp_path):
     tracemalloc.stop()
 
     assert peak < 2**20 < path.stat().st_size
+
+
+def test_a_format_of_columns_that_nobody_writes_is_damage(tmp_path):
+    path = tmp_path / "a.fits"
+    fits.BinTableHDU.from_columns([fits.Column("X", "3E", array=np.zeros((2, 3)))]).writeto(path)
+    path.write_bytes(path.read_bytes().replace(b"TFORM1  = '3E      '", b"TFORM1  = '3?      '"))
+
+    with pytest.raises(SourceError, match="truncated or damaged"), open_fits(path) as file:
+        assert file[1].columns

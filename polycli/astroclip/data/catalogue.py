@@ -189,6 +189,11 @@ class _Reader:
         return properties
 
     def _without_marks(self, column: Column) -> Column:
+        if self.count and len(column.values) != self.count:
+            raise SourceError(
+                f"{self.path}: column {clean(column.name)} has {len(column.values)} rows, {self.count} were expected",
+                hint="the file is damaged: fetch it again",
+            )
         clear, count = without_marks(column, self.section.null)
         self.marked += count
         return clear

@@ -10,6 +10,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from polycli.astroclip.data.catalogue import Objects, join_catalogue
+from polycli.astroclip.data.tables.arrow_tables import ParquetTable
 from polycli.astroclip.data.tables.spellings import says_what_a_store_has
 from polycli.astroclip.recipe.preparing import CatalogueSection
 from polycli.errors import SourceError
@@ -338,6 +339,18 @@ def test_right_ascensions_in_hours_and_sexagesimal_texts_are_positions(tmp_path)
         (column,) = _joined(tmp_path / name, by="sky", **options)[0]
         values = np.where([True] * 4 if column.valid is None else column.valid, column.values, np.nan)
         np.testing.assert_array_equal(values, expected)
+
+
+def test_a_damaged_table_whose_columns_differ_in_length_is_refused(tmp_path, monkeypatch):
+    _parquet(tmp_path / "a.parquet", {"id": IDS, "x": [1.0, 2.0, 3.0, 4.0]})
+    whole = ParquetTable.read
+
+    def cut(table, names):
+        return (column.slice(0, 0) if column.name == "x" else column for column in whole(table, names))
+
+    monkeypatch.setattr(ParquetTable, "read", cut)
+    with pytest.raises(SourceError, match="column x has 0 rows, 4 were expected"):
+        _joined(tmp_path / "a.parquet")
 
 
 def test_columns_that_hold_no_single_values_are_said_or_refused_by_name(tmp_path, capsys):
