@@ -51,6 +51,17 @@ class PublishedWeights:
     licence: str
     parameters: int | None = None
     remark: str = ""
+    #: What the model is for, in a few words.
+    does: str = ""
+    #: The repository on huggingface.co, from which `weights get` fetches; None where it is published otherwise.
+    repository: str | None = None
+    #: The hash of the published file; None where the project states none.
+    sha256: str | None = None
+
+    @property
+    def short_name(self) -> str:
+        """The name as `weights get` takes it: `mpp-avit-ti`."""
+        return self.name.lower().replace(" ", "-")
 
     @property
     def size(self) -> str:

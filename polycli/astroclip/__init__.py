@@ -61,6 +61,8 @@ FAMILY = Family(
         PublishedWeights(
             name="AstroCLIP",
             project=_PROJECT,
+            does="images and spectra of galaxies in one space of 1024 numbers",
+            repository="polymathic-ai/astroclip",
             address=f"{_WEIGHTS}/astroclip",
             licence="MIT",
             remark="the aligned pair, 1024 numbers for each image and spectrum",
@@ -68,6 +70,8 @@ FAMILY = Family(
         PublishedWeights(
             name="AstroDINO",
             project=_PROJECT,
+            does="vectors of galaxy images (g, r, z)",
+            repository="polymathic-ai/astrodino",
             address=f"{_WEIGHTS}/astrodino",
             licence="MIT",
             remark="the image encoder alone, ViT-L/12",
@@ -75,6 +79,8 @@ FAMILY = Family(
         PublishedWeights(
             name="SpecFormer",
             project=_PROJECT,
+            does="vectors of DESI's spectra",
+            repository="polymathic-ai/specformer",
             address=f"{_WEIGHTS}/specformer",
             licence="MIT",
             parameters=43_177_750,

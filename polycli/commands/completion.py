@@ -34,6 +34,11 @@ def verbs(incomplete: str) -> list[str]:
     return _beginning(incomplete, VERBS)
 
 
+def published(incomplete: str) -> list[str]:
+    """The names of published weights that begin so."""
+    return _beginning(incomplete, [weights.short_name for family in all_families() for weights in family.weights])
+
+
 def recipes(ctx: Any, incomplete: str) -> list[str]:  # noqa: ANN401  # Typer's own, private type.
     """The shipped recipes that begin so, of the family and verb of the line where they are known."""
     from polycli.recipes.files import shipped_names

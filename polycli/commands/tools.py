@@ -8,12 +8,10 @@ from typing import Annotated
 import typer
 
 from polycli import console
-from polycli.commands import pages, search
+from polycli.commands import pages, search, weights
 from polycli.commands.options import Data, Family, Json
 from polycli.errors import UserError
-from polycli.families import all_families
 from polycli.paths import expand_paths, plain_path
-from polycli.report.screen import columns
 
 PANEL = "Look around"
 RESULT_PANEL = "Results"
@@ -26,10 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command("export", rich_help_panel=RESULT_PANEL)(export)
     app.command("status", rich_help_panel=PANEL)(status)
     app.command("inspect", rich_help_panel=PANEL)(inspect)
-    weights = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List the public checkpoints.")
-    weights.callback()(_weights)
-    weights.command("ls")(weights_ls)
-    app.add_typer(weights, name="weights", rich_help_panel=PANEL)
+    weights.register(app, panel=PANEL)
     app.command("doctor", rich_help_panel=PANEL)(doctor)
     app.command("demo", rich_help_panel=PANEL)(demo)
 
@@ -116,36 +111,6 @@ def status(
         console.result(found[0].document() if len(found) == 1 else [each.document() for each in found])
     else:
         console.result("\n".join(line for each in found for line in each.lines()))
-
-
-def _weights() -> None:
-    """List the public checkpoints that polycli knows. Nothing is downloaded."""
-
-
-def weights_ls(*, json: Json = False) -> None:
-    """List the public checkpoints that polycli knows. Nothing is downloaded."""
-    known = [(family.name, weights) for family in all_families() for weights in family.weights]
-    if json:
-        console.result(
-            [
-                {
-                    "name": weights.name,
-                    "family": family,
-                    "project": weights.project,
-                    "address": weights.address,
-                    "licence": weights.licence,
-                    "parameters": weights.parameters,
-                    "remark": weights.remark,
-                }
-                for family, weights in known
-            ]
-        )
-        return
-    rows = [(w.name, family, w.size, w.licence, w.address or "not published") for family, w in known]
-    console.result(columns(rows, ("name", "family", "parameters", "licence", "address")))
-    for _, weights in known:
-        if weights.remark:
-            console.say(f"{weights.name}: {weights.remark}")
 
 
 def doctor(*, json: Json = False) -> None:

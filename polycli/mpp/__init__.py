@@ -54,6 +54,7 @@ FAMILY = Family(
             project="https://github.com/PolymathicAI/multiple_physics_pretraining",
             address="https://drive.google.com/drive/folders/1Qaqa-RnzUDOO8-Gi4zlf4BE53SfWqDwx",
             licence="MIT",
+            does="forecasts the next frame of 2-D flows and reactions on any grid, from 16 frames",
             parameters=round(millions * 1e6),
             remark="12 states; download the .tar and give it as CHECKPOINT" if size == "Ti" else "",
         )

@@ -49,5 +49,9 @@ def _joined(line: Sequence[str], widths: Sequence[int]) -> str:
 def _as_list(line: Sequence[str], header: Sequence[str], within: int) -> str:
     first, *rest = line
     parts = [f"{name}: {cell}" for name, cell in zip(header[1:], rest, strict=True)]
-    broken = [textwrap.wrap(part, within, initial_indent="  ", subsequent_indent="    ") for part in parts]
+    # An address that is broken cannot be opened by a click, nor copied.
+    wrapper = textwrap.TextWrapper(
+        within, initial_indent="  ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
+    broken = [wrapper.wrap(part) for part in parts]
     return "\n".join([*(textwrap.wrap(first, within) or [""]), *(text for part in broken for text in part)])

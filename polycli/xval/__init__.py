@@ -54,6 +54,7 @@ FAMILY = Family(
     weights=(
         PublishedWeights(
             name="xVal",
+            does="fills in numbers of text",
             project="https://github.com/PolymathicAI/xVal",
             address=None,
             licence="none",
