@@ -31,7 +31,10 @@ from tests.astroclip.sources.multimodal import conftest as universe
 from tests.conftest import diffusion_reaction, shallow_water
 from tests.mpp.conftest import make_store
 from tests.mpp.well_files import write_well
+from tests.xval import compounds
 
+#: Columns of compounds, without their names.
+OTHER_ORDER = (4, 6, 5, 3, 1, 2)
 #: Rows of the diabetes data that are whole; those after them have gaps.
 WHOLE = 350
 
@@ -216,6 +219,11 @@ GIVEN: dict[str, Callable[[Path], None]] = {
     "last_frames.npz": _last_frames,
     "samples.csv": _diabetes,
     "gaps.csv": _diabetes,
+    "solubility.csv": lambda path: compounds.write(path, compounds.with_gaps(compounds.compounds(1200, 1), 1, 0.06)),
+    "new.csv": lambda path: compounds.write(
+        path, compounds.with_gaps(compounds.compounds(400, 2), 2, 0.2), OTHER_ORDER
+    ),
+    "truth.csv": lambda path: compounds.write(path, compounds.compounds(400, 2), OTHER_ORDER),
     "measurements.csv": _measurements,
     "records.jsonl": _records,
     "planets.zarr": _planets,
