@@ -58,11 +58,6 @@ def _stores(path: Path) -> None:
     make_store(path, "dr", physics="diffusion_reaction")
 
 
-def _last_frames(path: Path) -> None:
-    """(trajectory, time, x, y, field), of the grid of the page's own simulation."""
-    np.savez(path, frames=np.random.default_rng(0).standard_normal((2, 6, 24, 20, 2)).astype(np.float32))
-
-
 def write_table(path: Path, names: Sequence[str], rows: np.ndarray, blanks: frozenset[tuple[int, int]]) -> None:
     """A CSV of numbers; `blanks` are rows and columns of empty cells."""
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -216,7 +211,6 @@ GIVEN: dict[str, Callable[[Path], None]] = {
     "WELL/datasets/active_matter": _well,
     "stores": _stores,
     "stores/swe.zarr": lambda path: make_store(path.parent, path.stem) and None,
-    "last_frames.npz": _last_frames,
     "samples.csv": _diabetes,
     "gaps.csv": _diabetes,
     "solubility.csv": lambda path: compounds.write(path, compounds.with_gaps(compounds.compounds(1200, 1), 1, 0.06)),
@@ -266,13 +260,5 @@ _text(
     # A name that another program has for it.
     engine:
       precision: bf16
-    """,
-)
-_text(
-    "tubes.yaml",
-    """
-    extends: mpp_demo
-    model: {kind: vit, jitter: none, predicts: state}
-    objective: {kind: tubes, noise: 0}
     """,
 )
