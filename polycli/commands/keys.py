@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 def keys(
     verb: Annotated[str, typer.Argument(metavar="VERB", help="such as pretrain", autocompletion=verbs)],
     family: Annotated[str, typer.Argument(metavar="FAMILY", help="such as mpp", autocompletion=families)],
-    words: Annotated[list[str] | None, typer.Argument(metavar="[WORD]...", help="a part of a name or of a meaning")] = (
+    words: Annotated[list[str] | None, typer.Argument(metavar="WORD", help="a part of a name or of a meaning")] = (
         None
     ),
     *,
