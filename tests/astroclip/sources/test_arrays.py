@@ -1,5 +1,7 @@
 """Arrays of one's own."""
 
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -239,3 +241,12 @@ def test_errors_stand_for_inverse_variances(tmp_path):
     assert payload.mask.tolist() == [[False] * 4 + [True], [False] * 5]
     assert payload.ivar[1, 4] < 0  # which judges as a negative inverse variance
     assert [column.name for column in listing.columns] == []
+
+
+def test_arrays_that_lie_here_are_named_by_their_folder_and_not_by_a_dot(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("other.npy", np.zeros((3, 4)))
+
+    with pytest.raises(SourceError, match="has neither of the arrays image and spectrum") as refusal:
+        _listing(Path("other.npy"))
+    assert refusal.value.message.startswith(f"{tmp_path}: ")
