@@ -44,7 +44,13 @@ def finetuning(freeze, augmentation, modality="spectrum"):
     encoder = {"image": IMAGE} if modality == "image" else {"spectrum": SPECTRUM}
     model = ModelSection(properties=properties, **encoder)
     return FinetuneRecipe(
-        family="astroclip", verb="finetune", model=model, freeze=freeze, augmentation=augmentation, train=TRAIN
+        family="astroclip",
+        verb="finetune",
+        checkpoint="trained" if freeze else None,
+        model=model,
+        freeze=freeze,
+        augmentation=augmentation,
+        train=TRAIN,
     )
 
 
