@@ -44,7 +44,7 @@ test-slow: $(COMPLETE)  ## the tests that take minutes
 	$(BIN)/pytest -m slow
 
 test-docs: $(COMPLETE)  ## run every block of README and docs as it stands, trainings too; POLYCLI_DOCS_SHORT=1 trains two steps
-	$(BIN)/pytest -m docs tests/docs
+	$(BIN)/pytest -m docs -o faulthandler_timeout=7100 tests/docs
 
 docs: $(COMPLETE)  ## build the site into site/: every page, with references made from the program; fails for a broken link or another host
 	$(BIN)/python -m tools.pages

@@ -21,6 +21,7 @@ from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.recipe.model import HeadSection, ImageSection, SpectrumSection
 from polycli.astroclip.recipe.model import ModelSection as PairSection
 from polycli.checkpoints.exported import ModelDescription, write_model
+from polycli.families import find_family
 from polycli.json_records import to_object
 from polycli.xval import open_records
 from polycli.xval.data.tokenization import describe_tokenization, tokenization_for
@@ -203,7 +204,13 @@ def _wave(path: Path) -> None:
 
 def _demo(path: Path) -> None:
     """What `polycli demo astroclip` leaves of a survey and a model."""
-    _polycli(f"demo astroclip --output {path}")
+    if not os.environ.get("POLYCLI_DOCS_SHORT"):
+        _polycli(f"demo astroclip --output {path}")
+        return
+    steps = "--set train.steps=2 --set train.validate_every=2 --set train.checkpoint_every=2"
+    smaller = {"prepare": "--set mock.objects=300", "pretrain": steps}
+    for words in find_family("astroclip").demo[:-1]:
+        _polycli(f"{words.replace('{demo}', str(path))} {smaller[words.split()[0]]}")
 
 
 GIVEN: dict[str, Callable[[Path], None]] = {

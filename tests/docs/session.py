@@ -108,7 +108,7 @@ class Session:
 def typed(line: str, folder: Path, *, short: bool = False) -> tuple[int, str]:
     """What a line ends with and says, both streams together; `folder` is the working directory."""
     words = shlex.split(line.replace("\\\n", " "), comments=True)
-    if words[0] == "polycli" and not SHELL.search(re.sub(r"'[^']*'", "", line)):
+    if words[0] == "polycli" and not SHELL.search(re.sub(r"'[^']*'|\s# .*$|\\\n", "", line)):
         shorter = SHORT if short and words[1] in {"pretrain", "finetune"} and "--dry-run" not in words else ()
         return _in_this_process([*words[1:], *shorter])
     tools = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}

@@ -41,6 +41,13 @@ def test_every_line_of_a_console_block_that_runs_is_typed_or_printed():
             assert block.source.startswith("$ "), block.place
 
 
+def test_no_block_that_runs_waits_for_somebody():
+    """`serve` ends when it is told to, `sbatch` needs a cluster, and `make` installs."""
+    running = [block for block in TO_RUN if block.mark in {"run", "slow"} and block.language == "console"]
+    lines = [(block.place, command.line) for block in running for command in commands_of(block.source)]
+    assert [(place, line) for place, line in lines if line.startswith(("polycli serve", "sbatch", "make "))] == []
+
+
 def test_what_is_given_can_be_made():
     assert [(block.place, name) for block in BLOCKS if block.mark == "given" for name in block.said.split()
             if name not in GIVEN] == []  # fmt: skip
