@@ -125,6 +125,10 @@ def _delimiter(text: str) -> str:
 Delimiter = Annotated[str, AfterValidator(_delimiter)]
 
 
+#: Cells that mean that there is no value, where nothing else is said.
+USUAL_MARKS = ("", "NA", "N/A", "NaN", "nan", "null", "None")
+
+
 class TableSection(Section):
     """The settings of `--source table`: CSV and Parquet."""
 
@@ -159,7 +163,8 @@ class TableSection(Section):
         "auto", description="auto: by a byte-order mark, else UTF-8, else that of Windows, which is said"
     )
     missing: tuple[str, ...] = Field(
-        ("", "NA", "N/A", "NaN", "nan", "null", "None"), description="cells that mean that there is no value"
+        USUAL_MARKS,
+        description="cells that mean that there is no value, besides empty ones; ... among them stands for the usual",
     )
     columns: dict[str, Literal["number", "decimal-comma", "text"]] = Field(
         {}, description="by header: how a column is read, where auto reports that it cannot tell"
@@ -169,6 +174,11 @@ class TableSection(Section):
     uncertainties: Literal["text", "value"] = Field(
         "value", description="`1.2±0.1`: text, or the number beside a key KEY_error"
     )
+
+    @property
+    def marks(self) -> frozenset[str]:
+        """Cells that mean that there is no value: an empty one always, whatever else is named."""
+        return frozenset(("", *self.missing, *(USUAL_MARKS if "..." in self.missing else ())))
 
 
 class TextSection(Section):

@@ -20,7 +20,7 @@ _CELL = re.compile(
 )
 _WHOLE = re.compile(r"[+-]?\d+")
 _ZERO_LED = re.compile(r"[+-]?0\d")
-_GROUPED = re.compile(r"[+-]?\d{1,3},\d{3}")
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 #: Digits in groups of three, by what stands between the groups, with the decimal mark that is then left.
 _GROUPS = {
     ",": re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?"),
@@ -40,6 +40,8 @@ _NO_UNIT = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 _LONGEST_UNIT = 60
 _HUGE_POWER = re.compile(r"\d{5}")
 _PLAIN = re.compile(r"[\d.,\s]+")
+#: Dots between the factors of a unit, `mPa·s`, which astropy writes as a star.
+_FACTORS = str.maketrans(dict.fromkeys("\u00b7\u22c5\u2219", "*"))
 #: Units that tables use and astropy writes otherwise.
 _OTHER_UNITS = {"°C", "degC", "°F", "degF", "µm", "μm", "1", "dex", "counts", "ppm", "ppb"}
 #: Of these, two ways to write one unit.
@@ -135,7 +137,7 @@ def is_unit(text: str) -> bool:
     from astropy import units
 
     try:
-        units.Unit(text)
+        units.Unit(text.translate(_FACTORS))
     except _NO_UNIT:
         return False
     return True
@@ -143,7 +145,7 @@ def is_unit(text: str) -> bool:
 
 def same_unit(one: str, other: str) -> bool:
     """Whether two units are one, however they are written: `m/s` and `m s-1`."""
-    one, other = (_SPELLINGS.get(unit, unit) for unit in (one, other))
+    one, other = (_SPELLINGS.get(unit, unit).translate(_FACTORS) for unit in (one, other))
     if one == other:
         return True
     from astropy import units

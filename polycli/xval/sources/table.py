@@ -65,7 +65,7 @@ class CsvRows:
 
     def flat(self) -> tuple[FlatRows, Callable[[int], Value]] | None:
         """All rows at once, and what each is when it is read alone; None where a number must stay a literal."""
-        missing, file = frozenset(self.section.missing), self.piece.file
+        missing, file = self.section.marks, self.piece.file
         chunks = [cells for _, cells in cell_chunks(file, self.piece.start, self.piece.count, stop=self.piece.stop)]
         columns = [pa.concat_arrays(parts) for parts in zip(*chunks, strict=True)]
         by_header = {column.header: column for column in self.columns}
@@ -90,7 +90,7 @@ class CsvRows:
 
     def load(self, writer: RecordWriter) -> None:
         """Parses the rows and writes each as a record."""
-        missing = frozenset(self.section.missing)
+        missing = self.section.marks
         for number, (name, value) in enumerate(read_rows(self.piece, self.columns, self.section, missing)):
             writer.add(value, id=name or f"{self.source}:{self.piece.first + number + 1}")
 
@@ -120,7 +120,7 @@ class CsvWholes:
 
     def load(self, writer: RecordWriter) -> None:
         """Parses the files and writes each as a record."""
-        missing = frozenset(self.section.missing)
+        missing = self.section.marks
         for piece in self.pieces:
             found: dict[str, list[Value]] = {}
             for _, value in read_rows(piece, self.columns, self.section, missing):

@@ -356,3 +356,40 @@ def test_what_is_said_of_many_columns_is_one_line(tmp_path, read, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len([line for line in lines if "limits such as <0.05" in line]) == 1
     assert "'m0', 'm1', 'm2', 'm3', 'm4' and 39 more" in " ".join(lines)
+
+
+LAB = (
+    "\ufeffProbe;Solvens;c0;Viskosität;k;λmax;Fläche\n"
+    ";;µmol/L;mPa·s;s⁻¹;nm;mm²\n"
+    "P1;DMSO;34,20;0,530;0,21861;442,6;420,5\n"
+    "P2;Wasser;n.d.;1,374;<0,01;470,5;n.d.\n"
+    "P3;Wasser;5,10;;0,05902;;2445,7\n"
+    "P4;Ethanol;12,70;0,836;0,07;452,3;12,1\n"
+)
+
+
+def test_a_table_of_a_laboratory_has_its_units_row_and_its_decimal_commas_beside_words_and_gaps(parse):
+    values, units, said = parse(LAB, missing=["n.d."], id_column="Probe")
+    assert units == {"c0": "µmol/L", "Viskosität": "mPa·s", "k": "s⁻¹", "λmax": "nm", "Fläche": "mm²"}
+    assert values[1] == {
+        "Solvens": "Wasser",
+        "c0": None,
+        "Viskosität": 1.374,
+        "k": "<0,01",
+        "λmax": 470.5,
+        "Fläche": None,
+    }
+    assert [value["Viskosität"] for value in values] == [0.53, 1.374, None, 0.836]
+    assert "marks of unknown values" not in said
+
+
+def test_dots_in_the_place_of_empty_marks_are_the_usual_marks(parse):
+    said = "a,b\n1,2\nNA,3\n,4\nn.d.,5\n"
+    assert [value["a"] for value in parse(said, missing=["...", "n.d."])[0]] == [1, None, None, None]
+    assert [value["a"] for value in parse(said, missing=["n.d."])[0]] == [1, "NA", None, None]
+
+
+def test_a_decimal_mark_that_is_said_leaves_columns_of_text_alone(parse):
+    values, _, said = parse("who;a\nAnna;1,5\nBert;1,500\n", decimal=",")
+    assert values == [{"who": "Anna", "a": 1.5}, {"who": "Bert", "a": 1.5}]
+    assert "column 'who'" not in said

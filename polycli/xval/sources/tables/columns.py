@@ -238,6 +238,8 @@ def _decimal(
     marks = tally.marks
     if header in section.columns:
         return {"number": ".", "decimal-comma": ",", "text": None}[section.columns[header]], None
+    if not marks and tally.text:
+        return None, None  # Text alone: a decimal mark that was said of numbers is none of its business.
     if section.decimal != "auto":
         wrong = marks["comma"] + marks["grouped"] if section.decimal == "." else marks["dot"]
         return section.decimal, f"{wrong} cells have another decimal mark and stay text" if wrong else None

@@ -319,10 +319,7 @@ def _units(
     if not section.units_row:
         below = cut.body[1:]
         named = [place for place, unit in enumerate(stated) if unit is not None]
-        fits = all(
-            is_unit(str(stated[place])) and all(is_number(row[place]) or row[place].strip() in _GAP for row in below)
-            for place in named
-        )
+        fits = all(is_unit(str(stated[place])) and _mostly_numbers([row[place] for row in below]) for place in named)
         if not below or len(named) < max(1, len(first) / 2) or any(is_number(cell) for cell in first) or not fits:
             return None
         shown = ", ".join(f"{header[place]} in {stated[place]}" for place in named[:3])
@@ -330,6 +327,12 @@ def _units(
             f"the row below the header is one of units ({shown}): --set table.units_row=false says otherwise"
         )
     return tuple(stated)
+
+
+def _mostly_numbers(cells: Sequence[str]) -> bool:
+    """Whether most cells are numbers, beside gaps and a few words such as `n.d.`."""
+    known = [cell for cell in cells if cell.strip() not in _GAP]
+    return not known or 3 * sum(map(is_number, known)) >= 2 * len(known)
 
 
 def _free(name: str, used: Sequence[str]) -> str:

@@ -100,7 +100,7 @@ def _count_cells(
     Raises:
         SourceError: the file has no rows, or is malformed.
     """
-    missing = frozenset(section.missing)
+    missing = section.marks
     starts: list[Place] = []
     count = 0
     for place, columns in cell_chunks(file, count=most, size=BLOCK_ROWS):
