@@ -137,7 +137,7 @@ def test_the_commands_that_look_around_see_the_place_that_is_meant(place, monkey
 
     monkeypatch.setattr("polycli.exporting.export_checkpoint", export)
     monkeypatch.setattr("polycli.inspection.inspect_path", look)
-    monkeypatch.setattr("polycli.demo.run_demo", lambda _, output: seen.update(demo=output))
+    monkeypatch.setattr("polycli.demo.run_demo", lambda _, output, **__: seen.update(demo=output))
     written, expected = place.written(form, "x"), place.meant(form, "x")
     assert command_line(["export", written, "--output", written]) == 0
     assert command_line(["inspect", written]) == 0
