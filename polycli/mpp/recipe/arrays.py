@@ -22,10 +22,14 @@ class ArraysSection(Section):
         None, description="name of the array in a file of several; '*/u' where each trajectory has a group of its own"
     )
     axes: tuple[Axis, ...] = Field(
-        (), description="what each axis of the array is, in its own order; trajectory and field may be absent"
+        (),
+        description="what each axis of the array is, in its own order; trajectory and field may be absent; of several "
+        "arrays, those without an axis field leave it out",
     )
     fields: tuple[str, ...] | dict[str, str] = Field(
-        (), description="names along the axis `field`, or by name the array of each: {my.height: h, my.speed: v}"
+        (),
+        description="names along the axis `field`, or by name the array of each: {my.height: h, my.speed: v}; v:0 is "
+        "the first entry along the axis `field` of v",
     )
     units: dict[str, str] = Field({}, description="units by field name; those in the file where absent")
     dt: PositiveFloat | None = Field(None, description="time between frames of the file; from its times where absent")

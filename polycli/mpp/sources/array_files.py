@@ -124,11 +124,21 @@ def _not_hdf5(path: Path) -> str:
     return "no HDF5 file"
 
 
-@lru_cache(maxsize=2)
 def _of_npz(path: Path, name: str, stamp: int) -> NDArray[Any]:
-    """A member of an npz file as a whole: it may be compressed as one piece."""
-    del stamp
-    return read_npz(path, name)
+    """A member of an npz file as a whole: it may be compressed as one piece.
+
+    Those of one file are kept, since the blocks of a trajectory are read from all of them in turns.
+    """
+    unpacked = _unpacked_npz(path, stamp)
+    if name not in unpacked:
+        unpacked[name] = read_npz(path, name)
+    return unpacked[name]
+
+
+@lru_cache(maxsize=1)
+def _unpacked_npz(path: Path, stamp: int) -> dict[str, NDArray[Any]]:
+    del path, stamp
+    return {}
 
 
 def _hdf5_infos(file: h5py.File) -> dict[str, ArrayInfo]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from polycli.console import warn
 from polycli.errors import SourceError
 from polycli.mpp.recipe.arrays import ArraysSection, Axis, Extent
+from polycli.mpp.sources.array_components import plain_name
 from polycli.mpp.sources.array_files import ArrayFile
 from polycli.mpp.sources.array_proposals import NAMES
 from polycli.mpp.sources.array_read import Placed
@@ -158,4 +159,4 @@ def _line(file: ArrayFile, name: str) -> NDArray[np.float64]:
 
 def _named_as_fields(section: ArraysSection) -> set[str]:
     chosen = {section.array} if section.array else set()
-    return chosen | (set(section.fields.values()) if isinstance(section.fields, dict) else set())
+    return chosen | (set(map(plain_name, section.fields.values())) if isinstance(section.fields, dict) else set())

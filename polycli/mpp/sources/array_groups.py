@@ -8,6 +8,7 @@ from typing import Any
 
 from polycli.errors import SourceError
 from polycli.mpp.recipe.arrays import ArraysSection
+from polycli.mpp.sources.array_components import plain_name
 from polycli.mpp.sources.array_files import ArrayFile
 
 
@@ -20,7 +21,7 @@ def one_by_one(file: ArrayFile, section: ArraysSection) -> list[tuple[str, Array
     patterns = [name for name in _names(section) if "*" in name]
     if not patterns:
         return [("", section)]
-    first = patterns[0]
+    first = plain_name(patterns[0])
     expression = re.compile("(.+)".join(map(re.escape, first.split("*", 1))).replace(r"\*", ".+"))
     found = sorted(match.group(1) for name in file.arrays if (match := expression.fullmatch(name)))
     if not found:
@@ -33,6 +34,16 @@ def pattern_of(names: Iterable[str]) -> str | None:
     parts = [name.rpartition("/") for name in names]
     alike = len({name for _, _, name in parts}) == 1 and len({group for group, _, _ in parts}) == len(parts) > 1
     return f"*/{parts[0][2]}" if alike and all(group for group, _, _ in parts) else None
+
+
+def patterns_of(names: Iterable[str]) -> dict[str, str] | None:
+    """`*/u` and `*/v`, with the first array of each, where groups have arrays of the same names."""
+    parts = [name.rpartition("/") for name in names]
+    groups = dict.fromkeys(group for group, _, _ in parts)
+    leaves = {f"*/{leaf}": f"{group}/{leaf}" for group, _, leaf in reversed(parts)}
+    if len(groups) < 2 or not all(groups) or len(parts) != len(groups) * len(leaves):
+        return None
+    return dict(reversed(leaves.items()))
 
 
 def _names(section: ArraysSection) -> list[str]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from polycli.errors import SourceError
 from polycli.mpp.recipe.arrays import ArraysSection, Axis
+from polycli.mpp.sources.array_components import component_of
 from polycli.mpp.sources.array_files import ArrayFile, ArrayInfo
 from polycli.mpp.sources.array_grids import beside
-from polycli.mpp.sources.array_groups import pattern_of
+from polycli.mpp.sources.array_groups import pattern_of, patterns_of
 from polycli.mpp.sources.array_proposals import NAMES, axis_of, candidates, listing, propose_axes
 from polycli.mpp.sources.array_read import Placed
 
@@ -37,13 +40,14 @@ def find_layout(file: ArrayFile, section: ArraysSection, *, dt_needed: bool) -> 
     Raises:
         SourceError: they leave something open, or do not fit the file; all of it at once, with lines to paste.
     """
-    names = _chosen(file, section)
+    chosen = _chosen(file, section)
+    names = [name for name, _ in chosen]
     axes = {name: _axes(file, name, section) for name in names}
     gaps = _Gaps(file, section)
     if len(names) > 1 and not isinstance(section.fields, dict):
         gaps.choose(names)
     gaps.axes([name for name in names if axes[name] is None])
-    placed = tuple(Placed(name, found) for name in names if (found := axes[name]) is not None)
+    placed = tuple(Placed(name, found, part) for name, part in chosen if (found := axes[name]) is not None)
     fields = gaps.fields(names, placed)
     gaps.boundary()
     if dt_needed and section.dt is None:
@@ -52,21 +56,21 @@ def find_layout(file: ArrayFile, section: ArraysSection, *, dt_needed: bool) -> 
     return _agreed(file, placed, fields)
 
 
-def _chosen(file: ArrayFile, section: ArraysSection) -> list[str]:
-    """The arrays that hold the fields; several candidates where nothing tells which."""
+def _chosen(file: ArrayFile, section: ArraysSection) -> list[tuple[str, int | None]]:
+    """The arrays that hold the fields, with the component that is one; several candidates where nothing tells which."""
     if isinstance(section.fields, dict):
         if section.array is not None:
             raise SourceError("arrays.array and arrays.fields both name arrays", hint="leave arrays.array out")
-        wanted = list(section.fields.values())
+        wanted = [component_of(name, file.arrays) for name in section.fields.values()]
     elif section.array is not None:
-        wanted = [section.array]
+        wanted = [(section.array, None)]
     else:
-        wanted = list(candidates(file))
+        wanted = [(name, None) for name in candidates(file)]
         if not wanted:
             raise SourceError(
                 f"{file.path}: no array of real numbers with 3 to 5 axes, as frames have; in it: {listing(file)}"
             )
-    for name in wanted:
+    for name, _ in wanted:
         if name not in file.arrays:
             near = difflib.get_close_matches(name, file.arrays, n=1)
             raise SourceError(
@@ -92,23 +96,75 @@ def _axes(file: ArrayFile, name: str, section: ArraysSection) -> tuple[Axis, ...
         found = tuple(axis for axis in own if axis is not None)
         whole = len(found) == len(own) == len(set(own)) and {"time", "x", "y"} <= set(found)
         return found if whole else None
-    if len(section.axes) != len(info.shape):
+    if isinstance(section.fields, dict) and len(section.axes) == len(info.shape) + 1 and "field" in section.axes:
+        # Beside an array of vectors, one of scalars has all axes but theirs.
+        said = tuple(axis for axis in section.axes if axis != "field")
+    else:
+        said = section.axes
+    if len(said) != len(info.shape):
         raise SourceError(
             f"{file.path}: the array {name!r} is {info.shape}, which is {len(info.shape)} axes, and arrays.axes names "
             f"{len(section.axes)}: {', '.join(section.axes)}",
-            hint=_axes_line(propose_axes(file, name, section).axes),
+            hint=_more_axes(file, name, section),
         )
-    for said, axis, dimension in zip(section.axes, own, info.dims or (), strict=False):
-        if axis is not None and axis != said and dimension.lower() == NAMES[axis][0]:
+    for word, axis, dimension in zip(said, own, info.dims or (), strict=False):
+        if axis is not None and axis != word and dimension.lower() == NAMES[axis][0]:
             raise SourceError(
-                f"{file.path}: arrays.axes says {said} where the array {name!r} itself says {dimension}",
+                f"{file.path}: arrays.axes says {word} where the array {name!r} itself says {dimension}",
                 hint=_axes_line(propose_axes(file, name, section).axes),
             )
-    return section.axes
+    return said
 
 
 def _axes_line(axes: tuple[Axis, ...]) -> str | None:
     return f"--set 'arrays.axes=[{', '.join(axes)}]'" if axes else None
+
+
+def _more_axes(file: ArrayFile, name: str, section: ArraysSection) -> str | None:
+    """The settings for an array of other axes than were said, component by component where it is one of vectors."""
+    axes = propose_axes(file, name, section).axes
+    line = _axes_line(axes)
+    if line is None or "field" not in axes or not isinstance(section.fields, dict):
+        return line
+    return f"{line} {_components_line(section.fields, name, file.arrays[name].shape[axes.index('field')])}"
+
+
+def _components_line(fields: Mapping[str, str], array: str, count: int) -> str:
+    """The setting that takes an array component by component, and the others as they were said."""
+    pairs: list[str] = []
+    for field, name in fields.items():
+        parts = [f"{field}_{index}: {_entry(f'{name}:{index}')}" for index in range(count)]
+        pairs += parts if name == array else [f"{field}: {_entry(name)}"]
+    return f"--set 'arrays.fields={{{', '.join(pairs)}}}'"
+
+
+def _entry(name: str) -> str:
+    return json.dumps(name) if "*" in name else name
+
+
+def _check_components(file: ArrayFile, fields: Mapping[str, str], placed: tuple[Placed, ...]) -> None:
+    """Return if each field has one number at each point, as far as the axes of its array are known.
+
+    Raises:
+        SourceError: an array of vectors stands for one field, or a component does not exist.
+    """
+    arrays = {(array.name, array.component): array for array in placed}
+    for field, name in fields.items():
+        array = arrays.get(component_of(name, file.arrays))
+        if array is None:
+            continue
+        count = file.arrays[array.name].shape[array.axes.index("field")] if "field" in array.axes else None
+        if count is not None and array.component is None:
+            raise SourceError(
+                f"{file.path}: {field} is one field, and the array {name!r} has {count} entries along its axis field",
+                hint=_components_line(fields, name, count),
+            )
+        if array.component is not None and array.component >= (count or 0):
+            found = f"{count} entries along its axis field" if count else "no axis field"
+            raise SourceError(
+                f"{file.path}: {field} is {name!r}, and the array {array.name!r} has {found}",
+                hint="entries are counted from 0" if count else "arrays.axes says which axis is field",
+            )
 
 
 class _Gaps:
@@ -127,15 +183,15 @@ class _Gaps:
         if (pattern := pattern_of(names)) is not None:
             self._problems[-1] += ", or whether each is a trajectory"
             self._lines.append(f"--set 'arrays.array=\"{pattern}\"'")
-        elif len({self._file.arrays[name].shape for name in names}) > 1:
-            largest = max(names, key=lambda name: self._file.arrays[name].shape)
-            self._lines.append(f"--set arrays.array={largest}")
+        elif not self._pairs(names):
+            self._lines.append(f"--set arrays.array={self._largest(names)}")
 
     def axes(self, names: list[str]) -> None:
         """Which axis is what."""
         if not names:
             return
-        name, info = names[0], self._file.arrays[names[0]]
+        name = self._largest(names)
+        info = self._file.arrays[name]
         proposal = propose_axes(self._file, name, self._section)
         doubt = f" ({proposal.doubt})" if proposal.doubt else ""
         self._problems.append(f"the axes of {name!r} {_dimensions(info)} are not said{doubt}")
@@ -146,16 +202,11 @@ class _Gaps:
         """The names of the fields; what is wrong with them is noted."""
         said, file = self._section.fields, self._file
         if isinstance(said, dict):
-            if any("field" in array.axes for array in placed):
-                raise SourceError(
-                    f"{file.path}: arrays.fields names an array for each field, and these have an axis field too",
-                    hint="give the names alone: --set 'arrays.fields=[my.height, my.speed]'",
-                )
+            _check_components(file, said, placed)
             return tuple(said)
         if len(names) > 1 and pattern_of(names) is None:
-            pairs = ", ".join(f"{_field_name(name, file.path)}: {name}" for name in names)
-            if len({file.arrays[name].shape for name in names}) == 1:
-                self._lines.append(f"--set 'arrays.fields={{{pairs}}}'")
+            if pairs := self._pairs(names):
+                self._lines.append(f"--set 'arrays.fields={{{', '.join(pairs)}}}'")
             return said
         found = placed[0].length("field", file.arrays[names[0]]) if placed else None
         if found is None:
@@ -171,6 +222,28 @@ class _Gaps:
             proposed = [plain] if found == 1 else [f"{plain}_{index}" for index in range(found)]
             self._lines.append(f"--set 'arrays.fields=[{', '.join(proposed)}]'")
         return said
+
+    def _largest(self, names: list[str]) -> str:
+        """The first of those with the most axes."""
+        return max(names, key=lambda name: len(self._file.arrays[name].shape))
+
+    def _pairs(self, names: list[str]) -> list[str]:
+        """A name for each field of several arrays, component by component for vectors; none if not all fit together."""
+        shapes = {name: self._file.arrays[name].shape for name in names}
+        largest = self._largest(names)
+        axes, whole = propose_axes(self._file, largest, self._section).axes, shapes[largest]
+        place = axes.index("field") if "field" in axes else None
+        scalar = whole if place is None else whole[:place] + whole[place + 1 :]
+        pairs: list[str] = []
+        for shown, name in (patterns_of(names) or dict(zip(names, names, strict=True))).items():
+            field = _field_name(name, self._file.path)
+            if shapes[name] == scalar:
+                pairs.append(f"{field}: {_entry(shown)}")
+            elif place is not None and shapes[name] == whole:
+                pairs += [f"{field}_{index}: {_entry(f'{shown}:{index}')}" for index in range(whole[place])]
+            else:
+                return []
+        return pairs
 
     def boundary(self) -> None:
         """Notes that the boundary conditions are missing, if they are."""

@@ -28,16 +28,21 @@ class Placed:
 
     name: str
     axes: tuple[Axis, ...]
+    #: The one entry of its axis `field` that is taken; None for all of them.
+    component: int | None = None
 
     def length(self, axis: Axis, info: ArrayInfo) -> int:
-        """Entries along an axis; one where the array does not have it."""
+        """Entries along an axis; one where the array does not have it, or one of its fields alone is taken."""
+        if axis == "field" and self.component is not None:
+            return 1
         return info.shape[self.axes.index(axis)] if axis in self.axes else 1
 
     def read(self, file: ArrayFile, trajectories: slice, time: slice, space: int) -> NDArray[Any]:
         """Some frames of some trajectories, (trajectory, time, field, x, y), every `space`-th point along x and y."""
-        index = tuple(
-            trajectories if axis == "trajectory" else time if axis == "time" else slice(None) for axis in self.axes
-        )
+        taken: dict[Axis, slice] = {"trajectory": trajectories, "time": time}
+        if self.component is not None:
+            taken["field"] = slice(self.component, self.component + 1)
+        index = tuple(taken.get(axis, slice(None)) for axis in self.axes)
         order: list[Axis] = [axis for axis in _ORDER if axis in self.axes]
         values = file.read(self.name, index).transpose([self.axes.index(axis) for axis in order])
         if "trajectory" not in self.axes:
