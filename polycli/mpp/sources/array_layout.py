@@ -96,11 +96,10 @@ def _axes(file: ArrayFile, name: str, section: ArraysSection) -> tuple[Axis, ...
         found = tuple(axis for axis in own if axis is not None)
         whole = len(found) == len(own) == len(set(own)) and {"time", "x", "y"} <= set(found)
         return found if whole else None
-    if isinstance(section.fields, dict) and len(section.axes) == len(info.shape) + 1 and "field" in section.axes:
+    said = section.axes
+    if isinstance(section.fields, dict) and len(said) == len(info.shape) + 1:
         # Beside an array of vectors, one of scalars has all axes but theirs.
-        said = tuple(axis for axis in section.axes if axis != "field")
-    else:
-        said = section.axes
+        said = tuple(axis for axis in said if axis != "field")
     if len(said) != len(info.shape):
         raise SourceError(
             f"{file.path}: the array {name!r} is {info.shape}, which is {len(info.shape)} axes, and arrays.axes names "

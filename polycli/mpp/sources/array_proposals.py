@@ -61,7 +61,7 @@ def propose_axes(file: ArrayFile, name: str, section: ArraysSection) -> Proposal
     for index, dimension in enumerate(file.arrays[name].dims or ()):
         if (axis := axis_of(dimension)) is not None and axis not in found:
             found[axis] = index
-    for axis, length in _known_lengths(file, fields).items():
+    for axis, length in _known_lengths(file, name, fields).items():
         places = [index for index, entries in enumerate(shape) if entries == length and index not in found.values()]
         if axis not in found and len(places) == 1:
             found[axis] = places[0]
@@ -72,11 +72,12 @@ def propose_axes(file: ArrayFile, name: str, section: ArraysSection) -> Proposal
     return Proposal(tuple(named[index] for index in range(len(shape))), _doubt(shape, guessed))
 
 
-def _known_lengths(file: ArrayFile, fields: int | None) -> dict[Axis, int]:
+def _known_lengths(file: ArrayFile, array: str, fields: int | None) -> dict[Axis, int]:
     """Lengths that axes must have, from arrays of times and coordinates and from the number of field names."""
     known: dict[Axis, int] = {} if fields is None else {"field": fields}
+    group = array.rpartition("/")[0]
     for axis in ("time", "x", "y"):
-        for name in NAMES[axis]:
+        for name in [path for name in NAMES[axis] for path in ((f"{group}/{name}", name) if group else (name,))]:
             if name in file.arrays and len(file.arrays[name].shape) == 1:
                 known.setdefault(axis, file.arrays[name].shape[0])
     return known

@@ -42,8 +42,7 @@ def test_groups_of_several_arrays_are_proposed_by_patterns(tmp_path):
     with pytest.raises(SourceError, match="which of the arrays") as caught:
         opened(tmp_path / "own.h5")
     assert '{my.u: "*/u", my.velocity_0: "*/velocity:0", my.velocity_1: "*/velocity:1"}' in caught.value.hint
-    settings = [line for line in pasted(caught.value.hint) if "axes" not in line]
-    dataset = opened(tmp_path / "own.h5", settings=(*settings, "arrays.axes=[time, y, x, field]"))
+    dataset = opened(tmp_path / "own.h5", settings=pasted(caught.value.hint))
     np.testing.assert_array_equal(rows(dataset), expected(*runs))
 
 
