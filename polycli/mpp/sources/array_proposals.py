@@ -77,9 +77,9 @@ def _known_lengths(file: ArrayFile, array: str, fields: int | None) -> dict[Axis
     known: dict[Axis, int] = {} if fields is None else {"field": fields}
     group = array.rpartition("/")[0]
     for axis in ("time", "x", "y"):
-        for name in [path for name in NAMES[axis] for path in ((f"{group}/{name}", name) if group else (name,))]:
-            if name in file.arrays and len(file.arrays[name].shape) == 1:
-                known.setdefault(axis, file.arrays[name].shape[0])
+        for place in [path for name in NAMES[axis] for path in ((f"{group}/{name}", name) if group else (name,))]:
+            if place in file.arrays and len(file.arrays[place].shape) == 1:
+                known.setdefault(axis, file.arrays[place].shape[0])
     return known
 
 
