@@ -218,6 +218,7 @@ def field_labels(fields: Iterable[str], vocabulary: Sequence[str], store: str) -
         described = ", ".join(f"'{f}'" + (f" (nearest: {', '.join(near[f])})" if near[f] else "") for f in unknown)
         raise StoreError(
             f"{store}: the model's vocabulary has no field {described}; it has {', '.join(vocabulary)}",
-            hint=f"add {', '.join(unknown)} to model.fields in the recipe",
+            hint=f"a model of these fields alone: --set 'model.fields=[{', '.join(fields)}]'; a trained one learns new "
+            "fields in finetune",
         )
     return tuple(vocabulary.index(field) for field in fields)

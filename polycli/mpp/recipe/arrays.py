@@ -43,7 +43,9 @@ class ArraysSection(Section):
         description="arrays of coordinates; `x` and `y`, or the dimensions', where absent; none where empty",
     )
     parameters: dict[str, float | str] = Field(
-        {}, description="by parameter: a constant, or the name of an array with a number for each trajectory"
+        {},
+        description="by parameter: a constant, the name of an array with a number for each trajectory, or an attribute "
+        "of a group, '@nu' or '*/@nu'",
     )
     split: str | None = Field(
         None, description="name of an array with train, validation or test for each trajectory; by hash if absent"

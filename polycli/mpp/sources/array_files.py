@@ -60,6 +60,8 @@ class ArrayFile:
     path: Path
     arrays: Mapping[str, ArrayInfo]
     _part: Callable[[str, Index], Any]
+    #: Numbers that stand as attributes at groups of HDF5 and zarr: `@nu` at the root, `run0/@nu` below.
+    attributes: Mapping[str, float] = field(default_factory=dict)
 
     def read(self, name: str, index: Index = ()) -> NDArray[Any]:
         """Part of an array, unpacked.
@@ -114,7 +116,13 @@ def open_arrays(path: Path) -> Iterator[ArrayFile]:
                 hint=f"files whose names end in {', '.join(SUFFIXES)} are read",
             )
         with open_hdf5(path) as file:
-            yield ArrayFile(path, _hdf5_infos(file), lambda name, index: file[name][index])
+            numbers = dict(_attribute_numbers("", file))
+            file.visititems(
+                lambda name, node: numbers.update(
+                    _attribute_numbers(name, node) if isinstance(node, h5py.Group) else ()
+                )
+            )
+            yield ArrayFile(path, _hdf5_infos(file), lambda name, index: file[name][index], numbers)
 
 
 def _not_hdf5(path: Path) -> str:
@@ -139,6 +147,17 @@ def _of_npz(path: Path, name: str, stamp: int) -> NDArray[Any]:
 def _unpacked_npz(path: Path, stamp: int) -> dict[str, NDArray[Any]]:
     del path, stamp
     return {}
+
+
+def _attribute_numbers(group: str, node: Any) -> Iterator[tuple[str, float]]:  # noqa: ANN401  # h5py's or zarr's group.
+    """The attributes of a group that are one number each."""
+    for name in node.attrs:
+        try:
+            found = np.asarray(node.attrs[name])
+        except (OSError, TypeError, ValueError):
+            continue  # Of a type that numpy has no word for, so no number.
+        if found.size == 1 and found.dtype.kind in "fiu":
+            yield f"{group}/@{name}" if group else f"@{name}", float(found.reshape(())[()])
 
 
 def _hdf5_infos(file: h5py.File) -> dict[str, ArrayInfo]:
@@ -184,7 +203,13 @@ def _zarr(path: Path) -> ArrayFile:
         for name, array in found.items()
         if getattr(array.dtype, "kind", "O") != "O"
     }
-    return ArrayFile(path, infos, lambda name, index: found[name][index])
+    groups = {array.rpartition("/")[0] for array in found} if isinstance(node, zarr.Group) else set()
+
+    def at(group: str) -> object:
+        return node[group] if group and isinstance(node, zarr.Group) else node
+
+    numbers = {name: number for group in sorted({"", *groups}) for name, number in _attribute_numbers(group, at(group))}
+    return ArrayFile(path, infos, lambda name, index: found[name][index], numbers)
 
 
 def _arrays_below(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401  # zarr's group.

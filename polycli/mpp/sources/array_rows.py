@@ -11,6 +11,8 @@ from polycli.mpp.sources.array_files import ArrayFile
 from polycli.mpp.sources.array_proposals import listing
 from polycli.requests import Split
 
+#: Attributes that a message names.
+_SHOWN = 8
 #: Usual words for the splits.
 _SPLITS: dict[str, Split] = {
     "train": "train",
@@ -24,8 +26,8 @@ _SPLITS: dict[str, Split] = {
 
 
 def find_parameters(file: ArrayFile, section: ArraysSection, count: int) -> dict[str, NDArray[np.float64]]:
-    """Maps each parameter that is an array to `count` numbers, one per trajectory; a single number holds for all of
-    them.
+    """Maps each parameter that is an array or an attribute to `count` numbers, one per trajectory; a single number
+    holds for all of them.
 
     Raises:
         SourceError: there is no such array, or it is not of the trajectories.
@@ -33,6 +35,9 @@ def find_parameters(file: ArrayFile, section: ArraysSection, count: int) -> dict
     found = {}
     for parameter, name in section.parameters.items():
         if not isinstance(name, str):
+            continue
+        if name in file.attributes:
+            found[parameter] = np.full(count, file.attributes[name])
             continue
         values = _array(file, name, f"arrays.parameters.{parameter}")
         if values.dtype.kind not in "fiu" or values.size not in {1, count}:
@@ -70,5 +75,6 @@ def find_splits(file: ArrayFile, section: ArraysSection, count: int) -> tuple[Sp
 
 def _array(file: ArrayFile, name: str, key: str) -> NDArray[np.generic]:
     if name not in file.arrays:
-        raise SourceError(f"{file.path}: {key} names {name!r}, which is not in it; in it: {listing(file)}")
+        attributes = f"; attributes {', '.join(list(file.attributes)[:_SHOWN])}" if file.attributes else ""
+        raise SourceError(f"{file.path}: {key} names {name!r}, which is not in it; in it: {listing(file)}{attributes}")
     return file.read(name)

@@ -3,6 +3,7 @@
 import h5py
 import numpy as np
 import pytest
+import zarr
 
 from polycli.errors import SourceError
 from polycli.mpp.sources import array_files
@@ -82,3 +83,23 @@ def test_each_array_of_an_npz_file_is_unpacked_once(tmp_path, monkeypatch):
     said = ("arrays.fields={my.a: a, my.b: b, my.c: c}", "arrays.axes=[time, x, y]", "arrays.dt=1", BOUNDARY)
     assert rows(opened(tmp_path / "own.npz", settings=said)).shape == (1, 5, 3, 4, 6)
     assert sorted(read) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "open_file", [lambda path: h5py.File(path / "own.h5", "w"), lambda path: zarr.open(path / "own.zarr", mode="w")]
+)
+def test_attributes_of_groups_are_parameters(tmp_path, open_file):
+    file = open_file(tmp_path)
+    file.attrs["mu"] = 7
+    for index in range(2):
+        group = file.create_group(f"run{index}")
+        group.attrs.update(nu=index / 10, who="me")
+        group["u"] = index + arrays()["u"]
+    if isinstance(file, h5py.File):
+        file.close()
+    said = ('arrays.fields={my.u: "*/u"}', "arrays.axes=[time, y, x]", "arrays.dt=1", BOUNDARY)
+    (own,) = tmp_path.iterdir()
+    dataset = opened(own, settings=(*said, 'arrays.parameters={nu: "*/@nu", mu: "@mu"}'))
+    assert [parameters for job in dataset.jobs for parameters in job.parameters] == [(0.0, 7.0), (0.1, 7.0)]
+    with pytest.raises(SourceError, match="attributes @mu, run0/@nu, run1/@nu"):
+        opened(own, settings=(*said, 'arrays.parameters={nu: "*/nu"}'))
