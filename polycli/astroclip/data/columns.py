@@ -160,6 +160,9 @@ def stacked(parts: Sequence[Sequence[Column]], lengths: Sequence[int]) -> list[C
         for column, length in zip(found, lengths, strict=True):
             if column is not None:
                 values[start : start + length] = column.values
+                if kind == "float" and column.valid is not None:
+                    # Whole numbers that have gaps in one file, and floats in another.
+                    values[start : start + length][~column.valid] = np.nan
                 valid[start : start + length] = True if column.valid is None else column.valid
             start += length
         gaps = kind != "float" and not valid.all()

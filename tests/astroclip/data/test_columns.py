@@ -60,6 +60,14 @@ def test_files_with_different_columns_are_put_together_with_gaps():
     assert np.isnan(whole["f"].values[0])
 
 
+def test_gaps_of_whole_numbers_are_no_zeros_where_another_file_has_floats():
+    first = [Column("n", np.array([0, 3], np.int64), valid=np.array([False, True]))]
+    second = [Column("n", np.array([1.5, np.nan]))]
+    (whole,) = stacked([first, second], [2, 2])
+    np.testing.assert_array_equal(whole.values, [np.nan, 3, 1.5, np.nan])
+    assert whole.valid is None
+
+
 def test_text_in_one_file_and_numbers_in_another_is_refused():
     with pytest.raises(SourceError, match=r"column a is text in one\.fits and numbers in another"):
         stacked([[Column("a", np.array(["x"], dtype=object), source="one.fits")], [Column("a", np.array([1]))]], [1, 1])

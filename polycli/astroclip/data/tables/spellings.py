@@ -52,8 +52,17 @@ def id_name(names: Sequence[str], own: str) -> str | None:
 def redshift_name(names: Sequence[str]) -> str | None:
     """The name of the column of redshifts, where there can be no doubt: a `z` beside `g` and `r` is a magnitude."""
     lower = _lower(names)
-    found = [lower[name] for name in REDSHIFTS if name in lower and not (name == "z" and _BANDS & set(lower))]
+    found = [lower[name] for name in REDSHIFTS if name in lower and not is_magnitude_z(name, names)]
     return found[0] if found else None
+
+
+def is_magnitude_z(name: str, names: Iterable[str]) -> bool:
+    """Whether a column of this name among others is the magnitude in the band z and no redshift.
+
+    >>> is_magnitude_z("z", ["g", "r", "z"]), is_magnitude_z("Z", ["Z", "FLUX_G"])
+    (True, False)
+    """
+    return name.lower() == "z" and bool(_BANDS & {each.lower() for each in names})
 
 
 def says_what_a_store_has(name: str) -> bool:

@@ -59,6 +59,10 @@ class Layout:
         """The column of that name, as it is or with the suffix; None where there is neither."""
         return next((found for found in (name, name + self.suffix) if found in self.plain), None)
 
+    def own_names(self) -> list[str]:
+        """The names of the columns with one value for each object, without the suffix."""
+        return [name.removesuffix(self.suffix) for name in self.plain]
+
 
 def layout_of(schema: Any, section: ArraysSection, path: Path) -> Layout:  # noqa: ANN401  # pyarrow's schema
     """The columns of a Parquet file.

@@ -22,13 +22,14 @@ from polycli.astroclip.sources.hats.layout import Layout, layout_of
 from polycli.astroclip.sources.hats.nested import vector_of
 from polycli.astroclip.sources.hats.reader import ParquetReader, look_at_images, look_at_wavelengths
 from polycli.astroclip.sources.multimodal.layout import (
-    REDSHIFTS,
     WARNINGS,
     Part,
     columns_of,
     good_redshifts,
     joined_ids,
     plain_ids,
+    redshift_column,
+    say_of_magnitudes,
     stacked_parts,
 )
 from polycli.astroclip.sources.multimodal.listing import band_places, grid_of
@@ -85,6 +86,7 @@ class HatsSource:
         for part, other in zip(parts, layouts, strict=True):
             if (other.image, other.spectrum) != (layout.image, layout.spectrum):
                 raise SourceError(f"{part.path}: has other columns of images or spectra than {first.path}")
+        say_of_magnitudes(parts)
         exported = not files.in_hats and _HEALPIX not in layout.plain
         grid = grid_of(parts, recipe)
         spectrum = None
@@ -154,8 +156,9 @@ def _read_part(
         _numbers(vectors, (given, layout.named(wanted)), count, path)
         for given, wanted in zip(positions, (section.ra, section.dec), strict=True)
     )
-    redshifts = (section.redshift, *REDSHIFTS)
-    redshift = next((found for name in redshifts if (found := layout.named(name)) is not None), None)
+    redshift = layout.named(section.redshift)
+    if redshift is None and (usual := redshift_column(layout.own_names())) is not None:
+        redshift = layout.named(usual)
     warning = next((found for name in WARNINGS if (found := layout.named(name)) is not None), None)
     own = {key, redshift, layout.named(section.ra), layout.named(section.dec), *positions}
     image = None if layout.image is None or not count else look_at_images(path, layout.image, recipe)
@@ -169,7 +172,7 @@ def _read_part(
         ra=ra,
         dec=dec,
         redshift=_numbers(vectors, (redshift,), count, path),
-        warning=None if warning is None else np.ma.getdata(vectors[warning]),
+        warning=None if warning is None else vectors[warning],
         columns=columns_of({name: values for name, values in vectors.items() if name not in own}, source=name),
         image=image,
         scan=scan,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.data.columns import Column, as_ids, column_of, stacked
 from polycli.astroclip.data.description import ZERO_POINT, ImageDescription
+from polycli.astroclip.data.tables.spellings import is_magnitude_z
 from polycli.astroclip.recipe.preparing import MmuSection
 from polycli.astroclip.sources.row_grids import GridScan
 from polycli.console import note
@@ -45,7 +46,7 @@ class Part:
     ra: NDArray[np.float64]
     dec: NDArray[np.float64]
     redshift: NDArray[np.float64]
-    #: ZWARN or ZWARNING, numbers or truth values; None where there is neither.
+    #: ZWARN or ZWARNING, numbers or truth values, masked where an object has none; None where there is neither.
     warning: NDArray[Any] | None
     columns: list[Column]
     image: ImageDescription | None
@@ -133,12 +134,34 @@ def positions_of(vectors: Mapping[str, NDArray[Any]], count: int, *, what: str) 
     return np.full(count, np.nan), np.full(count, np.nan)
 
 
+def redshift_column(names: Sequence[str]) -> str | None:
+    """The name of the redshift among those of a file's columns; a `z` beside `g` and `r` is a magnitude.
+
+    >>> redshift_column(["ra", "Z"]), redshift_column(["g", "r", "z"]), redshift_column(["g", "z", "z_spec"])
+    ('Z', None, 'z_spec')
+    """
+    return next((name for name in REDSHIFTS if name in names and not is_magnitude_z(name, names)), None)
+
+
 def redshifts_of(vectors: Mapping[str, NDArray[Any]], count: int) -> tuple[NDArray[np.float64], NDArray[Any] | None]:
     """Redshifts, NaN where the file has none, and what stands for their warnings."""
-    name = next((name for name in REDSHIFTS if name in vectors), None)
+    name = redshift_column(tuple(vectors))
     redshift = np.full(count, np.nan) if name is None else np.asarray(vectors[name], np.float64)
     warning = next((name for name in WARNINGS if name in vectors), None)
     return redshift, None if warning is None else vectors[warning]
+
+
+def say_of_magnitudes(parts: Sequence[Part]) -> None:
+    """Say that a column z was not taken for the redshift, where there is no other."""
+    if any(np.isfinite(part.redshift).any() for part in parts):
+        return
+    part = parts[0]
+    found = next((column.name for column in part.columns if column.name.lower() == "z"), None)
+    if found is not None:
+        note(
+            f"{part.name}: {found} is taken for the magnitude in z, beside other bands, and for no redshift; a "
+            "catalogue's `redshift` names one"
+        )
 
 
 def good_redshifts(parts: Sequence[Part], section: MmuSection, *, exported: bool) -> NDArray[np.bool_] | None:
@@ -157,7 +180,7 @@ def good_redshifts(parts: Sequence[Part], section: MmuSection, *, exported: bool
     truths = [part for part in parts if part.warning is not None and part.warning.dtype.kind == "b"]
     if truths and section.zwarn is None:
         name, count = truths[0].name, sum(len(part.ids) for part in truths)
-        raised = sum(int(part.warning.sum()) for part in truths if part.warning is not None)
+        raised = sum(int(np.ma.filled(part.warning, False).sum()) for part in truths if part.warning is not None)
         taken = "no warning" if meaning == "good" else "a warning"
         if 2 * (raised if meaning == "good" else count - raised) < count:
             raise SourceError(
@@ -176,14 +199,17 @@ def _good(part: Part, meaning: str) -> NDArray[np.bool_]:
         good &= kinds.values == _GALAXY
     if part.warning is None:
         return good
-    good &= part.warning if part.warning.dtype.kind == "b" and meaning == "good" else part.warning == 0
+    # Of a redshift whose warning is absent nothing good is known.
+    good &= ~np.ma.getmaskarray(part.warning)
+    warning = np.ma.getdata(part.warning)
+    good &= warning if warning.dtype.kind == "b" and meaning == "good" else warning == 0
     return good
 
 
 def columns_of(vectors: Mapping[str, NDArray[Any]], *, source: str) -> list[Column]:
     """Properties: vectors with one value for each object; tables with five columns are fluxes in SDSS's bands."""
     position = next((names for names in POSITIONS if all(name in vectors for name in names)), ())
-    redshift = next((name for name in REDSHIFTS if name in vectors), "")
+    redshift = redshift_column(tuple(vectors)) or ""
     columns: list[Column | None] = []
     for name, values in vectors.items():
         if name in (*_NOT_KEPT, *position, redshift) or name.startswith(_DATA):

@@ -19,7 +19,13 @@ from polycli.astroclip.recipe.preparing import PrepareRecipe
 from polycli.astroclip.sources.hats.source import HatsSource
 from polycli.astroclip.sources.hdf5_files import holds
 from polycli.astroclip.sources.multimodal.hdf5_sets import Hdf5Reader, read_part
-from polycli.astroclip.sources.multimodal.layout import Part, good_redshifts, joined_ids, stacked_parts
+from polycli.astroclip.sources.multimodal.layout import (
+    Part,
+    good_redshifts,
+    joined_ids,
+    say_of_magnitudes,
+    stacked_parts,
+)
 from polycli.astroclip.sources.multimodal.listing import band_places, grid_of
 from polycli.errors import SourceError
 from polycli.files.hats_folders import is_hats
@@ -73,6 +79,7 @@ def listing_of(parts: Sequence[Part], recipe: PrepareRecipe) -> Listing:
     if grid is not None:
         ivar = "measured" if all(part.has_ivar for part in parts) else "unknown"
         spectrum = describe_grid(grid.wavelength, what=first.name).model_copy(update={"ivar": ivar})
+    say_of_magnitudes(parts)
     lengths = [len(part.ids) for part in parts]
     return Listing(
         source="mmu",

@@ -184,6 +184,28 @@ def test_plain_lists_are_read_as_the_recipe_describes_them(tmp_path, hats):
     assert (listing.redshift == 0.25).all()
 
 
+def test_a_z_beside_other_bands_is_a_magnitude_unless_the_recipe_says_otherwise(tmp_path, hats):
+    bands = {band: pa.array(np.full(COUNT, value)) for band, value in (("g", 21.0), ("r", 20.0), ("z", 19.3))}
+    _, table = _images(hats, **bands)
+    hats.write(tmp_path, table)
+    listing = HatsSource().open([tmp_path], hats.recipe(), None)
+    assert np.isnan(listing.redshift).all()
+    assert _column(listing, "z").values.tolist() == [19.3] * COUNT
+    said = HatsSource().open([tmp_path], hats.recipe(arrays={"redshift": "z"}), None)
+    assert (said.redshift == 19.3).all()
+
+
+@pytest.mark.parametrize("kind", [pa.int32(), pa.bool_()])
+def test_a_redshift_whose_warning_is_absent_is_not_good(tmp_path, hats, kind):
+    warnings = [None if row in (4, 7) else row == 2 for row in range(COUNT)]
+    values = pa.array(warnings, pa.bool_()).cast(kind)
+    _, _, _, table = _desi(hats, grid=4000.0 + 10 * np.arange(30), ZWARN=values)
+    hats.write(tmp_path, table)
+    listing = HatsSource().open([tmp_path], hats.recipe(), None)
+    row = np.array([int(each) - 39627866878511337 for each in listing.ids])
+    assert sorted(row[~listing.good_redshift].tolist()) == [2, 4, 7]
+
+
 def test_an_absent_image_is_rejected_and_the_others_are_kept(tmp_path, hats, prepare):
     pixels, table = _images(hats)
     absent = pa.array([row == 7 for row in range(COUNT)])

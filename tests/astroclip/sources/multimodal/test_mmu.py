@@ -233,6 +233,16 @@ def test_a_redshift_is_good_of_galaxies_alone_where_a_type_is_given(tmp_path, mm
     assert listing.good_redshift.tolist() == (listing.ids == columns["object_id"][0]).tolist()
 
 
+def test_a_z_beside_other_bands_is_a_magnitude_and_no_redshift(tmp_path, mmu, capsys):
+    ra, dec = _objects(mmu)
+    magnitudes = {"g": np.full(4, 21.0), "R": np.full(4, 20.0), "z": np.full(4, 19.3)}
+    mmu.write(tmp_path / "images", {**mmu.images(ra, dec), **magnitudes})
+    listing = MmuSource().open([tmp_path / "images"], mmu.recipe(), None)
+    assert np.isnan(listing.redshift).all()
+    assert _column(listing, "z").values.tolist() == [19.3] * 4
+    assert "z is taken for the magnitude in z, beside other bands, and for no redshift" in capsys.readouterr().err
+
+
 def test_zwarn_that_would_make_most_redshifts_bad_must_be_declared(tmp_path, mmu):
     ra, dec = np.array([10.0, 10.1, 10.2]), np.full(3, 1.0)
     mmu.write(tmp_path, mmu.desi(ra, dec) | {"ZWARN": np.array([True, True, False])})
