@@ -139,7 +139,16 @@ def table(found: dict[str, Any]) -> Table:
         )
     return Table(
         "Spectra in FITS coadds that are in no store: the rank of their own object",
-        ("looked for", "test objects", "first", "among 10", "among 100", "median rank", "recall at 10 by eval", "chance of 10"),
+        (
+            "looked for",
+            "test objects",
+            "first",
+            "among 10",
+            "among 100",
+            "median rank",
+            "recall at 10 by eval",
+            "chance of 10",
+        ),
         rows,
         caption="Each spectrum stands in a coadd under another id; `search --spectrum COADD --object ID --in image`.",
         labels=1,
