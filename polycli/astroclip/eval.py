@@ -10,6 +10,7 @@ import numpy as np
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.loaded import LoadedAstroClip, load_for
 from polycli.astroclip.recipe.settings import EvalSettings
+from polycli.astroclip.scoring.audits.measure import check_columns
 from polycli.astroclip.scoring.dataset import Scoring
 from polycli.astroclip.scoring.encode import Modality, common_modalities
 from polycli.astroclip.scoring.measure import label_names, property_names
@@ -84,6 +85,7 @@ class ObjectEvaluation(Evaluation[LoadedAstroClip, EvalSettings, Subset, ObjectS
             )
         property_names(objects, settings.properties)
         label_names(objects, settings.labels)
+        check_columns(objects, settings)
         for earlier in self.before.values():
             earlier.check(objects.about, f"{objects.path}, beside {earlier.model_file}")
         return Subset(objects, modalities, test, reference)

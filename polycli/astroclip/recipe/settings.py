@@ -60,6 +60,18 @@ class UnalignedSection(Section):
     spectrum: str | None = None
 
 
+class AuditSection(Section):
+    """What is asked about shortcuts: scores that are owed to how objects were observed."""
+
+    run: bool = Field(True, description="audit; of a model with two modalities it about doubles the time of its probes")
+    target: str = Field("redshift", description="column of numbers that must not be told by nuisances")
+    columns: tuple[str, ...] = Field(
+        (), description="further columns of nuisances, beside psf, noise, depth, sky, ebv, airmass, exptime and nobs"
+    )
+    permutations: PositiveInt = Field(999, le=100_000, description="behind each p-value; more where columns are many")
+    level: float = Field(0.01, gt=0, lt=0.5, description="share of clean surveys in which a leak may be found")
+
+
 class EvalSettings(EncodingSettings):
     """The settings of `polycli eval astroclip --set KEY=VALUE`."""
 
@@ -76,6 +88,7 @@ class EvalSettings(EncodingSettings):
     masking: MaskingSection | None = Field(
         None, description="what is hidden of spectra, for models of stage spectrum; as in the training if absent"
     )
+    audit: AuditSection = AuditSection()
     bands: UsedCalibration = UsedCalibration()
     report: bool = Field(True, description="write report.html and figures; scores.json is written in any case")
     bootstrap_samples: PositiveInt = Field(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from polycli.astroclip.model.loaded import LoadedAstroClip
 from polycli.astroclip.recipe.settings import EvalSettings
 from polycli.astroclip.scoring.answers import head_answers
+from polycli.astroclip.scoring.audits.measure import audit
 from polycli.astroclip.scoring.encode import Encoder, Modality
 from polycli.astroclip.scoring.head_scores import HEAD, score_head
 from polycli.astroclip.scoring.kinds import alike_sentence
@@ -64,9 +65,12 @@ class Scoring:
             geometry=score_geometry(test, aligned=aligned),
             head=self._head(subset, test, guesses),
             reconstruction=reconstruction,
+            audit=audit(store, reference, test, settings, bootstrap, aligned=aligned),
         )
         for name in scores.geometry.constant or ():
             warn(f"{store.name}: {alike_sentence(name, len(subset.test))}")
+        for sentence in () if scores.audit is None else scores.audit.verdicts:
+            warn(f"{store.name}: {sentence}")
         vectors: dict[str, NDArray[np.float32]] = {name: shown.inputs[name] for name in subset.modalities}
         return scores, Illustration(shown.rows, vectors, guesses, panels, aligned=aligned, seed=settings.seed)
 

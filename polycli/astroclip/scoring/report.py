@@ -76,6 +76,8 @@ def write_report(
             Paragraph(f"Beware: {alike_sentence(kind, datasets[name].objects)}.")
             for kind in datasets[name].geometry.constant or ()
         ]
+        audited = datasets[name].audit
+        blocks += [Paragraph(f"Beware: {sentence}.") for sentence in (audited.verdicts if audited else ())]
         blocks += _against_truth(name, picture, stores[name], folder / "figures")
         blocks += _posteriors(name, datasets[name], folder / "figures")
         reconstruction = datasets[name].reconstruction

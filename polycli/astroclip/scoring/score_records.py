@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from polycli.astroclip.scoring.audits.records import AuditScores
 from polycli.astroclip.scoring.posteriors.records import Coverage, PosteriorScores
 from polycli.json_records import IF_GIVEN, INLINE, JsonObject
 from polycli.report.probes import Accuracy, Bounds, Fit
@@ -164,6 +165,8 @@ class ObjectScores:
     head: HeadScores | None = field(default=None, metadata=IF_GIVEN)
     #: Absent where nothing is reconstructed.
     reconstruction: ReconstructionScores | None = field(default=None, metadata=IF_GIVEN)
+    #: Absent where none was asked for, or objects are few.
+    audit: AuditScores | None = field(default=None, metadata=IF_GIVEN)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from polycli.astroclip.scoring.audits.tables import audit_tables
 from polycli.astroclip.scoring.posteriors.tables import coverage_table, posterior_table
 from polycli.astroclip.scoring.score_records import HeadScores, ObjectScores, RedshiftScores
 from polycli.report.table import NOTHING, Table, interval, number
@@ -52,8 +53,13 @@ def overview(datasets: Mapping[str, ObjectScores]) -> list[Table]:
             retrieval_table(name, dataset),
             geometry_table(name, dataset),
             reconstruction_table(name, dataset),
+            *audit_tables(name, dataset.audit, _recall_within_ten(dataset)),
         ]
     return [table for table in tables if table.rows]
+
+
+def _recall_within_ten(dataset: ObjectScores) -> dict[str, float]:
+    return {direction: scores.recall_at["10"].recall for direction, scores in dataset.retrieval.items()}
 
 
 def property_table(name: str, dataset: ObjectScores) -> Table:

@@ -1,0 +1,1 @@
+"""Audits of vectors: how much of a score is owed to how objects were observed, and what is left without it."""
