@@ -61,7 +61,7 @@ class UnalignedSection(Section):
 
 
 class AuditSection(Section):
-    """What is asked about shortcuts: scores that are owed to how objects were observed."""
+    """The search for shortcuts: scores that are owed to how objects were observed."""
 
     run: bool = Field(True, description="audit; of a model with two modalities it about doubles the time of its probes")
     target: str = Field("redshift", description="column of numbers that must not be told by nuisances")

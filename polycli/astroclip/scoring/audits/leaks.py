@@ -46,7 +46,7 @@ def permuted(bins: NDArray[np.int64], generator: np.random.Generator) -> NDArray
 
 
 def enough_permutations(asked: int, groups: int, level: float) -> int:
-    """At least so many that the best of them all is rarer than the level, divided among the groups, asks for."""
+    """Returns a number of permutations with which a p-value can reach the level, divided among the groups."""
     return max(asked, math.ceil(2 * groups / level) - 1)
 
 

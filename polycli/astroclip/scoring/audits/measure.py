@@ -91,7 +91,7 @@ def audit(
 def _explained(
     learnt: AuditedSide, scored: AuditedSide, *, permutations: int, level: float, seed: int
 ) -> dict[str, Explained]:
-    """What each nuisance explains beyond magnitudes among the objects of both sides, by name."""
+    """Tests how much each nuisance explains beyond magnitudes among the objects of both sides, by name."""
     total = len(learnt.rows) + len(scored.rows)
     chosen = np.sort(np.random.default_rng(seed).permutation(total)[:_MOST])
     both = [

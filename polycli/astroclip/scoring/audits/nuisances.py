@@ -93,8 +93,9 @@ class NormalScores:
 
 
 def regressed_out(train: Floats, values: Floats, asked: Floats, other: Floats) -> tuple[Floats, Floats]:
-    """What a nuisance leaves of vectors: `values` (m, d) of training objects and `other` (n, d) of test objects.
+    """Takes out of vectors what a regression on a nuisance explains.
 
+    The vectors are `values` (m, d) of training objects and `other` (n, d) of test objects.
     The regression is learnt from the training objects alone; `train` (m, c) and `asked` (n, c) are their nuisances.
     """
     scores = NormalScores(train)

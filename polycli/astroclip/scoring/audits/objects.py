@@ -78,7 +78,7 @@ def audited_sides(
 
 
 def neighbours_say(reference: AuditedSide, test: AuditedSide, probes: ProbeSettings) -> dict[str, Floats]:
-    """By modality: (n,) the target of test objects as the neighbours of their vectors tell it."""
+    """Predicts the target of test objects from the neighbours of their vectors, (n,) by modality."""
     return {
         name: predict_targets("knn", reference.vectors[name], reference.target, vectors, probes)
         for name, vectors in test.vectors.items()
@@ -86,7 +86,7 @@ def neighbours_say(reference: AuditedSide, test: AuditedSide, probes: ProbeSetti
 
 
 def ranks_across(vectors: Mapping[str, Floats], count: int) -> dict[str, Floats]:
-    """By direction: the rank of each object's partner among the first `count`; of aligned vectors alone."""
+    """Ranks each object's partner among the first `count` objects, by direction; aligned vectors alone have any."""
     image, spectrum = (vectors[name][:count].astype(np.float32) for name in _MODALITIES)
     return {"image_to_spectrum": ranks(image, spectrum), "spectrum_to_image": ranks(spectrum, image)}
 

@@ -35,7 +35,7 @@ def shift_scores(
     *,
     count: int | None,
 ) -> dict[str, dict[str, GroupScores]]:
-    """By what divides the objects, and group: R2 of what neighbours say, and recall where modalities are aligned."""
+    """Scores each group of each division: R2 of what neighbours say, and recall where modalities are aligned."""
     ranked = {} if count is None else ranks_across(test.vectors, count)
     found: dict[str, dict[str, GroupScores]] = {}
     for name, groups in _divisions(store, test).items():

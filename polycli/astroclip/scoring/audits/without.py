@@ -88,6 +88,6 @@ def recall_at_ten(found: Floats, candidates: int, bootstrap: Bootstrap) -> Recal
 
 
 def recalls(vectors: Mapping[str, Floats], count: int, bootstrap: Bootstrap) -> dict[str, RecallAtTen]:
-    """By direction, of aligned vectors."""
+    """Recall within the ten nearest, by direction, of aligned vectors."""
     found = ranks_across(vectors, count)
     return {name: recall_at_ten(ranks, len(ranks), bootstrap) for name, ranks in found.items()}
