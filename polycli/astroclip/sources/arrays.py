@@ -81,12 +81,13 @@ class ArraysReader:
     def _with_spectrum(self, payload: Payload, number: int, rows: NDArray[np.int64]) -> Payload:
         source, section = self.sets[number], self.section
         factor = section.flux_scale / _FLUX_UNIT
-        flux = (source.rows(str(section.spectrum), rows) * factor).astype(np.float32)
+        # In float64: numbers of 16 or 32 bits may have no place for themselves in another unit.
+        flux = (source.rows(str(section.spectrum), rows).astype(np.float64) * factor).astype(np.float32)
         mask = np.zeros(flux.shape, np.bool_)
         if section.mask in source.members:
             mask = source.rows(str(section.mask), rows) != 0
         if section.ivar in source.members:
-            ivar = (source.rows(str(section.ivar), rows) / factor**2).astype(np.float32)
+            ivar = (source.rows(str(section.ivar), rows).astype(np.float64) / factor**2).astype(np.float32)
             # As in surveys' own files: a weight that is not finite marks a pixel that was not measured.
             mask = mask | ~np.isfinite(ivar)
         elif section.error in source.members:
@@ -199,7 +200,10 @@ def _look(source: ArraySet, section: ArraysSection, *, alone: bool) -> _Look:
         if values.shape != (count,) or values.dtype.kind not in "fiu":
             raise SourceError(f"{source.name}: {name} is {values.dtype} {values.shape}, {count} numbers were expected")
         exact = values.astype(np.float64)
-        exact[np.isin(values, [mark for mark in section.null if not isinstance(mark, str)])] = np.nan
+        for mark in section.null:
+            # As the array's own type rounds it: -99.9 in 32 bits is not the -99.9 of 64 bits.
+            if not isinstance(mark, str):
+                exact[values == (values.dtype.type(mark) if values.dtype.kind == "f" else mark)] = np.nan
         return exact
 
     if section.object_id in source.members:

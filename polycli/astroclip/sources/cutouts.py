@@ -1,11 +1,13 @@
 """The source `fits`: one cutout per FITS file, in nanomaggies, as the Legacy Surveys' viewer gives them.
 
 A file has an image (band, y, x) whose header names its bands (`BANDS`, such as grz); its position and pixel scale are
-those of its WCS. Files have no ids, so that objects are named as their files are.
+those of its WCS. Pixels of another unit, which BUNIT names, are brought to nanomaggies. Files have no ids, so that
+objects are named as their files are.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.astroclip.data.cutouts.margins import cropped, cropped_size
-from polycli.astroclip.data.description import PIXEL_SCALE, ImageDescription
+from polycli.astroclip.data.description import PIXEL_SCALE, ZERO_POINT, ImageDescription
 from polycli.astroclip.data.source import Listing, Payload, file_ids, find_files
-from polycli.astroclip.recipe.preparing import PrepareRecipe
+from polycli.astroclip.recipe.preparing import ZERO_POINTS, PixelUnit, PrepareRecipe
 from polycli.console import note, warn
 from polycli.errors import SourceError
 from polycli.files.fits_files import open_fits
 
 SUFFIXES = (".fits", ".fit", ".fits.gz")
+#: What may stand in BUNIT beside a unit's name.
+_PLURAL = re.compile(r"(?i:maggies)")
+_PER_PIXEL = re.compile(r"\s*(?:/\s*pix(?:el)?|pix(?:el)?\s*\^?-1)$")
 _NOT_THERE = "has no image (band, y, x) whose header names its bands in BANDS"
 
 
@@ -127,6 +132,7 @@ def _describe(image: Any, path: Path) -> Cutout:  # noqa: ANN401
     width, height, count = (int(header[f"NAXIS{axis}"]) for axis in (1, 2, 3))
     if len(bands) != count:
         raise SourceError(f"{path}: the header names the bands {text}, and the image has {count} planes")
+    _nanomaggies(header, path)
     scale, ra, dec = _place(header, width, height)
     return Cutout(bands, (height, width), scale, ra, dec)
 
@@ -173,4 +179,31 @@ def _pixels(path: Path) -> NDArray[np.float32]:
         image = _image(file)
         if image is None:
             raise SourceError(f"{path}: {_NOT_THERE}")
-        return np.asarray(image.data).astype(np.float32)
+        factor = _nanomaggies(image.header, path)
+        return (np.asarray(image.data) if factor == 1 else np.asarray(image.data, np.float64) * factor).astype(
+            np.float32
+        )
+
+
+def _nanomaggies(header: Any, path: Path) -> float:  # noqa: ANN401
+    """The nanomaggies that a pixel value of 1 stands for: 1 where the header names no unit.
+
+    Raises:
+        SourceError: the unit is none of fluxes in a pixel.
+    """
+    from astropy import units
+
+    text = str(header.get("BUNIT", "")).strip()
+    if not text:
+        return 1.0
+    unit = units.Unit(_PER_PIXEL.sub("", _PLURAL.sub("maggy", text)), parse_strict="silent")
+    kinds: tuple[tuple[Any, PixelUnit], ...] = ((units.mgy, "maggy"), (units.Jy, "jansky"))
+    for known, name in kinds:
+        if unit.is_equivalent(known):
+            # To digits that a product of powers of ten has, so that nanomaggies stay as they are.
+            return float(f"{unit.to(known) * 10 ** (0.4 * (ZERO_POINT - ZERO_POINTS[name])):.12g}")
+    raise SourceError(
+        f"{path}: pixels are in {text} (BUNIT), a flux such as nanomaggy or Jy was expected",
+        hint="write BUNIT = 'nanomaggy' if that is what they are, or prepare the images by --source arrays with "
+        "arrays.zero_point",
+    )

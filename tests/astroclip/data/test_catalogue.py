@@ -341,6 +341,16 @@ def test_right_ascensions_in_hours_and_sexagesimal_texts_are_positions(tmp_path)
         np.testing.assert_array_equal(values, expected)
 
 
+def test_texts_of_degrees_are_no_hours_where_the_recipe_says_so(tmp_path):
+    (tmp_path / "a.csv").write_text("RA,DEC,x\n10:00:00,+00:00:00,2\n20 00 00.0,+05 00 00,3\n")
+    (column,) = _joined(tmp_path / "a.csv", by="sky", ra_unit="degree")[0]
+    np.testing.assert_array_equal(column.values[column.valid], [2, 3])
+    (tmp_path / "a.csv").write_text("RA,DEC,x\n110:00:00,+00:00:00,2\n20 00 00.0,+05 00 00,3\n")
+    with pytest.raises(SourceError, match="column RA holds texts that are no hours, minutes and seconds") as refusal:
+        _joined(tmp_path / "a.csv", by="sky")
+    assert "ra_unit: degree" in refusal.value.hint
+
+
 def test_a_damaged_table_whose_columns_differ_in_length_is_refused(tmp_path, monkeypatch):
     _parquet(tmp_path / "a.parquet", {"id": IDS, "x": [1.0, 2.0, 3.0, 4.0]})
     whole = ParquetTable.read

@@ -119,6 +119,26 @@ def test_weights_that_are_not_finite_mask_their_pixel(tmp_path):
     assert np.argwhere(_payload(_listing(path)).mask).tolist() == [[0, 5], [1, 6]]
 
 
+def test_numbers_of_16_bits_keep_their_worth_in_another_unit(tmp_path):
+    generator = np.random.default_rng(0)
+    flux = generator.normal(8, 0.5, (COUNT, PIXELS)).astype(np.float16)
+    path, _ = _file(tmp_path, image=None, spectrum=flux, ivar=np.full((COUNT, PIXELS), 4, np.float16))
+    found = _payload(_listing(path, flux_unit=1e-13))
+    np.testing.assert_allclose(found.spectrum, flux.astype(np.float64) * 1e4, rtol=1e-6)
+    np.testing.assert_allclose(found.ivar, 4e-8, rtol=1e-6)
+    assert not found.mask.any()
+
+
+def test_marks_in_32_bits_are_gaps_of_positions_and_redshifts_too(tmp_path):
+    places = {name: np.full(COUNT, 1.5, np.float32) for name in ("ra", "dec", "redshift")}
+    for values in places.values():
+        values[2] = -99.9
+    path, _ = _file(tmp_path, object_id=np.arange(COUNT), **places)
+    listing = _listing(path, null=[-99.9])
+    for values in (listing.ra, listing.dec, listing.redshift):
+        assert np.flatnonzero(np.isnan(values)).tolist() == [2]
+
+
 def test_marks_of_missing_values_and_arrays_that_are_no_columns_are_said(tmp_path, capsys):
     more = {"ra": np.array([10.0, -99, 11, 12, 13, 14]), "dec": np.array([1.0, -99, 1, 1, 1, 1])}
     more |= {

@@ -91,6 +91,33 @@ def test_cutouts_of_different_kinds_are_not_mixed(tmp_path, other, words):
     assert refused.value.hint.endswith("prepare them into different stores")
 
 
+@pytest.mark.parametrize(
+    ("unit", "factor"),
+    [
+        ("nanomaggy", 1),
+        ("nanomaggies", 1),
+        ("nmgy/pix", 1),
+        ("maggy", 1e9),
+        ("uJy", 1 / 3.631),
+        ("Jy / pixel", 1e6 / 3.631),
+    ],
+)
+def test_pixels_of_another_unit_become_nanomaggies(tmp_path, unit, factor):
+    image = cutout(tmp_path / "a.fits", BUNIT=unit)
+    listing = opened(tmp_path / "a.fits")
+    found = listing.reader.read(listing.file, listing.row).image[0]
+    np.testing.assert_allclose(found, image * factor, rtol=1e-4 if "Jy" in unit else 1e-6)
+    if factor == 1:
+        np.testing.assert_array_equal(found, image)
+
+
+@pytest.mark.parametrize("unit", ["adu", "electron/s", "MJy/sr", "mag", "DN"])
+def test_pixels_that_are_no_flux_by_their_unit_are_refused(tmp_path, unit):
+    cutout(tmp_path / "a.fits", BUNIT=unit)
+    with pytest.raises(SourceError, match=rf"a\.fits: pixels are in {unit} \(BUNIT\), a flux such as nanomaggy"):
+        opened(tmp_path / "a.fits")
+
+
 def test_bands_that_the_image_has_not_are_refused(tmp_path):
     cutout(tmp_path / "a.fits", BANDS="griz")
     with pytest.raises(SourceError, match="names the bands griz, and the image has 3 planes"):

@@ -28,15 +28,16 @@ def degrees(right: Column, up: Column, unit: AngleUnit | None, path: Path) -> tu
         SourceError: they are texts that are no angles, or of a unit that is no angle.
     """
     remarks: list[str] = []
-    ra, hours = _angle(right, "hour", path)
+    ra, is_text = _angle(right, unit or "hour", path)
     dec, _ = _angle(up, "degree", path)
-    if hours:
-        remarks.append(f"{right.name} is read as hours, minutes and seconds, {up.name} as degrees")
+    if is_text:
+        said = "degrees" if unit == "degree" else "hours, minutes and seconds"
+        remarks.append(f"{right.name} is read as {said}, {up.name} as degrees")
     elif unit == "hour" or (unit is None and right.unit.strip().lower() in _HOURS):
         ra = ra * 15
     elif unit is None:
         ra = ra * _factor(right, path)
-    if not hours:
+    if not is_text:
         dec = dec * _factor(up, path)
     # Catalogues mark what is unknown by numbers such as -999.
     unknown = ~(np.isfinite(ra) & (np.abs(dec) <= 90))
@@ -92,7 +93,13 @@ def _angle(column: Column, unit: AngleUnit, path: Path) -> tuple[Floats, bool]:
     wrong = next((text for text in chosen if not _SEXAGESIMAL.match(text)), None)
     if wrong is not None or not chosen:
         raise SourceError(f"{path}: column {column.name} is text ({wrong}), a position was expected")
-    values[np.array(known)] = Angle(chosen, unit="hourangle" if unit == "hour" else "deg").degree
+    try:
+        values[np.array(known)] = Angle(chosen, unit="hourangle" if unit == "hour" else "deg").degree
+    except ValueError as error:
+        raise SourceError(
+            f"{path}: column {column.name} holds texts that are no {unit}s, minutes and seconds: {error}",
+            hint="ra_unit: degree, if right ascensions are degrees, minutes and seconds" if unit == "hour" else None,
+        ) from error
     return values, True
 
 

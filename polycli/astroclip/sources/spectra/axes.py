@@ -82,6 +82,13 @@ def _in_angstrom(
                 f"{path}: the unit of the wavelengths is {unit.strip()}, Angstrom, nm or um was expected",
                 hint="--set spectra.wavelength_unit says which it is",
             )
+        inside = wavelength[np.isfinite(wavelength) & (wavelength > 0)] * factor
+        if inside.size and inside.max() < _LOGARITHMS_END:
+            raise SourceError(
+                f"{path}: wavelengths are up to {inside.max():.3g} Angstrom by their unit, {unit.strip()}: are they "
+                "logarithms?",
+                hint="--set spectra.wavelength_unit=log10_Angstrom, or =micrometre and others",
+            )
         return wavelength * factor
     refuse_other_units(np.sort(wavelength), what=str(path), key="spectra.wavelength_unit")
     return wavelength

@@ -87,9 +87,8 @@ def read_file(path: Path, section: SpectraSection) -> FileSpectrum:
     factor = _flux_factor(raw, section, path)
     flux = raw.arrays[raw.flux].astype(np.float64).ravel() * factor
     mask = ~np.isfinite(flux)
-    ivar = _ivar(raw, section, path)
+    ivar = _ivar(raw, factor, section, path)
     if ivar is not None:
-        ivar = ivar / factor**2
         mask |= ~np.isfinite(ivar)
     flags = _named(raw.arrays, section.mask, MASK, path)
     if flags is not None:
@@ -207,17 +206,41 @@ def _flux_factor(raw: _Raw, section: SpectraSection, path: Path) -> float:
     return factor / _FLUX_UNIT
 
 
-def _ivar(raw: _Raw, section: SpectraSection, path: Path) -> NDArray[np.float64] | None:
-    """Inverse variances in the file's unit; None where it has neither these nor errors or variances."""
+def _ivar(raw: _Raw, factor: float, section: SpectraSection, path: Path) -> NDArray[np.float64] | None:
+    """Inverse variances in the store's unit; None where the file has neither these nor errors or variances."""
     name = _named(raw.arrays, section.ivar, IVAR, path)
     if name is not None:
-        return raw.arrays[name].astype(np.float64).ravel()
+        scale = _noise_factor(raw, name, -2, factor, section=section, path=path)
+        return np.asarray(raw.arrays[name].astype(np.float64).ravel() * scale)
     name = _named(raw.arrays, section.error, ERROR, path)
     if name is not None:
-        return ivar_of_errors(raw.arrays[name].ravel())
+        scale = _noise_factor(raw, name, 1, factor, section=section, path=path)
+        return ivar_of_errors(raw.arrays[name].ravel()) / scale**2
     name = _named(raw.arrays, None, VARIANCE, path)
     if name is None:
         return None
     variance = raw.arrays[name].astype(np.float64).ravel()
     # A variance below 0 is as wrong as an error below 0, and shown as such.
-    return ivar_of_errors(np.sign(variance) * np.sqrt(np.abs(variance)))
+    errors = np.sign(variance) * np.sqrt(np.abs(variance))
+    return ivar_of_errors(errors) / _noise_factor(raw, name, 2, factor, section=section, path=path)
+
+
+def _noise_factor(raw: _Raw, name: str, power: int, factor: float, *, section: SpectraSection, path: Path) -> float:
+    """Finds the factor that brings noise to the store's unit, by its own unit where that is another than the flux's.
+
+    A unit to the power of 1 is taken for the flux's own, as of errors in other columns, which many writers copy there.
+
+    Raises:
+        SourceError: its unit is none of flux densities.
+    """
+    unit, of_flux = raw.units.get(name, "").strip(), raw.units.get(raw.flux, "").strip()
+    if not unit or unit == of_flux or section.flux_unit is not None:
+        return factor**power
+    for exponent in dict.fromkeys((power, 1)):
+        own = to_flux_density(unit, exponent)
+        if own is not None:
+            return float((own / _FLUX_UNIT**exponent) ** (power / exponent))
+    raise SourceError(
+        f"{path}: the unit of {name} is {unit}, that of {raw.flux} to the power of {power} was expected",
+        hint="mend the unit, or say for both how many erg/s/cm2/A a flux of 1 is: --set spectra.flux_unit=1e-17",
+    )

@@ -21,16 +21,16 @@ def to_angstrom(text: str) -> float | None:
     return _factor(text, "Angstrom")
 
 
-def to_flux_density(text: str) -> float | None:
-    """How many erg/s/cm2/A a unit of flux densities is; None where it is none per wavelength.
+def to_flux_density(text: str, power: int = 1) -> float | None:
+    """How many erg/s/cm2/A, to a power, a unit of flux densities is; None where it is none per wavelength.
 
-    >>> to_flux_density("1E-17 erg/cm^2/s/Ang"), to_flux_density("Jy")
-    (1e-17, None)
+    >>> to_flux_density("1E-17 erg/cm^2/s/Ang"), to_flux_density("Jy"), to_flux_density("cm4 s2 A2 / erg2", -2)
+    (1e-17, None, 1.0)
     """
-    return _factor(text, "erg s-1 cm-2 Angstrom-1")
+    return _factor(text, "erg s-1 cm-2 Angstrom-1", power)
 
 
-def _factor(text: str, unit: str) -> float | None:
+def _factor(text: str, unit: str, power: int = 1) -> float | None:
     from astropy import units
     from astropy.units import UnitsError, UnitsWarning
 
@@ -38,6 +38,6 @@ def _factor(text: str, unit: str) -> float | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnitsWarning)
-            return float(f"{units.Unit(plain).to(units.Unit(unit)):.{_DIGITS}g}")
+            return float(f"{units.Unit(plain).to(units.Unit(unit) ** power):.{_DIGITS}g}")
     except (ValueError, TypeError, UnitsError):
         return None

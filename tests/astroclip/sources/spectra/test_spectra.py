@@ -184,6 +184,53 @@ def test_what_a_header_does_not_say_is_asked_for_by_key(tmp_path, header, spectr
         opened(path, **spectra)
 
 
+def _table(path, **columns):
+    """A row for each pixel; each column is its values and unit."""
+    QTable({name: units.Quantity(array, unit) if unit else array for name, (array, unit) in columns.items()}).write(
+        path
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "unit"),
+    [
+        ("sigma", 0.5, "1e-17 erg / (s cm2 Angstrom)"),
+        ("sigma", 0.5e-17, "erg / (s cm2 Angstrom)"),
+        ("ivar", 4.0, "1e34 Angstrom2 s2 cm4 / erg2"),
+        ("variance", 0.25, "1e-34 erg2 / (s2 cm4 Angstrom2)"),
+        ("ivar", 4e32, "W / (m2 um)"),
+        ("sigma", 0.5e-16, ""),
+    ],
+)
+def test_noise_is_in_the_unit_that_its_own_column_states(tmp_path, name, value, unit):
+    # 1 W/m2/um is 1e7 erg/s in 1e4 cm2 and 1e4 A: 0.1 erg/s/cm2/A.
+    wave, flux = np.linspace(400, 700, PIXELS), np.linspace(1, 2, PIXELS) * 1e-16
+    noise = np.full(PIXELS, value)
+    path = _table(tmp_path / "a.fits", wave=(wave, "nm"), flux=(flux, "W / (m2 um)"), **{name: (noise, unit)})
+    _, payload = opened(path)
+    np.testing.assert_allclose(payload.spectrum[0], np.linspace(1, 2, PIXELS), rtol=1e-6)
+    np.testing.assert_allclose(payload.ivar[0], 4.0, rtol=1e-5)
+
+
+def test_noise_in_a_unit_of_something_else_is_refused(tmp_path):
+    wave, flux = np.linspace(4000, 7000, PIXELS), np.ones(PIXELS)
+    path = _table(tmp_path / "a.fits", wave=(wave, "AA"), flux=(flux, UNIT), error=(flux, "Jy"))
+    with pytest.raises(SourceError, match="the unit of error is Jy, that of flux to the power of 1 was expected"):
+        opened(path)
+
+
+def test_logarithms_that_the_header_calls_angstrom_are_refused(tmp_path):
+    wave = np.log10(np.linspace(4000, 7000, PIXELS))
+    path = _table(tmp_path / "a.fits", wave=(wave, "AA"), flux=(np.ones(PIXELS), UNIT))
+    with pytest.raises(
+        SourceError, match=r"wavelengths are up to 3\.85 Angstrom by their unit, Angstrom: are they log"
+    ):
+        opened(path)
+    listing, _ = opened(path, wavelength_unit="log10_Angstrom")
+    np.testing.assert_allclose(listing.wavelength[[0, -1]], [4000, 7000], atol=0.01)
+
+
 def test_files_in_air_and_in_vacuum_or_with_errors_and_without_are_not_mixed(tmp_path):
     about = {"CRVAL1": 4000.0, "CDELT1": 1.0, "BUNIT": UNIT}
     image(tmp_path / "a.fits", values()[0], CTYPE1="WAVE", **about)
