@@ -19,11 +19,14 @@ from polycli.astroclip.scoring.score_records import ObjectScores, Unaligned
 from polycli.astroclip.scoring.sides import Subset
 from polycli.astroclip.scoring.tables import overview
 from polycli.astroclip.scoring.unaligned import unaligned_encoders
+from polycli.astroclip.scoring.verdicts import verdicts
 from polycli.console import rank
 from polycli.errors import StoreError
 from polycli.recipes import default_recipe
 from polycli.report.scores import Scores
 from polycli.report.table import Table
+from polycli.report.training import training_blocks
+from polycli.report.verdict import Verdict
 from polycli.requests import EvalRequest, JsonDocument
 from polycli.store.reader import Store
 from polycli.workflow.evaluate import Evaluation
@@ -107,7 +110,12 @@ class ObjectEvaluation(Evaluation[LoadedAstroClip, EvalSettings, Subset, ObjectS
     ) -> None:
         """Figures of properties, maps of vectors, and galleries of neighbours."""
         stores = {name: subset.store for name, subset in subsets.items()}
-        write_report(scores, stores, pictures, folder, unaligned=self.compared_with())
+        training = training_blocks(self.loaded.training_lines(), folder / "figures", scored=self.loaded.step)
+        write_report(scores, stores, pictures, folder, unaligned=self.compared_with(), training=training)
+
+    def verdicts(self, datasets: Mapping[str, ObjectScores]) -> Mapping[str, Verdict]:
+        """One sentence for each dataset: retrieval, the best and the worst property, photometry beside them."""
+        return verdicts(datasets)
 
     def compared_with(self) -> Unaligned:
         """Names the checkpoints of the encoders before their alignment."""

@@ -27,10 +27,13 @@ from polycli.mpp.scoring.report import write_report
 from polycli.mpp.scoring.score_records import ForecastScores, ForecastsTogether
 from polycli.mpp.scoring.summarise import one_step_scores, rollout_scores
 from polycli.mpp.scoring.tables import overview
+from polycli.mpp.scoring.verdicts import verdicts
 from polycli.recipes import default_recipe
 from polycli.report.bootstrap import Bootstrap
 from polycli.report.scores import Scores
 from polycli.report.table import Table
+from polycli.report.training import training_blocks
+from polycli.report.verdict import Verdict
 from polycli.requests import EvalRequest, JsonDocument
 from polycli.store.reader import Store
 from polycli.workflow.evaluate import Evaluation
@@ -154,7 +157,13 @@ class ForecastEvaluation(Evaluation[LoadedNetwork, EvalSettings, Subset, Forecas
     ) -> None:
         """Figures of errors over time and of fields."""
         frames = f"history of {self.loaded.history} frames, time stride {self.loaded.time_stride}"
-        write_report(scores, subsets, pictures, folder, frames=frames, together=finite(self._together))
+        training = training_blocks(self.loaded.training_lines(), folder / "figures", scored=self.loaded.step)
+        together = finite(self._together)
+        write_report(scores, subsets, pictures, folder, frames=frames, together=together, training=training)
+
+    def verdicts(self, datasets: Mapping[str, ForecastScores]) -> Mapping[str, Verdict]:
+        """One sentence for each dataset: against persistence, how long rollouts hold, the weakest field."""
+        return verdicts(datasets)
 
     def _header(self, subset: Subset, steps: int) -> ForecastHeader:
         """The header for files of rollouts, which start from the first frames."""

@@ -92,6 +92,8 @@ def comparison(
 ) -> None:
     """Truth, prediction and their difference in three rows, one column for each time.
 
+    Truth and prediction share one scale; the difference has a scale for each time, which stands in its panel.
+
     Args:
         file: The PNG file.
         title: Above the whole.
@@ -106,15 +108,15 @@ def comparison(
     low, high, colours = _field_scale(truth)
     with np.errstate(invalid="ignore", over="ignore"):
         error = prediction - truth
-    finite = np.abs(error[np.isfinite(error)])
-    # The 99.9th percentile, so that one bad pixel does not make the rest of the map white.
-    reach = float(np.quantile(finite, 0.999)) if finite.size else 0.0
-    reach = max(reach, 1e-12 * max(1.0, abs(low), abs(high)))
+    least = 1e-12 * max(1.0, abs(low), abs(high))
+    reaches = [max(_reach(values), least) for values in error]
+    # Each time has a scale of its own: errors grow by factors, and on the last one's the first would be blank.
+    shares = error / np.array(reaches)[:, None, None]
     (x_low, x_high), (y_low, y_high) = extent
     rows = (
         ("truth", truth, low, high, colours),
         ("prediction", prediction, low, high, colours),
-        ("prediction - truth", error, -reach, reach, "PuOr_r"),
+        ("prediction - truth", shares, -1.0, 1.0, "PuOr_r"),
     )
     frame = _Frame(columns=columns, aspect=min(2.0, max(0.5, (y_high - y_low) / (x_high - x_low))))
     with drawing(file, frame.size, layout=None) as figure:
@@ -139,10 +141,18 @@ def comparison(
                     axes.set_title(time)
                 if row == 2:
                     axes.set_xlabel("x")
+                    axes.text(
+                        *(0.03, 0.97),
+                        f"\N{PLUS-MINUS SIGN}{reaches[column]:.2g}",
+                        transform=axes.transAxes,
+                        va="top",
+                        fontsize=8,
+                        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5},
+                    )
                 if column == 0:
                     axes.set_ylabel(f"{name}\ny")
             bar = figure.colorbar(image, cax=figure.add_axes(frame.place(row, columns)))
-            bar.set_label(unit, fontsize=9)
+            bar.set_label("of the range in the panel" if row == 2 else unit, fontsize=9)
             bar.ax.tick_params(labelsize=8)
             bar.formatter.set_powerlimits((-3, 4))  # type: ignore[attr-defined]
         figure.suptitle(title, fontsize=12, y=1 - 0.12 / frame.size[1], va="top")
@@ -248,6 +258,12 @@ def ratios(file: Path, *, title: str, x_label: str, names: Sequence[str], values
         axis.set_xlabel(x_label)
         axis.grid(axis="x", alpha=0.3)
         axis.set_title(title)
+
+
+def _reach(error: Array) -> float:
+    """The 99.9th percentile of the error's size, so that one bad pixel does not make the rest of the map white."""
+    finite = np.abs(error[np.isfinite(error)])
+    return float(np.quantile(finite, 0.999)) if finite.size else 0.0
 
 
 def _field_scale(truth: Array) -> tuple[float, float, str]:

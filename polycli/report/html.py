@@ -4,33 +4,18 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from polycli.report.style import STYLE
 from polycli.report.table import Table, as_html
+from polycli.report.verdict import Verdict, best_and_worst, worst_first
 
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f24; --paper: #ffffff; --soft: #57606a; --line: #d0d7de; --band: #f6f8fa; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6edf3; --paper: #0d1117; --soft: #9198a1; --line: #3d444d; --band: #161b22; }
-}
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1rem; max-width: 70rem; color: var(--ink); background: var(--paper);
-  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-h1 { font-size: 1.6rem; margin: .5rem 0; } h2 { font-size: 1.25rem; margin: 2rem 0 .5rem; padding-top: .5rem;
-  border-top: 1px solid var(--line); } h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
-p { max-width: 48rem; } .caption, figcaption { color: var(--soft); font-size: .875rem; max-width: 48rem; }
-.scroll { overflow-x: auto; -webkit-overflow-scrolling: touch; }
-table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .7rem; white-space: nowrap; border-bottom: 1px solid var(--line); }
-th { background: var(--band); } .label { text-align: left; } .value { text-align: right; }
-tr.ruled td { border-bottom: 2px solid var(--soft); }
-figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; background: #ffffff; border-radius: 4px; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; font-size: .875rem; }
-dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
-@media (max-width: 40rem) { dl { grid-template-columns: 1fr; } dd { margin-bottom: .4rem; } }
-"""
+#: From so many parts on, a page begins with its contents.
+_WORTH_CONTENTS = 4
+_STANDINGS = {"good": "better", "mixed": "in part", "poor": "worse"}
 
 
 @dataclass(frozen=True)
@@ -61,38 +46,156 @@ class Figure:
 
     file: Path
     caption: str
+    #: Lines and dots on white, whose colours may be turned round for a dark page; fields and images may not.
+    lines: bool = False
 
 
-Block = Heading | Paragraph | Facts | Figure | Table
+@dataclass(frozen=True)
+class Verdicts:
+    """A sentence for each dataset, what needs attention first, linked to the dataset's section."""
+
+    verdicts: Mapping[str, Verdict]
+
+
+@dataclass(frozen=True)
+class Links:
+    """A table whose first column leads to files beside the page: the address of each row, empty for none."""
+
+    table: Table
+    addresses: Sequence[str]
+
+
+Block = Heading | Paragraph | Facts | Figure | Table | Verdicts | Links
+
+
+@dataclass
+class _Anchors:
+    """Gives every heading and table a name of its own in the page, and remembers them for the contents."""
+
+    taken: set[str] = field(default_factory=set)
+    #: Anchor and text of each section, and of what has a title in it.
+    sections: list[tuple[str, str, list[tuple[str, str]]]] = field(default_factory=list)
+    #: The anchor of each section's text.
+    of_section: dict[str, str] = field(default_factory=dict)
+
+    def section(self, text: str) -> str:
+        anchor = self._new(text)
+        self.sections.append((anchor, text, []))
+        self.of_section.setdefault(text, anchor)
+        return anchor
+
+    def part(self, text: str) -> str:
+        anchor = self._new(text)
+        if not self.sections:
+            self.sections.append(("top", "Overview", []))
+        self.sections[-1][2].append((anchor, text))
+        return anchor
+
+    def _new(self, text: str) -> str:
+        stem = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "part"
+        name, count = stem, 1
+        while name in self.taken or name == "top":
+            count += 1
+            name = f"{stem}-{count}"
+        self.taken.add(name)
+        return name
 
 
 def page(title: str, blocks: Sequence[Block]) -> str:
-    """The whole document. Nothing in it refers to anything outside it, and all text is escaped."""
-    body = "\n".join(_block(block) for block in blocks)
+    """The whole document. Nothing in it refers to anything outside it, and all text is escaped.
+
+    A page of several parts has its contents at the top, behind what comes before the first table or section.
+    """
+    anchors = _Anchors()
+    names = [_anchor(block, anchors) for block in blocks]
+    first = next((place for place, name in enumerate(names) if name), len(blocks))
+    drawn = [_block(block, name, anchors) for block, name in zip(blocks, names, strict=True)]
+    body = "\n".join([*drawn[:first], *_contents(anchors), *drawn[first:]])
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
-        f"<body>\n<h1>{html.escape(title)}</h1>\n{body}\n</body>\n</html>\n"
+        f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
+        f'<body>\n<h1 id="top">{html.escape(title)}</h1>\n<main>\n{body}\n</main>\n</body>\n</html>\n'
     )
 
 
-def _block(block: Block) -> str:
+def _anchor(block: Block, anchors: _Anchors) -> str:
     match block:
         case Heading(text):
-            return f"<h2>{html.escape(text)}</h2>"
+            return anchors.section(text)
+        case Facts(title, _):
+            return anchors.part(title)
+        case Table():
+            return anchors.part(block.title)
+        case Links(table, _):
+            return anchors.part(table.title)
+        case _:
+            return ""
+
+
+def _contents(anchors: _Anchors) -> list[str]:
+    if sum(1 + len(parts) for _, _, parts in anchors.sections) < _WORTH_CONTENTS:
+        return []
+    entries = []
+    for anchor, text, parts in anchors.sections:
+        below = "".join(f"<li>{_link(part, title)}</li>" for part, title in parts)
+        entries.append(f"<li>{_link(anchor, text)}{f'<ul>{below}</ul>' if below else ''}</li>")
+    listed = "\n".join(entries)
+    return [
+        f'<nav aria-label="Contents"><details open><summary>Contents</summary><ul>\n{listed}\n</ul></details></nav>'
+    ]
+
+
+def _link(anchor: str, text: str) -> str:
+    return f'<a href="#{anchor}">{html.escape(text)}</a>'
+
+
+def _block(block: Block, anchor: str, anchors: _Anchors) -> str:  # noqa: PLR0911  # one for each kind
+    match block:
+        case Heading(text):
+            return f'<h2 id="{anchor}">{html.escape(text)}</h2>'
         case Paragraph(text):
             return f"<p>{html.escape(text)}</p>"
         case Facts(title, facts):
             listed = "\n".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in facts)
-            return f"<h3>{html.escape(title)}</h3>\n<dl>\n{listed}\n</dl>"
-        case Figure(file, caption):
-            data = base64.b64encode(file.read_bytes()).decode("ascii")
-            kind = file.suffix.removeprefix(".")
-            text = html.escape(caption)
-            return (
-                f'<figure><img src="data:image/{kind};base64,{data}" alt="{html.escape(caption, quote=True)}">'
-                f"<figcaption>{text}</figcaption></figure>"
-            )
+            return f'<h3 id="{anchor}">{html.escape(title)}</h3>\n<dl>\n{listed}\n</dl>'
+        case Figure():
+            return _figure(block)
+        case Verdicts(verdicts):
+            return _verdicts(verdicts, anchors)
+        case Links(table, addresses):
+            return as_html(table, anchor, addresses)
         case Table():
-            return as_html(block)
+            return as_html(block, anchor)
+
+
+def _figure(figure: Figure) -> str:
+    data = base64.b64encode(figure.file.read_bytes()).decode("ascii")
+    kind = figure.file.suffix.removeprefix(".")
+    text = html.escape(figure.caption)
+    return (
+        f"<figure{' class=' + chr(34) + 'lines' + chr(34) if figure.lines else ''}>"
+        f'<img src="data:image/{kind};base64,{data}" alt="{html.escape(figure.caption, quote=True)}">'
+        f"<figcaption>{text}</figcaption></figure>"
+    )
+
+
+def _verdicts(verdicts: Mapping[str, Verdict], anchors: _Anchors) -> str:
+    entries = []
+    shared = {verdict.advice for verdict in verdicts.values()}
+    # What is to be done with all of them is said once.
+    common = shared.pop() if len(shared) == 1 and len(verdicts) > 1 else ""
+    for name in worst_first(verdicts):
+        verdict = verdicts[name]
+        title = html.escape(name)
+        if name in anchors.of_section:
+            title = _link(anchors.of_section[name], name)
+        advice = f'<p class="next">Next: {html.escape(verdict.advice)}</p>' if verdict.advice and not common else ""
+        entries.append(
+            f'<li class="{verdict.standing}"><span class="mark">{_STANDINGS[verdict.standing]}</span>'
+            f"<strong>{title}</strong>: {html.escape(verdict.sentence)}{advice}</li>"
+        )
+    lead = best_and_worst(verdicts)
+    above = [f"<p>{html.escape(lead)}</p>"] if lead else []
+    below = [f"<p>Next, for all: {html.escape(common)}</p>"] if common else []
+    return "\n".join([*above, '<ul class="verdicts">', *entries, "</ul>", *below])

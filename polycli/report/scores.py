@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from polycli.json_records import IF_GIVEN, INLINE, JsonObject
+from polycli.report.verdict import Verdict, worst_first
 
 #: The scores of one dataset: a family's record, or anything that `polycli.json_records.to_json` takes.
 DatasetScores = TypeVar("DatasetScores")
@@ -74,3 +75,16 @@ class Scores(Generic[DatasetScores]):
     datasets: Mapping[str, DatasetScores]
     #: What a family says of all datasets together: a record or a mapping.
     over_all: object = field(metadata=INLINE)
+    #: By dataset one sentence and what to do next; absent where the family says none.
+    verdicts: Mapping[str, Verdict] | None = field(default=None, metadata=IF_GIVEN)
+
+    @property
+    def judged(self) -> Mapping[str, Verdict]:
+        """The verdicts, none where the family says none."""
+        return self.verdicts or {}
+
+    @property
+    def by_importance(self) -> dict[str, DatasetScores]:
+        """The datasets as a report shows them: what needs attention first, those without a verdict last."""
+        first = worst_first(self.judged)
+        return {name: self.datasets[name] for name in (*first, *(name for name in self.datasets if name not in first))}

@@ -15,6 +15,7 @@ from polycli.report import screen
 NOTHING = "-"
 #: Wider than any table: what does not fit the screen is folded here, and not by the library, which cuts.
 _UNLIMITED = 100_000
+_RULED = ' class="ruled"'
 
 
 @dataclass(frozen=True)
@@ -129,21 +130,29 @@ def _widest(lines: Sequence[str]) -> int:
     return max((cell_len(line) for line in lines), default=0)
 
 
-def as_html(table: Table) -> str:
-    """An HTML table; every cell escaped, and scrolling by itself where the screen is narrow."""
+def as_html(table: Table, anchor: str = "", addresses: Sequence[str] = ()) -> str:
+    """An HTML table; every cell escaped, and scrolling in its box where it is wide or long, with its head in sight.
+
+    `anchor` is what links in the page call it; `addresses` are where the first cell of each row leads, empty for
+    nowhere.
+    """
     head = "".join(
         f'<th class="{_side(table, index)}" scope="col">{html.escape(column)}</th>'
         for index, column in enumerate(table.columns)
     )
-    body = "\n".join(
-        f"<tr{' class=' + chr(34) + 'ruled' + chr(34) if place in table.ruled else ''}>"
-        + "".join(f'<td class="{_side(table, index)}">{html.escape(cell)}</td>' for index, cell in enumerate(row))
-        + "</tr>"
-        for place, row in enumerate(table.rows)
-    )
+    rows = []
+    for place, row in enumerate(table.rows):
+        texts = [html.escape(cell) for cell in row]
+        if place < len(addresses) and addresses[place]:
+            texts[0] = f'<a href="{html.escape(addresses[place], quote=True)}">{texts[0]}</a>'
+        cells = "".join(f'<td class="{_side(table, index)}">{text}</td>' for index, text in enumerate(texts))
+        rows.append(f"<tr{_RULED if place in table.ruled else ''}>{cells}</tr>")
+    body = "\n".join(rows)
+    title = html.escape(table.title, quote=True)
     note = f'<p class="caption">{html.escape(table.caption)}</p>' if table.caption else ""
     return (
-        f'<h3>{html.escape(table.title)}</h3>\n<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n'
+        f"<h3{f' id={chr(34)}{anchor}{chr(34)}' if anchor else ''}>{html.escape(table.title)}</h3>\n"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{title}"><table>\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody></table></div>\n{note}"
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Generic, Protocol, TypeVar
 
@@ -14,6 +15,7 @@ from polycli.report.browser import open_in_browser
 from polycli.report.folder import evaluation_folder, write_scores
 from polycli.report.scores import DatasetScores, Scores
 from polycli.report.table import Table, as_text
+from polycli.report.verdict import Verdict
 from polycli.requests import EvalRequest, JsonDocument
 from polycli.sections import Section
 from polycli.store.reader import Store
@@ -86,6 +88,10 @@ class Evaluation(ABC, Generic[Loaded, Settings, Subset, DatasetScores, Picture])
         """Returns what scores.json says of all datasets together, from what each showed: a record or a mapping."""
         return {}
 
+    def verdicts(self, datasets: Mapping[str, DatasetScores]) -> Mapping[str, Verdict]:  # noqa: ARG002  # families say
+        """Returns by dataset one sentence on how good the model is there, and what to do next; none if nobody says."""
+        return {}
+
     def compared_with(self) -> object:
         """Returns what scores.json says besides of the models that this one is compared with: a record or a mapping."""
         return {}
@@ -125,6 +131,7 @@ class Evaluation(ABC, Generic[Loaded, Settings, Subset, DatasetScores, Picture])
                     over_all=self.over_all(pictures),
                 )
             )
+            scores = finite(replace(scores, verdicts=self.verdicts(scores.datasets) or None))
             document = to_object(scores)
             if report:
                 self.write_report(scores, subsets, pictures, unfinished)

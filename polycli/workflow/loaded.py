@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,15 @@ from polycli.checkpoints.exported import ModelDescription, description_of
 from polycli.checkpoints.resolve import ResolvedCheckpoint, resolve_checkpoint
 from polycli.checkpoints.trained_on import TrainedOn
 from polycli.console import say
+from polycli.engine.monitor.metrics_lines import read_lines
 from polycli.errors import CheckpointError
 from polycli.recipes.documents import read_document
 from polycli.report.scores import Provenance
+from polycli.report.training import TrainingLine
 from polycli.store.hashing import file_hash
+
+#: What a report shows of the speed of a run, as metrics.jsonl calls it.
+_SPEEDS = ("samples_per_second", "step_seconds", "data_wait_share", "peak_memory_bytes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +69,15 @@ class LoadedCheckpoint:
         found = None if self.run is None else read_document(self.run / "recipe.yaml").data.get(section)
         return found if isinstance(found, dict) else {}
 
+    def training_lines(self) -> list[TrainingLine]:
+        """What the run measured while it trained, step by step; empty for a checkpoint without its run."""
+        return [] if self.run is None else list(_measured(self.run / "metrics.jsonl"))
+
+    @property
+    def step(self) -> int | None:
+        """The step of the weights, where the checkpoint says it."""
+        return None if self.description is None else self.description.step
+
     def provenance(self) -> Provenance:
         """Returns what results must say about the model that they come from."""
         return Provenance(
@@ -91,6 +106,21 @@ def find_checkpoint(path: Path, *, family: str, quiet: bool = False) -> LoadedCh
         description=description,
         run=None if resolved.checkpoint_dir is None else _run_of(resolved.checkpoint_dir),
     )
+
+
+def _measured(path: Path) -> Iterator[TrainingLine]:
+    """The lines of metrics.jsonl that have a loss; damaged ones are left out, which `inspect --verify` reports."""
+    try:
+        lines = [line for line in read_lines(path) if line.damage is None]
+    except OSError:
+        return  # A report without curves is still a report.
+    for line in lines:
+        validation = line.kind == "validation"
+        document = json.loads(line.content)
+        loss, speed = document.get("validation/loss" if validation else "loss"), document.get("speed")
+        if line.kind in {"train", "validation"} and isinstance(loss, float):
+            known = {key: value for key, value in speed.items() if key in _SPEEDS} if isinstance(speed, dict) else {}
+            yield TrainingLine(step=line.step, loss=loss, validation=validation, **known)
 
 
 def evaluation_device() -> torch.device:

@@ -10,6 +10,8 @@ from polycli.console import rank
 from polycli.recipes import default_recipe
 from polycli.report.scores import Scores
 from polycli.report.table import Table
+from polycli.report.training import training_blocks
+from polycli.report.verdict import Verdict
 from polycli.requests import EvalRequest, JsonDocument
 from polycli.store.reader import Store
 from polycli.workflow.evaluate import Evaluation
@@ -25,6 +27,7 @@ from polycli.xval.scoring.judged_records import score_head
 from polycli.xval.scoring.report import write_report
 from polycli.xval.scoring.score_records import DatasetScores
 from polycli.xval.scoring.tables import overview
+from polycli.xval.scoring.verdicts import dataset_verdicts
 
 
 def run(request: EvalRequest) -> JsonDocument | None:
@@ -82,4 +85,9 @@ class RecordEvaluation(Evaluation[LoadedNumformer, EvalSettings, Subset, Dataset
     ) -> None:
         """Figures of answers against the truth, of decades and of sweeps."""
         shown = {name: picture for name, picture in pictures.items() if picture is not None}
-        write_report(scores, shown, folder, encoding=self.loaded.encoding)
+        training = training_blocks(self.loaded.training_lines(), folder / "figures", scored=self.loaded.step)
+        write_report(scores, shown, folder, encoding=self.loaded.encoding, training=training)
+
+    def verdicts(self, datasets: Mapping[str, DatasetScores]) -> Mapping[str, Verdict]:
+        """One sentence for each dataset: the model beside the best simpler one, the best and the worst key."""
+        return dataset_verdicts(datasets)

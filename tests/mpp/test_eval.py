@@ -210,7 +210,7 @@ def test_the_report_needs_nothing_else_and_holds_every_figure(tmp_path, model, s
     assert len(pictures) == len(files)
     for picture in pictures:
         assert image.imread(BytesIO(base64.b64decode(picture, validate=True))).shape[0] > 100
-    assert not re.search(r"(src|href)=\"(?!data:)|url\(|@import|<script", text)
+    assert not re.search(r"(src|href)=\"(?!data:|#)|url\(|@import|<script", text)
     evaluate(tmp_path, path, overrides=("rollout_steps=1",))
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["scores.json"], "an old report does not fit new scores"
 

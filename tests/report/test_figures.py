@@ -31,18 +31,26 @@ def test_equal_input_gives_equal_files(tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_truth_and_prediction_share_the_scale_of_the_truth_and_the_error_is_centred(tmp_path, monkeypatch):
-    limits = []
-    imshow = Axes.imshow
-    monkeypatch.setattr(
-        Axes, "imshow", lambda *a, **k: limits.append((k["vmin"], k["vmax"], k["cmap"])) or imshow(*a, **k)
-    )
-    draw(tmp_path / "a.png", prediction=3 * fields(3))
+def test_truth_and_prediction_share_the_scale_of_the_truth_and_each_error_has_its_own(tmp_path, monkeypatch):
+    limits, shown, said = [], [], []
+    imshow, text = Axes.imshow, Axes.text
+
+    def note(axes, values, **options):
+        limits.append((options["vmin"], options["vmax"], options["cmap"]))
+        shown.append(values)
+        return imshow(axes, values, **options)
+
+    monkeypatch.setattr(Axes, "imshow", note)
+    monkeypatch.setattr(Axes, "text", lambda *a, **k: said.append(a[3]) or text(*a, **k))
+    # Errors that grow a thousandfold, as those of rollouts do.
+    sizes = np.array([0.001, 0.03, 1.0])
+    draw(tmp_path / "a.png", prediction=fields(3) * (1 + sizes)[:, None, None])
     reach = np.abs(fields(3)).max()
     assert limits[:6] == [(-reach, reach, "RdBu_r")] * 6
-    low, high, _ = limits[6]
-    assert low == -high
-    assert high == pytest.approx(2 * reach, rel=0.05)
+    assert limits[6:] == [(-1.0, 1.0, "PuOr_r")] * 3
+    for error, size, label, truth in zip(shown[6:], sizes, said, fields(3), strict=True):
+        assert np.abs(error).max() == pytest.approx(1, rel=0.05), "no time is blank"
+        assert float(label[1:]) == pytest.approx(size * np.abs(truth).max(), rel=0.06), "the panel says its range"
 
 
 def test_a_diverged_prediction_and_a_constant_truth_are_drawn_too(tmp_path):

@@ -24,7 +24,7 @@ from polycli.astroclip.scoring.retrieval import unit
 from polycli.astroclip.scoring.score_records import ObjectScores, Unaligned
 from polycli.astroclip.scoring.tables import INPUTS, OWN_HEAD, overview
 from polycli.names import file_stem
-from polycli.report.html import Block, Figure, Heading, Paragraph, page
+from polycli.report.html import Block, Figure, Heading, Paragraph, Verdicts, page
 from polycli.report.provenance import provenance_block
 from polycli.report.scores import Scores
 
@@ -61,16 +61,22 @@ def write_report(
     folder: Path,
     *,
     unaligned: Unaligned,
+    training: Sequence[Block] = (),
 ) -> None:
-    """Draw `folder`/figures and write `folder`/report.html."""
-    datasets = scores.datasets
+    """Draw `folder`/figures and write `folder`/report.html.
+
+    Datasets stand in the order of what needs attention first. `training` shows how the model was trained.
+    """
+    datasets = scores.by_importance
     objects = sum(dataset.objects for dataset in datasets.values())
     blocks: list[Block] = [
         Paragraph(f"Split {scores.split}, {objects} objects."),
+        Verdicts(scores.judged),
         *overview(datasets),
         Paragraph(DEFINITIONS),
     ]
-    for name, picture in pictures.items():
+    for name in datasets:
+        picture = pictures[name]
         blocks.append(Heading(name))
         blocks += [
             Paragraph(f"Beware: {alike_sentence(kind, datasets[name].objects)}.")
@@ -86,7 +92,7 @@ def write_report(
         blocks += _maps(name, picture, stores[name], folder / "figures")
         blocks += _galleries(name, picture, stores[name], folder / "figures")
     before = [(f"{name} encoder before alignment", path) for name, path in unaligned.unaligned.items()]
-    blocks += [Heading("Provenance"), provenance_block(scores, rows_are="objects", compared=before)]
+    blocks += [*training, Heading("Provenance"), provenance_block(scores, rows_are="objects", compared=before)]
     folder.joinpath("report.html").write_text(page("AstroCLIP evaluation", blocks), encoding="utf-8")
 
 
@@ -106,7 +112,7 @@ def _against_truth(name: str, picture: Illustration, store: ObjectStore, figures
             continue
         file = figures / f"{file_stem(f'{name}.{column}')}.png"
         against_truth(file, title=column, unit=store.unit(column), truth=truth, predicted=shown)
-        blocks.append(Figure(file, f"{column}: predicted against true, and the difference."))
+        blocks.append(Figure(file, f"{column}: predicted against true, and the difference.", lines=True))
     return blocks
 
 
@@ -120,7 +126,7 @@ def _posteriors(name: str, dataset: ObjectScores, figures: Path) -> list[Block]:
                 f"{column}: the distribution function at the true values (PIT), uniform where posteriors are right. "
                 "Shaded: what 95 % of such samples would show."
             )
-            blocks.append(Figure(file, text))
+            blocks.append(Figure(file, text, lines=True))
     return blocks
 
 
@@ -131,7 +137,7 @@ def _reconstructions(name: str, picture: Illustration, store: ObjectStore, figur
     ids = store.id_texts(np.array([panel.row for panel in picture.panels]))
     shown = [(text, panel.truth, panel.guess, panel.hidden) for text, panel in zip(ids, picture.panels, strict=True)]
     reconstructions(file, title="Hidden stretches of spectra", panels=shown)
-    return [Figure(file, f"Spectra, and what {by} makes of the stretches that it does not see (shaded).")]
+    return [Figure(file, f"Spectra, and what {by} makes of the stretches that it does not see (shaded).", lines=True)]
 
 
 def _maps(name: str, picture: Illustration, store: ObjectStore, figures: Path) -> list[Block]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from polycli.mpp.scoring.score_records import ForecastScores, ForecastsTogether,
 from polycli.mpp.scoring.tables import METRICS, field_table, overview
 from polycli.names import file_stem
 from polycli.report.figures import CurvePanel, Line, comparison, curves, ratios
-from polycli.report.html import Block, Figure, Heading, Paragraph, page
+from polycli.report.html import Block, Figure, Heading, Paragraph, Verdicts, page
 from polycli.report.provenance import provenance_block
 from polycli.report.scores import Scores
 
@@ -44,9 +44,13 @@ def write_report(
     *,
     frames: str,
     together: ForecastsTogether,
+    training: Sequence[Block] = (),
 ) -> None:
-    """Draw `folder`/figures and write `folder`/report.html; `frames` says in words which frames the model sees."""
-    datasets = scores.datasets
+    """Draw `folder`/figures and write `folder`/report.html; `frames` says in words which frames the model sees.
+
+    Datasets stand in the order of what needs attention first. `training` shows how the model was trained.
+    """
+    datasets = scores.by_importance
     figures = folder / "figures"
     tables = overview(datasets)
     if together.paper_table1 is not None:
@@ -56,6 +60,7 @@ def write_report(
             f"Split {scores.split}, {len(datasets)} dataset{'s' if len(datasets) > 1 else ''}, "
             f"{sum(dataset.trajectories for dataset in datasets.values())} trajectories; {frames}."
         ),
+        Verdicts(scores.judged),
         _summary(datasets, figures),
         tables[0],
         Paragraph(DEFINITIONS),
@@ -65,7 +70,7 @@ def write_report(
     ]
     for name, dataset in datasets.items():
         blocks += _dataset_blocks(name, dataset, subsets[name].about, pictures[name], figures)
-    blocks += [Heading("Provenance"), provenance_block(scores, rows_are="trajectories")]
+    blocks += [*training, Heading("Provenance"), provenance_block(scores, rows_are="trajectories")]
     folder.joinpath("report.html").write_text(page("MPP evaluation", blocks), encoding="utf-8")
 
 
@@ -81,7 +86,9 @@ def _summary(datasets: Mapping[str, ForecastScores], figures: Path) -> Figure:
         bounds=_array([entry.ratio_interval for entry in entries]).T,
     )
     return Figure(
-        file, "One-step VRMSE over that of persistence, with 95 % intervals over trajectories. Left is better."
+        file,
+        "One-step VRMSE over that of persistence, with 95 % intervals over trajectories. Left is better.",
+        lines=True,
     )
 
 
@@ -135,6 +142,7 @@ def _growth_figure(name: str, rollout: RolloutScores, figures: Path) -> Figure:
         file,
         "Error of rollouts, averaged over fields and trajectories; the band is the 95 % interval of the model's mean. "
         "Where the model leaves the axes or the curve ends, rollouts have diverged.",
+        lines=True,
     )
 
 
@@ -157,7 +165,8 @@ def _field_figure(
     return Figure(
         file,
         f"{quantity.replace('_', ' ').capitalize()} in the first trajectory of the split: truth and rollout on one "
-        "scale, and their difference; in brackets the time after the last frame known.",
+        "scale; their difference on a scale of its own at each time, given in the panel, so early errors are seen; "
+        "in brackets the time after the last frame known.",
     )
 
 
@@ -207,6 +216,7 @@ def _spectra_figure(name: str, rollout: RolloutScores, figures: Path) -> Figure:
         file,
         f"Mean power of fields by radial wavenumber at step {last.step} of the rollouts. A forecast whose power "
         "falls below the truth's at high wavenumbers has lost its small structures.",
+        lines=True,
     )
 
 
@@ -223,7 +233,8 @@ def _conservation_figure(name: str, rollout: RolloutScores, figures: Path) -> Fi
             )
         )
     curves(file, title=f"{name}: what the physics conserves", panels=panels)
-    return Figure(file, "Mean absolute drift of conserved quantities over a rollout, beside that of the true frames.")
+    caption = "Mean absolute drift of conserved quantities over a rollout, beside that of the true frames."
+    return Figure(file, caption, lines=True)
 
 
 def _times(rollout: RolloutScores) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from polycli.console import counted
 from polycli.names import file_stem
 from polycli.report.figures import CurvePanel, Line, curves
-from polycli.report.html import Block, Figure, Heading, Paragraph, page
+from polycli.report.html import Block, Figure, Heading, Paragraph, Verdicts, page
 from polycli.report.provenance import provenance_block
 from polycli.report.scatter import ScatterPanel, scatter
 from polycli.report.scores import Scores
@@ -36,10 +36,18 @@ DEFINITIONS = (
 
 
 def write_report(
-    scores: Scores[DatasetScores], pictures: Mapping[str, Illustration], folder: Path, *, encoding: str
+    scores: Scores[DatasetScores],
+    pictures: Mapping[str, Illustration],
+    folder: Path,
+    *,
+    encoding: str,
+    training: Sequence[Block] = (),
 ) -> None:
-    """Draw `folder`/figures and write `folder`/report.html."""
-    datasets, filled = scores.datasets, filled_in(scores.datasets)
+    """Draw `folder`/figures and write `folder`/report.html.
+
+    Datasets stand in the order of what needs attention first. `training` shows how the model was trained.
+    """
+    datasets, filled = scores.by_importance, filled_in(scores.by_importance)
     records = sum(dataset.scores.records for dataset in filled.values())
     records += sum(dataset.records for dataset in datasets.values() if isinstance(dataset, JudgedScores))
     numbers = sum(dataset.scores.numbers for dataset in filled.values())
@@ -48,16 +56,16 @@ def write_report(
         counted(number, word, f"{word}s")
         for number, word in ((len(datasets), "dataset"), (records, "record"), (numbers, "number"))
     )
-    blocks: list[Block] = [Paragraph(f"Split {scores.split}, encoding {encoding}, {counts}.")]
+    blocks: list[Block] = [Paragraph(f"Split {scores.split}, encoding {encoding}, {counts}."), Verdicts(scores.judged)]
     if len(filled) < len(datasets):
         blocks += overview(datasets)  # A model with a head answers one question for each record, and no other.
     else:
-        blocks += [summary_table(filled), *(Paragraph(sentence) for sentence in verdicts(filled))]
+        blocks += [summary_table(filled, judged=False), *(Paragraph(sentence) for sentence in verdicts(filled))]
         blocks.append(Paragraph(DEFINITIONS))
     for name, dataset in filled.items():
         blocks += [Heading(name), *_figures(name, dataset, pictures[name], figures)]
         blocks += [table for table in overview({name: dataset})[1:] if table.rows]
-    blocks += [Heading("Provenance"), provenance_block(scores, rows_are="records")]
+    blocks += [*training, Heading("Provenance"), provenance_block(scores, rows_are="records")]
     folder.joinpath("report.html").write_text(page("xVal evaluation", blocks), encoding="utf-8")
 
 
@@ -84,9 +92,8 @@ def _scatter(name: str, dataset: FillScores, examined: Examined, figures: Path) 
         truth, answers = examined.truth[chosen], examined.answers["model"][chosen]
         panels.append(ScatterPanel(key, _unit(dataset.units, path), truth, answers, marked))
     scatter(file, title=f"{name}: prediction over truth", panels=panels)
-    return Figure(
-        file, "Hidden numbers by key. On the dashed line prediction and truth agree; shaded is what was held out."
-    )
+    caption = "Hidden numbers by key. On the dashed line prediction and truth agree; shaded is what was held out."
+    return Figure(file, caption, lines=True)
 
 
 def _decades(name: str, dataset: FillScores, figures: Path) -> Figure:
@@ -108,7 +115,8 @@ def _decades(name: str, dataset: FillScores, figures: Path) -> Figure:
         logarithmic=True,
     )
     curves(file, title=f"{name}: error by decade", panels=[panel])
-    return Figure(file, "Median relative error of numbers of each size; the band is the model's 95 % interval.")
+    caption = "Median relative error of numbers of each size; the band is the model's 95 % interval."
+    return Figure(file, caption, lines=True)
 
 
 def _sweep(name: str, sweep: Sweep, figures: Path) -> Figure:
@@ -129,6 +137,7 @@ def _sweep(name: str, sweep: Sweep, figures: Path) -> Figure:
         file,
         "What the model answers while one input is varied in fine steps and all else stays. A continuous model draws "
         "a smooth curve; steps and jumps are where its reading or writing of numbers changes tokens.",
+        lines=True,
     )
 
 

@@ -52,31 +52,35 @@ def verdicts(datasets: Mapping[str, FillScores]) -> list[str]:
                 f"above all {worst.baseline} for {worst.key}, with a mean absolute error of {number(worst.mae)} "
                 f"against the model's {number(worst.model)}."
             )
-        sentences += _over_all(name, dataset.scores.all.standardised_mae)
+        told = over_all(dataset.scores.all.standardised_mae)
+        sentences += [f"{name}: {told}"] if told else []
     return sentences
 
 
-def _over_all(name: str, scores: StandardisedErrors) -> list[str]:
-    """Compares the model with the best simpler one over all numbers: which to use; nothing without simpler ones."""
+def over_all(scores: StandardisedErrors) -> str:
+    """Compares the model with the best simpler one over all numbers: which to use; empty without simpler ones."""
     errors = scores.errors.by_method
     rivals = {method: error for method in METHODS if (error := errors.get(method)) is not None}
     if not rivals:
-        return []
+        return ""
     best = min(rivals, key=lambda method: rivals[method])
     low, high = scores.over[best]
     figures = f"with {number(rivals[best])} against the model's {number(errors['model'])} standard deviations"
     ratio = f"(model / {best}: 95 % interval {interval((low, high))})"
     if low is not None and low > 1:
         advice = "Use it where numbers alone are asked for."
-        return [f"{name}: over all numbers {best} is better, {figures} {ratio}. {advice}"]
+        return f"over all numbers {best} is better, {figures} {ratio}. {advice}"
     if high is not None and high < 1:
-        return [f"{name}: over all numbers the model is better; {best} is closest, {figures} {ratio}."]
+        return f"over all numbers the model is better; {best} is closest, {figures} {ratio}."
     advice = "The simpler one will do where numbers alone are asked for."
-    return [f"{name}: over all numbers {best} and the model are not told apart, {figures} {ratio}. {advice}"]
+    return f"over all numbers {best} and the model are not told apart, {figures} {ratio}. {advice}"
 
 
-def summary_table(datasets: Mapping[str, FillScores]) -> Table:
-    """One row for each dataset: errors in standard deviations, so that keys can be added."""
+def summary_table(datasets: Mapping[str, FillScores], *, judged: bool = True) -> Table:
+    """One row for each dataset: errors in standard deviations, so that keys can be added.
+
+    With `judged` the caption says which model is better.
+    """
     rows = []
     methods = _methods(dataset.scores.all.standardised_mae.errors.by_method for dataset in datasets.values())
     for name, dataset in datasets.items():
@@ -98,7 +102,9 @@ def summary_table(datasets: Mapping[str, FillScores]) -> Table:
     )
     caption = (
         "Mean absolute error in standard deviations of each key path in training. Numbers are hidden in turns and "
-        "answered for once each. " + (learners if "k-NN" in methods else "") + " ".join(verdicts(datasets))
+        "answered for once each. "
+        + (learners if "k-NN" in methods else "")
+        + " ".join(verdicts(datasets) if judged else ())
     )
     return Table("All numbers", columns, rows, caption.strip())
 

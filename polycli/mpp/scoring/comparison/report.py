@@ -98,4 +98,4 @@ def comparison_blocks(datasets: Mapping[str, ForecastScores], figures: Path) -> 
     file = figures / "comparison.png"
     curves(file, title="Growth of the error of several models", panels=panels)
     caption = "VRMSE of rollouts on the same windows, averaged over fields and trajectories."
-    return [Heading("Comparison"), Figure(file, caption), table]
+    return [Heading("Comparison"), Figure(file, caption, lines=True), table]
