@@ -18,7 +18,7 @@ _SHOWN = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingLine:
-    """What a run measured at one step."""
+    """The numbers that a run measured at one step."""
 
     step: int
     #: Of the training or, where `validation` is true, of held-out rows.

@@ -1,4 +1,4 @@
-"""What an evaluation says of a dataset in one sentence: how good the model is there, and what to do next."""
+"""The verdict on a dataset, in one sentence: how good the model is there, and what to do next."""
 
 from __future__ import annotations
 

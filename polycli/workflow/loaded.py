@@ -70,7 +70,7 @@ class LoadedCheckpoint:
         return found if isinstance(found, dict) else {}
 
     def training_lines(self) -> list[TrainingLine]:
-        """What the run measured while it trained, step by step; empty for a checkpoint without its run."""
+        """The lines that the run measured while it trained, step by step; empty for a checkpoint without its run."""
         return [] if self.run is None else list(_measured(self.run / "metrics.jsonl"))
 
     @property

@@ -1,4 +1,4 @@
-"""What an evaluation of vectors says in one sentence for each dataset, and what to do next."""
+"""Says in one sentence for each dataset how good an evaluation of vectors came out, and what to do next."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ALIGNED = "image_to_spectrum"
 
 
 def verdicts(datasets: Mapping[str, ObjectScores]) -> dict[str, Verdict]:
-    """By dataset: what is found across modalities, which property is read best and worst, and photometry beside it."""
+    """Says by dataset what is found across modalities, which property is read best and worst, and photometry beside."""
     return {name: _verdict(dataset) for name, dataset in datasets.items()}
 
 
@@ -64,7 +64,7 @@ def _found(recall: Recall | None) -> str:
 
 
 def _read(dataset: ObjectScores) -> tuple[dict[str, float], dict[str, float]]:
-    """By property the best R2 of the model, its own head where it has one, and the best of photometry."""
+    """Finds by property the best R2 of the model, its own head where it has one, and the best of photometry."""
     own: dict[str, float] = {}
     beside: dict[str, float] = {}
     for column, inputs in dataset.read.properties.items():

@@ -1,4 +1,4 @@
-"""What an evaluation of forecasts says in one sentence for each dataset, and what to do next."""
+"""Says in one sentence for each dataset how good an evaluation of forecasts came out, and what to do next."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MEASURE = "one-step VRMSE over that of persistence"
 
 
 def verdicts(datasets: Mapping[str, ForecastScores]) -> dict[str, Verdict]:
-    """By dataset: one step against persistence and extrapolation, how long rollouts hold, and the weakest field."""
+    """Says by dataset: one step against persistence and extrapolation, how long rollouts hold, the weakest field."""
     return {name: _verdict(dataset) for name, dataset in datasets.items()}
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation of answers says in one sentence for each dataset, and what to do next."""
+"""Says in one sentence for each dataset how good an evaluation of answers came out, and what to do next."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MEASURE = "mean absolute error over that of the key's mean"
 
 
 def dataset_verdicts(datasets: Mapping[str, DatasetScores]) -> dict[str, Verdict]:
-    """By dataset: the model beside the best simpler one, and the keys that it fills in best and worst."""
+    """Says by dataset: the model beside the best simpler one, and the keys that it fills in best and worst."""
     return {
         name: _head(dataset.head) if isinstance(dataset, JudgedScores) else _filled(dataset)
         for name, dataset in datasets.items()
