@@ -38,10 +38,14 @@ class Spectrum:
     mask: str | None
     wavelength: str
     is_struct: bool
+    #: Standard deviations, where there is no `ivar`.
+    error: str | None = None
 
     def columns(self) -> tuple[str, ...]:
         """Names of all columns that hold a part of the spectra."""
-        return tuple(name for name in (self.flux, self.ivar, self.mask, self.wavelength) if name is not None)
+        return tuple(
+            name for name in (self.flux, self.ivar, self.error, self.mask, self.wavelength) if name is not None
+        )
 
 
 @dataclass(frozen=True)
@@ -119,14 +123,15 @@ def _spectrum(types: Mapping[str, Any], section: ArraysSection, path: Path) -> S
     suffix = name.removeprefix(section.spectrum)
     beside = [
         next((found for found in (part, f"{part}{suffix}") if found in lists), None)
-        for part in (section.ivar, section.mask, section.wavelength)
+        for part in (section.ivar, section.mask, section.wavelength, section.error)
     ]
     if beside[2] is None:
         raise SourceError(
             f"{path}: has spectra, {name}, and no column {section.wavelength} with the wavelengths of each object",
             hint=nearest_names(section.wavelength, lists),
         )
-    return Spectrum(name, beside[0], beside[1], beside[2], is_struct=False)
+    error = beside[3] if beside[0] is None else None
+    return Spectrum(name, beside[0], beside[1], beside[2], is_struct=False, error=error)
 
 
 def _chosen(wanted: str, candidates: list[str], path: Path, *, key: str) -> str | None:

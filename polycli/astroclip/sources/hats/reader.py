@@ -18,7 +18,9 @@ from polycli.astroclip.sources.hats.layout import Image, Spectrum
 from polycli.astroclip.sources.hats.nested import dense, nested_field, padded
 from polycli.astroclip.sources.multimodal.layout import bands_of, pixel_factor
 from polycli.astroclip.sources.payloads import read_by_file
+from polycli.astroclip.sources.plausible import in_angstrom, refuse_other_units
 from polycli.astroclip.sources.row_grids import GridScan, RowGrid, Spectra
+from polycli.astroclip.sources.weights import ivar_of_errors
 from polycli.errors import SourceError
 from polycli.files.parquet import open_parquet
 
@@ -124,7 +126,7 @@ def _one_kind(
     return bands_of(next(iter(texts)), section, what=what), scales.pop()
 
 
-def look_at_wavelengths(path: Path, spectrum: Spectrum, *, whole: bool) -> GridScan:
+def look_at_wavelengths(path: Path, spectrum: Spectrum, section: ArraysSection, *, whole: bool) -> GridScan:
     """The wavelengths of the first object, and if `whole`, or where they are padded or SDSS's, of all.
 
     What is not looked at here is compared when it is read.
@@ -135,16 +137,25 @@ def look_at_wavelengths(path: Path, spectrum: Spectrum, *, whole: bool) -> GridS
         for batch in file.iter_batches(ROWS, columns=[leaf], use_threads=False):
             column = batch[spectrum.flux if spectrum.is_struct else spectrum.wavelength]
             part = nested_field(column, spectrum.wavelength) if spectrum.is_struct else column
-            wavelength = padded(part, -1, what=what)
-            scan.add(wavelength)
+            scan.add(_wavelengths(part, section, what=what))
             if scan.first is not None and scan.same and not scan.lattice and not whole:
                 break
+    if scan.first is not None and section.wavelength_unit is None:
+        refuse_other_units(np.sort(scan.first), what=what)
     return scan
+
+
+def _wavelengths(column: Any, section: ArraysSection, *, what: str) -> NDArray[np.float64]:  # noqa: ANN401
+    """Angstrom, -1 where there is no pixel."""
+    found = padded(column, -1, what=what)
+    there = np.isfinite(found) & (found > 0)
+    return np.where(there, in_angstrom(found, section.wavelength_unit or "Angstrom"), -1)
 
 
 def _spectrum_leaves(file: Any, spectrum: Spectrum) -> dict[str, str]:  # noqa: ANN401  # pyarrow's ParquetFile
     """Names of what pyarrow is asked for, by part of the spectrum."""
     parts = {"flux": spectrum.flux, "ivar": spectrum.ivar, "mask": spectrum.mask, "wavelength": spectrum.wavelength}
+    parts["error"] = spectrum.error
     if not spectrum.is_struct:
         return {part: name for part, name in parts.items() if name is not None}
     fields = {**parts, "flux": "flux"}
@@ -158,10 +169,15 @@ def _spectra(table: Any, spectrum: Spectrum, section: ArraysSection, path: Path)
         column = nested_field(table[spectrum.flux], name) if spectrum.is_struct else table[name]
         return padded(column, filler, what=f"{path}: {name}")
 
-    wavelength = part(spectrum.wavelength, -1)
+    waves = (
+        nested_field(table[spectrum.flux], spectrum.wavelength) if spectrum.is_struct else table[spectrum.wavelength]
+    )
+    wavelength = _wavelengths(waves, section, what=f"{path}: {spectrum.wavelength}")
     flux = part("flux" if spectrum.is_struct else spectrum.flux, 0)
     ivar, mask = part(spectrum.ivar, 0), part(spectrum.mask, 1)
-    assert wavelength is not None and flux is not None  # noqa: S101, PT018  # every layout has both
+    if spectrum.error is not None and (error := part(spectrum.error, 0)) is not None:
+        ivar = ivar_of_errors(error)
+    assert flux is not None  # noqa: S101  # every layout has it
     for name, values in (("wavelengths", wavelength), ("variances", ivar), ("masks", mask)):
         if values is not None and values.shape != flux.shape:
             raise SourceError(f"{path}: spectra have {flux.shape[1]} pixels, and their {name} {values.shape[1]}")

@@ -33,11 +33,14 @@ from polycli.astroclip.sources.multimodal.layout import (
     stacked_parts,
 )
 from polycli.astroclip.sources.multimodal.listing import band_places, grid_of
+from polycli.astroclip.sources.plausible import refuse_other_flux, refuse_other_pixels
 from polycli.errors import SourceError
 from polycli.files.hats_folders import HatsCatalogue, is_hats, open_hats
 from polycli.files.parquet import open_parquet
 
 SUFFIXES = (".parquet", ".pq")
+#: Objects that are looked at for units.
+_SAMPLED = 32
 _HEALPIX = "_healpix_29"
 
 
@@ -92,9 +95,10 @@ class HatsSource:
         spectrum = None
         if grid is not None:
             ivar = "measured" if all(part.has_ivar for part in parts) else "unknown"
-            spectrum = describe_grid(grid.wavelength, what=first.name).model_copy(update={"ivar": ivar})
+            about = {"ivar": ivar, "medium": recipe.arrays.medium, "frame": recipe.arrays.frame}
+            spectrum = describe_grid(grid.wavelength, what=first.name).model_copy(update=about)
         lengths = [len(part.ids) for part in parts]
-        return Listing(
+        listing = Listing(
             source="hats",
             reader=ParquetReader(
                 files=tuple(part.path for part in parts),
@@ -121,6 +125,27 @@ class HatsSource:
             wavelength=None if grid is None else grid.wavelength,
             columns=tuple(stacked_parts(parts)),
         )
+        _refuse_other_numbers(listing, layout, recipe.arrays, what=str(parts[0].path))
+        return listing
+
+
+def _refuse_other_numbers(listing: Listing, layout: Layout, section: ArraysSection, *, what: str) -> None:
+    """Make sure that lists of numbers, whose units nobody named, can be in those of a store; structs have theirs.
+
+    Raises:
+        SourceError: the first objects' fluxes or pixels cannot.
+    """
+    flux = layout.spectrum is not None and not layout.spectrum.is_struct and section.flux_unit is None
+    named = section.pixel_unit is not None or section.zero_point is not None
+    pixels = layout.image is not None and not layout.image.is_struct and not named
+    if not (flux or pixels):
+        return
+    first = np.flatnonzero(listing.file == 0)[:_SAMPLED]
+    payload = listing.reader.read(listing.file[first], listing.row[first])
+    if flux and payload.spectrum is not None:
+        refuse_other_flux(payload.spectrum.astype(np.float64), what=f"{what}: {section.spectrum}")
+    if pixels and payload.image is not None:
+        refuse_other_pixels(payload.image, what=f"{what}: {section.image}")
 
 
 def _files(inputs: Sequence[Path], source: str) -> _Files:
@@ -164,7 +189,7 @@ def _read_part(
     image = None if layout.image is None or not count else look_at_images(path, layout.image, recipe)
     scan = None
     if layout.spectrum is not None and count:
-        scan = look_at_wavelengths(path, layout.spectrum, whole=recipe.resample.first is not None)
+        scan = look_at_wavelengths(path, layout.spectrum, section, whole=recipe.resample.first is not None)
     part = Part(
         path=path,
         name=name,
@@ -176,7 +201,7 @@ def _read_part(
         columns=columns_of({name: values for name, values in vectors.items() if name not in own}, source=name),
         image=image,
         scan=scan,
-        has_ivar=layout.spectrum is None or layout.spectrum.ivar is not None,
+        has_ivar=layout.spectrum is None or bool(layout.spectrum.ivar or layout.spectrum.error),
     )
     return layout, part
 
