@@ -69,6 +69,11 @@ class AuditSection(Section):
         (), description="further columns of nuisances, beside psf, noise, depth, sky, ebv, airmass, exptime and nobs"
     )
     permutations: PositiveInt = Field(999, le=100_000, description="behind each p-value; more where columns are many")
+    occluded: NonNegativeInt = Field(
+        8,
+        le=1000,
+        description="test objects of which parts are hidden one by one, to see what moves the answer; 0: none",
+    )
     level: float = Field(0.01, gt=0, lt=0.5, description="share of clean surveys in which a leak may be found")
 
 

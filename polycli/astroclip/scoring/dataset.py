@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from polycli.astroclip.model.loaded import LoadedAstroClip
 from polycli.astroclip.recipe.settings import EvalSettings
 from polycli.astroclip.scoring.answers import head_answers
+from polycli.astroclip.scoring.audits.attribution import Attributed, of_image, of_spectrum, ridge_answer, scored
 from polycli.astroclip.scoring.audits.measure import audit
 from polycli.astroclip.scoring.encode import Encoder, Modality
 from polycli.astroclip.scoring.head_scores import HEAD, score_head
@@ -56,6 +57,8 @@ class Scoring:
         read, guesses = score_properties(store, reference, test, settings, bootstrap)
         shown = test.first(_SHOWN)
         reconstruction, panels = self._reconstruction(subset, shown.rows)
+        audited = audit(store, reference, test, settings, bootstrap, aligned=aligned)
+        attributed = {} if audited is None else self._attribution(subset, reference, test)
         scores = ObjectScores(
             objects=len(subset.test),
             reference_objects=len(subset.reference),
@@ -65,14 +68,17 @@ class Scoring:
             geometry=score_geometry(test, aligned=aligned),
             head=self._head(subset, test, guesses),
             reconstruction=reconstruction,
-            audit=audit(store, reference, test, settings, bootstrap, aligned=aligned),
+            audit=audited,
+            attribution=scored(attributed, bootstrap) or None,
         )
         for name in scores.geometry.constant or ():
             warn(f"{store.name}: {alike_sentence(name, len(subset.test))}")
         for sentence in () if scores.audit is None else scores.audit.verdicts:
             warn(f"{store.name}: {sentence}")
         vectors: dict[str, NDArray[np.float32]] = {name: shown.inputs[name] for name in subset.modalities}
-        return scores, Illustration(shown.rows, vectors, guesses, panels, aligned=aligned, seed=settings.seed)
+        return scores, Illustration(
+            shown.rows, vectors, guesses, panels, attributed, aligned=aligned, seed=settings.seed
+        )
 
     def _head(self, subset: Subset, test: Side, guesses: Guesses) -> HeadScores | None:
         """Scores of the head that finetuning added, if it did; its answers join the guesses that figures show."""
@@ -116,6 +122,31 @@ class Scoring:
                 )
             return ReconstructionScores(by=kind, scores=scores), panels
         return None, []
+
+    def _attribution(self, subset: Subset, reference: Side, test: Side) -> dict[str, list[Attributed]]:
+        """What moves the answers about the first test objects, by modality."""
+        store, target = subset.store, self.settings.audit.target
+        truth = store.target(target, reference.rows)
+        rows = test.rows[: self.settings.audit.occluded]
+        redshifts = store.target("redshift", rows)
+        encoder, found = self._encoder(self.loaded, subset), dict[str, list[Attributed]]()
+        with progress(len(rows) * len(subset.modalities), f"{store.name}: hidden parts") as bar:
+            for name in subset.modalities if len(rows) else ():
+                known = np.isfinite(truth)
+                answer = ridge_answer(reference.inputs[name][known].astype(np.float64), truth[known])
+                found[name] = []
+                for row, redshift in zip(rows.tolist(), redshifts.tolist(), strict=True):
+                    if name == "spectrum":
+                        found[name].append(of_spectrum(encoder, row, answer, redshift))
+                    else:
+                        found[name].append(of_image(encoder, row, answer, self._image_size(subset)))
+                    bar.advance(1)
+        return found
+
+    def _image_size(self, subset: Subset) -> int:
+        """Pixels along a side of what the model sees of a cutout."""
+        section, image = self.loaded.model.section.image, subset.store.about.image
+        return section.size if section is not None else min(image.size) if image is not None else 0
 
     def _encoder(self, loaded: LoadedAstroClip, subset: Subset) -> Encoder:
         settings = self.settings

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.data.rgb import PLANES, to_rgb
 from polycli.astroclip.data.store import ObjectStore
+from polycli.astroclip.scoring.audits.attribution import Attributed
+from polycli.astroclip.scoring.audits.figures import draw_images, draw_spectra
 from polycli.astroclip.scoring.figures import against_truth, gallery, maps, reconstructions
 from polycli.astroclip.scoring.head_scores import HEAD
 from polycli.astroclip.scoring.kinds import alike_sentence
@@ -50,6 +52,8 @@ class Illustration:
     guesses: Guesses
     #: Spectra with hidden stretches; none where the model reconstructs nothing.
     panels: Sequence[Panel]
+    #: By modality; none without an audit.
+    attributed: Mapping[str, Sequence[Attributed]]
     aligned: bool
     seed: int
 
@@ -89,6 +93,7 @@ def write_report(
         reconstruction = datasets[name].reconstruction
         by = "" if reconstruction is None else reconstruction.by
         blocks += _reconstructions(name, picture, stores[name], folder / "figures", by=by)
+        blocks += _attribution(name, picture, stores[name], folder / "figures")
         blocks += _maps(name, picture, stores[name], folder / "figures")
         blocks += _galleries(name, picture, stores[name], folder / "figures")
     before = [(f"{name} encoder before alignment", path) for name, path in unaligned.unaligned.items()]
@@ -138,6 +143,16 @@ def _reconstructions(name: str, picture: Illustration, store: ObjectStore, figur
     shown = [(text, panel.truth, panel.guess, panel.hidden) for text, panel in zip(ids, picture.panels, strict=True)]
     reconstructions(file, title="Hidden stretches of spectra", panels=shown)
     return [Figure(file, f"Spectra, and what {by} makes of the stretches that it does not see (shaded).", lines=True)]
+
+
+def _attribution(name: str, picture: Illustration, store: ObjectStore, figures: Path) -> list[Block]:
+    blocks: list[Block] = []
+    for kind, found in picture.attributed.items():
+        file = figures / f"{file_stem(f'{name}.{kind}.attribution')}.png"
+        (draw_spectra if kind == "spectrum" else draw_images)(file, store, found)
+        part = "stretch" if kind == "spectrum" else "patch"
+        blocks.append(Figure(file, f"How far the answer of {kind} vectors moves where a {part} is hidden."))
+    return blocks
 
 
 def _maps(name: str, picture: Illustration, store: ObjectStore, figures: Path) -> list[Block]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from polycli.astroclip.scoring.audits.records import AuditScores
+from polycli.astroclip.scoring.audits.records import AttributionScores, AuditScores
 from polycli.astroclip.scoring.posteriors.records import Coverage, PosteriorScores
 from polycli.json_records import IF_GIVEN, INLINE, JsonObject
 from polycli.report.probes import Accuracy, Bounds, Fit
@@ -167,6 +167,8 @@ class ObjectScores:
     reconstruction: ReconstructionScores | None = field(default=None, metadata=IF_GIVEN)
     #: Absent where none was asked for, or objects are few.
     audit: AuditScores | None = field(default=None, metadata=IF_GIVEN)
+    #: By modality; absent with the audit, or where nobody knows what should matter.
+    attribution: Mapping[str, AttributionScores] | None = field(default=None, metadata=IF_GIVEN)
 
 
 @dataclass(frozen=True, kw_only=True)

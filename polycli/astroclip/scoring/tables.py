@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from polycli.astroclip.scoring.audits.tables import audit_tables
+from polycli.astroclip.scoring.audits.tables import attribution_table, audit_tables
 from polycli.astroclip.scoring.posteriors.tables import coverage_table, posterior_table
 from polycli.astroclip.scoring.score_records import HeadScores, ObjectScores, RedshiftScores
 from polycli.report.table import NOTHING, Table, interval, number
@@ -54,6 +54,7 @@ def overview(datasets: Mapping[str, ObjectScores]) -> list[Table]:
             geometry_table(name, dataset),
             reconstruction_table(name, dataset),
             *audit_tables(name, dataset.audit, _recall_within_ten(dataset)),
+            attribution_table(name, dataset.attribution),
         ]
     return [table for table in tables if table.rows]
 

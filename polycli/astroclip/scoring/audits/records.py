@@ -122,3 +122,14 @@ class AuditScores:
     controls: Controls
     #: By what divides the objects, and group.
     shift: Mapping[str, Mapping[str, GroupScores]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributionScores:
+    """The share of attribution by occlusion that falls on spectral lines, or on the galaxy."""
+
+    objects: int
+    share: float
+    interval: Bounds
+    #: The share of stretches or patches that have a line, or are the galaxy's.
+    chance: float

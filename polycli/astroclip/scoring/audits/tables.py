@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from polycli.astroclip.scoring.audits.records import AuditScores, NuisanceAudit, RecallAtTen
+from polycli.astroclip.scoring.audits.records import AttributionScores, AuditScores, NuisanceAudit, RecallAtTen
 from polycli.report.table import NOTHING, Table, interval, number
 
 _DIRECTIONS = {"image_to_spectrum": "image to spectrum", "spectrum_to_image": "spectrum to image"}
@@ -107,6 +107,24 @@ def _shift(name: str, audit: AuditScores) -> Table:
         labels=2,
         ruled=frozenset(ruled),
     )
+
+
+def attribution_table(name: str, scores: Mapping[str, AttributionScores] | None) -> Table:
+    """The share of attribution that falls on lines, or on the galaxy, beside that of chance."""
+    places = {"spectrum": "stretches with a line", "image": "within two half-light radii"}
+    rows = [
+        [
+            modality,
+            places[modality],
+            number(found.share),
+            interval(found.interval),
+            number(found.chance),
+            str(found.objects),
+        ]
+        for modality, found in (scores or {}).items()
+    ]
+    columns = ["vectors", "where", "share of attribution", "95 % interval", "by chance", "objects"]
+    return Table(f"{name}: attribution by occlusion", columns, rows, labels=2)
 
 
 def _recall(recall: RecallAtTen) -> list[str]:

@@ -52,6 +52,8 @@ _ABSORPTION = (
     (8544.4, 3.0, 1.0, False),
     (8664.5, 2.5, 1.0, False),
 )
+#: Rest wavelengths of all lines, in order.
+LINES: tuple[float, ...] = tuple(sorted({*_EMISSION.values(), *(line[0] for line in _ABSORPTION)}))
 
 
 def _sky() -> NDArray[np.float64]:

@@ -170,6 +170,8 @@ def test_eval_says_what_leaks_in_scores_report_and_warning(tmp_path, survey, ima
     assert f"Beware: {verdict}." in text
     assert "sky: redshift without nuisances" in text
     assert "sky: redshift by group of objects" in text
+    assert "How far the answer of image vectors moves where a patch is hidden." in text
+    assert (tmp_path / "e" / "figures" / "sky.image.attribution.png").is_file()
     assert (scores["target"], scores["seed"], scores["permutations"]) == ("redshift", 0, 999)
     # Images alone have no partners.
     assert scores["nuisances"]["sky"]["retrieval"] == {}

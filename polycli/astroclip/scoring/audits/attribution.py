@@ -1,0 +1,172 @@
+"""Attribution by occlusion: how far an answer moves where a stretch of a spectrum, or a patch of an image, is hidden.
+
+A stretch becomes a straight line between the means beside it, a patch the median of the cutout's border. The answer is
+a ridge regression's on the vectors. Where lines lie at the object's redshift is known, so that it can be said how much
+of the attribution falls on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycli.astroclip.data.store import ObjectStore, Spectra
+from polycli.astroclip.scoring.audits.records import AttributionScores
+from polycli.astroclip.scoring.encode import Readable, Values, Vectors
+from polycli.astroclip.sources.mock.cosmology import MAX_REDSHIFT, kpc_per_arcsec
+from polycli.astroclip.sources.mock.spectra import LINES
+from polycli.report.bootstrap import Bootstrap
+
+Floats = NDArray[np.float64]
+#: Pixels of a hidden stretch, of the stretches beside it, patches along a side of an image, and pixels of its border.
+STRETCH, _BESIDE, PATCHES, _BORDER = 64, 32, 8, 4
+#: Half-light radii within which a patch is the galaxy's.
+_RADII = 2.0
+
+
+class Encodes(Protocol):
+    """An encoder of values that were read from a store."""
+
+    store: Readable
+    batch_size: int
+
+    def encode(self, values: Values, /) -> Vectors:
+        """Returns (n, d) vectors."""
+        ...
+
+
+@dataclass(frozen=True)
+class Attributed:
+    """The attribution of one object."""
+
+    row: int
+    #: (stretches,) of a spectrum, or (patches, patches) of an image: how far the answer moves.
+    moves: Floats
+    #: The same shape: whether a line lies in the stretch, or the patch is the galaxy's; None where nobody knows.
+    expected: NDArray[np.bool_] | None
+
+
+def ridge_answer(vectors: Floats, target: Floats) -> Callable[[Vectors], Floats]:
+    """Returns the function from vectors to the target, learnt from training objects."""
+    from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    line = make_pipeline(StandardScaler(), RidgeCV(alphas=np.logspace(-3, 6, 19))).fit(vectors, target)
+    return lambda asked: np.asarray(line.predict(asked.astype(np.float64)), np.float64)
+
+
+def of_spectrum(encoder: Encodes, row: int, answer: Callable[[Vectors], Floats], redshift: float) -> Attributed:
+    """Attribution of one spectrum; lines are expected where the redshift puts them."""
+    store = encoder.store
+    spectra = store.read_spectra(np.array([row]))
+    hidden = hidden_stretches(spectra.flux[0])
+    count = len(hidden)
+    repeated = Spectra(hidden, np.repeat(spectra.ivar, count, axis=0), np.repeat(spectra.mask, count, axis=0))
+    moves = _moves(encoder, spectra, repeated, answer)
+    expected = None
+    if isinstance(store, ObjectStore) and np.isfinite(redshift):
+        expected = stretches_with_lines(store.wavelength, redshift)
+    return Attributed(row, moves, expected)
+
+
+def of_image(encoder: Encodes, row: int, answer: Callable[[Vectors], Floats], size: int) -> Attributed:
+    """Attribution of the middle `size` pixels of one image; a galaxy of a simulation is expected within two radii."""
+    store = encoder.store
+    image = store.read_images(np.array([row]))
+    moves = _moves(encoder, image, hidden_patches(image[0], size), answer)
+    return Attributed(row, moves.reshape(PATCHES, PATCHES), _galaxy(store, row, size))
+
+
+def hidden_stretches(flux: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(stretches, wavelength) a spectrum (wavelength,) with one stretch after the other made a straight line."""
+    starts = range(0, len(flux) - STRETCH + 1, STRETCH)
+    hidden = np.repeat(flux[None], len(starts), axis=0)
+    for index, start in enumerate(starts):
+        stop = start + STRETCH
+        sides = [flux[max(0, start - _BESIDE) : start], flux[stop : stop + _BESIDE]]
+        ends = [float(side.mean()) for side in sides if len(side)]
+        hidden[index, start:stop] = np.linspace(ends[0], ends[-1], STRETCH)
+    return hidden
+
+
+def hidden_patches(image: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """(patches, bands, y, x) an image with one patch of its middle `size` pixels after the other made background."""
+    border = np.ones(image.shape[-2:], bool)
+    border[_BORDER:-_BORDER, _BORDER:-_BORDER] = False
+    background = np.median(image[:, border], axis=1)[:, None, None]
+    hidden = np.repeat(image[None], PATCHES**2, axis=0)
+    rows, columns = (_edges(length, size) for length in image.shape[-2:])
+    for index in range(PATCHES**2):
+        y, x = divmod(index, PATCHES)
+        hidden[index, :, rows[y] : rows[y + 1], columns[x] : columns[x + 1]] = background
+    return hidden
+
+
+def stretches_with_lines(wavelength: Floats, redshift: float) -> NDArray[np.bool_]:
+    """(stretches,) whether one of the strong lines of galaxies lies in each."""
+    count = len(wavelength) // STRETCH
+    pixels = np.searchsorted(wavelength, np.array(LINES) * (1 + redshift))
+    inside = pixels[(pixels > 0) & (pixels < count * STRETCH)]
+    found = np.zeros(count, np.bool_)
+    found[inside // STRETCH] = True
+    return found
+
+
+def attribution_scores(found: list[Attributed], bootstrap: Bootstrap) -> AttributionScores | None:
+    """The share of attribution that falls where it is expected; None where nobody knows where."""
+    known = [(one.moves, one.expected) for one in found if one.expected is not None and one.moves.sum() > 0]
+    if not known:
+        return None
+    within = np.array([moves[expected].sum() / moves.sum() for moves, expected in known])
+    low, high = bootstrap.mean(within).reshape(-1)
+    return AttributionScores(
+        objects=len(known),
+        share=float(within.mean()),
+        interval=[float(low), float(high)],
+        chance=float(np.mean([expected.mean() for _, expected in known])),
+    )
+
+
+def scored(found: Mapping[str, list[Attributed]], bootstrap: Bootstrap) -> dict[str, AttributionScores]:
+    """Scores by modality, where there are any."""
+    scores = {name: attribution_scores(objects, bootstrap) for name, objects in found.items()}
+    return {name: score for name, score in scores.items() if score is not None}
+
+
+def _moves(encoder: Encodes, whole: Values, hidden: Values, answer: Callable[[Vectors], Floats]) -> Floats:
+    before = answer(encoder.encode(whole))
+    count = len(hidden.flux) if isinstance(hidden, Spectra) else len(hidden)
+    parts = []
+    for start in range(0, count, encoder.batch_size):
+        some = slice(start, start + encoder.batch_size)
+        if isinstance(hidden, Spectra):
+            batch: Values = Spectra(hidden.flux[some], hidden.ivar[some], hidden.mask[some])
+        else:
+            batch = hidden[some]
+        parts.append(answer(encoder.encode(batch)))
+    return np.abs(np.concatenate(parts) - before)
+
+
+def _edges(length: int, size: int) -> NDArray[np.int64]:
+    """(patches + 1,) the edges of patches of the middle `size` of so many pixels."""
+    size = min(size, length)
+    return (length - size) // 2 + np.arange(PATCHES + 1) * size // PATCHES
+
+
+def _galaxy(store: Readable, row: int, size: int) -> NDArray[np.bool_] | None:
+    """(patches, patches) whether a patch's middle is within two half-light radii; None where no radius is known."""
+    if not isinstance(store, ObjectStore) or store.about.image is None or "radius" not in store.columns:
+        return None
+    radius, redshift = (float(store.target(name, [row])[0]) for name in ("radius", "redshift"))
+    if store.unit("radius") != "kpc" or not np.isfinite(radius) or not 0 < redshift <= MAX_REDSHIFT:
+        return None
+    scale = float(kpc_per_arcsec(np.array([redshift]))[0]) * store.about.image.pixel_scale_arcsec
+    lengths = store.about.image.size
+    middles = [(_edges(n, size)[1:] + _edges(n, size)[:-1] - n) / 2 for n in lengths]
+    patch = min(size, *lengths) / PATCHES
+    return np.asarray(np.hypot(middles[0][:, None], middles[1]) <= max(_RADII * radius / scale, patch))
