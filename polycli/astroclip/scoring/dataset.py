@@ -124,7 +124,7 @@ class Scoring:
         return None, []
 
     def _attribution(self, subset: Subset, reference: Side, test: Side) -> dict[str, list[Attributed]]:
-        """What moves the answers about the first test objects, by modality."""
+        """Hides parts of the first test objects and returns what moves the answers about them, by modality."""
         store, target = subset.store, self.settings.audit.target
         truth = store.target(target, reference.rows)
         rows = test.rows[: self.settings.audit.occluded]

@@ -91,6 +91,8 @@ def _judged(dataset: ObjectScores, *, beaten: int, compared: int) -> tuple[Stand
         recall = dataset.retrieval[_ALIGNED].recall_at["10"]
         if (recall.interval[0] or 0.0) <= recall.chance < 1:
             return "poor", "align longer or on more pairs: images and spectra are not told to belong together."
+    if dataset.audit is not None and dataset.audit.verdicts:
+        return "mixed", "heed the audit: what is left of scores without the leak is what they are worth elsewhere."
     if compared and not beaten:
         return "poor", "use photometry for these properties, or train longer and on more objects."
     if beaten < compared:
