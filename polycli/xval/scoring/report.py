@@ -60,7 +60,8 @@ def write_report(
     if len(filled) < len(datasets):
         blocks += overview(datasets)  # A model with a head answers one question for each record, and no other.
     else:
-        blocks += [summary_table(filled, judged=False), *(Paragraph(sentence) for sentence in verdicts(filled))]
+        blocks.append(summary_table(filled, judged=False))
+        blocks += [Paragraph(sentence) for sentence in verdicts(filled, together=False)]
         blocks.append(Paragraph(DEFINITIONS))
     for name, dataset in filled.items():
         blocks += [Heading(name), *_figures(name, dataset, pictures[name], figures)]

@@ -40,7 +40,7 @@ def filled_in(datasets: Mapping[str, DatasetScores]) -> dict[str, FillScores]:
     return {name: dataset for name, dataset in datasets.items() if isinstance(dataset, FillScores)}
 
 
-def verdicts(datasets: Mapping[str, FillScores]) -> list[str]:
+def verdicts(datasets: Mapping[str, FillScores], *, together: bool = True) -> list[str]:
     """One sentence for each dataset: where a simpler model has smaller errors, and which to use."""
     sentences = []
     for name, dataset in datasets.items():
@@ -53,7 +53,7 @@ def verdicts(datasets: Mapping[str, FillScores]) -> list[str]:
                 f"against the model's {number(worst.model)}."
             )
         told = over_all(dataset.scores.all.standardised_mae)
-        sentences += [f"{name}: {told}"] if told else []
+        sentences += [f"{name}: {told}"] if told and together else []
     return sentences
 
 
