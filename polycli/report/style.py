@@ -48,7 +48,7 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
   body { padding: .9rem; } h1 { font-size: 1.35rem; } h2 { font-size: 1.15rem; }
   nav ul ul { display: none; } nav > details > ul { columns: 1; } nav > details > ul > li { margin-bottom: .15rem; }
   .scroll { max-height: 75vh; } th, td { padding: .2rem .45rem; }
-  td:first-child, th:first-child { max-width: 38vw; white-space: normal; overflow-wrap: anywhere; }
+  td:first-child, th:first-child { min-width: 30vw; max-width: 38vw; white-space: normal; overflow-wrap: anywhere; }
   dl { grid-template-columns: 1fr; } dd { margin-bottom: .4rem; }
 }
 @media print {
