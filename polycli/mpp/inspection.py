@@ -22,13 +22,23 @@ class MppInspector(Inspector):
     """Facts of this family, by their names."""
 
     def store(self, about: Mapping[str, Any]) -> Mapping[str, object]:
-        """Physics, fields with units, boundary conditions and constants."""
+        """Physics, fields with units, grid, time step, boundary conditions, parameters and constants."""
+        known = {"grid", "extent", "dt"} <= about.keys()
         return {
             "physics": about.get("physics"),
             "fields": [
-                f"{name} [{unit}]" for name, unit in zip(about.get("fields", ()), about.get("units", ()), strict=False)
+                f"{name} [{unit}]" if unit else name
+                for name, unit in zip(about.get("fields", ()), about.get("units", ()), strict=False)
             ],
+            "grid": "; ".join(
+                f"{points} points along {axis}, {low:g} to {high:g}"
+                for axis, points, (low, high) in zip("xy", about["grid"], about["extent"], strict=False)
+            )
+            if known
+            else None,
+            "time step": f"{about['dt']:g}" if known else None,
             "boundaries": about.get("boundary_conditions"),
+            "parameters": about.get("parameter_names") or None,
             "constants": about.get("constants"),
         }
 

@@ -55,7 +55,7 @@ def test_every_hdu_of_a_fits_file_is_listed_with_the_columns_of_its_tables(surve
 def test_a_tree_of_hdf5_has_a_line_for_each_array_with_its_unit(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for index in range(50):
-            file[f"run/{index:02d}/velocity"] = np.zeros((4, 3))
+            file[f"run/{index:02d}/velocity"] = np.zeros((4, 3 + index))
             file[f"run/{index:02d}/velocity"].attrs["units"] = "m/s"
     finding = inspect_path(tmp_path / "a.h5")
     lines = [" ".join(line.split()) for line in finding.lines]
@@ -212,3 +212,16 @@ def mock_objects(tmp_path_factory):
     words = ["prepare", "astroclip", "--source", "mock", "--output", str(path), "--workers", "1"]
     assert entry.run([*words, "--set", "mock.objects=4", "--set", "mock.size=32"]) == 0
     return path
+
+
+def test_runs_in_groups_of_their_own_are_told_in_one_line_each_with_their_attributes(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for index in range(5):
+            file[f"run{index}/u"] = np.zeros((4, 3, 2))
+            file[f"run{index}/t"] = np.zeros(4 + index)
+            file[f"run{index}"].attrs["nu"] = 0.1
+    text = "\n".join(inspect_path(tmp_path / "a.h5").lines)
+    assert "*/u     4 x 3 x 2 float64, in 5 groups" in text
+    assert "run0/u" not in text
+    assert "run3/t  7 float64" in text
+    assert "attributes of groups  nu, in 5 groups" in text

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import h5py
 
+from polycli.console import counted
 from polycli.files.hdf5 import DAMAGE, MOST_OBJECTS, unreadable
 from polycli.inspection.contents.listing import LISTED, listing
 from polycli.inspection.finding import FORECAST, Finding, byte_size, describe
@@ -23,6 +25,7 @@ def describe_hdf5(path: Path, by_families: Callable[[Path], dict[str, object]]) 
         SourceError: it cannot be opened.
     """
     arrays: dict[str, str] = {}
+    below: Counter[str] = Counter()
     try:
         with h5py.File(path, "r", locking=False) as file:
             attributes = list(file.attrs)
@@ -32,6 +35,8 @@ def describe_hdf5(path: Path, by_families: Callable[[Path], dict[str, object]]) 
             def note(name: str, node: object) -> bool | None:
                 if isinstance(node, h5py.Dataset):
                     arrays[name] = _described(node)
+                elif isinstance(node, h5py.Group):
+                    below.update(list(node.attrs))
                 return True if len(arrays) > MOST_OBJECTS else None
 
             file.visititems(note)
@@ -42,6 +47,9 @@ def describe_hdf5(path: Path, by_families: Callable[[Path], dict[str, object]]) 
         **({} if forecast else by_families(path)),
         "groups": len(groups),
         "attributes": attributes,
+        "attributes of groups": [
+            f"{name}, in {counted(count, 'group', 'groups')}" for name, count in sorted(below.items())[:LISTED]
+        ],
     }
     kind = "forecasts, an HDF5 file" if forecast else "an HDF5 file"
     whole = {"kind": kind, "path": str(path), **facts, "datasets": [f"{n} {about}" for n, about in arrays.items()]}

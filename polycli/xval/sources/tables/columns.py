@@ -288,7 +288,8 @@ def _remarks(column: Column, tally: Tally) -> list[str]:
         others = ", others without" if None in tally.units or tally.text else ""
         remarks.append(f"{sum(units.values())} cells with units ({', '.join(units)}){others}: they stay text")
     if tally.limits:
-        remarks.append(f"{tally.limits} limits such as <0.05 " + ("are numbers" if column.limits else "stay text"))
+        fate = "are numbers" if column.limits else "stay text; table.limits=value takes the number, and its < or >"
+        remarks.append(f"{tally.limits} limits such as <0.05 {fate}")
     if tally.errors:
         remarks.append(f"{tally.errors} values with an uncertainty " + ("are split" if column.errors else "stay text"))
     if tally.text:
