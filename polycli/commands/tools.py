@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from polycli import console
-from polycli.commands import pages, search, weights
+from polycli.commands import pages, reports, search, weights
 from polycli.commands.options import Data, Family, Json
 from polycli.errors import UserError
 from polycli.paths import expand_paths, plain_path
@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.add_typer(search.application(), name="search", rich_help_panel=RESULT_PANEL)
     pages.register(app, panel=RESULT_PANEL)
+    reports.register(app, panel=RESULT_PANEL)
     app.command("export", rich_help_panel=RESULT_PANEL)(export)
     app.command("status", rich_help_panel=PANEL)(status)
     app.command("inspect", rich_help_panel=PANEL)(inspect)

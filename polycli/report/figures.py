@@ -46,6 +46,8 @@ _STYLE = {
     "axes.spines.right": False,
     "figure.dpi": 120,
     "savefig.dpi": 120,
+    # Names inside SVG files, which are random otherwise.
+    "svg.hashsalt": "polycli",
 }
 
 
@@ -195,7 +197,7 @@ def curves(file: Path, *, title: str, panels: Sequence[CurvePanel]) -> None:
     """Panels of curves, two in a row, one legend for all; bands are drawn around what has an interval."""
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    with drawing(file, (0.6 + 4.6 * columns, 0.7 + 3.3 * rows)) as figure:
+    with drawing(file, (0.6 + 4.6 * columns, 0.7 + 3.3 * rows), vector=True) as figure:
         axes = figure.subplots(rows, columns, squeeze=False).flatten()
         for axis, panel in zip(axes, panels, strict=False):
             _draw(axis, panel)
@@ -212,7 +214,7 @@ def ratios(file: Path, *, title: str, x_label: str, names: Sequence[str], values
     """One dot with its interval (2, name) for each name, on a logarithmic axis on which 1 is marked."""
     values, bounds = np.asarray(values, np.float64), np.asarray(bounds, np.float64)
     places = np.arange(len(names))[::-1]
-    with drawing(file, (7.0, 1.5 + 0.45 * len(names))) as figure:
+    with drawing(file, (7.0, 1.5 + 0.45 * len(names)), vector=True) as figure:
         axis = figure.subplots()
         shown = np.isfinite(values) & (values > 0)
         spread = np.abs(np.nan_to_num(bounds - values, posinf=0, neginf=0))
@@ -356,9 +358,13 @@ def _plain_label(made: Formatter, value: float, place: int | None) -> str:
 
 @contextmanager
 def drawing(
-    file: Path, size: tuple[float, float], layout: Literal["constrained"] | None = "constrained"
+    file: Path,
+    size: tuple[float, float],
+    layout: Literal["constrained"] | None = "constrained",
+    *,
+    vector: bool = False,
 ) -> Iterator[Figure]:
-    """A figure of `size` inches in the house's style, written to `file` when the block ends."""
+    """A figure of `size` inches in the house's style, written to `file` at the end; with `vector` as SVG, too."""
     with rc_context(_STYLE):
         figure = Figure(figsize=size, layout=layout)
         FigureCanvasAgg(figure)
@@ -367,3 +373,5 @@ def drawing(
         file.parent.mkdir(parents=True, exist_ok=True)
         # Without the version of matplotlib inside, so that equal results are equal files for longer.
         figure.savefig(file, metadata={"Software": SOFTWARE})
+        if vector:
+            figure.savefig(file.with_suffix(".svg"), metadata={"Creator": SOFTWARE, "Date": None})

@@ -20,8 +20,12 @@ SCORES_NAME = "scores.json"
 _PARTS = ("figures", "report.html", SCORES_NAME)
 #: A figure says within so many bytes what wrote it.
 _START = 1024
-#: How PNG and GIF files say who wrote them: a text chunk, and a comment block with its length.
-_MARKS = (f"Software\0{SOFTWARE}".encode(), b"\x21\xfe" + bytes([len(SOFTWARE)]) + SOFTWARE.encode())
+#: How PNG, GIF and SVG files say who wrote them: a text chunk, a comment block with its length, and the creator.
+_MARKS = (
+    f"Software\0{SOFTWARE}".encode(),
+    b"\x21\xfe" + bytes([len(SOFTWARE)]) + SOFTWARE.encode(),
+    f"<dc:title>{SOFTWARE}</dc:title>".encode(),
+)
 #: By these keys the scores of an evaluation are known.
 _KEYS = {"split", "checkpoint", "version", "datasets"}
 
@@ -58,8 +62,8 @@ def _refuse_foreign(output: Path, names: Sequence[str]) -> tuple[str, ...]:
     """
     if is_zarr(output):
         raise UserError(f"{output}: is a store, and scores do not belong into it", hint="give another --output")
-    scores = _read_object(output / SCORES_NAME)
-    if scores.keys() >= _KEYS and isinstance(scores["datasets"], dict):
+    scores = evaluation_scores(output)
+    if scores is not None:
         return tuple(scores["datasets"])
     there = [name for name in names if os.path.lexists(output / name)]
     if there:
@@ -68,6 +72,12 @@ def _refuse_foreign(output: Path, names: Sequence[str]) -> tuple[str, ...]:
             hint="give another --output, or move it away yourself",
         )
     return ()
+
+
+def evaluation_scores(folder: Path) -> JsonDocument | None:
+    """The document of `folder`/scores.json; None where no evaluation of polycli wrote one there."""
+    scores = _read_object(folder / SCORES_NAME)
+    return scores if scores.keys() >= _KEYS and isinstance(scores["datasets"], dict) else None
 
 
 def _keep_foreign(old: Path, new: Path, datasets: Sequence[str]) -> None:
@@ -102,8 +112,10 @@ def _is_own(entry: Path, datasets: Sequence[str]) -> bool:
 
 def _read_object(path: Path) -> JsonDocument:
     try:
+        if not path.is_file():
+            return {}  # A pipe would be waited for.
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

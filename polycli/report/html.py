@@ -15,6 +15,8 @@ from polycli.report.verdict import Verdict, best_and_worst, worst_first
 
 #: From so many parts on, a page begins with its contents.
 _WORTH_CONTENTS = 4
+#: Stands at the beginning of every page, so that a later command knows which pages are not the user's own.
+MARK = '<meta name="generator" content="polycli">'
 _STANDINGS = {"good": "better", "mixed": "in part", "poor": "worse"}
 
 
@@ -114,7 +116,7 @@ def page(title: str, blocks: Sequence[Block]) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
+        f"{MARK}\n<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
         f'<body>\n<h1 id="top">{html.escape(title)}</h1>\n<main>\n{body}\n</main>\n</body>\n</html>\n'
     )
 
@@ -172,7 +174,9 @@ def _block(block: Block, anchor: str, anchors: _Anchors) -> str:  # noqa: PLR091
 def _figure(figure: Figure) -> str:
     data = base64.b64encode(figure.file.read_bytes()).decode("ascii")
     kind = figure.file.suffix.removeprefix(".")
-    text = html.escape(figure.caption)
+    vector = figure.file.with_suffix(".svg")
+    also = f" As SVG: {vector.parent.name}/{vector.name}." if vector.is_file() else ""
+    text = html.escape(figure.caption + also)
     return (
         f"<figure{' class=' + chr(34) + 'lines' + chr(34) if figure.lines else ''}>"
         f'<img src="data:image/{kind};base64,{data}" alt="{html.escape(figure.caption, quote=True)}">'

@@ -32,7 +32,7 @@ def scatter(file: Path, *, title: str, panels: Sequence[ScatterPanel]) -> None:
     """Prediction over truth, three panels in a row; what is not finite is left out."""
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    with drawing(file, (0.5 + 3.2 * columns, 0.6 + 3.2 * rows)) as figure:
+    with drawing(file, (0.5 + 3.2 * columns, 0.6 + 3.2 * rows), vector=True) as figure:
         axes = figure.subplots(rows, columns, squeeze=False).flatten()
         for axis, panel in zip(axes, panels, strict=False):
             _draw(axis, panel)

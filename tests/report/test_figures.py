@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.text import Text
 
 from polycli.report.figures import CurvePanel, Line, comparison, curves, ratios
+from polycli.report.folder import _is_own
 
 EXTENT = ((0.0, 1.0), (0.0, 1.0))
 
@@ -96,7 +97,7 @@ def test_names_are_drawn_whatever_stands_in_them(tmp_path, name):
     curves(
         tmp_path / "c.png", title=name, panels=[CurvePanel(name, name, name, np.arange(3.0), lines, marks=[(1, name)])]
     )
-    assert {file.name for file in tmp_path.iterdir()} == {"a.png", "b.png", "c.png"}
+    assert {file.name for file in tmp_path.iterdir()} == {"a.png", "b.png", "b.svg", "c.png", "c.svg"}
 
 
 def test_powers_of_ten_on_an_axis_are_still_formulas(tmp_path, monkeypatch):
@@ -116,3 +117,13 @@ def test_powers_of_ten_on_an_axis_are_still_formulas(tmp_path, monkeypatch):
     powers = [text for text in drawn if "mathdefault" in text]
     assert powers
     assert all(drawn[text] for text in powers)
+
+
+def test_lines_are_drawn_as_svg_too_equal_for_equal_input_and_marked_as_ours(tmp_path):
+    panel = CurvePanel("t", "x", "y", np.arange(4.0), [Line("a", np.ones(4))])
+    for name in "ab":
+        curves(tmp_path / f"{name}.png", title="t", panels=[panel])
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    assert _is_own(tmp_path / "a.svg", ())
+    (tmp_path / "mine.svg").write_text("<svg/>")
+    assert not _is_own(tmp_path / "mine.svg", ())

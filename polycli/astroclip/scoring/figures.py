@@ -62,27 +62,32 @@ def gallery(
     *,
     title: str,
     wavelength: Floats | None,
-    pictures: Sequence[Sequence[tuple[str, NDArray[np.float32] | None, Spectra | None]]],
+    pictures: Sequence[Sequence[tuple[str, str, NDArray[np.float32] | None, Spectra | None]]],
 ) -> None:
-    """One row for each query: the query and what was found, each as image (H, W, 3) over spectrum, with a caption."""
+    """One row for each query: the query and what was found, each as image (H, W, 3) over spectrum.
+
+    Of the two texts of each, the caption stands above it and its values stand below.
+    """
     columns = max(len(row) for row in pictures)
-    both = 2 if wavelength is not None and pictures[0][0][1] is not None else 1
-    with drawing(file, (1.9 * columns, 0.6 + (1.75 + 0.7 * both) * len(pictures))) as figure:
+    both = 2 if wavelength is not None and pictures[0][0][2] is not None else 1
+    with drawing(file, (1.9 * columns, 0.6 + (1.95 + 0.7 * both) * len(pictures))) as figure:
         axes = figure.subplots(
             both * len(pictures), columns, squeeze=False, height_ratios=(3, 1.4)[:both] * len(pictures)
         )
         for row, shown in enumerate(pictures):
-            for column, (caption, image, spectra) in enumerate(shown):
+            for column, (caption, values, image, spectra) in enumerate(shown):
                 place = both * row
                 if image is not None:
                     axes[place, column].imshow(np.clip(image, 0, 1), origin="lower", interpolation="nearest")
-                    axes[place, column].set_axis_off()
+                    axes[place, column].set(xticks=[], yticks=[])
+                    axes[place, column].spines[:].set_visible(False)
                 if spectra is not None and wavelength is not None:
                     axis = axes[place + both - 1, column]
                     axis.plot(_smooth(wavelength), _smooth(spectra.flux[0]), color=BLUE, linewidth=0.6)
                     axis.set(xticks=[], yticks=[])
                 colour = ORANGE if caption.endswith("*") or column == 0 else "#000000"
                 axes[place, column].set_title(caption, fontsize=8, color=colour)
+                axes[place + both - 1, column].set_xlabel(values, fontsize=7)
             for column in range(len(shown), columns):
                 for part in range(both):
                     axes[both * row + part, column].set_visible(False)

@@ -29,6 +29,7 @@ from polycli.names import file_stem
 from polycli.report.html import Block, Figure, Heading, Paragraph, Verdicts, page
 from polycli.report.provenance import provenance_block
 from polycli.report.scores import Scores
+from polycli.report.table import number
 
 DEFINITIONS = (
     "k-NN: neighbours among training objects, weighted by inverse distance, on standardised vectors; MLP: two hidden "
@@ -39,6 +40,8 @@ DEFINITIONS = (
     "token, mean and deviation, does not count. Intervals are 95 % bootstrap intervals over objects."
 )
 _QUERIES, _FOUND = 4, 6
+#: Values under each picture of a gallery.
+_SAID = 2
 _PLURAL = {"image": "images", "spectrum": "spectra"}
 
 
@@ -187,6 +190,7 @@ def _galleries(name: str, picture: Illustration, store: ObjectStore, figures: Pa
     pairs = [("image", "spectrum"), ("spectrum", "image")] if picture.aligned else []
     pairs += [(kind, kind) for kind in picture.vectors]
     queries = np.random.default_rng(picture.seed).permutation(len(picture.rows))[:_QUERIES]
+    values = _values(picture, store)
     blocks: list[Block] = []
     for asked, answer in pairs:
         similarity = unit(picture.vectors[asked])[queries] @ unit(picture.vectors[answer]).T
@@ -197,7 +201,7 @@ def _galleries(name: str, picture: Illustration, store: ObjectStore, figures: Pa
                 ("query", query),
                 *((_caption(index, one == query), one) for index, one in enumerate(neighbours, 1)),
             ]
-            shown.append([(caption, *_look(store, int(picture.rows[one]))) for caption, one in captions])
+            shown.append([(caption, values[one], *_look(store, int(picture.rows[one]))) for caption, one in captions])
         file = figures / f"{file_stem(f'{name}.{asked}_to_{answer}')}.png"
         wavelength = store.wavelength if store.has_spectra else None
         gallery(file, title=f"{_PLURAL[answer]} nearest to {_PLURAL[asked]}", wavelength=wavelength, pictures=shown)
@@ -205,14 +209,24 @@ def _galleries(name: str, picture: Illustration, store: ObjectStore, figures: Pa
             Figure(
                 file,
                 f"First: the object whose {asked} is the query. Then those with the nearest {answer} vectors; * is the "
-                "object itself.",
+                "object itself. Below each: what the catalogue says of it.",
             )
         )
     return blocks
 
 
-def _caption(number: int, itself: bool) -> str:  # noqa: FBT001
-    return f"{number}*" if itself else str(number)
+def _values(picture: Illustration, store: ObjectStore) -> list[str]:
+    """Says of each object some of its values, a line for each: what stands under its picture."""
+    columns = sorted(picture.guesses.truth, key=lambda column: column != "redshift")[:_SAID]
+    known = {column: store.target(column, picture.rows) for column in columns}
+    return [
+        "\n".join(f"{column} {number(float(values[place]))}" for column, values in known.items())
+        for place in range(len(picture.rows))
+    ]
+
+
+def _caption(place: int, itself: bool) -> str:  # noqa: FBT001
+    return f"{place}*" if itself else str(place)
 
 
 def _look(store: ObjectStore, row: int) -> tuple[Any, Any]:
