@@ -67,6 +67,7 @@ class ObjectEvaluation(Evaluation[LoadedAstroClip, EvalSettings, Subset, ObjectS
         """The objects to score and to learn from."""
         objects, split, settings = ObjectStore(store), self.request.split, self.settings
         modalities = common_modalities(self.loaded, objects)
+        self.loaded.check_units(objects.units, str(objects.path))
         test = objects.rows(split)[: self.request.limit]
         if len(test) < 2:
             raise StoreError(

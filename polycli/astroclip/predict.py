@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polycli.astroclip.data.columns import one_unit
 from polycli.astroclip.data.store import ObjectStore, common_columns
 from polycli.astroclip.model.loaded import LoadedAstroClip, load_for
 from polycli.astroclip.predicting.catalogue import CATALOGUES, write_catalogue
@@ -101,6 +102,8 @@ def _by_neighbours(
     references = _references(loaded, settings)
     modalities = _modalities(loaded, [*stores, *references], settings)
     known = [store.rows("train") for store in references]
+    for name in settings.properties:
+        one_unit(name, {str(store.path): store.units.get(name, "") for store in references})
     targets = {
         name: np.concatenate([store.target(name, some) for store, some in zip(references, known, strict=True)])
         for name in settings.properties

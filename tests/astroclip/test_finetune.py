@@ -1,6 +1,7 @@
 """Properties from embeddings: heads that learn, encoders that stay or move, few objects, and what is refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from polycli.__main__ import run as command_line
 from polycli.astroclip import finetune, load_model
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.astroclip import AstroClip
+from polycli.astroclip.model.loaded import load_checkpoint
 from polycli.astroclip.recipe.model import (
     POSTERIOR_LEVELS,
     AugmentationSection,
@@ -155,6 +157,28 @@ def test_the_posterior_of_a_constant_is_refused_by_name(
     with pytest.raises(StoreError, match=r"column redshift: all \d+ training objects that have a value have 0.25"):
         tune(recipe, mock_store, checkpoint, tmp_path / "run", *settings)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_column_in_two_units_is_neither_learnt_together_nor_compared(
+    recipe, mock_store, checkpoint, tmp_path, monkeypatch
+):
+    shutil.copytree(mock_store, tmp_path / "other.zarr")
+    units = {mock_store.name: "nJy", "other.zarr": "uJy"}
+    monkeypatch.setattr(ObjectStore, "units", property(lambda store: {"logm": units[store.path.name]}))
+    overrides = ("model.properties.regression=[logm]", "train.steps=2", "train.checkpoint_every=2")
+    data = (mock_store, tmp_path / "other.zarr")
+    wanted = TrainRequest(
+        recipe=recipe, data=data, checkpoint=checkpoint, output=tmp_path / "both", overrides=overrides
+    )
+    with pytest.raises(StoreError, match=r"column logm is in uJy, and in nJy in "):
+        finetune.run(wanted)
+    tune(recipe, mock_store, checkpoint, tmp_path / "run", *overrides)
+    loaded = load_checkpoint(tmp_path / "run", allow_untrained=False)
+    assert loaded.described("units") == {"logm": "nJy"}
+    loaded.check_units({"logm": "nanoJansky"}, "a.zarr")
+    loaded.check_units({"logm": ""}, "a.zarr")
+    with pytest.raises(StoreError, match=r"a\.zarr: column logm is in uJy, and the model learnt it in nJy"):
+        loaded.check_units({"logm": "uJy"}, "a.zarr")
 
 
 def test_unknown_values_do_not_count():

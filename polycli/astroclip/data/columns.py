@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.astroclip.data.description import NULL_SUFFIX, PROPERTY_PREFIX, PropertyDescription, PropertyKind
-from polycli.errors import SourceError
+from polycli.errors import SourceError, StoreError
 
 #: By numpy's letter.
 _KINDS: dict[str, PropertyKind] = {"f": "float", "i": "integer", "b": "boolean", "O": "text"}
@@ -168,6 +168,40 @@ def stacked(parts: Sequence[Sequence[Column]], lengths: Sequence[int]) -> list[C
         gaps = kind != "float" and not valid.all()
         result.append(Column(name, values, present[0].unit, present[0].source, valid if gaps else None))
     return result
+
+
+def other_unit(one: str, other: str) -> bool:
+    """Whether two units that are stated are not one and the same, however they are written.
+
+    >>> other_unit("nJy", "uJy"), other_unit("uJy", "microJansky"), other_unit("nJy", "")
+    (True, False, False)
+    """
+    if not one.strip() or not other.strip() or one.strip() == other.strip():
+        return False
+    from astropy import units
+
+    first, second = (units.Unit(text, parse_strict="silent") for text in (one, other))
+    return bool(first != second)
+
+
+def one_unit(name: str, said: Mapping[str, str]) -> str:
+    """Finds the unit of a column of several stores, which is empty where none states it.
+
+    Args:
+        name: of the column.
+        said: its unit by store.
+
+    Raises:
+        StoreError: two stores state different ones.
+    """
+    place, unit = next(((place, unit) for place, unit in said.items() if unit), ("", ""))
+    for another, theirs in said.items():
+        if other_unit(unit, theirs):
+            raise StoreError(
+                f"{another}: column {name} is in {theirs}, and in {unit} in {place}",
+                hint="prepare both with the column in one unit",
+            )
+    return unit
 
 
 def array_names(columns: Sequence[Column]) -> list[str]:

@@ -170,6 +170,11 @@ class ObjectStore:
             return values
         return np.ma.masked_array(values, self._dense(found.array + NULL_SUFFIX, rows))
 
+    @property
+    def units(self) -> dict[str, str]:
+        """Returns the unit of each property as its source states it, which is empty where it does not."""
+        return {name: found.unit for name, found in self._properties.items()}
+
     def target(self, name: str, rows: Rows | None = None) -> NDArray[np.float64]:
         """(n,) a column as numbers to learn, NaN where unknown.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from polycli.astroclip.data.columns import other_unit
 from polycli.astroclip.data.description import ImageDescription, SpectrumDescription, SurveyDescription, mismatches
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.model.weights import model_from
@@ -54,6 +56,24 @@ class LoadedAstroClip(LoadedCheckpoint):
             ours, theirs = (found if sees_noise else _grid(found) for found in (self.spectrum, about.spectrum))
             different += mismatches(ours, theirs, what=what)
         found = [Difference(sentence, DATA_HINT) for sentence in different]
+        refuse_untrained(found, allow=self.allow_untrained)
+
+    def check_units(self, units: Mapping[str, str], what: str) -> None:
+        """Make sure that numbers with which the head's answers are compared have the units that it learnt.
+
+        Raises:
+            StoreError: a column's unit is another; `what` names the store.
+        """
+        learnt = self.described("units") if self.description is not None else None
+        said = learnt if isinstance(learnt, dict) else {}
+        found = [
+            Difference(
+                f"{what}: column {name} is in {units[name]}, and the model learnt it in {unit}",
+                "prepare the data with the column in that unit",
+            )
+            for name, unit in said.items()
+            if other_unit(str(unit), units.get(name, ""))
+        ]
         refuse_untrained(found, allow=self.allow_untrained)
 
     def _seen(self, image: ImageDescription) -> ImageDescription:

@@ -54,3 +54,5 @@ class ModelFacts:
     #: Of a finetuning.
     frozen: bool | None = field(default=None, metadata=IF_GIVEN)
     began_from: BeganFrom | None = field(default=None, metadata=IF_GIVEN)
+    #: Of a finetuning: the units of the numbers that it learnt, where the stores state them.
+    units: Mapping[str, str] | None = field(default=None, metadata=IF_GIVEN)

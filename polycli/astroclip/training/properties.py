@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 from torch import Tensor, nn
 
+from polycli.astroclip.data.columns import one_unit
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.model.loaded import LoadedAstroClip
@@ -84,6 +85,7 @@ class PropertyFinetuning(ObjectsTask):
         if loaded is not None:
             for store in stores:
                 loaded.check(store.about, str(store.path))
+        self._units = _units(self._properties.regression, stores)
         super().__init__(recipe, ObjectBatches(stores, recipe.data, recipe.train, needs_of(recipe)), world)
         check_image_size(recipe.model, self.batches)
         self._read_labels()
@@ -153,7 +155,9 @@ class PropertyFinetuning(ObjectsTask):
         began_from, loaded = None, self._began_from
         if loaded is not None:
             began_from = BeganFrom(checkpoint=str(loaded.model_file), model_hash=loaded.model_hash)
-        return replace(super().description(), frozen=self.recipe.freeze, began_from=began_from)
+        return replace(
+            super().description(), frozen=self.recipe.freeze, began_from=began_from, units=self._units or None
+        )
 
     def flops_per_step(self) -> float:
         """Floating-point operations of one optimizer step over all ranks."""
@@ -235,6 +239,16 @@ def _refuse_constant(name: str, known: Float[Tensor, " n"]) -> None:
             "posterior of a constant is no posterior",
             hint="leave it out of model.properties.regression",
         )
+
+
+def _units(names: Sequence[str], stores: Sequence[ObjectStore]) -> dict[str, str]:
+    """Finds the units of the columns, those alone that a store states.
+
+    Raises:
+        StoreError: two stores state different ones of a column.
+    """
+    found = {name: one_unit(name, {str(store.path): store.units.get(name, "") for store in stores}) for name in names}
+    return {name: unit for name, unit in found.items() if unit}
 
 
 def _target(name: str, store: ObjectStore, rows: Rows) -> NDArray[np.float64]:

@@ -75,6 +75,7 @@ class PropertyCalibration(CalibrationFlow[LoadedAstroClip, CalibrateSettings, Su
         modalities = common_modalities(self.loaded, objects)
         if missing := [name for name in self.section.modalities if name not in modalities]:
             raise StoreError(f"{objects.path}: has no {missing[0]}, by which the model predicts")
+        self.loaded.check_units(objects.units, str(objects.path))
         rows = objects.rows(split)[: self.request.limit]
         columns = self._columns(objects)
         if not columns:
