@@ -17,7 +17,7 @@ from polycli.astroclip.data.tables.hats_tables import HatsTable
 from polycli.astroclip.data.tables.marks import say_suspicious, suspicious_marks, without_marks
 from polycli.astroclip.data.tables.matching import rows_by_id
 from polycli.astroclip.data.tables.opening import open_table, read_columns
-from polycli.astroclip.data.tables.positions import degrees, numbers_of, refuse_two_positions
+from polycli.astroclip.data.tables.positions import degrees, numbers_of, refuse_two_positions, refuse_velocities
 from polycli.astroclip.data.tables.presets import with_preset
 from polycli.astroclip.data.tables.selecting import chosen_rows
 from polycli.astroclip.data.tables.spellings import POSITIONS, id_name, position_names, redshift_name
@@ -159,11 +159,14 @@ class _Reader:
             kind = next(iter(self.whole(found)))
             if kind.kind == "text":
                 return None
+            refuse_velocities(kind, self.path)
             note(f"{self.path}: {found} is taken for the redshift; `redshift` of the catalogue names another column")
             values = numbers_of(kind, self.path)
         else:
             find_name(self.names, [name], path=self.path, what="the redshift")
-            values = numbers_of(self.whole(name)[0], self.path)
+            column = self.whole(name)[0]
+            refuse_velocities(column, self.path)
+            values = numbers_of(column, self.path)
         return np.where(places >= 0, values[places], np.nan)
 
     def properties(self, places: NDArray[np.int64]) -> list[Column]:

@@ -341,6 +341,14 @@ def test_right_ascensions_in_hours_and_sexagesimal_texts_are_positions(tmp_path)
         np.testing.assert_array_equal(values, expected)
 
 
+@pytest.mark.parametrize("named", [None, "Z"])
+def test_velocities_are_no_redshifts(tmp_path, named):
+    table = Table({"TARGETID": IDS, "Z": np.array([0.5, 1.0, 2.0, 3.0]) * units.km / units.s})
+    table.write(tmp_path / "a.fits")
+    with pytest.raises(SourceError, match="column Z is in km s-1, a velocity, and redshifts were expected"):
+        _joined(tmp_path / "a.fits", redshift=named)
+
+
 def test_texts_of_degrees_are_no_hours_where_the_recipe_says_so(tmp_path):
     (tmp_path / "a.csv").write_text("RA,DEC,x\n10:00:00,+00:00:00,2\n20 00 00.0,+05 00 00,3\n")
     (column,) = _joined(tmp_path / "a.csv", by="sky", ra_unit="degree")[0]

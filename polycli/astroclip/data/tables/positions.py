@@ -1,4 +1,4 @@
-"""Positions of a catalogue in degrees, whatever unit they have there, and whether they are those of the objects."""
+"""Positions of a catalogue in degrees, whatever unit they have there, whether they are the objects', and redshifts."""
 
 from __future__ import annotations
 
@@ -101,6 +101,21 @@ def _angle(column: Column, unit: AngleUnit, path: Path) -> tuple[Floats, bool]:
             hint="ra_unit: degree, if right ascensions are degrees, minutes and seconds" if unit == "hour" else None,
         ) from error
     return values, True
+
+
+def refuse_velocities(column: Column, path: Path) -> None:
+    """Make sure that a column of redshifts is none of velocities by its unit.
+
+    Raises:
+        SourceError: its unit is one of velocities.
+    """
+    from astropy import units
+
+    if column.unit.strip() and units.Unit(column.unit, parse_strict="silent").is_equivalent(units.km / units.s):
+        raise SourceError(
+            f"{path}: column {column.name} is in {column.unit}, a velocity, and redshifts were expected",
+            hint="divide it by the speed of light, or name another column by `redshift` of the catalogue",
+        )
 
 
 def numbers_of(column: Column, path: Path) -> Floats:
