@@ -162,23 +162,40 @@ def _position(cards: Mapping[str, object], section: SpectraSection) -> tuple[flo
     given = ((section.ra, section.dec),) if section.ra and section.dec else _POSITIONS
     for names in given:
         ra, dec = (cards.get(name.upper()) for name in names)
-        if isinstance(ra, str) and isinstance(dec, str) and ":" in ra:
-            return _sexagesimal(ra, 15.0), _sexagesimal(dec, 1.0)
-        if isinstance(ra, (int, float)) and isinstance(dec, (int, float)):
-            return float(ra), float(dec)
+        if _is_given(ra) and _is_given(dec):
+            return _degrees(ra, "hourangle"), _degrees(dec, "deg")
     return np.nan, np.nan
 
 
-def _sexagesimal(text: str, factor: float) -> float:
+def _is_given(value: object) -> bool:
+    return isinstance(value, (int, float)) or (isinstance(value, str) and bool(value.strip()))
+
+
+def _number(value: object) -> float | None:
+    """The number that a card holds, or spells; None where it is another text, or a truth value."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+def _degrees(value: object, unit: str) -> float:
+    """A number as it is; a text such as 12:34:56, 12 34 56 or 12h34m56s by its letters, else in the unit."""
     from astropy.coordinates import Angle
 
+    number = _number(value)
+    if number is not None:
+        return number
     try:
-        return float(Angle(text.strip(), "deg").degree) * factor
+        return float(Angle(str(value).strip(), unit).degree)
     except ValueError:
-        return np.nan
+        # More than 24 hours, which is no position and is refused as such, or no angle at all.
+        return np.nan if unit == "deg" else 15 * _degrees(value, "deg")
 
 
 def _redshift(cards: Mapping[str, object], section: SpectraSection) -> float:
     names = (section.redshift,) if section.redshift else _REDSHIFTS
-    value = next((cards[name.upper()] for name in names if name.upper() in cards), None)
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else np.nan
+    found = (_number(cards[name.upper()]) for name in names if name.upper() in cards)
+    return next((number for number in found if number is not None), np.nan)

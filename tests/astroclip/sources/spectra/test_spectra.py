@@ -59,6 +59,17 @@ def test_an_image_with_a_linear_axis(tmp_path):
     assert (listing.spectrum.ivar, listing.spectrum.medium) == ("measured", "vacuum")
 
 
+@pytest.mark.parametrize(
+    ("ra", "dec"),
+    [("10h20m30s", "-05d06m07.2s"), ("10 20 30", "-05 06 07.2"), ("155.125", " -5.102"), (155.125, "-05:06:07.2")],
+)
+def test_positions_and_redshifts_that_are_texts_in_the_header_are_not_lost(tmp_path, ra, dec):
+    about = {"CRVAL1": 4000.0, "CDELT1": 1.5, "CTYPE1": "WAVE", "CUNIT1": "Angstrom", "BUNIT": UNIT}
+    path = image(tmp_path / "a.fits", values()[0], RA=ra, DEC=dec, Z="0.25", **about)
+    listing, _ = opened(path)
+    assert (listing.ra[0], listing.dec[0], listing.redshift[0]) == pytest.approx((155.125, -5.102, 0.25))
+
+
 def test_a_logarithmic_axis_of_iraf(tmp_path):
     flux, error = values(scale=1)
     path = image(tmp_path / "a.fits", flux, ivar=error**-2, CRVAL1=3.6, CDELT1=1e-3, DC__FLAG=1)
