@@ -133,7 +133,7 @@ def test_redshifts_are_scored_by_magnitude_in_scores_and_report(tmp_path, head_m
         assert bins[0]["magnitude"][0] == pytest.approx(magnitude[0])
         assert bins[-1]["magnitude"][1] == pytest.approx(magnitude[-1])
     report = (tmp_path / "out" / "report.html").read_text()
-    table = re.search(r"mock: redshift by magnitude.*?</table>", report, re.DOTALL)[0]
+    table = re.search(r"mock: redshift by magnitude</h3>.*?</table>", report, re.DOTALL)[0]
     assert f"{magnitude[0]:.2f} to " in table
     assert "the model&#x27;s own head" in table
 
@@ -202,7 +202,7 @@ def test_the_report_holds_every_figure_and_needs_nothing_else(tmp_path, tiny_mod
     assert {"mock.redshift.png", "mock.image_to_spectrum.png", "mock.spectrum_to_image.png"} <= files
     for picture in pictures:
         assert image.imread(BytesIO(base64.b64decode(picture, validate=True))).shape[0] > 100
-    assert not re.search(r"(src|href)=\"(?!data:)|url\(|@import|<script", text)
+    assert not re.search(r"(src|href)=\"(?!data:|#)|url\(|@import|<script", text)
 
 
 def test_vectors_that_do_not_vary_stand_in_scores_and_report(tmp_path, tiny_model, mock_store, monkeypatch, capsys):
