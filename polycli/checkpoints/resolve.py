@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ def resolve_checkpoint(path: Path) -> ResolvedCheckpoint:
     """
     identified = identify(path)
     if identified.kind == "missing":
-        raise CheckpointError(f"{path}: there is no such checkpoint")
+        raise CheckpointError(f"{path}: there is no such checkpoint", hint=_near(path))
     if identified.kind == "run":
         return _from_run(path)
     if identified.kind == "checkpoint":
@@ -75,6 +76,16 @@ def hash_of_weights(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise CheckpointError(f"{resolved.model_file}: cannot be read ({error.strerror})") from error
+
+
+def _near(path: Path) -> str | None:
+    """Asks whether a neighbour of nearly that name was meant, where there is one."""
+    try:
+        names = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return None
+    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.75)
+    return f"did you mean {path.parent / near[0]}?" if near else None
 
 
 def _from_run(run: Path) -> ResolvedCheckpoint:

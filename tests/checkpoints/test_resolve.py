@@ -101,3 +101,13 @@ def test_a_torchscript_archive_is_refused_by_name(tmp_path, torchscript_archive)
     with pytest.raises(CheckpointError, match="TorchScript archive, whose code would run"):
         resolve_checkpoint(path)
     assert not mark.exists()
+
+
+def test_a_run_of_nearly_that_name_is_asked_for(tmp_path):
+    (tmp_path / "messung").mkdir()
+    with pytest.raises(CheckpointError, match="there is no such checkpoint") as caught:
+        resolve_checkpoint(tmp_path / "mesung")
+    assert caught.value.hint == f"did you mean {tmp_path / 'messung'}?"
+    with pytest.raises(CheckpointError) as caught:
+        resolve_checkpoint(tmp_path / "none" / "run")
+    assert caught.value.hint is None
