@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from polycli.astroclip.model.loaded import load_for
 from polycli.astroclip.recipe.settings import CalibrateSettings
+from polycli.astroclip.scoring.novelty.keep import keep_novelty
 from polycli.astroclip.scoring.posteriors.calibration import PropertyCalibration
 from polycli.console import rank
 from polycli.recipes import default_recipe
@@ -20,4 +21,9 @@ def run(request: CalibrateRequest) -> JsonDocument | None:
     settings = default_recipe("astroclip", "calibrate", request.overrides, schema=CalibrateSettings)
     if rank() > 0:
         return None  # Scores are made by one process.
-    return PropertyCalibration(load_for(request.checkpoint, settings), settings, request).run()
+    loaded = load_for(request.checkpoint, settings)
+    if settings.novelty:
+        kept = keep_novelty(loaded, settings, request)
+        if loaded.model.properties is None:
+            return kept
+    return PropertyCalibration(loaded, settings, request).run()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,8 @@ from polycli.astroclip.predicting.inputs import open_data
 from polycli.astroclip.recipe.settings import EmbedSettings, ReadingSettings
 from polycli.astroclip.scoring.encode import Encoder, common_modalities
 from polycli.astroclip.scoring.kinds import SUFFIX, alike_sentence, are_alike, kinds_of, vectors_of_kinds
+from polycli.astroclip.scoring.novelty.columns import novelty_columns, statistics_of
+from polycli.astroclip.scoring.novelty.statistics import TrainingVectors
 from polycli.astroclip.scoring.partition import object_partition
 from polycli.console import counted, warn
 from polycli.errors import StoreError
@@ -68,18 +70,24 @@ def open_files(request: EmbedRequest, settings: EmbedSettings, scratch: Path) ->
 def _opened(request: EmbedRequest, settings: EmbedSettings, stores: Sequence[ObjectStore]) -> Opened[NDArray[np.int64]]:
     loaded = load_for(request.checkpoint, settings)
     kinds = wanted_vectors(loaded, stores, settings)
+    novelty = statistics_of(loaded, settings.novelty)
     schema = common_columns(stores)
     header = EmbeddingsHeader(
         family="astroclip",
         provenance=to_object(loaded.provenance()),
         store_hash={store.name: store.manifest.store_hash for store in stores},
-        options={"normalise": settings.normalise, "precision": settings.precision, "split": request.split},
+        options={
+            "normalise": settings.normalise,
+            "precision": settings.precision,
+            "split": request.split,
+            **({"novelty": sorted(novelty)} if novelty else {}),
+        },
         data=[str(store.path) for store in stores],
     )
     rows = []
     for store in stores:
         encoder = Encoder(loaded.model, store, precision=settings.precision, batch_size=settings.batch_size)
-        rows.append(_rows(store, request, ObjectTables(encoder, store, kinds, schema, settings)))
+        rows.append(_rows(store, request, ObjectTables(encoder, store, kinds, schema, settings, novelty)))
     return Opened(header, rows)
 
 
@@ -110,6 +118,8 @@ class ObjectTables:
     #: The columns of all stores together.
     schema: pa.Schema
     settings: EmbedSettings
+    #: By modality.
+    novelty: Mapping[str, TrainingVectors] = field(default_factory=dict)
     #: Kinds of vectors of which it was said that they do not vary.
     said: set[str] = field(default_factory=set, compare=False)
 
@@ -123,6 +133,8 @@ class ObjectTables:
                 warn(f"{self.store.name}: {alike_sentence(kind, len(rows))}")
         columns = with_columns(self.store.table(rows), self.schema)
         columns = columns.append_column("split", [self.store.store.split_names(rows)])
+        for name, novel in novelty_columns(self.novelty, vectors).items():
+            columns = columns.append_column(name, pa.array(novel))
         return {ROWS: with_vectors(columns, {f"{kind}{SUFFIX}": values for kind, values in vectors.items()})}
 
 

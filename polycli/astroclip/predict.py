@@ -17,6 +17,7 @@ from polycli.astroclip.predicting.inputs import open_data
 from polycli.astroclip.recipe.settings import PredictSettings
 from polycli.astroclip.scoring.encode import Encoder, Modality, common_modalities
 from polycli.astroclip.scoring.neighbours import Neighbours
+from polycli.astroclip.scoring.novelty.columns import novelty_of_rows, statistics_of
 from polycli.astroclip.scoring.posteriors.calibrated import CalibratedIntervals, intervals_of
 from polycli.astroclip.scoring.posteriors.columns import HeadColumns, quantile_name, refuse_what_heads_alone_have
 from polycli.astroclip.scoring.retrieval import unit
@@ -67,7 +68,11 @@ def run(request: PredictRequest) -> JsonDocument | None:
         else:
             refuse_what_heads_alone_have(settings, loaded)
             tables, how = _by_neighbours(loaded, stores, rows, settings)
-        tables = [_with_free_names(table) for table in tables]
+        novelty = statistics_of(loaded, settings.novelty)
+        tables = [
+            _with_free_names({**table, **novelty_of_rows(loaded, novelty, store, some, settings)})
+            for table, store, some in zip(tables, stores, rows, strict=True)
+        ]
         count = sum(map(len, rows))
         document: JsonDocument = {
             "output": str(request.output),

@@ -36,7 +36,10 @@ OWN_COLUMNS = {
     "quality": "bits",
 }
 #: Names that no property has: those, and those of the columns that `embed` adds.
-RESERVED_NAMES = (*OWN_COLUMNS, "split", "image_embedding", "spectrum_embedding", "fused_embedding")
+RESERVED_NAMES = (
+    *(*OWN_COLUMNS, "split", "image_embedding", "spectrum_embedding", "fused_embedding"),
+    *("novelty_image", "novelty_spectrum"),
+)
 #: What comes before the name of a property that would have one of them.
 RESERVED_PREFIX = "catalogue_"
 #: Where a property's array lies in a store.

@@ -19,6 +19,9 @@ from polycli.astroclip.recipe.training import MaskingSection
 from polycli.sections import MOST_RESAMPLES, CalibrateSection, Section, UnitSettings, UsedCalibration
 from polycli.workflow.untrained import ALLOW_DESCRIPTION
 
+#: Whether a verb writes how unlike the training objects are: where statistics of these are kept, never, or must.
+NoveltyUse = Literal["auto", "never", "must"]
+
 
 class UnsaidSection(Section):
     """Facts about the model that weights without their model.json lack; given, they replace what a checkpoint says."""
@@ -47,6 +50,11 @@ class CalibrateSettings(EncodingSettings, CalibrateSection):
     verb: Literal["calibrate"]
     by: Literal["none", "magnitude"] = Field(
         "none", description="find bounds in bins of the catalogue's r magnitude, so that they hold in each of them"
+    )
+    novelty: bool = Field(
+        False,
+        description="keep statistics of the training objects' vectors too, by which predict and embed tell what is "
+        "unlike them; of a model without head these alone",
     )
     bins: int = Field(
         3, ge=2, le=100, description="of magnitude, with equal numbers of objects; each needs 19 for 95 %"
@@ -144,6 +152,9 @@ class PredictSettings(EncodingSettings, ReadingSettings):
     draws: NonNegativeInt = Field(0, le=10_000, description="samples of a flow's posterior, as a column of lists")
     seed: NonNegativeInt = Field(0, lt=2**32, description="of the draws; those of an object depend on it and on its id")
     bands: UsedCalibration = UsedCalibration()
+    novelty: NoveltyUse = Field(
+        "auto", description="column of how unlike the training each object is, where `calibrate` kept its statistics"
+    )
     overwrite: bool = Field(False, description="replace the output where it exists")
 
     @field_validator("quantiles")
@@ -161,5 +172,8 @@ class EmbedSettings(UnitSettings, EncodingSettings):
     dtype: Literal["float32", "float16"] = Field("float32", description="of the vectors as written")
     vectors: tuple[Literal["image", "spectrum", "fused"], ...] = Field(
         (), description="which ones; all that model and data have if empty. fused: mean of both unit vectors"
+    )
+    novelty: NoveltyUse = Field(
+        "auto", description="column of how unlike the training each object is, where `calibrate` kept its statistics"
     )
     normalise: bool = Field(False, description="write unit vectors; as published, vectors are not normalised")
