@@ -39,6 +39,8 @@ DIVISIONS = 20
 Floats = NDArray[np.float64]
 #: Fewer answers than this tell nothing of a power of ten.
 LEAST = 50
+#: The aims: coverage this near to its level, in points, over so many answers or over the divisions; and by decade.
+AIM, ENOUGH, AIM_BY_DECADE = 3, 2000, 6
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,13 @@ def main() -> None:
     found = {name: counted(held(folder, name, options.rows)) for name, folder in folders.items()}
     for name, folder in folders.items():
         found[name]["divisions"] = divided(folder, name, options.rows)
-    finish(options, found, *(coverage_table(found, part) for part in ("columns", "decades")), divisions_table(found))
+    finish(options, found, *tables_of(found))
+
+
+def tables_of(found: dict[str, Any]) -> tuple[Table, ...]:
+    """The tables of these figures, the one that says which aims are reached first."""
+    parts = (coverage_table(found, part) for part in ("columns", "decades"))
+    return verdicts_table(found), *parts, divisions_table(found)
 
 
 def polycli(*words: object) -> None:
@@ -201,6 +209,51 @@ def coverage_table(found: dict[str, Any], part: str) -> Table:
     columns = ["table", part.removesuffix("s"), "answers", *(f"{100 * level:g} %" for level in LEVELS)]
     caption = "Percent of left-out numbers within their interval, with the binomial 95 % interval."
     return Table(f"Coverage by {part.removesuffix('s')}", columns, rows, caption, 2)
+
+
+def verdicts_table(found: dict[str, Any]) -> Table:
+    """One row for each table: how far coverage is off at each level, and whether that is within the aims."""
+    rows = []
+    for name, entry in found.items():
+        off = [points_off(entry["all"], level) for level in LEVELS]
+        means = [100 * (float(np.mean(entry["divisions"][f"{level:g}"])) - level) for level in LEVELS]
+        decades = [
+            (points_off(part, level), label, level) for label, part in entry["decades"].items() for level in LEVELS
+        ]
+        count, missed = entry["all"]["answers"], [each for each in decades if abs(each[0]) > AIM_BY_DECADE]
+        counted = off if count >= ENOUGH else means
+        worst, where, at = max(decades, key=lambda each: abs(each[0]))
+        rows.append(
+            [
+                name,
+                f"{count:,}",
+                ", ".join(f"{each:+.1f}" for each in off),
+                ", ".join(f"{each:+.1f}" for each in means),
+                "hit" if max(map(abs, counted)) <= AIM else "missed",
+                f"{worst:+.1f} ({where} at {100 * at:g} %)",
+                f"missed in {len(missed)} of {len(decades)}" if missed else "hit",
+            ]
+        )
+    columns = [
+        "table",
+        "answers",
+        "all answers",
+        "divisions",
+        f"within {AIM}",
+        "worst decade",
+        f"within {AIM_BY_DECADE}",
+    ]
+    caption = (
+        f"Points of coverage above 68, 90 and 95 %: over all answers, and as the mean of {DIVISIONS} divisions, which "
+        f"decide where there are fewer than {ENOUGH:,} answers. Decades of at least {LEAST} answers count, at each "
+        "level."
+    )
+    return Table("Coverage against the aims", columns, rows, caption)
+
+
+def points_off(numbers: dict[str, Any], level: float) -> float:
+    """Points of coverage above a level."""
+    return 100 * (float(numbers[f"{level:g}"]["share"]) - level)
 
 
 def divisions_table(found: dict[str, Any]) -> Table:

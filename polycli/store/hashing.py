@@ -17,6 +17,8 @@ from polycli.store.columns import Column, Ragged
 
 #: Hex digits kept of a row's hash: 128 bits, which 1e9 rows share by chance with probability 1e-21.
 ROW_HASH_DIGITS = 32
+#: Rows whose bytes are copied together; those of a whole block would be as large as the block.
+_HASHED_AT_ONCE = 4096
 
 
 def canonical_hash(document: object) -> str:
@@ -56,20 +58,24 @@ def row_hashes(columns: Sequence[Column]) -> NDArray[np.uint8]:
     """The content hash of every row over several columns, (rows, 16): of each value's shape and bytes, in order."""
     size = ROW_HASH_DIGITS // 2
     sha256 = hashlib.sha256
-    # One call for each row: the loop is most of the cost where rows are small.
-    said = zip(*(part for column in columns for part in _described(column)), strict=True)
-    digests = b"".join([sha256(b"".join(row)).digest()[:size] for row in said])
-    return np.frombuffer(digests, dtype=np.uint8).reshape(len(columns[0]), size).copy()
+    rows, digests = len(columns[0]), bytearray()
+    for start in range(0, rows, _HASHED_AT_ONCE):
+        stop = min(start + _HASHED_AT_ONCE, rows)
+        # One call for each row: the loop is most of the cost where rows are small.
+        said = zip(*(part for column in columns for part in _described(column, start, stop)), strict=True)
+        digests += b"".join([sha256(b"".join(row)).digest()[:size] for row in said])
+    return np.frombuffer(bytes(digests), dtype=np.uint8).reshape(rows, size).copy()
 
 
-def _described(column: Column) -> tuple[list[bytes], list[bytes]]:
-    """Describes each row of a column: what is said of its type and shape, and its bytes."""
-    values = np.ascontiguousarray(column.values if isinstance(column, Ragged) else column)
+def _described(column: Column, start: int, stop: int) -> tuple[list[bytes], list[bytes]]:
+    """Describes rows of a column: what is said of each one's type and shape, and its bytes."""
+    whole = column.values if isinstance(column, Ragged) else column
+    offsets = column.offsets[start : stop + 1] if isinstance(column, Ragged) else np.arange(start, stop + 1)
+    values = np.ascontiguousarray(whole[offsets[0] : offsets[-1]])
     rest = values.shape[1:]
     size = values.dtype.itemsize * math.prod(rest)
-    starts = column.offsets if isinstance(column, Ragged) else np.arange(len(values) + 1)
     data = values.reshape(-1).view(np.uint8).tobytes()
-    bounds = (starts * size).tolist()
+    bounds = ((offsets - offsets[0]) * size).tolist()
     lengths = [end - start for start, end in pairwise(bounds)]
     known = {length: f"{length}{values.dtype.str}{rest}".encode() for length in set(lengths)}
     return [known[length] for length in lengths], [data[start:end] for start, end in pairwise(bounds)]

@@ -106,7 +106,9 @@ class RecordPreparation(Preparation[PrepareRecipe, Opened, StageTask, RecordFact
             console.say(f"held out of training: {console.counted(count, 'record', 'records')} with {rule}")
         for what, count in coverage.notes.items():
             console.say(f"{what}: {count}")
-        if about.scaling.default == "auto":
+        if not coverage.numbers:
+            console.warn("no record has a number, so a model of this store learns no quantity; texts are all there is")
+        elif about.scaling.default == "auto":
             console.say(_scaled(coverage.keys))
         warn_of_saturation(coverage)
         return RecordsRead(numbers=coverage.numbers, held_out=about.held_out, coverage=coverage)

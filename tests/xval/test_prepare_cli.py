@@ -7,6 +7,8 @@ import sys
 from polycli.__main__ import run as command_line
 from polycli.xval.data.store import open_records
 from polycli.xval.records.decode import decode_records
+from polycli.xval.sources.tables import scanning
+from tests.xval.conftest import prepare
 
 
 def polycli(*arguments, folder):
@@ -66,3 +68,22 @@ def test_wrong_input_ends_with_exit_2_one_sentence_and_nothing_written(tmp_path,
         assert "Traceback" not in said.err
         assert said.out == ""
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.jsonl", "empty.jsonl", "good.jsonl"]
+
+
+def test_the_look_at_all_cells_of_a_large_table_is_said_before_it_begins(tmp_path, monkeypatch, capsys):
+    """A log had no line for the first half minute."""
+    monkeypatch.setattr(scanning, "_MUCH", 1)
+    (tmp_path / "x.csv").write_text("a,b\n" + "1.5,2.5\n" * 20)
+    prepare("table", tmp_path / "x.zarr", inputs=[tmp_path / "x.csv"])
+    assert capsys.readouterr().err.startswith("looking at all cells: 0 MB\n")
+
+
+def test_records_without_any_number_are_said_loudly(tmp_path, capsys):
+    """Six records whose numbers were all texts made a store with `0 numbers`, and `0 affine`."""
+    (tmp_path / "x.jsonl").write_text('{"price": {"$numberDecimal": "1.10"}}\n{"price": {"$numberDecimal": "2.20"}}\n')
+    prepare("json", tmp_path / "x.zarr", inputs=[tmp_path / "x.jsonl"])
+    said = capsys.readouterr().err
+    assert "warning: no record has a number" in said
+    assert "0 affine" not in said
+    prepare("json", tmp_path / "y.zarr", "json_lines.text_numbers=[price]", inputs=[tmp_path / "x.jsonl"])
+    assert "no record has a number" not in capsys.readouterr().err

@@ -6,6 +6,7 @@ The walk only appends to lists; arrays are made once for many records, which is 
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -68,9 +69,10 @@ class RecordEncoder:
         self.all_paths: dict[str, None] = {TOP: None}
         self._pieces: list[str] = []
         self._depth = 0
-        self._numbers: list[float] = []
-        self._integers: list[int] = []
-        self._spans: list[tuple[int, int]] = []
+        # Arrays, not lists: of a block of a hundred thousand records, lists of these would be most of the memory.
+        self._numbers, self._integers = array("d"), array("q")
+        #: Places of keys, each with how many numbers stand there.
+        self._spans = array("q")
         self._streams: list[str] = []
         self._number_offsets = [0]
         self.ids: list[str] = []
@@ -140,9 +142,9 @@ class RecordEncoder:
     def records(self) -> Records:
         """Returns everything encoded so far, as arrays."""
         lengths = np.fromiter(map(len, self._streams), dtype=np.int64, count=len(self._streams))
-        numbers = np.array(self._numbers, dtype=np.float64)
+        numbers = np.array(self._numbers)
         integers = np.zeros(len(numbers), dtype=np.bool_)
-        integers[np.array(self._integers, dtype=np.int64)] = True
+        integers[np.array(self._integers)] = True
         return Records(
             token_ids=structure.token_array("".join(self._streams)),
             token_offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
@@ -155,7 +157,7 @@ class RecordEncoder:
         )
 
     def _keys_of_numbers(self) -> NDArray[np.int32]:
-        spans = np.array(self._spans, dtype=np.int64).reshape(-1, 2)
+        spans = np.array(self._spans).reshape(-1, 2)
         return np.repeat(spans[:, 0], spans[:, 1]).astype(np.int32)
 
     def _place(self, path: str, token: str) -> Place:
@@ -233,7 +235,7 @@ class RecordEncoder:
         if place.number < 0:
             place.number = len(self.key_paths)
             self.key_paths.append(place.path)
-        self._spans.append((place.number, count))
+        self._spans.extend((place.number, count))
 
     def _float(self, value: float, place: Place) -> None:
         if not math.isfinite(value):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -102,20 +103,24 @@ class JsonFilesBlock:
         """
         left = self.limit
         for path, name in self.files:
-            text = LineRange(path, name, 0, path.stat().st_size, 1, 1).text()
-            writer.characters(len(text))
-            if not text.strip():
-                raise SourceError(f"{name}: the file is empty", hint="leave it out, or write its records again")
-            for met, (record, value) in enumerate(self._records(writer, name, text)):
+            pieces = _told(writer, LineRange(path, name, 0, path.stat().st_size, 1, 1).pieces())
+            begun = ""
+            while not begun.strip():
+                piece = next(pieces, None)
+                if piece is None:
+                    raise SourceError(f"{name}: the file is empty", hint="leave it out, or write its records again")
+                begun += piece
+            for met, (record, value) in enumerate(self._records(writer, name, begun, pieces)):
                 if left is not None and left <= 0:
                     return
                 self.form.write(writer, value, record, met)
                 left = None if left is None else left - 1
 
-    def _records(self, writer: RecordWriter, name: str, text: str) -> Iterable[tuple[str, Value]]:
-        """Names and values of the records in one file."""
-        if text.lstrip().startswith("["):
-            return self._members(writer, name, text)
+    def _records(self, writer: RecordWriter, name: str, begun: str, rest: Iterator[str]) -> Iterable[tuple[str, Value]]:
+        """Names and values of the records in one file, of which some has been read."""
+        if begun.lstrip().startswith("["):
+            return self._members(writer, name, chain([begun], rest))
+        text = "".join([begun, *rest])
         try:
             value: Any = decoder(careful=may_exceed_float64(text)).decode(text)
         except DuplicateKeyError as error:
@@ -132,11 +137,11 @@ class JsonFilesBlock:
             writer.count(f"files that are one record each, and may be many: --set {setting}")
         return records
 
-    def _members(self, writer: RecordWriter, name: str, text: str) -> Iterator[tuple[str, Value]]:
-        """The members of an array, one after the other: never are all of them in memory."""
+    def _members(self, writer: RecordWriter, name: str, pieces: Iterable[str]) -> Iterator[tuple[str, Value]]:
+        """The members of an array, one after the other: neither all of them nor all of its text are ever in memory."""
         index = 0
         try:
-            for index, value in enumerate(members_of(text, decoder(careful=may_exceed_float64(text))), start=1):
+            for index, value in enumerate(members_of(pieces), start=1):
                 if isinstance(value, DuplicateKeyError):
                     writer.reject(id=f"{name}:{index}", reason=str(value))
                 else:
@@ -147,6 +152,13 @@ class JsonFilesBlock:
             writer.reject(id=f"{name}:{index + 1}", reason=f"{TOO_DEEP}, and what follows it was not read")
         if not index:
             writer.count("files with an empty array")
+
+
+def _told(writer: RecordWriter, pieces: Iterator[str]) -> Iterator[str]:
+    """The pieces of a text, whose characters are counted as they are read."""
+    for piece in pieces:
+        writer.characters(len(piece))
+        yield piece
 
 
 def _by_line(error: json.JSONDecodeError) -> str | None:

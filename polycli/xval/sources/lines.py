@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from polycli.paths import files_below
 
 #: A block holds the lines that begin within so many bytes: a second or so of work for one process.
 BLOCK_BYTES = 4 * 2**20
+#: What is read of it at once where it need not be in memory as a whole.
+PIECE_BYTES = 2**20
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -56,6 +59,27 @@ class LineRange:
                 f"{self.name}, line {line}, column {column}: the byte 0x{data[error.start]:02x} is not UTF-8",
                 hint="convert the file: iconv -f latin1 -t utf-8",
             ) from error
+
+    def pieces(self) -> Iterator[str]:
+        """The text as `text` has it, a piece at a time.
+
+        Raises:
+            SourceError: as for `text`.
+        """
+        decoder = codecs.getincrementaldecoder("utf-8-sig" if self.start == 0 else "utf-8")()
+        left = self.size
+        try:
+            with open_plain(self.path) as file:
+                file.seek(self.start)
+                while left > 0 and (data := file.read(min(left, PIECE_BYTES))):
+                    left -= len(data)
+                    yield decoder.decode(data)
+            yield decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            self.text()  # It says at which line and column.
+            raise
+        except OSError as error:
+            raise SourceError(f"{self.name}: cannot be read: {reason_of(error)}") from error
 
     def lines(self, text: str) -> Iterator[tuple[int, str]]:
         """Numbers and texts of the lines, without their ends."""

@@ -11,6 +11,7 @@ from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.records.values import NumberLiteral
 from polycli.xval.sources import lines as lines_module
 from polycli.xval.sources.json import JsonSource
+from polycli.xval.sources.json_text import members_of
 
 RECIPE = PrepareRecipe(family="xval", verb="prepare")
 
@@ -262,3 +263,45 @@ def test_members_of_an_array_are_read_one_by_one_as_json_reads_them_all(tmp_path
     (tmp_path / "wrong.json").write_text("[1,]")  # Pythons differ in what they say of it.
     with pytest.raises(SourceError, match=r"line 1, column [34]: malformed JSON"):
         read(JsonSource(), tmp_path / "wrong.json")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_an_array_in_pieces_is_the_array_wherever_it_is_cut(size):
+    values = [12.5, -1e-7, 1e400, "a, ]\u2603\\n", {"b": [1, [2, {"c": None}]]}, [], True, math.inf, 123456789]
+    text = "\n [" + " ,\n".join(json.dumps(value) for value in values).replace("Infinity", "1e400", 1) + "]\n\n"
+
+    def pieces(whole):
+        return [whole[start : start + size] for start in range(0, len(whole), size)]
+
+    found = list(members_of(pieces(text)))
+    assert found[2] == NumberLiteral("1e400")
+    assert [found[:2], found[3:]] == [values[:2], values[3:]]
+    for wrong in ("[1,\n 2", "[1\n  2]", "[1]\n 2", "[\n", "[1,\n\n tru]", "[1.5.2]", '[1,\n{"a": }]'):
+        with pytest.raises(json.JSONDecodeError) as expected:
+            json.loads(wrong)
+        with pytest.raises(json.JSONDecodeError) as caught:
+            list(members_of(pieces(wrong)))
+        assert (caught.value.msg, caught.value.lineno, caught.value.colno) == (
+            expected.value.msg,
+            expected.value.lineno,
+            expected.value.colno,
+        )
+
+
+def test_of_an_array_no_more_is_held_than_some_of_its_text():
+    """All of a file's text, and copies of it, were in memory before its first record."""
+    read = 0
+
+    def pieces():
+        nonlocal read
+        for start in range(0, 100_000, 100):
+            piece = "".join(f"{number},\n" for number in range(start, start + 100))
+            read += len(piece)
+            yield "[" + piece if start == 0 else piece
+        yield "0]"
+
+    members = members_of(pieces())
+    for _ in range(1000):
+        next(members)
+    assert read < 10_000
+    assert sum(1 for _ in members) == 100_001 - 1000

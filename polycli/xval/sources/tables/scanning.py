@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from polycli.console import progress
+from polycli.console import progress, say, terminal
 from polycli.errors import SourceError
 from polycli.xval.recipe.sources import TableSection
 from polycli.xval.records.cells import same_unit
@@ -123,6 +123,8 @@ def _looking(files: Sequence[CsvFile]) -> Iterator[Callable[[int], None]]:
     if total < _MUCH:
         yield lambda byte: None  # noqa: ARG005  # called by place
         return
+    if not terminal():
+        say(f"looking at all cells: {total / 1e6:,.0f} MB")  # A bar is there at once, a line of progress after a while.
     with progress(total, "looking at all cells (bytes)") as bar:
         last = 0
 
