@@ -23,6 +23,9 @@ def _verdict(dataset: ForecastScores) -> Verdict:
     held = f"rollouts stay below persistence for {'all' if steps.mean_curve == steps.of else steps.mean_curve} "
     held += f"{steps.of} steps" if steps.mean_curve == steps.of else f"of {steps.of} steps"
     parts = [_against_persistence(errors, dataset.trajectories), held]
+    useful = _useful_steps(dataset)
+    if useful < steps.of:
+        parts.append(f"from step {useful + 1} on, they are no better than the mean of the field (VRMSE above 1)")
     if dataset.rollout.diverged:
         parts.append(f"{dataset.rollout.diverged} of {dataset.trajectories} rollouts diverge")
     hardest = _hardest(dataset)
@@ -49,6 +52,12 @@ def _against_persistence(errors: Errors, trajectories: int) -> str:
     return (
         f"one step's error is {number(factor)} times {than} than persistence's (ratio {number(errors.ratio)}{around})"
     )
+
+
+def _useful_steps(dataset: ForecastScores) -> int:
+    """How many steps, from the first, stay below a VRMSE of 1, which the mean of the true field would have."""
+    growth = dataset.rollout.metrics["vrmse"].growth.by_method["model"]
+    return next((step for step, error in enumerate(growth) if error is None or error > 1), len(growth))
 
 
 def _hardest(dataset: ForecastScores) -> str:
@@ -79,9 +88,10 @@ def _judged(errors: Errors, low: float | None, high: float | None, dataset: Fore
         return "mixed", "score more trajectories, since the interval holds 1, or train longer."
     if linear is not None and linear <= model:
         return "mixed", "train longer, or with a larger time stride: for one step linear extrapolation is better."
-    if steps.mean_curve < steps.of or dataset.rollout.diverged:
+    useful = min(steps.mean_curve, _useful_steps(dataset))
+    if useful < steps.of or dataset.rollout.diverged:
         return "mixed", (
-            f"use forecasts of at most {steps.mean_curve} steps; training on its own forecasts "
+            f"use forecasts of at most {useful} steps; training on its own forecasts "
             f"(`--set objective.unroll=4`) can make them last longer{bands}."
         )
     return "good", f"look at the film and the growth of the error for how long forecasts are of use{bands}."
