@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from polycli.report.figures import CurvePanel, Line, curves
 from polycli.report.html import Block, Figure, Heading
 from polycli.report.table import number
 
@@ -39,6 +38,9 @@ def training_blocks(lines: Sequence[TrainingLine], figures: Path, *, scored: int
         figures: the folder of figures.
         scored: the step whose weights are scored, if it is known.
     """
+    # Drawn here alone: verbs that only read a checkpoint need no drawing library, which writes to the home folder.
+    from polycli.report.figures import CurvePanel, Line, curves
+
     train, validation = (_thinned([line for line in lines if line.validation is kind]) for kind in (False, True))
     if len(train) < 2:
         return []
