@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from polycli.console import counted
 from polycli.mpp.scoring.score_records import ForecastScores
 from polycli.report.scores import Errors
 from polycli.report.table import interval, number
@@ -91,7 +92,7 @@ def _judged(errors: Errors, low: float | None, high: float | None, dataset: Fore
     useful = min(steps.mean_curve, _useful_steps(dataset))
     if useful < steps.of or dataset.rollout.diverged:
         return "mixed", (
-            f"use forecasts of at most {useful} steps; training on its own forecasts "
+            f"use forecasts of at most {counted(useful, 'step', 'steps')}; training on its own forecasts "
             f"(`--set objective.unroll=4`) can make them last longer{bands}."
         )
     return "good", f"look at the film and the growth of the error for how long forecasts are of use{bands}."

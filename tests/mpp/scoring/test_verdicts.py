@@ -48,7 +48,7 @@ def test_a_good_model_is_called_good_with_its_best_and_worst_field():
         ({"ratio": 0.5, "linear": 0.4}, "mixed", "linear extrapolation is better"),
         ({"ratio": 0.5, "below": 3}, "mixed", "at most 3 steps"),
         ({"ratio": 0.5, "growth": (0.2, 0.7, 1.2, 1.5)}, "mixed", "at most 2 steps"),
-        ({"ratio": 0.5, "growth": (0.2, None, None, None), "diverged": 2}, "mixed", "at most 1 steps"),
+        ({"ratio": 0.5, "growth": (0.2, None, None, None), "diverged": 2}, "mixed", "at most 1 step;"),
     ],
 )
 def test_what_is_wrong_is_said_with_what_to_do_next(given, standing, advice):
