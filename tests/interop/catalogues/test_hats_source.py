@@ -5,9 +5,7 @@ Runs in an environment of its own, `make test-interop`.
 
 import json
 
-import lsdb
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -21,6 +19,8 @@ COUNT, SIZE, PIXELS = 600, 5, 40
 
 def survey():
     """A table of images and spectra over the whole sky, many of them in one small patch."""
+    import pandas as pd
+
     draw = np.random.default_rng(0)
     ra, dec = draw.uniform(0, 360, COUNT), np.degrees(np.arcsin(draw.uniform(-1, 1, COUNT)))
     ra[:300], dec[:300] = draw.normal(45, 0.5, 300), draw.normal(0, 0.5, 300)
@@ -62,6 +62,8 @@ def survey():
 
 
 def test_a_catalogue_of_lsdb_becomes_a_store_with_its_numbers(tmp_path):
+    import lsdb
+
     frame, images, flux, wavelength = survey()
     catalogue = lsdb.from_dataframe(
         frame, ra_column="ra", dec_column="dec", catalog_name="sky", partition_rows=100, margin_threshold=10
@@ -83,6 +85,8 @@ def test_a_catalogue_of_lsdb_becomes_a_store_with_its_numbers(tmp_path):
 
 @pytest.mark.parametrize("by", ["id", "sky"])
 def test_a_catalogue_of_lsdb_gives_labels(tmp_path, by):
+    import lsdb
+
     frame, images, *_ = survey()
     labels = frame[["object_id", "ra", "dec", "Z"]].rename(columns={"Z": "LABEL"})
     lsdb.from_dataframe(
