@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from polycli import console, stopping
 from polycli.commands.interrupted import after_interrupt
 from polycli.errors import PolycliError, PreemptedError, UserError
-from polycli.launch import leave_process_group
+from polycli.launch import end_process, leave_process_group
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     code = run(sys.argv[1:])
     if code == stopping.PREEMPTED:
         stopping.ignore()
-    sys.exit(code)
+    end_process(code)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -6,6 +6,8 @@ is imported when a group is joined, not before.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import ctypes
 import os
 import re
@@ -19,7 +21,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
-from typing import IO
+from typing import IO, NoReturn
 
 from polycli import stopping
 from polycli.errors import MissingDependencyError, UserError
@@ -74,12 +76,30 @@ def join_process_group() -> World:
 def leave_process_group() -> None:
     """Leave the group, if this process is in one: the last thing that a command does, when no rank waits for this one.
 
-    Python must not end before gloo's threads have: one that still holds a tensor then aborts the process. It is nothing
-    for the end of a verb: DeepSpeed keeps the first group that it sees, so a process joins only once.
+    It is nothing for the end of a verb: DeepSpeed keeps the first group that it sees, so a process joins only once.
     """
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_initialized() and distributed.get_world_size() > 1:
         distributed.destroy_process_group()
+
+
+def end_process(code: int) -> NoReturn:
+    """End this process with a code; where it is one of several ranks, at once after what is registered for the end.
+
+    DeepSpeed holds groups beyond their destruction, so gloo's threads still run when Python ends. C++ then destroys
+    them as they are and aborts, about once in ten times: a training that is whole would end with 134.
+    """
+    try:
+        several = int(environment(os.environ)["WORLD_SIZE"]) > 1
+    except (UserError, ValueError):
+        several = False
+    if not several:
+        sys.exit(code)
+    atexit._run_exitfuncs()  # noqa: SLF001  # There is no other way to run them and not end.
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:

@@ -229,3 +229,21 @@ def test_a_rank_cannot_start_ranks(monkeypatch):
     monkeypatch.setenv("RANK", "0")
     with pytest.raises(UserError, match="is a rank already"):
         start_ranks(2, ["true"])
+
+
+ENDING = """
+import atexit, sys, threading, time
+from polycli.launch import end_process
+atexit.register(lambda: print("said at the end", flush=True))
+threading.Thread(target=time.sleep, args=(60,)).start()
+sys.stdout.write("written, ")
+end_process(75)
+"""
+
+
+def test_a_rank_ends_with_its_code_though_threads_of_others_are_still_there():
+    several = os.environ | {"RANK": "1", "WORLD_SIZE": "2", "MASTER_PORT": "1"}
+    started = time.monotonic()
+    ended = subprocess.run([sys.executable, "-c", ENDING], env=several, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (75, "written, said at the end\n")
+    assert time.monotonic() - started < 30

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from killed_saves import killed_in_place_of, train_nine_steps
 
-from polycli.launch import join_process_group, leave_process_group
+from polycli.launch import end_process, join_process_group, leave_process_group
 
 
 def main(folder: Path, *, kill: bool) -> None:
@@ -19,8 +19,8 @@ def main(folder: Path, *, kill: bool) -> None:
     train_nine_steps(folder / "cut")
     if not kill:
         train_nine_steps(folder / "whole")
-    # As a command does at its end: gloo's threads must be gone before Python is, or the process may abort.
     leave_process_group()
+    end_process(0)
 
 
 if __name__ == "__main__":

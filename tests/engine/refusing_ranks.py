@@ -15,7 +15,7 @@ from toy import ToyTask, train_toy
 
 from polycli.engine import ranks
 from polycli.errors import PolycliError
-from polycli.launch import World, join_process_group, leave_process_group
+from polycli.launch import World, end_process, join_process_group, leave_process_group
 
 #: Less than a rank's optimizer state has.
 LIMIT_BYTES = 512
@@ -54,8 +54,8 @@ def main(folder: Path) -> None:
         report[name] = ranks.gather(world, message)
     if world.rank == 0:
         (folder / "report.json").write_text(json.dumps(report))
-    # As a command does at its end: gloo's threads must be gone before Python is, or the process may abort.
     leave_process_group()
+    end_process(0)
 
 
 if __name__ == "__main__":

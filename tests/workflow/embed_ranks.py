@@ -7,7 +7,7 @@ from toy_rows import HEADER, toy
 
 from polycli.console import rank
 from polycli.errors import PolycliError, StoreError
-from polycli.launch import leave_process_group
+from polycli.launch import end_process, leave_process_group
 from polycli.requests import EmbedRequest
 from polycli.sections import UnitSettings
 from polycli.workflow.embed import begin, embed
@@ -34,4 +34,4 @@ if __name__ == "__main__":
     except SystemExit as error:
         code = int(error.code or 0)
     leave_process_group()
-    sys.exit(code)
+    end_process(code)

@@ -19,7 +19,7 @@ from polycli.astroclip.training.distillation import SelfDistillation
 from polycli.astroclip.training.distillation_losses import koleo
 from polycli.astroclip.training.momentum import MomentumContrast
 from polycli.astroclip.training.objectives import Alignment
-from polycli.launch import World, join_process_group, leave_process_group
+from polycli.launch import World, end_process, join_process_group, leave_process_group
 
 IMAGE = ImageSection(size=24, patch_size=12, embed_dim=16, depth=2, num_heads=2, layer_scale=0.1)
 SPECTRUM = SpectrumSection(embed_dim=16, depth=1, num_heads=2)
@@ -127,3 +127,4 @@ if __name__ == "__main__":
     if here.rank == 0:
         torch.save(outputs, folder / f"outputs-{here.size}.pt")
     leave_process_group()
+    end_process(0)
