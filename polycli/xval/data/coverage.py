@@ -6,6 +6,7 @@ float32, in which the model computes, cannot hold a number, or that xVal cannot 
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -32,11 +33,13 @@ def refuse_immense(values: NDArray[np.float64], keys: NDArray[np.int32], key_pat
     """
     wrong = np.flatnonzero(np.abs(values) > _IMMENSE)
     if wrong.size:
-        first = wrong[0]
+        first, path = wrong[0], key_paths[keys[wrong[0]]]
+        # A header in open quotes has lines, which are none of ours.
+        shown = path if path.isprintable() else json.dumps(path, ensure_ascii=False)
         raise SourceError(
-            f"{key_paths[keys[first]]}: the number {float(values[first])!r} is beyond {_IMMENSE:g}, where float64 has "
+            f"{shown}: the number {float(values[first])!r} is beyond {_IMMENSE:g}, where float64 has "
             "no standard deviation any more",
-            hint=f"make it text: --set 'text_keys=[{key_paths[keys[first]]}]'",
+            hint=f"make it text: --set 'text_keys=[{shown}]'",
         )
 
 
