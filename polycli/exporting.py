@@ -6,10 +6,13 @@ With `--format`, a store in a format that other projects read: which there are, 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from polycli import console
-from polycli.checkpoints.calibration import Calibration, calibration_beside, read_calibration, write_calibration
+from polycli.checkpoints.calibration import calibration_beside, read_calibration, write_calibration
+from polycli.checkpoints.training_vectors import read_statistics, statistics_beside, write_statistics
 from polycli.errors import UserError
 from polycli.families import find_family
 from polycli.outputs import Output, OutputKind
@@ -20,7 +23,51 @@ from polycli.store.hashing import file_hash
 #: `--force` is a stronger word than `overwrite`: it replaces any file, but no folder and nothing that is read.
 WEIGHTS = OutputKind("weights", (".safetensors",), Path.is_file, ask="--force replaces it")
 CALIBRATIONS = OutputKind("calibrations", (".json",), Path.is_file, ask="--force replaces it")
+STATISTICS = OutputKind("statistics of training vectors", (".npz",), Path.is_file, ask="--force replaces it")
 DESCRIPTIONS = OutputKind("descriptions", (".json",), Path.is_file, ask="--force replaces it")
+
+#: Writes to a path what holds for weights, under the hash that these have now.
+Write = Callable[[Path, str], None]
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A kind of file beside weights that names them by their hash, and goes along with them."""
+
+    #: What the document that is printed calls it.
+    key: str
+    kind: OutputKind
+    #: Its place beside a file of weights.
+    beside: Callable[[Path], Path]
+    #: The hash of the weights that a file is of, and what writes it for others.
+    read: Callable[[Path], tuple[str, Write]]
+
+    def of(self, weights: Path) -> Write | None:
+        """What writes the one of these weights; None where there is none, or one of other weights, which is said."""
+        path = self.beside(weights)
+        if not path.exists():
+            return None
+        model_hash, write = self.read(path)
+        if model_hash != file_hash(weights):
+            console.warn(f"{path}: stays behind, for it was made for other weights than {weights}")
+            return None
+        return write
+
+
+def _calibration(path: Path) -> tuple[str, Write]:
+    found = read_calibration(path)
+    return found.model_hash, lambda target, model_hash: write_calibration(target, found.of_weights(model_hash))
+
+
+def _statistics(path: Path) -> tuple[str, Write]:
+    arrays, own = read_statistics(path)
+    return own, lambda target, model_hash: write_statistics(target, arrays, model_hash)
+
+
+COMPANIONS = (
+    Companion("calibration", CALIBRATIONS, calibration_beside, _calibration),
+    Companion("statistics", STATISTICS, statistics_beside, _statistics),
+)
 
 
 def export_store(store: Path, form: str, output: Path | None, *, force: bool = False) -> JsonDocument:
@@ -42,7 +89,7 @@ def export_store(store: Path, form: str, output: Path | None, *, force: bool = F
 
 
 def export_checkpoint(checkpoint: Path, output: Path, *, force: bool = False) -> JsonDocument:
-    """Copy the weights of CHECKPOINT to `output` and beside them their description, and their calibration if there is.
+    """Copy the weights of CHECKPOINT to `output` and beside them their description, and what `calibrate` kept of them.
 
     Raises:
         PolycliError: the checkpoint is none, or a file is there already.
@@ -62,10 +109,11 @@ def export_checkpoint(checkpoint: Path, output: Path, *, force: bool = False) ->
         )
     pair = tuple(path for path in (resolved.model_file, resolved.description_file) if path is not None)
     description = output.with_suffix(".json")
-    calibration, bounds = _calibration_of(resolved.model_file), calibration_beside(output)
+    companions = [(each, each.beside(output), each.of(resolved.model_file)) for each in COMPANIONS]
     Output(output, WEIGHTS, force, pair).refuse()
     Output(description, DESCRIPTIONS, force, pair).refuse()
-    Output(bounds, CALIBRATIONS, force, pair).refuse()
+    for each, target, _ in companions:
+        Output(target, each.kind, force, pair).refuse()
     with Output(output, WEIGHTS, force, pair).writing() as unfinished:
         beside = unfinished.with_suffix(".json")
         if resolved.description_file is None:
@@ -78,29 +126,17 @@ def export_checkpoint(checkpoint: Path, output: Path, *, force: bool = False) ->
             write_tensors(unfinished, read_state_dict(resolved.model_file), described_by(text))
         else:
             shutil.copyfile(resolved.model_file, unfinished)
-        if calibration is not None:
-            bounds_beside = calibration_beside(unfinished)
+        for each, target, write in companions:
+            if write is None:
+                # One of other weights, which `--force` lets go.
+                target.unlink(missing_ok=True)
+                continue
             # Weights that were written anew have another hash.
-            write_calibration(bounds_beside, calibration.of_weights(file_hash(unfinished)))
-            bounds_beside.replace(bounds)
-        else:
-            # One of other weights, which `--force` lets go.
-            bounds.unlink(missing_ok=True)
+            write(each.beside(unfinished), file_hash(unfinished))
+            each.beside(unfinished).replace(target)
         # The description first: who finds the weights finds what belongs to them.
         beside.replace(description)
-    beside_it = description.name if calibration is None else f"{description.name}, {bounds.name}"
-    console.say(f"{output} and {beside_it}: {resolved.how}")
+    taken = {each.key: target for each, target, write in companions if write is not None}
+    console.say(f"{output} and {', '.join(path.name for path in (description, *taken.values()))}: {resolved.how}")
     written = {"weights": str(output), "description": str(description), "from": str(resolved.model_file)}
-    return written if calibration is None else {**written, "calibration": str(bounds)}
-
-
-def _calibration_of(weights: Path) -> Calibration | None:
-    """The calibration beside a file of weights; None where there is none, or one of other weights, which is said."""
-    path = calibration_beside(weights)
-    if not path.exists():
-        return None
-    calibration = read_calibration(path)
-    if calibration.model_hash != file_hash(weights):
-        console.warn(f"{path}: stays behind, for it was made for other weights than {weights}")
-        return None
-    return calibration
+    return written | {key: str(target) for key, target in taken.items()}

@@ -16,7 +16,15 @@ from polycli.astroclip.model.loaded import LoadedAstroClip, load_for
 from polycli.astroclip.predicting.inputs import open_data
 from polycli.astroclip.recipe.settings import EmbedSettings, ReadingSettings
 from polycli.astroclip.scoring.encode import Encoder, common_modalities
-from polycli.astroclip.scoring.kinds import SUFFIX, alike_sentence, are_alike, kinds_of, vectors_of_kinds
+from polycli.astroclip.scoring.kinds import (
+    SUFFIX,
+    alike_sentence,
+    are_alike,
+    encoded,
+    encoded_for,
+    kinds_of,
+    vectors_of_kinds,
+)
 from polycli.astroclip.scoring.novelty.columns import novelty_columns, statistics_of
 from polycli.astroclip.scoring.novelty.statistics import TrainingVectors
 from polycli.astroclip.scoring.partition import object_partition
@@ -70,7 +78,7 @@ def open_files(request: EmbedRequest, settings: EmbedSettings, scratch: Path) ->
 def _opened(request: EmbedRequest, settings: EmbedSettings, stores: Sequence[ObjectStore]) -> Opened[NDArray[np.int64]]:
     loaded = load_for(request.checkpoint, settings)
     kinds = wanted_vectors(loaded, stores, settings)
-    novelty = statistics_of(loaded, settings.novelty)
+    novelty = statistics_of(loaded, settings.novelty, encoded_for(kinds))
     schema = common_columns(stores)
     header = EmbeddingsHeader(
         family="astroclip",
@@ -126,14 +134,15 @@ class ObjectTables:
     def __call__(self, batches: Sequence[NDArray[np.int64]], _: int, advance: Advance) -> Tables:
         """Returns a table with one row for each object."""
         rows = np.concatenate(batches)
-        vectors = vectors_of_kinds(self.encoder, self.kinds, rows, self.settings, advance=advance)
+        made = encoded(self.encoder, self.kinds, rows, advance=advance)
+        vectors = vectors_of_kinds(made, self.kinds, self.settings)
         for kind, values in vectors.items():
             if kind not in self.said and are_alike(values):
                 self.said.add(kind)
                 warn(f"{self.store.name}: {alike_sentence(kind, len(rows))}")
         columns = with_columns(self.store.table(rows), self.schema)
         columns = columns.append_column("split", [self.store.store.split_names(rows)])
-        for name, novel in novelty_columns(self.novelty, vectors).items():
+        for name, novel in novelty_columns(self.novelty, made).items():
             columns = columns.append_column(name, pa.array(novel))
         return {ROWS: with_vectors(columns, {f"{kind}{SUFFIX}": values for kind, values in vectors.items()})}
 

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Columns = dict[str, NDArray[Any]]
+#: By modality.
+Vectors = dict[str, NDArray[np.float32]]
 #: Columns of the store that stand before the predicted ones.
 _KEPT_COLUMNS = ["object_id", "ra", "dec"]
 
@@ -60,18 +62,24 @@ def run(request: PredictRequest) -> JsonDocument | None:
         common_columns(stores, ["object_id"])
         rows = [_rows(store, request) for store in stores]
         intervals: CalibratedIntervals | None = None
+        both = {name: True for store in stores for name in common_modalities(loaded, store)}
+        novelty = statistics_of(loaded, settings.novelty, both)
+        # Vectors that predictions were made of: objects are not embedded again for their novelty.
+        made: list[Vectors] = [{} for _ in stores]
         if loaded.model.properties is not None:
             intervals = intervals_of(loaded, settings.bands)
             head = HeadColumns(loaded, settings, intervals)
-            tables = [head.of(store, some) for store, some in zip(stores, rows, strict=True)]
+            tables = [
+                head.of(store, some, vectors if novelty else None)
+                for store, some, vectors in zip(stores, rows, made, strict=True)
+            ]
             how = "the model's head"
         else:
             refuse_what_heads_alone_have(settings, loaded)
-            tables, how = _by_neighbours(loaded, stores, rows, settings)
-        novelty = statistics_of(loaded, settings.novelty)
+            tables, how, made = _by_neighbours(loaded, stores, rows, settings)
         tables = [
-            _with_free_names({**table, **novelty_of_rows(loaded, novelty, store, some, settings)})
-            for table, store, some in zip(tables, stores, rows, strict=True)
+            _with_free_names(table | novelty_of_rows(loaded, novelty, store, some, settings=settings, made=vectors))
+            for table, store, some, vectors in zip(tables, stores, rows, made, strict=True)
         ]
         count = sum(map(len, rows))
         document: JsonDocument = {
@@ -102,8 +110,8 @@ def _rows(store: ObjectStore, request: PredictRequest) -> NDArray[np.int64]:
 
 def _by_neighbours(
     loaded: LoadedAstroClip, stores: Sequence[ObjectStore], rows: Sequence[NDArray[np.int64]], settings: PredictSettings
-) -> tuple[list[Columns], str]:
-    """Predicts from the labelled objects with the nearest vectors."""
+) -> tuple[list[Columns], str, list[Vectors]]:
+    """Predicts from the labelled objects with the nearest vectors; says how, and gives the vectors of the others."""
     references = _references(loaded, settings)
     modalities = _modalities(loaded, [*stores, *references], settings)
     known = [store.rows("train") for store in references]
@@ -116,11 +124,11 @@ def _by_neighbours(
     total = sum(map(len, [*known, *rows])) * len(modalities)
     with progress(total, "embedding the labelled objects and the others") as bar:
 
-        def vectors(store: ObjectStore, some: NDArray[np.int64]) -> NDArray[np.float32]:
+        def vectors(store: ObjectStore, some: NDArray[np.int64]) -> Vectors:
             encoder = Encoder(loaded.model, store, precision=settings.precision, batch_size=settings.batch_size)
-            return np.concatenate([unit(encoder.vectors(m, some, advance=bar.advance)) for m in modalities], axis=1)
+            return {name: encoder.vectors(name, some, advance=bar.advance) for name in modalities}
 
-        labelled = np.concatenate([vectors(store, some) for store, some in zip(references, known, strict=True)])
+        labelled = np.concatenate([_side(vectors(store, some)) for store, some in zip(references, known, strict=True)])
         asked = [vectors(store, some) for store, some in zip(stores, rows, strict=True)]
     # An object without a value answers nothing, so it gets nothing of its own back.
     answering = np.any([np.isfinite(values) for values in targets.values()], axis=0)
@@ -135,12 +143,17 @@ def _by_neighbours(
             raise StoreError(f"{references[0].path}: {name} is unknown for all objects of the split train")
         neighbours = Neighbours(labelled[there], settings.neighbours)
         for table, seen in zip(tables, asked, strict=True):
-            answer = neighbours.answer(seen, values[there], settings.quantiles)
+            answer = neighbours.answer(_side(seen), values[there], settings.quantiles)
             table[name] = answer.mean
             table |= {quantile_name(name, q): answer.quantiles[:, place] for place, q in enumerate(settings.quantiles)}
             table[similarity] = answer.similarity
     names = ", ".join(store.name for store in references)
-    return tables, f"{settings.neighbours} neighbours by {' and '.join(modalities)} in {names}"
+    return tables, f"{settings.neighbours} neighbours by {' and '.join(modalities)} in {names}", asked
+
+
+def _side(vectors: Vectors) -> NDArray[np.float32]:
+    """Unit vectors of all modalities, side by side."""
+    return np.concatenate([unit(values) for values in vectors.values()], axis=1)
 
 
 def _with_free_names(table: Columns) -> Columns:

@@ -213,18 +213,31 @@ class AstroClip(nn.Module):
         mask: Tensor | None = None,
     ) -> Float[Tensor, "b d"]:
         """Concatenates the vectors of the property head's modalities, which is its input."""
+        return torch.cat(list(self.property_parts(rgb, flux, ivar, mask).values()), dim=1)
+
+    def property_parts(
+        self,
+        rgb: Float[Tensor, "b 3 h w"] | None = None,
+        flux: Float[Tensor, "b l"] | None = None,
+        ivar: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> dict[str, Float[Tensor, "b d"]]:
+        """The vectors of the property head's modalities, by name, in their order.
+
+        They are those of `embed_image` and `embed_spectrum` unless the head looks at the backbones' features.
+        """
         section = self.property_head().section
         plain = section.source == "backbone"
-        parts = []
+        parts: dict[str, Tensor] = {}
         for name in section.modalities:
             if (rgb if name == "image" else flux) is None:
                 raise CheckpointError(f"this model predicts properties from its {name} encoder too: no {name} given")
             if name == "image":
-                parts.append(self.image_features(rgb) if plain else self.embed_image(rgb))  # type: ignore[arg-type]
+                parts[name] = self.image_features(rgb) if plain else self.embed_image(rgb)  # type: ignore[arg-type]
             else:
                 embed = self.spectrum_features if plain else self.embed_spectrum
-                parts.append(embed(flux, ivar, mask))  # type: ignore[arg-type]
-        return torch.cat(parts, dim=1)
+                parts[name] = embed(flux, ivar, mask)  # type: ignore[arg-type]
+        return parts
 
     def predict_properties(
         self,
@@ -242,8 +255,14 @@ class AstroClip(nn.Module):
         Raises:
             CheckpointError: the model was not finetuned, or what it looks at is missing.
         """
+        return self.properties_of(self.property_parts(rgb, flux, ivar, mask), levels=levels)
+
+    def properties_of(
+        self, parts: dict[str, Float[Tensor, "b d"]], *, levels: Float[Tensor, "*b q"] | None = None
+    ) -> dict[str, Float[Tensor, "b q"]]:
+        """What `predict_properties` returns, of vectors that `property_parts` gave."""
         head = self.property_head()
-        numbers, scores = head(self.property_input(rgb, flux, ivar, mask))
+        numbers, scores = head(torch.cat(list(parts.values()), dim=1))
         numbers = head.in_units(numbers, levels)
         found = {name: numbers[:, index] for index, name in enumerate(head.section.regression)}
         classes = zip(head.section.classification, scores, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,7 @@ def head_answers(
     *,
     levels: Sequence[float] = (),
     draws: Draws | None = None,
+    vectors: dict[str, NDArray[np.float32]] | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Answers:
     """Ask the head about objects, batch by batch; none at all give nothing.
@@ -35,6 +36,7 @@ def head_answers(
         rows: of the store.
         levels: quantiles that a flow is asked for instead of its own; other heads have their own alone.
         draws: samples of a flow's posteriors, which then stand behind its quantiles.
+        vectors: gets the objects' vectors by modality, as `Encoder.vectors` gives them, where the head looks at these.
         advance: is told how many objects are done.
 
     Raises:
@@ -42,6 +44,7 @@ def head_answers(
     """
     section = encoder.model.property_head().section
     parts: list[Answers] = []
+    looked_at: list[Answers] = []
     for batch in encoder.batches(rows):
         inputs: dict[str, Tensor] = {}
         if "image" in section.modalities:
@@ -49,9 +52,22 @@ def head_answers(
         if "spectrum" in section.modalities:
             inputs["flux"], inputs["ivar"], inputs["mask"] = encoder.spectrum_input(encoder.store.read_spectra(batch))
         with torch.no_grad(), torch.autocast(encoder.device.type, torch.bfloat16, enabled=encoder.half):
-            found = encoder.model.predict_properties(**inputs, levels=_levels(encoder, batch, levels, draws))
-        parts.append({name: values.float().cpu().numpy() for name, values in found.items()})
+            seen = encoder.model.property_parts(**inputs)
+            found = encoder.model.properties_of(seen, levels=_levels(encoder, batch, levels, draws))
+        parts.append(_numbers(found))
+        if vectors is not None and (section.source == "embedding" or encoder.model.section.heads is None):
+            looked_at.append(_numbers(seen))
         advance(len(batch))
+    if vectors is not None:
+        vectors |= _joined(looked_at)
+    return _joined(parts)
+
+
+def _numbers(found: Mapping[str, Tensor]) -> Answers:
+    return {name: values.float().cpu().numpy() for name, values in found.items()}
+
+
+def _joined(parts: Sequence[Answers]) -> Answers:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 

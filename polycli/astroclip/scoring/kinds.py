@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,20 +52,32 @@ def kinds_of(
     return settings.vectors or there
 
 
-def vectors_of_kinds(
-    encoder: Encoder,
-    kinds: Sequence[str],
-    rows: NDArray[np.int64],
-    settings: EmbedSettings,
-    *,
-    advance: Callable[[int], None],
-) -> dict[str, NDArray[Any]]:
-    """Returns (n, width) vectors of some rows, by kind, of the type and length that was asked for."""
-    needed = [name for name in _MODALITIES if name in kinds or "fused" in kinds]
+def encoded_for(kinds: Sequence[str]) -> list[Modality]:
+    """The modalities that must be encoded for some kinds of vectors.
+
+    >>> encoded_for(["image"]), encoded_for(["fused"])
+    (['image'], ['image', 'spectrum'])
+    """
+    return [name for name in _MODALITIES if name in kinds or "fused" in kinds]
+
+
+def encoded(
+    encoder: Encoder, kinds: Sequence[str], rows: NDArray[np.int64], *, advance: Callable[[int], None]
+) -> dict[str, NDArray[np.float32]]:
+    """Returns (n, width) vectors of some rows, by modality, as the encoders make them."""
+    needed = encoded_for(kinds)
     made: dict[str, NDArray[np.float32]] = {}
     for name in needed:
         # An object is done when the last of its vectors is.
         made[name] = encoder.vectors(name, rows, advance=advance if name == needed[-1] else lambda _: None)
+    return made
+
+
+def vectors_of_kinds(
+    made: Mapping[str, NDArray[np.float32]], kinds: Sequence[str], settings: EmbedSettings
+) -> dict[str, NDArray[Any]]:
+    """Returns (n, width) vectors by kind, of the type and length that was asked for, from those of the encoders."""
+    made = dict(made)
     if "fused" in kinds:
         made["fused"] = (unit(made["image"]) + unit(made["spectrum"])) / np.float32(2)
     vectors = {kind: unit(made[kind]) if settings.normalise else made[kind] for kind in kinds}

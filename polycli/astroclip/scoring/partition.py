@@ -15,9 +15,11 @@ from polycli.astroclip.data.description import PIXEL_SCALE, ImageDescription, Sp
 from polycli.astroclip.data.resampling import describe_grid
 from polycli.astroclip.data.store import Spectra
 from polycli.astroclip.model.loaded import LoadedAstroClip, load_for
-from polycli.astroclip.recipe.settings import EmbedSettings
+from polycli.astroclip.recipe.settings import EmbedSettings, NoveltyUse
 from polycli.astroclip.scoring.encode import Encoder
-from polycli.astroclip.scoring.kinds import SUFFIX, kinds_of, vectors_of_kinds
+from polycli.astroclip.scoring.kinds import SUFFIX, encoded, encoded_for, kinds_of, vectors_of_kinds
+from polycli.astroclip.scoring.novelty.columns import novelty_columns, novelty_name, statistics_of
+from polycli.astroclip.scoring.novelty.statistics import TrainingVectors
 from polycli.errors import StoreError
 from polycli.workflow.embedding.partitions import Column, EmbedPartition
 
@@ -40,6 +42,11 @@ class CellColumns:
         """The columns that are there."""
         return tuple(name for name in (self.image, self.flux, self.ivar) if name is not None)
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities that they hold."""
+        return tuple(name for name, column in (("image", self.image), ("spectrum", self.flux)) if column)
+
 
 def object_partition(
     checkpoint: str | Path,
@@ -52,6 +59,7 @@ def object_partition(
     wavelength: Sequence[float] | NDArray[np.float64] = (),
     vectors: Sequence[Literal["image", "spectrum", "fused"]] = (),
     keep: Sequence[str] | None = None,
+    novelty: NoveltyUse = "auto",
     allow_untrained: bool = False,
 ) -> EmbedPartition:
     """A function that adds `image_embedding` and the like to tables, for `lsdb.Catalog.map_partitions` and its like.
@@ -66,6 +74,8 @@ def object_partition(
         wavelength: that grid, in Angstrom.
         vectors: which ones; all that model and columns have if empty.
         keep: the columns that come out beside the vectors; all if absent.
+        novelty: whether `novelty_image` and the like stand beside them too, which says how unlike the training each
+            object is: where `polycli calibrate` kept statistics of it, never, or must.
         allow_untrained: whether data of other bands, scales or wavelengths are warned of alone.
 
     Raises:
@@ -78,13 +88,18 @@ def object_partition(
     if flux is not None and len(wavelength) == 0:
         raise StoreError(f"the wavelengths of the spectra in {flux} are not said", hint="wavelength=... in Angstrom")
     cells = CellColumns(image, tuple(bands), pixel_scale_arcsec, flux, ivar, tuple(map(float, wavelength)))
-    settings = EmbedSettings(family="astroclip", verb="embed", vectors=tuple(vectors), allow_untrained=allow_untrained)
+    settings = EmbedSettings(
+        family="astroclip", verb="embed", vectors=tuple(vectors), novelty=novelty, allow_untrained=allow_untrained
+    )
     opener = partial(_opened, Path(checkpoint).absolute(), cells, settings)
     return EmbedPartition(opener, cells.names, None if keep is None else tuple(keep))
 
 
 def _opened(checkpoint: Path, cells: CellColumns, settings: EmbedSettings) -> _ObjectVectors:
-    return _ObjectVectors(load_for(checkpoint, settings), cells, settings)
+    loaded = load_for(checkpoint, settings)
+    there = [name for name in cells.modalities if getattr(loaded, name) is not None]
+    kinds = kinds_of(loaded, there, settings, what="the table")
+    return _ObjectVectors(loaded, cells, settings, kinds, statistics_of(loaded, settings.novelty, encoded_for(kinds)))
 
 
 @dataclass(frozen=True)
@@ -114,22 +129,25 @@ class _ObjectVectors:
     loaded: LoadedAstroClip
     cells: CellColumns
     settings: EmbedSettings
+    kinds: tuple[str, ...]
+    novelty: Mapping[str, TrainingVectors]
 
     def __call__(self, columns: Mapping[str, Column], rows: int) -> dict[str, NDArray[np.float32]]:
-        """Returns the vectors of all rows."""
-        modalities = [name for name, column in (("image", self.cells.image), ("spectrum", self.cells.flux)) if column]
-        there = [name for name in modalities if getattr(self.loaded, name) is not None]
-        kinds = kinds_of(self.loaded, there, self.settings, what="the table")
+        """Returns the vectors of all rows, and their novelty."""
+        kinds = self.kinds
         if rows == 0:
+            modalities = self.cells.modalities
             modality = {kind: kind if kind in modalities else modalities[0] for kind in kinds}
             widths = {kind: self.loaded.model.width(name) for kind, name in modality.items()}
-            return {f"{kind}{SUFFIX}": np.empty((0, width), self.settings.dtype) for kind, width in widths.items()}
+            empty = {f"{kind}{SUFFIX}": np.empty((0, width), self.settings.dtype) for kind, width in widths.items()}
+            return empty | {novelty_name(name): np.empty(0, np.float32) for name in self.novelty}
         read = self._read(columns)
         encoder = Encoder(
             self.loaded.model, read, precision=self.settings.precision, batch_size=self.settings.batch_size
         )
-        made = vectors_of_kinds(encoder, kinds, np.arange(rows), self.settings, advance=lambda _: None)
-        return {f"{kind}{SUFFIX}": values for kind, values in made.items()}
+        made = encoded(encoder, kinds, np.arange(rows), advance=lambda _: None)
+        vectors = vectors_of_kinds(made, kinds, self.settings)
+        return {f"{kind}{SUFFIX}": values for kind, values in vectors.items()} | novelty_columns(self.novelty, made)
 
     def _read(self, columns: Mapping[str, Column]) -> _Cells:
         """Images and spectra, after comparing them with what the model was trained on."""

@@ -89,7 +89,7 @@ class PlainColumn:
         return [None if cell is None or cell != cell else cell for cell in plain]  # noqa: PLR0124  # NaN.
 
 
-#: Makes (rows, width) vectors of some columns, by the name of the new column; of no rows, empty ones.
+#: Makes (rows, width) vectors of some columns, or (rows,) numbers, by the name of the new column; empty of no rows.
 Encode = Callable[[Mapping[str, Column], int], Mapping[str, NDArray[Any]]]
 
 
@@ -164,7 +164,9 @@ def _with_vectors(table: Any, keep: Sequence[str] | None, vectors: Mapping[str, 
     import pyarrow as pa
 
     made = {
-        name: pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).reshape(-1)), values.shape[1])
+        name: pa.array(values)
+        if values.ndim == 1
+        else pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).reshape(-1)), values.shape[1])
         for name, values in vectors.items()
     }
     if isinstance(table, pa.Table):

@@ -8,13 +8,8 @@ from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.loaded import LoadedAstroClip
 from polycli.astroclip.recipe.settings import CalibrateSettings
 from polycli.astroclip.scoring.encode import Encoder, common_modalities
-from polycli.astroclip.scoring.novelty.statistics import (
-    SUFFIX,
-    TrainingVectors,
-    is_statistics,
-    novelty_beside,
-    write_statistics,
-)
+from polycli.astroclip.scoring.novelty.statistics import TrainingVectors, write_statistics
+from polycli.checkpoints.training_vectors import SUFFIX, is_statistics, statistics_beside
 from polycli.console import progress, say
 from polycli.json_records import to_object
 from polycli.outputs import Output, OutputKind
@@ -32,7 +27,7 @@ def keep_novelty(loaded: LoadedAstroClip, settings: CalibrateSettings, request: 
     Raises:
         UserError: the stores do not fit the model or have too few training objects, or statistics are there already.
     """
-    path = novelty_beside(loaded.model_file)
+    path = statistics_beside(loaded.model_file)
     output = Output(path, STATISTICS, settings.overwrite, (loaded.model_file, *request.data))
     output.refuse()
     stores = evaluated_stores(request.data, family="astroclip", model_file=loaded.model_file, run=loaded.run)

@@ -11,18 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polycli.astroclip.scoring.retrieval import unit
+from polycli.checkpoints import training_vectors
 from polycli.errors import CheckpointError, StoreError
 
-SUFFIX = ".novelty.npz"
 #: The share of training objects that are held back for the scale, its percentile, and the fewest objects.
 _HELD_BACK, _PERCENTILE, FEWEST = 0.2, 0.99, 50
-_HASH = "model_hash"
 
 
 @dataclass(frozen=True)
@@ -68,19 +66,13 @@ class TrainingVectors:
         return cls(found.mean, found.whitening, scale or 1.0)
 
 
-def novelty_beside(model_file: Path) -> Path:
-    """The place of the statistics of a file of weights: `small.novelty.npz` for `small.safetensors`."""
-    return model_file.with_suffix(SUFFIX)
-
-
 def write_statistics(path: Path, statistics: Mapping[str, TrainingVectors], model_hash: str) -> None:
     """Write the statistics of all modalities, with the hash of the weights that made the vectors."""
-    arrays: dict[str, NDArray[Any]] = {_HASH: np.array(model_hash)}
+    arrays: dict[str, NDArray[Any]] = {}
     for name, found in statistics.items():
         arrays |= {f"{name}_mean": found.mean, f"{name}_whitening": found.whitening}
         arrays[f"{name}_scale"] = np.array(found.scale)
-    with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    training_vectors.write_statistics(path, arrays, model_hash)
 
 
 def read_statistics(path: Path, model_hash: str) -> dict[str, TrainingVectors]:
@@ -89,23 +81,19 @@ def read_statistics(path: Path, model_hash: str) -> dict[str, TrainingVectors]:
     Raises:
         CheckpointError: it is damaged, or of other weights.
     """
-    hint = "make them again with `polycli calibrate astroclip --set novelty=true --set overwrite=true`"
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-        own = str(arrays.pop(_HASH))
-        names = [name.removesuffix("_mean") for name in arrays if name.endswith("_mean")]
-        found = {
-            name: TrainingVectors(arrays[f"{name}_mean"], arrays[f"{name}_whitening"], float(arrays[f"{name}_scale"]))
-            for name in names
-        }
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise CheckpointError(f"{path}: no statistics of training vectors, or damaged ({error})", hint=hint) from error
+    arrays, own = training_vectors.read_statistics(path)
+    names = [name.removesuffix("_mean") for name in arrays if name.endswith("_mean")]
+    found = {name: _of_arrays(path, name, arrays) for name in names}
     if own != model_hash:
-        raise CheckpointError(f"{path}: statistics of the vectors of other weights", hint=hint)
+        raise CheckpointError(f"{path}: statistics of the vectors of other weights", hint=training_vectors.MADE_BY)
     return found
 
 
-def is_statistics(path: Path) -> bool:
-    """Whether a file is one of statistics, whole or not: by its name, which nothing else has."""
-    return path.is_file() and path.name.endswith(SUFFIX)
+def _of_arrays(path: Path, name: str, arrays: Mapping[str, NDArray[Any]]) -> TrainingVectors:
+    mean, whitening, scale = (arrays.get(f"{name}_{part}") for part in ("mean", "whitening", "scale"))
+    if mean is None or whitening is None or scale is None:
+        raise training_vectors.damaged(path, f"those of the {name} vectors are not whole")
+    fitting = mean.ndim == 1 and whitening.shape == (mean.size, mean.size) and scale.shape == ()
+    if not fitting or any(part.dtype.kind != "f" or not np.isfinite(part).all() for part in (mean, whitening, scale)):
+        raise training_vectors.damaged(path, f"those of the {name} vectors are no mean and spread")
+    return TrainingVectors(mean, whitening, float(scale))

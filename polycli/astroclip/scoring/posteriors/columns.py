@@ -85,8 +85,10 @@ class HeadColumns:
                 hint="leave quantiles out, or ask for those; a flow (model.properties.posterior=flow) has all",
             )
 
-    def of(self, store: ObjectStore, rows: NDArray[np.int64]) -> Columns:
-        """The columns for some objects, in their order.
+    def of(
+        self, store: ObjectStore, rows: NDArray[np.int64], vectors: dict[str, NDArray[np.float32]] | None = None
+    ) -> Columns:
+        """The columns for some objects, in their order; `vectors` gets what the head looked at, if it is the embedding.
 
         Raises:
             StoreError: the store lacks what the head sees.
@@ -100,7 +102,7 @@ class HeadColumns:
         levels = tuple(sorted({*levels_of(section), *asked})) if section.posterior == "flow" else section.quantiles
         draws = Draws(settings.draws, settings.seed) if settings.draws else None
         with progress(len(rows), f"{store.name}: predicting") as bar:
-            found = head_answers(encoder, rows, levels=levels, draws=draws, advance=bar.advance)
+            found = head_answers(encoder, rows, levels=levels, draws=draws, vectors=vectors, advance=bar.advance)
         by_magnitude = self.intervals is not None and self.intervals.by_magnitude
         magnitude = catalogue_magnitudes(store, rows) if by_magnitude else None
         columns: Columns = {}

@@ -1,18 +1,26 @@
 """Novelty: objects of kinds that training never saw lie far out, and predict and embed say so without any store."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from pyarrow import parquet
 from sklearn.covariance import LedoitWolf
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
+import polycli
 from polycli.astroclip import calibrate, embed, open_objects, predict
+from polycli.astroclip.model.astroclip import ImageEncoder
 from polycli.astroclip.model.loaded import load_checkpoint
+from polycli.astroclip.recipe.model import HeadSection, PropertySection
 from polycli.astroclip.scoring.encode import Encoder
-from polycli.astroclip.scoring.novelty.statistics import TrainingVectors, novelty_beside, read_statistics
+from polycli.astroclip.scoring.novelty.statistics import TrainingVectors, read_statistics, write_statistics
+from polycli.checkpoints.tensors import read_state_dict
+from polycli.checkpoints.training_vectors import statistics_beside
 from polycli.errors import CheckpointError, StoreError, UserError
+from polycli.exporting import export_checkpoint
 from polycli.requests import CalibrateRequest, EmbedRequest, PredictRequest
+from polycli.store.hashing import file_hash
 
 KINDS = ("star", "artefact", "double", "noise")
 
@@ -123,7 +131,7 @@ def test_predict_and_embed_write_it_where_calibrate_kept_the_statistics(tmp_path
         vectors_of(model, store, store.rows())
     )
     assert plain["novelty_image"].to_numpy() == pytest.approx(expected, rel=1e-3)
-    assert unit_length["novelty_image"].to_numpy() == pytest.approx(expected, rel=0.1)
+    assert unit_length["novelty_image"].to_numpy() == pytest.approx(expected, rel=1e-3)
     assert "novelty_image" not in embedded("never", "novelty=never").column_names
     predict.run(
         PredictRequest(
@@ -141,7 +149,119 @@ def test_predict_and_embed_write_it_where_calibrate_kept_the_statistics(tmp_path
     with pytest.raises(UserError, match="overwrite"):
         calibrate.run(request)
     with pytest.raises(CheckpointError, match="of other weights"):
-        read_statistics(novelty_beside(model), "0" * 64)
-    novelty_beside(model).write_bytes(novelty_beside(model).read_bytes()[:100])
+        read_statistics(statistics_beside(model), "0" * 64)
+    statistics_beside(model).write_bytes(statistics_beside(model).read_bytes()[:100])
     with pytest.raises(CheckpointError, match="or damaged"):
         embedded("damaged")
+
+
+def with_statistics(model, galaxies):
+    calibrate.run(CalibrateRequest(checkpoint=model, data=(galaxies,), overrides=("novelty=true",), json=True))
+    return model
+
+
+def embedded(model, galaxies, output, *overrides):
+    embed.run(
+        EmbedRequest(checkpoint=model, data=(galaxies,), output=output, split="test", overrides=overrides, json=True)
+    )
+    return parquet.read_table(output)
+
+
+HEAD = PropertySection(modalities=("image",), regression=("redshift",), quantiles=(0.1, 0.9))
+
+
+@pytest.mark.parametrize("kind", ["neighbours", "head", "backbone"])
+def test_predict_encodes_an_object_once_for_its_properties_and_its_novelty(
+    tmp_path, make_model, galaxies, monkeypatch, kind
+):
+    heads, sections = (HeadSection(embed_dim=16) if kind == "backbone" else None), {}
+    if kind != "neighbours":
+        source = "backbone" if kind == "backbone" else "embedding"
+        sections["properties"] = HEAD.model_copy(update={"source": source})
+    model = make_model(f"once_{kind}", spectrum=None, heads=heads, **sections)
+    store, passed = open_objects(galaxies), []
+    loaded = load_checkpoint(model, quiet=True)
+    known = TrainingVectors.of(vectors_of(model, store, store.rows("train")))
+    write_statistics(statistics_beside(model), {"image": known}, loaded.model_hash)
+    # Where it is measured apart from all else.
+    expected = embedded(model, galaxies, tmp_path / "e.parquet")
+    forward = ImageEncoder.forward
+
+    def counted(self, rgb):
+        passed.append(len(rgb))
+        return forward(self, rgb)
+
+    monkeypatch.setattr(ImageEncoder, "forward", counted)
+    output = tmp_path / "p.parquet"
+    overrides = (f"reference=[{galaxies}]", "neighbours=5") if kind == "neighbours" else ()
+    request = PredictRequest(
+        checkpoint=model, data=(galaxies,), output=output, split="test", overrides=overrides, json=True
+    )
+    predict.run(request)
+    labelled = len(store.rows("train")) if kind == "neighbours" else 0
+    # A head that looks at the backbone's features has no vectors of the embedding: these are made for novelty.
+    assert sum(passed) == labelled + len(store.rows("test"))
+    found = parquet.read_table(output)
+    assert found["object_id"].equals(expected["object_id"])
+    assert found["novelty_image"].to_pylist() == expected["novelty_image"].to_pylist()
+
+
+def test_exported_weights_take_the_statistics_along(tmp_path, model, galaxies, capsys):
+    with_statistics(model, galaxies)
+    target = tmp_path / "shared" / "small.safetensors"
+    document = export_checkpoint(model, target)
+    assert document["statistics"] == str(statistics_beside(target))
+    assert "small.novelty.npz" in capsys.readouterr().err
+    one, other = (embedded(file, galaxies, tmp_path / f"{file.stem}.parquet") for file in (model, target))
+    assert one["novelty_image"].equals(other["novelty_image"])
+    with pytest.raises(UserError, match=r"small\.safetensors: exists already"):
+        export_checkpoint(model, target)
+
+    # Those of other weights stay behind, and do not stay beside weights that they are not of.
+    write_statistics(statistics_beside(model), read_statistics(statistics_beside(target), file_hash(target)), "0" * 64)
+    document = export_checkpoint(model, target, force=True)
+    assert "statistics" not in document
+    assert not statistics_beside(target).exists()
+    assert "stays behind, for it was made for other weights" in capsys.readouterr().err
+    assert read_state_dict(target).keys() == read_state_dict(model).keys()
+
+
+def test_tables_in_memory_get_the_novelty_that_embed_writes(tmp_path, model, galaxies):
+    store = open_objects(galaxies)
+    rows = store.rows("test")
+    images = store.read_images(rows)
+    table = pa.table({"object_id": store.ids(rows), "image": images.tolist()})
+    said = {"image": "image", "bands": store.bands, "keep": ["object_id"]}
+    with pytest.raises(UserError, match="there are no statistics of training vectors"):
+        polycli.embed_partition("astroclip", model, novelty="must", **said)(table)
+    with_statistics(model, galaxies)
+    function = polycli.embed_partition("astroclip", model, **said)
+    made = function(table)
+    expected = embedded(model, galaxies, tmp_path / "e.parquet")
+    assert made.column_names == ["object_id", "image_embedding", "novelty_image"]
+    assert made["novelty_image"].to_pylist() == pytest.approx(expected["novelty_image"].to_pylist(), rel=1e-5)
+    assert function(table.slice(0, 0)).schema.equals(made.schema)
+    without = polycli.embed_partition("astroclip", model, novelty="never", **said)(table)
+    assert "novelty_image" not in without.column_names
+
+
+def test_it_is_of_the_vectors_that_are_made_and_statistics_of_others_are_refused_by_name(tmp_path, make_model, prepare):
+    galaxies = tmp_path / "pairs.zarr"
+    prepare("mock", galaxies, "mock.objects=100", "mock.size=48")
+    model = make_model("both")
+    with_statistics(model, galaxies)
+    fused = embedded(model, galaxies, tmp_path / "fused.parquet", "vectors=[fused]")
+    assert {"novelty_image", "novelty_spectrum"} <= {*fused.column_names}
+    alone = embedded(model, galaxies, tmp_path / "alone.parquet", "vectors=[spectrum]")
+    assert alone["novelty_spectrum"].equals(fused["novelty_spectrum"])
+    assert "novelty_image" not in alone.column_names
+
+    beside = statistics_beside(model)
+    kept = read_statistics(beside, file_hash(model))
+    write_statistics(beside, {"image": kept["image"]}, file_hash(model))
+    with pytest.raises(UserError, match="has statistics of image vectors, and spectrum vectors are made here"):
+        embedded(model, galaxies, tmp_path / "must.parquet", "vectors=[spectrum]", "novelty=must")
+    strange = TrainingVectors(kept["image"].mean[:3], kept["image"].whitening, 1.0)
+    write_statistics(beside, {"image": strange}, file_hash(model))
+    with pytest.raises(CheckpointError, match="those of the image vectors are no mean and spread"):
+        embedded(model, galaxies, tmp_path / "strange.parquet")
