@@ -260,7 +260,7 @@ class AstroClip(nn.Module):
     def properties_of(
         self, parts: dict[str, Float[Tensor, "b d"]], *, levels: Float[Tensor, "*b q"] | None = None
     ) -> dict[str, Float[Tensor, "b q"]]:
-        """What `predict_properties` returns, of vectors that `property_parts` gave."""
+        """Returns what `predict_properties` does, for vectors that `property_parts` gave."""
         head = self.property_head()
         numbers, scores = head(torch.cat(list(parts.values()), dim=1))
         numbers = head.in_units(numbers, levels)
