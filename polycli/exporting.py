@@ -43,7 +43,7 @@ class Companion:
     read: Callable[[Path], tuple[str, Write]]
 
     def of(self, weights: Path) -> Write | None:
-        """What writes the one of these weights; None where there is none, or one of other weights, which is said."""
+        """Returns what writes the one of these weights; None where there is none, or one of others, which is said."""
         path = self.beside(weights)
         if not path.exists():
             return None
