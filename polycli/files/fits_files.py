@@ -52,6 +52,30 @@ def _refuse_torn_header(path: Path, last: Any) -> None:  # noqa: ANN401  # astro
         raise OSError("it ends within the header of an HDU")
 
 
+def _refuse_claims(path: Path, file: Any) -> None:  # noqa: ANN401  # astropy's list of HDUs
+    """Go through the headers of all HDUs, as far as what they claim can be in the file.
+
+    astropy looks for the next HDU where the last one ends by its own header. Behind a header that it cannot make sense of,
+    it takes the rest of the file for data, which in a compressed file, of unknown length, ends before it begins: the
+    HDUs would be found again without end.
+
+    Raises:
+        OSError: a header cannot be read, or claims data of a negative size.
+        SourceError: they claim to hold far more than the file can.
+    """
+    claimed = 0
+    for number, unit in enumerate(file):
+        # Where the header says nothing that astropy knows, it offers no place of the data either.
+        if not hasattr(unit, "fileinfo"):
+            raise OSError(f"the header of HDU {number}, counted from 0, cannot be read")
+        # By headers: astropy's filebytes() would write out every HDU in memory to count.
+        size = int(unit.size)
+        if size < 0:
+            raise OSError(f"the header of HDU {number}, counted from 0, claims {size} bytes of data")
+        claimed += size
+        refuse_claim(path, claimed)
+
+
 @contextmanager
 def open_fits(path: Path, *, checksums: bool = False) -> Iterator[Any]:
     """The file as a list of astropy's HDUs, read as they are asked for.
@@ -74,8 +98,7 @@ def open_fits(path: Path, *, checksums: bool = False) -> Iterator[Any]:
             warnings.filterwarnings("error", message=".*may have been truncated.*")
             # Unsigned integers are stored with an offset, which memory maps cannot undo; sections read parts alone.
             with fits.open(path, memmap=False, checksum=checksums) as file:
-                # By headers: astropy's filebytes() would write out every HDU in memory to count.
-                refuse_claim(path, sum(max(0, int(unit.size)) for unit in file))
+                _refuse_claims(path, file)
                 _refuse_torn_header(path, file[-1].fileinfo())
                 yield file
     except (*_DAMAGE, fits.VerifyError, UserWarning) as error:

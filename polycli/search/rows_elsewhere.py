@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from polycli.errors import SourceError, UserError
+from polycli.files.fits_files import open_fits
 from polycli.files.plain import reason_of
 from polycli.search.scan import Floats
 from polycli.search.searcher import Searcher
 from polycli.store.embeddings.kind import read_manifest
 
 _RA, _DEC = ("ra", "target_ra", "raj2000", "ra_j2000"), ("dec", "target_dec", "dej2000", "dec_j2000")
+_FITS = (".fits", ".fits.gz", ".fit", ".fits.fz")
 
 
 def row_elsewhere(path: Path, place: int, searcher: Searcher, column: str, radius: float) -> int | Floats:
@@ -63,6 +65,10 @@ def _row(path: Path, place: int, *, csv_as_text: bool) -> dict[str, Any]:
     from astropy.table import Table
 
     options = {"converters": {"*": str}} if csv_as_text and path.suffix.lower() == ".csv" else {}
+    if path.name.lower().endswith(_FITS):
+        # Headers that astropy would look for without end are refused.
+        with open_fits(path):
+            pass
     try:
         table = Table.read(path, **options)
     except Exception as error:  # Every reader of astropy has errors of its own.

@@ -98,3 +98,28 @@ def test_a_format_of_columns_that_nobody_writes_is_damage(tmp_path):
 
     with pytest.raises(SourceError, match="truncated or damaged"), open_fits(path) as file:
         assert file[1].columns
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("card", "damage"),
+    [
+        (b"XTENSION= 'IMAGE   '", b"XTENS@ON= 'IM\0GE   '"),
+        (b"NAXIS1  =                   40", b"NAXIS1  =                 -288"),
+    ],
+    ids=["a header that cannot be read", "a negative length"],
+)
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "plain"])
+def test_headers_that_would_be_found_again_without_end_are_refused(file, tmp_path, card, damage, packed):
+    """astropy goes on where an HDU says that it ends: with a negative size that is before its own header."""
+    content = file.read_bytes()
+    assert card in content
+    content = content.replace(card, damage, 1)
+    path = tmp_path / ("b.fits.gz" if packed else "b.fits")
+    path.write_bytes(gzip.compress(content, mtime=0) if packed else content)
+
+    with (
+        pytest.raises(SourceError, match=r"damaged: the header of HDU 1.* (cannot be read|claims -\d+ bytes)"),
+        open_fits(path),
+    ):
+        pass

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polycli.errors import UserError
+from polycli.errors import SourceError, UserError
+from polycli.files.fits_files import open_fits
 from polycli.outputs import OutputKind
 from polycli.requests import JsonDocument
 from polycli.store.embeddings.manifest import METADATA_KEY, PARQUET_SEAL_KEY
@@ -50,9 +50,7 @@ def _is_catalogue(path: Path) -> bool:
         if path.suffix == ".csv":
             return _is_csv_catalogue(path)
         if path.suffix == ".fits":
-            from astropy.io import fits
-
-            with warnings.catch_warnings(action="ignore"), fits.open(path) as file:
+            with open_fits(path) as file:
                 return len(file) > 1 and all(key in file[1].header for key in _CARDS)
         from pyarrow import ArrowException, parquet
 
@@ -60,7 +58,7 @@ def _is_catalogue(path: Path) -> bool:
             said = json.loads((parquet.read_schema(path).metadata or {}).get(METADATA_KEY.encode(), b"{}"))
         except ArrowException:
             return False
-    except (OSError, ValueError):
+    except (OSError, SourceError, ValueError):
         return False
     return isinstance(said, dict) and {"by", "objects", "columns"} <= said.keys()
 
