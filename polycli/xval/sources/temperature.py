@@ -31,6 +31,8 @@ _NETCDF = (".nc", ".nc4", ".cdf")
 _DAY = 86_400.0
 _YEAR_DAYS = 365.25
 _RECORDS_PER_SECOND = 2_000.0
+#: The most records of a block, whatever their total: a block is held in memory, and a dry run reads one.
+BLOCK = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,7 @@ class FieldAbout(SourceAbout):
 
 @dataclass(frozen=True)
 class TemperatureBlock:
-    """The records that lie in one stretch of the field's time."""
+    """Records that lie in one stretch of the field's time: all of them, or a piece of those of many records."""
 
     section: TemperatureSection
     #: None: the synthetic field.
@@ -64,11 +66,14 @@ class TemperatureBlock:
     times: int
     first: int
     size: int
+    #: Which piece of the stretch's records; None where they are one block.
+    piece: int | None = None
 
     @property
     def key(self) -> str:
         """A name for the block that is unique within the source."""
-        return f"{self.source}@{self.stretch:06d}"
+        stretch = f"{self.source}@{self.stretch:06d}"
+        return stretch if self.piece is None else f"{stretch}-{self.piece:06d}"
 
     def load(self, writer: RecordWriter) -> None:
         """Read the stretch once and draw records from it; all of them are in one split."""
@@ -120,9 +125,19 @@ class TemperatureSource:
         count = section.records if limit is None else min(limit, section.records)
         bounds = [index * count // stretches for index in range(stretches + 1)]
         blocks = tuple(
-            TemperatureBlock(section, path, name, index, index * length, length, bounds[index], size)
+            TemperatureBlock(
+                section,
+                path,
+                name,
+                stretch=index,
+                start=index * length,
+                times=length,
+                first=first,
+                size=min(BLOCK, bounds[index + 1] - first),
+                piece=None if bounds[index + 1] - bounds[index] <= BLOCK else piece,
+            )
             for index in range(stretches)
-            if (size := bounds[index + 1] - bounds[index])
+            for piece, first in enumerate(range(bounds[index], bounds[index + 1], BLOCK))
         )
         files = _files(path)
         return Opened(

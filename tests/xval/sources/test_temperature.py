@@ -8,10 +8,12 @@ import pytest
 import zarr
 
 from polycli.errors import SourceError
+from polycli.xval.data.preview import preview
 from polycli.xval.recipe.sources import TemperatureSection
+from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.sources.gridded import open_field
 from polycli.xval.sources.synthetic_temperature import climate, synthetic_field, weather
-from polycli.xval.sources.temperature import TemperatureSource
+from polycli.xval.sources.temperature import BLOCK, TemperatureSource
 
 TIMES, LATITUDES, LONGITUDES = 64, np.array([60.0, 20.0, -45.0]), np.array([0.0, 90.0, 200.0, 300.0])
 #: Packed as ERA5 is: 16-bit integers with scale and offset.
@@ -139,6 +141,34 @@ def test_without_input_the_field_is_synthetic_and_says_so(read):
     assert all(name.startswith("synthetic-") for name in writer.records)
     again, _ = read(TemperatureSource(), temperature=section, backwards=True)
     assert again.records == writer.records
+
+
+def test_blocks_are_bounded_whatever_the_total_and_hold_the_same_records(read, monkeypatch):
+    section = {"synthetic_days": 64, "synthetic_grid": [4, 6], "stations": [2, 3], "records": 50}
+    whole, opened = read(TemperatureSource(), temperature=section)
+    assert [block.size for block in opened.blocks] == [12, 13, 12, 13]
+    monkeypatch.setattr("polycli.xval.sources.temperature.BLOCK", 5)
+
+    cut, opened = read(TemperatureSource(), temperature=section)
+
+    assert [block.size for block in opened.blocks] == [5, 5, 2, 5, 5, 3, 5, 5, 2, 5, 5, 3]
+    assert list(cut.records.items()) == list(whole.records.items())
+    # One group for each stretch of time, so that no split shares a time with another.
+    assert cut.groups == whole.groups
+    assert len(set(cut.groups.values())) == 4
+
+
+def test_a_dry_run_of_a_billion_records_reads_one_block(tmp_path):
+    section = {"synthetic_days": 64, "synthetic_grid": [4, 6], "stations": [2, 2], "steps": [2, 2], "records": 10**9}
+    recipe = PrepareRecipe(family="xval", verb="prepare", temperature=section)
+    opened = TemperatureSource().open((), recipe, None)
+
+    draft = preview(tmp_path / "x.zarr", "x", opened, recipe)
+
+    assert draft.more.first_block.records == BLOCK
+    assert draft.rows == 10**9
+    # A record has 2 x 3 numbers of places, 4 of its start and 2 x 2 values.
+    assert draft.more.numbers == 14 * 10**9
 
 
 def test_the_synthetic_climate_has_seasons_days_and_poles():
