@@ -55,9 +55,9 @@ def _refuse_torn_header(path: Path, last: Any) -> None:  # noqa: ANN401  # astro
 def _refuse_claims(path: Path, file: Any) -> None:  # noqa: ANN401  # astropy's list of HDUs
     """Go through the headers of all HDUs, as far as what they claim can be in the file.
 
-    astropy looks for the next HDU where the last one ends by its own header. Behind a header that it cannot make sense of,
-    it takes the rest of the file for data, which in a compressed file, of unknown length, ends before it begins: the
-    HDUs would be found again without end.
+    astropy looks for the next HDU where the last one ends by its own header. Behind a header that it cannot make sense
+    of, it takes the rest of the file for data, which in a compressed file, of unknown length, ends before it begins:
+    the HDUs would be found again without end.
 
     Raises:
         OSError: a header cannot be read, or claims data of a negative size.
