@@ -338,6 +338,13 @@ def test_what_does_not_compute_imports_nothing_heavy(arguments, code):
     assert done.returncode == code, done.stderr
 
 
+def test_verbs_that_draw_nothing_load_no_drawing_library():
+    doors = [f"polycli.{family}.{verb}" for family in SHIPPED for verb in ("prepare", "predict", "embed", "calibrate")]
+    program = f"import sys, {', '.join(doors)}\nsys.exit('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_help_draws_no_rich(polycli):
     program = "import sys\nfrom polycli.__main__ import run\nrun(['--help'])\nsys.exit('rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode == 0

@@ -1,7 +1,8 @@
 """Figures of results as PNG files: field panels, curves with bands, ratios with intervals. Knows no family.
 
 Colours are those of Okabe and Ito (2008), which people with any colour vision tell apart, and every line also has its
-own dash. Figures are drawn without a display and are equal for equal input.
+own dash. Figures are drawn without a display and are equal for equal input. The drawing library is imported when something
+is drawn: predict, embed and whatever else draws nothing need not wait for it.
 """
 
 from __future__ import annotations
@@ -11,17 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.text import Text
-from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from polycli.names import shortened_name, without_formulas
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import Formatter
 
 Array = NDArray[Any]
 BLUE, ORANGE, GREEN, BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"
@@ -105,6 +105,8 @@ def comparison(
         extent: Lowest and highest x, lowest and highest y.
         unit: Of the field, for the colour bars.
     """
+    from matplotlib.ticker import MaxNLocator
+
     truth, prediction = np.asarray(truth, np.float64), np.asarray(prediction, np.float64)
     columns = len(times)
     low, high, colours = _field_scale(truth)
@@ -280,6 +282,8 @@ def _field_scale(truth: Array) -> tuple[float, float, str]:
 
 
 def _draw(axis: Any, panel: CurvePanel) -> None:  # noqa: ANN401  # matplotlib is not typed for strict mypy.
+    from matplotlib.ticker import NullFormatter
+
     for line, (colour, dash) in zip(panel.lines, _LINES, strict=False):
         values = np.where(np.isfinite(line.values), line.values, np.nan)
         axis.plot(panel.x, values, color=colour, linestyle=dash, linewidth=2, label=line.name)
@@ -328,6 +332,8 @@ def _logarithmic(axis: Any, panel: CurvePanel) -> None:  # noqa: ANN401
 
 def _plain_logarithmic(axis: Any) -> None:  # noqa: ANN401
     """0.05, 0.1, 0.2 where the axis spans little; powers of ten where it spans much."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     low, high = axis.get_view_interval()
     if high / low < 2000:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 200 else (1,)))
@@ -340,6 +346,9 @@ def _show_names_as_they_are(figure: Figure) -> None:
 
     Texts of numbers on axes are formulas of matplotlib's own; names on axes come from a list or a function.
     """
+    from matplotlib.text import Text
+    from matplotlib.ticker import FixedFormatter, FuncFormatter
+
     axes = [axis for each in figure.axes for axis in (each.xaxis, each.yaxis)]
     for axis in axes:
         made = axis.get_major_formatter()
@@ -365,6 +374,10 @@ def drawing(
     vector: bool = False,
 ) -> Iterator[Figure]:
     """A figure of `size` inches in the house's style, written to `file` at the end; with `vector` as SVG, too."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     with rc_context(_STYLE):
         figure = Figure(figsize=size, layout=layout)
         FigureCanvasAgg(figure)

@@ -1,6 +1,7 @@
 """`polycli predict mpp`: the same frames as eval's rollouts, from stores, PDEBench files and arrays."""
 
 import json
+import sys
 
 import h5py
 import numpy as np
@@ -66,6 +67,15 @@ def by_hand(model, context, labels, steps, periodic=True):
 
 def frames_of(path, row, start, length):
     return open_store(path).read_windows("fields", [Window(row, start, length)])[0]
+
+
+def test_forecasts_need_no_drawing_library(tmp_path, model, store_factory, monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+        # An import of it raises, as where it is not installed.
+        monkeypatch.setitem(sys.modules, name, None)
+    path = store_factory("dr", physics="diffusion_reaction", boundary="wall", splits=("train", "test"), frames=9)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert forecast(tmp_path, path, overrides=("steps=2",))["datasets"]
 
 
 def test_a_held_back_trajectory_gives_bit_for_bit_the_frames_of_evals_rollout(tmp_path, model, store_factory):

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -94,6 +93,8 @@ def _reach(truth: NDArray[np.float32], prediction: NDArray[np.float32]) -> float
 
 def _panel(values: NDArray[np.float32], low: float, high: float, palette: str) -> Image.Image:
     """One field as a picture, x to the right and y upwards."""
+    import matplotlib as mpl
+
     with np.errstate(invalid="ignore", over="ignore"):
         shares = np.clip((values.T[::-1].astype(np.float64) - low) / (high - low), 0, 1)
     colours = mpl.colormaps[palette](np.ma.masked_invalid(shares), bytes=True)
