@@ -2,7 +2,7 @@
 
 Colours are those of Okabe and Ito (2008), which people with any colour vision tell apart, and every line also has its
 own dash. Figures are drawn without a display and are equal for equal input. The drawing library is imported when something
-is drawn: predict, embed and whatever else draws nothing need not wait for it.
+something to draw: predict, embed and whatever else draws nothing need not wait for it.
 """
 
 from __future__ import annotations
