@@ -1,8 +1,8 @@
 """Figures of results as PNG files: field panels, curves with bands, ratios with intervals. Knows no family.
 
 Colours are those of Okabe and Ito (2008), which people with any colour vision tell apart, and every line also has its
-own dash. Figures are drawn without a display and are equal for equal input. The drawing library is imported when something
-something to draw: predict, embed and whatever else draws nothing need not wait for it.
+own dash. Figures are drawn without a display and are equal for equal input. The drawing library is imported when there
+is something to draw: predict, embed and whatever else draws nothing need not wait for it.
 """
 
 from __future__ import annotations
