@@ -69,6 +69,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
         if loaded.model.properties is not None:
             intervals = intervals_of(loaded, settings.bands)
             head = HeadColumns(loaded, settings, intervals)
+            units = head.units
             tables = [
                 head.of(store, some, vectors if novelty else None)
                 for store, some, vectors in zip(stores, rows, made, strict=True)
@@ -76,23 +77,26 @@ def run(request: PredictRequest) -> JsonDocument | None:
             how = "the model's head"
         else:
             refuse_what_heads_alone_have(settings, loaded)
-            tables, how, made = _by_neighbours(loaded, stores, rows, settings)
+            tables, how, made, units = _by_neighbours(loaded, stores, rows, settings)
         tables = [
-            _with_free_names(table | novelty_of_rows(loaded, novelty, store, some, settings=settings, made=vectors))
+            table | novelty_of_rows(loaded, novelty, store, some, settings=settings, made=vectors)
             for table, store, some, vectors in zip(tables, stores, rows, made, strict=True)
         ]
+        names = free_names(list(tables[0]), taken=_KEPT_COLUMNS, prefix="predicted_")
+        units = {new: units[name] for name, new in zip(tables[0], names, strict=True) if name in units}
         count = sum(map(len, rows))
         document: JsonDocument = {
             "output": str(request.output),
             **to_object(loaded.provenance()),
             "by": how,
             "objects": count,
-            "columns": list(tables[0]),
+            "columns": names,
+            "units": units,
             "calibration": None if intervals is None else str(intervals.file),
             "store_hash": {store.name: store.manifest.store_hash for store in stores},
         }
-        write_catalogue(unfinished, _joined(stores, rows, tables), document)
-    say(f"{counted(count, 'object', 'objects')}: {', '.join(tables[0])}, by {how}")
+        write_catalogue(unfinished, _joined(stores, rows, tables, names), document)
+    say(f"{counted(count, 'object', 'objects')}: {', '.join(names)}, by {how}")
     if not request.json:
         result(str(request.output))
     return document
@@ -110,13 +114,18 @@ def _rows(store: ObjectStore, request: PredictRequest) -> NDArray[np.int64]:
 
 def _by_neighbours(
     loaded: LoadedAstroClip, stores: Sequence[ObjectStore], rows: Sequence[NDArray[np.int64]], settings: PredictSettings
-) -> tuple[list[Columns], str, list[Vectors]]:
-    """Predicts from the labelled objects with the nearest vectors; says how, and gives the vectors of the others."""
+) -> tuple[list[Columns], str, list[Vectors], dict[str, str]]:
+    """Predicts from the labelled objects with the nearest vectors.
+
+    Returns the columns of each store's objects, how they were made, the objects' vectors, and the units of columns.
+    """
     references = _references(loaded, settings)
     modalities = _modalities(loaded, [*stores, *references], settings)
     known = [store.rows("train") for store in references]
+    units: dict[str, str] = {}
     for name in settings.properties:
-        one_unit(name, {str(store.path): store.units.get(name, "") for store in references})
+        if unit_of := one_unit(name, {str(store.path): store.unit(name) for store in references}):
+            units |= dict.fromkeys((name, *(quantile_name(name, q) for q in settings.quantiles)), unit_of)
     targets = {
         name: np.concatenate([store.target(name, some) for store, some in zip(references, known, strict=True)])
         for name in settings.properties
@@ -148,18 +157,12 @@ def _by_neighbours(
             table |= {quantile_name(name, q): answer.quantiles[:, place] for place, q in enumerate(settings.quantiles)}
             table[similarity] = answer.similarity
     names = ", ".join(store.name for store in references)
-    return tables, f"{settings.neighbours} neighbours by {' and '.join(modalities)} in {names}", asked
+    return tables, f"{settings.neighbours} neighbours by {' and '.join(modalities)} in {names}", asked, units
 
 
 def _side(vectors: Vectors) -> NDArray[np.float32]:
     """Unit vectors of all modalities, side by side."""
     return np.concatenate([unit(values) for values in vectors.values()], axis=1)
-
-
-def _with_free_names(table: Columns) -> Columns:
-    """The columns, none under the name of the id or the position."""
-    names = free_names(list(table), taken=_KEPT_COLUMNS, prefix="predicted_")
-    return dict(zip(names, table.values(), strict=True))
 
 
 def _note_labelled(
@@ -213,14 +216,16 @@ def _modalities(
     return wanted
 
 
-def _joined(stores: Sequence[ObjectStore], rows: Sequence[NDArray[np.int64]], tables: Sequence[Columns]) -> pa.Table:
-    """Id, position and predictions of all stores, one below the other."""
+def _joined(
+    stores: Sequence[ObjectStore], rows: Sequence[NDArray[np.int64]], tables: Sequence[Columns], names: Sequence[str]
+) -> pa.Table:
+    """Id, position and predictions of all stores, one below the other; no prediction has the name of one of these."""
     import pyarrow as pa
 
     parts = []
     for store, some, table in zip(stores, rows, tables, strict=True):
         part = store.table(some).select(_KEPT_COLUMNS)
-        for name, values in table.items():
+        for name, values in zip(names, table.values(), strict=True):
             column = (
                 pa.array(values)
                 if values.ndim == 1

@@ -188,7 +188,7 @@ def mock_store(tmp_path_factory, prepare) -> Path:
 
 @pytest.fixture(scope="session")
 def make_model(tmp_path_factory):
-    """`make_model(name, trained_on=..., **sections)` writes a tiny untrained model; returns its file."""
+    """`make_model(name, trained_on=..., said=..., **sections)` writes a tiny untrained model; returns its file."""
     import torch
 
     from polycli.astroclip.model.astroclip import AstroClip
@@ -198,7 +198,7 @@ def make_model(tmp_path_factory):
     image = ImageSection(size=48, embed_dim=12, depth=1, num_heads=2, layer_scale=0.5)
     spectrum = SpectrumSection(embed_dim=12, depth=1, num_heads=2)
 
-    def made(name, trained_on=None, **sections):
+    def made(name, trained_on=None, said=None, **sections):
         folder = tmp_path_factory.mktemp(name)
         section = ModelSection(
             **({"image": image, "spectrum": spectrum, "heads": HeadSection(embed_dim=16)} | sections)
@@ -211,6 +211,7 @@ def make_model(tmp_path_factory):
             step=7,
             model=section.model_dump(mode="json"),
             trained_on=trained_on or {},
+            **(said or {}),
         )
         write_model(folder, AstroClip(section).state_dict(), description)
         return folder / "model.safetensors"

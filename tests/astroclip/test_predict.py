@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow.parquet as parquet
 import pytest
 import torch
+from astropy.io import fits
 from astropy.table import Table
 
 from polycli.__main__ import run as command_line
@@ -95,6 +96,33 @@ def test_fits_keeps_ids_bit_for_bit_through_the_command_line(tmp_path, tiny_mode
     assert table["object_id"].tolist() == store.ids(store.rows("test")).tolist()
     assert table.colnames == document_columns(document)
     assert table.meta["MODEL"] == document["model_hash"]
+
+
+def units_of(path):
+    """By column, as the file says them."""
+    if path.suffix == ".parquet":
+        schema = parquet.read_schema(path)
+        return {field.name: (field.metadata or {}).get(b"unit", b"").decode() for field in schema}
+    with fits.open(path) as file:
+        return {column.name: column.unit or "" for column in file[1].columns}
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".fits"])
+def test_columns_have_the_units_of_their_properties(tmp_path, tiny_model, make_model, mock_store, suffix):
+    path = tmp_path / f"p{suffix}"
+    settings = (f"reference=[{mock_store}]", "properties=[logm, redshift, dec]", "quantiles=[0.5]")
+    document = predict.run(request(tiny_model, mock_store, path, *settings, split="test"))
+    expected = {"ra": "deg", "dec": "deg", "logm": "log10(Msun)", "logm_q50": "log10(Msun)"}
+    expected |= {"predicted_dec": "deg", "dec_q50": "deg"}
+    assert {name: unit for name, unit in units_of(path).items() if unit} == expected
+    assert document["units"] == {name: unit for name, unit in expected.items() if name not in ("ra", "dec")}
+
+    section = PropertySection(modalities=("image",), regression=("logm", "age"), quantiles=(0.1, 0.9))
+    head = make_model("units", said={"units": {"age": "Gyr"}}, properties=section)
+    predict.run(request(head, mock_store, path, "overwrite=true", split="test"))
+    found = {name: unit for name, unit in units_of(path).items() if unit}
+    # What the model does not know has none.
+    assert found == {"ra": "deg", "dec": "deg", "age_q10": "Gyr", "age_q90": "Gyr"}
 
 
 def test_a_finetuned_model_predicts_by_its_head_with_its_quantiles_and_classes(tmp_path, head_model, mock_store):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from polycli.astroclip.data.description import OWN_COLUMNS
 from polycli.errors import SourceError, UserError
 from polycli.files.fits_files import open_fits
 from polycli.outputs import OutputKind
@@ -25,10 +27,12 @@ _SCHEMA_VERSION = 2
 def write_catalogue(path: Path, table: pa.Table, document: JsonDocument) -> None:
     """Parquet, with the document in its metadata under `polycli`, FITS with its hashes in the header, or plain CSV.
 
-    The first two hold a hash of all their bytes, for `inspect --verify`.
+    The first two hold a hash of all their bytes, for `inspect --verify`, and the units of columns: the document's
+    `units` and those of a position, in FITS as TUNIT, in Parquet as the metadata `unit` of a column.
     """
+    units = {**{name: OWN_COLUMNS[name] for name in ("ra", "dec")}, **document["units"]}
     if path.suffix == ".fits":
-        _write_fits(path, table, document)
+        _write_fits(path, table, document, units)
         return
     if path.suffix == ".csv":
         _write_csv(path, table)
@@ -36,6 +40,7 @@ def write_catalogue(path: Path, table: pa.Table, document: JsonDocument) -> None
     from pyarrow import parquet
 
     about = json.dumps({"schema_version": _SCHEMA_VERSION, **document})
+    table = _with_units(table, units)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), METADATA_KEY.encode(): about.encode()})
     token = new_seal()
     with parquet.ParquetWriter(path, table.schema, write_page_checksum=True) as writer:
@@ -70,6 +75,22 @@ CATALOGUES = OutputKind("predictions", (".parquet", ".fits", ".csv"), _is_catalo
 _CSV_BEGINS = ("object_id", "ra", "dec")
 
 
+def _fits_unit(text: str) -> str:
+    r"""A unit as FITS can hold it, in ASCII; empty where it cannot.
+
+    >>> _fits_unit("log10(Msun)"), _fits_unit("\N{MICRO SIGN}Jy"), _fits_unit("\N{GREEK SMALL LETTER XI}")
+    ('log10(Msun)', 'uJy', '')
+    """
+    from astropy import units
+
+    if text.isascii():
+        return text
+    try:
+        return str(units.Unit(text).to_string("fits"))
+    except ValueError:
+        return ""
+
+
 def _is_csv_catalogue(path: Path) -> bool:
     with path.open(encoding="utf-8") as file:
         return tuple(name.strip('"') for name in file.readline(1000).strip().split(",")[:3]) == _CSV_BEGINS
@@ -85,8 +106,18 @@ def _write_csv(path: Path, table: pa.Table) -> None:
     csv.write_csv(table, path)
 
 
-def _write_fits(path: Path, table: pa.Table, document: JsonDocument) -> None:
+def _with_units(table: pa.Table, units: Mapping[str, str]) -> pa.Table:
     import pyarrow as pa
+
+    fields = [
+        field.with_metadata({"unit": units[field.name]}) if field.name in units else field for field in table.schema
+    ]
+    return table.cast(pa.schema(fields, table.schema.metadata))
+
+
+def _write_fits(path: Path, table: pa.Table, document: JsonDocument, units: Mapping[str, str]) -> None:
+    import pyarrow as pa
+    from astropy.io import fits
     from astropy.table import Table
 
     columns = {}
@@ -110,5 +141,10 @@ def _write_fits(path: Path, table: pa.Table, document: JsonDocument) -> None:
         found.meta[card] = value.encode("ascii", "backslashreplace").decode("ascii")
     token = new_seal()
     found.meta |= {FITS_VERSION: _SCHEMA_VERSION, FITS_SEAL: token}
-    found.write(path, format="fits", overwrite=True)
+    unit = fits.table_to_hdu(found)
+    for place, name in enumerate(columns, start=1):
+        # As the source wrote it: astropy would warn of texts that it does not know, and change some that it does.
+        if text := _fits_unit(units.get(name, "")):
+            unit.header.set(f"TUNIT{place}", text, after=f"TFORM{place}")
+    unit.writeto(path, overwrite=True)
     seal(path, token)

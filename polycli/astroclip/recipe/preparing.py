@@ -147,7 +147,8 @@ class ArraysSection(Section):
     pixel_scale_arcsec: PositiveFloat = 0.262
     pixel_unit: PixelUnit | None = Field(
         None,
-        description="nanomaggy where neither it nor zero_point is given, and refused where that cannot be",
+        description="nanomaggy where neither it nor zero_point is given, and refused where that cannot be; of --source "
+        "fits, for files without BUNIT",
     )
     zero_point: float | None = Field(None, description="AB magnitude of a pixel value of 1, in place of pixel_unit")
     spectrum: str | None = Field("spectrum", description="(object, wavelength)")

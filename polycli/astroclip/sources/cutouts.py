@@ -1,8 +1,9 @@
 """The source `fits`: one cutout per FITS file, in nanomaggies, as the Legacy Surveys' viewer gives them.
 
 A file has an image (band, y, x) whose header names its bands (`BANDS`, such as grz); its position and pixel scale are
-those of its WCS. Pixels of another unit, which BUNIT names, are brought to nanomaggies. Files have no ids, so that
-objects are named as their files are.
+those of its WCS. Pixels of another unit, which BUNIT names, are brought to nanomaggies; where it names none, the
+recipe's `arrays` section may, and else they are taken as nanomaggies, which is said. Files have no ids, so that objects
+are named as their files are.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 from polycli.astroclip.data.cutouts.margins import cropped, cropped_size
 from polycli.astroclip.data.description import PIXEL_SCALE, ZERO_POINT, ImageDescription
 from polycli.astroclip.data.source import Listing, Payload, file_ids, find_files
-from polycli.astroclip.recipe.preparing import ZERO_POINTS, PixelUnit, PrepareRecipe
+from polycli.astroclip.recipe.preparing import ZERO_POINTS, ArraysSection, PixelUnit, PrepareRecipe
+from polycli.astroclip.sources.plausible import refuse_other_pixels, say_pixels
 from polycli.console import note, warn
 from polycli.errors import SourceError
 from polycli.files.fits_files import open_fits
@@ -29,6 +31,8 @@ SUFFIXES = (".fits", ".fit", ".fits.gz")
 #: What may stand in BUNIT beside a unit's name.
 _PLURAL = re.compile(r"(?i:maggies)")
 _PER_PIXEL = re.compile(r"\s*(?:/\s*pix(?:el)?|pix(?:el)?\s*\^?-1)$")
+#: Files without a unit whose pixels are looked at.
+_SAMPLED = 32
 _NOT_THERE = "has no image (band, y, x) whose header names its bands in BANDS"
 
 
@@ -44,6 +48,8 @@ class Cutout:
     #: The middle of the image in degrees; NaN where there is no WCS.
     ra: float
     dec: float
+    #: Whether the header names the unit of the pixels.
+    has_unit: bool
 
 
 @dataclass(frozen=True)
@@ -53,15 +59,17 @@ class CutoutReader:
     files: tuple[Path, ...]
     #: (height, width) to which each is cropped; None where all have one size.
     size: tuple[int, int] | None
+    #: The nanomaggies that a pixel value of 1 stands for where the header names no unit.
+    unsaid: float = 1.0
 
     def narrowed(self, files: Sequence[int]) -> CutoutReader:
         """A reader of these files alone."""
-        return CutoutReader(tuple(self.files[number] for number in files), self.size)
+        return replace(self, files=tuple(self.files[number] for number in files))
 
     def read(self, files: NDArray[np.int32], rows: NDArray[np.int64]) -> Payload:
         """Images in nanomaggies; every file has one row."""
         del rows
-        images = [_pixels(self.files[number]) for number in files.tolist()]
+        images = [_pixels(self.files[number], self.unsaid) for number in files.tolist()]
         return Payload(image=np.stack(images if self.size is None else [cropped(each, self.size) for each in images]))
 
 
@@ -96,11 +104,12 @@ class CutoutSource:
         for path, _, cutout in found:
             _refuse_another_kind(path, cutout, first, found[0][0], sized=recipe.images.crop is None)
         size = _one_size([(path, cutout.size) for path, _, cutout in found], recipe)
+        unsaid = _unsaid([(path, cutout) for path, _, cutout in found], recipe.arrays)
         files = tuple(path for path, _, _ in found)
         cutouts = [cutout for _, _, cutout in found]
         return Listing(
             source="fits",
-            reader=CutoutReader(files, size),
+            reader=CutoutReader(files, size, unsaid),
             ids=file_ids([name for _, name, _ in found]),
             id_name="file",
             ra=np.array([cutout.ra for cutout in cutouts], np.float64),
@@ -132,9 +141,9 @@ def _describe(image: Any, path: Path) -> Cutout:  # noqa: ANN401
     width, height, count = (int(header[f"NAXIS{axis}"]) for axis in (1, 2, 3))
     if len(bands) != count:
         raise SourceError(f"{path}: the header names the bands {text}, and the image has {count} planes")
-    _nanomaggies(header, path)
+    has_unit = _nanomaggies(header, path) is not None
     scale, ra, dec = _place(header, width, height)
-    return Cutout(bands, (height, width), scale, ra, dec)
+    return Cutout(bands, (height, width), scale, ra, dec, has_unit)
 
 
 def _place(header: Any, width: int, height: int) -> tuple[float, float, float]:  # noqa: ANN401
@@ -174,19 +183,49 @@ def _one_size(files: Sequence[tuple[Path, tuple[int, int]]], recipe: PrepareReci
     return sizes[0]
 
 
-def _pixels(path: Path) -> NDArray[np.float32]:
+def _unsaid(files: Sequence[tuple[Path, Cutout]], section: ArraysSection) -> float:
+    """The nanomaggies of a pixel value of 1 in files whose headers name no unit, which is said of how many.
+
+    Raises:
+        SourceError: nobody names the unit, and pixels cannot be in nanomaggies.
+    """
+    without = [path for path, cutout in files if not cutout.has_unit]
+    if not without:
+        return 1.0
+    what = f"{without[0]} and {len(without) - 1:,} of {len(files) - 1:,} others" if len(files) > 1 else str(without[0])
+    if section.pixel_unit is None and section.zero_point is None:
+        some = np.linspace(0, len(without) - 1, min(len(without), _SAMPLED)).astype(np.int64)
+        # Sizes may differ, and the brightest pixel of each is all that counts.
+        peaks = np.array([_peak(without[place]) for place in some.tolist()])
+        refuse_other_pixels(peaks[:, None], what=what)
+    say_pixels(section, what=f"{what} (no BUNIT)")
+    return float(10 ** (0.4 * (ZERO_POINT - section.ab_zero_point)))
+
+
+def _peak(path: Path) -> np.number[Any]:
     with open_fits(path) as file:
         image = _image(file)
         if image is None:
             raise SourceError(f"{path}: {_NOT_THERE}")
-        factor = _nanomaggies(image.header, path)
+        data = np.asarray(image.data)
+        found: np.number[Any] = np.abs(np.where(np.isfinite(data), data, 0)).max().astype(data.dtype)
+        return found
+
+
+def _pixels(path: Path, unsaid: float) -> NDArray[np.float32]:
+    with open_fits(path) as file:
+        image = _image(file)
+        if image is None:
+            raise SourceError(f"{path}: {_NOT_THERE}")
+        named = _nanomaggies(image.header, path)
+        factor = unsaid if named is None else named
         return (np.asarray(image.data) if factor == 1 else np.asarray(image.data, np.float64) * factor).astype(
             np.float32
         )
 
 
-def _nanomaggies(header: Any, path: Path) -> float:  # noqa: ANN401
-    """The nanomaggies that a pixel value of 1 stands for: 1 where the header names no unit.
+def _nanomaggies(header: Any, path: Path) -> float | None:  # noqa: ANN401
+    """The nanomaggies that a pixel value of 1 stands for; None where the header names no unit.
 
     Raises:
         SourceError: the unit is none of fluxes in a pixel.
@@ -195,7 +234,7 @@ def _nanomaggies(header: Any, path: Path) -> float:  # noqa: ANN401
 
     text = str(header.get("BUNIT", "")).strip()
     if not text:
-        return 1.0
+        return None
     unit = units.Unit(_PER_PIXEL.sub("", _PLURAL.sub("maggy", text)), parse_strict="silent")
     kinds: tuple[tuple[Any, PixelUnit], ...] = ((units.mgy, "maggy"), (units.Jy, "jansky"))
     for known, name in kinds:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.astroclip.recipe.preparing import WavelengthUnit
-from polycli.console import warn
+from polycli.astroclip.recipe.preparing import ArraysSection, WavelengthUnit
+from polycli.console import note, warn
 from polycli.errors import SourceError
 
 #: Bands from blue to red: nearly every galaxy has more nanomaggies in each than in the one before.
@@ -132,6 +132,17 @@ def refuse_other_pixels(images: NDArray[Any], *, what: str) -> None:
             "nanomaggies",
             hint=hint,
         )
+
+
+def say_pixels(section: ArraysSection, *, what: str) -> None:
+    """Say in which unit pixels are taken to be whose unit their files do not name, and who decided it."""
+    if section.zero_point is not None:
+        taken = f"an AB magnitude of {section.zero_point:g} for a pixel value of 1, as arrays.zero_point says"
+    elif section.pixel_unit is not None:
+        taken = f"{section.pixel_unit}, as arrays.pixel_unit says"
+    else:
+        taken = "nanomaggies, which is a guess; arrays.pixel_unit or arrays.zero_point declare it"
+    note(f"{what}: nothing names the unit of the pixels; taken are {taken}")
 
 
 def warn_of_ivar(flux: NDArray[np.float64], ivar: NDArray[np.float64], *, what: str) -> None:

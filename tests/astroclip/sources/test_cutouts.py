@@ -111,6 +111,45 @@ def test_pixels_of_another_unit_become_nanomaggies(tmp_path, unit, factor):
         np.testing.assert_array_equal(found, image)
 
 
+def with_units(*settings):
+    arrays = dict(setting.split("=") for setting in settings)
+    return RECIPE.model_copy(update={"arrays": RECIPE.arrays.model_validate(arrays)})
+
+
+def test_a_unit_that_is_guessed_is_said_and_one_that_the_recipe_declares_counts(tmp_path, capsys):
+    image = cutout(tmp_path / "a.fits")
+    named = cutout(tmp_path / "b.fits", BUNIT="nanomaggy", seed=1)
+    listing = opened(tmp_path / "a.fits", tmp_path / "b.fits")
+    said = capsys.readouterr().err
+    assert "a.fits and 0 of 1 others (no BUNIT): nothing names the unit of the pixels; taken are nanomaggies" in said
+    assert "which is a guess; arrays.pixel_unit or arrays.zero_point declare it" in said
+    np.testing.assert_array_equal(listing.reader.read(listing.file, listing.row).image, [image, named])
+
+    # A jansky is 3631 of those whose magnitude is 0, and a nanomaggy is a pixel value of 1 at 22.5.
+    for declared, factor in (("pixel_unit=jansky", 1e9 / 3631), ("zero_point=25", 0.1)):
+        recipe = with_units(declared)
+        listing = CutoutSource().open([tmp_path / "a.fits", tmp_path / "b.fits"], recipe, None)
+        found = listing.reader.narrowed([0, 1]).read(listing.file, listing.row).image
+        np.testing.assert_allclose(found[0], image * factor, rtol=1e-4)
+        np.testing.assert_array_equal(found[1], named)
+        assert declared.split("=")[0] in capsys.readouterr().err
+    opened(tmp_path / "b.fits")
+    assert "nothing names the unit" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("factor", "words"), [(1e-9, "the brightest pixel"), (1e6, "the brightest pixel")])
+def test_pixels_without_a_unit_that_cannot_be_nanomaggies_are_refused(tmp_path, factor, words):
+    for name in ("a", "b"):
+        cutout(tmp_path / f"{name}.fits")
+        with fits.open(tmp_path / f"{name}.fits", mode="update") as file:
+            file[0].data *= np.float32(factor)
+    with pytest.raises(SourceError, match=rf"a\.fits and 1 of 1 others: {words}") as refused:
+        opened(tmp_path / "a.fits", tmp_path / "b.fits")
+    assert "arrays.pixel_unit" in refused.value.hint
+    declared = CutoutSource().open([tmp_path / "a.fits"], with_units("zero_point=22.5"), None)
+    assert declared.reader.unsaid == 1
+
+
 @pytest.mark.parametrize("unit", ["adu", "electron/s", "MJy/sr", "mag", "DN"])
 def test_pixels_that_are_no_flux_by_their_unit_are_refused(tmp_path, unit):
     cutout(tmp_path / "a.fits", BUNIT=unit)

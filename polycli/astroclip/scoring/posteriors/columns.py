@@ -119,6 +119,19 @@ class HeadColumns:
                 columns[f"{name}_draws"] = values[:, len(levels) :]
         return columns
 
+    @property
+    def units(self) -> dict[str, str]:
+        """The units of the columns of numbers, those alone that the model learnt; of more columns than there may be."""
+        learnt = self.loaded.described_object("units")
+        section, found = self._section, dict[str, str]()
+        levels = () if self.intervals is None else self.intervals.levels
+        for name in section.regression:
+            quantiles = [quantile_name(name, q) for q in (*section.quantiles, *self._asked())]
+            ends = [end for level in levels for end in interval_names(name, level)]
+            if unit := str(learnt.get(name, "")):
+                found |= dict.fromkeys((name, *quantiles, *ends, f"{name}_draws"), unit)
+        return found
+
     def _numbers(
         self, name: str, values: NDArray[np.float32], levels: tuple[float, ...], asked: tuple[float, ...]
     ) -> Columns:

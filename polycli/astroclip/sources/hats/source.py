@@ -33,7 +33,7 @@ from polycli.astroclip.sources.multimodal.layout import (
     stacked_parts,
 )
 from polycli.astroclip.sources.multimodal.listing import band_places, grid_of
-from polycli.astroclip.sources.plausible import refuse_other_flux, refuse_other_pixels
+from polycli.astroclip.sources.plausible import refuse_other_flux, refuse_other_pixels, say_pixels
 from polycli.errors import SourceError
 from polycli.files.hats_folders import HatsCatalogue, is_hats, open_hats
 from polycli.files.parquet import open_parquet
@@ -146,6 +146,7 @@ def _refuse_other_numbers(listing: Listing, layout: Layout, section: ArraysSecti
         refuse_other_flux(payload.spectrum.astype(np.float64), what=f"{what}: {section.spectrum}")
     if pixels and payload.image is not None:
         refuse_other_pixels(payload.image, what=f"{what}: {section.image}")
+        say_pixels(section, what=f"{what}: {section.image}")
 
 
 def _files(inputs: Sequence[Path], source: str) -> _Files:

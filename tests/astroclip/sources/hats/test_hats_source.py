@@ -154,7 +154,7 @@ def test_columns_of_a_cross_match_are_found_by_their_surveys_suffix(tmp_path, ha
     np.testing.assert_allclose(store.target("redshift"), spectra["Z"].to_numpy()[source])
 
 
-def test_plain_lists_are_read_as_the_recipe_describes_them(tmp_path, hats):
+def test_plain_lists_are_read_as_the_recipe_describes_them(tmp_path, hats, capsys):
     ra, dec = hats.objects(COUNT)
     generator = np.random.default_rng(0)
     pixels = generator.normal(1, 1, (COUNT, 2, SIZE, SIZE)).astype(np.float32)
@@ -182,6 +182,9 @@ def test_plain_lists_are_read_as_the_recipe_describes_them(tmp_path, hats):
     assert listing.spectrum.ivar == "unknown"
     assert (listing.image.bands, listing.image.pixel_scale_arcsec) == (("g", "z"), 0.4)
     assert (listing.redshift == 0.25).all()
+    assert "nothing names the unit" not in capsys.readouterr().err
+    HatsSource().open([tmp_path], hats.recipe(arrays={**arrays, "zero_point": None}), None)
+    assert "cutout: nothing names the unit of the pixels; taken are nanomaggies" in capsys.readouterr().err
 
 
 def test_a_z_beside_other_bands_is_a_magnitude_unless_the_recipe_says_otherwise(tmp_path, hats):
