@@ -62,6 +62,7 @@ def measured(checkpoint: Path, data: Path, scratch: Path) -> dict[str, Any]:
     )
     scores = json.loads((scratch / "scores" / "scores.json").read_text(encoding="utf-8"))
     retrieval = next(iter(scores["datasets"].values()))["retrieval"]
+    said = retrieval["spectrum_to_image"]
     searcher, store = Searcher.open(output), open_objects(data)
     names = [int(name) for name in searcher.ids(range(searcher.rows))]
     place = {int(name): row for row, name in enumerate(store.ids(np.arange(len(store))).tolist())}
@@ -81,14 +82,29 @@ def measured(checkpoint: Path, data: Path, scratch: Path) -> dict[str, Any]:
         )
     )
     ranks = {kind: ranked(searcher, queries, kind) for kind in ("image", "spectrum")}
+    stored = searcher.vectors(range(searcher.rows), searcher.vector_column("spectrum"))
+    refuse_other_recall(ranks["image"][0], said["recall_at"])
     first = [each["row"] for each in one["neighbours"]]
     assert first == ranks["image"][1][0][: len(first)].tolist()  # Both are the same search.
     return {
         "objects": len(names),
         "ranks": {kind: places.tolist() for kind, (places, _) in ranks.items()},
-        "eval": {kind: retrieval[name] for kind, name in (("image", "spectrum_to_image"),)},
+        # What is embedded of a file, beside what is embedded of the store: objects whose rank is another one.
+        "ranks_unlike_the_stores": {
+            kind: int((ranked(searcher, stored, kind)[0] != places).sum()) for kind, (places, _) in ranks.items()
+        },
+        "largest_difference": float(np.abs(queries - stored).max() / np.abs(stored).max()),
+        "eval": {"image": said},
         "shared_truth": retrieval.get("shared_truth"),
     }
+
+
+def refuse_other_recall(places: NDArray[np.int64], said: dict[str, Any]) -> None:
+    """End where the search does not find what `eval` finds of the same objects."""
+    for most, recall in said.items():
+        here = float((places <= int(most)).mean())
+        if abs(here - recall["recall"]) > 0.5 / len(places):
+            raise SystemExit(f"recall at {most} is {here:.4f} by search and {recall['recall']:.4f} by eval")
 
 
 def coadds(store: ObjectStore, rows: NDArray[np.int64], folder: Path) -> list[Path]:
@@ -97,6 +113,11 @@ def coadds(store: ObjectStore, rows: NDArray[np.int64], folder: Path) -> list[Pa
     for first in range(0, len(rows), SPECTRA_PER_FILE):
         some = rows[first : first + SPECTRA_PER_FILE]
         spectra = store.read_spectra(some)
+        # Where two cameras overlap, what they saw adds up: each has half of the inverse variance.
+        seen_by = np.zeros(store.wavelength.size, np.float32)
+        for pixels in CAMERAS.values():
+            seen_by[pixels] += 1
+        ivar = spectra.ivar / seen_by
         targets = [
             fits.Column("TARGETID", "K", array=store.ids(some) + OTHER_IDS),
             fits.Column("TARGET_RA", "D", array=np.zeros(len(some))),
@@ -108,7 +129,7 @@ def coadds(store: ObjectStore, rows: NDArray[np.int64], folder: Path) -> list[Pa
         for camera, pixels in CAMERAS.items():
             hdus.append(fits.ImageHDU(store.wavelength[pixels], name=f"{camera}_WAVELENGTH"))
             hdus.append(fits.ImageHDU(spectra.flux[:, pixels], name=f"{camera}_FLUX"))
-            hdus.append(fits.ImageHDU(spectra.ivar[:, pixels], name=f"{camera}_IVAR"))
+            hdus.append(fits.ImageHDU(ivar[:, pixels], name=f"{camera}_IVAR"))
             hdus.append(fits.ImageHDU(spectra.mask[:, pixels].astype(np.uint32), name=f"{camera}_MASK"))
         files.append(folder / f"coadd-main-dark-{first // SPECTRA_PER_FILE}.fits")
         fits.HDUList(hdus).writeto(files[-1])
@@ -133,6 +154,7 @@ def table(found: dict[str, Any]) -> Table:
                 f"{len(places):,}",
                 *(f"{(places <= most).mean():.3f}" for most in (1, 10, 100)),
                 f"{np.median(places):g}",
+                f"{found['ranks_unlike_the_stores'][kind]:,}",
                 "-" if said is None else f"{said['recall_at']['10']['recall']:.3f}",
                 f"{min(10 / len(places), 1):.3f}",
             )
@@ -146,6 +168,7 @@ def table(found: dict[str, Any]) -> Table:
             "among 10",
             "among 100",
             "median rank",
+            "ranks unlike the store's",
             "recall at 10 by eval",
             "chance of 10",
         ),

@@ -21,6 +21,12 @@ from polycli.store.reader import open_store
 
 
 @pytest.fixture(scope="module")
+def sees_noise(make_model):
+    """A model whose spectrum encoder sees inverse variances."""
+    return make_model("sees-noise", spectrum=SpectrumSection(embed_dim=12, depth=1, num_heads=2, inputs=["ivar"]))
+
+
+@pytest.fixture(scope="module")
 def embeddings(tmp_path_factory, tiny_model, mock_store):
     path = tmp_path_factory.mktemp("search") / "mock.hats"
     embed.run(EmbedRequest(checkpoint=tiny_model, data=(mock_store,), output=path))
@@ -36,14 +42,18 @@ def coadd(tmp_path_factory, survey_files, mock_store):
 
 
 def written_as_desi_does(survey_files, path, store, rows):
-    """Write spectra of a store into a coadd, under ids from 1."""
+    """Write spectra of a store into a coadd, under ids from 1; cameras that overlap share the inverse variance."""
     flux, ivar, _ = store.read_spectra(rows)
     survey_files.coadd(path, ids=range(1, len(rows) + 1))
+    begin = {name: round((first - store.wavelength[0]) / 0.8) for name, (first, _) in survey_files.cameras.items()}
+    pieces = {name: slice(begin[name], begin[name] + pixels) for name, (_, pixels) in survey_files.cameras.items()}
+    cameras = np.zeros(len(store.wavelength), np.float32)
+    for piece in pieces.values():
+        cameras[piece] += 1
     with fits.open(path) as file:
-        for camera, (first, pixels) in survey_files.cameras.items():
-            start = round((first - store.wavelength[0]) / 0.8)
-            file[f"{camera}_FLUX"].data = flux[:, start : start + pixels]
-            file[f"{camera}_IVAR"].data = np.maximum(ivar[:, start : start + pixels], 1e-3)
+        for camera, piece in pieces.items():
+            file[f"{camera}_FLUX"].data = flux[:, piece]
+            file[f"{camera}_IVAR"].data = (ivar / cameras)[:, piece]
         file.writeto(path, overwrite=True)
 
 
@@ -185,13 +195,14 @@ def test_a_gallery_shows_the_image_and_the_spectrum_of_every_neighbour(embedding
         run(SearchRequest(embeddings=embeddings, id=name, data=(mock_store,), json=True))
 
 
-def test_retrieval_by_search_is_what_eval_says(tmp_path, prepare, tiny_model):
+def test_retrieval_by_search_is_what_eval_says(tmp_path, prepare, sees_noise, survey_files):
+    """Of vectors of the store, and of the same spectra in a coadd that is in no store."""
     store, output, split = tmp_path / "s.zarr", tmp_path / "e.parquet", "test"
     prepare("mock", store, "mock.objects=60", "mock.size=48", "split.test=0.6")
-    embed.run(EmbedRequest(checkpoint=tiny_model, data=(store,), output=output, split=split))
+    embed.run(EmbedRequest(checkpoint=sees_noise, data=(store,), output=output, split=split))
     evaluation.run(
         EvalRequest(
-            checkpoint=tiny_model,
+            checkpoint=sees_noise,
             data=(store,),
             split=split,
             output=tmp_path / "scores",
@@ -199,11 +210,32 @@ def test_retrieval_by_search_is_what_eval_says(tmp_path, prepare, tiny_model):
         )
     )
     scores = json.loads((tmp_path / "scores" / "scores.json").read_text())["datasets"]["s"]["retrieval"]
-    searcher = Searcher.open(output)
+    searcher, objects = Searcher.open(output), open_objects(store)
     rows = np.arange(searcher.rows)
-    for one, other in (("image", "spectrum"), ("spectrum", "image")):
-        queries = searcher.vectors(rows, searcher.vector_column(one))
-        found = searcher.nearest_of_many(queries, searcher.vector_column(other), 10).rows
+    places = [objects.ids(np.arange(60)).tolist().index(name) for name in searcher.ids(rows)]
+    written_as_desi_does(survey_files, tmp_path / "coadd.fits", objects, places)
+    of_file = FileEncoder(searcher, sees_noise).objects(tmp_path / "coadd.fits")
+    vectors = {kind: searcher.vectors(rows, searcher.vector_column(kind)) for kind in ("image", "spectrum")}
+    vectors["file"] = np.stack([each.vectors["spectrum"] for each in of_file])
+    # Means over cameras are rounded.
+    np.testing.assert_allclose(vectors["file"], vectors["spectrum"], atol=1e-5 * np.abs(vectors["spectrum"]).max())
+    for one, other in (("image", "spectrum"), ("spectrum", "image"), ("file", "image")):
+        found = searcher.nearest_of_many(vectors[one], searcher.vector_column(other), 10).rows
         recall = float((found == rows[:, None]).any(axis=1).mean())
         assert 0 < recall < 1
-        assert recall == scores[f"{one}_to_{other}"]["recall_at"]["10"]["recall"]
+        said = scores["image_to_spectrum" if one == "image" else "spectrum_to_image"]
+        assert recall == said["recall_at"]["10"]["recall"]
+
+
+def test_a_file_is_embedded_as_its_store_is(tmp_path, embeddings, prepare, tiny_model, coadd):
+    store, output = tmp_path / "s.zarr", tmp_path / "e.parquet"
+    prepare("desi", store, inputs=[coadd])
+    embed.run(EmbedRequest(checkpoint=tiny_model, data=(store,), output=output))
+    prepared = Searcher.open(output)
+    of_file = {
+        int(each.id): each.vectors["spectrum"]
+        for each in FileEncoder(Searcher.open(embeddings), tiny_model).objects(coadd)
+    }
+    assert sorted(of_file) == [1, 2]
+    for row, name in enumerate(prepared.ids(range(2))):
+        assert np.array_equal(of_file[name], prepared.vectors([row], "spectrum_embedding")[0])
