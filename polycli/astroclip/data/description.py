@@ -82,6 +82,33 @@ class SpectrumDescription(_Description):
     ivar: Literal["measured", "unknown"] = "measured"
 
 
+#: Part of the wider range of wavelengths that a model's and a store's spectra must share.
+_IN_COMMON = 0.5
+#: What describes the wavelengths of spectra.
+_GRID = ("pixels", "first", "last", "step")
+
+
+def spanning(one: SpectrumDescription, other: SpectrumDescription) -> SpectrumDescription:
+    """Describes spectra on the one grid together with those on the other: the longest, from the first to the last."""
+    first, last = min(one.first, other.first), max(one.last, other.last)
+    same = (one.pixels, one.first, one.last, one.step) == (other.pixels, other.first, other.last, other.step)
+    step = one.step if same else None
+    return one.model_copy(update={"pixels": max(one.pixels, other.pixels), "first": first, "last": last, "step": step})
+
+
+def too_little_in_common(trained: SpectrumDescription, found: SpectrumDescription, *, what: str) -> list[str]:
+    """A sentence where spectra, which `what` names, share less than half of the wider of two ranges of wavelengths.
+
+    What a model says beyond the wavelengths of its training is a guess, as is what it makes of a small part of them.
+    """
+    shared = min(trained.last, found.last) - max(trained.first, found.first)
+    share = max(shared, 0.0) / max(trained.last - trained.first, found.last - found.first)
+    if share >= _IN_COMMON:
+        return []
+    ours, theirs = (f"{each.first:g} to {each.last:g} A" for each in (trained, found))
+    return [f"{what}: spectra of {theirs} overlap by {share:.0%} with the training's, {ours}; half was expected"]
+
+
 class PropertyDescription(_Description):
     """The manifest's entry for a column beside images and spectra."""
 
@@ -130,8 +157,9 @@ def refuse_mismatch(
     found: ImageDescription | SpectrumDescription | None,
     *,
     what: str,
+    any_grid: bool = False,
 ) -> None:
-    """Make sure that `found`, which `what` names, is described as `expected` is.
+    """Make sure that `found`, which `what` names, is described as `expected` is; wavelengths too, unless `any_grid`.
 
     Raises:
         StoreError: something differs, or is not there; both values are in the sentence.
@@ -139,19 +167,28 @@ def refuse_mismatch(
     if found is None:
         kind = "images" if isinstance(expected, ImageDescription) else "spectra"
         raise StoreError(f"{what}: has no {kind}, which are needed")
-    if different := mismatches(expected, found, what=what):
-        raise StoreError(different[0], hint="prepare the data again with select.bands or resample set in the recipe")
+    if different := mismatches(expected, found, what=what, any_grid=any_grid):
+        hint = "prepare the data again with select.bands or resample set in the recipe"
+        if isinstance(expected, SpectrumDescription) and not mismatches(expected, found, what=what, any_grid=True):
+            hint += ", or read all grids: --set model.spectrum.grid=native"
+        raise StoreError(different[0], hint=hint)
 
 
 def mismatches(
-    expected: ImageDescription | SpectrumDescription, found: ImageDescription | SpectrumDescription, *, what: str
+    expected: ImageDescription | SpectrumDescription,
+    found: ImageDescription | SpectrumDescription,
+    *,
+    what: str,
+    any_grid: bool = False,
 ) -> list[str]:
     """Lists where `found`, which is named `what`, differs from `expected`: a sentence for each, with both values.
 
-    Image sizes may differ: models crop. Bands are found by name: there may be more, in any order.
+    Image sizes may differ: models crop. Bands are found by name: there may be more, in any order. Grids of wavelengths
+    may differ with `any_grid`.
     """
     kind = "images" if isinstance(expected, ImageDescription) else "spectra"
-    ours, theirs = (each.model_dump(exclude={"size", "bands"}) for each in (expected, found))
+    free = {"size", "bands", *(_GRID if any_grid else ())}
+    ours, theirs = (each.model_dump(exclude=free) for each in (expected, found))
     lacking = []
     if isinstance(expected, ImageDescription) and isinstance(found, ImageDescription):
         lacking = [

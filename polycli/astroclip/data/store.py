@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
 Rows = Sequence[int] | NDArray[np.int64]
 
 
-class Spectra(NamedTuple):
-    """Some spectra on the wavelengths of their store."""
+@dataclass(frozen=True)
+class Spectra:
+    """Some spectra, on one grid or each on its own; `flux, ivar, mask = spectra` takes them apart."""
 
     #: (n, wavelength) float32, 1e-17 erg/s/cm2/A, finite everywhere.
     flux: NDArray[np.float32]
@@ -40,6 +42,17 @@ class Spectra(NamedTuple):
     ivar: NDArray[np.float32]
     #: (n, wavelength), True where a pixel is not to be used.
     mask: NDArray[np.bool_]
+    #: (n, wavelength) Angstrom, 0 where a spectrum is padded; encoders that know one grid do not look at it.
+    wavelength: NDArray[np.float64] | None = None
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        """Flux, inverse variance and mask, in this order."""
+        return iter((self.flux, self.ivar, self.mask))
+
+    def take(self, places: NDArray[np.int64]) -> Spectra:
+        """Some of the spectra, by their places, in that order."""
+        wavelength = None if self.wavelength is None else self.wavelength[places]
+        return Spectra(self.flux[places], self.ivar[places], self.mask[places], wavelength)
 
 
 class ObjectStore:
@@ -123,14 +136,15 @@ class ObjectStore:
         return self.store.read_rows("image", _numbers(rows))
 
     def read_spectra(self, rows: Rows) -> Spectra:
-        """Flux, inverse variance and mask.
+        """Flux, inverse variance, mask and wavelengths.
 
         Raises:
             StoreError: the store has no spectra, or a chunk is missing or damaged.
         """
         self._need(spectra=True)
         numbers = _numbers(rows)
-        return Spectra(*(self.store.read_rows(name, numbers) for name in ("spectrum", "ivar", "mask")))
+        flux, ivar, mask = (self.store.read_rows(name, numbers) for name in ("spectrum", "ivar", "mask"))
+        return Spectra(flux, ivar, mask, np.broadcast_to(self.wavelength, flux.shape))
 
     def ids(self, rows: Rows | None = None) -> NDArray[Any]:
         """(n,) int64, or str in an object array; as the source had them, bit for bit."""

@@ -87,21 +87,32 @@ class SpectrumEncoder(nn.Module):
             self.cross_attention, self.mlp = CrossAttention(heads, section.embed_dim), last_layers(heads)
 
     def forward(
-        self, flux: Float[Tensor, "b l"], ivar: Tensor | None = None, mask: Tensor | None = None
+        self,
+        flux: Float[Tensor, "b l"],
+        ivar: Tensor | None = None,
+        mask: Tensor | None = None,
+        wavelength: Tensor | None = None,
     ) -> Float[Tensor, "b e"]:
         """The head's vector; the backbone's features where there is no head."""
         if self.cross_attention is None or self.mlp is None:
-            return self.features(flux, ivar, mask)
-        gathered = self.cross_attention(self.backbone(flux, ivar, mask))
+            return self.features(flux, ivar, mask, wavelength)
+        gathered = self.cross_attention(*self._tokens(flux, ivar, mask, wavelength))
         return gathered + self.mlp(gathered)  # type: ignore[no-any-return]
 
     def features(
-        self, flux: Float[Tensor, "b l"], ivar: Tensor | None = None, mask: Tensor | None = None
+        self,
+        flux: Float[Tensor, "b l"],
+        ivar: Tensor | None = None,
+        mask: Tensor | None = None,
+        wavelength: Tensor | None = None,
     ) -> Float[Tensor, "b d"]:
         """The backbone's features: of SpecFormer the mean over all tokens, as the papers' baseline has it."""
         if isinstance(self.backbone, ConvAttention):
             return self.backbone.pooled(flux, ivar, mask)
-        return self.backbone(flux, ivar, mask).mean(dim=1)  # type: ignore[no-any-return]
+        tokens, share = self._tokens(flux, ivar, mask, wavelength)
+        if share is None:
+            return tokens.mean(dim=1)
+        return (tokens * share[:, :, None]).sum(dim=1) / share.sum(dim=1, keepdim=True)
 
     @property
     def specformer(self) -> SpecFormer:
@@ -111,12 +122,24 @@ class SpectrumEncoder(nn.Module):
         return self.backbone
 
     def attention(
-        self, flux: Float[Tensor, "b l"], ivar: Tensor | None = None, mask: Tensor | None = None
+        self,
+        flux: Float[Tensor, "b l"],
+        ivar: Tensor | None = None,
+        mask: Tensor | None = None,
+        wavelength: Tensor | None = None,
     ) -> Float[Tensor, "b h t"]:
         """The query's weights on the tokens of each spectrum; only with a head."""
         if self.cross_attention is None:
             raise CheckpointError("this spectrum encoder has no cross-attention, so there are no attention weights")
-        return self.cross_attention.attention(self.backbone(flux, ivar, mask))
+        return self.cross_attention.attention(*self._tokens(flux, ivar, mask, wavelength))
+
+    def _tokens(
+        self, flux: Tensor, ivar: Tensor | None, mask: Tensor | None, wavelength: Tensor | None
+    ) -> tuple[Float[Tensor, "b t d"], Float[Tensor, "b t"] | None]:
+        """The backbone's tokens, and how much each of them counts; None where all count alike."""
+        if isinstance(self.backbone, ConvAttention):
+            return self.backbone(flux, ivar, mask), None
+        return self.backbone.read(flux, ivar, mask, wavelength)
 
 
 class AstroClip(nn.Module):
@@ -164,6 +187,7 @@ class AstroClip(nn.Module):
         flux: Float[Tensor, "b l"],
         ivar: Float[Tensor, "b l"] | None = None,
         mask: Bool[Tensor, "b l"] | None = None,
+        wavelength: Float[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "b e"]:
         """Vectors of spectra, not normalised.
 
@@ -171,31 +195,40 @@ class AstroClip(nn.Module):
             flux: 1e-17 erg/s/cm2/A on the wavelengths that the model was trained on.
             ivar: its inverse variance, for models that see it.
             mask: True where a pixel is not to be used, for models that see it.
+            wavelength: Angstrom, 0 where a spectrum is padded, for models that read any grid (`grid: native`).
 
         Raises:
             CheckpointError: the model has no spectrum encoder.
         """
-        return self._spectrum()(flux, ivar, mask)  # type: ignore[no-any-return]
+        return self._spectrum()(flux, ivar, mask, wavelength)  # type: ignore[no-any-return]
 
     def image_features(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         """The image backbone's pooled features, before the head."""
         return self._image().features(rgb)
 
     def spectrum_features(
-        self, flux: Float[Tensor, "b l"], ivar: Tensor | None = None, mask: Tensor | None = None
+        self,
+        flux: Float[Tensor, "b l"],
+        ivar: Tensor | None = None,
+        mask: Tensor | None = None,
+        wavelength: Tensor | None = None,
     ) -> Float[Tensor, "b d"]:
         """The spectrum backbone's mean token, before the head."""
-        return self._spectrum().features(flux, ivar, mask)
+        return self._spectrum().features(flux, ivar, mask, wavelength)
 
     def image_attention(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b h t"]:
         """Returns the weight that each head of the query gives to each token of each image."""
         return self._image().attention(rgb)
 
     def spectrum_attention(
-        self, flux: Float[Tensor, "b l"], ivar: Tensor | None = None, mask: Tensor | None = None
+        self,
+        flux: Float[Tensor, "b l"],
+        ivar: Tensor | None = None,
+        mask: Tensor | None = None,
+        wavelength: Tensor | None = None,
     ) -> Float[Tensor, "b h t"]:
         """Returns the weight that each head of the query gives to each token of each spectrum."""
-        return self._spectrum().attention(flux, ivar, mask)
+        return self._spectrum().attention(flux, ivar, mask, wavelength)
 
     def property_head(self) -> PropertyHead:
         """Returns the head that predicts properties from vectors; raises `CheckpointError` where there is none."""
@@ -211,9 +244,10 @@ class AstroClip(nn.Module):
         flux: Float[Tensor, "b l"] | None = None,
         ivar: Tensor | None = None,
         mask: Tensor | None = None,
+        wavelength: Tensor | None = None,
     ) -> Float[Tensor, "b d"]:
         """Concatenates the vectors of the property head's modalities, which is its input."""
-        return torch.cat(list(self.property_parts(rgb, flux, ivar, mask).values()), dim=1)
+        return torch.cat(list(self.property_parts(rgb, flux, ivar, mask, wavelength).values()), dim=1)
 
     def property_parts(
         self,
@@ -221,6 +255,7 @@ class AstroClip(nn.Module):
         flux: Float[Tensor, "b l"] | None = None,
         ivar: Tensor | None = None,
         mask: Tensor | None = None,
+        wavelength: Tensor | None = None,
     ) -> dict[str, Float[Tensor, "b d"]]:
         """The vectors of the property head's modalities, by name, in their order.
 
@@ -236,7 +271,7 @@ class AstroClip(nn.Module):
                 parts[name] = self.image_features(rgb) if plain else self.embed_image(rgb)  # type: ignore[arg-type]
             else:
                 embed = self.spectrum_features if plain else self.embed_spectrum
-                parts[name] = embed(flux, ivar, mask)  # type: ignore[arg-type]
+                parts[name] = embed(flux, ivar, mask, wavelength)  # type: ignore[arg-type]
         return parts
 
     def predict_properties(
@@ -245,6 +280,7 @@ class AstroClip(nn.Module):
         flux: Float[Tensor, "b l"] | None = None,
         ivar: Tensor | None = None,
         mask: Tensor | None = None,
+        wavelength: Tensor | None = None,
         *,
         levels: Float[Tensor, "*b q"] | None = None,
     ) -> dict[str, Float[Tensor, "b q"]]:
@@ -255,7 +291,7 @@ class AstroClip(nn.Module):
         Raises:
             CheckpointError: the model was not finetuned, or what it looks at is missing.
         """
-        return self.properties_of(self.property_parts(rgb, flux, ivar, mask), levels=levels)
+        return self.properties_of(self.property_parts(rgb, flux, ivar, mask, wavelength), levels=levels)
 
     def properties_of(
         self, parts: dict[str, Float[Tensor, "b d"]], *, levels: Float[Tensor, "*b q"] | None = None

@@ -29,15 +29,19 @@ class CrossAttention(nn.Module):
         self.dropout = nn.Dropout(section.dropout)
         self.layernorm = nn.LayerNorm(section.embed_dim)
 
-    def forward(self, tokens: Float[Tensor, "b t d"]) -> Float[Tensor, "b e"]:
-        """Returns one vector per object, by attention of the learned query over its tokens."""
-        return self.layernorm(self.dropout(self.multihead_attn(self.query, tokens)))  # type: ignore[no-any-return]
+    def forward(
+        self, tokens: Float[Tensor, "b t d"], share: Float[Tensor, "b t"] | None = None
+    ) -> Float[Tensor, "b e"]:
+        """Returns one vector per object, by attention of the learned query over its tokens, each by its share."""
+        return self.layernorm(self.dropout(self.multihead_attn(self.query, tokens, share)))  # type: ignore[no-any-return]
 
-    def attention(self, tokens: Float[Tensor, "b t d"]) -> Float[Tensor, "b h t"]:
+    def attention(
+        self, tokens: Float[Tensor, "b t d"], share: Float[Tensor, "b t"] | None = None
+    ) -> Float[Tensor, "b h t"]:
         """Returns the weight that each head of the query gives to each token; adds up to one over the tokens of an
-        object.
+        object. With shares, a token counts by its share.
         """
-        return self.multihead_attn.weights(self.query, tokens)
+        return self.multihead_attn.weights(self.query, tokens, share)
 
 
 def last_layers(section: HeadSection) -> TwoLayers:
@@ -66,20 +70,27 @@ class _QueryAttention(nn.Module):
         self.out_proj = nn.Linear(width, width)
         nn.init.zeros_(self.out_proj.bias)
 
-    def forward(self, query: Float[Tensor, "1 1 e"], tokens: Float[Tensor, "b t d"]) -> Float[Tensor, "b e"]:
-        weights = self.weights(query, tokens)
+    def forward(
+        self, query: Float[Tensor, "1 1 e"], tokens: Float[Tensor, "b t d"], share: Float[Tensor, "b t"] | None = None
+    ) -> Float[Tensor, "b e"]:
+        weights = self.weights(query, tokens, share)
         value = functional.linear(tokens, self._matrices()[2], self.in_proj_bias.chunk(3)[2])
         mixed = torch.einsum("bht,bthe->bhe", weights.to(value.dtype), self._by_head(value))
         return self.out_proj(mixed.flatten(1))  # type: ignore[no-any-return]
 
-    def weights(self, query: Float[Tensor, "1 1 e"], tokens: Float[Tensor, "b t d"]) -> Float[Tensor, "b h t"]:
+    def weights(
+        self, query: Float[Tensor, "1 1 e"], tokens: Float[Tensor, "b t d"], share: Float[Tensor, "b t"] | None = None
+    ) -> Float[Tensor, "b h t"]:
         """The softmax of the query's products with the keys."""
         q_weight, k_weight, _ = self._matrices()
         q_bias, k_bias, _ = self.in_proj_bias.chunk(3)
         asked = self._by_head(functional.linear(query, q_weight, q_bias))[0, 0]
         keys = self._by_head(functional.linear(tokens, k_weight, k_bias))
         products = torch.einsum("he,bthe->bht", asked.to(keys.dtype), keys) / math.sqrt(asked.shape[1])
-        return products.float().softmax(dim=2)
+        products = products.float()
+        if share is not None:
+            products = products + share.log()[:, None]
+        return products.softmax(dim=2)
 
     def _by_head(self, values: Float[Tensor, "b t e"]) -> Float[Tensor, "b t h c"]:
         return values.reshape(*values.shape[:2], self.heads, -1)

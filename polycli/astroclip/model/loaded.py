@@ -10,7 +10,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from polycli.astroclip.data.columns import other_unit
-from polycli.astroclip.data.description import ImageDescription, SpectrumDescription, SurveyDescription, mismatches
+from polycli.astroclip.data.description import (
+    ImageDescription,
+    SpectrumDescription,
+    SurveyDescription,
+    mismatches,
+    too_little_in_common,
+)
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.model.weights import model_from
 from polycli.astroclip.recipe.model import BANDS
@@ -53,8 +59,11 @@ class LoadedAstroClip(LoadedCheckpoint):
         if self.spectrum is not None and about.spectrum is not None:
             section = self.model.section.spectrum
             sees_noise = section is not None and "ivar" in section.inputs
+            any_grid = section is not None and section.grid == "native"
             ours, theirs = (found if sees_noise else _grid(found) for found in (self.spectrum, about.spectrum))
-            different += mismatches(ours, theirs, what=what)
+            different += mismatches(ours, theirs, what=what, any_grid=any_grid)
+            if any_grid:
+                different += too_little_in_common(self.spectrum, about.spectrum, what=what)
         found = [Difference(sentence, DATA_HINT) for sentence in different]
         refuse_untrained(found, allow=self.allow_untrained)
 

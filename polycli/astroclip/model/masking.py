@@ -20,21 +20,32 @@ _BLOCKS = 8
 _MOST_OBLONG = 1 / 0.3
 
 
-def chunk_mask(keys: Int[Tensor, " b"], tokens: int, *, chunks: int, chunk_length: int) -> Bool[Tensor, "b t"]:
+def chunk_mask(
+    keys: Int[Tensor, " b"],
+    tokens: int,
+    *,
+    chunks: int,
+    chunk_length: int,
+    there: Bool[Tensor, "b t"] | None = None,
+) -> Bool[Tensor, "b t"]:
     """Chooses the tokens to hide: one stretch of `chunk_length` in each of `chunks` equal regions, at any place in it.
 
     As published, the first region begins with token 0, which holds mean and deviation, so that it is hidden too when
     the first stretch begins with it (in one of 79 spectra of 7781 pixels), and a stretch never ends with its region.
     Tokens that are left over behind the last region are never hidden.
+    Of spectra on grids of their own, the tokens that are `there` are counted alone: padding changes nothing.
     """
     region = tokens // chunks
     if region <= chunk_length:
         raise ValueError(f"{tokens} tokens have no {chunks} regions longer than {chunk_length}")
-    starts = (uniform(keys, _STREAM, chunks) * (region - chunk_length)).long()
-    starts = starts + region * torch.arange(chunks, device=keys.device)
-    places = torch.arange(tokens, device=keys.device)
-    distance = places[None, None, :] - starts[:, :, None]
-    return ((distance >= 0) & (distance < chunk_length)).any(dim=1)
+    if there is None:
+        there = torch.ones(len(keys), tokens, dtype=torch.bool, device=keys.device)
+    regions = there.sum(dim=1, keepdim=True) // chunks
+    starts = (uniform(keys, _STREAM, chunks) * (regions - chunk_length).clamp(min=0)).long()
+    starts = starts + regions * torch.arange(chunks, device=keys.device)
+    places = there.cumsum(dim=1) - 1
+    distance = places[:, None, :] - starts[:, :, None]
+    return ((distance >= 0) & (distance < chunk_length)).any(dim=1) & there
 
 
 def hide(tokens: Float[Tensor, "b t f"], hidden: Bool[Tensor, "b t"]) -> Float[Tensor, "b t f"]:

@@ -156,7 +156,12 @@ class SpectrumSection(Section):
     num_heads: PositiveInt = Field(6, description="attention heads")
     section_length: PositiveInt = Field(20, description="pixels per token")
     section_step: PositiveInt = Field(10, description="pixels from the start of one token to that of the next")
-    max_length: PositiveInt = Field(800, description="most tokens that there are positions for")
+    grid: Literal["trained", "native"] = Field(
+        "trained",
+        description="trained: all spectra are on the wavelengths of the training, as published; native: spectra on "
+        "any grid, of which each token carries its wavelength and width in place of a learned position",
+    )
+    max_length: PositiveInt = Field(800, description="most tokens that there are positions for; native has no limit")
     dropout: NonNegativeFloat = Field(0.0, lt=1)
     inputs: tuple[Literal["ivar", "mask"], ...] = Field(
         (), description="what the tokens see besides the flux; the added weights of a linear stem start at zero, so"
@@ -178,6 +183,8 @@ class SpectrumSection(Section):
         if self.name == "conv_attention":
             if self.templates is not None:
                 raise ValueError("templates are of specformer, and name is conv_attention")
+            if self.grid == "native":
+                raise ValueError("grid native is of specformer, and name is conv_attention")
             if len(set(self.inputs)) != len(self.inputs):
                 raise ValueError("inputs names one input twice")
             return self
@@ -191,6 +198,8 @@ class SpectrumSection(Section):
             raise ValueError(f"section_length {self.section_length}: convolutions need a multiple of {PIECE_STEP}")
         if self.templates is not None and "ivar" not in self.inputs:
             raise ValueError("templates weigh pixels by their inverse variance: inputs must name ivar")
+        if self.templates is not None and self.grid == "native":
+            raise ValueError("templates are for one grid of wavelengths, and grid is native: set templates to null")
         return self
 
     @property

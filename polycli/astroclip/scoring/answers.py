@@ -46,11 +46,12 @@ def head_answers(
     parts: list[Answers] = []
     looked_at: list[Answers] = []
     for batch in encoder.batches(rows):
-        inputs: dict[str, Tensor] = {}
+        inputs: dict[str, Tensor | None] = {}
         if "image" in section.modalities:
             inputs["rgb"] = encoder.image_input(encoder.store.read_images(batch))
         if "spectrum" in section.modalities:
-            inputs["flux"], inputs["ivar"], inputs["mask"] = encoder.spectrum_input(encoder.store.read_spectra(batch))
+            names = ("flux", "ivar", "mask", "wavelength")
+            inputs |= zip(names, encoder.spectrum_input(encoder.store.read_spectra(batch)), strict=True)
         with torch.no_grad(), torch.autocast(encoder.device.type, torch.bfloat16, enabled=encoder.half):
             seen = encoder.model.property_parts(**inputs)
             found = encoder.model.properties_of(seen, levels=_levels(encoder, batch, levels, draws))

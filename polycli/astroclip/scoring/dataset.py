@@ -112,9 +112,12 @@ class Scoring:
     ) -> tuple[ReconstructionScores | None, list[Panel]]:
         """How well hidden stretches are filled in by the model or, once it is aligned, by the encoder before that."""
         candidates = {"the model": self.loaded, "the encoder before alignment": self.before.get("spectrum")}
+        spectrum = subset.store.about.spectrum
+        if spectrum is None or "spectrum" not in subset.modalities:
+            return None, []
         for kind, loaded in candidates.items():
-            masking = None if loaded is None else masking_of(loaded, self.settings)
-            if loaded is None or masking is None or "spectrum" not in subset.modalities:
+            masking = None if loaded is None else masking_of(loaded, self.settings, spectrum.pixels)
+            if loaded is None or masking is None:
                 continue
             with progress(len(rows), f"{subset.store.name}: hidden stretches") as bar:
                 scores, panels = score_reconstruction(

@@ -113,10 +113,13 @@ class Encoder:
         """Turns (n, bands, H, W) nanomaggies into the input of the image encoder."""
         return self.model.image_input(torch.from_numpy(images).to(self.device), self.store.bands)
 
-    def spectrum_input(self, spectra: Spectra) -> tuple[Tensor, Tensor, Tensor]:
-        """Flux, inverse variance and mask on the device."""
+    def spectrum_input(self, spectra: Spectra) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Flux, inverse variance and mask on the device, and wavelengths where the model reads any grid."""
         flux, ivar, mask = (torch.from_numpy(np.ascontiguousarray(part)).to(self.device) for part in spectra)
-        return flux, ivar, mask.bool()
+        section, wavelength = self.model.section.spectrum, None
+        if spectra.wavelength is not None and section is not None and section.grid == "native":
+            wavelength = torch.from_numpy(spectra.wavelength.astype(np.float32)).to(self.device)
+        return flux, ivar, mask.bool(), wavelength
 
     def _read_ahead(self, modality: Modality, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Values]]:
         """Batches of rows with what was read of them, one batch ahead of the model."""

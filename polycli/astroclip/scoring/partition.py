@@ -120,8 +120,7 @@ class _Cells:
         """Returns flux, inverse variance and mask."""
         if self.spectra is None:
             raise StoreError("the table has no spectra")
-        flux, ivar, mask = self.spectra
-        return Spectra(flux[rows], ivar[rows], mask[rows])
+        return self.spectra.take(rows)
 
 
 @dataclass(frozen=True)
@@ -176,7 +175,8 @@ class _ObjectVectors:
             if ivar.shape != flux.shape:
                 raise StoreError(f"{self.cells.ivar}: is {ivar.shape}, and the spectra are {flux.shape}")
             mask = ~(np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0))
-            spectra = Spectra(np.where(np.isfinite(flux), flux, 0), np.where(mask, 0, ivar), mask)
+            whole = np.broadcast_to(grid, flux.shape)
+            spectra = Spectra(np.where(np.isfinite(flux), flux, 0), np.where(mask, 0, ivar), mask, whole)
             found = describe_grid(grid, what="the table")
             spectrum = found.model_copy(update={"ivar": "measured" if said else "unknown"})
         about = SurveyDescription(image=image, spectrum=spectrum, object_id="int64", id_name="row", properties=())

@@ -24,7 +24,7 @@ from torch.nn import functional
 from polycli.astroclip.data.randomness import keys_of
 from polycli.astroclip.data.store import Spectra
 from polycli.astroclip.model.masking import chunk_mask, hide
-from polycli.astroclip.model.specformer import SMALLEST_DEVIATION, token_count
+from polycli.astroclip.model.specformer import standardised, token_count
 from polycli.astroclip.recipe.model import SpectrumSection
 from polycli.astroclip.recipe.training import MaskingSection
 from polycli.astroclip.scoring.encode import Encoder
@@ -79,9 +79,9 @@ def score_reconstruction(
     for batch in encoder.batches(rows):
         spectra = encoder.store.read_spectra(batch)
         keys = keys_of(bootstrap.seed, torch.from_numpy(batch)).to(encoder.device)
-        tokens, hidden, guess = _reconstructed(encoder, spectra, keys, masking)
+        tokens, hidden, guess, weights = _reconstructed(encoder, spectra, keys, masking)
         flux = torch.from_numpy(spectra.flux)
-        pixels, deviation = standardised(flux)
+        pixels, deviation = standardised(flux, weights)
         unseen = ~seen_pixels(~hidden, section, flux.shape[1])
         ivar = torch.from_numpy(spectra.ivar)
         noise = torch.where(ivar > 0, 1 / (ivar.clamp(min=1e-30) * deviation.square()), 0.0)
@@ -124,13 +124,6 @@ def score_reconstruction(
     return scores, panels
 
 
-def standardised(flux: Float[Tensor, "b l"]) -> tuple[Float[Tensor, "b l"], Float[Tensor, "b 1"]]:
-    """Spectra as the encoder sees them, and the deviations that they were divided by."""
-    deviation, mean = torch.std_mean(flux, dim=1, keepdim=True)
-    deviation = deviation.clamp(min=SMALLEST_DEVIATION)
-    return (flux - mean) / deviation, deviation
-
-
 def seen_pixels(seen: Bool[Tensor, "b t"], section: SpectrumSection, pixels: int) -> Bool[Tensor, "b l"]:
     """Marks the pixels in a piece that is not hidden; those behind the last piece, which no token holds, count."""
     found = torch.ones(len(seen), pixels, dtype=torch.bool)
@@ -167,18 +160,26 @@ def filled(
 
 def _reconstructed(
     encoder: Encoder, spectra: Spectra, keys: Tensor, masking: MaskingSection
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokens, which of them are hidden, and what the model makes of them: on the CPU."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Tokens, which of them are hidden, what the model makes of them, and how much pixels count: on the CPU."""
     if encoder.model.spectrum_encoder is None:
         raise ValueError("the model has no spectrum encoder")
     backbone = encoder.model.spectrum_encoder.specformer
-    inputs = encoder.spectrum_input(spectra)
+    flux, ivar, mask, wavelength = encoder.spectrum_input(spectra)
     with torch.no_grad():
-        tokens, context = backbone.tokens(inputs[0]), backbone.context(*inputs)
-        hidden = chunk_mask(keys, tokens.shape[1], chunks=masking.chunks, chunk_length=masking.chunk_length)
+        weight = backbone.weight(flux, mask, wavelength)
+        tokens, context, pieces = (
+            backbone.tokens(flux, weight),
+            backbone.context(flux, ivar, mask, weight),
+            backbone.pieces(weight, wavelength),
+        )
+        there = None if pieces is None else pieces.share > 0
+        hidden = chunk_mask(
+            keys, tokens.shape[1], chunks=masking.chunks, chunk_length=masking.chunk_length, there=there
+        )
         with torch.autocast(encoder.device.type, torch.bfloat16, enabled=encoder.half):
-            guess = backbone.reconstruct(backbone.encode(hide(tokens, hidden), context, hidden))
-    return tokens.cpu(), hidden.cpu(), guess.float().cpu()
+            guess = backbone.reconstruct(backbone.encode(hide(tokens, hidden), context, hidden, pieces=pieces))
+    return tokens.cpu(), hidden.cpu(), guess.float().cpu(), None if weight is None else weight.cpu()
 
 
 def _pieces(values: Float[Tensor, "b l"], section: SpectrumSection) -> Float[Tensor, "b p s"]:

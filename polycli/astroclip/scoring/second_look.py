@@ -6,6 +6,8 @@ noise as strong as its inverse variance says. Both are a function of the seed an
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -31,7 +33,7 @@ def another_spectrum(spectra: Spectra, rows: NDArray[np.int64], seed: int) -> Sp
     """Flux with as much noise again; the inverse variance says so too."""
     keys = keys_of(seed, torch.from_numpy(rows))
     flux, ivar = noisier_spectra(torch.from_numpy(spectra.flux), torch.from_numpy(spectra.ivar), keys, 1.0)
-    return Spectra(flux.numpy(), ivar.numpy(), spectra.mask)
+    return replace(spectra, flux=flux.numpy(), ivar=ivar.numpy())
 
 
 def _noise(image: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -56,8 +56,8 @@ def unaligned_encoders(loaded: LoadedAstroClip, settings: EvalSettings) -> dict[
     return found
 
 
-def masking_of(loaded: LoadedAstroClip, settings: EvalSettings) -> MaskingSection | None:
-    """Returns how the training hid parts of spectra; None for models that reconstruct nothing.
+def masking_of(loaded: LoadedAstroClip, settings: EvalSettings, pixels: int) -> MaskingSection | None:
+    """Returns how the training hid parts of spectra, fit for so many pixels; None for models that reconstruct nothing.
 
     Raises:
         CheckpointError: the checkpoint says something of it that makes no sense.
@@ -65,7 +65,7 @@ def masking_of(loaded: LoadedAstroClip, settings: EvalSettings) -> MaskingSectio
     model = loaded.model.section
     if model.spectrum is None or loaded.spectrum is None or model.heads is not None or model.properties is not None:
         return None
-    return fitting(settings.masking or _trained_masking(loaded), token_count(model.spectrum, loaded.spectrum.pixels))
+    return fitting(settings.masking or _trained_masking(loaded), token_count(model.spectrum, pixels))
 
 
 def _trained_masking(loaded: LoadedAstroClip) -> MaskingSection:

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from polycli.astroclip.data.description import ImageDescription, SpectrumDescription, refuse_mismatch
+from polycli.astroclip.data.description import ImageDescription, SpectrumDescription, refuse_mismatch, spanning
 from polycli.astroclip.data.randomness import keys_of
-from polycli.astroclip.data.store import ObjectStore
+from polycli.astroclip.data.store import ObjectStore, Spectra
 from polycli.astroclip.recipe.model import BANDS
 from polycli.astroclip.recipe.training import DataSection
 from polycli.astroclip.training.described import StoreUse
@@ -101,6 +101,8 @@ class Needs:
     spectrum: bool = False
     ivar: bool = False
     mask: bool = False
+    #: Whether spectra may be on unlike grids, so that their wavelengths are read, and shorter ones padded.
+    wavelength: bool = False
     #: Bands of the images, in this order, whatever more the stores have; those of the first store if empty.
     bands: tuple[str, ...] = ()
     #: Whether inverse variances must be measured ones: some sources have none, and 1 stands in their place.
@@ -132,12 +134,14 @@ class ObjectBatch:
         if self.needs.image:
             names.append("image")
         if self.needs.spectrum:
-            names += ["flux", *(name for name in ("ivar", "mask") if getattr(self.needs, name))]
+            names += ["flux", *(name for name in ("ivar", "mask", "wavelength") if getattr(self.needs, name))]
+        pixels = max((store.about.spectrum.pixels for store in self.pool.stores if store.about.spectrum), default=0)
 
         def read(store: ObjectStore, rows: Rows) -> list[NDArray[Any]]:
             found: dict[str, NDArray[Any]] = {"image": self._images(store, rows)} if self.needs.image else {}
             if self.needs.spectrum:
-                found |= store.read_spectra(rows)._asdict()
+                spectra = store.read_spectra(rows)
+                found |= _padded(spectra, pixels) if self.needs.wavelength else vars(spectra)
             return [found[name] for name in names]
 
         arrays = self.pool.read(self.numbers, read) if names else []
@@ -172,6 +176,8 @@ class ObjectBatches:
         self.training = ObjectPool.of(stores, "train", limit=data.limit, seed=train.seed)
         self.held_back = ObjectPool.of(stores, "validation")
         self.image, self.spectrum = descriptions(stores, needs)
+        #: Of the store with the shortest spectra; 0 where there are none.
+        self.fewest_pixels = min((store.about.spectrum.pixels for store in stores if store.about.spectrum), default=0)
         if self.image is not None:
             self.needs = replace(needs, bands=self.image.bands)
         #: Whether images and spectra are read; not where vectors among the labels stand for them.
@@ -242,10 +248,20 @@ class ObjectBatches:
         }
 
 
+def _padded(spectra: Spectra, pixels: int) -> dict[str, NDArray[Any]]:
+    """Spectra with masked pixels of no wavelength behind them, up to the longest of all stores."""
+    more = ((0, 0), (0, pixels - spectra.flux.shape[1]))
+    padded = {name: np.pad(values, more) for name, values in vars(spectra).items() if name != "mask"}
+    wavelength = padded["wavelength"].astype(np.float32)
+    return {**padded, "mask": np.pad(spectra.mask, more, constant_values=True), "wavelength": wavelength}
+
+
 def descriptions(
     stores: Sequence[ObjectStore], needs: Needs
 ) -> tuple[ImageDescription | None, SpectrumDescription | None]:
     """Returns the descriptions of images and spectra, on which all stores must agree; None for what is not needed.
+
+    Where grids may differ, the description of the spectra spans them all.
 
     Raises:
         StoreError: a store lacks a modality, or two differ in bands, pixel scale, wavelengths or units; or the noise of
@@ -265,7 +281,13 @@ def descriptions(
                 raise StoreError(
                     f"{store.path}: has no {kind}, which this training needs", hint="prepare a source that has them"
                 )
-            refuse_mismatch(expected, found, what=str(store.path))
+            refuse_mismatch(expected, found, what=str(store.path), any_grid=needs.wavelength)
+            if (
+                needs.wavelength
+                and isinstance(expected, SpectrumDescription)
+                and isinstance(found, SpectrumDescription)
+            ):
+                spectrum = spanning(expected, found)
             if needs.noise and isinstance(found, SpectrumDescription) and found.ivar == "unknown":
                 raise StoreError(
                     f"{store.path}: how noisy its spectra are is unknown, and this training adds noise to them, or "

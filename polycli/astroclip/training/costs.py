@@ -24,7 +24,9 @@ def spectrum_flops(section: SpectrumSection, pixels: int) -> int:
     longest = max(section.max_length, token_count(section, pixels))
 
     def forward(model: nn.Module) -> object:
-        return model(torch.empty(1, pixels), torch.empty(1, pixels), torch.empty(1, pixels, dtype=torch.bool))
+        values = torch.empty(1, pixels)
+        grid = (torch.ones(1, pixels),) if section.grid == "native" else ()
+        return model(values, values, torch.empty(1, pixels, dtype=torch.bool), *grid)
 
     def cost(depth: int) -> int:
         sizes = section.model_copy(update={"depth": depth, "max_length": longest})

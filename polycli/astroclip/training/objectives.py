@@ -1,6 +1,6 @@
 """The losses of the stages: modules that take a batch and give its loss and metrics.
 
-A batch holds `image` (B, C, H, W) in nanomaggies, `flux`, `ivar` and `mask` (B, L), as far as they are needed, `keys`
+A batch holds `image` (B, C, H, W) in nanomaggies, `flux`, `ivar`, `mask` and `wavelength` (B, L), as needed, `keys`
 (B,) from which everything random about an object is drawn, and `place` (2,): which of how many micro-batches of the
 step this is. In eval mode the metrics hold what `validation` compares over all validation objects.
 """
@@ -50,18 +50,24 @@ class MaskedModelling(Objective):
             raise TypeError("masked modelling needs a spectrum encoder")
         backbone = self.network.spectrum_encoder.specformer
         with torch.autocast(batch["flux"].device.type, enabled=False):
-            tokens = backbone.tokens(batch["flux"])
-            context = backbone.context(batch["flux"], batch.get("ivar"), batch.get("mask"))
+            weight = backbone.weight(batch["flux"], batch.get("mask"), batch.get("wavelength"))
+            tokens = backbone.tokens(batch["flux"], weight)
+            context = backbone.context(batch["flux"], batch.get("ivar"), batch.get("mask"), weight)
+            pieces = backbone.pieces(weight, batch.get("wavelength"))
         hidden = chunk_mask(
-            batch["keys"], tokens.shape[1], chunks=self.section.chunks, chunk_length=self.section.chunk_length
+            batch["keys"],
+            tokens.shape[1],
+            chunks=self.section.chunks,
+            chunk_length=self.section.chunk_length,
+            there=None if pieces is None else pieces.share > 0,
         )
         masked = hide(tokens, hidden)
-        reconstruction = backbone.reconstruct(backbone.encode(masked, context, hidden))
-        weight = None
+        reconstruction = backbone.reconstruct(backbone.encode(masked, context, hidden, pieces=pieces))
+        counts = None
         if self.section.weight == "ivar":
             # No pixels stand for the first two numbers of a token, nor for the first token: they do not count.
-            weight = functional.pad(signal_share(context["ivar"]), (2, 0))
-        error = masked_error(reconstruction, tokens, masked, weight)
+            counts = functional.pad(signal_share(context["ivar"]), (2, 0))
+        error = masked_error(reconstruction, tokens, masked, counts)
         if backbone.templates is None:
             return error, {}
         by_templates = backbone.template_error(tokens, context, hidden)
@@ -173,7 +179,7 @@ class PropertyFit(Objective):
             augmentation = self.augmentation if self.training else None
             if "image" in batch:
                 rgb = input_view(self.network, batch["image"], batch["keys"], augmentation, bands=self.bands)
-            spectrum = (None, None, None) if "flux" not in batch else spectrum_view(batch, augmentation)
+            spectrum = (None,) * 4 if "flux" not in batch else spectrum_view(batch, augmentation)
             vectors = self.network.property_input(rgb, *spectrum)
         numbers, scores = head(vectors)
         losses = [self._number_loss(numbers, batch["numbers"])] if numbers.shape[1] else []
@@ -257,10 +263,12 @@ def input_view(
 
 def spectrum_view(
     objects: Batch, augmentation: AugmentationSection | None, *, view: int = 0
-) -> tuple[Float[Tensor, "b l"], Float[Tensor, "b l"] | None, Tensor | None]:
-    """Flux, inverse variance and mask as the network takes them, augmented unless that is None."""
-    flux, ivar, mask = objects["flux"], objects.get("ivar"), objects.get("mask")
+) -> tuple[Float[Tensor, "b l"], Float[Tensor, "b l"] | None, Tensor | None, Tensor | None]:
+    """Flux, inverse variance, mask and wavelengths as the network takes them, augmented unless that is None."""
+    flux, ivar, mask, wavelength = (objects.get(name) for name in ("flux", "ivar", "mask", "wavelength"))
+    if flux is None:
+        raise TypeError("these objects have no spectra")
     if augmentation is None:
-        return flux, ivar, mask
+        return flux, ivar, mask, wavelength
     with torch.autocast(flux.device.type, enabled=False):
-        return augmented_spectrum(flux, ivar, mask, objects["keys"], augmentation, view=view)
+        return *augmented_spectrum(flux, ivar, mask, objects["keys"], augmentation, view=view), wavelength

@@ -203,7 +203,8 @@ class PropertyFinetuning(ObjectsTask):
             rgb = None
             if "image" in batch:
                 rgb = input_view(self.network, batch["image"], batch["keys"], None, bands=self.batches.bands)
-            vectors = self.network.property_input(rgb, batch.get("flux"), batch.get("ivar"), batch.get("mask"))
+            spectrum = (batch.get(name) for name in ("flux", "ivar", "mask", "wavelength"))
+            vectors = self.network.property_input(rgb, *spectrum)
             parts.append((start, vectors.float().cpu()))
         ordered = sorted((part for found in gather(world, parts) for part in found), key=lambda part: part[0])
         return torch.cat([vectors for _, vectors in ordered])

@@ -77,7 +77,7 @@ class SpectrumPretraining(PretrainTask):
     def __init__(self, recipe: PretrainRecipe, stores: Sequence[ObjectStore], world: World) -> None:
         super().__init__(recipe, stores, world)
         section = self.network.section.spectrum
-        tokens = 0 if section is None else token_count(section, self._pixels())
+        tokens = 0 if section is None else token_count(section, self.batches.fewest_pixels)
         region = tokens // recipe.masking.chunks
         if region <= recipe.masking.chunk_length:
             raise RecipeError(
@@ -85,7 +85,7 @@ class SpectrumPretraining(PretrainTask):
                 f"stretches of {recipe.masking.chunk_length}",
                 hint=f"--set masking.chunk_length={max(region // 2, 1)}",
             )
-        if section is not None and tokens > section.max_length:
+        if section is not None and section.grid == "trained" and tokens > section.max_length:
             raise RecipeError(
                 f"model.spectrum.max_length {section.max_length}: {self._pixels()} pixels are {tokens} tokens",
                 hint=f"--set model.spectrum.max_length={tokens}",
@@ -141,12 +141,14 @@ def needs_of(recipe: PretrainRecipe | FinetuneRecipe) -> Needs:
     noisier = model.spectrum is not None and changes and recipe.augmentation.spectrum_noise > 0
     weighs = isinstance(recipe, PretrainRecipe) and recipe.stage == "spectrum" and recipe.masking.weight == "ivar"
     fits = model.spectrum is not None and model.spectrum.templates is not None
+    native = model.spectrum is not None and model.spectrum.grid == "native"
     return Needs(
         image=model.image is not None,
         spectrum=model.spectrum is not None,
         bands=() if model.image is None else model.image.bands,
         ivar="ivar" in inputs or noisier,
-        mask="mask" in inputs,
+        mask="mask" in inputs or native,
+        wavelength=native,
         noise=noisier or weighs or fits,
     )
 

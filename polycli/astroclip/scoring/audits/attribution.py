@@ -8,7 +8,7 @@ of the attribution falls on them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -66,7 +66,7 @@ def of_spectrum(encoder: Encodes, row: int, answer: Callable[[Vectors], Floats],
     spectra = store.read_spectra(np.array([row]))
     hidden = hidden_stretches(spectra.flux[0])
     count = len(hidden)
-    repeated = Spectra(hidden, np.repeat(spectra.ivar, count, axis=0), np.repeat(spectra.mask, count, axis=0))
+    repeated = replace(spectra.take(np.zeros(count, np.int64)), flux=hidden)
     moves = _moves(encoder, spectra, repeated, answer)
     expected = None
     if isinstance(store, ObjectStore) and np.isfinite(redshift):
@@ -145,7 +145,7 @@ def _moves(encoder: Encodes, whole: Values, hidden: Values, answer: Callable[[Ve
     for start in range(0, count, encoder.batch_size):
         some = slice(start, start + encoder.batch_size)
         if isinstance(hidden, Spectra):
-            batch: Values = Spectra(hidden.flux[some], hidden.ivar[some], hidden.mask[some])
+            batch: Values = hidden.take(np.arange(count)[some])
         else:
             batch = hidden[some]
         parts.append(answer(encoder.encode(batch)))

@@ -150,6 +150,20 @@ def test_a_folder_of_other_lengths_becomes_a_store_on_the_grid_of_the_recipe(tmp
     np.testing.assert_allclose(found.ivar[:, 0], expected, rtol=1e-6)
 
 
+def test_a_spectrum_that_reaches_less_than_half_of_the_grid_is_kept_out_with_the_share(tmp_path, prepare):
+    about = {"BUNIT": "1e-17 erg/cm2/s/A", "CRVAL1": 4000.0, "CDELT1": 1.0}
+    for name, pixels in (("whole", 101), ("most", 61), ("part", 41)):
+        image(tmp_path / f"{name}.fits", np.linspace(3, 4, pixels), error=np.full(pixels, 0.5), **about)
+    grid = ("resample.first=4000", "resample.last=4100", "resample.step=2")
+    prepare("spectra", tmp_path / "s.zarr", *grid, inputs=[tmp_path])
+
+    store = open_objects(tmp_path / "s.zarr")
+    assert store.id_texts() == ["most", "whole"]
+    (left_out,) = store.manifest.rejected
+    # 20 of 51 pixels of 2 A are covered by more than half.
+    assert (left_out.id, left_out.reason) == ("part", "masked: 59% of the pixels, 50% is the limit")
+
+
 def test_the_recipe_names_what_files_call_otherwise(tmp_path):
     flux, error = values(scale=1)
     table = fits.BinTableHDU.from_columns(
