@@ -24,7 +24,7 @@ _USUAL_WIDTH = 0.003
 
 
 class Pieces(NamedTuple):
-    """Where the tokens of spectra lie; the first token, of mean and deviation, lies nowhere and always counts."""
+    """The places of tokens; the first token, of mean and deviation, lies nowhere and always counts."""
 
     #: The logarithm of the middle wavelength in Angstrom, and of the last over the first; any where a piece is absent.
     middle: Float[Tensor, "b p"]

@@ -96,7 +96,7 @@ class SpecFormer(nn.Module):
         return pixel_weights(mask, wavelength, _flat(flux)) if self.section.grid == "native" else None
 
     def pieces(self, weight: Float[Tensor, "b l"] | None, wavelength: Float[Tensor, "b l"] | None) -> Pieces | None:
-        """Where tokens lie, and how much each counts, on grids of their own; None where positions are learned."""
+        """Finds where tokens lie, and how much each counts, on grids of their own; None where positions are learned."""
         if weight is None or wavelength is None:
             return None
         return pieces_of(self._pieces(wavelength.float()), self._pieces(weight))
