@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _HEALPIX_NAMES = (HEALPIX, "healpix29")
 #: A cone is covered by about so many pixels.
 _COVER_PIXELS = 4096
+#: Degrees from the equator beyond which a cone may hold a pole, and so every right ascension.
+_NEARLY_POLE = 89.9
 
 
 class RowFilter(Protocol):
@@ -133,16 +135,28 @@ class Cone:
 
     def mask(self, partition: Partition, table: pa.Table) -> NDArray[np.bool_]:  # noqa: ARG002
         """Which objects lie within the radius; those without a position do not."""
-        # Most are too far north or south, which costs no sine; a little more is looked at than rounding could hide.
-        dec = table[self.position[1]].to_numpy().astype(np.float64)
-        near = np.flatnonzero(np.abs(dec - self.dec) <= self.radius * (1 + 1e-9) + 1e-9)
-        found = np.zeros(len(dec), np.bool_)
-        found[near] = self.separation(table.take(near)) <= self.radius
+        ra, dec = (table[name].to_numpy().astype(np.float64, copy=False) for name in self.position)
+        # Most are too far north or south, or too far around, which costs no sine; a little more is looked at than
+        # rounding could hide.
+        reach = self.radius * (1 + 1e-9) + 1e-9
+        near = np.flatnonzero((dec >= self.dec - reach) & (dec <= self.dec + reach))
+        ra, dec = ra[near], dec[near]
+        if abs(self.dec) + reach < _NEARLY_POLE:
+            # The meridians that touch the cone.
+            around = np.degrees(np.arcsin(np.sin(np.radians(reach)) / np.cos(np.radians(self.dec)))) + 1e-9
+            apart = ra - self.ra
+            inside = np.flatnonzero(np.abs(apart - 360 * np.rint(apart / 360)) <= around)
+            near, ra, dec = near[inside], ra[inside], dec[inside]
+        found = np.zeros(len(table), np.bool_)
+        found[near] = self._separation(ra, dec) <= self.radius
         return found
 
     def separation(self, table: pa.Table) -> NDArray[np.float64]:
         """(n,) degrees from the middle to the objects of a table; NaN where there is no position."""
-        ra, dec = (np.radians(table[name].to_numpy().astype(np.float64)) for name in self.position)
+        return self._separation(*(table[name].to_numpy().astype(np.float64) for name in self.position))
+
+    def _separation(self, ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.float64]:
+        ra, dec = np.radians(ra), np.radians(dec)
         ra0, dec0 = np.radians(self.ra), np.radians(self.dec)
         # Haversine, which loses nothing at small angles.
         half = np.sin((dec - dec0) / 2) ** 2 + np.cos(dec) * np.cos(dec0) * np.sin((ra - ra0) / 2) ** 2

@@ -127,11 +127,11 @@ def rough_kernel(stored: StoredEmbeddings, column: str, queries: Floats) -> Roug
     lengths = stored.lengths.get(column)
     if lengths is None and not (stored.manifest.get("options") or {}).get("normalise"):
         return None
-    if lengths is not None and not (lengths.min(initial=1) > _SHORTEST and lengths.max(initial=1) < _LONGEST):
+    if lengths is not None and not (lengths.shortest > _SHORTEST and lengths.longest < _LONGEST):
         return None
     import torch
 
-    return RoughKernel(torch.from_numpy(queries[0]).half(), lengths)
+    return RoughKernel(torch.from_numpy(queries[0]).half(), None if lengths is None else lengths.values)
 
 
 def _mended(found: Floats, lengths: Floats, vectors: NDArray[Any], queries: Floats) -> Floats:

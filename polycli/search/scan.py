@@ -27,7 +27,7 @@ from polycli.search.kernels import (
     choose_kernel,
     rough_kernel,
 )
-from polycli.store.embeddings.opened import StoredEmbeddings
+from polycli.store.embeddings.opened import Lengths, StoredEmbeddings
 from polycli.store.embeddings.partitions import Partition
 
 Floats = NDArray[np.float32]
@@ -104,7 +104,7 @@ def _scan(
             lengths[first : first + len(vectors)] = found
         best.add(first, vectors, similar, inside)
     if lengths is not None:
-        stored.lengths[column] = lengths
+        stored.lengths[column] = Lengths.of(lengths)
     return compared
 
 

@@ -149,6 +149,26 @@ def test_a_cone_lets_through_what_astropy_says_lies_inside(embeddings, form, ra,
     assert answer.compared == inside.sum()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_cone_passes_over_no_object_without_a_look_at_it(dtype):
+    """Objects too far in declination or right ascension are ruled out by plain comparisons, others by the distance."""
+    draw = np.random.default_rng(0)
+    for ra, dec, radius in zip(
+        draw.uniform(-20, 380, 60), draw.uniform(-90, 90, 60), 10 ** draw.uniform(-4, 2.2, 60), strict=True
+    ):
+        cone = Cone(ra, dec, min(radius, 180))
+        # Around its edge, in all directions, and all over the sky.
+        edge = SkyCoord(ra * units.deg, dec * units.deg).directional_offset_by(
+            draw.uniform(0, 360, 400) * units.deg, cone.radius * draw.uniform(0.9, 1.1, 400) * units.deg
+        )
+        where = {
+            "ra": np.r_[edge.ra.deg, draw.uniform(-360, 720, 400), np.nan].astype(dtype),
+            "dec": np.r_[edge.dec.deg, np.degrees(np.arcsin(draw.uniform(-1, 1, 400))), 0].astype(dtype),
+        }
+        table = pa.table(where)
+        assert np.array_equal(cone.mask(None, table), cone.separation(table) <= cone.radius)
+
+
 def test_a_small_cone_reads_few_partitions_of_hats(embeddings):
     searcher = Searcher.open(embeddings("sky.hats"))
     cone = Cone(77.0, 20.0, 0.5)

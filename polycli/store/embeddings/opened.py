@@ -45,6 +45,22 @@ _POSITIONS = (("ra", "dec"),)
 _VECTOR_TYPES = {"halffloat": "float16", "float": "float32", "double": "float64"}
 
 
+@dataclass(frozen=True, eq=False)
+class Lengths:
+    """The lengths of all vectors of a column."""
+
+    #: (rows,).
+    values: NDArray[np.float32] = field(repr=False)
+    #: NaN where a vector is not finite.
+    shortest: float
+    longest: float
+
+    @classmethod
+    def of(cls, values: NDArray[np.float32]) -> Lengths:
+        """Find out the shortest and the longest, once for all searches."""
+        return cls(values, float(values.min(initial=1)), float(values.max(initial=1)))
+
+
 @dataclass(frozen=True)
 class StoredEmbeddings:
     """Published embeddings, of which nothing but their description is in memory."""
@@ -60,8 +76,8 @@ class StoredEmbeddings:
     id_column: str | None
     #: The columns of right ascension and declination in degrees; None where there are none.
     position_columns: tuple[str, str] | None
-    #: (rows,) the lengths of all vectors of a column, by its name, as far as a search has found them out by now.
-    lengths: dict[str, NDArray[np.float32]] = field(default_factory=dict, repr=False, compare=False)
+    #: The lengths of vectors by the name of their column, as far as a search has found them out by now.
+    lengths: dict[str, Lengths] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def rows(self) -> int:

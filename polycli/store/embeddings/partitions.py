@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.errors import StoreError
-from polycli.store.embeddings.plain_pages import PlainColumn, plain_column
+from polycli.store.embeddings.plain_pages import PlainColumn, pieces_of, plain_column
 from polycli.store.embeddings.zarr_form import COLUMN_ATTRIBUTE, MARKS_ATTRIBUTE
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Partition(Protocol):
         ...
 
     def pieces(self, column: str, rows: int, chosen: NDArray[np.bool_] | None) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Vectors of at most so many rows at a time, each with its first row; without pieces of which none is chosen.
+        """Vectors of at most so many rows at a time, each with its first row; without many in a row that are not chosen.
 
         They are to be looked at only: some are the file itself.
         """
@@ -189,7 +189,7 @@ class RowGroups:
         plain, (file, _) = self._plain_column(column), self._place_of(column)
         runs = [(0, self.rows)] if plain is None else plain.runs()
         view = partial(self.vectors, column) if plain is None else reading(file.path, plain.views)
-        for first, end in _pieces(runs, rows, chosen):
+        for first, end in pieces_of(runs, rows, chosen):
             yield first, reading(file.path, partial(view, first, end))
 
     def _place_of(self, column: str) -> tuple[ParquetFile, int]:
@@ -208,10 +208,10 @@ class RowGroups:
     def vectors_at(self, column: str, rows: NDArray[np.int64]) -> NDArray[Any]:
         """(n, width) the vectors of some rows: one by one where they are few and lie plainly."""
         first, end = (int(rows.min()), int(rows.max()) + 1) if len(rows) else (0, 0)
-        one = self.vectors(column, first, min(first + 1, end))
-        if self._plain[column] is None or len(rows) * _FEW >= end - first:
+        plain, (file, _) = self._plain_column(column), self._place_of(column)
+        if plain is None or len(rows) * _FEW >= end - first:
             return self.vectors(column, first, end)[rows - first]
-        return np.concatenate([one[:0], *(self.vectors(column, row, row + 1) for row in rows.tolist())])
+        return reading(file.path, lambda: plain.read_rows(rows))
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -266,7 +266,7 @@ class ZarrRows:
 
     def pieces(self, column: str, rows: int, chosen: NDArray[np.bool_] | None) -> Iterator[tuple[int, NDArray[Any]]]:
         """Vectors of at most so many rows at a time."""
-        for first, end in _pieces([(0, self.rows)], rows, chosen):
+        for first, end in pieces_of([(0, self.rows)], rows, chosen):
             yield first, self.vectors(column, first, end)
 
     def vectors_at(self, column: str, rows: NDArray[np.int64]) -> NDArray[Any]:
@@ -338,15 +338,6 @@ def zarr_partitions(path: Path) -> list[ZarrRows]:
 def _kept(file: ParquetFile, group: int, columns: tuple[str, ...], changed: int) -> pa.Table:  # noqa: ARG001
     """Some columns of a row group, unless the file has `changed`."""
     return file.decode(group, columns)
-
-
-def _pieces(runs: Iterable[tuple[int, int]], rows: int, chosen: NDArray[np.bool_] | None) -> Iterator[tuple[int, int]]:
-    """First row and end of pieces of runs, without those of which no row is chosen."""
-    for begin, stop in runs:
-        for first in range(begin, stop, rows):
-            end = min(first + rows, stop)
-            if chosen is None or chosen[first:end].any():
-                yield first, end
 
 
 @lru_cache(maxsize=1)

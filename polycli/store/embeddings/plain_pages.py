@@ -8,8 +8,8 @@ parsed here (Thrift's compact protocol, as parquet-format describes it); what is
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +23,8 @@ from polycli.files.mapped import Writable, mapped_bytes
 if TYPE_CHECKING:
     from pyarrow import parquet
 
+#: So many vectors that are not wanted are passed over in less time than another piece takes to begin.
+_FEW_BETWEEN = 192
 #: Bytes that are read to find a header; one with statistics has about a hundred.
 _HEADER_BYTES = 4096
 _DATA_PAGE = 0
@@ -66,6 +68,17 @@ class PlainColumn:
                 value, done, page = value + count, done + count * size, page + 1
         return vectors
 
+    def read_rows(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """(n, width) the vectors of some rows, counted in the row group.
+
+        Raises:
+            EOFError: the file is shorter than it was.
+        """
+        vectors, view = np.empty((len(rows), self.width), self.dtype), self.views()
+        for place, row in enumerate(rows.tolist()):
+            vectors[place] = view(row, row + 1)[0]
+        return vectors
+
     def runs(self) -> Iterator[tuple[int, int]]:
         """First row and end of the rows that lie whole in one page, and each row that lies in two by itself."""
         edges = [0]
@@ -78,7 +91,7 @@ class PlainColumn:
     def views(self) -> Callable[[int, int], NDArray[Any]]:
         """Returns what gives the vectors of rows of one run as they lie in the file, which must not be written to.
 
-        Where the system does not map files, they are read.
+        Where the system does not map files, they are read, and so are rows that lie in two pages.
 
         Raises:
             EOFError: the file is shorter than it was.
@@ -96,6 +109,38 @@ class PlainColumn:
             return np.asarray(Writable(found)).reshape(-1, self.width)
 
         return view
+
+
+def pieces_of(
+    runs: Iterable[tuple[int, int]], rows: int, chosen: NDArray[np.bool_] | None
+) -> Iterator[tuple[int, int]]:
+    """Cut runs of rows into pieces of at most so many, and leave out where many rows in a row are not chosen.
+
+    Yields:
+        The first row and the end of each piece.
+    """
+    spans = None if chosen is None else _spans(chosen)
+    for begin, stop in runs:
+        for first, end in [(begin, stop)] if spans is None else _inside(spans, begin, stop):
+            for start in range(first, end, rows):
+                yield start, min(start + rows, end)
+
+
+def _spans(chosen: NDArray[np.bool_]) -> tuple[list[int], list[int]]:
+    """First rows and ends of spans that hold all chosen rows, and few others between them."""
+    there = np.flatnonzero(chosen)
+    if not len(there):
+        return [], []
+    breaks = np.flatnonzero(np.diff(there) > _FEW_BETWEEN)
+    firsts, lasts = [there[0], *there[breaks + 1]], [*there[breaks], there[-1]]
+    return [int(row) for row in firsts], [int(row) + 1 for row in lasts]
+
+
+def _inside(spans: tuple[list[int], list[int]], begin: int, stop: int) -> Iterator[tuple[int, int]]:
+    """The parts of spans that lie between two rows."""
+    firsts, ends = spans
+    for place in range(bisect_right(ends, begin), bisect_left(firsts, stop)):
+        yield max(firsts[place], begin), min(ends[place], stop)
 
 
 def plain_column(file: Path, metadata: parquet.FileMetaData, group: int, column: str) -> PlainColumn | None:

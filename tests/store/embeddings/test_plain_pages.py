@@ -1,5 +1,7 @@
 """Numbers are read from Parquet pages as pyarrow reads them, and what lies otherwise is left to pyarrow."""
 
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,7 +11,7 @@ from polycli.errors import StoreError
 from polycli.files import mapped
 from polycli.store.embeddings.partitions import partitions_of
 from polycli.store.embeddings.parts import parquet_writer, with_vectors
-from polycli.store.embeddings.plain_pages import plain_column
+from polycli.store.embeddings.plain_pages import pieces_of, plain_column
 
 ROWS, WIDTH = 3000, 257
 
@@ -67,6 +69,22 @@ def test_pieces_are_all_rows_in_order_or_those_around_chosen_ones(tmp_path, monk
         StoreError, match=r"a.parquet: cannot be read: the file ends at byte \d+, and its vectors go on"
     ):
         list(partition.pieces("v", 300, None))
+
+
+def test_pieces_hold_every_chosen_row_once_and_leave_out_long_gaps():
+    draw = np.random.default_rng(0)
+    for share in (0.0, 0.0005, 0.003, 0.05, 1.0):
+        edges = np.unique(np.r_[0, draw.integers(1, 5000, 6), 5000]).tolist()
+        chosen = draw.random(5000) < share
+        pieces = list(pieces_of(pairwise(edges), 700, chosen))
+        rows = np.concatenate([[], *(np.arange(first, end) for first, end in pieces)]).astype(int)
+        assert np.all(np.diff(rows) > 0)
+        assert chosen[rows].sum() == chosen.sum()
+        assert all(0 < end - first <= 700 for first, end in pieces)
+        assert all(any(begin <= first and end <= stop for begin, stop in pairwise(edges)) for first, end in pieces)
+        # Whatever is looked at lies near a row that is chosen.
+        nearest = np.abs(rows[:, None] - np.flatnonzero(chosen)).min(axis=1, initial=5000)
+        assert nearest.max(initial=0) <= 96
 
 
 def not_mapped(*_, **__):
