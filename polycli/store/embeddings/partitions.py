@@ -74,7 +74,7 @@ class Partition(Protocol):
         ...
 
     def pieces(self, column: str, rows: int, chosen: NDArray[np.bool_] | None) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Vectors of at most so many rows at a time, each with its first row; without many in a row that are not chosen.
+        """Vectors of at most so many rows at a time, each with its first row; without long gaps between chosen ones.
 
         They are to be looked at only: some are the file itself.
         """
