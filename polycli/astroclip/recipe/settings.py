@@ -82,6 +82,12 @@ class AuditSection(Section):
         le=1000,
         description="test objects of which parts are hidden one by one, to see what moves the answer; 0: none",
     )
+    attended: NonNegativeInt = Field(
+        32,
+        le=1000,
+        description="test objects of an aligned model on which the attention of its heads is scored, the first of them "
+        "drawn; 0: none",
+    )
     level: float = Field(0.01, gt=0, lt=0.5, description="share of clean surveys in which a leak may be found")
 
 

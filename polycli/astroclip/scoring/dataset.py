@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from polycli.astroclip.model.loaded import LoadedAstroClip
 from polycli.astroclip.recipe.settings import EvalSettings
 from polycli.astroclip.scoring.answers import head_answers
-from polycli.astroclip.scoring.audits.attribution import Attributed, of_image, of_spectrum, ridge_answer, scored
+from polycli.astroclip.scoring.audits.attention import Attended, attended_images, attended_spectra, attention_scores
+from polycli.astroclip.scoring.audits.attribution import (
+    Attributed,
+    line_redshifts,
+    of_image,
+    of_spectrum,
+    ridge_answer,
+    scored,
+)
 from polycli.astroclip.scoring.audits.measure import audit
 from polycli.astroclip.scoring.encode import Encoder, Modality
 from polycli.astroclip.scoring.head_scores import HEAD, score_head
@@ -59,6 +67,7 @@ class Scoring:
         reconstruction, panels = self._reconstruction(subset, shown.rows)
         audited = audit(store, reference, test, settings, bootstrap, aligned=aligned)
         attributed = {} if audited is None else self._attribution(subset, reference, test)
+        attended = self._attention(subset) if settings.audit.run else {}
         scores = ObjectScores(
             objects=len(subset.test),
             reference_objects=len(subset.reference),
@@ -70,6 +79,7 @@ class Scoring:
             reconstruction=reconstruction,
             audit=audited,
             attribution=scored(attributed, bootstrap) or None,
+            attention=attention_scores(attended, bootstrap) or None,
         )
         for name in scores.geometry.constant or ():
             warn(f"{store.name}: {alike_sentence(name, len(subset.test))}")
@@ -77,7 +87,7 @@ class Scoring:
             warn(f"{store.name}: {sentence}")
         vectors: dict[str, NDArray[np.float32]] = {name: shown.inputs[name] for name in subset.modalities}
         return scores, Illustration(
-            shown.rows, vectors, guesses, panels, attributed, aligned=aligned, seed=settings.seed
+            shown.rows, vectors, guesses, panels, attributed, attended, aligned=aligned, seed=settings.seed
         )
 
     def _head(self, subset: Subset, test: Side, guesses: Guesses) -> HeadScores | None:
@@ -131,7 +141,7 @@ class Scoring:
         store, target = subset.store, self.settings.audit.target
         truth = store.target(target, reference.rows)
         rows = test.rows[: self.settings.audit.occluded]
-        redshifts = store.target("redshift", rows)
+        redshifts = line_redshifts(store, rows)
         encoder, found = self._encoder(self.loaded, subset), dict[str, list[Attributed]]()
         with progress(len(rows) * len(subset.modalities), f"{store.name}: hidden parts") as bar:
             for name in subset.modalities if len(rows) else ():
@@ -145,6 +155,16 @@ class Scoring:
                         found[name].append(of_image(encoder, row, answer, self._image_size(subset)))
                     bar.advance(1)
         return found
+
+    def _attention(self, subset: Subset) -> dict[str, list[Attended]]:
+        """The attention of the heads on the first test objects, by modality; of those heads alone that have one."""
+        rows = subset.test[: self.settings.audit.attended]
+        encoder, found = self._encoder(self.loaded, subset), dict[str, list[Attended]]()
+        if "image" in subset.modalities:
+            found["image"] = attended_images(encoder, rows)
+        if "spectrum" in subset.modalities:
+            found["spectrum"] = attended_spectra(encoder, rows, line_redshifts(subset.store, rows))
+        return {name: objects for name, objects in found.items() if objects}
 
     def _image_size(self, subset: Subset) -> int:
         """Pixels along a side of what the model sees of a cutout."""

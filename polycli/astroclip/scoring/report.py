@@ -14,6 +14,12 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.data.rgb import PLANES, to_rgb
 from polycli.astroclip.data.store import ObjectStore
+from polycli.astroclip.scoring.audits.attention import Attended
+from polycli.astroclip.scoring.audits.attention_figures import (
+    attended_sentence,
+    draw_attended_images,
+    draw_attended_spectra,
+)
 from polycli.astroclip.scoring.audits.attribution import Attributed
 from polycli.astroclip.scoring.audits.figures import draw_images, draw_spectra
 from polycli.astroclip.scoring.figures import against_truth, gallery, maps, reconstructions
@@ -57,6 +63,8 @@ class Illustration:
     panels: Sequence[Panel]
     #: By modality; none without an audit.
     attributed: Mapping[str, Sequence[Attributed]]
+    #: By modality; none where the heads have no attention.
+    attended: Mapping[str, Sequence[Attended]]
     aligned: bool
     seed: int
 
@@ -97,6 +105,7 @@ def write_report(
         by = "" if reconstruction is None else reconstruction.by
         blocks += _reconstructions(name, picture, stores[name], folder / "figures", by=by)
         blocks += _attribution(name, picture, stores[name], folder / "figures")
+        blocks += _attention(name, picture, stores[name], folder / "figures")
         blocks += _maps(name, picture, stores[name], folder / "figures")
         blocks += _galleries(name, picture, stores[name], folder / "figures")
     before = [(f"{name} encoder before alignment", path) for name, path in unaligned.unaligned.items()]
@@ -155,6 +164,15 @@ def _attribution(name: str, picture: Illustration, store: ObjectStore, figures: 
         (draw_spectra if kind == "spectrum" else draw_images)(file, store, found)
         part = "stretch" if kind == "spectrum" else "patch"
         blocks.append(Figure(file, f"How far the answer of {kind} vectors moves where a {part} is hidden."))
+    return blocks
+
+
+def _attention(name: str, picture: Illustration, store: ObjectStore, figures: Path) -> list[Block]:
+    blocks: list[Block] = []
+    for kind, found in picture.attended.items():
+        file = figures / f"{file_stem(f'{name}.{kind}.attention')}.png"
+        (draw_attended_spectra if kind == "spectrum" else draw_attended_images)(file, store, found)
+        blocks.append(Figure(file, attended_sentence(store, found, kind=kind)))
     return blocks
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from polycli.astroclip.scoring.audits.records import AttributionScores, AuditScores
+from polycli.astroclip.scoring.audits.records import AttentionScores, AttributionScores, AuditScores
 from polycli.astroclip.scoring.posteriors.records import Coverage, PosteriorScores
 from polycli.json_records import IF_GIVEN, INLINE, JsonObject
 from polycli.report.probes import Accuracy, Bounds, Fit
@@ -169,6 +169,8 @@ class ObjectScores:
     audit: AuditScores | None = field(default=None, metadata=IF_GIVEN)
     #: By modality; absent with the audit, or where nobody knows what should matter.
     attribution: Mapping[str, AttributionScores] | None = field(default=None, metadata=IF_GIVEN)
+    #: By modality; absent where the model has no heads with attention, or nobody knows what should matter.
+    attention: Mapping[str, AttentionScores] | None = field(default=None, metadata=IF_GIVEN)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from polycli.astroclip.scoring.audits.tables import attribution_table, audit_tables
+from polycli.astroclip.scoring.audits.tables import attention_table, attribution_table, audit_tables
 from polycli.astroclip.scoring.posteriors.tables import coverage_table, posterior_table
 from polycli.astroclip.scoring.score_records import HeadScores, ObjectScores, RedshiftScores
 from polycli.report.table import NOTHING, Table, interval, number
@@ -55,6 +55,7 @@ def overview(datasets: Mapping[str, ObjectScores]) -> list[Table]:
             reconstruction_table(name, dataset),
             *audit_tables(name, dataset.audit, _recall_within_ten(dataset)),
             attribution_table(name, dataset.attribution),
+            attention_table(name, dataset.attention),
         ]
     return [table for table in tables if table.rows]
 

@@ -79,7 +79,7 @@ def of_image(encoder: Encodes, row: int, answer: Callable[[Vectors], Floats], si
     store = encoder.store
     image = store.read_images(np.array([row]))
     moves = _moves(encoder, image, hidden_patches(image[0], size), answer)
-    return Attributed(row, moves.reshape(PATCHES, PATCHES), _galaxy(store, row, size))
+    return Attributed(row, moves.reshape(PATCHES, PATCHES), on_galaxy(store, row, size))
 
 
 def hidden_stretches(flux: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -117,6 +117,12 @@ def stretches_with_lines(wavelength: Floats, redshift: float) -> NDArray[np.bool
     return found
 
 
+def line_redshifts(store: ObjectStore, rows: NDArray[np.int64]) -> Floats:
+    """(n,) by how much the lines of objects are shifted: their redshifts, or 0 where spectra are in the rest frame."""
+    spectrum, redshifts = store.about.spectrum, store.target("redshift", rows)
+    return np.zeros(len(rows)) if spectrum is not None and spectrum.frame == "rest" else redshifts
+
+
 def attribution_scores(found: list[Attributed], bootstrap: Bootstrap) -> AttributionScores | None:
     """The share of attribution that falls where it is expected; None where nobody knows where."""
     known = [(one.moves, one.expected) for one in found if one.expected is not None and one.moves.sum() > 0]
@@ -152,13 +158,13 @@ def _moves(encoder: Encodes, whole: Values, hidden: Values, answer: Callable[[Ve
     return np.abs(np.concatenate(parts) - before)
 
 
-def _edges(length: int, size: int) -> NDArray[np.int64]:
+def _edges(length: int, size: int, patches: int = PATCHES) -> NDArray[np.int64]:
     """(patches + 1,) the edges of patches of the middle `size` of so many pixels."""
     size = min(size, length)
-    return (length - size) // 2 + np.arange(PATCHES + 1) * size // PATCHES
+    return (length - size) // 2 + np.arange(patches + 1) * size // patches
 
 
-def _galaxy(store: Readable, row: int, size: int) -> NDArray[np.bool_] | None:
+def on_galaxy(store: Readable, row: int, size: int, *, patches: int = PATCHES) -> NDArray[np.bool_] | None:
     """(patches, patches) whether a patch's middle is within two half-light radii; None where no radius is known."""
     if not isinstance(store, ObjectStore) or store.about.image is None or "radius" not in store.columns:
         return None
@@ -167,6 +173,7 @@ def _galaxy(store: Readable, row: int, size: int) -> NDArray[np.bool_] | None:
         return None
     scale = float(kpc_per_arcsec(np.array([redshift]))[0]) * store.about.image.pixel_scale_arcsec
     lengths = store.about.image.size
-    middles = [(_edges(n, size)[1:] + _edges(n, size)[:-1] - n) / 2 for n in lengths]
-    patch = min(size, *lengths) / PATCHES
+    edges = [_edges(n, size, patches) for n in lengths]
+    middles = [(ends[1:] + ends[:-1] - n) / 2 for n, ends in zip(lengths, edges, strict=True)]
+    patch = min(size, *lengths) / patches
     return np.asarray(np.hypot(middles[0][:, None], middles[1]) <= max(_RADII * radius / scale, patch))

@@ -133,3 +133,17 @@ class AttributionScores:
     interval: Bounds
     #: The share of stretches or patches that have a line, or are the galaxy's.
     chance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionScores:
+    """The share of a pooling head's attention that falls on spectral lines, or on the galaxy."""
+
+    objects: int
+    #: Of the attention on pieces or patches.
+    share: float
+    interval: Bounds
+    #: The share of the wavelengths, or of the patches, that have a line or are the galaxy's.
+    chance: float
+    #: The share of all attention on tokens without a place: mean and deviation, templates, the class token.
+    elsewhere: float

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from polycli.astroclip.scoring.audits.records import AttributionScores, AuditScores, NuisanceAudit, RecallAtTen
+from polycli.astroclip.scoring.audits.records import (
+    AttentionScores,
+    AttributionScores,
+    AuditScores,
+    NuisanceAudit,
+    RecallAtTen,
+)
 from polycli.report.table import NOTHING, Table, interval, number
 
 _DIRECTIONS = {"image_to_spectrum": "image to spectrum", "spectrum_to_image": "spectrum to image"}
@@ -125,6 +131,25 @@ def attribution_table(name: str, scores: Mapping[str, AttributionScores] | None)
     ]
     columns = ["vectors", "where", "share of attribution", "95 % interval", "by chance", "objects"]
     return Table(f"{name}: attribution by occlusion", columns, rows, labels=2)
+
+
+def attention_table(name: str, scores: Mapping[str, AttentionScores] | None) -> Table:
+    """The share of the heads' attention that falls on lines, or on the galaxy, beside that of chance."""
+    places = {"spectrum": "pieces with a line", "image": "within two half-light radii"}
+    rows = [
+        [
+            modality,
+            places[modality],
+            number(found.share),
+            interval(found.interval),
+            number(found.chance),
+            number(found.elsewhere),
+            str(found.objects),
+        ]
+        for modality, found in (scores or {}).items()
+    ]
+    columns = ["head", "where", "share of attention", "95 % interval", "by chance", "on no place", "objects"]
+    return Table(f"{name}: attention of the heads", columns, rows, labels=2)
 
 
 def _recall(recall: RecallAtTen) -> list[str]:

@@ -15,6 +15,7 @@ from polycli.astroclip.scoring.audits.attribution import (
     attribution_scores,
     hidden_patches,
     hidden_stretches,
+    line_redshifts,
     of_image,
     of_spectrum,
     ridge_answer,
@@ -72,6 +73,15 @@ def test_lines_lie_where_the_redshift_puts_them():
             place = int((line * (1 + redshift) - 3600) / 0.8) // STRETCH
             assert place >= len(expected) or expected[place]
     assert stretches_with_lines(wavelength, 0.2).mean() < 0.25
+
+
+def test_spectra_in_the_rest_frame_have_their_lines_at_rest(mock_store):
+    store = open_objects(mock_store)
+    rows = np.array([2, 5])
+    assert line_redshifts(store, rows) == pytest.approx(store.target("redshift", rows))
+    rest = store.about.spectrum.model_copy(update={"frame": "rest"})
+    store.about = store.about.model_copy(update={"spectrum": rest})
+    assert line_redshifts(store, rows).tolist() == [0.0, 0.0]
 
 
 def test_an_answer_from_the_middle_of_an_image_has_its_attribution_on_the_galaxy(mock_store):
