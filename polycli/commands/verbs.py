@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -151,24 +151,18 @@ def pretrain(
     """Train a model from the start on stores."""
     refuse_leftovers(context)
     require_verb(family, "pretrain")
-    overrides = _with_profile(overrides, profile)
-    checked = _check_recipe(family, "pretrain", recipe, overrides)
     request = TrainRequest(
         recipe=recipe,
         data=tuple(map(Path, data or ())),
         output=None if output is None else plain_path(output),
-        overrides=tuple(overrides or ()),
+        overrides=_with_profile(overrides, profile),
         resume=resume,
         limit=limit,
         dry_run=dry_run,
         nproc=nproc,
         json=json,
     )
-    if not dry_run and not print_command and (complete := _complete(request, checked)) is not None:
-        finish(complete, json=json)
-        return
-    start_ranks_if_asked(context, None if dry_run else nproc, print_command=print_command)
-    hand_over(family, "pretrain", request, json=json)
+    _train(context, family, "pretrain", request, print_command=print_command)
 
 
 def finetune(
@@ -191,25 +185,19 @@ def finetune(
     """Train a checkpoint further, on other data or for another purpose."""
     refuse_leftovers(context)
     require_verb(family, "finetune")
-    overrides = _with_profile(overrides, profile)
-    checked = _check_recipe(family, "finetune", recipe, overrides)
     request = TrainRequest(
         recipe=recipe,
         checkpoint=None if checkpoint is None else plain_path(checkpoint),
         data=tuple(map(Path, data or ())),
         output=None if output is None else plain_path(output),
-        overrides=tuple(overrides or ()),
+        overrides=_with_profile(overrides, profile),
         resume=resume,
         limit=limit,
         dry_run=dry_run,
         nproc=nproc,
         json=json,
     )
-    if not dry_run and not print_command and (complete := _complete(request, checked)) is not None:
-        finish(complete, json=json)
-        return
-    start_ranks_if_asked(context, None if dry_run else nproc, print_command=print_command)
-    hand_over(family, "finetune", request, json=json)
+    _train(context, family, "finetune", request, print_command=print_command)
 
 
 def predict(
@@ -278,8 +266,25 @@ def study(
     finish(run_study(request, family), json=json)
 
 
-def _with_profile(overrides: list[str] | None, profile: int | None) -> list[str]:
-    return [*(overrides or ()), *([] if profile is None else [f"log.profile={profile}"])]
+def _train(
+    context: typer.Context,
+    family: Family,
+    verb: Literal["pretrain", "finetune"],
+    request: TrainRequest,
+    *,
+    print_command: bool,
+) -> None:
+    """Train as the request says, on as many processes, unless its run is complete already."""
+    checked = _check_recipe(family, verb, request.recipe, request.overrides)
+    if not request.dry_run and not print_command and (complete := _complete(request, checked)) is not None:
+        finish(complete, json=request.json)
+        return
+    start_ranks_if_asked(context, None if request.dry_run else request.nproc, print_command=print_command)
+    hand_over(family, verb, request, json=request.json)
+
+
+def _with_profile(overrides: list[str] | None, profile: int | None) -> tuple[str, ...]:
+    return (*(overrides or ()), *([] if profile is None else [f"log.profile={profile}"]))
 
 
 def _complete(request: TrainRequest, recipe: Section | None) -> JsonDocument | None:

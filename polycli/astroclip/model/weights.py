@@ -19,6 +19,7 @@ from polycli.checkpoints.resolve import resolve_checkpoint
 from polycli.checkpoints.tensors import read_packed
 from polycli.errors import CheckpointError, problems_of
 from polycli.nn.skeleton import skeleton
+from polycli.nn.weights import assign_tensors
 
 #: Packages whose objects the public files pickle beside the weights.
 STUBS = ("astroclip.", "dinov2.", "torch.nn.")
@@ -129,23 +130,9 @@ def _with_sizes(section: Mapping[str, Any], sizes: Mapping[str, Any]) -> dict[st
 
 
 def _assign(file: Path, model: AstroClip, tensors: dict[str, Tensor]) -> None:
-    """Give the model its tensors, after a look at every name, shape and value."""
-    expected = model.state_dict()
-    for name, value in expected.items():
-        # Nothing of ours reads a mask token, and the counter of BatchNorm is no weight: conversions may lack them.
+    """Give the model its tensors, less those that conversions may lack."""
+    for name, value in model.state_dict().items():
+        # Nothing of ours reads a mask token, and the counter of BatchNorm is no weight.
         if name not in tensors and name.endswith((".mask_token", ".num_batches_tracked")):
             tensors[name] = torch.zeros(value.shape, dtype=value.dtype)
-    if missing := sorted(expected.keys() - tensors.keys()):
-        raise CheckpointError(f"{file}: {len(missing)} tensors are missing, {missing[0]} among them")
-    if unknown := sorted(tensors.keys() - expected.keys()):
-        raise CheckpointError(f"{file}: {len(unknown)} tensors are unknown, {unknown[0]} among them")
-    for name, value in tensors.items():
-        if value.shape != expected[name].shape:
-            raise CheckpointError(
-                f"{file}: {name} is {tuple(value.shape)}, {tuple(expected[name].shape)} was expected from the sizes"
-            )
-        if expected[name].is_floating_point() and not (value.is_floating_point() and torch.isfinite(value).all()):
-            raise CheckpointError(f"{file}: {name} holds values that are not finite numbers")
-    model.load_state_dict(
-        {name: value.to(expected[name].dtype, copy=True) for name, value in tensors.items()}, assign=True
-    )
+    assign_tensors(file, model, tensors)

@@ -23,6 +23,7 @@ from polycli.mpp.recipe.networks import FnoSection, NetworkSection, UnetSection,
 from polycli.mpp.recipe.physics import PUBLISHED_FIELDS
 from polycli.mpp.recipe.training import ModelSection, model_section
 from polycli.nn.skeleton import skeleton
+from polycli.nn.weights import assign_tensors
 
 #: Present in every AViT, whatever its sizes.
 LANDMARKS = ("space_bag.weight", "embed.in_proj.6.weight", "blocks.0.temporal.input_head.weight", "debed.out_bias")
@@ -164,21 +165,8 @@ def _head(file: Path, tensors: Mapping[str, Tensor], description: ModelDescripti
 
 
 def _assign(file: Path, model: Network, tensors: dict[str, Tensor]) -> None:
-    """Give the model its tensors, after a look at every name, shape and value."""
-    expected = model.state_dict()
+    """Give the model its tensors, less those that conversions of the published weights may lack."""
     for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            # Nothing reads it, so conversions of the published weights may lack it.
+        if not parameter.requires_grad:  # Nothing reads it.
             tensors.setdefault(name, torch.zeros(parameter.shape))
-    if missing := sorted(expected.keys() - tensors.keys()):
-        raise CheckpointError(f"{file}: {len(missing)} tensors are missing, {missing[0]} among them")
-    if unknown := sorted(tensors.keys() - expected.keys()):
-        raise CheckpointError(f"{file}: {len(unknown)} tensors are unknown, {unknown[0]} among them")
-    for name, value in tensors.items():
-        if value.shape != expected[name].shape:
-            raise CheckpointError(
-                f"{file}: {name} is {tuple(value.shape)}, {tuple(expected[name].shape)} was expected from the sizes"
-            )
-        if not value.is_floating_point() or not torch.isfinite(value).all():
-            raise CheckpointError(f"{file}: {name} holds values that are not finite numbers")
-    model.load_state_dict({name: value.float().clone() for name, value in tensors.items()}, assign=True)
+    assign_tensors(file, model, tensors)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.mpp.data.source import Trajectory
 from polycli.mpp.recipe.arrays import Axis
 from polycli.mpp.sources.array_files import ArrayFile, ArrayInfo, open_arrays
-from polycli.mpp.sources.frames import Frames
+from polycli.mpp.sources.file_jobs import FileJob
 
 #: Bytes of a block as it is read.
 BLOCK_BYTES = 4 * 2**20
@@ -62,47 +61,14 @@ class Placed:
         return info.shape[place] if place > 0 else 1
 
 
-@dataclass(frozen=True)
-class ArrayJob:
+@dataclass(frozen=True, kw_only=True)
+class ArrayJob(FileJob[ArrayFile]):
     """Some trajectories of one file, of which each array holds one field, or all."""
 
-    path: Path
-    source: str
     arrays: tuple[Placed, ...]
-    ids: tuple[str, ...]
-    #: Their places along the axis `trajectory`.
-    items: tuple[int, ...]
-    parameters: tuple[tuple[float, ...], ...]
-    frames: Frames
-    #: Whether they lie in the same pieces of the file and are small: then all are read in one go.
-    together: bool = False
 
-    def trajectories(self, wanted: Sequence[str]) -> Iterator[Trajectory]:
-        """Those of `ids` that are wanted, in order; each opens the file by itself when its blocks are asked for."""
-        chosen = [index for index, name in enumerate(self.ids) if name in wanted]
-        rows = self._rows([self.items[index] for index in chosen]) if self.together and chosen else {}
-        for index in chosen:
-            item = self.items[index]
-            blocks = iter(rows[item]) if self.together else self._blocks(item)
-            yield Trajectory(id=self.ids[index], parameters=self.parameters[index], blocks=blocks)
-
-    def starting_at(self, frame: int) -> ArrayJob:
-        """The same trajectories without their first frames, as `SeekableJob` says."""
-        return replace(self, frames=self.frames.starting_at(frame))
-
-    def _blocks(self, item: int) -> Iterator[NDArray[np.float32]]:
-        with open_arrays(self.path) as file:
-            for block in self._slices(file):
-                yield self._read(file, slice(item, item + 1), block)[0]
-
-    def _rows(self, items: Sequence[int]) -> dict[int, list[NDArray[np.float32]]]:
-        """The blocks of trajectories that are read together, cut as if they had been read one by one."""
-        with open_arrays(self.path) as file:
-            lengths = [len(range(block.start, block.stop, block.step)) for block in self._slices(file)]
-            whole = slice(self.frames.start, self.frames.stop, self.frames.step)
-            values = self._read(file, slice(min(items), max(items) + 1), whole)
-        edges = np.cumsum(lengths)[:-1]
-        return {item: np.split(values[item - min(items)], edges) for item in items}
+    def _open(self) -> AbstractContextManager[ArrayFile]:
+        return open_arrays(self.path)
 
     def _slices(self, file: ArrayFile) -> list[slice]:
         infos = [file.arrays[placed.name] for placed in self.arrays]
@@ -111,13 +77,13 @@ class ArrayJob:
         most = _SCATTERED_BYTES if any(map(_is_scattered, self.arrays)) else BLOCK_BYTES
         return list(self.frames.blocks(max(1, most // max(1, frame_bytes)) * self.frames.step, chunk))
 
-    def _read(self, file: ArrayFile, trajectories: slice, time: slice) -> NDArray[np.float32]:
-        parts = (placed.read(file, trajectories, time, self.frames.space) for placed in self.arrays)
+    def _read(self, file: ArrayFile, items: slice, block: slice) -> NDArray[np.float32]:
+        parts = (placed.read(file, items, block, self.frames.space) for placed in self.arrays)
         first = self.arrays[0]
         info = file.arrays[first.name]
         counts = (
-            trajectories.stop - trajectories.start,
-            len(range(time.start, time.stop, time.step or 1)),
+            items.stop - items.start,
+            len(range(block.start, block.stop, block.step)),
             sum(placed.length("field", file.arrays[placed.name]) for placed in self.arrays),
         )
         return as_float32(parts, (*counts, *self.frames.grid((first.length("x", info), first.length("y", info)))))

@@ -16,6 +16,7 @@ from polycli.checkpoints.resolve import resolve_checkpoint
 from polycli.checkpoints.tensors import read_state_dict
 from polycli.errors import CheckpointError, problems_of
 from polycli.nn.skeleton import skeleton
+from polycli.nn.weights import assign_tensors
 from polycli.xval.model.heads import HEAD_PREFIX, HeadDescription, RecordModel
 from polycli.xval.model.number_features import Bits
 from polycli.xval.model.numformer import Numformer, SpecialTokens
@@ -167,20 +168,8 @@ def _section(
 
 
 def _assign(file: Path, model: Numformer, tensors: dict[str, Tensor]) -> None:
-    """Give the model its tensors, after a look at every name, shape and value."""
+    """Give the model its tensors; a plain checkpoint is a multiscale one whose bank is zero."""
     expected = model.state_dict()
     if BANK in expected:
-        # A plain checkpoint is a multiscale one whose bank is zero.
         tensors.setdefault(BANK, torch.zeros(expected[BANK].shape))
-    if missing := sorted(expected.keys() - tensors.keys()):
-        raise CheckpointError(f"{file}: {len(missing)} tensors are missing, {missing[0]} among them")
-    if unknown := sorted(tensors.keys() - expected.keys()):
-        raise CheckpointError(f"{file}: {len(unknown)} tensors are unknown, {unknown[0]} among them")
-    for name, value in tensors.items():
-        if value.shape != expected[name].shape:
-            raise CheckpointError(
-                f"{file}: {name} is {tuple(value.shape)}, {tuple(expected[name].shape)} was expected from the sizes"
-            )
-        if not value.is_floating_point() or not torch.isfinite(value).all():
-            raise CheckpointError(f"{file}: {name} holds values that are not finite numbers")
-    model.load_state_dict({name: value.float().clone() for name, value in tensors.items()}, assign=True)
+    assign_tensors(file, model, tensors)

@@ -15,33 +15,17 @@ from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.records.values import TOO_DEEP, Value
 from polycli.xval.sources.json_records import JsonForm, proposal
 from polycli.xval.sources.json_text import DuplicateKeyError, decoder, may_exceed_float64, members_of
-from polycli.xval.sources.lines import BLOCK_BYTES, LineRange, cut_lines, find_files
+from polycli.xval.sources.lines import BLOCK_BYTES, LineRange, LinesBlock, cut_lines, find_files
 
 _LINES = (".jsonl", ".ndjson")
 _WHOLE = (".json",)
 
 
 @dataclass(frozen=True)
-class JsonLinesBlock:
+class JsonLinesBlock(LinesBlock):
     """Some lines of one file, each a record."""
 
-    lines: LineRange
     form: JsonForm
-
-    @property
-    def key(self) -> str:
-        """A name for the block that is unique within the source."""
-        return self.lines.key
-
-    @property
-    def source(self) -> str:
-        """The name of the file."""
-        return self.lines.name
-
-    @property
-    def size(self) -> int:
-        """The size of the block in bytes."""
-        return self.lines.size
 
     def load(self, writer: RecordWriter) -> None:
         """Parse and write them.

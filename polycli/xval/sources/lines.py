@@ -90,6 +90,28 @@ class LineRange:
         return zip(range(self.first, self.first + self.most), lines, strict=False)
 
 
+@dataclass(frozen=True)
+class LinesBlock:
+    """Some lines of one file, each a record."""
+
+    lines: LineRange
+
+    @property
+    def key(self) -> str:
+        """A name for the block that is unique within the source."""
+        return self.lines.key
+
+    @property
+    def source(self) -> str:
+        """The name of the file."""
+        return self.lines.name
+
+    @property
+    def size(self) -> int:
+        """The size of the block in bytes."""
+        return self.lines.size
+
+
 def cut_lines(path: Path, name: str, limit: int | None = None) -> list[LineRange]:
     """The blocks of a file; `limit` keeps at most so many lines.
 

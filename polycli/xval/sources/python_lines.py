@@ -12,7 +12,7 @@ from polycli.xval.data.source import Opened, RecordWriter
 from polycli.xval.recipe.training import PrepareRecipe
 from polycli.xval.sources.json_records import JsonForm
 from polycli.xval.sources.json_text import DuplicateKeyError
-from polycli.xval.sources.lines import LineRange, cut_lines, find_files
+from polycli.xval.sources.lines import LinesBlock, cut_lines, find_files
 from polycli.xval.sources.python_literals import LiteralError, read_literal
 
 _SUFFIXES = (".txt", ".py", ".lines")
@@ -21,26 +21,10 @@ _START = 4096
 
 
 @dataclass(frozen=True)
-class PythonLinesBlock:
+class PythonLinesBlock(LinesBlock):
     """Some lines of one file, each a record."""
 
-    lines: LineRange
     form: JsonForm
-
-    @property
-    def key(self) -> str:
-        """A name for the block that is unique within the source."""
-        return self.lines.key
-
-    @property
-    def source(self) -> str:
-        """The name of the file."""
-        return self.lines.name
-
-    @property
-    def size(self) -> int:
-        """The size of the block in bytes."""
-        return self.lines.size
 
     def load(self, writer: RecordWriter) -> None:
         """Parse and write them.

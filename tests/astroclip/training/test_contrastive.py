@@ -1,32 +1,12 @@
 """InfoNCE: the original's loss, the same over two ranks as on one, and with embeddings recomputed in chunks."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from polycli.astroclip.data.randomness import keys_of
 from polycli.astroclip.training.contrastive import info_nce, ranks_of_partners, unit_vectors
-from polycli.launch import free_port
-
-RANKS = Path(__file__).with_name("contrast_ranks.py")
-
-
-def start(task: str, folder: Path, ranks: int) -> None:
-    """Run contrast_ranks.py on so many ranks, all together."""
-    port = str(free_port())
-    children = []
-    for rank in range(ranks):
-        variables = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "MASTER_PORT": port}
-        variables |= {"MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
-        line = [sys.executable, str(RANKS), task, str(folder)]
-        children.append(subprocess.Popen(line, env={**os.environ, **variables}, stderr=subprocess.PIPE, text=True))
-    problems = [child.communicate(timeout=200)[1] for child in children]
-    assert all(child.returncode == 0 for child in children), "\n".join(problems)
+from tests.astroclip.training.start_ranks import start
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,6 @@
 """Self-distillation: loss, schedules, teacher and centres: functions of the samples alone, and state that is saved."""
 
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,14 +11,13 @@ from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.recipe.model import AugmentationSection, ImageSection, ModelSection
 from polycli.astroclip.recipe.objectives import Dinov2Section
 from polycli.astroclip.training.distillation import SelfDistillation
-from polycli.launch import free_port
+from tests.astroclip.training.start_ranks import start
 
 IMAGE = ImageSection(size=24, patch_size=6, embed_dim=16, depth=1, num_heads=2, layer_scale=0.1)
 SECTION = Dinov2Section(
     local_crops=2, local_size=12, prototypes=6, head_width=8, bottleneck=4, teacher_warmup_steps=4,
     momentum=0.5, freeze_last_layer_steps=0, centre_momentum=0.75,
 )  # fmt: skip
-RANKS = Path(__file__).with_name("contrast_ranks.py")
 
 
 def model_of(**changes):
@@ -178,23 +173,7 @@ def test_two_ranks_leave_the_teacher_and_the_centres_that_one_leaves(tmp_path):
     images = 0.1 * torch.randn(8, 3, 30, 30, generator=torch.Generator().manual_seed(0))
     torch.save({"image": images}, tmp_path / "inputs.pt")
     for ranks in (1, 2):
-        port = str(free_port())
-        children = [
-            subprocess.Popen(
-                [sys.executable, str(RANKS), "dinov2", str(tmp_path)],
-                env={
-                    **os.environ,
-                    "RANK": str(rank),
-                    "LOCAL_RANK": str(rank),
-                    "WORLD_SIZE": str(ranks),
-                    "MASTER_ADDR": "127.0.0.1",
-                    "MASTER_PORT": port,
-                    "OMP_NUM_THREADS": "1",
-                },
-            )
-            for rank in range(ranks)
-        ]
-        assert [child.wait(timeout=200) for child in children] == [0] * ranks
+        start("dinov2", tmp_path, ranks)
     one, two = (torch.load(tmp_path / f"outputs-{ranks}.pt", weights_only=True) for ranks in (1, 2))
 
     assert int(one["centre/step"]) == int(one["sinkhorn/step"]) == 3

@@ -1,10 +1,5 @@
 """Momentum contrast: the queue is a function of the samples alone, and state that is saved."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -13,10 +8,9 @@ from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.recipe.model import AugmentationSection, ImageSection, ModelSection
 from polycli.astroclip.recipe.objectives import MocoSection
 from polycli.astroclip.training.momentum import MomentumContrast
-from polycli.launch import free_port
+from tests.astroclip.training.start_ranks import start
 
 IMAGE = ImageSection(size=24, patch_size=12, embed_dim=16, depth=1, num_heads=2, layer_scale=0.1)
-RANKS = Path(__file__).with_name("contrast_ranks.py")
 
 
 @pytest.fixture
@@ -37,23 +31,7 @@ def test_two_ranks_leave_the_queue_and_the_weights_that_one_leaves(tmp_path):
     images = 0.1 * torch.randn(8, 3, 30, 30, generator=torch.Generator().manual_seed(0))
     torch.save({"image": images}, tmp_path / "inputs.pt")
     for ranks in (1, 2):
-        port = str(free_port())
-        children = [
-            subprocess.Popen(
-                [sys.executable, str(RANKS), "moco", str(tmp_path)],
-                env={
-                    **os.environ,
-                    "RANK": str(rank),
-                    "LOCAL_RANK": str(rank),
-                    "WORLD_SIZE": str(ranks),
-                    "MASTER_ADDR": "127.0.0.1",
-                    "MASTER_PORT": port,
-                    "OMP_NUM_THREADS": "1",
-                },
-            )
-            for rank in range(ranks)
-        ]
-        assert [child.wait(timeout=200) for child in children] == [0] * ranks
+        start("moco", tmp_path, ranks)
     one, two = (torch.load(tmp_path / f"outputs-{ranks}.pt", weights_only=True) for ranks in (1, 2))
 
     assert one["queue_place"].tolist() == two["queue_place"].tolist() == [24 % 20]
