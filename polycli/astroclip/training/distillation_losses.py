@@ -1,7 +1,7 @@
 """The parts of DINOv2's objective (Oquab et al. 2023, section 4), as functions of logits and vectors.
 
-Everything is in float32. What a batch as a whole decides, its mean, its shares or who is next to whom, is decided over
-the objects of all ranks: any number of them computes the same.
+Everything is in float32 at least. Means and Sinkhorn's shares are over the objects of all ranks. Who is next to whom is
+decided in each micro-batch by itself, as the published code does, so that any number of ranks computes the same.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
-from polycli.astroclip.training.contrastive import gather_with_gradient, rank, unit_vectors
+from polycli.astroclip.training.contrastive import unit_vectors
 
 #: Iterations of Sinkhorn and Knopp, as Caron et al. 2020 and DINOv2 take.
 SINKHORN_ITERATIONS = 3
@@ -84,20 +84,17 @@ def entropy(target: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
 
 
 def koleo(vectors: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-    """Minus the logarithm of each unit vector's distance to the nearest other one of all ranks (Sablayrolles 2019).
+    """Minus the logarithm of each unit vector's distance to the nearest other one here (Sablayrolles et al. 2019).
 
-    With a single object there is no other one, and nothing to spread: zero.
+    Gradients between vectors that are nearly alike are huge, and magnify the rounding of what made the vectors. With a
+    single object there is no other one, and nothing to spread: zero.
     """
-    own = unit_vectors(vectors)
-    every = gather_with_gradient(own)
-    if len(every) < 2:
+    own = functional.normalize(vectors.to(torch.promote_types(vectors.dtype, torch.float32)), dim=1, eps=SMALLEST)
+    if len(own) < 2:
         return own.sum(dim=1) * 0
     with torch.no_grad():
-        products = own @ every.T
-        places = torch.arange(len(own), device=own.device)
-        products[places, places + rank() * len(own)] = -2
-        nearest = products.argmax(dim=1)
-    return -((own - every[nearest]).square().sum(dim=1).sqrt() + SMALLEST).log()
+        nearest = (own @ own.T).fill_diagonal_(-2).argmax(dim=1)
+    return -((own - own[nearest]).square().sum(dim=1).sqrt() + SMALLEST).log()
 
 
 def spread(vectors: Float[Tensor, "n d"]) -> Float[Tensor, ""]:

@@ -12,6 +12,7 @@ from torch import distributed
 
 from polycli.astroclip.data.randomness import keys_of
 from polycli.astroclip.model.astroclip import AstroClip
+from polycli.astroclip.model.vision_transformer import VisionTransformer
 from polycli.astroclip.recipe.model import AugmentationSection, HeadSection, ImageSection, ModelSection, SpectrumSection
 from polycli.astroclip.recipe.objectives import Dinov2Section, MocoSection
 from polycli.astroclip.recipe.training import AlignSection
@@ -67,7 +68,8 @@ def moco(world: World, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
 def dinov2(world: World, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The same of self-distillation, whose micro-batches of all ranks together are one and the same here.
 
-    KoLeo, whose gradients are huge between vectors that are nearly alike, is computed by itself on others.
+    KoLeo, whose gradients are huge between vectors that are nearly alike, is computed by itself and in float64: of a
+    whole network, and in micro-batches of half of the images, one on each of two ranks or both on one.
     """
     found = {}
     for centring in ("centre", "sinkhorn"):
@@ -86,12 +88,15 @@ def dinov2(world: World, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Ten
         model = SelfDistillation(network, section, AugmentationSection(), bands=BANDS, steps=9)
         state = three_steps(model, world, inputs, micro_batches=lambda _: 1)
         found |= {f"{centring}/{name}": value for name, value in state.items()}
-    layer = torch.nn.Linear(inputs["image"][0].numel(), 4)
-    share = len(inputs["image"]) // world.size
-    loss = koleo(layer(inputs["image"][world.rank * share : (world.rank + 1) * share].flatten(1))).mean()
+    torch.manual_seed(0)
+    network = VisionTransformer(IMAGE).double()
+    images = inputs["image"][:, :, :24, :24].double()
+    chunks = images.view(2, len(images) // 2, *images.shape[1:])[world.rank :: world.size]
+    loss = torch.stack([koleo(network.pooled(chunk)).mean() for chunk in chunks]).mean()
     loss.backward()
     found["koleo"] = mean_over_ranks(world, loss.detach())
-    return {**found, "koleo_gradient": mean_over_ranks(world, layer.weight.grad)}
+    gradients = {name: part.grad for name, part in network.named_parameters() if part.grad is not None}
+    return found | {f"koleo/{name}": mean_over_ranks(world, gradient) for name, gradient in gradients.items()}
 
 
 def three_steps(model, world: World, inputs, *, micro_batches) -> dict[str, torch.Tensor]:

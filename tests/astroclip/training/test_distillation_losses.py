@@ -74,6 +74,14 @@ def test_koleo_is_the_mean_logarithm_of_the_nearest_distance():
     np.testing.assert_allclose(found.numpy(), -np.log(distances.min(axis=1)), rtol=1e-4)
 
 
+def test_koleo_asks_no_other_rank_so_that_any_number_of_them_computes_the_same(monkeypatch):
+    vectors = torch.randn(6, 3, generator=torch.Generator().manual_seed(1))
+    alone = koleo(vectors)
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+    assert torch.equal(koleo(vectors), alone)
+
+
 def test_koleo_pushes_the_nearest_two_apart_and_a_single_one_nowhere():
     vectors = torch.tensor([[1.0, 0.0], [0.9, 0.1], [-1.0, 0.2]], requires_grad=True)
     koleo(vectors).sum().backward()
