@@ -96,7 +96,13 @@ def inspect(
     if json:
         console.result(found.document if rows is None else {**found.document, "head": rows.document()})
         return
-    console.result("\n".join([*found.lines, *([] if rows is None else ["", rows.text()])]))
+    console.result("\n".join([*map(_folded, found.lines), *([] if rows is None else ["", rows.text()])]))
+
+
+def _folded(line: str) -> str:
+    from polycli.report.screen import folded
+
+    return folded(line)
 
 
 def status(
@@ -111,7 +117,7 @@ def status(
     if json:
         console.result(found[0].document() if len(found) == 1 else [each.document() for each in found])
     else:
-        console.result("\n".join(line for each in found for line in each.lines()))
+        console.result("\n".join(_folded(line) for each in found for line in each.lines()))
 
 
 def doctor(*, json: Json = False) -> None:
@@ -122,7 +128,7 @@ def doctor(*, json: Json = False) -> None:
     if json:
         console.result([finding.as_document() for finding in findings])
     else:
-        console.result("\n".join(finding.line() for finding in findings))
+        console.result("\n".join(_folded(finding.line()) for finding in findings))
     if any(finding.state == "fail" for finding in findings):
         raise typer.Exit(1)
 

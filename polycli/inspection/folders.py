@@ -139,6 +139,9 @@ def _plain_folder(path: Path, *, verify: bool) -> Finding:
         "entries": [entry.name for entry in entries[:SHOWN]] if not (stores or runs or checkpoints) else None,
         "count": len(entries),
     }
+    if facts["entries"] is None:
+        told = {*stores, *runs, *checkpoints, *partial}
+        facts["beside"] = [entry.name for entry in entries if entry.name not in told]
     kinds = {"a folder of stores": stores, "a folder of runs": runs, "a folder of checkpoints": checkpoints}
     kind = next((name for name, found in kinds.items() if found), "a folder")
     if (path / "scores.json").is_file():

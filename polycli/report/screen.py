@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Sequence
 
 #: A last column narrower than this would be a pillar of single words.
 _FEWEST_COLUMNS = 24
+#: What stands before the value in a line of a name and a value.
+_LABEL = re.compile(r"\s*\S+(?: \S+)* {2,}(?=\S)")
 
 
 def width() -> int | None:
@@ -40,6 +43,28 @@ def columns(rows: Sequence[Sequence[object]], header: Sequence[str], *, within: 
         parts = textwrap.wrap(last, within - left) or [""]
         lines += [_joined([*first, parts[0]], widths), *(" " * left + part for part in parts[1:])]
     return "\n".join(lines)
+
+
+def folded(line: str, *, within: int | None = None) -> str:
+    """A line of a name and a value, as many lines as the screen needs: broken between words, below the value.
+
+    Where too little room is left beside the name, the value goes on below it.
+    """
+    within = width() if within is None else within
+    if within is None or len(line) <= within:
+        return line
+    label = _LABEL.match(line)
+    indent = 4 if label is None or within - label.end() < _FEWEST_COLUMNS else label.end()
+    return "\n".join(
+        textwrap.wrap(
+            line,
+            within,
+            subsequent_indent=" " * indent,
+            drop_whitespace=True,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    )
 
 
 def _joined(line: Sequence[str], widths: Sequence[int]) -> str:

@@ -136,6 +136,28 @@ def test_head_of_a_hats_catalogue_is_that_of_its_first_partition(polycli, hats):
     assert polycli(hats, "--head", 1)[1].splitlines()[-1].split() == ["1", "3", "a"]
 
 
+def test_head_of_a_folder_is_that_of_the_first_file_with_rows_by_name(polycli, tmp_path):
+    (tmp_path / "a.bin").write_bytes(bytes(100))
+    (tmp_path / "b.csv").write_text("mass,price\n1,2\n3,4\n")
+    write("parquet", tmp_path).rename(tmp_path / "c.other")
+    assert polycli(tmp_path, "--head", 2)[1].splitlines()[-3:] == ["b.csv:", "mass,price", "1,2"]
+    (tmp_path / "b.csv").unlink()
+    out = polycli(tmp_path, "--head", 1)[1]
+    assert "c.other" in out
+    assert out.splitlines()[-1].split() == ["a", "0.5"]
+
+
+def test_what_is_in_a_file_is_folded_between_words_on_a_narrow_screen(polycli, tmp_path, monkeypatch):
+    (tmp_path / "a.csv").write_text("mass (kg),solvent\n1,water\n2,a long name of a solvent\n3,acetone\n")
+    monkeypatch.chdir(tmp_path)
+    wide = polycli("a.csv")[1]
+    for columns in (80, 40, 24):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        narrow = polycli("a.csv")[1]
+        assert max(map(len, narrow.splitlines())) <= columns
+        assert narrow.split() == wide.split()
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from polycli.inspection.contents.cells import Cell, cell_of, plain_value
 
 #: Bytes of a line of text that are shown.
 _LONGEST_LINE = 400
+#: So many entries of a folder are looked into for rows.
+_ENTRIES = 20
 _TEXTS = (".csv", ".tsv", ".txt", ".dat", ".ecsv", ".jsonl", ".ndjson", ".json", ".yaml", ".yml", ".md", ".py")
 
 
@@ -27,6 +30,8 @@ class Head:
 
     columns: Mapping[str, Sequence[Any]]
     lines: tuple[str, ...] = ()
+    #: Of a folder of files or stores, the one whose rows these are.
+    of: str = ""
 
     def cells(self) -> list[list[Cell]]:
         """The rows as texts, long values shortened."""
@@ -36,7 +41,9 @@ class Head:
         """The rows as people read them, within the screen."""
         from polycli.report.table import Table, as_text
 
-        return "\n".join(self.lines) or as_text(Table("", tuple(self.columns), self.cells())).strip("\n")
+        if self.lines:
+            return "\n".join([f"{self.of}:", *self.lines] if self.of else self.lines)
+        return as_text(Table(self.of, tuple(self.columns), self.cells())).strip("\n")
 
     def document(self) -> list[dict[str, object]] | list[str]:
         """Returns the rows as JSON has them."""
@@ -82,6 +89,11 @@ def _of_folder(path: Path, rows: int) -> Head:
     parquets = sorted(path.glob("**/*.parquet"))
     if parquets:
         return _parquet(parquets[0], rows)
+    # A run has a log and metrics, but no rows.
+    entries = [] if (path / "status.json").is_file() else sorted(path.iterdir())[:_ENTRIES]
+    for entry in (each for each in entries if each.is_file() or (each / "MANIFEST.json").is_file()):
+        with suppress(UserError):
+            return replace(read_head(entry, rows), of=entry.name)
     raise UserError(f"{path}: polycli knows no rows in such a folder", hint=f"polycli inspect {path} says what it is")
 
 
