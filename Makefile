@@ -13,6 +13,8 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-v
 	-c constraints/cpu.txt
 NEEDS := pyproject.toml constraints/cpu.txt
 DEMO ?= demo
+# Where `make pictures` keeps the demos whose reports are pictured.
+PICTURED ?= pictured
 # What `make golden` compares with, where the goldens of both go, and real input for them where there is any.
 BASE ?= HEAD
 GOLDENS ?= goldens
@@ -25,7 +27,7 @@ CATALOGUES := .venv-catalogues
 BROWSER := .venv-browser
 GOLDEN := $(BIN)/python tests/golden/make_goldens.py
 
-.PHONY: help install demo test test-slow test-docs docs test-interop test-browser stress attack golden reproduce-mpp study-rollouts reproduce-xval race \
+.PHONY: help install demo test test-slow test-docs test-wheel docs pictures test-interop test-browser stress attack golden reproduce-mpp study-rollouts reproduce-xval race \
 	reproduce-astroclip lint format \
 	bench clean
 
@@ -38,18 +40,27 @@ demo: $(RUNNABLE)  ## simulate, prepare, pretrain and eval MPP, into demo/
 	$(BIN)/polycli demo mpp --output $(DEMO)
 
 test: lint  ## linters and all fast tests
-	$(BIN)/pytest -m "not slow and not attack and not interop and not browser and not docs" --numprocesses 2 --dist loadfile
+	$(BIN)/pytest -m "not slow and not attack and not interop and not browser and not docs and not wheel" --numprocesses 2 --dist loadfile
 
 test-slow: $(COMPLETE)  ## the tests that take minutes
 	$(BIN)/pytest -m slow
 
 test-docs: $(COMPLETE)  ## run every block of README and docs as it stands, trainings too; POLYCLI_DOCS_SHORT=1 trains two steps
-	$(BIN)/pytest -m docs -o faulthandler_timeout=7100 tests/docs
+	$(BIN)/pytest -m docs --numprocesses 2 --dist worksteal --verbose -o faulthandler_timeout=3550 tests/docs
+
+test-wheel: $(COMPLETE)  ## install the wheel in a fresh environment on each Python that is claimed: demo, help, completion; PIP_OPTIONS as for install
+	PIP_OPTIONS='$(PIP_OPTIONS)' $(BIN)/pytest -m wheel -o faulthandler_timeout=3500 tests/install
 
 docs: $(COMPLETE)  ## build the site into site/: every page, with references made from the program; fails for a broken link or another host
 	$(BIN)/python -m tools.pages
 	$(BIN)/python -m zensical build --strict
 	$(BIN)/python -m tools.check_site site
+
+# Demos of all families, trained once; from then on only their pictures are taken again.
+pictures: docs $(BROWSER)/.complete  ## take the documentation's pictures of reports and the site with Chromium, after a demo of each family
+	for family in mpp xval astroclip; do test -e $(PICTURED)/$$family/report/report.html || $(BIN)/polycli demo $$family --output $(PICTURED)/$$family; done
+	$(BIN)/polycli report index $(PICTURED)
+	$(BROWSER)/bin/python tests/browser/pictures.py $(PICTURED) site docs/images
 
 test-interop: $(INTEROP)/.complete $(CATALOGUES)/.complete  ## compare with packages that clash with ours and each other, in environments of their own
 	$(INTEROP)/bin/pytest -m interop --ignore tests/interop/catalogues tests/interop

@@ -7,6 +7,7 @@
 <!-- file: NAME -->     written to a file, which the blocks below use
 <!-- output -->         what the Python block above prints
 <!-- given: NAME ... -->  no block: files of the reader's that the blocks below use, made by `given.py`
+<!-- afresh -->         no block: what is below needs nothing from above, so `make test-docs` runs it by itself
 """
 
 from __future__ import annotations
@@ -33,12 +34,13 @@ _COMMENT = re.compile(
     r"^[ \t]*<!-- (?P<mark>run|slow|gpu|output|file|not run)(?:: (?P<said>[^\n]+?))? -->\n\Z", re.MULTILINE
 )
 _GIVEN = re.compile(r"^<!-- given: (?P<names>[^\n]+?) -->$", re.MULTILINE)
+_AFRESH = re.compile(r"^<!-- afresh -->$", re.MULTILINE)
 _FENCES = FencedCodeBlockLexer(r"[a-z]+")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block, or with the mark `given` the names of files that the next blocks find."""
+    """A fenced block, or a mark by itself: `given`, with the names of files that the next blocks find, or `afresh`."""
 
     page: Path
     line: int
@@ -61,11 +63,32 @@ def blocks_of(page: Path) -> list[Block]:
     return [block for _, block in sorted(_found(page, text), key=lambda found: found[0])]
 
 
+def parts_of(page: Path) -> list[list[Block]]:
+    """The blocks of a page, cut where it says `afresh`: no part needs what another one left."""
+    parts: list[list[Block]] = [[]]
+    for block in blocks_of(page):
+        if block.mark == "afresh":
+            parts.append([])
+        else:
+            parts[-1].append(block)
+    return parts
+
+
 def _found(page: Path, text: str) -> Iterator[tuple[int, Block]]:
     for region in _FENCES(Document(text, str(page))):
         above = _COMMENT.search(text[: text.rfind("\n", 0, region.start) + 1])
         mark, said = (above["mark"], above["said"] or "") if above else ("", "")
-        line = text.count("\n", 0, region.start) + 1
-        yield region.start, Block(page, line, region.lexemes["language"], str(region.lexemes["source"]), mark, said)
+        yield (
+            region.start,
+            Block(
+                page, _line(text, region.start), region.lexemes["language"], str(region.lexemes["source"]), mark, said
+            ),
+        )
     for given in _GIVEN.finditer(text):
-        yield given.start(), Block(page, text.count("\n", 0, given.start()) + 1, "", "", "given", given["names"])
+        yield given.start(), Block(page, _line(text, given.start()), "", "", "given", given["names"])
+    for afresh in _AFRESH.finditer(text):
+        yield afresh.start(), Block(page, _line(text, afresh.start()), "", "", "afresh")
+
+
+def _line(text: str, place: int) -> int:
+    return text.count("\n", 0, place) + 1

@@ -17,6 +17,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +67,8 @@ class Session:
     short: bool = bool(os.environ.get("POLYCLI_DOCS_SHORT"))
     names: dict[str, Any] = field(default_factory=lambda: {"__name__": "__main__"})
     printed: str = ""
+    #: Is told each line after it ran, with its seconds.
+    tell: Callable[[str], None] = lambda line: None
 
     def run(self, block: Block) -> None:
         """Run one block as its mark says."""
@@ -92,7 +95,9 @@ class Session:
         self.printed = out.getvalue()
 
     def _command(self, block: Block, command: Command) -> None:
+        started = time.monotonic()
         code, said = typed(command.line, self.folder, short=self.short)
+        self.tell(f"{block.place} {time.monotonic() - started:7.1f} s  $ {' '.join(command.line.split())[:120]}")
         fails = any(line.startswith(("error:", "Error:")) for line in command.shown.splitlines())
         assert bool(code) == fails, f"{block.place}: `{command.line}` ended with {code}:\n{said}"
         if command.shown and not self.short:

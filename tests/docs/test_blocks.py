@@ -1,9 +1,11 @@
 """Every block says how it runs, or why not, and nearly all run."""
 
+import re
+
 import pytest
 from markdown_it import MarkdownIt
 
-from tests.docs.blocks import EXECUTABLE, PAGES, ROOT, blocks_of
+from tests.docs.blocks import EXECUTABLE, PAGES, ROOT, blocks_of, parts_of
 from tests.docs.given import GIVEN
 from tests.docs.session import Command, commands_of
 
@@ -67,3 +69,27 @@ def test_files_and_outputs_say_what_they_are():
 )
 def test_a_console_block_is_cut_into_what_is_typed_and_what_is_shown(source, commands):
     assert list(commands_of(source)) == [Command(*pair) for pair in commands]
+
+
+def test_a_page_is_cut_where_it_begins_afresh(tmp_path):
+    block = "<!-- run -->\n```console\n$ {}\n```\n"
+    page = tmp_path / "page.md"
+    page.write_text(f"<!-- given: a b -->\n{block.format('one')}\n<!-- afresh -->\n{block.format('two')}")
+    assert [[part.source or part.said for part in parts] for parts in parts_of(page)] == [
+        ["a b", "$ one\n"],
+        ["$ two\n"],
+    ]
+
+
+def test_a_part_that_begins_afresh_uses_no_file_that_a_part_above_wrote():
+    """Of what commands write with `--output`, the names are looked for in the lines of the other parts."""
+    for page in PAGES:
+        parts = [
+            [command.line for block in part if block.language == "console" for command in commands_of(block.source)]
+            for part in parts_of(page)
+        ]
+        for number, lines in enumerate(parts):
+            above = " ".join(line for earlier in parts[:number] for line in earlier)
+            written = set(re.findall(r"--output (\S+)", above)) - set(re.findall(r"--output (\S+)", " ".join(lines)))
+            words = {word for line in lines for word in line.split()}
+            assert written & words == set(), page

@@ -1,11 +1,12 @@
 """Every block of README and of the documentation runs, in order, in a folder of its page, and prints what is shown."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import NEW_USERS, PAGES, ROOT, Block, blocks_of
+from tests.docs.blocks import NEW_USERS, PAGES, ROOT, Block, blocks_of, parts_of
 from tests.docs.given import GIVEN
 from tests.docs.session import Session
 
@@ -17,8 +18,19 @@ def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-def has(page: Path, mark: str) -> bool:
-    return any(block.mark == mark for block in blocks_of(page))
+def has(blocks: list[Block], mark: str) -> bool:
+    return any(block.mark == mark for block in blocks)
+
+
+def slow_parts() -> list:
+    """Each part of a page that has slow blocks; the parts of one page are numbered."""
+    return [
+        pytest.param(part, id=name(page) if len(parts) == 1 else f"{name(page)}, part {number}")
+        for page in [*PAGES, *NEW_USERS]
+        for parts in [parts_of(page)]
+        for number, part in enumerate(parts, 1)
+        if has(part, "slow")
+    ]
 
 
 @pytest.fixture
@@ -59,13 +71,25 @@ def run_page(session: Session, blocks: list[Block], marks: set[str]) -> None:
         before = block.mark if block.mark != "given" else before
 
 
-@pytest.mark.parametrize("page", [page for page in [*PAGES, *NEW_USERS] if has(page, "run")], ids=name)
+@pytest.fixture
+def telling(session, capsys):
+    """The session, which says to the terminal what it has run, while it runs: minutes pass otherwise without a word."""
+
+    def tell(line):
+        with capsys.disabled():
+            print(line, file=sys.stderr, flush=True)
+
+    session.tell = tell
+    return session
+
+
+@pytest.mark.parametrize("page", [page for page in [*PAGES, *NEW_USERS] if has(blocks_of(page), "run")], ids=name)
 def test_every_fast_block_of_a_page_runs(session, one_processor, page):
     run_page(session, blocks_of(page), FAST)
 
 
 @pytest.mark.docs
-@pytest.mark.timeout(7200)
-@pytest.mark.parametrize("page", [page for page in [*PAGES, *NEW_USERS] if has(page, "slow")], ids=name)
-def test_every_block_of_a_page_runs(session, page):
-    run_page(session, blocks_of(page), ALL)
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("part", slow_parts())
+def test_every_block_of_a_page_runs(telling, part):
+    run_page(telling, part, ALL)
