@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Annotated, Any
 
 import typer
@@ -11,12 +12,22 @@ from polycli import __version__, console
 from polycli.commands import keys, recipes, tools, verbs
 from polycli.families import all_families
 
+#: Columns of a terminal in which Typer's help fits, and in which names of options and their help still find room.
+_TYPERS_LEAST, _NARROWEST_HELP = 52, 30
+
 
 class PanelGroup(TyperGroup):
     """Lists commands under the heading of their panel, in the order in which they were registered.
 
     Plain text instead of Rich: it costs a third of the time, and reads the same in a log.
     """
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:  # noqa: ANN401  # Typer's own, private types.
+        """Typer's context; help is as narrow as a narrow terminal too, where Typer has 50 columns at least."""
+        columns = shutil.get_terminal_size().columns
+        if _NARROWEST_HELP <= columns < _TYPERS_LEAST:
+            extra.setdefault("terminal_width", columns - 2)
+        return super().make_context(info_name, args, parent, **extra)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401  # Typer's own, private types.
         """Writes one section per panel into the help."""

@@ -5,6 +5,7 @@ A family or a verb that does not exist is said before options that are missing.
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand
@@ -51,18 +52,19 @@ class VerbCommand(TyperCommand):
             return
         if verb == "prepare":
             with formatter.section(f"Sources of {family} (--source)"):
-                formatter.write_dl(_sources(family))
+                formatter.write_dl(_sources(family), col_max=_names(formatter))
         recipes = _recipes(family, verb)
         if recipes:
             with formatter.section(f"Recipes for `{verb} {family}` (--recipe)"):
-                formatter.write_dl(recipes)
+                formatter.write_dl(recipes, col_max=_names(formatter))
         from polycli.recipes.keys import keys_of
 
         keys = keys_of(family, verb)
         if keys:
             where = "--set KEY=VALUE, or in a recipe" if recipes or verb == "prepare" else "--set KEY=VALUE"
-            with formatter.section(f"Keys of `{verb} {family}` ({where})"):
-                formatter.write_dl([(key.name, _about(key)) for key in keys])
+            heading = f"Keys of `{verb} {family}` ({where})"
+            with formatter.section("\n".join(textwrap.wrap(heading, formatter.width - 1))):
+                formatter.write_dl([(key.name, _about(key)) for key in keys], col_max=_names(formatter))
                 formatter.write_paragraph()
                 formatter.write_text(f"polycli keys {verb} {family} WORD finds keys by a word, with their types.")
 
@@ -107,3 +109,8 @@ def _recipes(family: str, verb: str) -> list[tuple[str, str]]:
     except PolycliError:
         return []  # A damaged recipe is for `recipes check` to tell; help is for reading.
     return [(each.name, each.description) for each in shipped if (each.family, each.verb) == (family, verb)]
+
+
+def _names(formatter: Any) -> int:  # noqa: ANN401  # Typer's own, private types.
+    """Columns for names at most: Typer's 30, or half of a narrow terminal."""
+    return min(30, int(formatter.width) // 2)

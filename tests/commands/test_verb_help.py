@@ -42,6 +42,16 @@ def test_help_of_a_verb_without_recipes_lists_what_set_takes(polycli):
     assert "windows_per_trajectory" in out
 
 
+@pytest.mark.parametrize("words", [("--help",), ("prepare", "mpp", "--help")])
+def test_help_fits_a_narrow_terminal(polycli, monkeypatch, words):
+    wide = polycli(*words)[1]
+    monkeypatch.setenv("COLUMNS", "40")
+    narrow = polycli(*words)[1]
+    # A word alone cannot be broken.
+    assert [line for line in narrow.splitlines() if len(line) > 40 and len(line[26:].split()) > 1] == []
+    assert "".join(narrow.split()) == "".join(wide.split())
+
+
 def test_help_without_a_family_says_how_to_see_its_keys(polycli):
     code, out, _ = polycli("pretrain", "--help")
     assert code == 0
