@@ -7,14 +7,13 @@ with flux, ivar, lambda and mask; or lists of numbers, which the recipe's `array
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.astroclip.data.resampling import describe_grid
 from polycli.astroclip.data.source import Listing, find_files
 from polycli.astroclip.data.table_files import nearest_names
 from polycli.astroclip.recipe.preparing import ArraysSection, PrepareRecipe
@@ -25,14 +24,11 @@ from polycli.astroclip.sources.multimodal.layout import (
     WARNINGS,
     Part,
     columns_of,
-    good_redshifts,
-    joined_ids,
     plain_ids,
     redshift_column,
     say_of_magnitudes,
-    stacked_parts,
 )
-from polycli.astroclip.sources.multimodal.listing import band_places, grid_of
+from polycli.astroclip.sources.multimodal.listing import band_places, grid_of, joined_listing
 from polycli.astroclip.sources.plausible import refuse_other_flux, refuse_other_pixels, say_pixels
 from polycli.errors import SourceError
 from polycli.files.hats_folders import HatsCatalogue, is_hats, open_hats
@@ -92,39 +88,22 @@ class HatsSource:
         say_of_magnitudes(parts)
         exported = not files.in_hats and _HEALPIX not in layout.plain
         grid = grid_of(parts, recipe)
-        spectrum = None
-        if grid is not None:
-            ivar = "measured" if all(part.has_ivar for part in parts) else "unknown"
-            about = {"ivar": ivar, "medium": recipe.arrays.medium, "frame": recipe.arrays.frame}
-            spectrum = describe_grid(grid.wavelength, what=first.name).model_copy(update=about)
-        lengths = [len(part.ids) for part in parts]
-        listing = Listing(
-            source="hats",
-            reader=ParquetReader(
-                files=tuple(part.path for part in parts),
-                image=layout.image,
-                spectrum=layout.spectrum,
-                arrays=recipe.arrays,
-                mmu=recipe.mmu,
-                bands=tuple(band_places(first if part.image is None else part, first) for part in parts),
-                grid=grid,
-                shape=None if first.image is None else (len(first.image.bands), *first.image.size),
-            ),
-            ids=joined_ids([part.ids for part in parts]),
-            id_name=recipe.arrays.object_id,
-            ra=np.concatenate([part.ra for part in parts]),
-            dec=np.concatenate([part.dec for part in parts]),
-            redshift=np.concatenate([part.redshift for part in parts]),
-            good_redshift=good_redshifts(parts, recipe.mmu, exported=exported),
-            file=np.repeat(np.arange(len(parts), dtype=np.int32), lengths),
-            row=np.concatenate([np.arange(length) for length in lengths]),
+        reader = ParquetReader(
             files=tuple(part.path for part in parts),
-            file_names=tuple(part.name for part in parts),
-            image=first.image,
-            spectrum=spectrum,
-            wavelength=None if grid is None else grid.wavelength,
-            columns=tuple(stacked_parts(parts)),
+            image=layout.image,
+            spectrum=layout.spectrum,
+            arrays=recipe.arrays,
+            mmu=recipe.mmu,
+            bands=tuple(band_places(first if part.image is None else part, first) for part in parts),
+            grid=grid,
+            shape=None if first.image is None else (len(first.image.bands), *first.image.size),
         )
+        listing = joined_listing(
+            "hats", reader, parts, recipe, grid, id_name=recipe.arrays.object_id, exported=exported
+        )
+        if listing.spectrum is not None:
+            said = {"medium": recipe.arrays.medium, "frame": recipe.arrays.frame}
+            listing = replace(listing, spectrum=listing.spectrum.model_copy(update=said))
         _refuse_other_numbers(listing, layout, recipe.arrays, what=str(parts[0].path))
         return listing
 

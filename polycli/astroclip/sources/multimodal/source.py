@@ -10,23 +10,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from polycli.astroclip.data.resampling import describe_grid
 from polycli.astroclip.data.sky.cells import refuse_mixed_orders
 from polycli.astroclip.data.source import Listing, find_files
 from polycli.astroclip.recipe.preparing import PrepareRecipe
 from polycli.astroclip.sources.hats.source import HatsSource
 from polycli.astroclip.sources.hdf5_files import holds
 from polycli.astroclip.sources.multimodal.hdf5_sets import Hdf5Reader, read_part
-from polycli.astroclip.sources.multimodal.layout import (
-    Part,
-    good_redshifts,
-    joined_ids,
-    say_of_magnitudes,
-    stacked_parts,
-)
-from polycli.astroclip.sources.multimodal.listing import band_places, grid_of
+from polycli.astroclip.sources.multimodal.layout import Part, say_of_magnitudes
+from polycli.astroclip.sources.multimodal.listing import band_places, grid_of, joined_listing
 from polycli.errors import SourceError
 from polycli.files.hats_folders import is_hats
 from polycli.paths import files_below
@@ -72,33 +63,11 @@ def listing_of(parts: Sequence[Part], recipe: PrepareRecipe) -> Listing:
     Raises:
         SourceError: some hold images and others spectra, or images or wavelengths differ.
     """
-    first = parts[0]
-    bands = tuple(band_places(part, first) for part in parts)
+    bands = tuple(band_places(part, parts[0]) for part in parts)
     grid = grid_of(parts, recipe)
-    spectrum = None
-    if grid is not None:
-        ivar = "measured" if all(part.has_ivar for part in parts) else "unknown"
-        spectrum = describe_grid(grid.wavelength, what=first.name).model_copy(update={"ivar": ivar})
     say_of_magnitudes(parts)
-    lengths = [len(part.ids) for part in parts]
-    return Listing(
-        source="mmu",
-        reader=Hdf5Reader(tuple(part.path for part in parts), recipe.mmu, bands, grid),
-        ids=joined_ids([part.ids for part in parts]),
-        id_name="object_id",
-        ra=np.concatenate([part.ra for part in parts]),
-        dec=np.concatenate([part.dec for part in parts]),
-        redshift=np.concatenate([part.redshift for part in parts]),
-        good_redshift=good_redshifts(parts, recipe.mmu, exported=False),
-        file=np.repeat(np.arange(len(parts), dtype=np.int32), lengths),
-        row=np.concatenate([np.arange(length) for length in lengths]),
-        files=tuple(part.path for part in parts),
-        file_names=tuple(part.name for part in parts),
-        image=first.image,
-        spectrum=spectrum,
-        wavelength=None if grid is None else grid.wavelength,
-        columns=tuple(stacked_parts(parts)),
-    )
+    reader = Hdf5Reader(tuple(part.path for part in parts), recipe.mmu, bands, grid)
+    return joined_listing("mmu", reader, parts, recipe, grid, id_name="object_id", exported=False)
 
 
 def _files_of(path: Path) -> list[Path]:
