@@ -7,7 +7,7 @@ model of one modality has the names of that half.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float
@@ -22,6 +22,9 @@ from polycli.astroclip.model.specformer import SpecFormer
 from polycli.astroclip.model.vision_transformer import VisionTransformer
 from polycli.astroclip.recipe.model import BANDS, HeadSection, ImageSection, ModelSection, SpectrumSection
 from polycli.errors import CheckpointError
+
+#: What not every encoder looks at: inverse variances, masks and wavelengths, (b, l) each.
+Given: TypeAlias = Tensor | None
 
 
 class ImageEncoder(nn.Module):
@@ -87,11 +90,7 @@ class SpectrumEncoder(nn.Module):
             self.cross_attention, self.mlp = CrossAttention(heads, section.embed_dim), last_layers(heads)
 
     def forward(
-        self,
-        flux: Float[Tensor, "b l"],
-        ivar: Tensor | None = None,
-        mask: Tensor | None = None,
-        wavelength: Tensor | None = None,
+        self, flux: Float[Tensor, "b l"], ivar: Given = None, mask: Given = None, wavelength: Given = None
     ) -> Float[Tensor, "b e"]:
         """The head's vector; the backbone's features where there is no head."""
         if self.cross_attention is None or self.mlp is None:
@@ -100,11 +99,7 @@ class SpectrumEncoder(nn.Module):
         return gathered + self.mlp(gathered)  # type: ignore[no-any-return]
 
     def features(
-        self,
-        flux: Float[Tensor, "b l"],
-        ivar: Tensor | None = None,
-        mask: Tensor | None = None,
-        wavelength: Tensor | None = None,
+        self, flux: Float[Tensor, "b l"], ivar: Given = None, mask: Given = None, wavelength: Given = None
     ) -> Float[Tensor, "b d"]:
         """The backbone's features: of SpecFormer the mean over all tokens, as the papers' baseline has it."""
         if isinstance(self.backbone, ConvAttention):
@@ -122,11 +117,7 @@ class SpectrumEncoder(nn.Module):
         return self.backbone
 
     def attention(
-        self,
-        flux: Float[Tensor, "b l"],
-        ivar: Tensor | None = None,
-        mask: Tensor | None = None,
-        wavelength: Tensor | None = None,
+        self, flux: Float[Tensor, "b l"], ivar: Given = None, mask: Given = None, wavelength: Given = None
     ) -> Float[Tensor, "b h t"]:
         """The query's weights on the tokens of each spectrum; only with a head."""
         if self.cross_attention is None:
@@ -134,7 +125,7 @@ class SpectrumEncoder(nn.Module):
         return self.cross_attention.attention(*self._tokens(flux, ivar, mask, wavelength))
 
     def _tokens(
-        self, flux: Tensor, ivar: Tensor | None, mask: Tensor | None, wavelength: Tensor | None
+        self, flux: Tensor, ivar: Given, mask: Given, wavelength: Given
     ) -> tuple[Float[Tensor, "b t d"], Float[Tensor, "b t"] | None]:
         """The backbone's tokens, and how much each of them counts; None where all count alike."""
         if isinstance(self.backbone, ConvAttention):
@@ -207,11 +198,7 @@ class AstroClip(nn.Module):
         return self._image().features(rgb)
 
     def spectrum_features(
-        self,
-        flux: Float[Tensor, "b l"],
-        ivar: Tensor | None = None,
-        mask: Tensor | None = None,
-        wavelength: Tensor | None = None,
+        self, flux: Float[Tensor, "b l"], ivar: Given = None, mask: Given = None, wavelength: Given = None
     ) -> Float[Tensor, "b d"]:
         """The spectrum backbone's mean token, before the head."""
         return self._spectrum().features(flux, ivar, mask, wavelength)
@@ -221,11 +208,7 @@ class AstroClip(nn.Module):
         return self._image().attention(rgb)
 
     def spectrum_attention(
-        self,
-        flux: Float[Tensor, "b l"],
-        ivar: Tensor | None = None,
-        mask: Tensor | None = None,
-        wavelength: Tensor | None = None,
+        self, flux: Float[Tensor, "b l"], ivar: Given = None, mask: Given = None, wavelength: Given = None
     ) -> Float[Tensor, "b h t"]:
         """Returns the weight that each head of the query gives to each token of each spectrum."""
         return self._spectrum().attention(flux, ivar, mask, wavelength)
