@@ -150,6 +150,73 @@ def map_npz(path: Path, name: str) -> NDArray[Any] | None:
         return mapped
 
 
+class PackedRows:
+    """Rows of a compressed array of an npz file, unpacked as they are asked for; one row at a time is in memory.
+
+    An array can only be unpacked from its beginning: who asks for rows before those that were read last waits until it
+    is unpacked up to there again, which `restarts` counts.
+    """
+
+    def __init__(self, path: Path, name: str) -> None:
+        """Look at the header.
+
+        Raises:
+            SourceError: it is no whole npz file, has no such array, or its header claims more than there is.
+        """
+        check_plain(path)
+        self.path, self.name = path, name
+        with _said(path, name), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
+            self.header = _header(member)
+            self._begin = member.tell()
+            length = archive.getinfo(f"{name}.npy").file_size
+            if self._begin + self.header.dtype.itemsize * int(np.prod(self.header.shape, dtype=object)) > length:
+                raise ValueError("its header claims more numbers than there are")
+        self.restarts = -1
+        self._member: IO[bytes] | None = None
+        self._next = 0
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether rows lie one behind the other, as numbers do that are not in Fortran's order."""
+        header = self.header
+        return not (header.fortran or header.dtype.hasobject) and 0 not in (len(header.shape), *header.shape)
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """(n, ...) of rows in any order.
+
+        Raises:
+            SourceError: the file is damaged.
+        """
+        wanted = np.unique(rows)
+        found = np.empty((len(wanted), *self.header.shape[1:]), self.header.dtype)
+        length = found[:1].nbytes
+        with _said(self.path, self.name):
+            for place, row in enumerate(wanted.tolist()):
+                member = self._at(row, length)
+                found[place] = np.frombuffer(_exactly(member, length), found.dtype).reshape(found.shape[1:])
+                self._next = row + 1
+        return np.asarray(found[np.searchsorted(wanted, rows)])
+
+    def _at(self, row: int, length: int) -> IO[bytes]:
+        """The member, unpacked up to a row of so many bytes."""
+        if self._member is None or row < self._next:
+            # Closed when the member is: nobody else has the archive.
+            self._member = zipfile.ZipFile(self.path).open(f"{self.name}.npy")  # noqa: SIM115
+            _exactly(self._member, self._begin)
+            self._next, self.restarts = 0, self.restarts + 1
+        left = (row - self._next) * length
+        while left:
+            left -= len(_exactly(self._member, min(left, _PIECE)))
+        return self._member
+
+
+def _exactly(member: IO[bytes], length: int) -> bytes:
+    found = member.read(length)
+    if len(found) < length:
+        raise EOFError(f"it ends after {len(found)} of {length} bytes")
+    return found
+
+
 def _header(member: IO[bytes]) -> ArrayHeader:
     version = np.lib.format.read_magic(member)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ _COMPARED = 16 * 2**20
 
 
 def write_column(tree: Path, layout: ArrayLayout, shape: tuple[int, ...], parts: Iterable[NDArray[Any]]) -> ArrayInfo:
-    """Write one array of `shape` whose rows come in parts, in order. Memory: about two shards.
+    """Write one array of `shape` whose rows come in parts, in order. Memory: about three shards, whatever its length.
 
     Raises:
         OSError: the disk is full or refuses the write.
@@ -43,15 +44,28 @@ def write_column(tree: Path, layout: ArrayLayout, shape: tuple[int, ...], parts:
             if filled == len(buffer) or written + filled == shape[0]:
                 place = slice(written, written + filled)
                 write(array, (place,), buffer[:filled])
+                _give_back()
                 if not _reads_back(array, written, buffer[:filled]):
                     raise PolycliError(
                         f"{tree / layout.name}: what was written reads back differently; is the disk or memory sound?"
                     )
+                _give_back()
                 written, filled = written + filled, 0
     if written != shape[0]:
         raise ValueError(f"{layout.name}: {written} rows came, {shape[0]} were expected")
     sync_tree(tree / layout.name, leaves=False)
     return info
+
+
+def _give_back() -> None:
+    """Let the C library return to the system what was freed.
+
+    Chunks are compressed and freed in pieces by several threads, and glibc keeps pieces for each of these: without
+    this, 1 GB in shards of 128 MiB held 740 MiB in place of 410, and more with every shard.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _reads_back(array: ts.TensorStore, first: int, values: NDArray[Any]) -> bool:

@@ -1,7 +1,7 @@
 """Sets of arrays of the same objects, in a folder of npy files, an npz or an HDF5 file, read a few rows at a time.
 
-Nothing is unpickled. An npz whose members are not compressed is read where they lie in it; a compressed one has to be
-unpacked as a whole, array by array.
+Nothing is unpickled. An npz whose members are not compressed is read where they lie in it. A compressed one is unpacked
+from its beginning on, row by row, and as a whole only where rows are asked for in no order.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 from polycli.astroclip.data.table_files import HDF5_SUFFIXES
 from polycli.astroclip.sources.hdf5_files import read_rows
 from polycli.files.hdf5 import open_hdf5
-from polycli.files.numpy_files import ArrayHeader, check_npz, map_npz, npz_headers, open_npy, read_npz
+from polycli.files.numpy_files import ArrayHeader, PackedRows, check_npz, map_npz, npz_headers, open_npy, read_npz
 
+#: How often a compressed array is unpacked from its beginning again before it is unpacked as a whole: a look at some
+#: rows and one at all do so once each, and a pairing that puts rows in another order with every block.
+_RESTARTS = 4
 SUFFIXES = (".npy", ".npz", *HDF5_SUFFIXES)
 
 
@@ -45,6 +48,9 @@ class ArraySet:
         if path.name.lower().endswith(HDF5_SUFFIXES):
             with open_hdf5(path) as file:
                 return read_rows(file[key], rows)
+        packed = _packed(path, key, path.stat().st_mtime_ns) if key and map_npz(path, key) is None else None
+        if packed is not None and packed.has_rows and packed.restarts < _RESTARTS:
+            return packed.read(rows)
         return np.asarray(_opened(path, key)[rows])
 
     def dtype(self, array: str) -> np.dtype[Any]:
@@ -99,6 +105,13 @@ def _opened(path: Path, key: str) -> NDArray[Any]:
         return open_npy(path)
     mapped = map_npz(path, key)
     return _unpacked(path, key, path.stat().st_mtime_ns) if mapped is None else mapped
+
+
+@lru_cache(maxsize=8)
+def _packed(path: Path, key: str, changed: int) -> PackedRows:
+    """A compressed array, unpacked up to where this process has read it, until the file is changed."""
+    del changed
+    return PackedRows(path, key)
 
 
 @lru_cache(maxsize=4)

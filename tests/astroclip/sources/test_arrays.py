@@ -1,5 +1,6 @@
 """Arrays of one's own."""
 
+import tracemalloc
 from pathlib import Path
 
 import h5py
@@ -250,3 +251,26 @@ def test_arrays_that_lie_here_are_named_by_their_folder_and_not_by_a_dot(tmp_pat
     with pytest.raises(SourceError, match="has neither of the arrays image and spectrum") as refusal:
         _listing(Path("other.npy"))
     assert refusal.value.message.startswith(f"{tmp_path}: ")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_an_npz_is_never_in_memory_as_a_whole(tmp_path, save):
+    """A compressed one was, in every process, and four times over at first."""
+    images = np.random.default_rng(0).normal(0, 0.1, (400, 3, 64, 64)).astype(np.float32)
+    images[:, :, 30:34, 30:34] += 1
+    save(tmp_path / "a.npz", image=images, object_id=np.arange(400))
+    size, order = images.nbytes, np.random.default_rng(1).permutation(400)
+    expected = images[order[:50]]
+    del images
+    tracemalloc.start()
+    listing = ArraysSource().open([tmp_path / "a.npz"], _recipe(), None)
+    for start in range(0, 400, 20):
+        rows = np.arange(start, start + 20)
+        listing.reader.read(listing.file[rows], listing.row[rows])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.5 * size
+    # In no order at all they are the same: then it is unpacked as a whole.
+    for _ in range(8):
+        found = listing.reader.read(listing.file[order[:50]], listing.row[order[:50]]).image
+        np.testing.assert_array_equal(found, expected)
