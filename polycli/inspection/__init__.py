@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -58,7 +59,9 @@ def draw_path(path: Path, file: Path) -> None:
 
 def _told(path: Path, look: Callable[[], Answer]) -> Answer:
     if not path.exists():
-        raise UserError(f"{path}: no such file or folder")
+        is_made = any(path.parent.glob(f"*{escape(path.name)}.partial-*"))
+        told = "is being made, or was begun and did not finish" if is_made else "no such file or folder"
+        raise UserError(f"{path}: {told}", hint=f"polycli status {path}" if is_made else None)
     try:
         return look()
     except _UNEXPECTED as error:

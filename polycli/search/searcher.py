@@ -222,6 +222,11 @@ class Searcher:
                 place = int(np.nanargmin(separation))
                 found = float(separation[place]), partition.first + place
                 best = found if best is None else min(best, found)
+        if best is None and not self._has_a_position():
+            raise UserError(
+                f"{self.path}: no row has a position: all of {' and '.join(self.position_columns)} are unknown",
+                hint="--id ID, --row FILE:N or --file FILE says what is looked for",
+            )
         if best is None or best[0] > radius:
             how_far = "" if best is None else f"; the nearest is {best[0] * 3600:.4g} arcsec away"
             raise UserError(
@@ -229,6 +234,13 @@ class Searcher:
                 hint="--radius ARCSEC asks for objects that lie further away",
             )
         return best[1], best[0]
+
+    def _has_a_position(self) -> bool:
+        _, dec = self.position_columns
+        return any(
+            np.isfinite(partition.read([dec])[dec].to_numpy().astype(np.float64)).any()
+            for partition in self.stored.partitions
+        )
 
     def cone(self, ra: float, dec: float, radius: float) -> Cone:
         """A filter for objects within `radius` of a position, all in degrees.

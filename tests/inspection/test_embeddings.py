@@ -114,3 +114,13 @@ def test_folders_of_before_are_checked_by_the_hashes_of_their_parts(write):
     (folder / "part-00000.parquet").unlink()
     with pytest.raises(StoreError, match=r"part-00000\.parquet: is missing"):
         inspect_path(folder, verify=True)
+
+
+def test_what_is_not_published_yet_is_said_with_the_command_that_tells_how_far_it_is(tmp_path):
+    (tmp_path / ".a.hats.partial-units").mkdir()
+    with pytest.raises(PolycliError, match=r"a\.hats: is being made, or was begun and did not finish") as caught:
+        inspect_path(tmp_path / "a.hats")
+    assert caught.value.hint == f"polycli status {tmp_path / 'a.hats'}"
+    with pytest.raises(PolycliError, match=r"b\.hats: no such file or folder") as caught:
+        inspect_path(tmp_path / "b.hats")
+    assert caught.value.hint is None

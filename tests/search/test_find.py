@@ -272,6 +272,14 @@ def test_positions_that_are_missing_are_said(tmp_path):
             run(SearchRequest(embeddings=path, json=True, **query))
 
 
+def test_positions_that_are_all_unknown_are_said(tmp_path):
+    places = {name: np.full(2, np.nan) for name in ("ra", "dec")}
+    table = pa.table({"record_id": ["a", "b"], **places})
+    path = write(tmp_path / "r.parquet", table, {"v": np.eye(2, dtype=np.float32)}, units_of=1)
+    with pytest.raises(UserError, match="no row has a position: all of ra and dec are unknown"):
+        run(SearchRequest(embeddings=path, json=True, position="1,2"))
+
+
 def test_a_file_needs_the_checkpoint_that_made_the_embeddings(ask, tmp_path):
     with pytest.raises(UserError, match="--checkpoint is missing"):
         ask(file=tmp_path / "coadd.fits")
