@@ -239,3 +239,36 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, tiny_
     with pytest.raises(CheckpointError, match=r"unaligned\.image: .* has no image encoder for .* to be compared with"):
         evaluate(spectrum_model, mock_store, tmp_path / "out", f"unaligned.image={spectrum_model}")
     assert not (tmp_path / "out").exists()
+
+
+def test_redshifts_by_templates_and_by_other_numbers_of_neighbours_stand_beside(tmp_path, make_model, mock_store):
+    from polycli.astroclip.recipe.model import SpectrumSection, TemplateSection
+
+    section = SpectrumSection(
+        embed_dim=12, depth=1, num_heads=2, section_length=256, section_step=192, stem="convolution",
+        inputs=("ivar",), templates=TemplateSection(count=2),
+    )  # fmt: skip
+    model = make_model("templates", image=None, heads=None, spectrum=section)
+    some = "neighbour_counts=[3, 5]"
+    found = evaluate(model, mock_store, tmp_path / "out", some, "audit.run=false")["datasets"]["mock"]
+
+    store = open_objects(mock_store)
+    train, test = store.rows("train"), store.rows("test")
+    encoder = Encoder(load_model(model), store, precision="float32", batch_size=8)
+    shifts = {
+        name: encoder.vectors("spectrum", rows, source="templates")[:, 0] for name, rows in (("a", train), ("b", test))
+    }
+    constant = np.median(shifts["a"] - np.log1p(store.target("redshift", train)))
+    predicted = np.expm1(shifts["b"] - constant)
+    assert found["templates"]["constant"] == pytest.approx(constant, abs=1e-6)
+    assert found["templates"]["r2"] == pytest.approx(r2_score(store.target("redshift", test), predicted), rel=1e-4)
+    beside = found["by_neighbours"]
+    assert set(beside) == {"spectrum", "spectrum_templates", "spectrum_shift"}
+    # Five neighbours by inverse distance are the protocol of all other scores here.
+    for name, scores in beside.items():
+        assert set(scores) == {"3", "5"}
+        assert scores["5"]["distance"]["r2"] == pytest.approx(found["properties"]["redshift"][name]["knn"]["r2"])
+    assert (tmp_path / "out" / "figures" / "mock.templates.png").is_file()
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "likeliest shift of the templates" in report
+    assert "redshift by number and weights of neighbours" in report

@@ -213,6 +213,26 @@ class AstroClip(nn.Module):
         """Returns the weight that each head of the query gives to each token of each spectrum."""
         return self._spectrum().attention(flux, ivar, mask, wavelength)
 
+    def spectrum_templates(
+        self, flux: Float[Tensor, "b l"], ivar: Given = None, mask: Given = None
+    ) -> Float[Tensor, "b n"]:
+        """Returns how templates fit each spectrum: the likeliest shift, log(1 + z) but for a constant, then the numbers
+        that their token is made of.
+
+        Raises:
+            CheckpointError: the spectrum encoder has no templates.
+        """
+        backbone = self._spectrum().specformer
+        if backbone.templates is None:
+            raise CheckpointError("this spectrum encoder has no templates")
+        fit = backbone.template_fit(flux, ivar, mask)
+        return torch.cat([backbone.templates.log_redshifts(fit)[:, None], backbone.templates.numbers(fit)], dim=1)
+
+    @property
+    def has_templates(self) -> bool:
+        """Whether the spectrum encoder has templates."""
+        return self.section.spectrum is not None and self.section.spectrum.templates is not None
+
     def property_head(self) -> PropertyHead:
         """Returns the head that predicts properties from vectors; raises `CheckpointError` where there is none."""
         if self.properties is None:

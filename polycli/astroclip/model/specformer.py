@@ -21,7 +21,7 @@ from polycli.astroclip.model.native_grid import (
     weighted_deviation_and_mean,
 )
 from polycli.astroclip.model.stems import PieceConvolutions
-from polycli.astroclip.model.templates import Templates
+from polycli.astroclip.model.templates import Fit, Templates
 from polycli.astroclip.recipe.model import SpectrumSection
 from polycli.errors import UserError
 
@@ -193,6 +193,16 @@ class SpecFormer(nn.Module):
             raise TypeError("this encoder has no templates")
         flux, weight = self._pixels(tokens, context, None)
         return self.templates.error(flux, weight, self._pixels(tokens, context, hidden)[1])
+
+    def template_fit(
+        self, flux: Float[Tensor, "b l"], ivar: Float[Tensor, "b l"] | None, mask: Bool[Tensor, "b l"] | None
+    ) -> Fit:
+        """Fits the templates to spectra of which nothing is hidden; arguments as in `forward`."""
+        if self.templates is None:
+            raise TypeError("this encoder has no templates")
+        with torch.autocast(flux.device.type, enabled=False):
+            pixels = self._pixels(self.tokens(flux), self.context(flux, ivar, mask), None)
+            return self.templates.fit(self.templates.lines(*pixels))
 
     def _pieces(self, values: Shaped[Tensor, "b l"]) -> Shaped[Tensor, "b t p"]:
         length, step = self.section.section_length, self.section.section_step

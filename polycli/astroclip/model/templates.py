@@ -84,11 +84,19 @@ class Templates(nn.Module):
         """
         with torch.autocast(flux.device.type, enabled=False):
             fit = self.fit(self.lines(flux.float(), weight.float()))
-            along = torch.linspace(0, 2 * math.pi, self.section.shifts, device=flux.device)
-            angles = along[:, None] * along.new_tensor(PERIODS)
-            waves = torch.cat([angles.sin(), angles.cos()], dim=1)
-            # The mean over shifts: what is not certain fades, the finest waves first.
-            return self.token(torch.cat([fit.shifts @ waves, fit.strengths], dim=1))[:, None]  # type: ignore[no-any-return]
+            return self.token(self.numbers(fit))[:, None]  # type: ignore[no-any-return]
+
+    def numbers(self, fit: Fit) -> Float[Tensor, "b n"]:
+        """Describes fits as the token's linear map sees them: the shift as waves, then the strengths."""
+        along = torch.linspace(0, 2 * math.pi, self.section.shifts, device=fit.shifts.device)
+        angles = along[:, None] * along.new_tensor(PERIODS)
+        waves = torch.cat([angles.sin(), angles.cos()], dim=1)
+        # The mean over shifts: what is not certain fades, the finest waves first.
+        return torch.cat([fit.shifts @ waves, fit.strengths], dim=1)
+
+    def log_redshifts(self, fit: Fit) -> Float[Tensor, " b"]:
+        """Returns the likeliest shift of each spectrum: log(1 + z) but for a constant that all spectra share."""
+        return fit.shifts.argmax(dim=1) * self.section.log_step
 
     def error(
         self,

@@ -101,6 +101,11 @@ class EvalSettings(EncodingSettings):
     )
     labels: tuple[str, ...] = Field((), description="columns to classify; if empty, all texts of at most 20 classes")
     neighbours: PositiveInt = Field(64, description="k of k-NN; weights are inverse distances")
+    neighbour_counts: tuple[PositiveInt, ...] = Field(
+        (),
+        description="numbers of neighbours by which redshifts are scored too, each weighed by inverse distance, all "
+        "alike, and by a Gaussian kernel",
+    )
     reference_objects: PositiveInt = Field(20000, description="training objects that probes learn from, at most")
     candidates: PositiveInt = Field(10000, description="objects among which one is searched, at most")
     unaligned: UnalignedSection = UnalignedSection()

@@ -36,6 +36,8 @@ from polycli.astroclip.scoring.measure import (
 from polycli.astroclip.scoring.posteriors.calibrated import intervals_of
 from polycli.astroclip.scoring.posteriors.distributions import levels_of
 from polycli.astroclip.scoring.reconstruction import Panel, score_reconstruction
+from polycli.astroclip.scoring.redshifts.by_neighbours import redshift_by_neighbours
+from polycli.astroclip.scoring.redshifts.templates import Curves, curves_of, template_scores
 from polycli.astroclip.scoring.report import Illustration
 from polycli.astroclip.scoring.score_records import HeadScores, ObjectScores, ReconstructionScores
 from polycli.astroclip.scoring.sides import Subset, side_of
@@ -65,6 +67,11 @@ class Scoring:
         read, guesses = score_properties(store, reference, test, settings, bootstrap)
         shown = test.first(_SHOWN)
         reconstruction, panels = self._reconstruction(subset, shown.rows)
+        redshift = store.target("redshift", reference.rows), store.target("redshift", test.rows)
+        templates = template_scores(reference, test, redshift, bootstrap)
+        curves: Curves | None = None
+        if templates is not None and settings.report:
+            curves = curves_of(self._encoder(self.loaded, subset), shown.rows, templates.constant)
         audited = audit(store, reference, test, settings, bootstrap, aligned=aligned)
         attributed = {} if audited is None else self._attribution(subset, reference, test)
         attended = self._attention(subset) if settings.audit.run else {}
@@ -78,6 +85,9 @@ class Scoring:
             head=self._head(subset, test, guesses),
             reconstruction=reconstruction,
             audit=audited,
+            by_neighbours=redshift_by_neighbours(reference, test, redshift, settings.neighbour_counts, bootstrap)
+            or None,
+            templates=templates,
             attribution=scored(attributed, bootstrap) or None,
             attention=attention_scores(attended, bootstrap) or None,
         )
@@ -87,7 +97,7 @@ class Scoring:
             warn(f"{store.name}: {sentence}")
         vectors: dict[str, NDArray[np.float32]] = {name: shown.inputs[name] for name in subset.modalities}
         return scores, Illustration(
-            shown.rows, vectors, guesses, panels, attributed, attended, aligned=aligned, seed=settings.seed
+            shown.rows, vectors, guesses, panels, attributed, attended, curves, aligned=aligned, seed=settings.seed
         )
 
     def _head(self, subset: Subset, test: Side, guesses: Guesses) -> HeadScores | None:

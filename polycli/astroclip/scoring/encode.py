@@ -22,7 +22,8 @@ from polycli.errors import StoreError
 from polycli.workflow.loaded import evaluation_device
 
 Modality = Literal["image", "spectrum"]
-Source = Literal["embedding", "backbone"]
+#: Of the head, of the backbone before it, or of the templates of a spectrum encoder.
+Source = Literal["embedding", "backbone", "templates"]
 Vectors = NDArray[np.float32]
 #: Images or spectra, as read.
 Values = NDArray[np.float32] | Spectra
@@ -104,6 +105,8 @@ class Encoder:
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             if isinstance(values, Spectra):
                 inputs = self.spectrum_input(values)
+                if source == "templates":  # Of one grid, and so without wavelengths.
+                    return _numbers(self.model.spectrum_templates(*inputs[:3]))
                 made = self.model.embed_spectrum if source == "embedding" else self.model.spectrum_features
                 return _numbers(made(*inputs))
             rgb = self.image_input(values)

@@ -45,6 +45,8 @@ PROBES: dict[str, tuple[Probe, ...]] = {
     "spectrum_among_images": ("knn",),
     "image_unaligned": ("knn",),
     "spectrum_unaligned": ("knn",),
+    "spectrum_templates": ("knn",),
+    "spectrum_shift": ("knn",),
     "photometry": ("knn", "mlp", "boosting", "tuned_boosting"),
     "image_by_hand": ("knn", "boosting"),
     "visible_truth": ("boosting",),

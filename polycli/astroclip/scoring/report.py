@@ -28,6 +28,8 @@ from polycli.astroclip.scoring.kinds import alike_sentence
 from polycli.astroclip.scoring.measure import Guesses
 from polycli.astroclip.scoring.posteriors.figures import draw_pit
 from polycli.astroclip.scoring.reconstruction import Panel
+from polycli.astroclip.scoring.redshifts.figures import draw_templates
+from polycli.astroclip.scoring.redshifts.templates import Curves
 from polycli.astroclip.scoring.retrieval import unit
 from polycli.astroclip.scoring.score_records import ObjectScores, Unaligned
 from polycli.astroclip.scoring.tables import INPUTS, OWN_HEAD, overview
@@ -65,6 +67,8 @@ class Illustration:
     attributed: Mapping[str, Sequence[Attributed]]
     #: By modality; none where the heads have no attention.
     attended: Mapping[str, Sequence[Attended]]
+    #: None where the spectrum encoder has no templates.
+    templates: Curves | None
     aligned: bool
     seed: int
 
@@ -104,6 +108,7 @@ def write_report(
         reconstruction = datasets[name].reconstruction
         by = "" if reconstruction is None else reconstruction.by
         blocks += _reconstructions(name, picture, stores[name], folder / "figures", by=by)
+        blocks += _templates(name, picture, folder / "figures")
         blocks += _attribution(name, picture, stores[name], folder / "figures")
         blocks += _attention(name, picture, stores[name], folder / "figures")
         blocks += _maps(name, picture, stores[name], folder / "figures")
@@ -155,6 +160,18 @@ def _reconstructions(name: str, picture: Illustration, store: ObjectStore, figur
     shown = [(text, panel.truth, panel.guess, panel.hidden) for text, panel in zip(ids, picture.panels, strict=True)]
     reconstructions(file, title="Hidden stretches of spectra", panels=shown)
     return [Figure(file, f"Spectra, and what {by} makes of the stretches that it does not see (shaded).", lines=True)]
+
+
+def _templates(name: str, picture: Illustration, figures: Path) -> list[Block]:
+    if picture.templates is None:
+        return []
+    file = figures / f"{file_stem(f'{name}.templates')}.png"
+    draw_templates(file, picture.templates, title="Learned templates at rest")
+    text = (
+        "Templates as spectra of this dataset mix them, and how spectra differ most from that, over rest wavelengths. "
+        "Dotted: lines of galaxies, of which the training was told nothing."
+    )
+    return [Figure(file, text, lines=True)]
 
 
 def _attribution(name: str, picture: Illustration, store: ObjectStore, figures: Path) -> list[Block]:

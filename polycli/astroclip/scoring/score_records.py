@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from polycli.astroclip.scoring.audits.records import AttentionScores, AttributionScores, AuditScores
 from polycli.astroclip.scoring.posteriors.records import Coverage, PosteriorScores
+from polycli.astroclip.scoring.redshifts.records import NeighbourScores, TemplateScores
 from polycli.json_records import IF_GIVEN, INLINE, JsonObject
 from polycli.report.probes import Accuracy, Bounds, Fit
 
@@ -167,6 +168,12 @@ class ObjectScores:
     reconstruction: ReconstructionScores | None = field(default=None, metadata=IF_GIVEN)
     #: Absent where none was asked for, or objects are few.
     audit: AuditScores | None = field(default=None, metadata=IF_GIVEN)
+    #: Redshifts by input, number of neighbours and weights; absent where `neighbour_counts` names none.
+    by_neighbours: Mapping[str, Mapping[str, Mapping[str, NeighbourScores]]] | None = field(
+        default=None, metadata=IF_GIVEN
+    )
+    #: Redshifts by the shift of templates; absent where the spectrum encoder has none.
+    templates: TemplateScores | None = field(default=None, metadata=IF_GIVEN)
     #: By modality; absent with the audit, or where nobody knows what should matter.
     attribution: Mapping[str, AttributionScores] | None = field(default=None, metadata=IF_GIVEN)
     #: By modality; absent where the model has no heads with attention, or nobody knows what should matter.

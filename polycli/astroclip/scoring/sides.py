@@ -53,7 +53,9 @@ def side_of(
     def encoder(model: AstroClip) -> Encoder:
         return Encoder(model, store, precision=settings.precision, batch_size=settings.batch_size)
 
+    templates = "spectrum" in subset.modalities and loaded.model.has_templates
     passes = len(subset.modalities) * (2 if again else 1) + sum(name in before for name in subset.modalities)
+    passes += templates
     kind = "test" if again else "training"
     with progress(passes * len(rows), f"{store.name}: {kind} objects") as bar:
         for name in subset.modalities:
@@ -70,5 +72,8 @@ def side_of(
                 seen_again[name] = encoder(loaded.model).vectors(
                     name, rows, look=lambda values, some: another_spectrum(values, some, seed), advance=bar.advance
                 )
+        if templates:
+            fitted = encoder(loaded.model).vectors("spectrum", rows, source="templates", advance=bar.advance)
+            inputs["spectrum_templates"], inputs["spectrum_shift"] = fitted[:, 1:], fitted[:, :1]
     inputs |= simple_inputs(store, rows, encoder(loaded.model).batches(rows), catalogue=catalogue)
     return Side(rows, inputs, seen_again)

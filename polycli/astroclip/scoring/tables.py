@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from polycli.astroclip.scoring.audits.tables import attention_table, attribution_table, audit_tables
 from polycli.astroclip.scoring.posteriors.tables import coverage_table, posterior_table
+from polycli.astroclip.scoring.redshifts.tables import neighbour_table, template_table
 from polycli.astroclip.scoring.score_records import HeadScores, ObjectScores, RedshiftScores
 from polycli.report.table import NOTHING, Table, interval, number
 
@@ -17,6 +18,8 @@ INPUTS = {
     "spectrum_among_images": "spectrum, learnt from images",
     "image_unaligned": "image encoder before alignment",
     "spectrum_unaligned": "spectrum encoder before alignment",
+    "spectrum_templates": "templates of the spectrum",
+    "spectrum_shift": "likeliest shift of the templates",
     "photometry": "photometry",
     "image_by_hand": "image, measured by hand",
     "visible_truth": "noiseless magnitudes and shapes",
@@ -48,6 +51,8 @@ def overview(datasets: Mapping[str, ObjectScores]) -> list[Table]:
             coverage_table(name, dataset),
             property_table(name, dataset),
             redshift_table(name, dataset),
+            template_table(name, dataset.templates),
+            neighbour_table(name, dataset.by_neighbours, INPUTS),
             magnitude_table(name, dataset),
             label_table(name, dataset),
             retrieval_table(name, dataset),

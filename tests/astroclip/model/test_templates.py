@@ -16,7 +16,7 @@ from polycli.astroclip.model.templates import Fit, Templates
 from polycli.astroclip.recipe.model import ModelSection, SpectrumSection, TemplateSection
 from polycli.astroclip.recipe.training import MaskingSection
 from polycli.astroclip.training.objectives import MaskedModelling, freeze_what_heads_do_not_see
-from polycli.errors import UserError
+from polycli.errors import CheckpointError, UserError
 
 SECTION = TemplateSection(count=3, highest_redshift=0.3, log_step=2e-3, first=4000.0, last=6000.0, step=4.0)
 PIXELS = 501
@@ -156,6 +156,33 @@ def test_their_token_comes_last():
     embedding = model(flux, ivar, mask)
     assert embedding.shape == (1, tokens.shape[1] + 1, 16)
     assert model.reconstruct(embedding).shape == tokens.shape
+
+
+def test_a_model_says_the_likeliest_shift_and_what_the_token_is_made_of():
+    sizes = {"embed_dim": 16, "depth": 1, "num_heads": 2, "section_length": 24, "section_step": 16}
+    section = SpectrumSection(**sizes, stem="convolution", inputs=("ivar",), templates=SECTION)
+    torch.manual_seed(0)
+    network = AstroClip(ModelSection(spectrum=section)).eval()
+    flux, ivar = torch.stack([galaxy(0.1), galaxy(0.2)]), torch.full((2, PIXELS), 50.0)
+
+    with torch.no_grad():
+        found = network.spectrum_templates(flux, ivar)
+        specformer = network.spectrum_encoder.specformer
+        pixels = specformer._pixels(specformer.tokens(flux), specformer.context(flux, ivar, None), None)
+        token = specformer.templates(*pixels)[:, 0]
+
+    assert network.has_templates
+    torch.testing.assert_close(specformer.templates.token(found[:, 1:]), token)
+    fit = specformer.template_fit(flux, ivar, None)
+    torch.testing.assert_close(found[:, 0], fit.shifts.argmax(dim=1) * SECTION.log_step)
+    assert (found[:, 0] <= np.log1p(SECTION.highest_redshift) + SECTION.log_step).all()
+
+
+def test_a_model_without_templates_says_so():
+    network = AstroClip(ModelSection(spectrum=SpectrumSection(embed_dim=16, depth=1, num_heads=2)))
+    assert not network.has_templates
+    with pytest.raises(CheckpointError, match="this spectrum encoder has no templates"):
+        network.spectrum_templates(torch.rand(1, 100))
 
 
 def test_hidden_pieces_are_hidden_from_templates():
