@@ -28,7 +28,7 @@ _MAIN = 2
 
 @dataclass(frozen=True)
 class Curves:
-    """What templates hold of lines, in deviations of a spectrum: (n,) each, over `wavelength` at rest, Angstrom.
+    """The lines that templates hold, in deviations of a spectrum: (n,) each, over `wavelength` at rest, Angstrom.
 
     Attributes:
         mean: the patterns as strong as they are in the mean spectrum.
