@@ -11,6 +11,7 @@ from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.loaded import LoadedAstroClip, load_for
 from polycli.astroclip.recipe.settings import EvalSettings
 from polycli.astroclip.scoring.audits.measure import check_columns
+from polycli.astroclip.scoring.comparisons.stein import check_stein, open_stein
 from polycli.astroclip.scoring.dataset import Scoring
 from polycli.astroclip.scoring.encode import Modality, common_modalities
 from polycli.astroclip.scoring.measure import label_names, property_names
@@ -61,7 +62,9 @@ class ObjectEvaluation(Evaluation[LoadedAstroClip, EvalSettings, Subset, ObjectS
     ) -> None:
         """`before`: by modality, the encoders before their alignment."""
         super().__init__(loaded, settings, request)
-        self.before, self.scoring = before, Scoring(loaded, before, settings)
+        stein = settings.stein
+        self.stein = None if stein is None else open_stein(stein, allow_untrained=settings.allow_untrained)
+        self.before, self.scoring = before, Scoring(loaded, before, settings, self.stein)
 
     def choose(self, store: Store) -> Subset:
         """The objects to score and to learn from."""
@@ -92,6 +95,8 @@ class ObjectEvaluation(Evaluation[LoadedAstroClip, EvalSettings, Subset, ObjectS
         check_columns(objects, settings)
         for earlier in self.before.values():
             earlier.check(objects.about, f"{objects.path}, beside {earlier.model_file}")
+        if self.stein is not None and objects.has_images:
+            check_stein(self.stein, objects)
         return Subset(objects, modalities, test, reference)
 
     def score(self, subset: Subset, folder: Path) -> tuple[ObjectScores, Illustration]:  # noqa: ARG002  # no parts
@@ -119,5 +124,8 @@ class ObjectEvaluation(Evaluation[LoadedAstroClip, EvalSettings, Subset, ObjectS
         return verdicts(datasets)
 
     def compared_with(self) -> Unaligned:
-        """Names the checkpoints of the encoders before their alignment."""
-        return Unaligned(unaligned={name: str(earlier.model_file) for name, earlier in self.before.items()})
+        """Names the checkpoints of the encoders before their alignment, and of Stein et al.'s network."""
+        return Unaligned(
+            unaligned={name: str(earlier.model_file) for name, earlier in self.before.items()},
+            stein=None if self.stein is None else str(self.stein.model_file),
+        )

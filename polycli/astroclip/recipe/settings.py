@@ -109,6 +109,11 @@ class EvalSettings(EncodingSettings):
     reference_objects: PositiveInt = Field(20000, description="training objects that probes learn from, at most")
     candidates: PositiveInt = Field(10000, description="objects among which one is searched, at most")
     unaligned: UnalignedSection = UnalignedSection()
+    stein: str | None = Field(
+        None,
+        description="the published ResNet-50 of Stein et al. 2021, for comparison: as it was trained, and as the paper "
+        "of AstroCLIP compared it",
+    )
     masking: MaskingSection | None = Field(
         None, description="what is hidden of spectra, for models of stage spectrum; as in the training if absent"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,13 +57,15 @@ class Scoring:
     loaded: LoadedAstroClip
     before: Mapping[Modality, LoadedAstroClip]
     settings: EvalSettings
+    #: The published network of Stein et al., where it was asked for.
+    stein: LoadedAstroClip | None = None
 
     def score(self, subset: Subset) -> tuple[ObjectScores, Illustration]:
         """All scores of one dataset, and what the report draws."""
         store, settings, bootstrap = subset.store, self.settings, self._bootstrap
         catalogue = has_photometry(store, np.concatenate([subset.reference, subset.test]))
-        reference = side_of(self.loaded, self.before, subset, settings, subset.reference, catalogue=catalogue)
-        test = side_of(self.loaded, self.before, subset, settings, subset.test, catalogue=catalogue, again=True)
+        side = partial(side_of, self.loaded, self.before, subset, settings, catalogue=catalogue, stein=self.stein)
+        reference, test = side(subset.reference), side(subset.test, again=True)
         aligned = len(subset.modalities) == 2 and self.loaded.model.section.heads is not None
         read, guesses = score_properties(store, reference, test, settings, bootstrap)
         shown = test.first(_SHOWN)

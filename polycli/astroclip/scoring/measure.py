@@ -13,6 +13,7 @@ from polycli.astroclip.data.photometry import image_features, photometry, with_c
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.data.tables.spellings import says_what_a_store_has
 from polycli.astroclip.recipe.settings import EvalSettings
+from polycli.astroclip.scoring.comparisons.stein import AS_COMPARED, AS_TRAINED
 from polycli.astroclip.scoring.kinds import are_alike
 from polycli.astroclip.scoring.redshift import binned_redshift_scores, redshift_scores
 from polycli.astroclip.scoring.retrieval import alignment, ranks, ranks_by_distance, retrieval_scores, uniformity
@@ -47,6 +48,8 @@ PROBES: dict[str, tuple[Probe, ...]] = {
     "spectrum_unaligned": ("knn",),
     "spectrum_templates": ("knn",),
     "spectrum_shift": ("knn",),
+    AS_TRAINED: ("knn",),
+    AS_COMPARED: ("knn",),
     "photometry": ("knn", "mlp", "boosting", "tuned_boosting"),
     "image_by_hand": ("knn", "boosting"),
     "visible_truth": ("boosting",),

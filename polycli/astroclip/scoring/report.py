@@ -114,6 +114,7 @@ def write_report(
         blocks += _maps(name, picture, stores[name], folder / "figures")
         blocks += _galleries(name, picture, stores[name], folder / "figures")
     before = [(f"{name} encoder before alignment", path) for name, path in unaligned.unaligned.items()]
+    before += [] if unaligned.stein is None else [("ResNet-50 of Stein et al.", unaligned.stein)]
     blocks += [*training, Heading("Provenance"), provenance_block(scores, rows_are="objects", compared=before)]
     folder.joinpath("report.html").write_text(page("AstroCLIP evaluation", blocks), encoding="utf-8")
 

@@ -185,3 +185,5 @@ class Unaligned:
     """The encoders before their alignment, which the model is compared with: the file of weights by modality."""
 
     unaligned: Mapping[str, str]
+    #: The file of Stein et al.'s network; absent where it was not asked for.
+    stein: str | None = field(default=None, metadata=IF_GIVEN)

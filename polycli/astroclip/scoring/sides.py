@@ -13,6 +13,7 @@ from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.model.loaded import LoadedAstroClip
 from polycli.astroclip.recipe.settings import EvalSettings
+from polycli.astroclip.scoring.comparisons.stein import stein_vectors
 from polycli.astroclip.scoring.encode import Encoder, Modality
 from polycli.astroclip.scoring.measure import Side, simple_inputs
 from polycli.astroclip.scoring.second_look import another_image, another_spectrum
@@ -43,9 +44,13 @@ def side_of(
     rows: NDArray[np.int64],
     *,
     catalogue: bool,
+    stein: LoadedAstroClip | None = None,
     again: bool = False,
 ) -> Side:
-    """Vectors and simple inputs of some rows; `again`: also vectors of a second look at each object."""
+    """Vectors and simple inputs of some rows; `again`: also vectors of a second look at each object.
+
+    `stein`: the published network that stands beside the model, where there are images.
+    """
     inputs: dict[str, NDArray[Any]] = {}
     seen_again: dict[str, NDArray[np.float32]] = {}
     store, seed = subset.store, settings.seed
@@ -56,6 +61,9 @@ def side_of(
     templates = "spectrum" in subset.modalities and loaded.model.has_templates
     passes = len(subset.modalities) * (2 if again else 1) + sum(name in before for name in subset.modalities)
     passes += templates
+    if stein is not None and not store.has_images:
+        stein = None
+    passes += 0 if stein is None else 2
     kind = "test" if again else "training"
     with progress(passes * len(rows), f"{store.name}: {kind} objects") as bar:
         for name in subset.modalities:
@@ -75,5 +83,7 @@ def side_of(
         if templates:
             fitted = encoder(loaded.model).vectors("spectrum", rows, source="templates", advance=bar.advance)
             inputs["spectrum_templates"], inputs["spectrum_shift"] = fitted[:, 1:], fitted[:, :1]
+        if stein is not None:
+            inputs |= stein_vectors(encoder(stein.model), rows, advance=bar.advance)
     inputs |= simple_inputs(store, rows, encoder(loaded.model).batches(rows), catalogue=catalogue)
     return Side(rows, inputs, seen_again)

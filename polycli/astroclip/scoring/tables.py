@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from polycli.astroclip.scoring.audits.tables import attention_table, attribution_table, audit_tables
+from polycli.astroclip.scoring.comparisons.stein import AS_COMPARED, AS_TRAINED
 from polycli.astroclip.scoring.posteriors.tables import coverage_table, posterior_table
 from polycli.astroclip.scoring.redshifts.tables import neighbour_table, template_table
 from polycli.astroclip.scoring.score_records import HeadScores, ObjectScores, RedshiftScores
@@ -20,6 +21,8 @@ INPUTS = {
     "spectrum_unaligned": "spectrum encoder before alignment",
     "spectrum_templates": "templates of the spectrum",
     "spectrum_shift": "likeliest shift of the templates",
+    AS_TRAINED: "Stein et al.'s ResNet-50 as trained (96 px, 2048)",
+    AS_COMPARED: "the same as AstroCLIP compared it (144 px, 128)",
     "photometry": "photometry",
     "image_by_hand": "image, measured by hand",
     "visible_truth": "noiseless magnitudes and shapes",
