@@ -28,6 +28,9 @@ def run(request: SearchRequest) -> JsonDocument:
         output.refuse()
     if request.data and (request.output is None or request.output.suffix != ".html"):
         raise UserError("--data has the pictures of a gallery, and none is asked for", hint="--output neighbours.html")
+    if request.file is None and (request.checkpoint is not None or request.object is not None):
+        option = "--checkpoint" if request.checkpoint is not None else "--object"
+        raise UserError(f"{option} is about a file that is looked for, and none is given", hint="--file FILE")
     found = search(request)
     if output is not None:
         family = str(found.searcher.manifest.get("family"))

@@ -285,6 +285,13 @@ def test_a_file_needs_the_checkpoint_that_made_the_embeddings(ask, tmp_path):
         ask(file=tmp_path / "coadd.fits")
 
 
+def test_what_is_about_a_file_is_not_passed_over_where_there_is_none(ask, tmp_path):
+    with pytest.raises(UserError, match="--checkpoint is about a file that is looked for, and none is given"):
+        ask(id=IDS[11], checkpoint=tmp_path / "nowhere")
+    with pytest.raises(UserError, match="--object is about a file"):
+        ask(id=IDS[11], object="1")
+
+
 def test_the_terminal_shows_a_table_and_how_it_was_found(embeddings, capsys):
     run(SearchRequest(embeddings=embeddings("sky.hats"), id=IDS[11], k=3))
     shown = capsys.readouterr()
