@@ -87,7 +87,8 @@ def told(options: argparse.Namespace, modality: str) -> dict[str, Any]:
 
     def vectors(values: Values) -> NDArray[np.float32]:
         encoder = Encoder(loaded.model, Cells(values, store.bands), precision="float32", batch_size=64)
-        return encoder.vectors(modality, np.arange(len(values[0] if modality == "spectrum" else values)))  # type: ignore[arg-type]
+        count = len(values.flux if isinstance(values, Spectra) else values)
+        return encoder.vectors(modality, np.arange(count))  # type: ignore[arg-type]
 
     learnt, seen = read(store, modality, known), STATISTICS[modality]
     nearest = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(unit(vectors(learnt)))

@@ -184,7 +184,7 @@ def _look(source: ArraySet, section: ArraysSection, *, alone: bool) -> _Look:
         wanted = [name for name in (section.image, section.spectrum) if name is not None]
         raise SourceError(
             f"{source.name}: has neither of the arrays {' and '.join(wanted)}",
-            hint=f"{nearest_names(wanted[0], list(source.members))} Names are set in arrays.image and arrays.spectrum.",
+            hint=nearest_names(wanted[0], list(source.members), "Names are set in arrays.image and arrays.spectrum."),
         )
     data = [section.image, *measured]
     present = [name for name in data if name in source.members]

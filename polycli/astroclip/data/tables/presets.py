@@ -79,6 +79,6 @@ def _there(name: str, names: Sequence[str], path: Path, preset: str) -> str:
     if name not in names:
         raise SourceError(
             f"{path}: has no column {name}, which preset {preset} reads",
-            hint=f"{nearest_names(name, list(names))} Without preset, `columns` names those that are to be read.",
+            hint=nearest_names(name, list(names), "Without preset, `columns` names those that are to be read."),
         )
     return name

@@ -80,7 +80,7 @@ def layout_of(schema: Any, section: ArraysSection, path: Path) -> Layout:  # noq
         raise SourceError(
             f"{path}: has no column of images or spectra: a struct with flux, or lists of numbers, called "
             f"{section.image} or {section.spectrum} was expected",
-            hint=f"{nearest_names(str(section.image), list(types))} Names are set in arrays.image and arrays.spectrum.",
+            hint=nearest_names(str(section.image), list(types), "Names are set in arrays.image and arrays.spectrum."),
         )
     suffix = spectrum.flux.removeprefix(str(section.spectrum)) if spectrum is not None else ""
     if spectrum is None and image is not None:

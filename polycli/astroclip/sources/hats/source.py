@@ -155,7 +155,7 @@ def _read_part(
     if key is None:
         raise SourceError(
             f"{path}: has no column {section.object_id} with the objects' ids",
-            hint=f"{nearest_names(section.object_id, list(layout.plain))} arrays.object_id names it.",
+            hint=nearest_names(section.object_id, list(layout.plain), "The key arrays.object_id names it."),
         )
     ra, dec = (
         _numbers(vectors, (given, layout.named(wanted)), count, path)

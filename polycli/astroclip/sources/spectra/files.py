@@ -122,7 +122,7 @@ def _table(file: Any, section: SpectraSection, path: Path) -> _Raw | None:  # no
         if not (_named(names, section.wavelength, (*WAVELENGTH, *LOGARITHMS), None)):
             raise SourceError(
                 f"{path}: {unit.name or 'the table'} has {flux} and no wavelengths",
-                hint=f"{nearest_names('wavelength', list(names))} spectra.wavelength names them.",
+                hint=nearest_names("wavelength", list(names), "The key spectra.wavelength names them."),
             )
         arrays = {name: np.asarray(unit.data[column.name]) for name, column in names.items()}
         is_vector = arrays[flux].ndim == 2
