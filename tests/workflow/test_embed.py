@@ -79,6 +79,13 @@ def test_parts_in_any_order_and_starts_with_another_n_give_the_bytes_of_one_proc
     assert names(tmp_path / "parts") == names(tmp_path / "one")
 
 
+def test_progress_counts_what_a_part_has_to_do(run, capsys):
+    # Of ten units of two rows: 1, 4 and 7; then 0, 2, 6 and 8; then 3, 5 and 9.
+    for part, rows in (((1, 3), 6), ((0, 2), 8), ((1, 2), 6)):
+        run(data=toy("a", 20, 2), part=part)
+        assert f"a: embedding: {rows}/{rows} (100 %)" in capsys.readouterr().err
+
+
 def test_rows_come_in_the_order_of_the_data(tmp_path, run):
     run(data=data_of_two(), settings={"unit_rows": 60})
     table = parquet.read_table(tmp_path / "e.parquet")

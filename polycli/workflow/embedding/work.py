@@ -121,7 +121,7 @@ class Worker(Generic[Batch]):
         if rows.take is None and known is not None and self._is_over(source, known):
             return known
         read = 0
-        with self._reporting(rows) as advance:
+        with self._reporting(rows, source) as advance:
             for unit, batches in rows.units(self.plan, source):
                 if self._must_end:
                     return None
@@ -130,7 +130,7 @@ class Worker(Generic[Batch]):
                         self._deferred.append((rows, unit, first_row))
                     elif not self.place.is_done(unit.number):
                         self._embed(rows, unit, batches, first_row, advance)
-                else:
+                elif self.share.is_open(unit.number):
                     advance(batches.finish())
                 read += batches.finish()
         if known is None:
@@ -244,12 +244,15 @@ class Worker(Generic[Batch]):
             raise StoreError(f"the rows do not fit the embeddings that they would be added to: {error}") from error
 
     @contextmanager
-    def _reporting(self, rows: Rows[Batch]) -> Iterator[Advance]:
-        """A report of progress where the number of rows is known; of streams, nobody knows how many will come."""
-        if rows.count is None:
+    def _reporting(self, rows: Rows[Batch], source: int) -> Iterator[Advance]:
+        """A report of progress in the rows of this part that were missing, where their number is known."""
+        # Nobody knows how many a stream has.
+        units = [] if rows.take is None else self.plan.units_of(source)
+        count = sum(unit.end - unit.first for unit in units if self.share.is_open(unit.number))
+        if not count:
             yield lambda _: None
         else:
-            with progress(rows.count, f"{rows.name}: embedding") as bar:
+            with progress(count, f"{rows.name}: embedding") as bar:
                 yield bar.advance
 
 
