@@ -332,6 +332,29 @@ def test_bands_are_chosen_by_name_and_a_band_that_is_not_there_is_refused(tmp_pa
         prepare("arrays", tmp_path / "t.zarr", "select.bands=[i]", inputs=[tmp_path / "a.npz"])
 
 
+def test_a_hundred_pixels_of_three_tenths_are_three_hundred_of_one_tenth(tmp_path, prepare):
+    """They were 299: 0.3 / 0.1 is 2.9999999999999996 in floating point."""
+    images = np.random.default_rng(0).normal(0, 0.1, (4, 1, 100, 10)).astype(np.float32)
+    np.savez(tmp_path / "a.npz", image=images, object_id=np.arange(4))
+    line = ("arrays.bands=[r]", "arrays.pixel_scale_arcsec=0.3", "resample.pixel_scale_arcsec=0.1")
+    prepare("arrays", tmp_path / "s.zarr", *line, inputs=[tmp_path / "a.npz"])
+    store = open_objects(tmp_path / "s.zarr")
+
+    assert store.about.image.size == (300, 30)
+    np.testing.assert_allclose(
+        store.read_images([0])[0, 0].reshape(100, 3, 10, 3).sum(axis=(1, 3)), images[0, 0], atol=1e-5
+    )
+
+
+def test_cutouts_that_all_have_a_margin_name_the_keys_that_keep_them(tmp_path, prepare):
+    images = np.full((3, 1, 12, 12), 0.5, np.float32)
+    images[..., :2] = np.nan
+    np.savez(tmp_path / "a.npz", image=images, object_id=np.arange(3))
+    with pytest.raises(SourceError, match="all 3 objects were rejected: non-finite value: 24 pixels") as refusal:
+        prepare("arrays", tmp_path / "s.zarr", "arrays.bands=[r]", inputs=[tmp_path / "a.npz"])
+    assert "--set images.fill=0" in refusal.value.hint
+
+
 def test_what_the_recipe_says_is_resampled_and_carried(tmp_path, prepare):
     arrays = _arrays(tmp_path / "a.npz")
     line = ("resample.first=4002", "resample.last=4070", "resample.step=4", "resample.pixel_scale_arcsec=0.524")

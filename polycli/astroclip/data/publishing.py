@@ -119,7 +119,7 @@ def publish(plan: Plan) -> Path:
     summarise(survey.name, rejected)
     if not len(rows):
         reasons = left_out.reasons_of(rejected)
-        raise SourceError(f"{survey.name}: all {len(survey)} objects were rejected: {reasons}")
+        raise SourceError(f"{survey.name}: all {len(survey)} objects were rejected: {reasons}", hint=_way_out(rejected))
     splits, rule = split_objects(
         rows.hex_hashes(), np.asarray(rows.column("ra")), np.asarray(rows.column("dec")), plan.recipe.split
     )
@@ -142,6 +142,16 @@ def publish(plan: Plan) -> Path:
         rejected=tuple(rejected),
         about=about(survey).model_dump(mode="json"),
         options=plan.options,
+    )
+
+
+def _way_out(rejected: Sequence[LeftOut]) -> str | None:
+    """Names the keys for cutouts that reach beyond the survey, where such are among what was rejected."""
+    if not any("pixels of the image in" in entry.reason for entry in rejected):
+        return None
+    return (
+        "for cutouts that reach beyond the survey: --set images.fill=0 fills margins without numbers, and "
+        "--set images.crop=N takes the middle N pixels"
     )
 
 

@@ -320,7 +320,8 @@ def _chosen_bands(
     image = image.model_copy(update={"size": size})
     if scale is not None and scale != image.pixel_scale_arcsec:
         factor = image.pixel_scale_arcsec / scale
-        size = (max(1, int(size[0] * factor)), max(1, int(size[1] * factor)))
+        # 100 pixels of 0.3 arcsec are 300 of 0.1, and 299.99999999999994 in floating point.
+        size = (max(1, int(size[0] * factor + 1e-6)), max(1, int(size[1] * factor + 1e-6)))
         image = image.model_copy(update={"pixel_scale_arcsec": scale, "size": size})
     return chosen, image.model_copy(update={"bands": tuple(image.bands[place] for place in chosen)})
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.astroclip.data.columns import Column, as_ids, column_of, stacked
+from polycli.astroclip.data.cutouts.margins import cropped, one_size
 from polycli.astroclip.data.description import ZERO_POINT, ImageDescription, SpectrumDescription
 from polycli.astroclip.data.resampling import describe_grid, recipe_grid, refuse_without_overlap, resample_spectra
 from polycli.astroclip.data.source import Listing, Payload, find_files
@@ -55,6 +56,8 @@ class ArraysReader:
     wanted: NDArray[np.float64] | None
     has_image: bool
     has_spectrum: bool
+    #: (height, width) to which images are cropped; None where those of all sets have one size.
+    size: tuple[int, int] | None = None
 
     def narrowed(self, files: Sequence[int]) -> ArraysReader:
         """A reader of these sets alone."""
@@ -73,6 +76,7 @@ class ArraysReader:
             if section.order == "band_last":
                 image = image.transpose(0, 3, 1, 2)
             factor = 10 ** (0.4 * (ZERO_POINT - section.ab_zero_point))
+            image = image if self.size is None else cropped(image, self.size)
             payload = replace(payload, image=np.ascontiguousarray(image) * np.float32(factor))
         if self.has_spectrum and section.spectrum is not None:
             payload = self._with_spectrum(payload, number, rows)
@@ -120,11 +124,10 @@ class ArraysSource:
         for look in looks[1:]:
             if (look.image is None, look.spectrum is None) != (first.image is None, first.spectrum is None):
                 raise SourceError(f"{look.name}: has other arrays than {first.name}", hint="prepare them apart")
-            if look.image != first.image:
-                raise SourceError(
-                    f"{look.name}: images are {look.image}, those of {first.name} are {first.image}",
-                    hint="prepare them into different stores",
-                )
+        # Bands and pixel scale are those of the recipe, in all sets.
+        sizes = [(look.name, look.image.size) for look in looks for _ in look.ids if look.image is not None]
+        size = one_size(sizes, recipe.images)
+        image = first.image if size is None or first.image is None else first.image.model_copy(update={"size": size})
         wavelength, wavelengths = _one_grid(looks, recipe)
         lengths = [len(look.ids) for look in looks]
         spectrum = first.spectrum
@@ -140,6 +143,7 @@ class ArraysSource:
                 wanted=wavelength,
                 has_image=first.image is not None,
                 has_spectrum=spectrum is not None,
+                size=size,
             ),
             ids=_joined_ids(looks),
             ids_given=all(section.object_id in found.members for found in sets),
@@ -152,7 +156,7 @@ class ArraysSource:
             files=tuple(path for path, _ in files),
             file_names=tuple(name for _, name in files),
             place_names=tuple(found.name for found in sets),
-            image=first.image,
+            image=image,
             spectrum=spectrum,
             wavelength=wavelength,
             columns=tuple(stacked([look.columns for look in looks], lengths)),

@@ -9,7 +9,6 @@ are named as their files are.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.astroclip.data.cutouts.margins import cropped, cropped_size
+from polycli.astroclip.data.cutouts.margins import cropped, one_size
 from polycli.astroclip.data.description import PIXEL_SCALE, ZERO_POINT, ImageDescription
 from polycli.astroclip.data.source import Listing, Payload, file_ids, find_files
 from polycli.astroclip.recipe.preparing import ZERO_POINTS, ArraysSection, PixelUnit, PrepareRecipe
 from polycli.astroclip.sources.plausible import refuse_other_pixels, say_pixels
-from polycli.console import note, warn
+from polycli.console import warn
 from polycli.errors import SourceError
 from polycli.files.fits_files import open_fits
 
@@ -103,7 +102,7 @@ class CutoutSource:
         first = found[0][2]
         for path, _, cutout in found:
             _refuse_another_kind(path, cutout, first, found[0][0], sized=recipe.images.crop is None)
-        size = _one_size([(path, cutout.size) for path, _, cutout in found], recipe)
+        size = one_size([(str(path), cutout.size) for path, _, cutout in found], recipe.images)
         unsaid = _unsaid([(path, cutout) for path, _, cutout in found], recipe.arrays)
         files = tuple(path for path, _, _ in found)
         cutouts = [cutout for _, _, cutout in found]
@@ -170,17 +169,6 @@ def _refuse_another_kind(path: Path, found: Cutout, first: Cutout, example: Path
     for what, here, there, hint in compared:
         if here != there:
             raise SourceError(f"{path}: {what} {here}, and {there} in {example}", hint=hint)
-
-
-def _one_size(files: Sequence[tuple[Path, tuple[int, int]]], recipe: PrepareRecipe) -> tuple[int, int] | None:
-    """The size to which cutouts of several sizes are cropped, which is said; None where all have one size."""
-    often = Counter(size for _, size in files)
-    if len(often) < 2:
-        return None
-    sizes = [cropped_size(size, recipe.images, what=str(path)) for path, size in files]
-    counts = ", ".join(f"{count} of {size[0]} x {size[1]}" for size, count in sorted(often.items()))
-    note(f"cutouts of {len(often)} sizes ({counts}) are cropped to {sizes[0][0]} x {sizes[0][1]}")
-    return sizes[0]
 
 
 def _unsaid(files: Sequence[tuple[Path, Cutout]], section: ArraysSection) -> float:

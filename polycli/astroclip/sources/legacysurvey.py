@@ -6,7 +6,7 @@ Each `images_npix152_*.h5` holds `images`, (object, 3, 152, 152) nanomaggies in 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.astroclip.data.columns import Column, column_of, stacked
+from polycli.astroclip.data.cutouts.margins import cropped, one_size
 from polycli.astroclip.data.description import ImageDescription
 from polycli.astroclip.data.source import Listing, Payload, find_files
+from polycli.astroclip.data.tables.marks import without_marks
 from polycli.astroclip.recipe.preparing import PrepareRecipe
 from polycli.astroclip.sources.hdf5_files import check_images, column, dataset, holds, read_rows, same_length
 from polycli.errors import SourceError
@@ -23,6 +25,8 @@ from polycli.files.hdf5 import open_hdf5
 
 SUFFIXES = (".h5", ".hdf5")
 BANDS = ("g", "r", "z")
+#: Stands where the survey has no value.
+_UNKNOWN = -99.0
 #: Bits of object, brick and release in an id, as in DESI's TARGETID.
 _OBJECT_BITS, _BRICK_BITS, _RELEASE_BITS = 22, 20, 16
 #: Datasets with one value for each object that become properties.
@@ -47,10 +51,12 @@ class LegacySurveyReader:
     """Reads cutouts from files of Stein et al."""
 
     files: tuple[Path, ...]
+    #: (height, width) to which images are cropped; None where those of all files have one size.
+    size: tuple[int, int] | None = None
 
     def narrowed(self, files: Sequence[int]) -> LegacySurveyReader:
         """A reader of these files alone."""
-        return LegacySurveyReader(tuple(self.files[number] for number in files))
+        return replace(self, files=tuple(self.files[number] for number in files))
 
     def read(self, files: NDArray[np.int32], rows: NDArray[np.int64]) -> Payload:
         """Reads the images of some rows; there are no spectra."""
@@ -59,6 +65,7 @@ class LegacySurveyReader:
             places = np.flatnonzero(files == number)
             with open_hdf5(self.files[number]) as file:
                 found = read_rows(file["images"], rows[places]).astype(np.float32)
+            found = found if self.size is None else cropped(found, self.size)
             if images is None:
                 images = np.empty((len(rows), *found.shape[1:]), np.float32)
             images[places] = found
@@ -74,16 +81,15 @@ class LegacySurveySource:
 
     def open(self, inputs: Sequence[Path], recipe: PrepareRecipe, limit: int | None) -> Listing:
         """Lists the objects from the columns that lie beside the images; see `Source.open`."""
-        del recipe, limit
+        del limit
         files = find_files(inputs, SUFFIXES, source="legacysurvey")
         parts = [_read_columns(path, name) for path, name in files]
-        sizes = {part.size for part in parts}
-        if len(sizes) > 1:
-            raise SourceError(f"images of different sizes: {sorted(sizes)}", hint="prepare them into different stores")
+        named = zip(files, parts, strict=True)
+        size = one_size([(str(path), part.size) for (path, _), part in named for _ in part.ids], recipe.images)
         lengths = [len(part.ids) for part in parts]
         return Listing(
             source="legacysurvey",
-            reader=LegacySurveyReader(tuple(path for path, _ in files)),
+            reader=LegacySurveyReader(tuple(path for path, _ in files), size),
             ids=np.concatenate([part.ids for part in parts]),
             id_name="TARGETID",
             ra=np.concatenate([part.ra for part in parts]),
@@ -93,7 +99,7 @@ class LegacySurveySource:
             row=np.concatenate([np.arange(length) for length in lengths]),
             files=tuple(path for path, _ in files),
             file_names=tuple(name for _, name in files),
-            image=ImageDescription(bands=BANDS, size=parts[0].size),
+            image=ImageDescription(bands=BANDS, size=size or parts[0].size),
             columns=tuple(stacked([part.columns for part in parts], lengths)),
         )
 
@@ -138,9 +144,14 @@ def _read_columns(path: Path, name: str) -> _Part:
         ra=vectors["ra"].astype(np.float64),
         dec=vectors["dec"].astype(np.float64),
         redshift=redshift,
-        columns=[column for column in columns if column is not None],
+        columns=[_without_marks(column) for column in columns if column is not None],
         size=size,
     )
+
+
+def _without_marks(column: Column) -> Column:
+    """A column of floats with gaps where the survey knows nothing: it writes -99 there, as for redshifts."""
+    return without_marks(column, (_UNKNOWN,))[0] if column.kind == "float" else column
 
 
 def _ids(vectors: dict[str, NDArray[Any]], path: Path) -> NDArray[np.int64]:

@@ -187,6 +187,22 @@ def test_noise_alone_and_bands_last_say_nothing_wrong_of_the_order(tmp_path, cap
     assert "fainter" not in capsys.readouterr().err
 
 
+def test_sets_of_other_sizes_are_refused_in_a_sentence_and_cropped_where_that_is_asked_for(tmp_path, capsys):
+    small, large = _galaxies("grz", count=3), np.random.default_rng(1).normal(0, 0.1, (2, 3, 21, 20)).astype(np.float32)
+    one = _write(tmp_path / "one", {**_arrays(3), "image": small}, "npz")
+    two = _write(tmp_path / "two", {**_arrays(2, start=10), "image": large}, "npz")
+
+    with pytest.raises(SourceError, match=r"two.npz: cutouts are 21 x 20 pixels, and 16 x 16 in one.npz") as refusal:
+        _listing(one, two)
+    assert "--set images.crop=16" in refusal.value.hint
+    listing = _listing(one, two, images={"crop": 12})
+    assert "cutouts of 2 sizes (3 of 16 x 16, 2 of 21 x 20) are cropped to 12 x 12" in capsys.readouterr().err
+    assert listing.image.size == (12, 12)
+    payload = listing.reader.read(listing.file, listing.row)
+    np.testing.assert_array_equal(payload.image[:3], small[:, :, 2:14, 2:14])
+    np.testing.assert_array_equal(payload.image[3:], large[:, :, 4:16, 4:16])
+
+
 def test_sets_on_different_wavelengths_are_refused_or_resampled(tmp_path):
     one = _write(tmp_path / "one", _arrays(), "npz")
     two = _write(tmp_path / "two", _arrays(2, first=4010.0, start=10), "npz")

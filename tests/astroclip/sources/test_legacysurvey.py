@@ -43,6 +43,34 @@ def test_minus_99_is_no_redshift(tmp_path, survey_files):
     np.testing.assert_allclose(_listing(tmp_path / "a.h5").redshift, [np.nan, 0.1], rtol=1e-6)
 
 
+def test_minus_99_is_unknown_in_every_column_of_numbers(tmp_path, survey_files):
+    """Half of the photometric redshifts were -99, of which an R2 of -0.03 was made."""
+    survey_files.legacysurvey(tmp_path / "a.h5", count=3)
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["z_phot_mean"] = np.array([0.1, -99.0, 0.3], np.float32)
+        file["maskbits"] = np.array([0, -99, 2], np.int32)
+        file["flux"][2, 1] = -99.0
+    columns = {column.name: column.values for column in _listing(tmp_path / "a.h5").columns}
+
+    np.testing.assert_allclose(columns["z_phot_mean"], [0.1, np.nan, 0.3], rtol=1e-6)
+    assert np.isnan(columns["flux_r"][2])
+    assert np.isfinite(columns["flux_r"][:2]).all()
+    assert columns["maskbits"].tolist() == [0, -99, 2]
+
+
+def test_files_of_other_sizes_are_cropped_where_that_is_asked_for(tmp_path, survey_files):
+    one = survey_files.legacysurvey(tmp_path / "a.h5", count=2)
+    two = survey_files.legacysurvey(tmp_path / "b.h5", count=2, start=4, size=16)
+    with pytest.raises(SourceError, match=r"b\.h5: cutouts are 16 x 16 pixels.* 2 of 12 x 12, 2 of 16 x 16"):
+        _listing(tmp_path)
+    recipe = PrepareRecipe(family="astroclip", verb="prepare", images={"crop": 8})
+    listing = LegacySurveySource().open([tmp_path], recipe, None)
+    found = listing.reader.read(listing.file, listing.row).image
+
+    assert listing.image.size == (8, 8)
+    np.testing.assert_array_equal(found, np.concatenate([one[:, :, 2:10, 2:10], two[:, :, 4:12, 4:12]]))
+
+
 @pytest.mark.parametrize(("release", "brick", "number", "target"), [(9011, 607466, 2657, 39633345008634465)])
 def test_ids_are_those_of_desi(tmp_path, survey_files, release, brick, number, target):
     """The three numbers and the TARGETID of one row of DESI's early data release."""

@@ -6,10 +6,14 @@ the core of a bright star say, is no margin and stays as it is.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from polycli.astroclip.recipe.preparing import ImagesSection
+from polycli.console import note
 from polycli.errors import SourceError
 
 
@@ -28,6 +32,32 @@ def cropped_size(size: tuple[int, int], section: ImagesSection, *, what: str) ->
             hint="lower images.crop, or leave it out",
         )
     return crop, crop
+
+
+def one_size(files: Sequence[tuple[str, tuple[int, int]]], section: ImagesSection) -> tuple[int, int] | None:
+    """The size to which cutouts of several sizes are cropped, which is said; None where all have one size.
+
+    `files`: of each cutout, the file that it is in, and its (height, width).
+
+    Raises:
+        SourceError: some are smaller than that, or the recipe names none.
+    """
+    often = Counter(size for _, size in files)
+    if len(often) < 2:
+        return None
+    counts = ", ".join(f"{count} of {size[0]} x {size[1]}" for size, count in sorted(often.items()))
+    example, first = files[0]
+    if section.crop is None:
+        name, other = next((name, size) for name, size in files if size != first)
+        raise SourceError(
+            f"{name}: cutouts are {other[0]} x {other[1]} pixels, and {first[0]} x {first[1]} in {example}; one size "
+            f"was expected, and there are {counts}",
+            hint=f"--set images.crop={min(min(size) for size in often)} takes the middle of each, or prepare them into "
+            "different stores",
+        )
+    found = [cropped_size(size, section, what=name) for name, size in files]
+    note(f"cutouts of {len(often)} sizes ({counts}) are cropped to {found[0][0]} x {found[0][1]}")
+    return found[0]
 
 
 def cropped(images: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
