@@ -13,6 +13,7 @@ from polycli.console import note
 from polycli.errors import SourceError, UserError
 from polycli.files.plain import reason_of
 from polycli.names import shortened_name
+from polycli.nn.relevance import remade_query
 from polycli.paths import plain_path
 from polycli.requests import JsonDocument, SearchRequest
 from polycli.search.encode import FileEncoder
@@ -21,8 +22,6 @@ from polycli.search.scan import Floats
 from polycli.search.searcher import Searcher
 from polycli.search.sky import parse_position
 
-#: How much the mean of what is unwanted is taken from the mean of what is wanted (Rocchio 1971).
-UNLIKE_WEIGHT = 0.5
 _GOOD = {"", "1", "+", "+1", "good", "like", "yes", "true"}
 _BAD = {"0", "-", "-1", "bad", "unlike", "no", "false"}
 #: What the column of ids is called where a first line names columns.
@@ -104,11 +103,9 @@ def by_examples(
     wanted = [*searcher.vectors(like, column), *([] if base is None else [base])]
     if not wanted:
         raise UserError("nothing is wanted, only what is unwanted", hint="--like ID")
-    vector = _mean_direction(np.stack(wanted))
-    if unlike:
-        vector = vector - UNLIKE_WEIGHT * _mean_direction(searcher.vectors(unlike, column))
+    vector = remade_query(np.stack(wanted), searcher.vectors(unlike, column) if unlike else None)
     about = {"like": searcher.ids(like), "unlike": searcher.ids(unlike)}
-    return Query(vector.astype(np.float32), about, (*like, *unlike))
+    return Query(vector, about, (*like, *unlike))
 
 
 def read_examples(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -170,10 +167,3 @@ def _of_file(request: SearchRequest, searcher: Searcher) -> tuple[Query, str]:
     about = {"file": str(request.file), "object": found.id, "kind": kind}
     column = searcher.kinds.get(kind, "")
     return Query(found.vectors[kind], about, ()), column
-
-
-def _mean_direction(vectors: Floats) -> Floats:
-    """The mean of vectors, each made as long as one."""
-    wide = vectors.astype(np.float64)
-    length = np.linalg.norm(wide, axis=1, keepdims=True)
-    return np.asarray((wide / np.where(length == 0, 1, length)).mean(axis=0), np.float32)

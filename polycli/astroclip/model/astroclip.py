@@ -289,6 +289,8 @@ class AstroClip(nn.Module):
     ) -> dict[str, Float[Tensor, "b q"]]:
         """Maps each column to its value, or one per quantile, in its own unit; classes to probabilities.
 
+        Questions of volunteers map to the Dirichlet concentrations of their answers.
+
         `levels`: quantiles that are asked for instead of the head's own, which a flow alone can give.
 
         Raises:
@@ -301,11 +303,14 @@ class AstroClip(nn.Module):
     ) -> dict[str, Float[Tensor, "b q"]]:
         """Returns what `predict_properties` does, for vectors that `property_parts` gave."""
         head = self.property_head()
-        numbers, scores = head(torch.cat(list(parts.values()), dim=1))
-        numbers = head.in_units(numbers, levels)
+        outputs = head(torch.cat(list(parts.values()), dim=1))
+        numbers = head.in_units(outputs.numbers, levels)
         found = {name: numbers[:, index] for index, name in enumerate(head.section.regression)}
-        classes = zip(head.section.classification, scores, strict=True)
-        return found | {name: score.softmax(dim=1) for name, score in classes}
+        classes = zip(head.section.classification, outputs.classes, strict=True)
+        found |= {name: score.softmax(dim=1) for name, score in classes}
+        if head.section.votes is not None and outputs.votes is not None:
+            found |= {name: outputs.votes[:, answers] for name, answers in head.section.votes.slices().items()}
+        return found
 
     def blocks(self) -> list[nn.Module]:
         """The parts that repeat in the backbones."""

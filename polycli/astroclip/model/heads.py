@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -16,6 +17,7 @@ from torch.nn import functional
 
 from polycli.astroclip.model.posteriors import Flow, posterior_of
 from polycli.astroclip.model.specformer import TwoLayers
+from polycli.astroclip.model.votes import concentrations
 from polycli.astroclip.recipe.model import HeadSection, PropertySection
 
 
@@ -109,8 +111,19 @@ class MlpHead(nn.Sequential):
         super().__init__(nn.Linear(inputs, inputs), nn.ReLU(), nn.Linear(inputs, outputs))
 
 
+class HeadOutputs(NamedTuple):
+    """The answers of a property head about a batch."""
+
+    #: Of each number, the outputs from which its posterior is read.
+    numbers: Float[Tensor, "b n o"]
+    #: Of each classification, the scores of its classes.
+    classes: list[Float[Tensor, "b k"]]
+    #: Dirichlet concentrations of all answers to all questions; None where no votes were learnt.
+    votes: Float[Tensor, "b a"] | None
+
+
 class PropertyHead(nn.Module):
-    """Properties from embeddings: hidden layers with ReLU, then numbers in their own units and class scores.
+    """Properties from embeddings: hidden layers with ReLU, then numbers in their own units, class scores and votes.
 
     Inputs and numbers are standardised with `centre` and `scale`, which `finetune` takes from the training rows.
     """
@@ -133,19 +146,23 @@ class PropertyHead(nn.Module):
             nn.Linear(widths[-1], len(section.regression) * self.posterior.outputs) if section.regression else None
         )
         self.classes = nn.ModuleList(nn.Linear(widths[-1], len(names)) for names in section.classification.values())
+        self.votes = None if section.votes is None else nn.Linear(widths[-1], len(section.votes.columns))
         self.register_buffer("centre", torch.zeros(len(section.regression)))
         self.register_buffer("scale", torch.ones(len(section.regression)))
         self.register_buffer("input_centre", torch.zeros(inputs))
         self.register_buffer("input_scale", torch.ones(inputs))
 
-    def forward(self, vectors: Float[Tensor, "b d"]) -> tuple[Float[Tensor, "b n o"], list[Float[Tensor, "b k"]]]:
-        """Outputs from which the posterior of each number is read, and scores of each classification's classes."""
+    def forward(self, vectors: Float[Tensor, "b d"]) -> HeadOutputs:
+        """Outputs of numbers, scores of classes and concentrations of votes, of a batch of vectors."""
         hidden = self.hidden((vectors.float() - self.input_centre) / self.input_scale)
         count = len(self.section.regression)
         numbers = hidden.new_zeros(len(hidden), 0, self.posterior.outputs)
         if self.numbers is not None:
             numbers = self.numbers(hidden).float().reshape(-1, count, self.posterior.outputs)
-        return numbers, [layer(hidden).float() for layer in self.classes]
+        votes = None
+        if self.votes is not None and self.section.votes is not None:
+            votes = concentrations(self.votes(hidden).float(), self.section.votes.lowest, self.section.votes.highest)
+        return HeadOutputs(numbers, [layer(hidden).float() for layer in self.classes], votes)
 
     def standardised(self, numbers: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
         """Numbers in the units of their columns as the head learns them."""

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
+from polycli.astroclip.recipe.votes import VotesSection
 from polycli.sections import MOST_BLOCKS, WIDEST, Section
 
 #: Bands in the order in which stores have them; colours are made of them the other way round.
@@ -265,11 +266,14 @@ class PropertySection(Section):
     source: Literal["embedding", "backbone"] = Field(
         "embedding", description="what is seen: the aligned vectors, or the encoders' features before the heads"
     )
+    votes: VotesSection | None = Field(
+        None, description="questions of volunteers whose votes are learnt: votes.tree names them, or own ones"
+    )
 
     @model_validator(mode="after")
     def _sound(self) -> PropertySection:
-        if not self.regression and not self.classification:
-            raise ValueError("regression and classification are both empty: nothing to predict")
+        if not self.regression and not self.classification and self.votes is None:
+            raise ValueError("regression, classification and votes are all empty: nothing to predict")
         if self.posterior != "none" and not self.quantiles:
             # Spelled out in the recipe of the run and in model.json, so that a checkpoint says which ones it has.
             object.__setattr__(self, "quantiles", POSTERIOR_LEVELS)
@@ -283,6 +287,10 @@ class PropertySection(Section):
             raise ValueError(f"posterior {self.posterior} needs two quantiles at least")
         if both := sorted(set(self.regression) & set(self.classification)):
             raise ValueError(f"{both[0]} stands under regression and under classification")
+        if self.votes is not None:
+            columns = {*self.regression, *self.classification}
+            if both := sorted(columns & {*self.votes.questions, *self.votes.columns}):
+                raise ValueError(f"{both[0]} stands under votes and under regression or classification")
         return self
 
 

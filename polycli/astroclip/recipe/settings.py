@@ -16,6 +16,7 @@ from polycli.astroclip.recipe.preparing import (
     SelectSection,
 )
 from polycli.astroclip.recipe.training import MaskingSection
+from polycli.astroclip.recipe.votes import VotesSection
 from polycli.sections import MOST_RESAMPLES, CalibrateSection, Section, UnitSettings, UsedCalibration
 from polycli.workflow.untrained import ALLOW_DESCRIPTION
 
@@ -91,6 +92,23 @@ class AuditSection(Section):
     level: float = Field(0.01, gt=0, lt=0.5, description="share of clean surveys in which a leak may be found")
 
 
+class MorphologySection(Section):
+    """The scores of volunteers' votes, and of retrieval by class."""
+
+    votes_above: NonNegativeInt = Field(
+        34, description="objects with more votes on a question count for its accuracy and are of a class; as published"
+    )
+    votes: VotesSection | None = Field(
+        None, description="questions whose answers are classes to be found, of models whose own head has learnt none"
+    )
+    retrieval: bool = Field(True, description="rank objects by class, where the store has classes")
+    graded: bool = Field(
+        False, description="finding an object is worth its share of the votes for the answer, instead of 1 or 0"
+    )
+    marked: PositiveInt = Field(5, le=1000, description="examples that are marked good, and as many bad")
+    draws: PositiveInt = Field(20, le=10_000, description="how often examples are drawn")
+
+
 class EvalSettings(EncodingSettings):
     """The settings of `polycli eval astroclip --set KEY=VALUE`."""
 
@@ -118,6 +136,7 @@ class EvalSettings(EncodingSettings):
         None, description="what is hidden of spectra, for models of stage spectrum; as in the training if absent"
     )
     audit: AuditSection = AuditSection()
+    morphology: MorphologySection = MorphologySection()
     bands: UsedCalibration = UsedCalibration()
     report: bool = Field(True, description="write report.html and figures; scores.json is written in any case")
     bootstrap_samples: PositiveInt = Field(

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.model.loaded import LoadedAstroClip
 from polycli.astroclip.recipe.settings import EvalSettings
-from polycli.astroclip.scoring.answers import head_answers
+from polycli.astroclip.recipe.votes import VotesSection
+from polycli.astroclip.scoring.answers import Answers, head_answers
 from polycli.astroclip.scoring.audits.attention import Attended, attended_images, attended_spectra, attention_scores
 from polycli.astroclip.scoring.audits.attribution import (
     Attributed,
@@ -34,6 +35,8 @@ from polycli.astroclip.scoring.measure import (
     score_properties,
     score_retrieval,
 )
+from polycli.astroclip.scoring.morphology.comparison import Comparison
+from polycli.astroclip.scoring.morphology.measure import score_morphology
 from polycli.astroclip.scoring.posteriors.calibrated import intervals_of
 from polycli.astroclip.scoring.posteriors.distributions import levels_of
 from polycli.astroclip.scoring.reconstruction import Panel, score_reconstruction
@@ -68,6 +71,8 @@ class Scoring:
         reference, test = side(subset.reference), side(subset.test, again=True)
         aligned = len(subset.modalities) == 2 and self.loaded.model.section.heads is not None
         read, guesses = score_properties(store, reference, test, settings, bootstrap)
+        answers = self._answers(subset)
+        comparison = Comparison(store, reference, test, settings, bootstrap)
         shown = test.first(_SHOWN)
         reconstruction, panels = self._reconstruction(subset, shown.rows)
         redshift = store.target("redshift", reference.rows), store.target("redshift", test.rows)
@@ -85,7 +90,7 @@ class Scoring:
             read=read,
             retrieval=score_retrieval(test.first(settings.candidates), aligned=aligned, bootstrap=bootstrap),
             geometry=score_geometry(test, aligned=aligned),
-            head=self._head(subset, test, guesses),
+            head=None if answers is None else self._head(subset, test, answers, guesses),
             reconstruction=reconstruction,
             audit=audited,
             by_neighbours=redshift_by_neighbours(reference, test, redshift, settings.neighbour_counts, bootstrap)
@@ -93,6 +98,7 @@ class Scoring:
             templates=templates,
             attribution=scored(attributed, bootstrap) or None,
             attention=attention_scores(attended, bootstrap) or None,
+            morphology=score_morphology(comparison, self._questions, answers),
         )
         for name in scores.geometry.constant or ():
             warn(f"{store.name}: {alike_sentence(name, len(subset.test))}")
@@ -103,8 +109,8 @@ class Scoring:
             shown.rows, vectors, guesses, panels, attributed, attended, curves, aligned=aligned, seed=settings.seed
         )
 
-    def _head(self, subset: Subset, test: Side, guesses: Guesses) -> HeadScores | None:
-        """Scores of the head that finetuning added, if it did; its answers join the guesses that figures show."""
+    def _answers(self, subset: Subset) -> Answers | None:
+        """Asks the head that finetuning added about the test objects; None where there is none, or it cannot see."""
         head = self.loaded.model.properties
         if head is None:
             return None
@@ -114,13 +120,17 @@ class Scoring:
             return None
         with progress(len(subset.test), f"{subset.store.name}: the head's answers") as bar:
             encoder = self._encoder(self.loaded, subset)
-            answers = head_answers(encoder, subset.test, levels=levels_of(head.section), advance=bar.advance)
+            return head_answers(encoder, subset.test, levels=levels_of(head.section), advance=bar.advance)
+
+    def _head(self, subset: Subset, test: Side, answers: Answers, guesses: Guesses) -> HeadScores:
+        """Scores of the head's answers, which join the guesses that figures show."""
+        section = self.loaded.model.property_head().section
         brightness = r_magnitudes(subset.store, test)
         scores, drawn = score_head(
             subset.store,
             subset.test,
             answers,
-            head.section,
+            section,
             self._bootstrap,
             brightness=brightness,
             intervals=intervals_of(self.loaded, self.settings.bands),
@@ -187,6 +197,13 @@ class Scoring:
     def _encoder(self, loaded: LoadedAstroClip, subset: Subset) -> Encoder:
         settings = self.settings
         return Encoder(loaded.model, subset.store, precision=settings.precision, batch_size=settings.batch_size)
+
+    @property
+    def _questions(self) -> VotesSection | None:
+        """The questions that the model's head has learnt votes on, else those that the settings name."""
+        head = self.loaded.model.properties
+        learnt = None if head is None else head.section.votes
+        return learnt or self.settings.morphology.votes
 
     @property
     def _bootstrap(self) -> Bootstrap:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from polycli.astroclip.scoring.audits.records import AttentionScores, AttributionScores, AuditScores
+from polycli.astroclip.scoring.morphology.records import MorphologyScores
 from polycli.astroclip.scoring.posteriors.records import Coverage, PosteriorScores
 from polycli.astroclip.scoring.redshifts.records import NeighbourScores, TemplateScores
 from polycli.json_records import IF_GIVEN, INLINE, JsonObject
@@ -178,6 +179,8 @@ class ObjectScores:
     attribution: Mapping[str, AttributionScores] | None = field(default=None, metadata=IF_GIVEN)
     #: By modality; absent where the model has no heads with attention, or nobody knows what should matter.
     attention: Mapping[str, AttentionScores] | None = field(default=None, metadata=IF_GIVEN)
+    #: Absent where there are neither votes nor classes.
+    morphology: MorphologyScores | None = field(default=None, metadata=IF_GIVEN)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from polycli.astroclip.scoring.audits.tables import attention_table, attribution_table, audit_tables
 from polycli.astroclip.scoring.comparisons.stein import AS_COMPARED, AS_TRAINED
+from polycli.astroclip.scoring.morphology.tables import morphology_tables
 from polycli.astroclip.scoring.posteriors.tables import coverage_table, posterior_table
 from polycli.astroclip.scoring.redshifts.tables import neighbour_table, template_table
 from polycli.astroclip.scoring.score_records import HeadScores, ObjectScores, RedshiftScores
@@ -58,6 +59,7 @@ def overview(datasets: Mapping[str, ObjectScores]) -> list[Table]:
             neighbour_table(name, dataset.by_neighbours, INPUTS),
             magnitude_table(name, dataset),
             label_table(name, dataset),
+            *morphology_tables(name, dataset.morphology, INPUTS),
             retrieval_table(name, dataset),
             geometry_table(name, dataset),
             reconstruction_table(name, dataset),

@@ -31,6 +31,7 @@ def _verdict(dataset: ObjectScores) -> Verdict:
     compared = [column for column in own if column in beside]
     if compared:
         parts.append(f"better than photometry for {len(beaten)} of {len(compared)} properties")
+    parts.append(_voted(dataset))
     standing, advice = _judged(dataset, beaten=len(beaten), compared=len(compared))
     value = sum(own.values()) / len(own) if own else None
     sentence = "; ".join(part for part in parts if part) or f"{dataset.objects} objects, and nothing to compare with"
@@ -61,6 +62,18 @@ def _found(recall: Recall | None) -> str:
         f"an image finds its spectrum among the nearest ten in {100 * recall.recall:.3g} % of cases "
         f"(chance {100 * recall.chance:.3g} %, 95 % interval {around} %)"
     )
+
+
+def _voted(dataset: ObjectScores) -> str:
+    """The part of the sentence about volunteers' questions; empty where the model has learnt none."""
+    votes = {} if dataset.morphology is None else dataset.morphology.votes or {}
+    if not votes:
+        return ""
+    losses = [
+        [scores.by[who].negative_log_likelihood for who in ("head", "constant")] for scores in votes.values()
+    ]
+    better = sum(head < constant for head, constant in losses)
+    return f"knows better than one answer for all what volunteers say to {better} of {len(votes)} questions"
 
 
 def _read(dataset: ObjectScores) -> tuple[dict[str, float], dict[str, float]]:

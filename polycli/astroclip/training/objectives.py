@@ -21,6 +21,7 @@ from polycli.astroclip.model.masking import chunk_mask, hide, masked_error
 from polycli.astroclip.model.specformer import SpecFormer
 from polycli.astroclip.model.stems import signal_share
 from polycli.astroclip.model.vision_transformer import VisionTransformer
+from polycli.astroclip.model.votes import vote_losses
 from polycli.astroclip.recipe.model import AugmentationSection
 from polycli.astroclip.recipe.training import AlignSection, MaskingSection
 from polycli.astroclip.training.contrastive import info_nce
@@ -164,7 +165,7 @@ class Alignment(Objective):
 
 
 class PropertyFit(Objective):
-    """`finetune`: properties from embeddings. Unknown values (NaN, class -1) do not count."""
+    """`finetune`: properties from embeddings. Unknown values (NaN, class -1, no votes) do not count."""
 
     def __init__(self, network: AstroClip, augmentation: AugmentationSection, *, bands: Sequence[str]) -> None:
         super().__init__(network)
@@ -181,17 +182,20 @@ class PropertyFit(Objective):
                 rgb = input_view(self.network, batch["image"], batch["keys"], augmentation, bands=self.bands)
             spectrum = (None,) * 4 if "flux" not in batch else spectrum_view(batch, augmentation)
             vectors = self.network.property_input(rgb, *spectrum)
-        numbers, scores = head(vectors)
+        numbers, scores, votes = head(vectors)
         losses = [self._number_loss(numbers, batch["numbers"])] if numbers.shape[1] else []
         losses += [
             functional.cross_entropy(score, batch["classes"][:, index], ignore_index=-1, reduction="sum")
             / (batch["classes"][:, index] >= 0).sum().clamp(min=1)
             for index, score in enumerate(scores)
         ]
+        if votes is not None:
+            losses.append(self._votes_loss(votes, batch["votes"]))
         metrics: dict[str, Tensor] = {}
         if not self.training:
             metrics = {"numbers": head.in_units(numbers).flatten(1)}
             metrics |= {f"classes/{index}": score.argmax(dim=1) for index, score in enumerate(scores)}
+            metrics |= {} if votes is None else {"votes": votes}
         return torch.stack(losses).mean(), metrics
 
     def freeze_unused(self, *, everything: bool) -> None:
@@ -205,6 +209,14 @@ class PropertyFit(Objective):
         if section.source == "backbone" and not everything and self.network.image_encoder is not None:
             for name, parameter in self.network.image_encoder.backbone.named_parameters():
                 parameter.requires_grad = name != "mask_token"
+
+    def _votes_loss(self, votes: Float[Tensor, "b a"], counts: Float[Tensor, "b a"]) -> Float[Tensor, ""]:
+        """The sum over questions, averaged over the objects that anybody voted on."""
+        section = self.network.property_head().section.votes
+        if section is None:
+            raise TypeError("this head has learnt no votes")
+        losses = vote_losses(votes, counts, section.slices().values()).sum(dim=1)
+        return (losses.sum() / (counts.sum(dim=1) > 0).sum().clamp(min=1)).float()
 
     def _number_loss(self, numbers: Float[Tensor, "b n o"], target: Float[Tensor, "b n"]) -> Float[Tensor, ""]:
         head = self.network.property_head()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from polycli.astroclip.data.columns import one_unit
 from polycli.astroclip.data.store import ObjectStore
+from polycli.astroclip.data.votes import refuse_absent_votes
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.model.loaded import LoadedAstroClip
 from polycli.astroclip.recipe.model import ModelSection, PropertySection
@@ -28,6 +29,7 @@ from polycli.astroclip.training.objectives import PropertyFit, input_view
 from polycli.astroclip.training.stages import check_image_size, needs_of
 from polycli.astroclip.training.task import ObjectsTask
 from polycli.astroclip.training.validation import coefficient_of_determination, run_over
+from polycli.astroclip.training.votes import counted_votes, refuse_unvoted, right_answers
 from polycli.console import note, say
 from polycli.engine.costs.flops import PASSES
 from polycli.engine.deepspeed.backend import device_of
@@ -52,6 +54,8 @@ def complete(recipe: FinetuneRecipe, loaded: LoadedAstroClip | None, stores: Seq
         StoreError: a store lacks a column, or it is of another kind.
     """
     properties = _properties(recipe)
+    if properties.votes is not None:
+        refuse_absent_votes(properties.votes, stores)
     has = recipe.model if loaded is None else loaded.model.section
     parts: dict[str, BaseModel | None] = {"heads": has.heads, "image": None, "spectrum": None}
     for name in properties.modalities:
@@ -128,7 +132,7 @@ class PropertyFinetuning(ObjectsTask):
         self._validation, self._count = batches.validation(world)
 
     def validate(self, forward: nn.Module, world: World) -> dict[str, float]:
-        """The loss, R2 of each number and accuracy of each classification over the validation objects."""
+        """The loss, R2 of each number, accuracy of each classification and question over the validation objects."""
         if not self._count:
             return {}
         losses, found = run_over(forward, self._validation, self._count, world)
@@ -136,7 +140,7 @@ class PropertyFinetuning(ObjectsTask):
             name: torch.cat([batch.labels[name][torch.from_numpy(batch.numbers)] for batch in self._all_validation()])[
                 : self._count
             ]
-            for name in ("numbers", "classes")
+            for name in ("numbers", "classes", "votes")
         }
         scores = {"validation/loss": float(losses.double().mean())}
         quantiles, values = self._properties.quantiles, self.network.property_head().posterior.answers
@@ -148,6 +152,8 @@ class PropertyFinetuning(ObjectsTask):
             known = truth["classes"][:, place] >= 0
             right = found[f"classes/{place}"][known] == truth["classes"][known, place]
             scores[f"validation/{name}/accuracy"] = float(right.float().mean()) if len(right) else float("nan")
+        if self._properties.votes is not None:
+            scores |= right_answers(self._properties.votes, found["votes"], truth["votes"])
         return scores
 
     def description(self) -> ModelFacts:
@@ -180,7 +186,10 @@ class PropertyFinetuning(ObjectsTask):
             codes = [pool.column(partial(_codes, name, known)) for name, known in properties.classification.items()]
             labels["numbers"] = _stacked(numbers, len(pool), torch.float32)
             labels["classes"] = _stacked(codes, len(pool), torch.long)
+            labels["votes"] = counted_votes(properties.votes, pool)
         training = self.batches.training_labels
+        if properties.votes is not None:
+            refuse_unvoted(properties.votes, training["votes"])
         for name, values in zip(properties.regression, training["numbers"].T, strict=True):
             known = int(torch.isfinite(values).sum())
             if known < 2:

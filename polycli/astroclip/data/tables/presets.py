@@ -10,21 +10,9 @@ from pathlib import Path
 
 from polycli.astroclip.data.table_files import nearest_names
 from polycli.astroclip.recipe.preparing import CatalogueSection
+from polycli.astroclip.recipe.trees import GALAXY_ZOO_DECALS
 from polycli.errors import SourceError
 
-#: Questions of Galaxy Zoo DECaLS and their answers (Walmsley et al. 2022), as its columns spell them.
-GALAXY_ZOO_DECALS: dict[str, tuple[str, ...]] = {
-    "smooth-or-featured": ("smooth", "featured-or-disk", "artifact"),
-    "disk-edge-on": ("yes", "no"),
-    "has-spiral-arms": ("yes", "no"),
-    "bar": ("strong", "weak", "no"),
-    "bulge-size": ("dominant", "large", "moderate", "small", "none"),
-    "how-rounded": ("round", "in-between", "cigar-shaped"),
-    "edge-on-bulge": ("boxy", "none", "rounded"),
-    "spiral-winding": ("tight", "medium", "loose"),
-    "spiral-arm-count": ("1", "2", "3", "4", "more-than-4", "cant-tell"),
-    "merging": ("none", "minor-disturbance", "major-disturbance", "merger"),
-}
 #: What is put behind a question for the number of its answers: in the released tables, and in their description.
 _TOTALS = ("total-votes", "total")
 #: Of PROVABGS (Hahn et al. 2023): the best fit's mass, which every release has, and what some have besides.

@@ -14,6 +14,7 @@ from polycli.astroclip.recipe.model import PropertySection
 from polycli.astroclip.recipe.settings import PredictSettings
 from polycli.astroclip.scoring.answers import Draws, head_answers
 from polycli.astroclip.scoring.encode import Encoder, common_modalities
+from polycli.astroclip.scoring.morphology.columns import vote_columns
 from polycli.astroclip.scoring.posteriors.calibrated import CalibratedIntervals, catalogue_magnitudes
 from polycli.astroclip.scoring.posteriors.distributions import levels_of
 from polycli.console import progress
@@ -106,7 +107,10 @@ class HeadColumns:
         by_magnitude = self.intervals is not None and self.intervals.by_magnitude
         magnitude = catalogue_magnitudes(store, rows) if by_magnitude else None
         columns: Columns = {}
+        questions = {} if section.votes is None else section.votes.questions
         for name, values in found.items():
+            if name in questions:
+                continue
             if name in section.classification:
                 classes = section.classification[name]
                 columns[name] = np.array(classes, dtype=object)[values.argmax(axis=1)]
@@ -117,7 +121,7 @@ class HeadColumns:
                 columns |= self._intervals(name, values, levels, magnitude)
             if values.shape[1] > max(len(levels), 1):
                 columns[f"{name}_draws"] = values[:, len(levels) :]
-        return columns
+        return columns if section.votes is None else columns | vote_columns(section.votes, found)
 
     @property
     def units(self) -> dict[str, str]:

@@ -13,7 +13,7 @@ from polycli.astroclip.data.columns import Column
 from polycli.astroclip.data.description import PIXEL_SCALE, ImageDescription, SpectrumDescription
 from polycli.astroclip.data.source import Listing, Payload
 from polycli.astroclip.recipe.preparing import MockSection, PrepareRecipe
-from polycli.astroclip.sources.mock import images, spectra
+from polycli.astroclip.sources.mock import images, spectra, votes
 from polycli.astroclip.sources.mock.continuum import BANDS
 from polycli.astroclip.sources.mock.population import BLOCK, Galaxies, block_of_galaxies
 from polycli.errors import SourceError
@@ -54,6 +54,8 @@ class Observation:
     #: In the order of the columns of the source.
     numbers: tuple[float, ...]
     morphology: str
+    #: In the order of `votes.COLUMNS`.
+    votes: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class MockReader:
             ivar=np.stack([one.ivar for one in seen]),
             mask=np.stack([one.mask for one in seen]),
             redshift=redshift.astype(np.float64),
-            columns=(*columns, Column("morphology", labels, "", "mock")),
+            columns=(*columns, Column("morphology", labels, "", "mock"), *_counts([one.votes for one in seen])),
         )
 
 
@@ -123,7 +125,14 @@ def observe(section: MockSection, galaxies: Galaxies, number: int) -> Observatio
             *seeing.noise,
         ),
         morphology=images.morphology(galaxies, place, look),
+        votes=votes.draw_votes(section.seed, number, galaxies, place, look),
     )
+
+
+def _counts(found: Sequence[tuple[int, ...]]) -> list[Column]:
+    """The columns of votes, of some galaxies or of none."""
+    counts = np.array(found, np.int64).reshape(-1, len(votes.COLUMNS))
+    return [Column(name, counts[:, index], "", "mock") for index, name in enumerate(votes.COLUMNS)]
 
 
 class MockSource:
@@ -167,7 +176,7 @@ class MockSource:
                 pixels=grid.size, first=float(grid[0]), last=float(grid[-1]), step=spectra.STEP
             ),
             wavelength=grid,
-            promised=(*promised, Column("morphology", np.zeros(0, object), "", "mock")),
+            promised=(*promised, Column("morphology", np.zeros(0, object), "", "mock"), *_counts([])),
             seconds=SECONDS,
         )
 

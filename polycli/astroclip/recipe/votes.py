@@ -1,0 +1,109 @@
+"""The recipe section of volunteers' votes: questions, the columns that count answers, and which follow which."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, model_validator
+
+from polycli.astroclip.recipe.trees import TREES
+from polycli.sections import Section
+
+
+class QuestionSection(Section):
+    """One question: where its votes are counted, and when it is asked."""
+
+    answers: tuple[str, ...] = Field(min_length=2, description="columns of the stores that count the votes, by answer")
+    after: dict[str, str | tuple[str, ...]] = Field(
+        {}, description="another question and its answers, as columns, after which it is asked; always asked if empty"
+    )
+
+    def parents(self) -> dict[str, tuple[str, ...]]:
+        """Maps each question before this one to the columns of the answers that lead here."""
+        return {name: (found,) if isinstance(found, str) else found for name, found in self.after.items()}
+
+
+class VotesSection(Section):
+    """A decision tree whose votes a head learns, as Dirichlet-multinomial counts (Walmsley et al. 2020)."""
+
+    tree: Literal["gz_decals", "gz2", "mock"] | None = Field(
+        None, description="questions by name: Galaxy Zoo DECaLS (campaign 5), Galaxy Zoo 2, or the simulated survey's"
+    )
+    questions: dict[str, QuestionSection] = Field(
+        {}, description="own questions by name, those that others follow first; those of `tree` if empty"
+    )
+    lowest: PositiveFloat = Field(
+        1.0,
+        description="Dirichlet concentrations lie above this; 1, as published, cannot say that volunteers will agree "
+        "but on what is open, which values such as 0.1 can",
+    )
+    highest: PositiveFloat = Field(100.0, description="and below this more; as published")
+
+    @model_validator(mode="after")
+    def _sound(self) -> VotesSection:
+        if self.tree is not None:
+            questions = _questions_of(self.tree)
+            if self.questions and self.questions != questions:
+                raise ValueError(
+                    f"tree {self.tree} has its own questions, and questions names others: give one of both"
+                )
+            # Spelled out in the recipe of the run and in model.json, so that a checkpoint says what it answers.
+            object.__setattr__(self, "questions", questions)
+        if not self.questions:
+            raise ValueError("tree and questions are both absent: nothing was voted on")
+        self._check_columns()
+        self._check_order()
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of all answers, question by question: the order of a head's outputs."""
+        return tuple(column for question in self.questions.values() for column in question.answers)
+
+    def slices(self) -> dict[str, slice]:
+        """Maps each question to its place among `columns`."""
+        found, start = dict[str, slice](), 0
+        for name, question in self.questions.items():
+            found[name] = slice(start, start + len(question.answers))
+            start += len(question.answers)
+        return found
+
+    def labels(self, question: str) -> tuple[str, ...]:
+        """The answers of a question in short: its columns without its name before them and `_count` behind.
+
+        >>> VotesSection(tree="gz_decals").labels("bar"), VotesSection(tree="gz2").labels("t03_bar")
+        (('strong', 'weak', 'no'), ('a06_bar', 'a07_no_bar'))
+        """
+        return tuple(
+            column.removeprefix(f"{question}_").removesuffix("_count") for column in self.questions[question].answers
+        )
+
+    def _check_columns(self) -> None:
+        seen: dict[str, str] = {}
+        for name, question in self.questions.items():
+            for column in question.answers:
+                if column in seen:
+                    raise ValueError(f"column {column} is an answer of {seen[column]} and of {name}")
+                seen[column] = name
+
+    def _check_order(self) -> None:
+        before: list[str] = []
+        for name, question in self.questions.items():
+            for parent, answers in question.parents().items():
+                if parent not in before:
+                    where = "stands behind it" if parent in self.questions else "is no question"
+                    raise ValueError(f"question {name} is asked after {parent}, which {where}")
+                known = self.questions[parent].answers
+                if unknown := [answer for answer in answers if answer not in known]:
+                    raise ValueError(
+                        f"question {name} is asked after the answer {unknown[0]} to {parent}, whose answers are "
+                        f"{', '.join(known)}"
+                    )
+            before.append(name)
+
+
+def _questions_of(tree: str) -> dict[str, QuestionSection]:
+    return {
+        name: QuestionSection(answers=answers, after={} if after is None else {after[0]: after[1]})
+        for name, (answers, after) in TREES[tree].items()
+    }

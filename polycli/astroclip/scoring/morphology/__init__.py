@@ -1,0 +1,1 @@
+"""Scores of morphology: volunteers' votes that a head predicts, and retrieval of objects by their class."""

@@ -1,0 +1,63 @@
+"""Decision trees in recipes: those of Galaxy Zoo by name, own ones, and trees that cannot be walked."""
+
+import pytest
+from pydantic import ValidationError
+
+from polycli.astroclip.recipe.model import PropertySection
+from polycli.astroclip.recipe.votes import VotesSection
+
+OWN = {
+    "round": {"answers": ["round_yes", "round_no"]},
+    "ring": {"answers": ["ring_yes", "ring_no"], "after": {"round": "round_yes"}},
+}
+
+
+def test_the_tree_of_galaxy_zoo_decals_has_its_columns_and_its_order():
+    section = VotesSection(tree="gz_decals")
+
+    assert len(section.questions) == 10
+    assert len(section.columns) == 34
+    assert section.columns[:4] == (
+        "smooth-or-featured_smooth", "smooth-or-featured_featured-or-disk", "smooth-or-featured_artifact",
+        "disk-edge-on_yes",
+    )  # fmt: skip
+    assert section.questions["spiral-winding"].parents() == {"has-spiral-arms": ("has-spiral-arms_yes",)}
+    assert section.slices()["disk-edge-on"] == slice(3, 5)
+
+
+@pytest.mark.parametrize("tree", ["gz_decals", "gz2", "mock"])
+def test_a_tree_by_name_is_spelled_out_and_read_again(tree):
+    section = VotesSection(tree=tree)
+    written = section.model_dump(mode="json")
+
+    assert VotesSection.model_validate(written) == section
+    assert set(written["questions"]) == set(section.questions)
+
+
+def test_an_own_tree_has_answers_in_short():
+    section = VotesSection.model_validate({"questions": OWN})
+
+    assert section.columns == ("round_yes", "round_no", "ring_yes", "ring_no")
+    assert section.labels("ring") == ("yes", "no")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "tree and questions are both absent"),
+        ({"tree": "mock", "questions": OWN}, "tree mock has its own questions"),
+        ({"questions": {"a": {"answers": ["a_yes"]}}}, "at least 2"),
+        ({"questions": {**OWN, "more": {"answers": ["ring_yes", "x"]}}}, "column ring_yes is an answer of ring and of"),
+        ({"questions": {**OWN, "more": {"answers": ["x", "y"], "after": {"rnd": "z"}}}}, "after rnd, which is no"),
+        ({"questions": {**OWN, "more": {"answers": ["x", "y"], "after": {"ring": "no"}}}}, "the answer no to ring"),
+        ({"questions": {"ring": OWN["ring"], "round": OWN["round"]}}, "asked after round, which stands behind it"),
+    ],
+)
+def test_a_tree_that_cannot_be_walked_is_refused(given, said):
+    with pytest.raises(ValidationError, match=said):
+        VotesSection.model_validate(given)
+
+
+def test_a_column_is_not_voted_on_and_regressed_at_once():
+    with pytest.raises(ValidationError, match="bar_yes stands under votes and under regression"):
+        PropertySection.model_validate({"votes": {"tree": "mock"}, "regression": ["bar_yes"]})
