@@ -138,7 +138,9 @@ def class_table(found: Scores) -> Table:
             by(frozen[:1], "photometry"),
             by(frozen[:1], "image_by_hand"),
         ]
-        rows.append([column, label, f"{entry['members'][label]:,}", f"{entry['candidates']:,}", *cells, f"{chance:.3f}"])
+        rows.append(
+            [column, label, f"{entry['members'][label]:,}", f"{entry['candidates']:,}", *cells, f"{chance:.3f}"]
+        )
     columns = ["column", "class", "members", "of", "frozen vectors", "network's vectors", "photometry", "by hand"]
     caption = "nDCG within ten; of the network the mean over seeds (smallest to largest)."
     return Table("Retrieval by class", [*columns, "by chance"], rows, caption, 2)

@@ -69,9 +69,7 @@ def _voted(dataset: ObjectScores) -> str:
     votes = {} if dataset.morphology is None else dataset.morphology.votes or {}
     if not votes:
         return ""
-    losses = [
-        [scores.by[who].negative_log_likelihood for who in ("head", "constant")] for scores in votes.values()
-    ]
+    losses = [[scores.by[who].negative_log_likelihood for who in ("head", "constant")] for scores in votes.values()]
     better = sum(head < constant for head, constant in losses)
     return f"knows better than one answer for all what volunteers say to {better} of {len(votes)} questions"
 
