@@ -36,6 +36,6 @@ def test_what_is_no_count_is_refused_with_its_row(section, wrong):
 
 
 def test_an_absent_column_is_named_with_its_question_and_the_nearest_name(section):
-    with pytest.raises(StoreError, match="zoo.zarr: has no column ring_no, the votes for an answer to ring") as caught:
+    with pytest.raises(StoreError, match="has no column ring_no, the votes for an answer to ring") as caught:
         refuse_absent_votes(section, [store(), store(ring_no=None, ring_No_=[1, 1, 1])])
     assert "ring_No_" in caught.value.hint

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.data.votes import read_votes
 from polycli.astroclip.recipe.votes import VotesSection
+from polycli.astroclip.scoring.comparisons.stein import AS_COMPARED, AS_TRAINED
 from polycli.astroclip.scoring.measure import label_names
 from polycli.astroclip.scoring.morphology.comparison import Comparison
 from polycli.astroclip.scoring.morphology.feedback import Marking, feedback_scores
@@ -24,7 +25,10 @@ from polycli.astroclip.scoring.retrieval import unit
 from polycli.report.bootstrap import Bootstrap
 
 #: Inputs whose vectors rank; the latter two, which are numbers of many units, are standardised on the training objects.
-_RANKED_BY = ("image", "spectrum", "image_unaligned", "spectrum_unaligned", "photometry", "image_by_hand")
+_RANKED_BY = (
+    *("image", "spectrum", "image_unaligned", "spectrum_unaligned"),
+    *(AS_TRAINED, AS_COMPARED, "photometry", "image_by_hand"),
+)
 _STANDARDISED = ("photometry", "image_by_hand")
 #: Inputs with which examples are marked.
 _MARKED_BY = ("image", "spectrum")
