@@ -7,8 +7,8 @@ r"""How well volunteers' votes are predicted on a simulated survey, and galaxies
     python benchmarks/astroclip_votes.py --store mock.zarr --image image --output votes
 
 Heads learn the votes on the frozen vectors of the checkpoint, with Dirichlet concentrations above 1, as published, and
-above 0.1; and a small ConvNeXt learns them from its own random weights. `eval` scores all on the objects that test. Runs
-and scores that are there are kept.
+above 0.1; and a small ConvNeXt learns them from its own random weights. `eval` scores all on the objects that test.
+Runs and scores that are there are kept.
 """
 
 from __future__ import annotations
