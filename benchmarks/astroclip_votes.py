@@ -61,12 +61,13 @@ def main() -> None:
     parser.add_argument("--image", type=Path, required=True, help="checkpoint whose vectors heads learn from")
     parser.add_argument("--output", type=Path, required=True, help="a folder for runs and scores")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=200, help="of the network; heads have those of their recipe")
+    parser.add_argument("--steps", type=int, default=150, help="of the network; heads have those of their recipe")
     add_option(parser)
     options = parser.parse_args()
     options.output.mkdir(exist_ok=True)
     found = {way: [scored(options, way, seed) for seed in range(options.seeds)] for way in WAYS}
-    finish(options, found, votes_table(found), class_table(found), feedback_table(found))
+    figures = {way: [kept(scores) for scores in runs] for way, runs in found.items()}
+    finish(options, figures, votes_table(found), class_table(found), feedback_table(found))
 
 
 def scored(options: argparse.Namespace, way: str, seed: int) -> dict[str, Any]:
@@ -83,6 +84,21 @@ def scored(options: argparse.Namespace, way: str, seed: int) -> dict[str, Any]:
         polycli("eval", "--checkpoint", run, "--data", options.store, "--output", report, *asked(quick))
     (dataset,) = json.loads((report / "scores.json").read_text())["datasets"].values()
     return dict(dataset["morphology"])
+
+
+def kept(scores: dict[str, Any]) -> dict[str, Any]:
+    """What the file keeps of the scores of one run: answers to questions, and nDCG by class."""
+    classes = {
+        column: {
+            "members": entry["members"],
+            "ndcg_at_10": {
+                source: {label: one["ndcg_at_10"] for label, one in labels.items()}
+                for source, labels in entry["rankings"].items()
+            },
+        }
+        for column, entry in scores["by_class"].items()
+    }
+    return {"votes": {name: entry["by"] for name, entry in scores["votes"].items()}, "by_class": classes}
 
 
 def polycli(verb: str, *words: object) -> None:

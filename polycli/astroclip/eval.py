@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from polycli.astroclip.data.store import ObjectStore
+from polycli.astroclip.data.votes import refuse_absent_votes
 from polycli.astroclip.model.loaded import LoadedAstroClip, load_for
 from polycli.astroclip.recipe.settings import EvalSettings
 from polycli.astroclip.scoring.audits.measure import check_columns
@@ -93,6 +94,8 @@ class ObjectEvaluation(Evaluation[LoadedAstroClip, EvalSettings, Subset, ObjectS
         property_names(objects, settings.properties)
         label_names(objects, settings.labels)
         check_columns(objects, settings)
+        if settings.morphology.votes is not None:
+            refuse_absent_votes(settings.morphology.votes, [objects])
         for earlier in self.before.values():
             earlier.check(objects.about, f"{objects.path}, beside {earlier.model_file}")
         if self.stein is not None and objects.has_images:

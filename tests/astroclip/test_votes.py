@@ -145,6 +145,26 @@ def test_an_absent_column_of_votes_is_named_with_the_nearest_before_anything_is_
         assert not (zoo / "none").exists()
 
 
+def test_answers_are_classes_to_be_found_for_a_model_that_has_learnt_no_votes(zoo, image_model, capsys):
+    given = ("--checkpoint", image_model, "--data", zoo / "zoo.zarr", "--output", zoo / "found")
+    quick = ("report=false", "audit.run=false", "properties=[redshift]", "bootstrap_samples=100")
+    asked = [word for setting in (*quick, "morphology.votes.tree=gz_decals") for word in ("--set", setting)]
+    assert polycli("eval", "astroclip", *given, *asked) == 0
+
+    (dataset,) = json.loads((zoo / "found" / "scores.json").read_text())["datasets"].values()
+    assert "votes" not in dataset["morphology"]
+    found = dataset["morphology"]["by_class"]["smooth-or-featured"]
+    assert found["candidates"] == sum(found["members"].values())
+    ranking = found["rankings"]["image"]["smooth"]
+    assert ranking["queries"] == ranking["members"] == found["members"]["smooth"]
+    # Bright ones and others are told apart by any encoder.
+    assert ranking["ndcg_at_10"] > ranking["chance"]
+
+    given = ("--checkpoint", image_model, "--data", zoo / "zoo.zarr", "--output", zoo / "absent")
+    assert polycli("eval", "astroclip", *given, "--set", "morphology.votes.tree=mock") == 2
+    assert "has no column shape_smooth, the votes for an answer to shape" in capsys.readouterr().err
+
+
 def test_fractions_in_place_of_counts_are_refused(zoo, image_model, tmp_path, prepare, capsys):
     recipe = tmp_path / "fractions.yaml"
     columns = [f"bar_{answer}_fraction" for answer in GALAXY_ZOO_DECALS["bar"]]

@@ -33,8 +33,15 @@ def refuse_absent_votes(section: VotesSection, stores: Sequence[ObjectStore]) ->
             others = f", nor {len(absent) - 1} more of {len(section.columns)} columns of votes" if absent[1:] else ""
             raise StoreError(
                 f"{store.path}: has no column {column}, the votes for an answer to {question}{others}",
-                hint=nearest_names(column, store.columns),
+                hint=_hint(section, question, nearest_names(column, store.columns)),
             )
+
+
+def _hint(section: VotesSection, question: str, near: str) -> str:
+    if section.tree is None:
+        return near
+    near = near if near.endswith("?") else f"{near}."
+    return f"{near} `leave_out: [{question}]` of the section votes does without this question."
 
 
 def read_votes(store: ObjectStore, rows: NDArray[np.int64], section: VotesSection) -> Counts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, PositiveFloat, model_validator
@@ -32,6 +33,9 @@ class VotesSection(Section):
     questions: dict[str, QuestionSection] = Field(
         {}, description="own questions by name, those that others follow first; those of `tree` if empty"
     )
+    leave_out: tuple[str, ...] = Field(
+        (), description="questions of `tree` that are not learnt, and with each of them those that follow it alone"
+    )
     lowest: PositiveFloat = Field(
         1.0,
         description="Dirichlet concentrations lie above this; 1, as published, cannot say that volunteers will agree "
@@ -42,13 +46,15 @@ class VotesSection(Section):
     @model_validator(mode="after")
     def _sound(self) -> VotesSection:
         if self.tree is not None:
-            questions = _questions_of(self.tree)
+            questions = _questions_of(self.tree, self.leave_out)
             if self.questions and self.questions != questions:
                 raise ValueError(
                     f"tree {self.tree} has its own questions, and questions names others: give one of both"
                 )
             # Spelled out in the recipe of the run and in model.json, so that a checkpoint says what it answers.
             object.__setattr__(self, "questions", questions)
+        elif self.leave_out:
+            raise ValueError("leave_out is for the questions of tree, which is absent: name the others in questions")
         if not self.questions:
             raise ValueError("tree and questions are both absent: nothing was voted on")
         self._check_columns()
@@ -102,8 +108,11 @@ class VotesSection(Section):
             before.append(name)
 
 
-def _questions_of(tree: str) -> dict[str, QuestionSection]:
-    return {
-        name: QuestionSection(answers=answers, after={} if after is None else {after[0]: after[1]})
-        for name, (answers, after) in TREES[tree].items()
-    }
+def _questions_of(tree: str, leave_out: Sequence[str]) -> dict[str, QuestionSection]:
+    if unknown := [name for name in leave_out if name not in TREES[tree]]:
+        raise ValueError(f"leave_out names {unknown[0]}, and the questions of {tree} are {', '.join(TREES[tree])}")
+    questions: dict[str, QuestionSection] = {}
+    for name, (answers, after) in TREES[tree].items():
+        if name not in leave_out and (after is None or after[0] in questions):
+            questions[name] = QuestionSection(answers=answers, after={} if after is None else {after[0]: after[1]})
+    return questions

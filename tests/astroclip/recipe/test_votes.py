@@ -34,6 +34,14 @@ def test_a_tree_by_name_is_spelled_out_and_read_again(tree):
     assert set(written["questions"]) == set(section.questions)
 
 
+def test_a_question_that_is_left_out_takes_those_along_that_follow_it_alone():
+    section = VotesSection(tree="gz_decals", leave_out=("has-spiral-arms", "merging"))
+
+    left = set(VotesSection(tree="gz_decals").questions) - set(section.questions)
+    assert left == {"has-spiral-arms", "merging", "spiral-winding", "spiral-arm-count"}
+    assert VotesSection.model_validate(section.model_dump(mode="json")) == section
+
+
 def test_an_own_tree_has_answers_in_short():
     section = VotesSection.model_validate({"questions": OWN})
 
@@ -47,6 +55,8 @@ def test_an_own_tree_has_answers_in_short():
         ({}, "tree and questions are both absent"),
         ({"tree": "mock", "questions": OWN}, "tree mock has its own questions"),
         ({"questions": {"a": {"answers": ["a_yes"]}}}, "at least 2"),
+        ({"tree": "mock", "leave_out": ["arms"]}, "leave_out names arms, and the questions of mock are shape, edge_on"),
+        ({"questions": OWN, "leave_out": ["ring"]}, "leave_out is for the questions of tree"),
         ({"questions": {**OWN, "more": {"answers": ["ring_yes", "x"]}}}, "column ring_yes is an answer of ring and of"),
         ({"questions": {**OWN, "more": {"answers": ["x", "y"], "after": {"rnd": "z"}}}}, "after rnd, which is no"),
         ({"questions": {**OWN, "more": {"answers": ["x", "y"], "after": {"ring": "no"}}}}, "the answer no to ring"),
