@@ -92,4 +92,9 @@ def test_every_fast_block_of_a_page_runs(session, one_processor, page):
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("part", slow_parts())
 def test_every_block_of_a_page_runs(telling, part):
-    run_page(telling, part, ALL)
+    try:
+        run_page(telling, part, ALL)
+    except Exception as error:
+        # At once: the other pages, and pytest's own account of this one, take many minutes more.
+        telling.tell(f"FAILED: {error}")
+        raise
