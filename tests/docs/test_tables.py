@@ -22,7 +22,6 @@ OLDER = {
     ("docs/reproductions.md", "encoding"),
     ("docs/reproductions.md", "property"),
     ("docs/reproductions.md", ""),
-    ("docs/training.md", "stage"),
 }
 
 

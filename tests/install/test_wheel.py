@@ -96,7 +96,17 @@ def test_a_wheel_with_all_that_it_needs_does_the_demo_in_a_fresh_environment(tmp
     python, outside = tmp_path / "venv" / "bin" / "python", tmp_path / "outside"
     outside.mkdir()
     options = [*shlex.split(os.environ.get("PIP_OPTIONS", "")), "-c", str(ROOT / "constraints" / "cpu.txt")]
-    install = [str(python), "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", *options]
+    install = [
+        str(python),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-compile",
+        "--no-input",
+        "--disable-pip-version-check",
+        *options,
+    ]
     subprocess.run([*install, str(built(tmp_path))], cwd=outside, check=True)
     run = runner(python, outside)
     place = Path(run("python", "-c", "import polycli; print(polycli.__file__)").strip())
