@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from astropy.io import fits
 
 from polycli.astroclip import embed, finetune, open_objects, predict, pretrain
 from polycli.astroclip import eval as evaluation
@@ -121,6 +122,64 @@ def test_a_spectrum_grid_that_overlaps_the_models_by_less_than_half_is_refused(r
 
     with pytest.raises(StoreError, match=r"3600 to 6500 A overlap by 47% with .* 3600 to 9824 A; half was expected"):
         vectors_of(runs / "align", tmp_path / "blue.zarr", tmp_path / "blue.parquet")
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory, mock_store, prepare):
+    """Spectra of the mock in files of their own, on three grids, and one that is a third as long."""
+    folder, objects = tmp_path_factory.mktemp("own"), open_objects(mock_store)
+    found, grid = objects.read_spectra(range(4)), objects.wavelength
+    for row, part in enumerate((slice(None), slice(0, None, 2), slice(300, -900, 3), slice(0, 2600))):
+        columns = [
+            fits.Column(name, "E" if name != "WAVELENGTH" else "D", array=values[part], unit=unit)
+            for name, values, unit in (
+                ("WAVELENGTH", grid, "Angstrom"),
+                ("FLUX", found.flux[row], "1e-17 erg/s/cm2/Angstrom"),
+                ("IVAR", np.maximum(found.ivar[row], 1e-3), ""),
+            )
+        ]
+        table = fits.BinTableHDU.from_columns(columns)
+        fits.HDUList([fits.PrimaryHDU(), table]).writeto(folder / f"s{row}.fits")
+    return folder
+
+
+def test_spectra_with_wavelengths_of_their_own_are_encoded_as_if_each_were_alone(runs, own, prepare, tmp_path):
+    whole = [own / f"s{row}.fits" for row in range(3)]
+    prepare("spectra", tmp_path / "own.zarr", "resample.own=true", inputs=whole)
+    store = open_objects(tmp_path / "own.zarr")
+    assert store.about.spectrum.own
+    found = vectors_of(runs / "align", tmp_path / "own.zarr", tmp_path / "own.parquet", "normalise=false")
+
+    model = load_checkpoint(runs / "align", quiet=True).model
+    for row in range(3):
+        alone = store.read_spectra([row])
+        flux, ivar, mask = map(torch.from_numpy, alone)
+        with torch.no_grad():
+            expected = model.embed_spectrum(flux, ivar, mask.bool(), torch.from_numpy(alone.wavelength).float())
+        np.testing.assert_allclose(found[row], expected[0].numpy(), rtol=1e-4, atol=1e-5)
+    pretrain.run(
+        TrainRequest(recipe=str(runs / "spectrum.yaml"), data=(tmp_path / "own.zarr",), output=tmp_path / "run")
+    )
+
+
+def test_one_spectrum_with_too_little_in_common_is_named(runs, own, prepare, tmp_path):
+    prepare("spectra", tmp_path / "own.zarr", "resample.own=true", inputs=[own])
+    with pytest.raises(StoreError, match=r"the spectrum of s3, 3600 to 5679.2 A, and 0 others overlap by less than ha"):
+        vectors_of(runs / "align", tmp_path / "own.zarr", tmp_path / "own.parquet")
+
+
+def test_an_encoder_that_knows_one_grid_refuses_wavelengths_of_their_own(runs, own, prepare, tmp_path, spectrum_model):
+    prepare("spectra", tmp_path / "own.zarr", "resample.own=true", inputs=[own])
+    with pytest.raises(StoreError, match="wavelengths of their own, and one grid was expected"):
+        vectors_of(spectrum_model, tmp_path / "own.zarr", tmp_path / "own.parquet")
+    request = TrainRequest(
+        recipe=str(runs / "spectrum.yaml"),
+        data=(tmp_path / "own.zarr",),
+        output=tmp_path / "run",
+        overrides=("model.spectrum.grid=trained",),
+    )
+    with pytest.raises(StoreError, match="wavelengths of their own, and this encoder knows one grid"):
+        pretrain.run(request)
 
 
 def test_two_grids_are_refused_in_a_training_that_knows_one(runs, mock_store, coarse, tmp_path):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from polycli.errors import StoreError
+from polycli.json_records import JsonObject
 from polycli.names import free_names
 
 #: Flux density of every spectrum in a store.
@@ -67,8 +68,9 @@ class ImageDescription(_Description):
 
 
 class SpectrumDescription(_Description):
-    """Spectra of all objects, on one wavelength grid."""
+    """Spectra of all objects, on one wavelength grid or, with `own`, each on its own."""
 
+    #: Of each spectrum, or of the longest one.
     pixels: int
     #: Wavelengths of the first and the last pixel, and the step where it is one and the same.
     first: float
@@ -80,12 +82,20 @@ class SpectrumDescription(_Description):
     flux_unit: Literal["1e-17 erg/s/cm2/A"] = "1e-17 erg/s/cm2/A"
     #: `unknown`: the source has none; the array then holds 1 in pixels that can be used and 0 in others.
     ivar: Literal["measured", "unknown"] = "measured"
+    #: Whether each spectrum has wavelengths of its own, in the store's array `wavelengths`.
+    own: bool = False
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, dump: SerializerFunctionWrapHandler) -> JsonObject:
+        """Says nothing of `own` where it is not so, as stores and models of earlier versions do."""
+        found: JsonObject = dump(self)
+        return found if self.own else {name: value for name, value in found.items() if name != "own"}
 
 
 #: Part of the wider range of wavelengths that a model's and a store's spectra must share.
-_IN_COMMON = 0.5
+IN_COMMON = 0.5
 #: What describes the wavelengths of spectra.
-_GRID = ("pixels", "first", "last", "step")
+_GRID = ("pixels", "first", "last", "step", "own")
 
 
 def spanning(one: SpectrumDescription, other: SpectrumDescription) -> SpectrumDescription:
@@ -93,7 +103,8 @@ def spanning(one: SpectrumDescription, other: SpectrumDescription) -> SpectrumDe
     first, last = min(one.first, other.first), max(one.last, other.last)
     same = (one.pixels, one.first, one.last, one.step) == (other.pixels, other.first, other.last, other.step)
     step = one.step if same else None
-    return one.model_copy(update={"pixels": max(one.pixels, other.pixels), "first": first, "last": last, "step": step})
+    pixels = max(one.pixels, other.pixels)
+    return one.model_copy(update={"pixels": pixels, "first": first, "last": last, "step": step, "own": False})
 
 
 def too_little_in_common(trained: SpectrumDescription, found: SpectrumDescription, *, what: str) -> list[str]:
@@ -103,7 +114,7 @@ def too_little_in_common(trained: SpectrumDescription, found: SpectrumDescriptio
     """
     shared = min(trained.last, found.last) - max(trained.first, found.first)
     share = max(shared, 0.0) / max(trained.last - trained.first, found.last - found.first)
-    if share >= _IN_COMMON:
+    if share >= IN_COMMON:
         return []
     ours, theirs = (f"{each.first:g} to {each.last:g} A" for each in (trained, found))
     return [f"{what}: spectra of {theirs} overlap by {share:.0%} with the training's, {ours}; half was expected"]
@@ -187,6 +198,8 @@ def mismatches(
     may differ with `any_grid`.
     """
     kind = "images" if isinstance(expected, ImageDescription) else "spectra"
+    if isinstance(found, SpectrumDescription) and found.own and not any_grid:
+        return [f"{what}: spectra with wavelengths of their own, and one grid was expected"]
     free = {"size", "bands", *(_GRID if any_grid else ())}
     ours, theirs = (each.model_dump(exclude=free) for each in (expected, found))
     lacking = []

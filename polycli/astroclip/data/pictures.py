@@ -43,7 +43,8 @@ class ObjectPictures:
         """Returns flux over wavelength; what is masked is unknown."""
         spectra = self._objects.read_spectra([place])
         flux = spectra.flux[0].astype(np.float64)
+        wavelength = self._objects.wavelength if spectra.wavelength is None else spectra.wavelength[0]
         flux[spectra.mask[0] | (spectra.ivar[0] <= 0)] = np.nan
         unit = self._objects.about.spectrum
         label = "flux" if unit is None else f"flux / {unit.flux_unit}"
-        return Curve(self._objects.wavelength, flux, "wavelength / \u212b", label)
+        return Curve(wavelength, flux, "wavelength / \u212b", label)

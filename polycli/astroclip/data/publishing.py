@@ -170,6 +170,8 @@ def _specs(rows: StagedRows) -> dict[str, ColumnSpec]:
         "spectrum": ColumnSpec(("wavelength",), chunk_bytes=_SPECTRUM_CHUNK),
         "ivar": ColumnSpec(("wavelength",), chunk_bytes=_SPECTRUM_CHUNK),
         "mask": ColumnSpec(("wavelength",), chunk_bytes=_SPECTRUM_CHUNK // 4),
+        "wavelength_range": ColumnSpec(("end",)),
+        "wavelengths": ColumnSpec(("wavelength",), chunk_bytes=2 * _SPECTRUM_CHUNK),
     }
     return {name: known.get(name, ColumnSpec()) for name in rows.names if name != MOMENTS}
 

@@ -79,7 +79,9 @@ def _judge_spectra(payload: Payload, limits: QualitySection) -> tuple[Payload, l
     # What is masked may hold anything; the store holds finite numbers everywhere.
     clean = np.where(np.isfinite(flux), flux, np.float32(0))
     weight = np.where(used & np.isfinite(ivar), ivar, np.float32(0)).astype(np.float32)
-    fraction = 1 - used.mean(axis=1)
+    # Padding behind a spectrum is no part of it.
+    there = np.ones(flux.shape, np.bool_) if payload.wavelength is None else payload.wavelength > 0
+    fraction = 1 - used.sum(axis=1) / np.maximum(there.sum(axis=1), 1)
     silent = ~((clean != 0) & used).any(axis=1)
     reasons: list[str | None] = []
     for row in range(len(flux)):
@@ -97,7 +99,14 @@ def _judge_spectra(payload: Payload, limits: QualitySection) -> tuple[Payload, l
             reasons.append(None)
     flags = np.where(fraction > _NOTABLE, QUALITY_BITS["spectrum_partly_masked"], 0)
     if payload.ivar is not None:
-        signal = np.median(clean * np.sqrt(np.clip(weight, 0, None)), axis=1)
+        signal = _medians(clean * np.sqrt(np.clip(weight, 0, None)), there)
         flags = flags | np.where(signal < _FAINT, QUALITY_BITS["low_signal_to_noise"], 0)
     kept = replace(payload, spectrum=clean, ivar=weight, mask=~used)
     return kept, reasons, flags.astype(np.uint32)
+
+
+def _medians(values: NDArray[np.float32], there: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(n,) the median of each row over what is there; 0 where nothing is."""
+    if there.all():
+        return np.asarray(np.median(values, axis=1))
+    return np.array([np.median(row[known]) if known.any() else 0.0 for row, known in zip(values, there, strict=True)])

@@ -21,14 +21,16 @@ _COVERED = 0.5
 def target_grid(
     listings: Sequence[Listing], section: ResampleSection
 ) -> tuple[SpectrumDescription | None, NDArray[np.float64] | None]:
-    """The wavelengths of the store, and what they are: the source's, or the recipe's.
+    """The wavelengths of the store, and what they are: the source's, or the recipe's; None where each has its own.
 
     Raises:
         SourceError: the recipe's grid does not overlap with the source's.
     """
     listing = next((listing for listing in listings if listing.spectrum is not None), None)
-    if listing is None or listing.spectrum is None or listing.wavelength is None:
+    if listing is None or listing.spectrum is None:
         return None, None
+    if listing.wavelength is None:  # each spectrum has its own
+        return listing.spectrum, None
     wanted = recipe_grid(section)
     if wanted is None:
         return listing.spectrum, listing.wavelength

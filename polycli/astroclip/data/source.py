@@ -32,6 +32,8 @@ class Payload:
     ivar: NDArray[np.float32] | None = None
     #: (n, wavelength), True where a pixel is not to be used.
     mask: NDArray[np.bool_] | None = None
+    #: (n, wavelength) Angstrom, 0 in padding, where spectra have wavelengths of their own.
+    wavelength: NDArray[np.float64] | None = None
     #: (n,) where the reader alone knows them, as a simulation does.
     redshift: NDArray[np.float64] | None = None
     columns: tuple[Column, ...] = ()
@@ -70,7 +72,7 @@ class Listing:
     place_names: tuple[str, ...] = ()
     image: ImageDescription | None = None
     spectrum: SpectrumDescription | None = None
-    #: Of the spectra, Angstrom.
+    #: Of the spectra, Angstrom; None where each has its own.
     wavelength: NDArray[np.float64] | None = None
     columns: tuple[Column, ...] = ()
     #: True where a redshift is to be trusted.

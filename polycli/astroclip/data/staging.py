@@ -105,6 +105,7 @@ def stage(task: BlockTask) -> None:
         ids=[str(value) for value in survey.ids[kept].tolist()],
         content=content if len(places) else (),
         source=survey.source_of(0),
+        hashed={"spectrum": _taken(_unpadded(verdict.payload), places)} if payload.wavelength is not None else None,
     )
 
 
@@ -121,6 +122,7 @@ def _read(survey: Survey) -> Payload:
         spectrum=measured.spectrum,
         ivar=measured.ivar,
         mask=measured.mask,
+        wavelength=measured.wavelength,
         redshift=next((part.redshift for part in parts if part.redshift is not None), None),
         columns=tuple(column for part in parts for column in part.columns),
     )
@@ -140,10 +142,10 @@ def _on_target_grid(task: BlockTask, payload: Payload) -> Payload:
             factor = source.pixel_scale_arcsec / survey.image.pixel_scale_arcsec
             image = rescale_images(image, factor, survey.image.size)
         payload = replace(payload, image=np.ascontiguousarray(image))
-    if payload.spectrum is not None:
+    if payload.spectrum is not None and survey.wavelength is not None:
         found = next(listing.wavelength for listing in survey.listings if listing.wavelength is not None)
         wanted = survey.wavelength
-        if wanted is not None and not np.array_equal(found, wanted):
+        if not np.array_equal(found, wanted):
             ivar = np.ones_like(payload.spectrum) if payload.ivar is None else payload.ivar
             mask = np.zeros(payload.spectrum.shape, np.bool_) if payload.mask is None else payload.mask
             mask = mask | ~np.isfinite(payload.spectrum) | ~np.isfinite(ivar)
@@ -178,7 +180,10 @@ def _columns(
         columns |= {"image": payload.image, f"{PART_PREFIX}image": part_numbers(payload.image)}
     if payload.spectrum is not None and payload.ivar is not None and payload.mask is not None:
         columns |= {"spectrum": payload.spectrum, "ivar": payload.ivar, "mask": payload.mask}
-        columns[f"{PART_PREFIX}spectrum"] = part_numbers(payload.spectrum)
+        columns[f"{PART_PREFIX}spectrum"] = part_numbers(_unpadded(payload))
+    if payload.wavelength is not None:
+        columns["wavelengths"] = payload.wavelength
+        columns["wavelength_range"] = np.stack([payload.wavelength[:, 0], payload.wavelength.max(axis=1)], axis=1)
     ids = survey.ids
     columns["object_id"] = ids if ids.dtype != object else Ragged.of_strings(ids.tolist())
     columns |= {
@@ -194,6 +199,16 @@ def _columns(
     for name, column in zip(array_names(properties), properties, strict=True):
         columns |= _stored(name, column)
     return columns
+
+
+def _unpadded(payload: Payload) -> StoredColumn:
+    """The spectra without their padding, which is not the same in all stores: what they are known again by."""
+    if payload.spectrum is None:
+        raise TypeError("there are no spectra")
+    if payload.wavelength is None:
+        return payload.spectrum
+    there = payload.wavelength > 0
+    return Ragged.of([flux[known] for flux, known in zip(payload.spectrum, there, strict=True)], np.float32)
 
 
 def _stored(name: str, column: Column) -> dict[str, StoredColumn]:

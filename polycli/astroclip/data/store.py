@@ -106,6 +106,11 @@ class ObjectStore:
         return self.about.spectrum is not None
 
     @property
+    def has_own_grids(self) -> bool:
+        """Whether each spectrum has wavelengths of its own."""
+        return self.about.spectrum is not None and self.about.spectrum.own
+
+    @property
     def bands(self) -> tuple[str, ...]:
         """The bands of the images, in the order of their axis; empty where there are no images."""
         return () if self.about.image is None else self.about.image.bands
@@ -115,10 +120,15 @@ class ObjectStore:
         """(wavelength,) Angstrom.
 
         Raises:
-            StoreError: there are no spectra.
+            StoreError: there are no spectra, or each has wavelengths of its own, which `read_spectra` reads.
         """
         if self._wavelength is None:
             self._need(spectra=True)
+            if self.has_own_grids:
+                raise StoreError(
+                    f"{self.path}: each spectrum has wavelengths of its own, and one grid is asked for",
+                    hint="read_spectra(rows).wavelength has them; prepare with resample.first, last and step makes one",
+                )
             self._wavelength = self.store.read("wavelength")
         return self._wavelength
 
@@ -144,7 +154,23 @@ class ObjectStore:
         self._need(spectra=True)
         numbers = _numbers(rows)
         flux, ivar, mask = (self.store.read_rows(name, numbers) for name in ("spectrum", "ivar", "mask"))
-        return Spectra(flux, ivar, mask, np.broadcast_to(self.wavelength, flux.shape))
+        if not self.has_own_grids:
+            return Spectra(flux, ivar, mask, np.broadcast_to(self.wavelength, flux.shape))
+        wavelength = self.store.read_rows("wavelengths", numbers)
+        # As long as the longest of these, whatever the store has besides.
+        longest = int((wavelength > 0).sum(axis=1).max(initial=0))
+        return Spectra(*(part[:, :longest] for part in (flux, ivar, mask, wavelength)))
+
+    def wavelength_ranges(self) -> NDArray[np.float64]:
+        """(n, 2) the first and the last wavelength of each spectrum, Angstrom.
+
+        Raises:
+            StoreError: there are no spectra, or a chunk is missing or damaged.
+        """
+        self._need(spectra=True)
+        if self.has_own_grids:
+            return self.store.read("wavelength_range")
+        return np.broadcast_to(self.wavelength[[0, -1]], (len(self), 2))
 
     def ids(self, rows: Rows | None = None) -> NDArray[Any]:
         """(n,) int64, or str in an object array; as the source had them, bit for bit."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from polycli.astroclip.data.columns import other_unit
 from polycli.astroclip.data.description import (
+    IN_COMMON,
     ImageDescription,
     SpectrumDescription,
     SurveyDescription,
@@ -66,6 +69,27 @@ class LoadedAstroClip(LoadedCheckpoint):
                 different += too_little_in_common(self.spectrum, about.spectrum, what=what)
         found = [Difference(sentence, DATA_HINT) for sentence in different]
         refuse_untrained(found, allow=self.allow_untrained)
+
+    def check_ranges(self, ranges: NDArray[np.float64], ids: Sequence[str], what: str) -> None:
+        """Make sure that each spectrum, from its first to its last wavelength, has enough in common with the training.
+
+        Raises:
+            StoreError: one has not, and how many others; `what` names the store.
+        """
+        if self.spectrum is None:
+            return
+        trained = (self.spectrum.first, self.spectrum.last)
+        shared = np.minimum(ranges[:, 1], trained[1]) - np.maximum(ranges[:, 0], trained[0])
+        share = np.maximum(shared, 0) / np.maximum(np.ptp(ranges, axis=1), trained[1] - trained[0])
+        few = np.flatnonzero(share < IN_COMMON)
+        if len(few):
+            first, place = ranges[few[0]], int(few[0])
+            sentence = (
+                f"{what}: the spectrum of {ids[place]}, {first[0]:g} to {first[1]:g} A, and {len(few) - 1} others "
+                f"overlap by less than half with the training's, {trained[0]:g} to {trained[1]:g} A"
+            )
+            hint = "prepare the others into a store of their own"
+            refuse_untrained([Difference(sentence, hint)], allow=self.allow_untrained)
 
     def check_units(self, units: Mapping[str, str], what: str) -> None:
         """Make sure that numbers with which the head's answers are compared have the units that it learnt.

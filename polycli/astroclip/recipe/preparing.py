@@ -109,13 +109,25 @@ class ResampleSection(Section):
     first: PositiveFloat | None = Field(None, description="Angstrom: spectra go to first, first + step, ... last")
     last: PositiveFloat | None = None
     step: PositiveFloat | None = None
+    own: bool = Field(
+        False,
+        description="where spectra of `spectra`, `mmu` and `hats` differ in wavelengths, keep each on its own, padded "
+        "to the longest: for models with model.spectrum.grid: native",
+    )
     pixel_scale_arcsec: PositiveFloat | None = Field(None, description="images go to this pixel scale")
+
+    @property
+    def looks_at_all(self) -> bool:
+        """Whether the wavelengths of every object matter, not those of the first ones."""
+        return self.own or self.first is not None
 
     @model_validator(mode="after")
     def _whole_grid(self) -> ResampleSection:
         given = [value is not None for value in (self.first, self.last, self.step)]
         if any(given) and not all(given):
             raise ValueError("first, last and step of the wavelength grid are given together")
+        if self.own and self.first is not None:
+            raise ValueError("own keeps spectra on their own wavelengths, and first, last and step name others")
         if self.first is not None and self.last is not None and self.last <= self.first:
             raise ValueError(f"last ({self.last:g}) is not above first ({self.first:g})")
         return self

@@ -61,7 +61,6 @@ def gallery(
     file: Path,
     *,
     title: str,
-    wavelength: Floats | None,
     pictures: Sequence[Sequence[tuple[str, str, NDArray[np.float32] | None, Spectra | None]]],
 ) -> None:
     """One row for each query: the query and what was found, each as image (H, W, 3) over spectrum.
@@ -69,7 +68,7 @@ def gallery(
     Of the two texts of each, the caption stands above it and its values stand below.
     """
     columns = max(len(row) for row in pictures)
-    both = 2 if wavelength is not None and pictures[0][0][2] is not None else 1
+    both = 2 if pictures[0][0][3] is not None and pictures[0][0][2] is not None else 1
     with drawing(file, (1.9 * columns, 0.6 + (1.95 + 0.7 * both) * len(pictures))) as figure:
         axes = figure.subplots(
             both * len(pictures), columns, squeeze=False, height_ratios=(3, 1.4)[:both] * len(pictures)
@@ -81,9 +80,9 @@ def gallery(
                     axes[place, column].imshow(np.clip(image, 0, 1), origin="lower", interpolation="nearest")
                     axes[place, column].set(xticks=[], yticks=[])
                     axes[place, column].spines[:].set_visible(False)
-                if spectra is not None and wavelength is not None:
+                if spectra is not None and spectra.wavelength is not None:
                     axis = axes[place + both - 1, column]
-                    axis.plot(_smooth(wavelength), _smooth(spectra.flux[0]), color=BLUE, linewidth=0.6)
+                    axis.plot(_smooth(spectra.wavelength[0]), _smooth(spectra.flux[0]), color=BLUE, linewidth=0.6)
                     axis.set(xticks=[], yticks=[])
                 colour = ORANGE if caption.endswith("*") or column == 0 else "#000000"
                 axes[place, column].set_title(caption, fontsize=8, color=colour)

@@ -239,8 +239,7 @@ def _galleries(name: str, picture: Illustration, store: ObjectStore, figures: Pa
             ]
             shown.append([(caption, values[one], *_look(store, int(picture.rows[one]))) for caption, one in captions])
         file = figures / f"{file_stem(f'{name}.{asked}_to_{answer}')}.png"
-        wavelength = store.wavelength if store.has_spectra else None
-        gallery(file, title=f"{_PLURAL[answer]} nearest to {_PLURAL[asked]}", wavelength=wavelength, pictures=shown)
+        gallery(file, title=f"{_PLURAL[answer]} nearest to {_PLURAL[asked]}", pictures=shown)
         blocks.append(
             Figure(
                 file,

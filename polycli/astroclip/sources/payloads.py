@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.data.source import Payload
 
-Kind = TypeVar("Kind", np.float32, np.bool_)
+Kind = TypeVar("Kind", np.float32, np.float64, np.bool_)
 
 
 def read_by_file(
@@ -29,6 +29,7 @@ def read_by_file(
         spectrum=_joined([part.spectrum for part in parts], order),
         ivar=_joined([part.ivar for part in parts], order),
         mask=_joined([part.mask for part in parts], order),
+        wavelength=_joined([part.wavelength for part in parts], order),
     )
 
 

@@ -1,19 +1,21 @@
 """Wavelengths that each object brings along: whether all share a grid, and how their spectra come onto one.
 
-Three cases are told apart. All objects have the same grid, as DESI's: it is the store's. All lie on SDSS's lattice
-10**(i / 10,000), each on a stretch of its own: the store's grid is what any covers. Else the recipe must name a grid,
-to which each spectrum is resampled. Entries that are not finite and positive are padding.
+Cases are told apart. All objects have the same grid, as DESI's: it is the store's. Where they differ and the recipe
+says `resample.own`, each keeps its own. All lie on SDSS's lattice 10**(i / 10,000), each on a stretch of its own: the
+store's grid is what any covers. Else the recipe must name a grid, to which each spectrum is resampled. Entries that are
+not finite and positive are padding.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.astroclip.data.resampling import recipe_grid, refuse_without_overlap, resample_spectra
+from polycli.astroclip.data.description import SpectrumDescription
+from polycli.astroclip.data.resampling import describe_grid, recipe_grid, refuse_without_overlap, resample_spectra
 from polycli.astroclip.recipe.preparing import ResampleSection
 from polycli.astroclip.sources.sdss_files import PER_DECADE, wavelengths
 from polycli.errors import SourceError
@@ -26,8 +28,16 @@ _ROUNDING = 0.0011
 _OFF_LATTICE = 0.05
 
 Floats = NDArray[np.float64]
-#: Flux, inverse variance and mask.
-Placed: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]
+
+
+class Placed(NamedTuple):
+    """Spectra on the wavelengths of a store, (n, pixels of the store)."""
+
+    flux: NDArray[np.float32]
+    ivar: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    #: 0 in padding; None where all spectra are on one grid.
+    wavelength: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,8 @@ class GridScan:
     lattice: bool = True
     low: float = field(default=np.inf)
     high: float = field(default=-np.inf)
+    #: Pixels of the longest spectrum.
+    longest: int = 0
 
     def add(self, wavelength: NDArray[np.float32] | Floats) -> None:
         """Look at the wavelengths of some objects, (n, pixels); objects with fewer than two have no spectrum."""
@@ -65,6 +77,7 @@ class GridScan:
         whole = bool(valid.all()) and exact.shape[1] == self.first.size
         self.same &= whole and bool(np.abs(exact - self.first).max() < _SAME)
         self.lattice &= _first_places(exact, valid) is not None
+        self.longest = max(self.longest, int(valid.sum(axis=1).max()))
         self.low = min(self.low, float(exact[valid].min()))
         self.high = max(self.high, float(exact[valid].max()))
 
@@ -73,8 +86,27 @@ class GridScan:
 class RowGrid:
     """The wavelengths of a store, and how objects with grids of their own come onto them."""
 
-    kind: Literal["same", "lattice", "resampled"]
+    kind: Literal["same", "lattice", "resampled", "own"]
+    #: The store's; of spectra on grids of their own the first and the last of all.
     wavelength: Floats
+    #: Pixels of the longest spectrum, where each has its own grid.
+    longest: int = 0
+
+    @property
+    def axis(self) -> Floats | None:
+        """The wavelengths that all spectra of the store share; None where each has its own."""
+        return None if self.kind == "own" else self.wavelength
+
+    def describe(self, *, what: str) -> SpectrumDescription:
+        """Describes the wavelengths as a store does; `what` names the file.
+
+        Raises:
+            SourceError: they do not rise.
+        """
+        if self.kind != "own":
+            return describe_grid(self.wavelength, what=what)
+        first, last = self.wavelength.tolist()
+        return SpectrumDescription(pixels=self.longest, first=first, last=last, step=None, own=True)
 
     def place(self, spectra: Spectra, *, what: str) -> Placed:
         """Flux, inverse variance and mask on the store's wavelengths, (n, pixels of the store).
@@ -86,14 +118,16 @@ class RowGrid:
         there = valid.sum(axis=1) > 1
         if self.kind == "same" and there.all():
             self._check_same(spectra.wavelength, what)
-            return spectra.flux, spectra.ivar, spectra.mask
+            return Placed(spectra.flux, spectra.ivar, spectra.mask)
+        if self.kind == "own":
+            return self._padded(spectra, valid, what)
         shape = (len(spectra.flux), self.wavelength.size)
         flux, ivar, mask = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.ones(shape, np.bool_)
         if not there.all():
             # Objects without a spectrum stay masked as a whole, and are rejected for that.
             if there.any():
-                flux[there], ivar[there], mask[there] = self.place(_some(spectra, there), what=what)
-            return flux, ivar, mask
+                flux[there], ivar[there], mask[there] = self.place(_some(spectra, there), what=what)[:3]
+            return Placed(flux, ivar, mask)
         if self.kind == "lattice":
             places = _first_places(spectra.wavelength, valid)
             if places is None:
@@ -103,14 +137,27 @@ class RowGrid:
             there = start[rows] + columns
             flux[rows, there], ivar[rows, there] = spectra.flux[valid], spectra.ivar[valid]
             mask[rows, there] = spectra.mask[valid]
-            return flux, ivar, mask
+            return Placed(flux, ivar, mask)
         for row in range(len(flux)):
             use = valid[row]
             own = spectra.wavelength[row][use]
             bad = spectra.mask[row][use] | ~np.isfinite(spectra.flux[row][use]) | ~np.isfinite(spectra.ivar[row][use])
             parts = (spectra.flux[row][use][None], spectra.ivar[row][use][None], bad[None])
             flux[row], ivar[row], mask[row] = (part[0] for part in resample_spectra(*parts, own, self.wavelength))
-        return flux, ivar, mask
+        return Placed(flux, ivar, mask)
+
+    def _padded(self, spectra: Spectra, valid: NDArray[np.bool_], what: str) -> Placed:
+        """Each spectrum as it is, with masked pixels of no wavelength behind it."""
+        shape = (len(spectra.flux), self.longest)
+        flux, ivar, mask = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.ones(shape, np.bool_)
+        wavelength = np.zeros(shape)
+        for row, use in enumerate(valid):
+            here = slice(0, int(use.sum()))
+            wavelength[row, here], flux[row, here] = spectra.wavelength[row][use], spectra.flux[row][use]
+            ivar[row, here], mask[row, here] = spectra.ivar[row][use], spectra.mask[row][use]
+            if (np.diff(wavelength[row, here]) <= 0).any():
+                raise SourceError(f"{what}: the wavelengths of an object do not rise from pixel to pixel")
+        return Placed(flux, ivar, mask | ~np.isfinite(flux) | ~np.isfinite(ivar), wavelength)
 
     def _check_same(self, wavelength: Floats, what: str) -> None:
         if wavelength.shape[1] == self.wavelength.size:
@@ -144,6 +191,8 @@ def plan_grid(scans: list[tuple[str, GridScan]], section: ResampleSection) -> Ro
     if same:
         return RowGrid("same", rounded_grid(first))
     low, high = min(scan.low for _, scan in scans), max(scan.high for _, scan in scans)
+    if section.own:
+        return RowGrid("own", np.array([low, high]), max(scan.longest for _, scan in scans))
     if all(scan.lattice for _, scan in scans):
         start, stop = (round(float(np.log10(value)) * PER_DECADE) for value in (low, high))
         return RowGrid("lattice", wavelengths(start, stop - start + 1))
@@ -151,7 +200,8 @@ def plan_grid(scans: list[tuple[str, GridScan]], section: ResampleSection) -> Ro
     if wanted is None:
         raise SourceError(
             f"{example}: objects have different wavelengths, {low:g} to {high:g} A in all, which are on no common grid",
-            hint="set resample.first, resample.last and resample.step in the recipe to bring all to one grid",
+            hint="set resample.first, resample.last and resample.step in the recipe to bring all to one grid, or "
+            "resample.own=true to keep each on its own, for models with model.spectrum.grid: native",
         )
     refuse_without_overlap(np.array([low, high]), wanted, what=example)
     return RowGrid("resampled", wanted)

@@ -281,6 +281,11 @@ def descriptions(
                 raise StoreError(
                     f"{store.path}: has no {kind}, which this training needs", hint="prepare a source that has them"
                 )
+            if isinstance(found, SpectrumDescription) and found.own and not needs.wavelength:
+                raise StoreError(
+                    f"{store.path}: its spectra have wavelengths of their own, and this encoder knows one grid",
+                    hint="--set model.spectrum.grid=native, or prepare the store with resample.first, last and step",
+                )
             refuse_mismatch(expected, found, what=str(store.path), any_grid=needs.wavelength)
             if (
                 needs.wavelength

@@ -69,8 +69,8 @@ def of_spectrum(encoder: Encodes, row: int, answer: Callable[[Vectors], Floats],
     repeated = replace(spectra.take(np.zeros(count, np.int64)), flux=hidden)
     moves = _moves(encoder, spectra, repeated, answer)
     expected = None
-    if isinstance(store, ObjectStore) and np.isfinite(redshift):
-        expected = stretches_with_lines(store.wavelength, redshift)
+    if isinstance(store, ObjectStore) and spectra.wavelength is not None and np.isfinite(redshift):
+        expected = stretches_with_lines(spectra.wavelength[0], redshift)
     return Attributed(row, moves, expected)
 
 

@@ -21,8 +21,11 @@ def draw_spectra(file: Path, store: ObjectStore, found: Sequence[Attributed]) ->
     with drawing(file, (9.0, 0.6 + 2.0 * len(shown))) as figure:
         axes = figure.subplots(len(shown), 1, squeeze=False).flatten()
         for axis, one in zip(axes, shown, strict=True):
-            flux = store.read_spectra([one.row]).flux[0]
-            middles = store.wavelength[: len(one.moves) * STRETCH].reshape(-1, STRETCH).mean(axis=1)
+            spectra = store.read_spectra([one.row])
+            flux, wavelength = spectra.flux[0], spectra.wavelength
+            if wavelength is None:
+                raise TypeError("these spectra come without wavelengths")
+            middles = wavelength[0, : len(one.moves) * STRETCH].reshape(-1, STRETCH).mean(axis=1)
             axis.plot(
                 middles, flux[: len(middles) * STRETCH].reshape(-1, STRETCH).mean(axis=1), color=BLUE, linewidth=0.8
             )

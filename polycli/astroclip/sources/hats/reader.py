@@ -68,8 +68,8 @@ class ParquetReader:
             payload = replace(payload, image=flux[:, list(self.bands[number])] * factor)
         if spectrum is not None and self.grid is not None:
             found = _spectra(table, spectrum, self.arrays, path)
-            flux, ivar, mask = self.grid.place(found, what=str(path))
-            payload = replace(payload, spectrum=flux, ivar=ivar, mask=mask)
+            flux, ivar, mask, wavelength = self.grid.place(found, what=str(path))
+            payload = replace(payload, spectrum=flux, ivar=ivar, mask=mask, wavelength=wavelength)
         return payload
 
 

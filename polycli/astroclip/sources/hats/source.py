@@ -169,7 +169,7 @@ def _read_part(
     image = None if layout.image is None or not count else look_at_images(path, layout.image, recipe)
     scan = None
     if layout.spectrum is not None and count:
-        scan = look_at_wavelengths(path, layout.spectrum, section, whole=recipe.resample.first is not None)
+        scan = look_at_wavelengths(path, layout.spectrum, section, whole=recipe.resample.looks_at_all)
     part = Part(
         path=path,
         name=name,

@@ -69,8 +69,8 @@ class Hdf5Reader:
                 image = read_rows(dataset(file, "image_array", path), rows)[:, list(self.bands[number])]
                 payload = replace(payload, image=image.astype(np.float32) * pixel_factor(self.section))
             if self.grid is not None:
-                flux, ivar, mask = self.grid.place(_spectra(file, path, rows), what=str(path))
-                payload = replace(payload, spectrum=flux, ivar=ivar, mask=mask)
+                flux, ivar, mask, wavelength = self.grid.place(_spectra(file, path, rows), what=str(path))
+                payload = replace(payload, spectrum=flux, ivar=ivar, mask=mask, wavelength=wavelength)
         return payload
 
 
@@ -91,7 +91,7 @@ def read_part(path: Path, name: str, recipe: PrepareRecipe) -> Part:
         lengths |= {key: file[key].shape[0] for key in ("image_array", *_SPECTRUM) if key in file}
         count = same_length(lengths, path)
         image, fwhm = _image(file, path, name, recipe.mmu) if has_image and count else (None, [])
-        scan = _scan(file, path, whole=recipe.resample.first is not None) if has_spectrum and count else None
+        scan = _scan(file, path, whole=recipe.resample.looks_at_all) if has_spectrum and count else None
         has_ivar = "spectrum_ivar" in file
     ra, dec = positions_of(vectors, count, what=str(path))
     redshift, warning = redshifts_of(vectors, count)

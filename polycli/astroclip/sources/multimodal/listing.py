@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from polycli.astroclip.data.description import SpectrumDescription
-from polycli.astroclip.data.resampling import describe_grid
 from polycli.astroclip.data.source import Listing, Reader
 from polycli.astroclip.recipe.preparing import PrepareRecipe
 from polycli.astroclip.sources.multimodal.layout import Part, good_redshifts, joined_ids, stacked_parts
@@ -52,7 +51,7 @@ def spectrum_of(parts: Sequence[Part], grid: RowGrid | None) -> SpectrumDescript
     if grid is None:
         return None
     ivar = "measured" if all(part.has_ivar for part in parts) else "unknown"
-    return describe_grid(grid.wavelength, what=parts[0].name).model_copy(update={"ivar": ivar})
+    return grid.describe(what=parts[0].name).model_copy(update={"ivar": ivar})
 
 
 def joined_listing(
@@ -85,6 +84,6 @@ def joined_listing(
         file_names=tuple(part.name for part in parts),
         image=next((part.image for part in parts if part.image is not None), None),
         spectrum=spectrum_of(parts, grid),
-        wavelength=None if grid is None else grid.wavelength,
+        wavelength=None if grid is None else grid.axis,
         columns=tuple(stacked_parts(parts)),
     )

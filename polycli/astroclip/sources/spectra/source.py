@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.astroclip.data.resampling import describe_grid
 from polycli.astroclip.data.source import Listing, Payload, file_ids, find_files
 from polycli.astroclip.recipe.preparing import PrepareRecipe, SpectraSection
 from polycli.astroclip.sources.row_grids import GridScan, RowGrid, Spectra, plan_grid
@@ -54,8 +53,8 @@ class SpectraReader:
             here = slice(0, each.flux.size)
             padded.wavelength[row, here], padded.flux[row, here] = each.wavelength, each.flux
             padded.ivar[row, here], padded.mask[row, here] = each.ivar, each.mask
-        flux, ivar, mask = self.grid.place(padded, what=str(self.files[int(files[0])]))
-        return Payload(spectrum=flux, ivar=ivar, mask=mask)
+        placed = self.grid.place(padded, what=str(self.files[int(files[0])]))
+        return Payload(spectrum=placed.flux, ivar=placed.ivar, mask=placed.mask, wavelength=placed.wavelength)
 
 
 class SpectraSource:
@@ -87,7 +86,7 @@ class SpectraSource:
             raise SourceError("no file among the inputs has a spectrum with wavelengths")
         medium = _one_medium(found)
         grid = plan_grid(scans, recipe.resample)
-        about = describe_grid(grid.wavelength, what=found[0][1])
+        about = grid.describe(what=found[0][1])
         ivar = "measured" if _all_have_ivar(found) else "unknown"
         files = tuple(path for path, _, _ in found)
         positions = [_position(spectrum.cards, recipe.spectra) for _, _, spectrum in found]
@@ -104,7 +103,7 @@ class SpectraSource:
             files=files,
             file_names=tuple(name for _, name, _ in found),
             spectrum=about.model_copy(update={"medium": medium, "ivar": ivar}),
-            wavelength=grid.wavelength,
+            wavelength=grid.axis,
             ids_given=recipe.spectra.object_id is not None,
         )
 

@@ -139,6 +139,13 @@ def test_objects_on_uneven_grids_of_their_own_need_a_grid_and_keep_their_flux(tm
     assert middle[np.argsort(listing.ids.astype(str))].min() > 2
     assert middle.max() == pytest.approx(3.0, rel=0.1)
 
+    listing = MmuSource().open([tmp_path], mmu.recipe(resample={"own": True}), None)
+    payload = _read(listing)
+    assert listing.wavelength is None
+    assert (listing.spectrum.own, listing.spectrum.pixels) == (True, width)
+    np.testing.assert_allclose(np.sort(payload.wavelength, axis=0), own, rtol=1e-6)
+    np.testing.assert_array_equal(payload.ivar, np.ones((count, width)))
+
 
 def test_ids_that_arrive_as_python_writes_bytes_are_plain(tmp_path, mmu):
     columns = mmu.images(*_objects(mmu, 2)) | {"object_id": np.array([b"b'0421p022-7410'", b"b' 461628614023079936'"])}

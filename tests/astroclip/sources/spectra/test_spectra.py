@@ -11,7 +11,7 @@ from polycli.astroclip.data.store import open_objects
 from polycli.astroclip.recipe.preparing import PrepareRecipe
 from polycli.astroclip.sources.spectra.source import SpectraSource
 from polycli.astroclip.sources.spectra.units import to_angstrom, to_flux_density
-from polycli.errors import SourceError
+from polycli.errors import SourceError, StoreError
 from polycli.workflow.sources import find_source
 
 PIXELS = 60
@@ -148,6 +148,67 @@ def test_a_folder_of_other_lengths_becomes_a_store_on_the_grid_of_the_recipe(tmp
     taken = ([1, 1, 1], [1.25, 1.5, 0.25], [0.5, 2, 0.5])
     expected = [np.sum(widths) ** 2 / np.sum(np.square(widths)) / 0.25 for widths in taken]
     np.testing.assert_allclose(found.ivar[:, 0], expected, rtol=1e-6)
+
+
+def unlike(folder):
+    """Three spectra of other lengths and steps, the shortest with a step of 2 A."""
+    folder.mkdir()
+    about = {"BUNIT": "1e-17 erg/cm2/s/A"}
+    written = {}
+    for name, first, step, pixels in (("a", 4000.0, 1.0, 101), ("b", 3990.0, 2.0, 51), ("c", 4005.0, 0.8, 120)):
+        flux = np.random.default_rng(pixels).normal(5, 1, pixels).astype(np.float32)
+        image(folder / f"{name}.fits", flux, error=np.full(pixels, 0.5), CRVAL1=first, CDELT1=step, **about)
+        written[name] = (first + step * np.arange(pixels), flux)
+    return written
+
+
+def test_spectra_keep_their_own_wavelengths_where_that_is_asked_for(tmp_path, prepare):
+    written = unlike(tmp_path / "in")
+    with pytest.raises(SourceError, match="different wavelengths") as refusal:
+        opened(tmp_path / "in")
+    assert "resample.own=true" in refusal.value.hint
+    prepare("spectra", tmp_path / "s.zarr", "resample.own=true", inputs=[tmp_path / "in"])
+
+    store = open_objects(tmp_path / "s.zarr")
+    about = store.about.spectrum
+    assert (about.pixels, about.first, about.last, about.step, about.own) == (
+        120,
+        3990.0,
+        pytest.approx(4100.2),
+        None,
+        True,
+    )
+    for row, name in enumerate(store.id_texts()):
+        grid, flux = written[name]
+        found = store.read_spectra([row])
+        # Alone, a spectrum is as long as it is.
+        np.testing.assert_allclose(found.wavelength, grid[None], rtol=1e-12)
+        np.testing.assert_array_equal(found.flux, flux[None])
+        np.testing.assert_allclose(found.ivar, 4.0)
+        assert not found.mask.any()
+        assert store.wavelength_ranges()[row] == pytest.approx([grid[0], grid[-1]])
+    every = store.read_spectra(range(3))
+    assert every.flux.shape == (3, 120)
+    for row, name in enumerate(store.id_texts()):
+        pixels = len(written[name][0])
+        assert every.mask[row, pixels:].all()
+        assert not every.wavelength[row, pixels:].any()
+    with pytest.raises(StoreError, match="each spectrum has wavelengths of its own"):
+        store.wavelength  # noqa: B018
+
+
+def test_padding_is_no_part_of_what_a_spectrum_is_known_again_by_or_judged_by(tmp_path, prepare):
+    unlike(tmp_path / "in")
+    prepare("spectra", tmp_path / "all.zarr", "resample.own=true", inputs=[tmp_path / "in"])
+    two = [tmp_path / "in" / f"{name}.fits" for name in "ab"]
+    prepare("spectra", tmp_path / "two.zarr", "resample.own=true", inputs=two)
+
+    stores = [open_objects(tmp_path / f"{name}.zarr") for name in ("all", "two")]
+    known = [dict(zip(store.id_texts(), store.hashes(), strict=True)) for store in stores]
+    assert known[0]["a"] == known[1]["a"]
+    assert known[0]["b"] == known[1]["b"]
+    # Of 120 pixels b has 51, and the limit of masked ones is a half; no bit but those of no redshift and no position.
+    assert open_objects(tmp_path / "all.zarr").column("quality").tolist() == [1 | 32] * 3
 
 
 def test_a_spectrum_that_reaches_less_than_half_of_the_grid_is_kept_out_with_the_share(tmp_path, prepare):
