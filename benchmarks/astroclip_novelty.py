@@ -2,8 +2,9 @@ r"""Whether novelty tells kinds that training never saw, beside k-NN distance an
 
     polycli prepare astroclip --source mock --recipe astroclip_demo_data --output mock.zarr --set mock.objects=36000 \
         --set mock.seed=17 --set mock.size=48 --set split.validation=0.45 --set split.test=0.45
-    polycli pretrain astroclip --recipe astroclip_demo_image --data mock.zarr --output image \
-        --set train.steps=150 --set moco.queue_size=1024 --set model.image.size=48
+    polycli pretrain astroclip --recipe astroclip_demo_image --data mock.zarr --output image --set train.steps=1000 \
+        --set train.validate_every=500 --set train.checkpoint_every=500 --set model.image.size=48 \
+        --set moco.queue_size=1024
     polycli pretrain astroclip --recipe astroclip_demo_spectrum --data mock.zarr --output spectrum
     python benchmarks/astroclip_novelty.py --store mock.zarr --image image --spectrum spectrum
 
