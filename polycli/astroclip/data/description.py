@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from polycli.errors import StoreError
-from polycli.json_records import JsonObject
 from polycli.names import free_names
 
 #: Flux density of every spectrum in a store.
@@ -86,9 +85,9 @@ class SpectrumDescription(_Description):
     own: bool = False
 
     @model_serializer(mode="wrap")
-    def _without_default(self, dump: SerializerFunctionWrapHandler) -> JsonObject:
+    def _without_default(self, dump: SerializerFunctionWrapHandler) -> Mapping[str, object]:
         """Says nothing of `own` where it is not so, as stores and models of earlier versions do."""
-        found: JsonObject = dump(self)
+        found: Mapping[str, object] = dump(self)
         return found if self.own else {name: value for name, value in found.items() if name != "own"}
 
 
