@@ -10,16 +10,16 @@ from polycli.report.figures import BLUE, ORANGE, drawing
 #: Lines that galaxies commonly show, Angstrom in vacuum; the hydrogen lines are seen in emission and absorption.
 LINES = {
     "[O II]": 3728.5,
-    "Ca K": 3934.8,
-    "Ca H": 3969.6,
-    "H delta": 4102.9,
+    "K": 3934.8,
+    "H": 3969.6,
+    "H\N{GREEK SMALL LETTER DELTA}": 4102.9,
     "G": 4305.6,
-    "H gamma": 4341.7,
-    "H beta": 4862.7,
+    "H\N{GREEK SMALL LETTER GAMMA}": 4341.7,
+    "H\N{GREEK SMALL LETTER BETA}": 4862.7,
     "[O III]": 5008.2,
     "Mg b": 5176.6,
     "Na D": 5895.6,
-    "H alpha": 6564.6,
+    "H\N{GREEK SMALL LETTER ALPHA}": 6564.6,
     "[S II]": 6725.5,
     "Ca II": 8544.4,
 }
@@ -29,7 +29,7 @@ def draw_templates(file: Path, curves: Curves, *, title: str) -> None:
     """Draws the mean template, and below it what spectra differ by most."""
     panels = [("mean", curves.mean), *((f"difference {place}", curve) for place, curve in enumerate(curves.main, 1))]
     low, high = float(curves.wavelength[0]), float(curves.wavelength[-1])
-    with drawing(file, (9.0, 0.9 + 1.7 * len(panels))) as figure:
+    with drawing(file, (9.0, 1.1 + 1.6 * len(panels))) as figure:
         axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True).flatten()
         for axis, (name, curve) in zip(axes, panels, strict=True):
             for line in LINES.values():
@@ -39,10 +39,10 @@ def draw_templates(file: Path, curves: Curves, *, title: str) -> None:
             axis.plot(curves.wavelength, curve, color=BLUE, linewidth=1.0)
             axis.set(xlim=(low, high), ylabel=name)
         for height, (name, line) in enumerate((name, line) for name, line in LINES.items() if low < line < high):
-            # At two heights in turn, since some lines are neighbours.
+            # At three heights in turn, since some lines are neighbours.
             axes[0].annotate(
                 name,
-                (line, 1.0 + 0.1 * (height % 2)),
+                (line, 1.0 + 0.09 * (height % 3)),
                 xycoords=("data", "axes fraction"),
                 ha="center",
                 va="bottom",
