@@ -1,1 +1,1 @@
-"""Layers that the networks of two families share, and nothing else."""
+"""Layers that the networks of two families share, and arithmetic of vectors that search and scores share."""
