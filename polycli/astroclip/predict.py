@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,8 +62,8 @@ def run(request: PredictRequest) -> JsonDocument | None:
         common_columns(stores, ["object_id"])
         rows = [_rows(store, request) for store in stores]
         intervals: CalibratedIntervals | None = None
-        both = {name: True for store in stores for name in common_modalities(loaded, store)}
-        novelty = statistics_of(loaded, settings.novelty, both)
+        seen = dict.fromkeys(name for store in stores for name in common_modalities(loaded, store))
+        novelty = statistics_of(loaded, settings.novelty, seen)
         # Vectors that predictions were made of: objects are not embedded again for their novelty.
         made: list[Vectors] = [{} for _ in stores]
         if loaded.model.properties is not None:
@@ -82,21 +82,24 @@ def run(request: PredictRequest) -> JsonDocument | None:
             table | novelty_of_rows(loaded, novelty, store, some, settings=settings, made=vectors)
             for table, store, some, vectors in zip(tables, stores, rows, made, strict=True)
         ]
-        names = free_names(list(tables[0]), taken=_KEPT_COLUMNS, prefix="predicted_")
-        units = {new: units[name] for name, new in zip(tables[0], names, strict=True) if name in units}
+        # A store without images has no novelty of them: not all tables have all columns.
+        made_columns = list(dict.fromkeys(name for table in tables for name in table))
+        free = free_names(made_columns, taken=_KEPT_COLUMNS, prefix="predicted_")
+        names = dict(zip(made_columns, free, strict=True))
+        units = {new: units[name] for name, new in names.items() if name in units}
         count = sum(map(len, rows))
         document: JsonDocument = {
             "output": str(request.output),
             **to_object(loaded.provenance()),
             "by": how,
             "objects": count,
-            "columns": names,
+            "columns": list(names.values()),
             "units": units,
             "calibration": None if intervals is None else str(intervals.file),
             "store_hash": {store.name: store.manifest.store_hash for store in stores},
         }
         write_catalogue(unfinished, _joined(stores, rows, tables, names), document)
-    say(f"{counted(count, 'object', 'objects')}: {', '.join(names)}, by {how}")
+    say(f"{counted(count, 'object', 'objects')}: {', '.join(names.values())}, by {how}")
     if not request.json:
         result(str(request.output))
     return document
@@ -217,15 +220,21 @@ def _modalities(
 
 
 def _joined(
-    stores: Sequence[ObjectStore], rows: Sequence[NDArray[np.int64]], tables: Sequence[Columns], names: Sequence[str]
+    stores: Sequence[ObjectStore],
+    rows: Sequence[NDArray[np.int64]],
+    tables: Sequence[Columns],
+    names: Mapping[str, str],
 ) -> pa.Table:
-    """Id, position and predictions of all stores, one below the other; no prediction has the name of one of these."""
+    """Id, position and predictions of all stores, one below the other, gaps where a store has no such column.
+
+    `names`: what the columns of `tables` are called in the catalogue, none as the id or the position.
+    """
     import pyarrow as pa
 
     parts = []
     for store, some, table in zip(stores, rows, tables, strict=True):
         part = store.table(some).select(_KEPT_COLUMNS)
-        for name, values in zip(names, table.values(), strict=True):
+        for name, values in table.items():
             column = (
                 pa.array(values)
                 if values.ndim == 1
@@ -233,6 +242,6 @@ def _joined(
                     pa.array(np.ascontiguousarray(values).reshape(-1)), values.shape[1]
                 )
             )
-            part = part.append_column(name, column)
+            part = part.append_column(names[name], column)
         parts.append(part)
     return pa.concat_tables(parts, promote_options="permissive")

@@ -245,6 +245,25 @@ def test_tables_in_memory_get_the_novelty_that_embed_writes(tmp_path, model, gal
     assert "novelty_image" not in without.column_names
 
 
+def test_predict_of_pairs_and_of_images_alone_leaves_gaps_where_there_is_no_spectrum(
+    tmp_path, tiny_model, mock_store, prepare, survey_files
+):
+    """Columns were those of the first store, and any other set of them a Python error."""
+    images, beside = tmp_path / "images.zarr", statistics_beside(tiny_model)
+    survey_files.legacysurvey(tmp_path / "images_npix152_0.h5", size=64)
+    prepare("legacysurvey", images, inputs=[tmp_path / "images_npix152_0.h5"])
+    known = TrainingVectors(np.zeros(16), np.eye(16), 1.0)
+    write_statistics(beside, {"image": known, "spectrum": known}, file_hash(tiny_model))
+    for data in ((mock_store, images), (images, mock_store)):
+        output, overrides = tmp_path / f"{data[0].stem}.parquet", (f"reference=[{mock_store}]", "neighbours=5")
+        request = PredictRequest(checkpoint=tiny_model, data=data, output=output, split="test", overrides=overrides)
+        assert {"novelty_image", "novelty_spectrum"} <= {*predict.run(request)["columns"]}
+        found = parquet.read_table(output)
+        assert found["novelty_image"].null_count == 0
+        assert found["novelty_spectrum"].null_count == len(open_objects(images).rows("test")) > 0
+    beside.unlink()  # the model is of the whole session
+
+
 def test_it_is_of_the_vectors_that_are_made_and_statistics_of_others_are_refused_by_name(tmp_path, make_model, prepare):
     galaxies = tmp_path / "pairs.zarr"
     prepare("mock", galaxies, "mock.objects=100", "mock.size=48")
