@@ -94,7 +94,9 @@ def koleo(vectors: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         return own.sum(dim=1) * 0
     with torch.no_grad():
         nearest = (own @ own.T).fill_diagonal_(-2).argmax(dim=1)
-    return -((own - own[nearest]).square().sum(dim=1).sqrt() + SMALLEST).log()
+    squares = (own - own[nearest]).square().sum(dim=1)
+    # Equal vectors, as of two empty cutouts, have no direction apart; the root's slope at 0 would make all NaN.
+    return -(squares.clamp(min=torch.finfo(squares.dtype).tiny).sqrt() + SMALLEST).log()
 
 
 def spread(vectors: Float[Tensor, "n d"]) -> Float[Tensor, ""]:

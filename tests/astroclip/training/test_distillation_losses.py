@@ -91,6 +91,15 @@ def test_koleo_pushes_the_nearest_two_apart_and_a_single_one_nowhere():
     assert torch.equal(alone.grad, torch.zeros(1, 3))
 
 
+def test_koleo_of_two_equal_vectors_has_gradients_that_are_numbers():
+    vectors = torch.tensor([[1.0, 0.5], [1.0, 0.5], [-1.0, 0.2]], requires_grad=True)
+    loss = koleo(vectors)
+    loss.mean().backward()
+    assert loss[:2].tolist() == pytest.approx([-np.log(1e-6)] * 2)
+    assert torch.equal(vectors.grad[1], torch.zeros(2))  # the first one is the third one's nearest, too
+    assert vectors.grad.isfinite().all()
+
+
 def test_spread_is_zero_of_one_vector_and_one_of_opposite_ones():
     assert float(spread(torch.ones(4, 3))) == pytest.approx(0, abs=1e-3)
     assert float(spread(torch.tensor([[2.0, 0.0], [-1.0, 0.0]]))) == pytest.approx(1)
