@@ -98,7 +98,8 @@ def curves_of_fit(templates: Templates, fit: Fit, constant: float) -> Curves:
     begins = section.shifts - places
     bins = np.arange(length)
     seen = ((bins >= begins[:, None]) & (bins < begins[:, None] + section.bins)).mean(axis=0)
-    shown = np.flatnonzero(seen >= _SEEN)
+    # Short spectra at many redshifts see no wavelength so often.
+    shown = np.flatnonzero(seen >= min(_SEEN, seen.max()))
     kept = slice(int(shown[0]), int(shown[-1]) + 1)
     wavelength = section.first * np.exp((bins - section.shifts) * section.log_step + constant)
     mean = mixed.mean(axis=0)

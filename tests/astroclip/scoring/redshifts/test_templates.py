@@ -40,6 +40,14 @@ def test_without_templates_or_redshifts_there_are_no_scores():
     assert template_scores(some, some, (known, unknown), BOOTSTRAP) is None
 
 
+def test_curves_of_short_spectra_at_many_redshifts_are_those_of_the_wavelengths_that_most_see():
+    section = TemplateSection(count=2, highest_redshift=6.0, log_step=5e-3, first=8000.0, last=8400.0, step=4.0)
+    shifts = torch.eye(section.shifts)[:: section.bins]  # each sees other bins of the patterns than all others
+    curves = curves_of_fit(Templates(section, 8), Fit(shifts, torch.ones(len(shifts), 2)), 0.0)
+    assert 1 / len(shifts) < 0.1
+    assert len(curves.wavelength) == len(shifts) * section.bins
+
+
 def test_patterns_lie_at_rest_where_spectra_that_they_make_have_their_lines(tmp_path):
     templates = Templates(SECTION, 8)
     # A line at 4500 A at rest, by a constant of 0.05, and spectra at three redshifts.
