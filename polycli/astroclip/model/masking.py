@@ -33,12 +33,12 @@ def chunk_mask(
     As published, the first region begins with token 0, which holds mean and deviation, so that it is hidden too when
     the first stretch begins with it (in one of 79 spectra of 7781 pixels), and a stretch never ends with its region.
     Tokens that are left over behind the last region are never hidden.
-    Of spectra on grids of their own, the tokens that are `there` are counted alone: padding changes nothing.
+    Of spectra on grids of their own, the tokens that are `there` are counted alone: padding changes nothing. Stretches
+    of one that is too short for its regions run on into the next ones, or to its end.
     """
-    region = tokens // chunks
-    if region <= chunk_length:
-        raise ValueError(f"{tokens} tokens have no {chunks} regions longer than {chunk_length}")
     if there is None:
+        if tokens // chunks <= chunk_length:
+            raise ValueError(f"{tokens} tokens have no {chunks} regions longer than {chunk_length}")
         there = torch.ones(len(keys), tokens, dtype=torch.bool, device=keys.device)
     regions = there.sum(dim=1, keepdim=True) // chunks
     starts = (uniform(keys, _STREAM, chunks) * (regions - chunk_length).clamp(min=0)).long()

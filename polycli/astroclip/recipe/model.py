@@ -197,6 +197,8 @@ class SpectrumSection(Section):
             raise ValueError("inputs names one input twice")
         if self.stem == "convolution" and self.section_length % PIECE_STEP:
             raise ValueError(f"section_length {self.section_length}: convolutions need a multiple of {PIECE_STEP}")
+        if self.grid == "native" and self.section_length < 2:
+            raise ValueError("grid native needs a section_length of 2 at least: one pixel has no width")
         if self.templates is not None and "ivar" not in self.inputs:
             raise ValueError("templates weigh pixels by their inverse variance: inputs must name ivar")
         if self.templates is not None and self.grid == "native":

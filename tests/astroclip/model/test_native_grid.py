@@ -154,6 +154,14 @@ def test_stretches_of_whole_spectra_are_those_of_the_published_way():
     assert not (moved & ~later).any()
 
 
+def test_a_batch_of_short_spectra_alone_is_hidden_too_and_never_beyond_its_ends():
+    keys = keys_of(5, torch.arange(50))
+    there = torch.nn.functional.pad(torch.ones(50, 20, dtype=torch.bool), (0, 2))
+    hidden = chunk_mask(keys, 22, chunks=3, chunk_length=7, there=there)
+    assert torch.equal(hidden.sum(dim=1), torch.full((50,), 19))  # 6, 6 and 7 from the starts of regions of 6 tokens on
+    assert not (hidden & ~there).any()
+
+
 def test_wavelengths_are_asked_for_by_name():
     with pytest.raises(UserError, match="own grids, and their wavelengths were not given"):
         network().embed_spectrum(torch.randn(1, 900))
@@ -166,6 +174,7 @@ def test_wavelengths_are_asked_for_by_name():
     [
         ({"name": "conv_attention"}, "grid native is of specformer"),
         ({"templates": {}, "inputs": ("ivar",)}, "templates are for one grid of wavelengths"),
+        ({"section_length": 1, "section_step": 1}, "a section_length of 2 at least: one pixel has no width"),
     ],
 )
 def test_what_knows_one_grid_alone_is_refused_by_name(sizes, message):
