@@ -59,7 +59,6 @@ docs: $(COMPLETE)  ## build the site into site/: every page, with references mad
 # Demos of all families, trained once; from then on only their pictures are taken again.
 pictures: docs $(BROWSER)/.complete  ## take the documentation's pictures of reports and the site with Chromium, after a demo of each family
 	for family in mpp xval astroclip; do test -e $(PICTURED)/$$family/report/report.html || $(BIN)/polycli demo $$family --output $(PICTURED)/$$family; done
-	$(BIN)/polycli report index $(PICTURED)
 	$(BROWSER)/bin/python tests/browser/pictures.py $(PICTURED) site docs/images
 
 test-interop: $(INTEROP)/.complete $(CATALOGUES)/.complete  ## compare with packages that clash with ours and each other, in environments of their own

@@ -62,7 +62,7 @@ def write_index(folder: Path, output: Path | None = None) -> tuple[Path, list[En
     evaluations = len({entry.evaluation for entry in entries})
     blocks: list[Block] = [
         Paragraph(
-            f"{evaluations} evaluation{'s' if evaluations > 1 else ''} in {folder}. In each table the best is first; "
+            f"{evaluations} evaluation{'s' if evaluations > 1 else ''}. In each table the best is first; "
             "scores of different splits or stores compare nothing."
         )
     ]

@@ -49,6 +49,7 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
   nav ul ul { display: none; } nav > details > ul { columns: 1; } nav > details > ul > li { margin-bottom: .15rem; }
   .scroll { max-height: 75vh; } th, td { padding: .2rem .45rem; }
   td:first-child, th:first-child { min-width: 30vw; max-width: 38vw; white-space: normal; overflow-wrap: anywhere; }
+  td.label:not(:first-child), th.label:not(:first-child) { min-width: 24vw; max-width: 32vw; white-space: normal; }
   dl { grid-template-columns: 1fr; } dd { margin-bottom: .4rem; }
 }
 @media print {

@@ -44,6 +44,26 @@ def until(page, expression, seconds=90):
         page.wait_for_timeout(50)
 
 
+def contrast(page, selector):
+    """The ratio of the luminances of a text and what is behind it, as WCAG 2 defines it."""
+    return page.evaluate(
+        """(selector) => {
+          const channels = (text) => text.match(/[\\d.]+/g).map(Number);
+          const luminance = ([r, g, b]) => {
+            const [x, y, z] = [r, g, b].map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+            return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+          };
+          const element = document.querySelector(selector);
+          let behind = element;
+          const ground = (one) => channels(getComputedStyle(one).backgroundColor);
+          while (ground(behind)[3] === 0) behind = behind.parentElement;
+          const [a, b] = [channels(getComputedStyle(element).color), ground(behind)].map(luminance);
+          return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        }""",
+        selector,
+    )
+
+
 @pytest.fixture(scope="session")
 def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: make test-browser")
