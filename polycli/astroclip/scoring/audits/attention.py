@@ -74,6 +74,8 @@ def attended_spectra(encoder: Encoder, rows: NDArray[np.int64], redshifts: Float
             if wavelength is None:
                 raise TypeError("these spectra come without wavelengths")
             first, last = piece_ends(wavelength[place - batch[0]], model.backbone.section, len(own))
+            # Behind a spectrum that is shorter than another of its batch lies padding, whose wavelength is 0.
+            first, last = first[last > 0], last[last > 0]
             lines = np.array(LINES) * (1 + redshifts[place])
             expected = ((lines[:, None] >= first) & (lines[:, None] <= last)).any(axis=0)
             known = bool(np.isfinite(redshifts[place]))

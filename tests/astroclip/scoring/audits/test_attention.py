@@ -6,6 +6,7 @@ import torch
 
 from polycli.astroclip import eval as evaluation
 from polycli.astroclip import load_model, open_objects
+from polycli.astroclip.data.store import ObjectStore, Spectra
 from polycli.astroclip.recipe.model import HeadSection, SpectrumSection
 from polycli.astroclip.scoring import report
 from polycli.astroclip.scoring.audits.attention import (
@@ -98,6 +99,25 @@ def test_pieces_with_a_line_are_those_that_span_one(spectrum_model, make_model, 
     assert found.chance == pytest.approx(found.expected.mean())
     # A model of one stage has no head, and so no attention.
     assert attended_spectra(encoder_of(load_model(spectrum_model), store), ROWS, redshift) == []
+
+
+def test_padding_behind_a_shorter_spectrum_is_no_part_of_its_wavelengths(make_model, mock_store, monkeypatch):
+    store = open_objects(mock_store)
+    spectrum = SpectrumSection(embed_dim=12, depth=1, num_heads=2, grid="native")
+    encoder, redshift = encoder_of(load_model(make_model("own", spectrum=spectrum)), store), np.full(2, 0.1)
+    whole = store.read_spectra(ROWS[:2])
+    there = np.arange(whole.flux.shape[1]) < np.array([[7781], [4005]])  # which ends within a piece
+    padded = Spectra(whole.flux * there, whole.ivar * there, whole.mask | ~there, whole.wavelength * there)
+    alone = Spectra(*(part[1:, :4005] for part in (*whole, whole.wavelength)))
+    monkeypatch.setattr(ObjectStore, "read_spectra", lambda _, rows: padded if len(rows) == 2 else alone)
+
+    longer, found = attended_spectra(encoder, ROWS[:2], redshift)
+    (expected,) = attended_spectra(encoder, ROWS[1:2], redshift[1:])
+
+    assert len(longer.weights) == 777
+    np.testing.assert_array_equal(found.wavelength, expected.wavelength)
+    np.testing.assert_allclose(found.weights, expected.weights, atol=1e-6)
+    assert (found.chance, found.share) == pytest.approx((expected.chance, expected.share), rel=1e-4)
 
 
 def test_the_templates_token_has_no_place():
