@@ -293,6 +293,8 @@ class PropertySection(Section):
             columns = {*self.regression, *self.classification}
             if both := sorted(columns & {*self.votes.questions, *self.votes.columns}):
                 raise ValueError(f"{both[0]} stands under votes and under regression or classification")
+            if both := sorted(columns & self.votes.predicted_names()):
+                raise ValueError(f"{both[0]} of regression or classification is what predict calls a column of votes")
         return self
 
 

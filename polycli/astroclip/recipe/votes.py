@@ -57,6 +57,8 @@ class VotesSection(Section):
             raise ValueError("leave_out is for the questions of tree, which is absent: name the others in questions")
         if not self.questions:
             raise ValueError("tree and questions are both absent: nothing was voted on")
+        if "leaf" in self.questions:
+            raise ValueError("a question is called leaf, as the column of the answers that the likeliest ones lead to")
         self._check_columns()
         self._check_order()
         return self
@@ -73,6 +75,11 @@ class VotesSection(Section):
             found[name] = slice(start, start + len(question.answers))
             start += len(question.answers)
         return found
+
+    def predicted_names(self) -> set[str]:
+        """The names of the columns that `predict` writes of the votes, but for those of bounds."""
+        asked = (f"{name}_asked" for name in self.questions)
+        return {"leaf", *self.questions, *asked, *(f"{column}_fraction" for column in self.columns)}
 
     def labels(self, question: str) -> tuple[str, ...]:
         """The answers of a question in short: its columns without its name before them and `_count` behind.

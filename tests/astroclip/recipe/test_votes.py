@@ -1,10 +1,12 @@
 """Decision trees in recipes: those of Galaxy Zoo by name, own ones, and trees that cannot be walked."""
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from polycli.astroclip.recipe.model import PropertySection
 from polycli.astroclip.recipe.votes import VotesSection
+from polycli.astroclip.scoring.morphology.columns import vote_columns
 
 OWN = {
     "round": {"answers": ["round_yes", "round_no"]},
@@ -55,6 +57,7 @@ def test_an_own_tree_has_answers_in_short():
         ({}, "tree and questions are both absent"),
         ({"tree": "mock", "questions": OWN}, "tree mock has its own questions"),
         ({"questions": {"a": {"answers": ["a_yes"]}}}, "at least 2"),
+        ({"questions": {"leaf": {"answers": ["x", "y"]}}}, "a question is called leaf"),
         ({"tree": "mock", "leave_out": ["arms"]}, "leave_out names arms, and the questions of mock are shape, edge_on"),
         ({"questions": OWN, "leave_out": ["ring"]}, "leave_out is for the questions of tree"),
         ({"questions": {**OWN, "more": {"answers": ["ring_yes", "x"]}}}, "column ring_yes is an answer of ring and of"),
@@ -71,3 +74,16 @@ def test_a_tree_that_cannot_be_walked_is_refused(given, said):
 def test_a_column_is_not_voted_on_and_regressed_at_once():
     with pytest.raises(ValidationError, match="bar_yes stands under votes and under regression"):
         PropertySection.model_validate({"votes": {"tree": "mock"}, "regression": ["bar_yes"]})
+
+
+@pytest.mark.parametrize("name", ["leaf", "bar_asked", "bar_yes_fraction"])
+def test_a_property_has_no_name_that_predict_gives_to_a_column_of_votes(name):
+    """One column of the two was lost."""
+    with pytest.raises(ValidationError, match=f"{name} of regression or classification is what predict calls"):
+        PropertySection.model_validate({"votes": {"tree": "mock"}, "regression": [name]})
+
+
+def test_the_names_are_those_of_the_columns_that_predict_writes():
+    section = VotesSection(tree="mock")
+    made = vote_columns(section, {name: np.ones((1, 2), np.float32) for name in section.questions})
+    assert {name for name in made if not name.endswith(("_low90", "_high90"))} == section.predicted_names()
