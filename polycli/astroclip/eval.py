@@ -98,7 +98,7 @@ class ObjectEvaluation(Evaluation[LoadedAstroClip, EvalSettings, Subset, ObjectS
             refuse_absent_votes(settings.morphology.votes, [objects])
         for earlier in self.before.values():
             earlier.check(objects.about, f"{objects.path}, beside {earlier.model_file}")
-        if self.stein is not None and objects.has_images:
+        if self.stein is not None:
             check_stein(self.stein, objects)
         return Subset(objects, modalities, test, reference)
 

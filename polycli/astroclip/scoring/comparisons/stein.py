@@ -50,11 +50,14 @@ def open_stein(path: str, *, allow_untrained: bool) -> LoadedAstroClip:
 
 
 def check_stein(loaded: LoadedAstroClip, store: ObjectStore) -> None:
-    """Look whether the network can read a store, and say where cutouts are smaller than what it was shown.
+    """Look whether the network can read a store, and say where it cannot stand beside the model as it was shown.
 
     Raises:
         StoreError: bands or pixel scale are others.
     """
+    if not store.has_images:
+        note(f"{store.name}: has no images, so that Stein et al.'s network does not stand beside the model")
+        return
     loaded.check(store.about, f"{store.path}, beside {loaded.model_file}")
     side = 0 if store.about.image is None else min(store.about.image.size)
     if 0 < side < COMPARED_SIZE:

@@ -10,8 +10,9 @@ from polycli.astroclip import eval as evaluation
 from polycli.astroclip import load_model, open_objects
 from polycli.astroclip.data.rgb import as_seen
 from polycli.astroclip.model.astroclip import AstroClip
+from polycli.astroclip.model.loaded import load_checkpoint
 from polycli.astroclip.recipe.model import HeadSection, ImageSection, ModelSection
-from polycli.astroclip.scoring.comparisons.stein import normalised_by_batch, stein_vectors
+from polycli.astroclip.scoring.comparisons.stein import check_stein, normalised_by_batch, stein_vectors
 from polycli.astroclip.scoring.encode import Encoder
 from polycli.errors import CheckpointError
 from polycli.requests import EvalRequest
@@ -88,6 +89,14 @@ def test_eval_has_both_rows_of_every_property(published, image_model, mock_store
         predicted = probe.predict(scaler.transform(asked[name]))
         expected = 1 - np.square(predicted - truth[test]).sum() / np.square(truth[test] - truth[test].mean()).sum()
         assert found[name]["knn"]["r2"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_store_without_images_is_said_to_have_no_such_rows(published, prepare, tmp_path, capsys):
+    grid = np.linspace(4000, 5000, 100)
+    np.savez(tmp_path / "s.npz", spectrum=np.ones((8, 100)), wavelength=grid, object_id=np.arange(8))
+    prepare("arrays", tmp_path / "s.zarr", inputs=[tmp_path / "s.npz"])
+    check_stein(load_checkpoint(published, quiet=True), open_objects(tmp_path / "s.zarr"))
+    assert "s: has no images, so that Stein et al.'s network does not stand beside the model" in capsys.readouterr().err
 
 
 def test_another_network_is_refused_by_name(image_model, mock_store, tmp_path):
