@@ -18,6 +18,7 @@ from polycli.__main__ import run as command_line
 from polycli.astroclip import embed, load_model, open_objects
 from polycli.astroclip import eval as evaluation
 from polycli.astroclip.data.rgb import model_input
+from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.loaded import load_checkpoint
 from polycli.astroclip.recipe.settings import EvalSettings
 from polycli.astroclip.scoring.encode import Encoder
@@ -239,6 +240,18 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, tiny_
     with pytest.raises(CheckpointError, match=r"unaligned\.image: .* has no image encoder for .* to be compared with"):
         evaluate(spectrum_model, mock_store, tmp_path / "out", f"unaligned.image={spectrum_model}")
     assert not (tmp_path / "out").exists()
+
+
+def test_neighbour_counts_without_redshifts_are_said_to_score_nothing(
+    tmp_path, image_model, mock_store, monkeypatch, capsys
+):
+    real = ObjectStore.target
+    unknown = lambda self, name, rows=None: real(self, name, rows) * (np.nan if name == "redshift" else 1)  # noqa: E731
+    monkeypatch.setattr(ObjectStore, "target", unknown)
+    quick = ("neighbour_counts=[3]", "properties=[logm]", "audit.run=false", "report=false")
+    found = evaluate(image_model, mock_store, tmp_path / "out", *quick)["datasets"]["mock"]
+    assert "by_neighbours" not in found
+    assert "mock: neighbour_counts scores redshifts, and fewer than two are known" in capsys.readouterr().err
 
 
 def test_redshifts_by_templates_and_by_other_numbers_of_neighbours_stand_beside(tmp_path, make_model, mock_store):

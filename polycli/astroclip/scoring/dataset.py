@@ -80,6 +80,11 @@ class Scoring:
         curves: Curves | None = None
         if templates is not None and settings.report:
             curves = curves_of(self._encoder(self.loaded, subset), shown.rows, templates.constant)
+        by_neighbours = redshift_by_neighbours(reference, test, redshift, settings.neighbour_counts, bootstrap)
+        if settings.neighbour_counts and not by_neighbours:
+            warn(
+                f"{store.name}: neighbour_counts scores redshifts, and fewer than two are known to learn from or to ask"
+            )
         audited = audit(store, reference, test, settings, bootstrap, aligned=aligned)
         attributed = {} if audited is None else self._attribution(subset, reference, test)
         attended = self._attention(subset) if settings.audit.run else {}
@@ -93,8 +98,7 @@ class Scoring:
             head=None if answers is None else self._head(subset, test, answers, guesses),
             reconstruction=reconstruction,
             audit=audited,
-            by_neighbours=redshift_by_neighbours(reference, test, redshift, settings.neighbour_counts, bootstrap)
-            or None,
+            by_neighbours=by_neighbours or None,
             templates=templates,
             attribution=scored(attributed, bootstrap) or None,
             attention=attention_scores(attended, bootstrap) or None,
