@@ -40,8 +40,9 @@ class AstroclipInspector(Inspector):
         return {
             "images": image and f"{''.join(image['bands'])}, {' x '.join(map(str, image['size']))} [{image['unit']}]",
             "spectra": spectrum
-            and f"{spectrum['pixels']} pixels, {spectrum['first']:g} to {spectrum['last']:g} "
-            f"{spectrum['wavelength_unit']} [{spectrum['flux_unit']}]",
+            and f"{'at most ' if spectrum.get('own') else ''}{spectrum['pixels']} pixels, {spectrum['first']:g} to "
+            f"{spectrum['last']:g} {spectrum['wavelength_unit']} [{spectrum['flux_unit']}]"
+            f"{', each on wavelengths of its own' if spectrum.get('own') else ''}",
             "properties": [
                 f"{entry['name']} [{entry['unit']}]" if entry["unit"] else entry["name"]
                 for entry in about.get("properties", ())

@@ -11,6 +11,7 @@ from polycli.astroclip import embed, finetune, open_objects, predict, pretrain
 from polycli.astroclip import eval as evaluation
 from polycli.astroclip.model.loaded import load_checkpoint
 from polycli.errors import StoreError
+from polycli.inspection import inspect_path
 from polycli.requests import EmbedRequest, EvalRequest, PredictRequest, TrainRequest
 from polycli.store.embeddings.opened import open_embeddings
 
@@ -148,6 +149,8 @@ def test_spectra_with_wavelengths_of_their_own_are_encoded_as_if_each_were_alone
     prepare("spectra", tmp_path / "own.zarr", "resample.own=true", inputs=whole)
     store = open_objects(tmp_path / "own.zarr")
     assert store.about.spectrum.own
+    said = " ".join(inspect_path(tmp_path / "own.zarr").lines)
+    assert "at most 7781 pixels, 3600 to 9824 Angstrom [1e-17 erg/s/cm2/A], each on wavelengths of its own" in said
     found = vectors_of(runs / "align", tmp_path / "own.zarr", tmp_path / "own.parquet", "normalise=false")
 
     model = load_checkpoint(runs / "align", quiet=True).model
