@@ -22,7 +22,7 @@ from polycli.astroclip.scoring.sides import Subset
 from polycli.astroclip.scoring.tables import overview
 from polycli.astroclip.scoring.unaligned import unaligned_encoders
 from polycli.astroclip.scoring.verdicts import verdicts
-from polycli.console import rank
+from polycli.console import note, rank
 from polycli.errors import StoreError
 from polycli.recipes import default_recipe
 from polycli.report.scores import Scores
@@ -65,6 +65,9 @@ class ObjectEvaluation(Evaluation[LoadedAstroClip, EvalSettings, Subset, ObjectS
         super().__init__(loaded, settings, request)
         stein = settings.stein
         self.stein = None if stein is None else open_stein(stein, allow_untrained=settings.allow_untrained)
+        learnt = None if loaded.model.properties is None else loaded.model.properties.section.votes
+        if learnt is not None and settings.morphology.votes is not None:
+            note("morphology.votes is passed over: the questions are those that the model's head has learnt")
         self.before, self.scoring = before, Scoring(loaded, before, settings, self.stein)
 
     def choose(self, store: Store) -> Subset:

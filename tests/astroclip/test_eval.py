@@ -20,6 +20,7 @@ from polycli.astroclip import eval as evaluation
 from polycli.astroclip.data.rgb import model_input
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.loaded import load_checkpoint
+from polycli.astroclip.recipe.model import PropertySection
 from polycli.astroclip.recipe.settings import EvalSettings
 from polycli.astroclip.scoring.encode import Encoder
 from polycli.astroclip.scoring.unaligned import unaligned_encoders
@@ -240,6 +241,15 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, tiny_
     with pytest.raises(CheckpointError, match=r"unaligned\.image: .* has no image encoder for .* to be compared with"):
         evaluate(spectrum_model, mock_store, tmp_path / "out", f"unaligned.image={spectrum_model}")
     assert not (tmp_path / "out").exists()
+
+
+def test_questions_beside_those_of_the_head_are_said_to_be_passed_over(make_model, mock_store, capsys):
+    votes = {"questions": {"pair": {"answers": ["close_pair_yes", "close_pair_no"]}}}
+    section = PropertySection.model_validate({"modalities": ["image"], "votes": votes})
+    loaded = load_checkpoint(make_model("asked", properties=section), quiet=True)
+    settings = EvalSettings(family="astroclip", verb="eval", morphology={"votes": {"tree": "mock"}})
+    evaluation.ObjectEvaluation(loaded, settings, EvalRequest(checkpoint=loaded.model_file, data=(mock_store,)), {})
+    assert "morphology.votes is passed over" in capsys.readouterr().err
 
 
 def test_neighbour_counts_without_redshifts_are_said_to_score_nothing(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,11 +70,11 @@ class LoadedAstroClip(LoadedCheckpoint):
         found = [Difference(sentence, DATA_HINT) for sentence in different]
         refuse_untrained(found, allow=self.allow_untrained)
 
-    def check_ranges(self, ranges: NDArray[np.float64], ids: Sequence[str], what: str) -> None:
+    def check_ranges(self, ranges: NDArray[np.float64], name_of: Callable[[int], str], what: str) -> None:
         """Make sure that each spectrum, from its first to its last wavelength, has enough in common with the training.
 
         Raises:
-            StoreError: one has not, and how many others; `what` names the store.
+            StoreError: one has not, and how many others; `what` names the store, and `name_of` the object of a row.
         """
         if self.spectrum is None:
             return
@@ -85,7 +85,7 @@ class LoadedAstroClip(LoadedCheckpoint):
         if len(few):
             first, place = ranges[few[0]], int(few[0])
             sentence = (
-                f"{what}: the spectrum of {ids[place]}, {first[0]:g} to {first[1]:g} A, and {len(few) - 1} others "
+                f"{what}: the spectrum of {name_of(place)}, {first[0]:g} to {first[1]:g} A, and {len(few) - 1} others "
                 f"overlap by less than half with the training's, {trained[0]:g} to {trained[1]:g} A"
             )
             hint = "prepare the others into a store of their own"

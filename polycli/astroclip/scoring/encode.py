@@ -40,7 +40,7 @@ def common_modalities(loaded: LoadedAstroClip, store: ObjectStore) -> tuple[Moda
     """
     loaded.check(store.about, str(store.path))
     if loaded.spectrum is not None and store.has_own_grids:
-        loaded.check_ranges(store.wavelength_ranges(), store.id_texts(), str(store.path))
+        loaded.check_ranges(store.wavelength_ranges(), lambda row: store.id_texts([row])[0], str(store.path))
     known: tuple[Modality, ...] = ("image", "spectrum")
     reads = [name for name in known if getattr(loaded, name) is not None]
     found = tuple(name for name in reads if getattr(store.about, name) is not None)
