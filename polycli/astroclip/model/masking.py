@@ -33,19 +33,20 @@ def chunk_mask(
     As published, the first region begins with token 0, which holds mean and deviation, so that it is hidden too when
     the first stretch begins with it (in one of 79 spectra of 7781 pixels), and a stretch never ends with its region.
     Tokens that are left over behind the last region are never hidden.
-    Of spectra on grids of their own, the tokens that are `there` are counted alone: padding changes nothing. Stretches
-    of one that is too short for its regions run on into the next ones, or to its end.
+    Of spectra on grids of their own, the tokens that are `there` are counted alone: padding changes nothing. Where
+    there are too few for stretches of that length, those of this spectrum are half as long as its regions.
     """
     if there is None:
         if tokens // chunks <= chunk_length:
             raise ValueError(f"{tokens} tokens have no {chunks} regions longer than {chunk_length}")
         there = torch.ones(len(keys), tokens, dtype=torch.bool, device=keys.device)
     regions = there.sum(dim=1, keepdim=True) // chunks
-    starts = (uniform(keys, _STREAM, chunks) * (regions - chunk_length).clamp(min=0)).long()
+    lengths = torch.where(regions > chunk_length, chunk_length, (regions // 2).clamp(min=1))
+    starts = (uniform(keys, _STREAM, chunks) * (regions - lengths).clamp(min=0)).long()
     starts = starts + regions * torch.arange(chunks, device=keys.device)
     places = there.cumsum(dim=1) - 1
     distance = places[:, None, :] - starts[:, :, None]
-    return ((distance >= 0) & (distance < chunk_length)).any(dim=1) & there
+    return ((distance >= 0) & (distance < lengths[:, :, None])).any(dim=1) & there
 
 
 def hide(tokens: Float[Tensor, "b t f"], hidden: Bool[Tensor, "b t"]) -> Float[Tensor, "b t f"]:

@@ -41,7 +41,10 @@ class MaskingSection(Section):
     """Stage `spectrum`: what is hidden of a spectrum (Parker et al. 2024, section 4.2)."""
 
     chunks: PositiveInt = Field(6, description="stretches that are hidden, one in each of as many equal regions")
-    chunk_length: PositiveInt = Field(50, description="tokens of one stretch")
+    chunk_length: PositiveInt = Field(
+        50,
+        description="tokens of one stretch; half a region where a spectrum on wavelengths of its own is too short",
+    )
     weight: Literal["none", "ivar"] = Field(
         "none",
         description="every pixel counts alike, as published, or by the share of its variance that is not noise; the "

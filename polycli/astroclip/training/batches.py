@@ -176,7 +176,8 @@ class ObjectBatches:
         self.training = ObjectPool.of(stores, "train", limit=data.limit, seed=train.seed)
         self.held_back = ObjectPool.of(stores, "validation")
         self.image, self.spectrum = descriptions(stores, needs)
-        #: Of the store with the shortest spectra; 0 where there are none.
+        #: Of the longest spectra of the store where these are shortest; 0 where there are none. Masking looks after
+        #: those that are shorter by themselves.
         self.fewest_pixels = min((store.about.spectrum.pixels for store in stores if store.about.spectrum), default=0)
         if self.image is not None:
             self.needs = replace(needs, bands=self.image.bands)

@@ -154,11 +154,13 @@ def test_stretches_of_whole_spectra_are_those_of_the_published_way():
     assert not (moved & ~later).any()
 
 
-def test_a_batch_of_short_spectra_alone_is_hidden_too_and_never_beyond_its_ends():
+def test_stretches_of_spectra_too_short_for_them_are_half_a_region_and_never_beyond_their_ends():
+    """One that is long enough beside them has its stretches as they are asked for."""
     keys = keys_of(5, torch.arange(50))
-    there = torch.nn.functional.pad(torch.ones(50, 20, dtype=torch.bool), (0, 2))
-    hidden = chunk_mask(keys, 22, chunks=3, chunk_length=7, there=there)
-    assert torch.equal(hidden.sum(dim=1), torch.full((50,), 19))  # 6, 6 and 7 from the starts of regions of 6 tokens on
+    there = torch.arange(26) < torch.tensor([24, 20, 4, 2, 0]).repeat(10)[:, None]
+    hidden = chunk_mask(keys, 26, chunks=3, chunk_length=7, there=there)
+    # Regions of 8 tokens have room for 7, of those of 6 a half is hidden, of those of 1 all.
+    assert hidden.sum(dim=1).tolist() == [21, 9, 3, 1, 0] * 10
     assert not (hidden & ~there).any()
 
 
