@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from polycli.astroclip.data.middle import first_of_middle
 from polycli.astroclip.recipe.model import BANDS, COLOURS, ImageInput
 from polycli.errors import UserError
 
@@ -74,7 +75,7 @@ def centre_crop(images: Float[Tensor, "*b c h w"], size: int) -> Float[Tensor, "
     height, width = images.shape[-2:]
     if height < size or width < size:
         raise UserError(f"cutouts are {height} x {width} pixels, the model's input is {size} x {size}")
-    top, left = round((height - size) / 2), round((width - size) / 2)
+    top, left = first_of_middle(height, size), first_of_middle(width, size)
     return images[..., top : top + size, left : left + size]
 
 

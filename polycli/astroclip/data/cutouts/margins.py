@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from polycli.astroclip.data.middle import first_of_middle
 from polycli.astroclip.recipe.preparing import ImagesSection
 from polycli.console import note
 from polycli.errors import SourceError
@@ -62,7 +63,7 @@ def one_size(files: Sequence[tuple[str, tuple[int, int]]], section: ImagesSectio
 
 def cropped(images: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
     """The middle of images, (..., y, x), of this height and width, as models crop theirs."""
-    top, left = (round((images.shape[axis] - length) / 2) for axis, length in zip((-2, -1), size, strict=True))
+    top, left = (first_of_middle(images.shape[axis], length) for axis, length in zip((-2, -1), size, strict=True))
     return images[..., top : top + size[0], left : left + size[1]]
 
 

@@ -7,7 +7,6 @@ object's redshift, or on the galaxy, beside the part of the wavelengths, or of t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -34,7 +33,8 @@ class Attended:
     row: int
     #: (pieces,) of a spectrum, or (side, side) of an image from the bottom up: the weights of tokens with a place.
     weights: Floats
-    #: The same shape: how much of the spectrum in Angstrom, or of the image in patches, each covers.
+    #: The same shape: how much of the spectrum in Angstrom, or of the image in patches, each covers; 0 where it cannot
+    #: be looked at, since all pixels of a piece are masked.
     extent: Floats
     #: The same shape: whether a line lies in the piece, or the patch is the galaxy's; None where nobody knows.
     expected: NDArray[np.bool_] | None
@@ -46,17 +46,22 @@ class Attended:
     @property
     def share(self) -> float | None:
         """The part of the weights with a place that falls where it is expected; None where nobody knows."""
-        return None if self.expected is None else float(self.weights[self.expected].sum() / self.weights.sum())
+        return self._expected_part(self.weights)
 
     @property
     def chance(self) -> float | None:
         """The part of the spectrum or of the image that is expected; None where nobody knows."""
-        return None if self.expected is None else float(self.extent[self.expected].sum() / self.extent.sum())
+        return self._expected_part(self.extent)
 
     @property
     def elsewhere(self) -> float:
         """The weight of the tokens that have no place."""
         return max(1 - float(self.weights.sum()), 0.0)
+
+    def _expected_part(self, values: Floats) -> float | None:
+        if self.expected is None or not values.sum() > 0:
+            return None
+        return float(values[self.expected].sum() / values.sum())
 
 
 def attended_spectra(encoder: Encoder, rows: NDArray[np.int64], redshifts: Floats) -> list[Attended]:
@@ -68,8 +73,11 @@ def attended_spectra(encoder: Encoder, rows: NDArray[np.int64], redshifts: Float
     for batch in encoder.batches(np.arange(len(rows))):
         spectra = encoder.store.read_spectra(rows[batch])
         with torch.no_grad():
-            weights = _means(encoder.model.spectrum_attention(*encoder.spectrum_input(spectra)))
-        for place, own in zip(batch.tolist(), weights, strict=True):
+            flux, ivar, mask, grid = encoder.spectrum_input(spectra)
+            weights = _means(encoder.model.spectrum_attention(flux, ivar, mask, grid))
+            pieces = model.backbone.pieces(model.backbone.weight(flux, mask, grid), grid)
+        seen = np.ones(weights.shape, np.bool_) if pieces is None else (pieces.share > 0).cpu().numpy()
+        for place, own, looked_at in zip(batch.tolist(), weights, seen, strict=True):
             wavelength = spectra.wavelength
             if wavelength is None:
                 raise TypeError("these spectra come without wavelengths")
@@ -80,8 +88,9 @@ def attended_spectra(encoder: Encoder, rows: NDArray[np.int64], redshifts: Float
             expected = ((lines[:, None] >= first) & (lines[:, None] <= last)).any(axis=0)
             known = bool(np.isfinite(redshifts[place]))
             ends = np.stack([first, last])
-            pieces = own[1 : 1 + len(first)]
-            found.append(Attended(int(rows[place]), pieces, last - first, expected if known else None, ends))
+            behind = slice(1, 1 + len(first))
+            extent = np.where(looked_at[behind], last - first, 0.0)
+            found.append(Attended(int(rows[place]), own[behind], extent, expected if known else None, ends))
     return found
 
 
@@ -114,7 +123,7 @@ def attention_scores(found: Mapping[str, Sequence[Attended]], bootstrap: Bootstr
     """The mean share of attention where it is expected, beside chance, by modality; where anybody knows."""
     scores = {}
     for name, objects in found.items():
-        known = [one for one in objects if one.share is not None and math.isfinite(one.share)]
+        known = [one for one in objects if one.share is not None]
         if not known:
             continue
         shares = np.array([one.share for one in known], np.float64)

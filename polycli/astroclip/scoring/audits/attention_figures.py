@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from polycli.astroclip.data.middle import first_of_middle
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.scoring.audits.attention import Attended
 from polycli.astroclip.scoring.audits.attribution import line_redshifts
@@ -30,7 +31,7 @@ def draw_attended_spectra(file: Path, store: ObjectStore, found: Sequence[Attend
             wavelength = np.zeros(0) if flux.wavelength is None else flux.wavelength[0]
             line.plot(wavelength, np.where(flux.mask[0], np.nan, flux.flux[0]), color=BLUE, linewidth=0.5)
             line.set(ylabel="flux", title=store.id_texts([one.row])[0], xticklabels=[])
-            if one.wavelength is not None:
+            if one.wavelength is not None and one.weights.size:  # none of a spectrum shorter than a piece
                 # Pieces overlap: each is drawn around its middle, halfway to the next ones.
                 middles = one.wavelength.mean(axis=0)
                 edges = np.concatenate(
@@ -61,7 +62,7 @@ def draw_attended_images(file: Path, store: ObjectStore, found: Sequence[Attende
             # Pixels have their middles at whole numbers, and the encoder sees the middle of the cutout.
             height, width = plane.shape
             size = one.size
-            left, bottom = (width - size) // 2 - 0.5, (height - size) // 2 - 0.5
+            left, bottom = (first_of_middle(length, size) - 0.5 for length in (width, height))
             extent = (left, left + size, bottom, bottom + size)
             axes[1, column].imshow(
                 one.weights, origin="lower", cmap="viridis", vmin=0, alpha=0.6, extent=extent, interpolation="nearest"

@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from polycli.astroclip.data.middle import first_of_middle
 from polycli.astroclip.data.store import ObjectStore, Spectra
 from polycli.astroclip.scoring.audits.records import AttributionScores
 from polycli.astroclip.scoring.encode import Readable, Values, Vectors
@@ -161,7 +162,7 @@ def _moves(encoder: Encodes, whole: Values, hidden: Values, answer: Callable[[Ve
 def _edges(length: int, size: int, patches: int = PATCHES) -> NDArray[np.int64]:
     """(patches + 1,) the edges of patches of the middle `size` of so many pixels."""
     size = min(size, length)
-    return (length - size) // 2 + np.arange(patches + 1) * size // patches
+    return first_of_middle(length, size) + np.arange(patches + 1) * size // patches
 
 
 def on_galaxy(store: Readable, row: int, size: int, *, patches: int = PATCHES) -> NDArray[np.bool_] | None:

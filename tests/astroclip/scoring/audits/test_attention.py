@@ -1,11 +1,15 @@
 """Attention of the heads: weights are a softmax that torch's own attention gives too, and lie where they are drawn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
 
 from polycli.astroclip import eval as evaluation
 from polycli.astroclip import load_model, open_objects
+from polycli.astroclip.data.rgb import centre_crop
 from polycli.astroclip.data.store import ObjectStore, Spectra
 from polycli.astroclip.recipe.model import HeadSection, SpectrumSection
 from polycli.astroclip.scoring import report
@@ -16,7 +20,11 @@ from polycli.astroclip.scoring.audits.attention import (
     attention_scores,
     piece_ends,
 )
-from polycli.astroclip.scoring.audits.attention_figures import attended_sentence
+from polycli.astroclip.scoring.audits.attention_figures import (
+    attended_sentence,
+    draw_attended_images,
+    draw_attended_spectra,
+)
 from polycli.astroclip.scoring.encode import Encoder
 from polycli.astroclip.sources.mock.spectra import LINES
 from polycli.report.bootstrap import Bootstrap
@@ -118,6 +126,45 @@ def test_padding_behind_a_shorter_spectrum_is_no_part_of_its_wavelengths(make_mo
     np.testing.assert_array_equal(found.wavelength, expected.wavelength)
     np.testing.assert_allclose(found.weights, expected.weights, atol=1e-6)
     assert (found.chance, found.share) == pytest.approx((expected.chance, expected.share), rel=1e-4)
+
+
+def test_pieces_of_which_nothing_was_measured_are_no_part_of_chance(make_model, mock_store, monkeypatch):
+    store = open_objects(mock_store)
+    spectrum = SpectrumSection(embed_dim=12, depth=1, num_heads=2, grid="native")
+    encoder, redshift = encoder_of(load_model(make_model("own", spectrum=spectrum)), store), np.full(1, 0.1)
+    whole = store.read_spectra(ROWS[:1])
+    mask = np.zeros_like(whole.mask)
+    mask[:, 2000:4005] = True
+    monkeypatch.setattr(ObjectStore, "read_spectra", lambda _, rows: replace(whole, mask=mask))
+
+    (found,) = attended_spectra(encoder, ROWS[:1], redshift)
+
+    seen = np.array([not mask[0, start : start + 20].all() for start in range(0, 7761, 10)])
+    assert 0 < (~seen).sum() < 201
+    assert (found.weights[~seen] == 0).all()
+    assert found.expected[~seen].any()
+    # Pieces are equally long, so that the part of the wavelengths is that of the pieces.
+    assert found.chance == pytest.approx(found.expected[seen].mean())
+
+
+def test_a_spectrum_shorter_than_a_piece_is_drawn_and_has_no_share(mock_store, tmp_path):
+    store, nothing = open_objects(mock_store), np.zeros(0)
+    short = Attended(3, nothing, nothing, nothing > 0, np.zeros((2, 0)))
+    draw_attended_spectra(tmp_path / "short.png", store, [short])
+    assert (tmp_path / "short.png").is_file()
+    assert (short.share, short.chance, short.elsewhere) == (None, None, 1)
+    assert attention_scores({"spectrum": [short]}, Bootstrap(samples=10)) == {}
+
+
+@pytest.mark.parametrize("size", [64, 61])
+def test_the_overlay_lies_where_the_encoder_crops(mock_store, tmp_path, monkeypatch, size):
+    drawn = []
+    monkeypatch.setattr(Axes, "imshow", lambda axes, values, **given: drawn.append(given.get("extent")))
+    square = Attended(3, np.full((2, 2), 0.25), np.ones((2, 2)), None, size=size)
+    draw_attended_images(tmp_path / "overlay.png", open_objects(mock_store), [square])
+    places = torch.arange(64.0).repeat(1, 64, 1)
+    first = float(centre_crop(places, size).min())
+    assert drawn[-1] == (first - 0.5, first - 0.5 + size) * 2
 
 
 def test_the_templates_token_has_no_place():

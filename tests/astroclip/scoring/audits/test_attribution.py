@@ -4,10 +4,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import RidgeCV
 from sklearn.preprocessing import StandardScaler
 
 from polycli.astroclip import open_objects
+from polycli.astroclip.data.rgb import centre_crop
 from polycli.astroclip.scoring.audits.attribution import (
     PATCHES,
     STRETCH,
@@ -107,6 +109,14 @@ def test_patches_cover_what_the_model_sees_and_nothing_else():
     assert changed.sum(axis=0).max() == 1
     assert (changed.any(axis=0)[8:56, 8:56]).all()
     assert changed.sum() == 48 * 48
+
+
+@pytest.mark.parametrize("margin", range(8))
+def test_patches_lie_where_the_encoder_crops_whatever_the_margins(margin):
+    image = np.random.default_rng(0).standard_normal((3, 16 + margin, 16 + margin)).astype(np.float32)
+    seen = centre_crop(torch.from_numpy(image), 16).numpy()
+    changed = (hidden_patches(image, 16) != image).any(axis=(0, 1))
+    np.testing.assert_array_equal(image[:, changed], seen.reshape(3, -1))
 
 
 def test_shares_are_means_over_objects_and_nobody_is_scored_without_a_truth():
