@@ -95,13 +95,13 @@ def stein_vectors(
 def normalised_by_batch(model: nn.Module) -> Iterator[None]:
     """Normalises by the means of each batch inside, as networks do that nobody put into eval mode; nothing is kept."""
     layers = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
-    kept = [layer.momentum for layer in layers]
+    kept = [layer.track_running_stats for layer in layers]
     for layer in layers:
         layer.train()
-        layer.momentum = 0.0
+        layer.track_running_stats = False
     try:
         yield
     finally:
-        for layer, momentum in zip(layers, kept, strict=True):
+        for layer, tracks in zip(layers, kept, strict=True):
             layer.eval()
-            layer.momentum = momentum
+            layer.track_running_stats = tracks

@@ -52,8 +52,7 @@ def test_both_ways_of_reading_it_are_those_of_the_papers(published, mock_store):
     np.testing.assert_allclose(found["stein_as_compared"], compared.numpy(), rtol=1e-3, atol=1e-4)
     assert (found["stein_as_trained"].shape, found["stein_as_compared"].shape) == ((3, 2048), (3, 12))
     for name, value in model.state_dict().items():
-        if not name.endswith("num_batches_tracked"):
-            assert torch.equal(value, before[name]), name
+        assert torch.equal(value, before[name]), name
     assert not model.training
     assert not any(layer.training for layer in model.modules())
 
@@ -64,7 +63,16 @@ def test_batches_decide_inside_alone():
     with normalised_by_batch(layer):
         assert layer(values).mean().abs() < 1e-5
     assert layer(values).mean() > 4
-    assert layer.momentum == 0.1
+    assert layer.track_running_stats
+
+
+def test_nothing_is_kept_of_a_batch_not_even_what_is_no_number():
+    layer = torch.nn.BatchNorm2d(2).eval()
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    with normalised_by_batch(layer):
+        layer(torch.full((4, 2, 3, 3), torch.nan))
+    for name, value in layer.state_dict().items():
+        assert torch.equal(value, before[name]), name
 
 
 def test_eval_has_both_rows_of_every_property(published, image_model, mock_store, tmp_path, capsys):
