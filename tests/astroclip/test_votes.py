@@ -9,8 +9,8 @@ from astropy.io import fits
 from pyarrow import parquet
 
 from polycli.__main__ import run as command_line
-from polycli.astroclip import open_objects
-from polycli.astroclip.recipe.trees import GALAXY_ZOO_DECALS
+from polycli.astroclip import load_model, open_objects
+from polycli.astroclip.recipe.trees import GALAXY_ZOO_DECALS, TREES
 from polycli.astroclip.recipe.votes import VotesSection
 
 RECIPE = """
@@ -183,3 +183,13 @@ def test_fractions_in_place_of_counts_are_refused(zoo, image_model, tmp_path, pr
     said = capsys.readouterr().err
     assert "column bar_" in said
     assert "a whole number of votes was expected" in said
+
+
+def test_a_model_is_read_after_its_tree_has_changed(tuned, monkeypatch):
+    before = load_model(tuned).properties.section.votes
+    less = {name: asked for name, asked in TREES["gz_decals"].items() if name != "merging"}
+    monkeypatch.setitem(TREES, "gz_decals", less)
+
+    assert load_model(tuned).properties.section.votes == before
+    assert "merging" in before.questions
+    assert "merging" not in VotesSection(tree="gz_decals").questions

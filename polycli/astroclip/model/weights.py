@@ -13,6 +13,7 @@ from torch import Tensor
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.model.published_names import infer_section, our_names
 from polycli.astroclip.recipe.model import ModelSection
+from polycli.astroclip.recipe.votes import AS_WRITTEN
 from polycli.checkpoints.exported import ModelDescription, description_of
 from polycli.checkpoints.metadata import read_metadata, says_nothing
 from polycli.checkpoints.resolve import resolve_checkpoint
@@ -110,7 +111,7 @@ def _section(
                 f"{file}: not an AstroCLIP model, nor SpecFormer, a DINOv2 ViT or a MoCo ResNet-50; its {len(tensors)} "
                 f"tensors include {min(tensors)}"
             )
-        return ModelSection.model_validate(_with_sizes(section, sizes))
+        return ModelSection.model_validate(_with_sizes(section, sizes), context=AS_WRITTEN)
     except (ValidationError, KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
         reason = problems_of(error) if isinstance(error, ValidationError) else error
         raise CheckpointError(f"{file}: its sizes are not those of an AstroCLIP model ({reason})") from error

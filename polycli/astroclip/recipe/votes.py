@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat, ValidationInfo, model_validator
 
 from polycli.astroclip.recipe.trees import TREES
 from polycli.sections import Section
+
+#: The context in which a checkpoint's description is read: its head answers the questions that it was trained on,
+#: whatever a later version has made of the tree.
+AS_WRITTEN = {"as_written": True}
 
 
 class QuestionSection(Section):
@@ -44,8 +48,8 @@ class VotesSection(Section):
     highest: PositiveFloat = Field(100.0, description="and below this more; as published")
 
     @model_validator(mode="after")
-    def _sound(self) -> VotesSection:
-        if self.tree is not None:
+    def _sound(self, info: ValidationInfo) -> VotesSection:
+        if self.tree is not None and not (self.questions and info.context == AS_WRITTEN):
             questions = _questions_of(self.tree, self.leave_out)
             if self.questions and self.questions != questions:
                 raise ValueError(
@@ -53,7 +57,7 @@ class VotesSection(Section):
                 )
             # Spelled out in the recipe of the run and in model.json, so that a checkpoint says what it answers.
             object.__setattr__(self, "questions", questions)
-        elif self.leave_out:
+        elif self.leave_out and self.tree is None:
             raise ValueError("leave_out is for the questions of tree, which is absent: name the others in questions")
         if not self.questions:
             raise ValueError("tree and questions are both absent: nothing was voted on")

@@ -5,8 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from polycli.astroclip.recipe.model import PropertySection
-from polycli.astroclip.recipe.votes import VotesSection
-from polycli.astroclip.scoring.morphology.columns import vote_columns
+from polycli.astroclip.recipe.votes import AS_WRITTEN, VotesSection
+from polycli.astroclip.scoring.morphology.columns import leaves, vote_columns
 
 OWN = {
     "round": {"answers": ["round_yes", "round_no"]},
@@ -74,6 +74,42 @@ def test_a_tree_that_cannot_be_walked_is_refused(given, said):
 def test_a_column_is_not_voted_on_and_regressed_at_once():
     with pytest.raises(ValidationError, match="bar_yes stands under votes and under regression"):
         PropertySection.model_validate({"votes": {"tree": "mock"}, "regression": ["bar_yes"]})
+
+
+def test_a_checkpoint_answers_its_own_questions_whatever_its_tree_has_become():
+    written = {"tree": "mock", "questions": OWN, "leave_out": ["no_longer_there"]}
+
+    assert VotesSection.model_validate(written, context=AS_WRITTEN).columns == (
+        *("round_yes", "round_no", "ring_yes", "ring_no"),
+    )
+    assert VotesSection.model_validate({"tree": "mock"}, context=AS_WRITTEN) == VotesSection(tree="mock")
+
+
+def test_a_leaf_is_the_path_that_the_likeliest_answers_walk_question_by_question():
+    """Beside a walk of each object by itself; several answers of several questions lead to one."""
+    section = VotesSection(
+        questions={
+            **OWN,
+            "size": {"answers": ["small", "middling", "large"]},
+            "bar": {"answers": ["bar_yes", "bar_no"], "after": {"ring": "ring_no", "size": ["small", "large"]}},
+        }
+    )
+    generator = np.random.default_rng(0)
+    fractions = {
+        name: generator.dirichlet(np.ones(len(question.answers)), 200) for name, question in section.questions.items()
+    }
+    for count in (200, 1, 0):
+        walked = []
+        for row in range(count):
+            path = []
+            for name, question in section.questions.items():
+                before = [answer for answers in question.parents().values() for answer in answers]
+                if not before or set(before) & set(path):
+                    path.append(question.answers[int(np.argmax(fractions[name][row]))])
+            walked.append(", ".join(path))
+        found = leaves(section, {name: values[:count] for name, values in fractions.items()})
+        assert found.dtype == object
+        assert found.tolist() == walked
 
 
 @pytest.mark.parametrize("name", ["leaf", "bar_asked", "bar_yes_fraction"])

@@ -59,14 +59,18 @@ def shares_asked(
 
 def leaves(section: VotesSection, fractions: Mapping[str, Floats]) -> NDArray[Any]:
     """(n,) by object, the columns of the likeliest answers to all questions that these answers lead to."""
-    likeliest = {name: values.argmax(axis=1) for name, values in fractions.items()}
-    count = len(next(iter(likeliest.values())))
-    found = np.empty(count, dtype=object)
-    for row in range(count):
-        path: list[str] = []
-        for name, question in section.questions.items():
-            parents = question.parents()
-            if not parents or any(answer in path for answers in parents.values() for answer in answers):
-                path.append(question.answers[int(likeliest[name][row])])
-        found[row] = ", ".join(path)
-    return found
+    count = len(next(iter(fractions.values())))
+    # By question, the place of the likeliest answer among the columns; -1 where it is not asked.
+    steps: dict[str, NDArray[np.intp]] = {}
+    columns = section.columns
+    for name, question in section.questions.items():
+        parents = question.parents()
+        asked = np.full(count, not parents)
+        for parent, answers in parents.items():
+            asked |= np.isin(steps[parent], [columns.index(answer) for answer in answers])
+        likeliest = section.slices()[name].start + fractions[name].argmax(axis=1)
+        steps[name] = np.where(asked, likeliest, -1)
+    # Paths are few, however many the objects are.
+    paths, places = np.unique(np.stack(list(steps.values()), axis=1), axis=0, return_inverse=True)
+    texts = [", ".join(columns[step] for step in path if step >= 0) for path in paths.tolist()]
+    return np.array(texts, dtype=object)[places.reshape(-1)]
