@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from polycli.astroclip.data.middle import first_of_middle
+from polycli.astroclip.data.cutouts.middle import first_of_middle
 from polycli.astroclip.recipe.model import BANDS, COLOURS, ImageInput
 from polycli.errors import UserError
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.astroclip.data.middle import first_of_middle
+from polycli.astroclip.data.cutouts.middle import first_of_middle
 from polycli.astroclip.recipe.preparing import ImagesSection
 from polycli.console import note
 from polycli.errors import SourceError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from polycli.astroclip.data.middle import first_of_middle
+from polycli.astroclip.data.cutouts.middle import first_of_middle
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.scoring.audits.attention import Attended
 from polycli.astroclip.scoring.audits.attribution import line_redshifts

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.astroclip.data.middle import first_of_middle
+from polycli.astroclip.data.cutouts.middle import first_of_middle
 from polycli.astroclip.data.store import ObjectStore, Spectra
 from polycli.astroclip.scoring.audits.records import AttributionScores
 from polycli.astroclip.scoring.encode import Readable, Values, Vectors
