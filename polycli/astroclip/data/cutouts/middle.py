@@ -1,10 +1,10 @@
-"""Where the middle of an image begins: one rule for what encoders see, `prepare` crops and audits point at."""
+"""Says where the middle of an image begins, by one rule for what encoders see, `prepare` crops and audits point at."""
 
 from __future__ import annotations
 
 
 def first_of_middle(length: int, size: int) -> int:
-    """The first of the middle `size` of so many pixels; of 152 and 144 the fifth, which is number 4.
+    """Returns the first of the middle `size` of so many pixels; of 152 and 144 the fifth, which is number 4.
 
     Where the two margins cannot be equal, the first one is that of an even number of pixels.
 
