@@ -141,7 +141,8 @@ def test_a_study_counts_its_tasks(tmp_path, capsys):
     assert found["units"] == {"noun": "task", "done": 2, "running": 0, "missing": 2, "quarantined": 0}
 
 
-def test_people_read_lines(tmp_path, run, capsys):
+def test_people_read_lines(tmp_path, run, capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)  # Nobody watches, so no line is folded.
     run((0, 4), most=0.5, damaged=(0, 1, 8))
     assert command_line(["status", str(tmp_path / "e")]) == 0
     first, speed, aside = capsys.readouterr().out.splitlines()
