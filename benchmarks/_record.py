@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,21 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 def add_option(parser: argparse.ArgumentParser) -> None:
     """`--record NAME`, for a benchmark whose figures documentation quotes."""
     parser.add_argument("--record", metavar="NAME", help="write docs/results/NAME.json, and the pages that quote it")
+
+
+def options_with_folder(description: str | None, what: str) -> argparse.Namespace:
+    """The command line of a benchmark that leaves files, with `--folder` and `--record`; `what` is what it leaves."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, help=f"where {what}, and stay")
+    add_option(parser)
+    return parser.parse_args()
+
+
+@contextmanager
+def folder_of(options: argparse.Namespace) -> Iterator[Path]:
+    """The folder of `--folder`, or one that is gone afterwards; neither need be there."""
+    with tempfile.TemporaryDirectory() as temporary:
+        yield (options.folder or Path(temporary) / "made").absolute()
 
 
 def finish(options: argparse.Namespace, figures: Mapping[str, Any], *tables: Table) -> None:

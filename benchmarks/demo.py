@@ -8,14 +8,11 @@ the scores are taken as they are.
 
 from __future__ import annotations
 
-import argparse
 import json
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from _record import add_option, finish
+from _record import finish, folder_of, options_with_folder
 
 from polycli.demo import run_demo
 from polycli.report.table import Table, interval, number
@@ -41,12 +38,8 @@ def figures(scored: Mapping[str, Any]) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, help="where the demo goes, and stays")
-    add_option(parser)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = options.folder or Path(temporary) / "demo"
+    options = options_with_folder(__doc__, "the demo's files go")
+    with folder_of(options) as folder:
         if not (folder / "report" / "scores.json").is_file():
             run_demo("mpp", folder)
         scores = json.loads((folder / "report" / "scores.json").read_text())["datasets"]

@@ -9,16 +9,14 @@ those of the report; what was filled in is counted here, from the CSV that `pred
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from _record import DOCS, add_option, finish
+from _record import DOCS, finish, folder_of, options_with_folder
 
 from polycli.report.table import NOTHING, Table, number
 from tests.docs.blocks import blocks_of
@@ -82,12 +80,8 @@ def filled_table(counts: Mapping[str, tuple[int, int, int]], texts: frozenset[st
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, help="where the page's files go, and stay")
-    add_option(parser)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(options.folder or temporary).absolute()
+    options = options_with_folder(__doc__, "the page's files go")
+    with folder_of(options) as folder:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "filled.csv").is_file():
             run_page(folder)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -344,17 +345,18 @@ def spread(values: list[float]) -> str:
     return f"{number(float(np.median(values)))} ({number(min(values))} to {number(max(values))})"
 
 
+def spread_table(title: str, columns: Sequence[str], found: Mapping[str, Mapping[str, list[float]]]) -> Table:
+    """By row, and by column behind the first, the values of all seeds."""
+    rows = [(name, *(spread(values) for values in by_column.values())) for name, by_column in found.items()]
+    return Table(title, columns, rows, caption="Median over seeds, with the smallest and the largest.")
+
+
 def objects_table(found: dict[str, Any]) -> Table:
     """Aligned spectra by the number of training objects."""
-    rows = [
-        (f"{int(count):,}", *(spread(values) for values in by_weights.values())) for count, by_weights in found.items()
-    ]
-    columns = ("training objects", "inverse distance", "all alike", "Gaussian kernel")
-    return Table(
+    return spread_table(
         "R2 of the redshift from aligned spectra by 64 neighbours among fewer objects",
-        columns,
-        rows,
-        caption="Median over seeds, with the smallest and the largest.",
+        ("training objects", "inverse distance", "all alike", "Gaussian kernel"),
+        {f"{int(count):,}": by_weights for count, by_weights in found.items()},
     )
 
 
@@ -377,16 +379,10 @@ def galaxy_table(found: dict[str, Any]) -> Table:
 
 def moved_table(found: dict[str, Any]) -> Table:
     """Copies of the real galaxy."""
-    rows = [
-        (f"{float(signal):g}", *(spread(values) for values in scores.values()))
-        for signal, scores in found["moved"].items()
-    ]
-    columns = ("signal to noise in 3.2 A", "R2", "bias", "sigma_NMAD", "outliers")
-    return Table(
+    return spread_table(
         f"One real galaxy at {COPIES} redshifts from {MOVED[0]:g} to {MOVED[1]:g}, by the likeliest shift",
-        columns,
-        rows,
-        caption="Median over seeds, with the smallest and the largest.",
+        ("signal to noise in 3.2 A", "R2", "bias", "sigma_NMAD", "outliers"),
+        {f"{float(signal):g}": scores for signal, scores in found["moved"].items()},
     )
 
 

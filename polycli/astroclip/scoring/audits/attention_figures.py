@@ -11,17 +11,15 @@ from polycli.astroclip.data.cutouts.middle import first_of_middle
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.scoring.audits.attention import Attended
 from polycli.astroclip.scoring.audits.attribution import line_redshifts
+from polycli.astroclip.scoring.audits.figures import SHOWN, image_panels
 from polycli.astroclip.sources.mock.spectra import LINES
 from polycli.report.figures import BLUE, drawing
 from polycli.report.table import number
 
-#: Objects that are drawn.
-_SHOWN = 4
-
 
 def draw_attended_spectra(file: Path, store: ObjectStore, found: Sequence[Attended]) -> None:
     """Each spectrum above a strip of the attention along its wavelengths; dotted: lines at the object's redshift."""
-    shown = found[:_SHOWN]
+    shown = found[:SHOWN]
     redshifts = line_redshifts(store, np.array([one.row for one in shown]))
     with drawing(file, (9.0, 0.6 + 2.2 * len(shown))) as figure:
         axes = figure.subplots(2 * len(shown), 1, squeeze=False, height_ratios=[4, 1] * len(shown)).flatten()
@@ -50,26 +48,19 @@ def draw_attended_spectra(file: Path, store: ObjectStore, found: Sequence[Attend
 
 def draw_attended_images(file: Path, store: ObjectStore, found: Sequence[Attended]) -> None:
     """Each image (its middle band, stretched), and the same under the attention on its patches."""
-    shown = found[:_SHOWN]
-    with drawing(file, (0.8 + 2.2 * len(shown), 5.0)) as figure:
-        axes = figure.subplots(2, len(shown), squeeze=False)
-        for column, one in enumerate(shown):
-            image = store.read_images([one.row])[0]
-            plane = np.arcsinh(image[len(image) // 2] / 0.02)
-            for axis in axes[:, column]:
-                axis.imshow(plane, origin="lower", cmap="gray")
-                axis.set_axis_off()
+    shown = found[:SHOWN]
+    with image_panels(file, store, [one.row for one in shown], title="Attention of the image head") as panels:
+        for one, (plane, below) in zip(shown, panels, strict=True):
+            below.imshow(plane, origin="lower", cmap="gray")
             # Pixels have their middles at whole numbers, and the encoder sees the middle of the cutout.
             height, width = plane.shape
             size = one.size
             left, bottom = (first_of_middle(length, size) - 0.5 for length in (width, height))
             extent = (left, left + size, bottom, bottom + size)
-            axes[1, column].imshow(
+            below.imshow(
                 one.weights, origin="lower", cmap="viridis", vmin=0, alpha=0.6, extent=extent, interpolation="nearest"
             )
-            axes[1, column].set(xlim=(-0.5, width - 0.5), ylim=(-0.5, height - 0.5))
-            axes[0, column].set_title(store.id_texts([one.row])[0], fontsize=8)
-        figure.suptitle("Attention of the image head", fontsize=12)
+            below.set(xlim=(-0.5, width - 0.5), ylim=(-0.5, height - 0.5))
 
 
 def attended_sentence(store: ObjectStore, found: Sequence[Attended], *, kind: str) -> str:
@@ -78,7 +69,7 @@ def attended_sentence(store: ObjectStore, found: Sequence[Attended], *, kind: st
     of = "of the wavelengths" if kind == "spectrum" else "of the patches"
     lacking = "on mean and deviation" if kind == "spectrum" else "on no patch"
     said = []
-    for one in found[:_SHOWN]:
+    for one in found[:SHOWN]:
         name = store.id_texts([one.row])[0]
         beside = f"{number(100 * one.elsewhere)} % {lacking}"
         if one.share is None or one.chance is None:

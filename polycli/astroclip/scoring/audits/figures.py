@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.scoring.audits.attribution import STRETCH, Attributed
 from polycli.report.figures import BLUE, ORANGE, drawing
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 #: Objects that are drawn.
-_SHOWN = 4
+SHOWN = 4
 
 
 def draw_spectra(file: Path, store: ObjectStore, found: Sequence[Attributed]) -> None:
     """One panel for each spectrum: its flux, how far each hidden stretch moves the answer, and where lines lie."""
-    shown = found[:_SHOWN]
+    shown = found[:SHOWN]
     with drawing(file, (9.0, 0.6 + 2.0 * len(shown))) as figure:
         axes = figure.subplots(len(shown), 1, squeeze=False).flatten()
         for axis, one in zip(axes, shown, strict=True):
@@ -42,14 +48,26 @@ def draw_spectra(file: Path, store: ObjectStore, found: Sequence[Attributed]) ->
 
 def draw_images(file: Path, store: ObjectStore, found: Sequence[Attributed]) -> None:
     """Each image (its middle band, stretched) above how far each hidden patch moves the answer."""
-    shown = found[:_SHOWN]
-    with drawing(file, (0.8 + 2.2 * len(shown), 5.0)) as figure:
-        axes = figure.subplots(2, len(shown), squeeze=False)
-        for column, one in enumerate(shown):
-            image = store.read_images([one.row])[0]
-            axes[0, column].imshow(np.arcsinh(image[len(image) // 2] / 0.02), origin="lower", cmap="gray")
-            axes[0, column].set_title(store.id_texts([one.row])[0], fontsize=8)
-            axes[1, column].imshow(one.moves, origin="lower", cmap="viridis", vmin=0)
-            for axis in axes[:, column]:
+    shown = found[:SHOWN]
+    with image_panels(file, store, [one.row for one in shown], title="Attribution by hidden patches") as panels:
+        for one, (_, below) in zip(shown, panels, strict=True):
+            below.imshow(one.moves, origin="lower", cmap="viridis", vmin=0)
+
+
+@contextmanager
+def image_panels(
+    file: Path, store: ObjectStore, rows: Sequence[int], *, title: str
+) -> Iterator[list[tuple[NDArray[np.float32], Axes]]]:
+    """A figure of some images (the middle band, stretched): what is shown of each, and the empty axes below it."""
+    with drawing(file, (0.8 + 2.2 * len(rows), 5.0)) as figure:
+        panels = []
+        for row, (above, below) in zip(rows, figure.subplots(2, len(rows), squeeze=False).T, strict=True):
+            image = store.read_images([row])[0]
+            plane = np.arcsinh(image[len(image) // 2] / 0.02)
+            above.imshow(plane, origin="lower", cmap="gray")
+            above.set_title(store.id_texts([row])[0], fontsize=8)
+            for axis in (above, below):
                 axis.set_axis_off()
-        figure.suptitle("Attribution by hidden patches", fontsize=12)
+            panels.append((plane, below))
+        yield panels
+        figure.suptitle(title, fontsize=12)

@@ -117,16 +117,8 @@ def _shift(name: str, audit: AuditScores) -> Table:
 
 def attribution_table(name: str, scores: Mapping[str, AttributionScores] | None) -> Table:
     """The share of attribution that falls on lines, or on the galaxy, beside that of chance."""
-    places = {"spectrum": "stretches with a line", "image": "within two half-light radii"}
     rows = [
-        [
-            modality,
-            places[modality],
-            number(found.share),
-            interval(found.interval),
-            number(found.chance),
-            str(found.objects),
-        ]
+        [*_share(modality, found, of_spectra="stretches with a line"), str(found.objects)]
         for modality, found in (scores or {}).items()
     ]
     columns = ["vectors", "where", "share of attribution", "95 % interval", "by chance", "objects"]
@@ -135,21 +127,18 @@ def attribution_table(name: str, scores: Mapping[str, AttributionScores] | None)
 
 def attention_table(name: str, scores: Mapping[str, AttentionScores] | None) -> Table:
     """The share of the heads' attention that falls on lines, or on the galaxy, beside that of chance."""
-    places = {"spectrum": "pieces with a line", "image": "within two half-light radii"}
     rows = [
-        [
-            modality,
-            places[modality],
-            number(found.share),
-            interval(found.interval),
-            number(found.chance),
-            number(found.elsewhere),
-            str(found.objects),
-        ]
+        [*_share(modality, found, of_spectra="pieces with a line"), number(found.elsewhere), str(found.objects)]
         for modality, found in (scores or {}).items()
     ]
     columns = ["head", "where", "share of attention", "95 % interval", "by chance", "on no place", "objects"]
     return Table(f"{name}: attention of the heads", columns, rows, labels=2)
+
+
+def _share(modality: str, found: AttributionScores | AttentionScores, *, of_spectra: str) -> list[str]:
+    """The cells that both tables have: the share where it is expected, and that of chance."""
+    where = of_spectra if modality == "spectrum" else "within two half-light radii"
+    return [modality, where, number(found.share), interval(found.interval), number(found.chance)]
 
 
 def _recall(recall: RecallAtTen) -> list[str]:
