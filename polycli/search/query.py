@@ -65,6 +65,8 @@ def query_of(request: SearchRequest, searcher: Searcher) -> tuple[Query, str]:
         )
     if request.file is not None:
         return _of_file(request, searcher)
+    if request.row is not None:
+        return _of_other_row(request, searcher)
     column = searcher.vector_column(request.vector)
     match given[0]:
         case "--id":
@@ -75,8 +77,6 @@ def query_of(request: SearchRequest, searcher: Searcher) -> tuple[Query, str]:
             row, apart = searcher.row_at(ra, dec, request.radius / 3600)
             about = {"position": [ra, dec], "separation_arcsec": apart * 3600}
             return _of_row(searcher, row, column, about), column
-        case "--row":
-            return _of_other_row(request, searcher, column), column
     like, unlike = request.like, request.unlike
     if request.examples is not None:
         like, unlike = read_examples(request.examples)
@@ -138,7 +138,7 @@ def _of_row(searcher: Searcher, row: int, column: str, about: JsonDocument) -> Q
     return Query(searcher.vectors([row], column)[0], {**about, "id": searcher.ids([row])[0], "row": row}, (row,))
 
 
-def _of_other_row(request: SearchRequest, searcher: Searcher, column: str) -> Query:
+def _of_other_row(request: SearchRequest, searcher: Searcher) -> tuple[Query, str]:
     """The row FILE:N of other embeddings by its vector, and of any other table by its id or position."""
     text = request.row or ""
     name, colon, number = text.rpartition(":")
@@ -147,11 +147,13 @@ def _of_other_row(request: SearchRequest, searcher: Searcher, column: str) -> Qu
     path, place = plain_path(name), int(number)
     about: JsonDocument = {"file": str(path), "file_row": place}
     if path.resolve() == searcher.path.resolve():
-        return _of_row(searcher, place, column, {})
-    found = row_elsewhere(path, place, searcher, column, request.radius / 3600)
+        column = searcher.vector_column(request.vector)
+        return _of_row(searcher, place, column, {}), column
+    found = row_elsewhere(path, place, searcher, request.vector, request.radius / 3600)
     if isinstance(found, int):
-        return _of_row(searcher, found, column, about)
-    return Query(found, about)
+        column = searcher.vector_column(request.vector)
+        return _of_row(searcher, found, column, about), column
+    return Query(found.vector, {**about, "kind": found.kind}), searcher.kinds.get(found.kind, "")
 
 
 def _of_file(request: SearchRequest, searcher: Searcher) -> tuple[Query, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,22 @@ _RA, _DEC = ("ra", "target_ra", "raj2000", "ra_j2000"), ("dec", "target_dec", "d
 _FITS = (".fits", ".fits.gz", ".fit", ".fits.fz")
 
 
-def row_elsewhere(path: Path, place: int, searcher: Searcher, column: str, radius: float) -> int | Floats:
+@dataclass(frozen=True)
+class OtherVector:
+    """A vector of other embeddings of the same model, and what it is of, such as `spectrum`."""
+
+    vector: Floats
+    kind: str
+
+
+def row_elsewhere(path: Path, place: int, searcher: Searcher, kind: str | None, radius: float) -> int | OtherVector:
     """The row of `searcher` that a row of another table stands for, or the vector of a row of other embeddings.
 
     Args:
         path: embeddings, or a table that astropy reads: FITS, CSV, ECSV, VOTable, Parquet.
         place: the row in it, counted from 0.
         searcher: the embeddings that are searched.
-        column: their column of vectors.
+        kind: which vector of other embeddings; absent, of the kind that is searched, or else the first they have.
         radius: degrees within which a position must agree.
 
     Raises:
@@ -34,7 +43,7 @@ def row_elsewhere(path: Path, place: int, searcher: Searcher, column: str, radiu
         SourceError: the file cannot be read.
     """
     if read_manifest(path):
-        return _vector(Searcher.open(path), place, searcher, column)
+        return _vector(Searcher.open(path), place, searcher, kind)
     # In a CSV nothing tells the text 007 from the number 7, and both may be ids.
     as_text = searcher.id_column is not None and isinstance(searcher.ids([0])[0], str)
     row = {name.lower(): value for name, value in _row(path, place, csv_as_text=as_text).items()}
@@ -50,7 +59,7 @@ def row_elsewhere(path: Path, place: int, searcher: Searcher, column: str, radiu
     return searcher.row_at(float(ra), float(dec), radius)[0]
 
 
-def _vector(other: Searcher, place: int, searcher: Searcher, column: str) -> Floats:
+def _vector(other: Searcher, place: int, searcher: Searcher, kind: str | None) -> OtherVector:
     models = [(each.manifest.get("provenance") or {}).get("model_hash") for each in (other, searcher)]
     if models[0] != models[1]:
         raise UserError(
@@ -58,7 +67,11 @@ def _vector(other: Searcher, place: int, searcher: Searcher, column: str) -> Flo
             "their vectors cannot be compared",
             hint="embed both with one checkpoint",
         )
-    return np.asarray(other.vectors([place], other.vector_column(column))[0], np.float32)
+    if kind is None:
+        kind = next(name for name in (*searcher.kinds, *other.kinds) if name in other.kinds)
+    column = other.vector_column(kind)
+    kinds = {name: each for each, name in other.kinds.items()}
+    return OtherVector(np.asarray(other.vectors([place], column)[0], np.float32), kinds.get(column, column))
 
 
 def _row(path: Path, place: int, *, csv_as_text: bool) -> dict[str, Any]:

@@ -130,6 +130,18 @@ def test_a_row_of_other_embeddings_is_known_by_its_vector_if_their_model_is_the_
         ask(row=f"{other}:0")
 
 
+@pytest.mark.parametrize("kind", [None, "spectrum", "spectrum_embedding"])
+def test_a_row_of_embeddings_of_the_other_kind_is_looked_for_across(ask, tmp_path, kind):
+    query = np.random.default_rng(6).standard_normal((1, WIDTH)).astype(np.float32)
+    other = write(tmp_path / "s.parquet", pa.table({"object_id": ["new"]}), {"spectrum_embedding": query}, units_of=1)
+    document = ask(row=f"{other}:0", vector=kind, among="image")
+
+    assert ids(document) == nearest(query[0].astype(np.float64))
+    assert (document["query"]["kind"], document["vector"], document["in"]) == ("spectrum", "spectrum", "image")
+    with pytest.raises(UserError, match=r"s\.parquet: has no vectors 'image', only spectrum"):
+        ask(row=f"{other}:0", vector="image")
+
+
 def test_filters_hold_together(ask):
     document = ask(
         id=IDS[150], cone="0,0,1deg", box="359.9,0.001,-1,1", where="redshift < 0.5 or redshift is null", k=500
