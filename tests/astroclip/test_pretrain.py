@@ -366,6 +366,15 @@ def test_recipes_that_do_not_fit_are_refused(recipes, mock_store, tmp_path, stag
     assert not (tmp_path / "run").exists()
 
 
+def test_pieces_longer_than_the_spectra_are_refused_before_a_run_is_begun(recipes, mock_store, tmp_path):
+    """The first step refused them, and the folder that it left took no other recipe."""
+    image = "model.image={size: 48, embed_dim: 12, depth: 1, num_heads: 2}"
+    spectrum = "model.spectrum={embed_dim: 12, depth: 1, num_heads: 2, section_length: 9000, section_step: 9}"
+    with pytest.raises(UserError, match="the spectra are 7781 pixels long, and at least 9001 were expected"):
+        train(recipes / "align.yaml", mock_store, tmp_path / "run", image, spectrum)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("stage", "override", "message"),
     [

@@ -24,6 +24,7 @@ from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.model.weights import model_from
 from polycli.astroclip.recipe.model import BANDS
 from polycli.astroclip.recipe.settings import EncodingSettings
+from polycli.console import counted
 from polycli.errors import CheckpointError, problems_of
 from polycli.workflow.loaded import LoadedCheckpoint, find_checkpoint
 from polycli.workflow.untrained import Difference, refuse_untrained
@@ -84,9 +85,10 @@ class LoadedAstroClip(LoadedCheckpoint):
         few = np.flatnonzero(share < IN_COMMON)
         if len(few):
             first, place = ranges[few[0]], int(few[0])
+            others = "overlaps" if len(few) == 1 else f"and {counted(len(few) - 1, 'other', 'others')} overlap"
             sentence = (
-                f"{what}: the spectrum of {name_of(place)}, {first[0]:g} to {first[1]:g} A, and {len(few) - 1} others "
-                f"overlap by less than half with the training's, {trained[0]:g} to {trained[1]:g} A"
+                f"{what}: the spectrum of {name_of(place)}, {first[0]:g} to {first[1]:g} A, {others} by less than half "
+                f"with the training's, {trained[0]:g} to {trained[1]:g} A"
             )
             hint = "prepare the others into a store of their own"
             refuse_untrained([Difference(sentence, hint)], allow=self.allow_untrained)

@@ -209,7 +209,10 @@ class SpecFormer(nn.Module):
         pixels = values.shape[1]
         count = token_count(self.section, pixels) - 1
         if count < 1:
-            raise UserError(f"a spectrum of {pixels} pixels is too short for pieces of {length}")
+            raise UserError(
+                f"a spectrum of {pixels} pixels is too short for pieces of {length}: it needs "
+                f"{fewest_pixels(self.section)}"
+            )
         return values.unfold(1, length, step)[:, :count]
 
     def _pixels(
@@ -301,6 +304,11 @@ def token_count(section: SpectrumSection, pixels: int) -> int:
     # Pieces begin at every step below `pixels - overlap`; the last of them is left out.
     overlap = section.section_length - section.section_step
     return max(math.ceil((pixels - overlap) / section.section_step) - 1, 0) + 1
+
+
+def fewest_pixels(section: SpectrumSection) -> int:
+    """Pixels of the shortest spectrum of which there is a piece; the published encoder leaves out the last one."""
+    return section.section_length + (section.grid != "native")
 
 
 def standardised(

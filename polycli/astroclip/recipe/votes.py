@@ -63,6 +63,10 @@ class VotesSection(Section):
             raise ValueError("tree and questions are both absent: nothing was voted on")
         if "leaf" in self.questions:
             raise ValueError("a question is called leaf, as the column of the answers that the likeliest ones lead to")
+        made = [f"{name}_asked" for name in self.questions]
+        made += [f"{column}_fraction{end}" for column in self.columns for end in ("", "_low90", "_high90")]
+        if clash := [name for name in made if name in self.questions]:
+            raise ValueError(f"a question is called {clash[0]}, as a column that predict writes of another one")
         self._check_columns()
         self._check_order()
         return self
@@ -88,12 +92,15 @@ class VotesSection(Section):
     def labels(self, question: str) -> tuple[str, ...]:
         """The answers of a question in short: its columns without its name before them and `_count` behind.
 
+        Where two would then be called alike, they are called as their columns are.
+
         >>> VotesSection(tree="gz_decals").labels("bar"), VotesSection(tree="gz2").labels("t03_bar")
         (('strong', 'weak', 'no'), ('a06_bar', 'a07_no_bar'))
         """
-        return tuple(
-            column.removeprefix(f"{question}_").removesuffix("_count") for column in self.questions[question].answers
-        )
+        answers = self.questions[question].answers
+        short = tuple(column.removeprefix(f"{question}_").removesuffix("_count") for column in answers)
+        # Such as `yes` and `ring_yes` of a question `ring`: one answer must not be called as another one.
+        return short if len(set(short)) == len(short) else answers
 
     def _check_columns(self) -> None:
         seen: dict[str, str] = {}

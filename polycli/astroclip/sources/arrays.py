@@ -30,6 +30,7 @@ from polycli.astroclip.sources.plausible import (
     refuse_other_flux,
     refuse_other_pixels,
     refuse_other_units,
+    say_guesses,
     warn_of_band_order,
     warn_of_ivar,
 )
@@ -121,6 +122,7 @@ class ArraysSource:
         sets = array_sets(files)
         looks = [_look(found, section, alone=len(sets) == 1) for found in sets]
         first = looks[0]
+        say_guesses(section, image=first.image is not None, spectrum=first.spectrum is not None, what=first.name)
         for look in looks[1:]:
             if (look.image is None, look.spectrum is None) != (first.image is None, first.spectrum is None):
                 raise SourceError(f"{look.name}: has other arrays than {first.name}", hint="prepare them apart")

@@ -145,6 +145,17 @@ def say_pixels(section: ArraysSection, *, what: str) -> None:
     note(f"{what}: nothing names the unit of the pixels; taken are {taken}")
 
 
+def say_guesses(section: ArraysSection, *, image: bool, spectrum: bool, what: str) -> None:
+    """Say in which units arrays are taken to be where the recipe declares none: numbers only rule some out."""
+    if image and section.pixel_unit is None and section.zero_point is None:
+        say_pixels(section, what=f"{what}: {section.image}")
+    if spectrum and section.flux_unit is None:
+        note(
+            f"{what}: {section.spectrum}: nothing names the unit of the fluxes; taken are 1e-17 erg/s/cm2/A, which is "
+            "a guess; arrays.flux_unit declares it"
+        )
+
+
 def warn_of_ivar(flux: NDArray[np.float64], ivar: NDArray[np.float64], *, what: str) -> None:
     """Warn where spectra scatter from pixel to pixel in another way than their inverse variances say."""
     used = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0)

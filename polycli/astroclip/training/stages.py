@@ -14,7 +14,7 @@ from torch import nn
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.model.loaded import LoadedAstroClip
-from polycli.astroclip.model.specformer import token_count
+from polycli.astroclip.model.specformer import fewest_pixels, token_count
 from polycli.astroclip.recipe.model import ImageSection, ModelSection
 from polycli.astroclip.recipe.training import FinetuneRecipe, PretrainRecipe
 from polycli.astroclip.training.batches import Needs, ObjectBatches
@@ -116,6 +116,7 @@ class AlignPretraining(PretrainTask):
         super().__init__(recipe, stores, world)
         self.earlier = {place: loaded.trained_on for place, loaded in (initial or {}).items()}
         check_image_size(recipe.model, self.batches)
+        check_spectrum_length(recipe.model, self.batches)
         for place, loaded in (initial or {}).items():
             copy_encoder(loaded.model, self.network, place.removeprefix("init."))
         self.model: Alignment = Alignment(
@@ -162,6 +163,20 @@ def check_image_size(model: ModelSection, batches: ObjectBatches) -> None:
             f"model.image.size {model.image.size}: the cutouts are {batches.image.size[0]} x {batches.image.size[1]} "
             "pixels, smaller than the model's input",
             hint=_size_that_fits(model.image, min(batches.image.size)),
+        )
+
+
+def check_spectrum_length(model: ModelSection, batches: ObjectBatches) -> None:
+    """`RecipeError` where no piece of the model's fits into the spectra."""
+    if model.spectrum is None or batches.spectrum is None:
+        return
+    pixels, fewest = batches.spectrum.pixels, fewest_pixels(model.spectrum)
+    if pixels < fewest:
+        raise RecipeError(
+            f"model.spectrum.section_length {model.spectrum.section_length}: the spectra are {pixels} pixels long, and "
+            f"at least {fewest} were expected",
+            hint=f"model.spectrum.section_length={pixels + model.spectrum.section_length - fewest} or less, and a "
+            "section_step that is no longer",
         )
 
 

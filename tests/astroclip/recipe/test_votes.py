@@ -51,6 +51,12 @@ def test_an_own_tree_has_answers_in_short():
     assert section.labels("ring") == ("yes", "no")
 
 
+def test_answers_that_would_be_called_alike_in_short_keep_the_names_of_their_columns():
+    """Two answers were one class in predict and eval, with the members of the last."""
+    section = VotesSection.model_validate({"questions": {"ring": {"answers": ["yes", "ring_yes", "ring_no_count"]}}})
+    assert section.labels("ring") == ("yes", "ring_yes", "ring_no_count")
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -58,6 +64,8 @@ def test_an_own_tree_has_answers_in_short():
         ({"tree": "mock", "questions": OWN}, "tree mock has its own questions"),
         ({"questions": {"a": {"answers": ["a_yes"]}}}, "at least 2"),
         ({"questions": {"leaf": {"answers": ["x", "y"]}}}, "a question is called leaf"),
+        ({"questions": {"x": {"answers": ["a", "b"]}, "x_asked": {"answers": ["c", "d"]}}}, "is called x_asked, as a"),
+        ({"questions": {"x": {"answers": ["a", "b"]}, "a_fraction": {"answers": ["c", "d"]}}}, "is called a_fraction"),
         ({"tree": "mock", "leave_out": ["arms"]}, "leave_out names arms, and the questions of mock are shape, edge_on"),
         ({"questions": OWN, "leave_out": ["ring"]}, "leave_out is for the questions of tree"),
         ({"questions": {**OWN, "more": {"answers": ["ring_yes", "x"]}}}, "column ring_yes is an answer of ring and of"),

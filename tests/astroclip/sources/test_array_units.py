@@ -202,3 +202,21 @@ def test_an_array_of_an_npz_is_mapped_where_it_lies_and_a_damaged_one_is_found(t
     path.write_bytes(data)
     with pytest.raises(SourceError, match="truncated or damaged"):
         check_npz(path)
+
+
+@pytest.mark.parametrize(
+    ("declared", "guessed"),
+    [
+        ({}, ("image", "spectrum")),
+        ({"pixel_unit": "nanomaggy"}, ("spectrum",)),
+        ({"zero_point": 22.5, "flux_unit": 1e-17}, ()),
+    ],
+)
+def test_units_that_nobody_declares_are_said_to_be_guesses(tmp_path, capsys, declared, guessed):
+    """Nanojanskys and 1e-19 erg/s/cm2/A pass for other units by their numbers."""
+    path, _ = _file(tmp_path)
+    _listing(path, **declared)
+
+    said = capsys.readouterr().err
+    assert ("image: nothing names the unit of the pixels" in said) == ("image" in guessed)
+    assert ("spectrum: nothing names the unit of the fluxes" in said) == ("spectrum" in guessed)

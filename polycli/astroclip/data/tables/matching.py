@@ -76,9 +76,10 @@ class _Where:
     hint: str
 
     def refuse(self, place: int, times: int, others: int) -> NoReturn:
+        more = f", and {others} more of the objects' ids several times" if others else ""
         raise SourceError(
-            f"{self.path}: id {self.ids[place]} stands in {self.name} {times} times, as do {others} others: which row "
-            "belongs to the object cannot be told",
+            f"{self.path}: id {self.ids[place]} stands in {self.name} {times} times{more}: which row belongs to the "
+            "object cannot be told",
             hint=self.hint,
         )
 

@@ -62,7 +62,8 @@ def classes_of(comparison: Comparison, section: VotesSection | None) -> dict[str
             gains = np.eye(len(names) + 1)[codes][:, : len(names)]
             if settings.morphology.graded:
                 gains = counts / np.maximum(total, 1)[:, None]
-            found[name] = Classes(names, codes, gains)
+            # A text column may be called as the question: both are scored.
+            found[f"{name}_votes" if name in found else name] = Classes(names, codes, gains)
     return {name: classes for name, classes in found.items() if len(set(classes.codes[classes.codes >= 0])) > 1}
 
 
