@@ -19,6 +19,7 @@ from polycli.astroclip.model.convnext import ConvNeXt
 from polycli.astroclip.model.heads import CrossAttention, MlpHead, PropertyHead, last_layers
 from polycli.astroclip.model.resnet import ResNet50
 from polycli.astroclip.model.specformer import SpecFormer
+from polycli.astroclip.model.spectrum_inputs import SpectrumInputs
 from polycli.astroclip.model.vision_transformer import VisionTransformer
 from polycli.astroclip.recipe.model import BANDS, HeadSection, ImageSection, ModelSection, SpectrumSection
 from polycli.errors import CheckpointError
@@ -89,22 +90,18 @@ class SpectrumEncoder(nn.Module):
         if heads is not None:
             self.cross_attention, self.mlp = CrossAttention(heads, section.embed_dim), last_layers(heads)
 
-    def forward(
-        self, flux: Float[Tensor, "b l"], ivar: Given = None, mask: Given = None, wavelength: Given = None
-    ) -> Float[Tensor, "b e"]:
+    def forward(self, spectra: SpectrumInputs) -> Float[Tensor, "b e"]:
         """The head's vector; the backbone's features where there is no head."""
         if self.cross_attention is None or self.mlp is None:
-            return self.features(flux, ivar, mask, wavelength)
-        gathered = self.cross_attention(*self._tokens(flux, ivar, mask, wavelength))
+            return self.features(spectra)
+        gathered = self.cross_attention(*self._tokens(spectra))
         return gathered + self.mlp(gathered)  # type: ignore[no-any-return]
 
-    def features(
-        self, flux: Float[Tensor, "b l"], ivar: Given = None, mask: Given = None, wavelength: Given = None
-    ) -> Float[Tensor, "b d"]:
+    def features(self, spectra: SpectrumInputs) -> Float[Tensor, "b d"]:
         """The backbone's features: of SpecFormer the mean over all tokens, as the papers' baseline has it."""
         if isinstance(self.backbone, ConvAttention):
-            return self.backbone.pooled(flux, ivar, mask)
-        tokens, share = self._tokens(flux, ivar, mask, wavelength)
+            return self.backbone.pooled(spectra.flux, spectra.ivar, spectra.mask)
+        tokens, share = self._tokens(spectra)
         if share is None:
             return tokens.mean(dim=1)
         return (tokens * share[:, :, None]).sum(dim=1) / share.sum(dim=1, keepdim=True)
@@ -116,21 +113,17 @@ class SpectrumEncoder(nn.Module):
             raise CheckpointError(f"a spectrum encoder {self.backbone.section.name} reconstructs no spectra")
         return self.backbone
 
-    def attention(
-        self, flux: Float[Tensor, "b l"], ivar: Given = None, mask: Given = None, wavelength: Given = None
-    ) -> Float[Tensor, "b h t"]:
+    def attention(self, spectra: SpectrumInputs) -> Float[Tensor, "b h t"]:
         """The query's weights on the tokens of each spectrum; only with a head."""
         if self.cross_attention is None:
             raise CheckpointError("this spectrum encoder has no cross-attention, so there are no attention weights")
-        return self.cross_attention.attention(*self._tokens(flux, ivar, mask, wavelength))
+        return self.cross_attention.attention(*self._tokens(spectra))
 
-    def _tokens(
-        self, flux: Tensor, ivar: Given, mask: Given, wavelength: Given
-    ) -> tuple[Float[Tensor, "b t d"], Float[Tensor, "b t"] | None]:
+    def _tokens(self, spectra: SpectrumInputs) -> tuple[Float[Tensor, "b t d"], Float[Tensor, "b t"] | None]:
         """The backbone's tokens, and how much each of them counts; None where all count alike."""
         if isinstance(self.backbone, ConvAttention):
-            return self.backbone(flux, ivar, mask), None
-        return self.backbone.read(flux, ivar, mask, wavelength)
+            return self.backbone(spectra.flux, spectra.ivar, spectra.mask), None
+        return self.backbone.read(spectra)
 
 
 class AstroClip(nn.Module):
@@ -191,27 +184,23 @@ class AstroClip(nn.Module):
         Raises:
             CheckpointError: the model has no spectrum encoder.
         """
-        return self._spectrum()(flux, ivar, mask, wavelength)  # type: ignore[no-any-return]
+        return self._spectrum()(SpectrumInputs(flux, ivar, mask, wavelength))  # type: ignore[no-any-return]
 
     def image_features(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         """The image backbone's pooled features, before the head."""
         return self._image().features(rgb)
 
-    def spectrum_features(
-        self, flux: Float[Tensor, "b l"], ivar: Given = None, mask: Given = None, wavelength: Given = None
-    ) -> Float[Tensor, "b d"]:
+    def spectrum_features(self, spectra: SpectrumInputs) -> Float[Tensor, "b d"]:
         """The spectrum backbone's mean token, before the head."""
-        return self._spectrum().features(flux, ivar, mask, wavelength)
+        return self._spectrum().features(spectra)
 
     def image_attention(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b h t"]:
         """Returns the weight that each head of the query gives to each token of each image."""
         return self._image().attention(rgb)
 
-    def spectrum_attention(
-        self, flux: Float[Tensor, "b l"], ivar: Given = None, mask: Given = None, wavelength: Given = None
-    ) -> Float[Tensor, "b h t"]:
+    def spectrum_attention(self, spectra: SpectrumInputs) -> Float[Tensor, "b h t"]:
         """Returns the weight that each head of the query gives to each token of each spectrum."""
-        return self._spectrum().attention(flux, ivar, mask, wavelength)
+        return self._spectrum().attention(spectra)
 
     def spectrum_templates(
         self, flux: Float[Tensor, "b l"], ivar: Given = None, mask: Given = None
@@ -242,23 +231,13 @@ class AstroClip(nn.Module):
         return self.properties
 
     def property_input(
-        self,
-        rgb: Float[Tensor, "b 3 h w"] | None = None,
-        flux: Float[Tensor, "b l"] | None = None,
-        ivar: Tensor | None = None,
-        mask: Tensor | None = None,
-        wavelength: Tensor | None = None,
+        self, rgb: Float[Tensor, "b 3 h w"] | None = None, spectra: SpectrumInputs | None = None
     ) -> Float[Tensor, "b d"]:
         """Concatenates the vectors of the property head's modalities, which is its input."""
-        return torch.cat(list(self.property_parts(rgb, flux, ivar, mask, wavelength).values()), dim=1)
+        return torch.cat(list(self.property_parts(rgb, spectra).values()), dim=1)
 
     def property_parts(
-        self,
-        rgb: Float[Tensor, "b 3 h w"] | None = None,
-        flux: Float[Tensor, "b l"] | None = None,
-        ivar: Tensor | None = None,
-        mask: Tensor | None = None,
-        wavelength: Tensor | None = None,
+        self, rgb: Float[Tensor, "b 3 h w"] | None = None, spectra: SpectrumInputs | None = None
     ) -> dict[str, Float[Tensor, "b d"]]:
         """The vectors of the property head's modalities, by name, in their order.
 
@@ -268,13 +247,12 @@ class AstroClip(nn.Module):
         plain = section.source == "backbone"
         parts: dict[str, Tensor] = {}
         for name in section.modalities:
-            if (rgb if name == "image" else flux) is None:
+            if (rgb if name == "image" else spectra) is None:
                 raise CheckpointError(f"this model predicts properties from its {name} encoder too: no {name} given")
             if name == "image":
                 parts[name] = self.image_features(rgb) if plain else self.embed_image(rgb)  # type: ignore[arg-type]
             else:
-                embed = self.spectrum_features if plain else self.embed_spectrum
-                parts[name] = embed(flux, ivar, mask, wavelength)  # type: ignore[arg-type]
+                parts[name] = self.spectrum_features(spectra) if plain else self.embed_spectrum(*spectra)  # type: ignore[arg-type,misc]
         return parts
 
     def predict_properties(
@@ -296,7 +274,8 @@ class AstroClip(nn.Module):
         Raises:
             CheckpointError: the model was not finetuned, or what it looks at is missing.
         """
-        return self.properties_of(self.property_parts(rgb, flux, ivar, mask, wavelength), levels=levels)
+        spectra = None if flux is None else SpectrumInputs(flux, ivar, mask, wavelength)
+        return self.properties_of(self.property_parts(rgb, spectra), levels=levels)
 
     def properties_of(
         self, parts: dict[str, Float[Tensor, "b d"]], *, levels: Float[Tensor, "*b q"] | None = None

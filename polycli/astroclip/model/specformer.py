@@ -20,6 +20,7 @@ from polycli.astroclip.model.native_grid import (
     pixel_weights,
     weighted_deviation_and_mean,
 )
+from polycli.astroclip.model.spectrum_inputs import SpectrumInputs
 from polycli.astroclip.model.stems import PieceConvolutions
 from polycli.astroclip.model.templates import Fit, Templates
 from polycli.astroclip.recipe.model import SpectrumSection
@@ -74,16 +75,11 @@ class SpecFormer(nn.Module):
             mask: True where a pixel is not to be used; likewise, and where `section.grid` is native.
             wavelength: in Angstrom, 0 where a spectrum is padded; needed where `section.grid` is native.
         """
-        return self.read(flux, ivar, mask, wavelength)[0]
+        return self.read(SpectrumInputs(flux, ivar, mask, wavelength))[0]
 
-    def read(
-        self,
-        flux: Float[Tensor, "b l"] | Float[Tensor, "b l 1"],
-        ivar: Float[Tensor, "b l"] | None = None,
-        mask: Bool[Tensor, "b l"] | None = None,
-        wavelength: Float[Tensor, "b l"] | None = None,
-    ) -> tuple[Float[Tensor, "b t d"], Float[Tensor, "b t"] | None]:
+    def read(self, spectra: SpectrumInputs) -> tuple[Float[Tensor, "b t d"], Float[Tensor, "b t"] | None]:
         """The embeddings that `forward` returns, and how much each token counts; None where all count alike."""
+        flux, ivar, mask, wavelength = spectra
         weight = self.weight(flux, mask, wavelength)
         pieces = self.pieces(weight, wavelength)
         found = self.encode(self.tokens(flux, weight), self.context(flux, ivar, mask, weight), pieces=pieces)

@@ -46,14 +46,13 @@ def head_answers(
     parts: list[Answers] = []
     looked_at: list[Answers] = []
     for batch in encoder.batches(rows):
-        inputs: dict[str, Tensor | None] = {}
+        rgb = spectra = None
         if "image" in section.modalities:
-            inputs["rgb"] = encoder.image_input(encoder.store.read_images(batch))
+            rgb = encoder.image_input(encoder.store.read_images(batch))
         if "spectrum" in section.modalities:
-            names = ("flux", "ivar", "mask", "wavelength")
-            inputs |= zip(names, encoder.spectrum_input(encoder.store.read_spectra(batch)), strict=True)
+            spectra = encoder.spectrum_input(encoder.store.read_spectra(batch))
         with torch.no_grad(), torch.autocast(encoder.device.type, torch.bfloat16, enabled=encoder.half):
-            seen = encoder.model.property_parts(**inputs)
+            seen = encoder.model.property_parts(rgb, spectra)
             found = encoder.model.properties_of(seen, levels=_levels(encoder, batch, levels, draws))
         parts.append(_numbers(found))
         if vectors is not None and (section.source == "embedding" or encoder.model.section.heads is None):

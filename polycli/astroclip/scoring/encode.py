@@ -18,6 +18,7 @@ from torch import Tensor
 from polycli.astroclip.data.store import ObjectStore, Spectra
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.model.loaded import LoadedAstroClip
+from polycli.astroclip.model.spectrum_inputs import SpectrumInputs
 from polycli.errors import StoreError
 from polycli.workflow.loaded import evaluation_device
 
@@ -106,11 +107,12 @@ class Encoder:
         """Vectors of what was read from the store."""
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             if isinstance(values, Spectra):
-                inputs = self.spectrum_input(values)
+                spectra = self.spectrum_input(values)
                 if source == "templates":  # Of one grid, and so without wavelengths.
-                    return _numbers(self.model.spectrum_templates(*inputs[:3]))
-                made = self.model.embed_spectrum if source == "embedding" else self.model.spectrum_features
-                return _numbers(made(*inputs))
+                    return _numbers(self.model.spectrum_templates(spectra.flux, spectra.ivar, spectra.mask))
+                if source == "embedding":
+                    return _numbers(self.model.embed_spectrum(*spectra))
+                return _numbers(self.model.spectrum_features(spectra))
             rgb = self.image_input(values)
             return _numbers((self.model.embed_image if source == "embedding" else self.model.image_features)(rgb))
 
@@ -118,13 +120,13 @@ class Encoder:
         """Turns (n, bands, H, W) nanomaggies into the input of the image encoder."""
         return self.model.image_input(torch.from_numpy(images).to(self.device), self.store.bands)
 
-    def spectrum_input(self, spectra: Spectra) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    def spectrum_input(self, spectra: Spectra) -> SpectrumInputs:
         """Flux, inverse variance and mask on the device, and wavelengths where the model reads any grid."""
         flux, ivar, mask = (torch.from_numpy(np.ascontiguousarray(part)).to(self.device) for part in spectra)
         section, wavelength = self.model.section.spectrum, None
         if spectra.wavelength is not None and section is not None and section.grid == "native":
             wavelength = torch.from_numpy(spectra.wavelength.astype(np.float32)).to(self.device)
-        return flux, ivar, mask.bool(), wavelength
+        return SpectrumInputs(flux, ivar, mask.bool(), wavelength)
 
     def _read_ahead(self, modality: Modality, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Values]]:
         """Batches of rows with what was read of them, one batch ahead of the model."""

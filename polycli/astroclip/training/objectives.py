@@ -19,6 +19,7 @@ from polycli.astroclip.data.augmentations import augmented_spectrum, augmented_v
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.model.masking import chunk_mask, hide, masked_error
 from polycli.astroclip.model.specformer import SpecFormer
+from polycli.astroclip.model.spectrum_inputs import SpectrumInputs
 from polycli.astroclip.model.stems import signal_share
 from polycli.astroclip.model.vision_transformer import VisionTransformer
 from polycli.astroclip.model.votes import vote_losses
@@ -180,8 +181,8 @@ class PropertyFit(Objective):
             augmentation = self.augmentation if self.training else None
             if "image" in batch:
                 rgb = input_view(self.network, batch["image"], batch["keys"], augmentation, bands=self.bands)
-            spectrum = (None,) * 4 if "flux" not in batch else spectrum_view(batch, augmentation)
-            vectors = self.network.property_input(rgb, *spectrum)
+            spectra = spectrum_view(batch, augmentation) if "flux" in batch else None
+            vectors = self.network.property_input(rgb, spectra)
         numbers, scores, votes = head(vectors)
         losses = [self._number_loss(numbers, batch["numbers"])] if numbers.shape[1] else []
         losses += [
@@ -273,14 +274,15 @@ def input_view(
         )
 
 
-def spectrum_view(
-    objects: Batch, augmentation: AugmentationSection | None, *, view: int = 0
-) -> tuple[Float[Tensor, "b l"], Float[Tensor, "b l"] | None, Tensor | None, Tensor | None]:
-    """Flux, inverse variance, mask and wavelengths as the network takes them, augmented unless that is None."""
-    flux, ivar, mask, wavelength = (objects.get(name) for name in ("flux", "ivar", "mask", "wavelength"))
-    if flux is None:
+def spectrum_view(objects: Batch, augmentation: AugmentationSection | None, *, view: int = 0) -> SpectrumInputs:
+    """The spectra of some objects as the network takes them, augmented unless `augmentation` is None."""
+    spectra = SpectrumInputs.of(objects)
+    if spectra is None:
         raise TypeError("these objects have no spectra")
     if augmentation is None:
-        return flux, ivar, mask, wavelength
+        return spectra
+    flux, ivar, mask, wavelength = spectra
     with torch.autocast(flux.device.type, enabled=False):
-        return *augmented_spectrum(flux, ivar, mask, objects["keys"], augmentation, view=view), wavelength
+        return SpectrumInputs(
+            *augmented_spectrum(flux, ivar, mask, objects["keys"], augmentation, view=view), wavelength
+        )

@@ -20,6 +20,7 @@ from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.data.votes import refuse_absent_votes
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.model.loaded import LoadedAstroClip
+from polycli.astroclip.model.spectrum_inputs import SpectrumInputs
 from polycli.astroclip.recipe.model import ModelSection, PropertySection
 from polycli.astroclip.recipe.training import FinetuneRecipe
 from polycli.astroclip.training.batches import ObjectBatch, ObjectBatches, ObjectPool, Rows
@@ -212,8 +213,7 @@ class PropertyFinetuning(ObjectsTask):
             rgb = None
             if "image" in batch:
                 rgb = input_view(self.network, batch["image"], batch["keys"], None, bands=self.batches.bands)
-            spectrum = (batch.get(name) for name in ("flux", "ivar", "mask", "wavelength"))
-            vectors = self.network.property_input(rgb, *spectrum)
+            vectors = self.network.property_input(rgb, SpectrumInputs.of(batch))
             parts.append((start, vectors.float().cpu()))
         ordered = sorted((part for found in gather(world, parts) for part in found), key=lambda part: part[0])
         return torch.cat([vectors for _, vectors in ordered])

@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 
 from polycli.astroclip.data.rgb import model_input
 from polycli.astroclip.model.astroclip import AstroClip, parameter_count
+from polycli.astroclip.model.spectrum_inputs import SpectrumInputs
 from polycli.astroclip.model.vision_transformer import INPUT_DEVIATION, INPUT_MEAN
 from polycli.astroclip.model.weights import load_model
 from polycli.astroclip.recipe.model import HeadSection, ImageSection, ModelSection, PropertySection, SpectrumSection
@@ -83,9 +84,9 @@ def test_attention_weights_are_those_of_each_galaxy_and_of_torchs_own_attention(
 
     _, expected = attention(query, tokens, tokens, average_attn_weights=False)
 
-    weights = model.spectrum_attention(spectrum)
+    weights = model.spectrum_attention(SpectrumInputs(spectrum))
     torch.testing.assert_close(weights, expected[:, :, 0])
-    torch.testing.assert_close(weights[2:3], model.spectrum_attention(spectrum[2:3]))
+    torch.testing.assert_close(weights[2:3], model.spectrum_attention(SpectrumInputs(spectrum[2:3])))
     torch.testing.assert_close(weights.sum(dim=2), torch.ones(4, 4))
     assert model.image_attention(reference["input.image"]).shape == (4, 4, 144)
 

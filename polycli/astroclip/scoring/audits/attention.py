@@ -73,11 +73,12 @@ def attended_spectra(encoder: Encoder, rows: NDArray[np.int64], redshifts: Float
     for batch in encoder.batches(np.arange(len(rows))):
         spectra = encoder.store.read_spectra(rows[batch])
         with torch.no_grad():
-            flux, ivar, mask, grid = encoder.spectrum_input(spectra)
-            weights = _means(encoder.model.spectrum_attention(flux, ivar, mask, grid))
-            pieces = model.backbone.pieces(model.backbone.weight(flux, mask, grid), grid)
-        seen = np.ones(weights.shape, np.bool_) if pieces is None else (pieces.share > 0).cpu().numpy()
-        for place, own, looked_at in zip(batch.tolist(), weights, seen, strict=True):
+            seen = encoder.spectrum_input(spectra)
+            weights = _means(encoder.model.spectrum_attention(seen))
+            counts = model.backbone.weight(seen.flux, seen.mask, seen.wavelength)
+            pieces = model.backbone.pieces(counts, seen.wavelength)
+        there = np.ones(weights.shape, np.bool_) if pieces is None else (pieces.share > 0).cpu().numpy()
+        for place, own, looked_at in zip(batch.tolist(), weights, there, strict=True):
             wavelength = spectra.wavelength
             if wavelength is None:
                 raise TypeError("these spectra come without wavelengths")

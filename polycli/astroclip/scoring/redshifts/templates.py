@@ -79,11 +79,9 @@ def curves_of(encoder: Encoder, rows: NDArray[np.int64], constant: float) -> Cur
         raise ValueError("the model has no templates")
     specformer = encoder.model.spectrum_encoder.specformer
     templates = encoder.model.spectrum_encoder.specformer.templates
+    read = (encoder.spectrum_input(encoder.store.read_spectra(batch)) for batch in encoder.batches(rows[:_SPECTRA]))
     with torch.no_grad():
-        fits = [
-            specformer.template_fit(*encoder.spectrum_input(encoder.store.read_spectra(batch))[:3])
-            for batch in encoder.batches(rows[:_SPECTRA])
-        ]
+        fits = [specformer.template_fit(spectra.flux, spectra.ivar, spectra.mask) for spectra in read]
     fit = Fit(torch.cat([one.shifts for one in fits]), torch.cat([one.strengths for one in fits]))
     return curves_of_fit(templates, fit, constant)
 
