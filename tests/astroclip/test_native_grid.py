@@ -10,8 +10,12 @@ from astropy.io import fits
 from polycli.astroclip import embed, finetune, open_objects, predict, pretrain
 from polycli.astroclip import eval as evaluation
 from polycli.astroclip.model.loaded import load_checkpoint
+from polycli.astroclip.recipe.training import MaskingSection
+from polycli.astroclip.scoring.encode import Encoder
+from polycli.astroclip.scoring.reconstruction import score_reconstruction
 from polycli.errors import StoreError
 from polycli.inspection import inspect_path
+from polycli.report.bootstrap import Bootstrap
 from polycli.requests import EmbedRequest, EvalRequest, PredictRequest, TrainRequest
 from polycli.store.embeddings.opened import open_embeddings
 
@@ -163,6 +167,23 @@ def test_spectra_with_wavelengths_of_their_own_are_encoded_as_if_each_were_alone
     pretrain.run(
         TrainRequest(recipe=str(runs / "spectrum.yaml"), data=(tmp_path / "own.zarr",), output=tmp_path / "run")
     )
+
+
+def test_the_share_that_is_hidden_is_of_the_tokens_that_a_spectrum_has(runs, own, prepare, tmp_path):
+    """Padding behind shorter spectra counted as seen, so that the share depended on the batch."""
+    prepare("spectra", tmp_path / "own.zarr", "resample.own=true", inputs=[own / f"s{row}.fits" for row in range(3)])
+    loaded, store = load_checkpoint(runs / "spectrum", quiet=True), open_objects(tmp_path / "own.zarr")
+    found = [
+        score_reconstruction(
+            Encoder(loaded.model, store, precision="float32", batch_size=count),
+            np.arange(3),
+            MaskingSection(chunk_length=6),
+            Bootstrap(20, seed=1),
+        )[0]
+        for count in (1, 3)
+    ]
+    assert found[0].hidden == pytest.approx(found[1].hidden)
+    assert found[0].error == pytest.approx(found[1].error, rel=1e-5)
 
 
 def test_one_spectrum_with_too_little_in_common_is_named(runs, own, prepare, tmp_path):

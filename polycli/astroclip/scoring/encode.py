@@ -46,9 +46,9 @@ def common_modalities(loaded: LoadedAstroClip, store: ObjectStore) -> tuple[Moda
     reads = [name for name in known if getattr(loaded, name) is not None]
     found = tuple(name for name in reads if getattr(store.about, name) is not None)
     if not found:
-        has = "spectra" if store.has_spectra else "images"
+        has, sees = ("spectra" if there else "images" for there in (store.has_spectra, reads[0] == "spectrum"))
         raise StoreError(
-            f"{store.path}: holds {has} alone, and the checkpoint reads {reads[0]}s alone",
+            f"{store.path}: holds {has} alone, and the checkpoint reads {sees} alone",
             hint="give data of the checkpoint's modality, or a checkpoint of the align stage, which reads both",
         )
     return found

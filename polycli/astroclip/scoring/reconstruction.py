@@ -79,7 +79,7 @@ def score_reconstruction(
     for batch in encoder.batches(rows):
         spectra = encoder.store.read_spectra(batch)
         keys = keys_of(bootstrap.seed, torch.from_numpy(batch)).to(encoder.device)
-        tokens, hidden, guess, weights = _reconstructed(encoder, spectra, keys, masking)
+        tokens, hidden, there, guess, weights = _reconstructed(encoder, spectra, keys, masking)
         flux = torch.from_numpy(spectra.flux)
         pixels, deviation = standardised(flux, weights)
         unseen = ~seen_pixels(~hidden, section, flux.shape[1])
@@ -99,7 +99,8 @@ def score_reconstruction(
             squares[name].append(((answer - tokens[:, 1:, 2:]).square() * weight).double().sum(dim=(1, 2)))
         squares["noise"].append((_pieces(noise, section) * weight).double().sum(dim=(1, 2)))
         counts.append(weight.double().sum(dim=(1, 2)))
-        shares.append(hidden.double().mean(dim=1))
+        # Padding behind a short spectrum is no token of it.
+        shares.append(hidden.double().sum(dim=1) / there.double().sum(dim=1))
         for index in range(min(len(batch), _SHOWN - len(panels))):
             end = section.section_step * (tokens.shape[1] - 2) + section.section_length
             model = _pixels(guess[index, 1:, 2:], hidden[index, 1:], section, end)
@@ -160,8 +161,8 @@ def filled(
 
 def _reconstructed(
     encoder: Encoder, spectra: Spectra, keys: Tensor, masking: MaskingSection
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """Tokens, which of them are hidden, what the model makes of them, and how much pixels count: on the CPU."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
+    """Tokens, which are hidden and which are there, what the model makes of them, how much pixels count: on the CPU."""
     if encoder.model.spectrum_encoder is None:
         raise ValueError("the model has no spectrum encoder")
     backbone = encoder.model.spectrum_encoder.specformer
@@ -179,7 +180,8 @@ def _reconstructed(
         )
         with torch.autocast(encoder.device.type, torch.bfloat16, enabled=encoder.half):
             guess = backbone.reconstruct(backbone.encode(hide(tokens, hidden), context, hidden, pieces=pieces))
-    return tokens.cpu(), hidden.cpu(), guess.float().cpu(), None if weight is None else weight.cpu()
+    everywhere = torch.ones_like(hidden) if there is None else there
+    return tokens.cpu(), hidden.cpu(), everywhere.cpu(), guess.float().cpu(), None if weight is None else weight.cpu()
 
 
 def _pieces(values: Float[Tensor, "b l"], section: SpectrumSection) -> Float[Tensor, "b p s"]:
