@@ -35,7 +35,7 @@ def test_the_best_checkpoint_of_a_run_is_copied_with_its_description(run, tmp_pa
     assert target.read_bytes() == bytes([1]) * 50
     assert json.loads(target.with_suffix(".json").read_text())["step"] == 1
     assert json.loads(captured.out)["weights"] == str(target)
-    assert "best of 2 by validation/loss" in captured.err
+    assert "best of 2 kept, by validation/loss" in captured.err
     assert sorted(path.name for path in target.parent.iterdir()) == ["small.json", "small.safetensors"]
 
 

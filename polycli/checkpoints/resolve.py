@@ -32,7 +32,7 @@ class ResolvedCheckpoint:
     description_file: Path | None
     #: The checkpoint of a run that the files are in; None for exports and files of other projects.
     checkpoint_dir: Path | None
-    #: `best of 3 by validation/loss`, `last of 3` or `as given`.
+    #: `best of 3 kept, by validation/loss`, `last of 3` or `as given`.
     how: str
 
 
@@ -98,11 +98,14 @@ def _from_run(run: Path) -> ResolvedCheckpoint:
         raise CheckpointError(f"{run}: the run has no complete checkpoint yet")
     for directory, sentence in damaged.items():
         warn(f"{directory.name} is damaged and passed over: {sentence}")
+    # More validations were made than checkpoints are kept, so it is said of what it is the best.
     others = f" that are whole, {len(damaged)} damaged" if damaged else ""
     best = best_checkpoint(checkpoints)
     if best is None or best.manifest.metric is None:
         return _from_checkpoint(checkpoints[-1].directory, f"last of {len(checkpoints)}{others}")
-    return _from_checkpoint(best.directory, f"best of {len(checkpoints)}{others} by {best.manifest.metric.name}")
+    return _from_checkpoint(
+        best.directory, f"best of {len(checkpoints)}{others or ' kept'}, by {best.manifest.metric.name}"
+    )
 
 
 def _from_checkpoint(directory: Path, how: str) -> ResolvedCheckpoint:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from polycli.commands.options import SEES_LEFTOVERS, Data, Json, finish, refuse_leftovers
 from polycli.commands.pages import make_map
@@ -28,11 +28,20 @@ class SearchGroup(TyperGroup):
         return parsed
 
 
+class FindCommand(TyperCommand):
+    """The default command, whose usage is `polycli search EMBEDDINGS`."""
+
+    def format_usage(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
+        """Writes how it is called, without the name that nobody need write."""
+        called = ctx.command_path.removesuffix(f" {DEFAULT}")
+        formatter.write_usage(called, " ".join(self.collect_usage_pieces(ctx)))
+
+
 def application() -> typer.Typer:
     """The commands of search."""
     app = typer.Typer(cls=SearchGroup, no_args_is_help=True, rich_markup_mode=None)
     app.callback()(_search)
-    app.command(DEFAULT, context_settings=SEES_LEFTOVERS)(find)
+    app.command(DEFAULT, cls=FindCommand, context_settings=SEES_LEFTOVERS)(find)
     app.command("map")(make_map)
     app.command("build")(build)
     return app
@@ -54,8 +63,9 @@ def find(
         typer.Option("--position", metavar="RA,DEC", help="like the object nearest to a position, in degrees"),
     ] = None,
     radius: Annotated[
-        float, typer.Option("--radius", metavar="ARCSEC", min=0, help="how far it may be from the position")
-    ] = 10.0,
+        str,
+        typer.Option("--radius", metavar="ANGLE", help="how far it may be from the position: arcsec, 2arcmin, 0.1deg"),
+    ] = "10",
     row: Annotated[
         str | None,
         typer.Option(
@@ -92,7 +102,8 @@ def find(
     ] = None,
     k: Annotated[int, typer.Option("--k", "-k", metavar="N", min=1, max=100_000, help="how many neighbours")] = 10,
     cone: Annotated[
-        str | None, typer.Option("--cone", metavar="RA,DEC,ARCSEC", help="only within a radius of a position")
+        str | None,
+        typer.Option("--cone", metavar="RA,DEC,ANGLE", help="only within a radius (arcsec, 0.1deg) of a position"),
     ] = None,
     box: Annotated[
         str | None, typer.Option("--box", metavar="RA1,RA2,DEC1,DEC2", help="only between these, in degrees")
@@ -114,6 +125,7 @@ def find(
     """Find the rows whose vectors are most like a query's."""
     refuse_leftovers(context)
     from polycli.search.find import run
+    from polycli.search.sky import parse_radius
 
     files = {"image": image, "spectrum": spectrum}
     kind = next((name for name, path in files.items() if path is not None), None)
@@ -121,7 +133,7 @@ def find(
         embeddings=plain_path(embeddings),
         id=id,
         position=position,
-        radius=radius,
+        radius=parse_radius(radius) * 3600,
         row=row,
         file=one_file(file, image, spectrum),
         object=which,

@@ -62,7 +62,9 @@ def export(
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="a store, run, checkpoint, recipe or source file")],
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="a store, run, checkpoint, embeddings, recipe or source file")
+    ],
     *,
     verify: Annotated[bool, typer.Option("--verify", help="read and hash everything")] = False,
     checkpoint: Annotated[

@@ -36,7 +36,7 @@ class Provenance:
 
     #: The file of weights.
     checkpoint: str
-    #: Why that one, such as `best of 3 by validation/loss: 0.123 at step 400`.
+    #: Why that one, such as `best of 3 kept, by validation/loss: 0.123 at step 400`.
     selected_by: str
     #: SHA-256 of the file of weights.
     model_hash: str

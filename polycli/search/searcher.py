@@ -231,7 +231,7 @@ class Searcher:
             how_far = "" if best is None else f"; the nearest is {best[0] * 3600:.4g} arcsec away"
             raise UserError(
                 f"{self.path}: no object lies within {radius * 3600:g} arcsec of {ra:g}, {dec:g}{how_far}",
-                hint="--radius ARCSEC asks for objects that lie further away",
+                hint="--radius 1arcmin or 0.1deg asks for objects that lie further away",
             )
         return best[1], best[0]
 

@@ -75,6 +75,18 @@ def parse_angle(text: str, option: str) -> float:
     return _number(found[1], text, option) * _DEGREES[found[2]]
 
 
+def parse_radius(text: str) -> float:
+    """Degrees of the radius around a position, which is an angle as `parse_angle` takes it, not below 0.
+
+    Raises:
+        UserError: it is none.
+    """
+    angle = parse_angle(text, "--radius")
+    if angle < 0:
+        raise UserError(f"--radius {shortened_name(text)}: a radius is not negative", hint="--radius 10 or 0.1deg")
+    return angle
+
+
 def _parts(text: str) -> list[str]:
     return [part for part in re.split(r"[,\s]+", text.strip()) if part]
 

@@ -33,7 +33,7 @@ class LoadedCheckpoint:
     """
 
     model_file: Path
-    #: `best of 3 by validation/loss: 0.123 at step 400`.
+    #: `best of 3 kept, by validation/loss: 0.123 at step 400`.
     selected_by: str
     #: SHA-256 of the file of weights.
     model_hash: str

@@ -29,7 +29,7 @@ def test_a_run_means_its_best_checkpoint_by_validation(tmp_path):
     assert found.checkpoint_dir == tmp_path / "checkpoints" / checkpoint_name(2)
     assert found.model_file == found.checkpoint_dir / "model.safetensors"
     assert found.description_file == found.checkpoint_dir / "model.json"
-    assert found.how == "best of 3 by validation/loss"
+    assert found.how == "best of 3 kept, by validation/loss"
 
 
 def test_a_run_without_validation_means_its_last_checkpoint(tmp_path):

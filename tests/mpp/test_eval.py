@@ -314,7 +314,7 @@ def test_a_run_is_evaluated_on_its_own_stores_and_beside_itself(tmp_path, model,
     (tmp_path / "model").rename(checkpoint)
     write_manifest(checkpoint, step=7, family="mpp", verb="pretrain", world_size=1, zero_stage=0, metric=("loss", 0.5))
     found = evaluation.run(EvalRequest(checkpoint=run, overrides=QUICK))
-    assert found["selected_by"].startswith("best of 1 by loss: ")
+    assert found["selected_by"].startswith("best of 1 kept, by loss: ")
     assert json.loads((run / "eval" / "test" / "scores.json").read_text()) == found
     said = capsys.readouterr()
     path.rename(tmp_path / "moved.zarr")

@@ -71,6 +71,33 @@ def test_a_position_finds_the_object_there(ask):
         ask(position="3,4")
 
 
+@pytest.mark.parametrize(
+    ("radius", "found"), [("0.1deg", True), ("6arcmin", True), ("360", True), ("4arcmin", False), ("240", False)]
+)
+def test_a_radius_has_units_as_cones_have(embeddings, capsys, radius, found):
+    place = catalogue().slice(600, 1).to_pylist()[0]
+    asked = ["search", str(embeddings("sky.parquet")), "--position", f"{place['ra']},{place['dec'] + 0.09}"]
+    status = command_line([*asked, "--radius", radius, "--json"])
+    said = capsys.readouterr()
+    if found:
+        query = json.loads(said.out)["query"]
+        assert (status, query["id"]) == (0, IDS[600])
+        assert query["separation_arcsec"] == pytest.approx(324, abs=1e-3)
+    else:
+        assert status == 2
+        assert "no object lies within 240 arcsec" in said.err
+        assert "--radius 1arcmin or 0.1deg" in said.err
+
+
+def test_a_radius_that_is_none_is_refused_and_usage_has_no_word_that_nobody_writes(embeddings, capsys):
+    for radius, said in (("wide", "is no angle"), ("-1", "a radius is not negative")):
+        asked = ["search", str(embeddings("sky.parquet")), "--position", "1,2", f"--radius={radius}"]
+        assert command_line(asked) == 2
+        assert said in capsys.readouterr().err
+    command_line(["search", "x.parquet", "--help"])
+    assert capsys.readouterr().out.startswith("Usage: polycli search [OPTIONS]")
+
+
 def test_examples_are_the_mean_direction_less_half_of_the_unwanted_one(ask, tmp_path):
     like, unlike = [5, 8, 9], [20, 21]
     directions = unit(vectors().astype(np.float64))

@@ -50,6 +50,8 @@ def _judge_images(
 ) -> tuple[list[str | None], NDArray[np.uint32]]:
     pixels = images[0, 0].size if len(images) else 1
     bad = (~np.isfinite(images)).sum(axis=(2, 3))
+    inner = (slice(None), slice(None), slice(1, -1), slice(1, -1))
+    edge = bad > (~np.isfinite(images[inner])).sum(axis=(2, 3))
     blank = (images == 0).sum(axis=(2, 3)) / pixels
     reasons: list[str | None] = []
     for row in range(len(images)):
@@ -59,6 +61,8 @@ def _judge_images(
                 reason = f"missing band: {band} has no finite pixel"
             elif bad[row, index]:
                 reason = f"non-finite value: {bad[row, index]} pixels of the image in {band}"
+                if edge[row, index] and bad[row, index] <= pixels * limits.max_blank_fraction:
+                    reason += ", up to its border: images.fill=0 fills such margins"
             elif blank[row, index] > limits.max_blank_fraction:
                 reason = f"missing band: {blank[row, index]:.0%} of the pixels in {band} are exactly 0"
             if reason is not None:

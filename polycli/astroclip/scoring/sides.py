@@ -17,7 +17,7 @@ from polycli.astroclip.scoring.comparisons.stein import stein_vectors
 from polycli.astroclip.scoring.encode import Encoder, Modality
 from polycli.astroclip.scoring.measure import Side, simple_inputs
 from polycli.astroclip.scoring.second_look import another_image, another_spectrum
-from polycli.console import progress
+from polycli.console import counted, progress
 from polycli.workflow.overlap import ScoredRows
 
 
@@ -65,7 +65,7 @@ def side_of(
         stein = None
     passes += 0 if stein is None else 2
     kind = "test" if again else "training"
-    with progress(passes * len(rows), f"{store.name}: {kind} objects") as bar:
+    with progress(passes * len(rows), f"{store.name}: {kind} objects, {counted(passes, 'pass', 'passes')}") as bar:
         for name in subset.modalities:
             inputs[name] = encoder(loaded.model).vectors(name, rows, advance=bar.advance)
             if name in before:

@@ -100,8 +100,9 @@ class CutoutSource:
         if not found:
             raise SourceError(f"no file among the inputs {_NOT_THERE}")
         first = found[0][2]
+        smallest = None if recipe.images.crop is not None else min(min(cutout.size) for _, _, cutout in found)
         for path, _, cutout in found:
-            _refuse_another_kind(path, cutout, first, found[0][0], sized=recipe.images.crop is None)
+            _refuse_another_kind(path, cutout, first, found[0][0], smallest)
         size = one_size([(str(path), cutout.size) for path, _, cutout in found], recipe.images)
         unsaid = _unsaid([(path, cutout) for path, _, cutout in found], recipe.arrays)
         files = tuple(path for path, _, _ in found)
@@ -158,14 +159,16 @@ def _place(header: Any, width: int, height: int) -> tuple[float, float, float]: 
     return round(float(np.mean(proj_plane_pixel_scales(wcs))) * 3600, 4), ra % 360, dec
 
 
-def _refuse_another_kind(path: Path, found: Cutout, first: Cutout, example: Path, *, sized: bool) -> None:
+def _refuse_another_kind(path: Path, found: Cutout, first: Cutout, example: Path, smallest: int | None) -> None:
+    """Refuse a cutout that does not fit the first; sizes count unless `smallest`, the least of all sides, is None."""
     apart = "prepare them into different stores"
     compared: list[tuple[str, object, object, str]] = [
         ("bands", found.bands, first.bands, apart),
         ("pixel scale in arcsec", found.scale, first.scale, apart),
     ]
-    if sized:
-        compared.append(("size in pixels", found.size, first.size, f"set images.crop to a size of all, or {apart}"))
+    if smallest is not None:
+        crop = f"set images.crop to no more than the smallest ({smallest}), or {apart}"
+        compared.append(("size in pixels", found.size, first.size, crop))
     for what, here, there, hint in compared:
         if here != there:
             raise SourceError(f"{path}: {what} {here}, and {there} in {example}", hint=hint)

@@ -74,6 +74,15 @@ def test_a_pixel_without_variance_counts_as_masked():
         (lambda image: image.__setitem__((0, 1), np.nan), "missing band: r has no finite pixel"),
         (lambda image: image.__setitem__((0, 2), 0), "missing band: 100% of the pixels in z are exactly 0"),
         (lambda image: image.__setitem__((0, 0, 1, 1), np.inf), "non-finite value: 1 pixels of the image in g"),
+        (
+            lambda image: image.__setitem__((0, 0, 1, 0), np.nan),
+            "non-finite value: 1 pixels of the image in g, up to its border: images.fill=0 fills such margins",
+        ),
+        # A band of which most is missing is not filled either.
+        (
+            lambda image: image.__setitem__((0, 0, slice(1, None)), np.nan),
+            "non-finite value: 12 pixels of the image in g",
+        ),
     ],
 )
 def test_a_bad_image_is_kept_out_with_its_reason(change, reason):

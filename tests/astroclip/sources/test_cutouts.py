@@ -182,7 +182,9 @@ def test_cutouts_of_several_sizes_are_cropped_to_a_stated_one_and_that_is_said(t
     assert "cutouts of 2 sizes (1 of 20 x 22, 2 of 24 x 26) are cropped to 16 x 16" in capsys.readouterr().err
     np.testing.assert_array_equal(store.read_images([1])[0], images["b"][:, 2:18, 3:19])
     np.testing.assert_array_equal(store.read_images([2])[0], images["c"][:, 4:20, 5:21])
-    with pytest.raises(SourceError, match=r"size in pixels .* \(set images\.crop to a size of all"):
+    with pytest.raises(
+        SourceError, match=r"size in pixels .* \(set images\.crop to no more than the smallest \(20\), or"
+    ):
         opened(tmp_path / "in")
     with pytest.raises(SourceError, match=r"b\.fits: cutouts are 20 x 22 pixels, and images\.crop is 21"):
         prepare("fits", tmp_path / "t.zarr", "images.crop=21", inputs=[tmp_path / "in"])

@@ -1,4 +1,4 @@
-"""Lists FITS files with one spectrum each, whose wavelengths may differ from file to file."""
+"""Reads FITS files with one spectrum each, whose wavelengths may differ from file to file."""
 
 from __future__ import annotations
 
