@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from polycli.console import counted
-from polycli.errors import CheckpointError, StoreError, UserError, problems_of
+from polycli.errors import CheckpointError, SourceError, StoreError, UserError, problems_of
 from polycli.families import find_family, verb_module
 from polycli.recipes import settings_schema
 from polycli.requests import EmbedRequest
@@ -82,9 +82,12 @@ class FileEncoder:
             # Nothing is written at the output; its ending asks nothing more of the rows, as one for HATS would.
             output = Path(scratch) / "query"
             request = EmbedRequest(checkpoint=self.checkpoint, data=(path,), output=output, limit=_MOST_OBJECTS)
-            opened: Opened[Any] = verb_module(family, "embed").open_files(
-                request, self._settings(family), Path(scratch)
-            )
+            try:
+                opened: Opened[Any] = verb_module(family, "embed").open_files(
+                    request, self._settings(family), Path(scratch)
+                )
+            except SourceError as error:
+                raise _without_settings(error, path, family) from error
             self._refuse_another_model(opened)
             yield opened, Path(scratch)
 
@@ -120,6 +123,17 @@ class FileEncoder:
                 f"{str(made_by.get('model_hash'))[:12]} was expected",
                 hint=f"the embeddings are of {made_by.get('checkpoint')}",
             )
+
+
+def _without_settings(error: SourceError, path: Path, family: str) -> SourceError:
+    """The same problem of a file, with a way out that there is here: a query takes no settings of reading."""
+    if error.hint is None or "--set" not in error.hint:
+        return error
+    return SourceError(
+        error.message,
+        hint=f"{error.hint}, with polycli prepare {family} --input {path} --output query.zarr; embed that store, and "
+        "look for it with --row QUERY:0, QUERY being its embeddings",
+    )
 
 
 def _one_of(path: Path, objects: list[FileObject], wanted: str | None) -> FileObject:

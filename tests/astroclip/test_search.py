@@ -5,13 +5,14 @@ import json
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 
 from polycli.__main__ import run as command_line
 from polycli.astroclip import embed, open_objects, pretrain
 from polycli.astroclip import eval as evaluation
 from polycli.astroclip.data.pictures import ObjectPictures
 from polycli.astroclip.recipe.model import ImageSection, SpectrumSection
-from polycli.errors import CheckpointError, UserError
+from polycli.errors import CheckpointError, SourceError, UserError
 from polycli.requests import EmbedRequest, EvalRequest, SearchRequest, TrainRequest
 from polycli.search.encode import FileEncoder
 from polycli.search.find import run
@@ -225,6 +226,19 @@ def test_retrieval_by_search_is_what_eval_says(tmp_path, prepare, sees_noise, su
         assert 0 < recall < 1
         said = scores["image_to_spectrum" if one == "image" else "spectrum_to_image"]
         assert recall == said["recall_at"]["10"]["recall"]
+
+
+def test_a_file_that_needs_a_setting_is_refused_with_the_way_around_it(tmp_path, embeddings, tiny_model):
+    """`search` takes no settings of `prepare`, so a hint to `--set` one would lead nowhere."""
+    wave = np.linspace(3600, 9824, 7781)
+    table = Table({"WAVE": wave, "FLUX": np.ones(wave.size), "IVAR": np.ones(wave.size)})
+    table.write(tmp_path / "none.fits")
+    searcher = Searcher.open(embeddings)
+
+    with pytest.raises(SourceError, match="the unit of flux is not said") as caught:
+        FileEncoder(searcher, tiny_model).object_of(tmp_path / "none.fits")
+    assert "--set spectra.flux_unit=1e-17, with polycli prepare astroclip --input" in str(caught.value.hint)
+    assert "--row QUERY:0" in str(caught.value.hint)
 
 
 def test_a_file_is_embedded_as_its_store_is(tmp_path, embeddings, prepare, tiny_model, coadd):
