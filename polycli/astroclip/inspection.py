@@ -31,6 +31,15 @@ def _values(known: NDArray[Any]) -> str:
     return f"{known.min():g} to {known.max():g}"
 
 
+def _bits(quality: NDArray[Any], bits: dict[str, int]) -> str:
+    """Names the bits that some objects have, with their number."""
+    from polycli.astroclip.data.flags import names_of_bits
+
+    found = names_of_bits(quality, bits)
+    said = ", ".join(f"{name} ({bits[name]}) of {count:,}" for name, count in found.items())
+    return f"{said or 'no bit set'}, of {len(quality):,} objects"
+
+
 class AstroclipInspector(Inspector):
     """Facts of this family, by their names."""
 
@@ -66,6 +75,9 @@ class AstroclipInspector(Inspector):
                 known = known[np.isfinite(known)]
             if values.dtype == object:
                 known = np.array([value for value in known if value != ""], dtype=object)
+            if name == "quality":
+                found[name] = _bits(values, objects.about.quality)
+                continue
             gaps = len(values) - len(known)
             unit = f" [{units[name]}]" if units.get(name) else ""
             said = _values(known)

@@ -10,6 +10,7 @@ from astropy.io import fits
 from polycli.astroclip.data.description import QUALITY_BITS
 from polycli.astroclip.data.store import open_objects
 from polycli.errors import SourceError, StoreError, UserError
+from polycli.inspection import inspect_path
 from polycli.store.manifest import read_manifest
 
 ARCSEC = 1 / 3600
@@ -426,3 +427,30 @@ def test_the_real_coadds_become_a_store(tmp_path, prepare, shared):
         np.testing.assert_array_equal(flux[2751:4900], file["R_FLUX"].data[0, 51:2200])
         np.testing.assert_array_equal(flux[5026:], file["Z_FLUX"].data[0, 126:])
     shutil.rmtree(tmp_path / "s.zarr")
+
+
+def test_what_was_filled_and_what_is_partly_blank_is_counted_by_name(tmp_path, prepare, capsys):
+    images = np.random.default_rng(0).normal(1, 0.1, (5, 1, 12, 12)).astype(np.float32)
+    images[1, :, :, :1] = np.nan  # 12 of 144 pixels, 8 %: filled, and not notable.
+    images[2, :, :, :3] = np.nan  # 25 %: filled and notable.
+    images[3, 0, 4:9, 4:9] = 0  # 17 % that were 0 before.
+    images[4, 0, 5, 5] = np.nan  # A hole: rejected, and flagged no more.
+    np.savez(tmp_path / "a.npz", image=images, object_id=np.arange(5))
+    asked = ("arrays.bands=[r]", "images.fill=0")
+    prepare("arrays", tmp_path / "s.zarr", *asked, inputs=[tmp_path / "a.npz"])
+    said = " ".join(capsys.readouterr().err.split())
+
+    assert "4 objects" in said
+    assert "1 rejected" in said
+    assert "s: 2 cutouts filled by images.fill; flagged in the column quality: image_partly_blank 2" in said
+    flagged = open_objects(tmp_path / "s.zarr").manifest.flagged
+    assert [(entry.source, entry.id, entry.reason.split(":")[0]) for entry in flagged] == [
+        ("a.npz", "1", "images.fill"),
+        ("a.npz", "2", "images.fill"),
+        ("a.npz", "2", "image_partly_blank"),
+        ("a.npz", "3", "image_partly_blank"),
+    ]
+    assert flagged[0].reason == "images.fill: 12 pixels of the margins"
+    shown = " ".join(" ".join(inspect_path(tmp_path / "s.zarr").lines).split())
+    assert "1 rejected, 4 flagged" in shown
+    assert "quality no_redshift (1) of 4, image_partly_blank (16) of 2, no_position (32) of 4, of 4 objects" in shown

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 from polycli import console
 from polycli.astroclip.data.description import ImageDescription, PairingDescription, SpectrumDescription
+from polycli.astroclip.data.flags import counts_of, sentence_of
 from polycli.astroclip.data.publishing import Plan, about, summarise
 from polycli.astroclip.data.source import Listing, Source
 from polycli.astroclip.data.staging import BLOCK, BlockTask, stage
@@ -53,9 +54,10 @@ class ObjectFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Paired:
-    """How many pairs a store has; None where nothing was paired."""
+    """How many pairs a store has, None where nothing was paired; and by doubt how many objects are flagged."""
 
     pairs: int | None
+    flagged: Mapping[str, int]
 
 
 class ObjectPreparation(Preparation[PrepareRecipe, Survey, BlockTask, ObjectFacts]):
@@ -125,9 +127,11 @@ class ObjectPreparation(Preparation[PrepareRecipe, Survey, BlockTask, ObjectFact
         return f"{len(manifest.rejected)} rejected"
 
     def describe(self, plan: object, manifest: Manifest) -> Paired:  # noqa: ARG002
-        """Returns the number of pairs; None where nothing was paired."""
-        pairing = manifest.about["pairing"]
-        return Paired(pairs=None if pairing is None else pairing["pairs"])
+        """Returns the number of pairs, and of doubtful objects; says the latter, and what was filled."""
+        pairing, flagged = manifest.about["pairing"], counts_of(manifest.flagged)
+        if said := sentence_of(flagged):
+            console.note(f"{manifest.name}: {said}")
+        return Paired(pairs=None if pairing is None else pairing["pairs"], flagged=flagged)
 
     def preview(self, draft: Draft[Survey]) -> DraftedStore[ObjectFacts]:
         """Describes the store that would be made, as far as the listings tell."""

@@ -115,7 +115,9 @@ def publish(plan: Plan) -> Path:
     survey = plan.survey
     builder = BlockBuilder(plan.target, fingerprint=plan.fingerprint)
     rows = builder.rows(plan.keys)
-    rejected = [*survey.rejected, *_rejected_blocks(builder, plan.keys), *rows.duplicates]
+    rejected = [*survey.rejected, *_noted(builder, plan.keys, "rejected"), *rows.duplicates]
+    gone = {(left.source, left.id) for left in rows.duplicates}
+    flagged = [left for left in _noted(builder, plan.keys, "flagged") if (left.source, left.id) not in gone]
     summarise(survey.name, rejected)
     if not len(rows):
         reasons = left_out.reasons_of(rejected)
@@ -140,6 +142,7 @@ def publish(plan: Plan) -> Path:
         dims={} if survey.wavelength is None else {"wavelength": ("wavelength",)},
         sources=plan.sources,
         rejected=tuple(rejected),
+        flagged=tuple(flagged),
         about=about(survey).model_dump(mode="json"),
         options=plan.options,
     )
@@ -155,11 +158,12 @@ def _way_out(rejected: Sequence[LeftOut]) -> str | None:
     )
 
 
-def _rejected_blocks(builder: BlockBuilder, keys: Sequence[str]) -> list[LeftOut]:
+def _noted(builder: BlockBuilder, keys: Sequence[str], what: str) -> list[LeftOut]:
+    """What the blocks noted of objects that are `rejected` or `flagged`."""
     return [
         LeftOut(source=source, id=name, reason=reason)
         for key in keys
-        for source, name, reason in (builder.record(key) or {}).get("rejected", [])
+        for source, name, reason in (builder.record(key) or {}).get(what, [])
     ]
 
 

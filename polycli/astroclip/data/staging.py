@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from polycli.astroclip.data.columns import Column, array_names
 from polycli.astroclip.data.cutouts.margins import cropped, filled
 from polycli.astroclip.data.description import NULL_SUFFIX, QUALITY_BITS
+from polycli.astroclip.data.flags import doubts
 from polycli.astroclip.data.healpix import COARSE_ORDER, FINE_ORDER, nested_pixels
 from polycli.astroclip.data.quality import judge
 from polycli.astroclip.data.resampling import resample_spectra, rescale_images
@@ -81,7 +82,7 @@ def stage(task: BlockTask) -> None:
     if builder.record(task.key) is not None:
         return
     survey = task.survey
-    payload = _on_target_grid(task, _read(survey))
+    payload, margins = _on_target_grid(task, _read(survey))
     bands = () if survey.image is None else survey.image.bands
     verdict = judge(payload, bands, task.limits)
     redshift = _redshift(survey, payload)
@@ -97,11 +98,18 @@ def stage(task: BlockTask) -> None:
     ]
     columns = _columns(survey, verdict.payload, redshift, verdict.flags)
     places = np.flatnonzero(kept).astype(np.int64)
+    quality = np.asarray(columns["quality"])
+    flagged = [
+        [survey.source_of(index), str(survey.ids[index]), doubt]
+        for index, said in enumerate(doubts(quality, margins))
+        if reasons[index] is None
+        for doubt in said
+    ]
     content = [name for name in ("image", "spectrum") if name in columns]
     builder.stage(
         task.key,
         {name: _taken(column, places) for name, column in columns.items()} if len(places) else {},
-        {"rejected": rejected},
+        {"rejected": rejected, "flagged": flagged},
         ids=[str(value) for value in survey.ids[kept].tolist()],
         content=content if len(places) else (),
         source=survey.source_of(0),
@@ -128,16 +136,22 @@ def _read(survey: Survey) -> Payload:
     )
 
 
-def _on_target_grid(task: BlockTask, payload: Payload) -> Payload:
-    """Bands chosen, images cropped, their margins filled, at the survey's pixel scale; spectra on its wavelengths."""
+def _on_target_grid(task: BlockTask, payload: Payload) -> tuple[Payload, NDArray[np.int64]]:
+    """Bands chosen, images cropped, their margins filled, at the survey's pixel scale; spectra on its wavelengths.
+
+    Also (n,) how many pixels of each image were filled.
+    """
     survey = task.survey
+    margins = np.zeros(len(survey), np.int64)
     if payload.image is not None and survey.image is not None:
         source = next(listing.image for listing in survey.listings if listing.image is not None)
         image = payload.image[:, list(survey.bands)]
         if task.images.crop is not None:
             image = cropped(image, (task.images.crop, task.images.crop))
         if task.images.fill is not None:
+            before = np.isfinite(image)
             image = filled(image, task.images.fill, task.limits.max_blank_fraction)
+            margins = (np.isfinite(image) & ~before).sum(axis=(1, 2, 3))
         if source.pixel_scale_arcsec != survey.image.pixel_scale_arcsec:
             factor = source.pixel_scale_arcsec / survey.image.pixel_scale_arcsec
             image = rescale_images(image, factor, survey.image.size)
@@ -151,7 +165,7 @@ def _on_target_grid(task: BlockTask, payload: Payload) -> Payload:
             mask = mask | ~np.isfinite(payload.spectrum) | ~np.isfinite(ivar)
             flux, weight, bad = resample_spectra(payload.spectrum, ivar, mask, found, wanted)
             payload = replace(payload, spectrum=flux, ivar=weight, mask=bad)
-    return payload
+    return payload, margins
 
 
 def _redshift(survey: Survey, payload: Payload) -> NDArray[np.float64]:
