@@ -33,7 +33,7 @@ def _values(known: NDArray[Any]) -> str:
 
 def _bits(quality: NDArray[Any], bits: dict[str, int]) -> str:
     """Names the bits that some objects have, with their number."""
-    from polycli.astroclip.data.flags import names_of_bits
+    from polycli.astroclip.data.judging.flags import names_of_bits
 
     found = names_of_bits(quality, bits)
     said = ", ".join(f"{name} ({bits[name]}) of {count:,}" for name, count in found.items())

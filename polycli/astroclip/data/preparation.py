@@ -9,7 +9,7 @@ from pathlib import Path
 
 from polycli import console
 from polycli.astroclip.data.description import ImageDescription, PairingDescription, SpectrumDescription
-from polycli.astroclip.data.flags import counts_of, sentence_of
+from polycli.astroclip.data.judging.flags import counts_of, sentence_of
 from polycli.astroclip.data.publishing import Plan, about, summarise
 from polycli.astroclip.data.source import Listing, Source
 from polycli.astroclip.data.staging import BLOCK, BlockTask, stage

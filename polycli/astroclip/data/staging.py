@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from polycli.astroclip.data.columns import Column, array_names
 from polycli.astroclip.data.cutouts.margins import cropped, filled
 from polycli.astroclip.data.description import NULL_SUFFIX, QUALITY_BITS
-from polycli.astroclip.data.flags import doubts
 from polycli.astroclip.data.healpix import COARSE_ORDER, FINE_ORDER, nested_pixels
-from polycli.astroclip.data.quality import judge
+from polycli.astroclip.data.judging.flags import doubts
+from polycli.astroclip.data.judging.quality import judge
 from polycli.astroclip.data.resampling import resample_spectra, rescale_images
 from polycli.astroclip.data.source import Listing, Payload
 from polycli.astroclip.data.survey import Survey

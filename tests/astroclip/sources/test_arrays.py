@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from polycli.astroclip.data.quality import judge
+from polycli.astroclip.data.judging.quality import judge
 from polycli.astroclip.recipe.preparing import PrepareRecipe, QualitySection
 from polycli.astroclip.sources.arrays import ArraysSource
 from polycli.errors import SourceError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from polycli.astroclip.data.description import QUALITY_BITS
-from polycli.astroclip.data.quality import judge
+from polycli.astroclip.data.judging.quality import judge
 from polycli.astroclip.data.source import Payload
 from polycli.astroclip.recipe.preparing import QualitySection
 
