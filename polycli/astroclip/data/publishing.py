@@ -159,7 +159,7 @@ def _way_out(rejected: Sequence[LeftOut]) -> str | None:
 
 
 def _noted(builder: BlockBuilder, keys: Sequence[str], what: str) -> list[LeftOut]:
-    """What the blocks noted of objects that are `rejected` or `flagged`."""
+    """Lists what the blocks noted of objects that are `rejected` or `flagged`."""
     return [
         LeftOut(source=source, id=name, reason=reason)
         for key in keys

@@ -25,7 +25,7 @@ DOUBTS = {
 
 
 def doubts(quality: NDArray[np.uint32], filled: NDArray[np.int64]) -> list[list[str]]:
-    """What is doubtful about each object.
+    """Says what is doubtful about each object.
 
     Args:
         quality: (n,) bits of `QUALITY_BITS`.
