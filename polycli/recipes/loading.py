@@ -246,7 +246,8 @@ def _problems(document: Document, schema: type[Section], error: ValidationError)
             message += f", found {_shortened(detail['input'])}"
         if kind == "literal_error" and isinstance(detail["input"], str):
             choices = [choice.strip("'") for choice in detail["ctx"]["expected"].replace(" or ", ", ").split(", ")]
-            near = difflib.get_close_matches(detail["input"], choices, n=1, cutoff=0.4)
+            # `periodic|wall`, as proposed lines have it, is a choice that is yet to be made: none of it is nearer.
+            near = [] if "|" in detail["input"] else difflib.get_close_matches(detail["input"], choices, 1, cutoff=0.4)
             message += f"; did you mean {near[0]!r}?" if near else ""
         lines.append((origin, f"`{dotted(path)}` {message}" if path else message))
     lines.sort(key=lambda line: (line[0].source != document.source, line[0].source, line[0].line or 0))

@@ -235,7 +235,7 @@ def test_an_array_whose_axes_nobody_said_is_refused_with_a_line_to_paste(tmp_pat
     np.savez(tmp_path / "own.npz", h=np.ones((6, 12, 16)))
     with pytest.raises(UserError, match=r"the axes of 'h' .* are not said") as caught:
         forecast(tmp_path, tmp_path / "own.npz")
-    assert "--set 'arrays.axes=[time, x, y]' --set 'arrays.fields=[my.h]'" in caught.value.hint
+    assert "--set 'arrays.axes=[time|x|y, time|x|y, time|x|y]' --set 'arrays.fields=[my.h]'" in caught.value.hint
 
 
 def test_a_pdebench_file_is_continued(tmp_path, model):

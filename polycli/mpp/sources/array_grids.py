@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -12,14 +13,15 @@ from polycli.errors import SourceError
 from polycli.mpp.recipe.arrays import ArraysSection, Axis, Extent
 from polycli.mpp.sources.array_components import plain_name
 from polycli.mpp.sources.array_files import ArrayFile
-from polycli.mpp.sources.array_proposals import NAMES
+from polycli.mpp.sources.array_proposals import NAMES, line_along
 from polycli.mpp.sources.array_read import Placed
 from polycli.mpp.sources.axes import domain_edges, refuse_uneven
 from polycli.mpp.sources.frames import UNEVEN
 
 #: Two time steps that differ by less than this part are one: people round what they type.
 _SAME = 1e-3
-_SPACE: tuple[Literal["x", "y"], ...] = ("x", "y")
+#: The axes of the grid.
+SPACE: tuple[Literal["x", "y"], ...] = ("x", "y")
 
 
 def find_times(
@@ -107,7 +109,7 @@ def find_extent(
     """
     edges: list[tuple[float, float]] = []
     strange: list[str] = []
-    for index, axis in enumerate(_SPACE):
+    for index, axis in enumerate(SPACE):
         points, given = grid[index], section.extent[index] if section.extent else None
         found = _edges(file, section, placed, axis=axis, points=points, strange=strange)
         if given is not None and found is not None:
@@ -120,6 +122,24 @@ def find_extent(
                 )
         edges.append(given or found or (0.0, 1.0))
     return (edges[0], edges[1]), tuple(strange)
+
+
+def coordinates_beside(
+    file: ArrayFile, array: str, lengths: Mapping[str, int], section: ArraysSection
+) -> dict[str, str]:
+    """By axis, an array that may hold its coordinates, where neither the settings nor a usual name say one."""
+    usual = [name for name in file.arrays if len(file.arrays[name].shape) in {1, 2}]
+    found = {
+        axis: line_along(file, array, axis, lengths[axis], section)
+        for axis in SPACE
+        if axis in lengths and axis not in section.coordinates and not set(NAMES[axis]) & set(usual)
+    }
+    return {axis: name for axis, name in found.items() if name is not None}
+
+
+def coordinates_line(names: Mapping[str, str]) -> str:
+    """The setting that takes arrays as coordinates."""
+    return f"--set 'arrays.coordinates={{{', '.join(f'{axis}: {name}' for axis, name in names.items())}}}'"
 
 
 def _edges(

@@ -12,13 +12,23 @@ from polycli.errors import SourceError
 from polycli.mpp.recipe.arrays import ArraysSection, Axis
 from polycli.mpp.sources.array_components import component_of
 from polycli.mpp.sources.array_files import ArrayFile, ArrayInfo
-from polycli.mpp.sources.array_grids import beside
+from polycli.mpp.sources.array_grids import SPACE, beside, coordinates_beside, coordinates_line
 from polycli.mpp.sources.array_groups import pattern_of, patterns_of
-from polycli.mpp.sources.array_proposals import NAMES, axis_of, candidates, listing, propose_axes
+from polycli.mpp.sources.array_proposals import (
+    NAMES,
+    axis_of,
+    candidates,
+    line_along,
+    listing,
+    parameters_of,
+    propose_axes,
+)
 from polycli.mpp.sources.array_read import Placed
 
 #: Names that a sentence gives.
 _SHOWN = 4
+#: A time between frames that nobody knows; it is refused when it is pasted.
+_NO_DT = "--set arrays.dt=NUMBER"
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,7 @@ def find_layout(file: ArrayFile, section: ArraysSection, *, dt_needed: bool) -> 
     gaps.boundary()
     if dt_needed and section.dt is None:
         gaps.dt(placed)
+    gaps.beside(placed)
     gaps.refuse()
     return _agreed(file, placed, fields)
 
@@ -115,7 +126,7 @@ def _axes(file: ArrayFile, name: str, section: ArraysSection) -> tuple[Axis, ...
     return said
 
 
-def _axes_line(axes: tuple[Axis, ...]) -> str | None:
+def _axes_line(axes: tuple[str, ...]) -> str | None:
     return f"--set 'arrays.axes=[{', '.join(axes)}]'" if axes else None
 
 
@@ -216,6 +227,8 @@ class _Gaps:
                 return said
         if len(said) != found:
             array = f"the array {names[0]!r} is {file.arrays[names[0]].shape}, so {found} field{'s' * (found > 1)}"
+            if not placed and propose_axes(file, names[0], self._section).fields_open:
+                array = f"how many fields the array {names[0]!r} has is not told by its shape"
             self._problems.append(f"{array}, and {len(said)} names were given")
             plain = _field_name(names[0], file.path)
             proposed = [plain] if found == 1 else [f"{plain}_{index}" for index in range(found)]
@@ -248,30 +261,60 @@ class _Gaps:
         """Notes that the boundary conditions are missing, if they are."""
         if set(self._section.boundary) != {"x", "y"}:
             self._problems.append("an array does not say its boundary conditions (periodic, wall or open)")
-            self._lines.append("--set 'arrays.boundary={x: periodic, y: periodic}'")
+            said = self._section.boundary
+            pairs = [f"{axis}: {said.get(axis, 'periodic|wall|open')}" for axis in SPACE]
+            self._lines.append(f"--set 'arrays.boundary={{{', '.join(pairs)}}}'")
 
     def dt(self, placed: tuple[Placed, ...]) -> None:
         """The time between frames."""
-        file = self._file
+        file, section = self._file, self._section
         numbers = {name: info for name, info in file.arrays.items() if info.is_numeric}
-        if self._section.time:
+        if section.time:
             return
-        if self._section.time is None and (
+        if section.time is None and (
             any(name.rpartition("/")[2] in NAMES["time"] for name in numbers)
             or (placed and beside(file, placed[0], "time") in numbers)
         ):
             return
+        array = placed[0].name if placed else self._largest(list(candidates(file)))
+        lengths = self._lengths(array, placed)
+        if section.time is None and "/" not in array and "time" in lengths:
+            times = line_along(file, array, "time", lengths["time"], section)
+            if times is not None:
+                self._problems.append(f"whether {times!r} has the times of the frames is not said")
+                self._lines.append(f"--set arrays.time={times}")
+                return
         self._problems.append("no numbers of times (time or t) are in it, and arrays.dt is not given")
         one = [name for name, info in numbers.items() if name == "dt" and info.shape in {(), (1,)}]
-        number = float(file.read(one[0]).reshape(())) if one else 1.0
-        self._lines.append(f"--set arrays.dt={number:.6g}")
+        self._lines.append(f"--set arrays.dt={float(file.read(one[0]).reshape(())):.6g}" if one else _NO_DT)
+
+    def beside(self, placed: tuple[Placed, ...]) -> None:
+        """Lines for coordinates and parameters, which a file may have under any name."""
+        file, section = self._file, self._section
+        array = placed[0].name if placed else self._largest(list(candidates(file)) or list(file.arrays))
+        if "/" in array or not self._problems:
+            return
+        lengths = self._lengths(array, placed)
+        pairs = coordinates_beside(file, array, lengths, section)
+        if pairs:
+            self._lines.append(coordinates_line(pairs))
+        names = parameters_of(file, array, lengths.get("trajectory"), section)
+        if names and not section.parameters:
+            self._lines.append(f"--set 'arrays.parameters={{{', '.join(f'{name}: {name}' for name in names)}}}'")
+
+    def _lengths(self, array: str, placed: tuple[Placed, ...]) -> dict[str, int]:
+        """By axis, as far as axes are known or can be told."""
+        axes = placed[0].axes if placed else propose_axes(self._file, array, self._section).axes
+        return dict(zip(axes, self._file.arrays[array].shape, strict=False))
 
     def refuse(self) -> None:
         """Raise for what is open."""
         if self._problems:
+            line = " ".join(self._lines)
+            choose = ", one of the words between |" if "|" in line else ""
             raise SourceError(
                 f"{self._file.path}: {'; '.join(self._problems)}. In it: {listing(self._file)}",
-                hint=f"set what is right, such as: {' '.join(self._lines)}",
+                hint=f"set what is right{choose}, such as: {line}",
             )
 
 

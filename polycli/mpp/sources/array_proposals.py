@@ -1,11 +1,15 @@
-"""Lines to paste for what an array file leaves open: guesses that are shown, and never taken by themselves."""
+"""What the other arrays of a file tell of one array's axes; what they do not tell, nobody can paste."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from polycli.mpp.recipe.arrays import ArraysSection, Axis
+from polycli.mpp.sources.array_components import plain_name
 from polycli.mpp.sources.array_files import ArrayFile, ArrayInfo
 
 #: Usual names of axes, their own first.
@@ -16,18 +20,31 @@ NAMES: dict[Axis, tuple[str, ...]] = {
     "y": ("y", "lat", "latitude"),
     "field": ("field", "fields", "channel", "variable", "component"),
 }
-#: The order that most files have, and the most fields that a short axis is taken for.
 _ORDER: tuple[Axis, ...] = ("trajectory", "time", "field", "x", "y")
-_MOST_FIELDS = 8
 _SHOWN = 12
+#: What people add to the name of an axis, and what is left of a name without it.
+_ADDED = re.compile(
+    r"coordinates?|coords?|grid|axis|values?|vals?|points?|cent(?:er|re)s?|cells?|mesh|arr(?:ay)?|[^a-z]"
+)
+#: Steps that differ by less than this part of their mean are even: times in float32 are rounded.
+_EVEN = 1e-2
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A guess at the axes of an array, and why it is no more than a guess."""
+    """What is known of the axes of an array.
 
-    axes: tuple[Axis, ...]
+    An axis that cannot be told is a word such as `x|y`, which the settings refuse; no axes at all if they cannot be
+    those of frames over time.
+    """
+
+    axes: tuple[str, ...]
     doubt: str
+
+    @property
+    def fields_open(self) -> bool:
+        """Whether some axis may be that of fields, or not."""
+        return any("|" in word and "field" in word for word in self.axes)
 
 
 def axis_of(dimension: str) -> Axis | None:
@@ -54,65 +71,154 @@ def _shape(info: ArrayInfo) -> str:
 
 
 def propose_axes(file: ArrayFile, name: str, section: ArraysSection) -> Proposal:
-    """A guess at the axes of an array, from names of its dimensions and from lengths of other arrays."""
+    """The axes of an array, as far as names of its dimensions and the lengths of other arrays tell them."""
     shape = file.arrays[name].shape
-    fields = len(section.fields) if isinstance(section.fields, tuple) and section.fields else None
-    found: dict[Axis, int] = {}
+    found: dict[int, Axis] = {}
     for index, dimension in enumerate(file.arrays[name].dims or ()):
-        if (axis := axis_of(dimension)) is not None and axis not in found:
-            found[axis] = index
-    for axis, length in _known_lengths(file, name, fields).items():
-        places = [index for index, entries in enumerate(shape) if entries == length and index not in found.values()]
-        if axis not in found and len(places) == 1:
-            found[axis] = places[0]
-    guessed = {axis: index for axis, index in _rest(shape, found, fields).items() if axis not in found}
-    named = {index: axis for axis, index in {**found, **guessed}.items()}
-    if set(named) != set(range(len(shape))) or not {"time", "x", "y"} <= set(named.values()):
+        if (axis := axis_of(dimension)) is not None and axis not in found.values():
+            found[index] = axis
+    possible = _possible(file, name, section, found)
+    claims = _claims(file, name, section)
+    for index, axis in claims.items():
+        if index not in found and axis not in found.values():
+            found[index] = axis
+    missing: list[Axis] = [axis for axis in ("time", "x", "y") if axis not in found.values()]
+    free = [index for index in range(len(shape)) if index not in found]
+    extra: list[Axis] = [axis for axis in ("trajectory", "field") if axis in possible and axis not in found.values()]
+    if not 0 <= len(free) - len(missing) <= len(extra):
         return Proposal((), "its dimensions are not those of frames over time")
-    return Proposal(tuple(named[index] for index in range(len(shape))), _doubt(shape, guessed))
+    left = missing if len(free) == len(missing) else [axis for axis in _ORDER if axis in {*missing, *extra}]
+    if len(free) == 1 and not missing and "trajectory" in extra and _one_a_run(file, name, free[0]):
+        left = ["trajectory"]
+    if len(free) == len(left) == 1:
+        found[free[0]], free = left[0], []
+    open_word = "|".join(left)
+    places = [("1st", "2nd", "3rd", "4th", "5th")[index] for index in free]
+    doubt = f"nothing tells which of the {_listed(places, 'and')} is {_listed(left, 'or')}" if len(free) > 1 else ""
+    if len(free) == 1:
+        doubt = f"nothing tells whether the {places[0]} is {_listed(left, 'or')}"
+    return Proposal(
+        tuple(found.get(index, open_word) for index in range(len(shape))),
+        doubt or ("the lengths of other arrays fit" if claims else ""),
+    )
 
 
-def _known_lengths(file: ArrayFile, array: str, fields: int | None) -> dict[Axis, int]:
-    """Lengths that axes must have, from arrays of times and coordinates and from the number of field names."""
-    known: dict[Axis, int] = {} if fields is None else {"field": fields}
+def _possible(file: ArrayFile, name: str, section: ArraysSection, found: dict[int, Axis]) -> set[Axis]:
+    """Which of the axes that may be absent there can be; notes that of fields where arrays of scalars tell it."""
+    shape, alike = file.arrays[name].shape, _in_group(file, name)
+    if isinstance(section.fields, tuple) and section.fields:
+        count = len(section.fields)
+        places = [index for index, length in enumerate(shape) if length == count and index not in found]
+        if len(places) == 1 and count > 1 and "field" not in found.values():
+            found[places[0]] = "field"
+        return {"trajectory", "field"} if places else {"trajectory"}
+    shapes = {file.arrays[other].shape for other in alike if other != name}
+    shorter = [index for index in range(len(shape)) if shape[:index] + shape[index + 1 :] in shapes]
+    if len(shorter) == 1 and shorter[0] not in found and "field" not in found.values():
+        # An array of scalars has all axes but that of an array of vectors.
+        found[shorter[0]] = "field"
+    return {"trajectory", "field"}
+
+
+def _claims(file: ArrayFile, array: str, section: ArraysSection) -> dict[int, Axis]:
+    """By axis, what an array says that it is which has the name of times or coordinates, and its length alone."""
+    shape = file.arrays[array].shape
+    claims: list[tuple[int, Axis]] = []
+    for name in lines_beside(file, array):
+        length = file.arrays[name].shape[0]
+        if shape.count(length) == 1 and (axis := line_of(file, name, section)) is not None:
+            claims.append((shape.index(length), axis))
+    once = dict.fromkeys(claims)
+    # Two axes that one name fits, or one axis that two names fit, tell nothing.
+    return {
+        index: axis
+        for index, axis in once
+        if sum(index == other for other, _ in once) == 1 and sum(axis == other for _, other in once) == 1
+    }
+
+
+def _one_a_run(file: ArrayFile, array: str, index: int) -> bool:
+    """Whether an axis has a number for each place along it, and several arrays of one shape are the fields."""
+    shape = file.arrays[array].shape
+    fields = [name for name in _in_group(file, array) if file.arrays[name].shape == shape]
+    length = shape[index]
+    numbers = [name for name in lines_beside(file, array) if file.arrays[name].shape == (length,)]
+    return len(fields) > 1 and len(shape) == 4 and bool(numbers) and shape.count(length) == 1
+
+
+def lines_beside(file: ArrayFile, array: str) -> list[str]:
+    """Arrays of numbers with one axis, in the array's group or at the root."""
+    groups = {"", array.rpartition("/")[0]}
+    return [
+        name
+        for name, info in file.arrays.items()
+        if info.is_numeric and len(info.shape) == 1 and info.shape[0] > 1 and name.rpartition("/")[0] in groups
+    ]
+
+
+def line_of(file: ArrayFile, name: str, section: ArraysSection) -> Axis | None:
+    """The axis along which an array has the times or coordinates, as the settings or its name say; None else.
+
+    Numbers that do not rise or fall are none, whatever their name.
+    """
+    if section.time == name:
+        return "time"
+    for axis, coordinates in section.coordinates.items():
+        if coordinates == name:
+            return axis
+    steps = np.diff(file.read(name).astype(np.float64))
+    hinted = _hinted(name.rpartition("/")[2])
+    return hinted if (steps > 0).all() or (steps < 0).all() else None
+
+
+def _hinted(name: str) -> Axis | None:
+    """The axis of a name such as `t`, `tt`, `xgrid`, `x_coords` or `times`."""
+    plain = name.lower()
+    cut = _ADDED.sub("", plain)
+    for word in (plain, cut, cut.removesuffix("s"), cut[:1] if len(set(cut)) == 1 else cut):
+        axis = axis_of(word)
+        if axis is not None and axis != "field":
+            return axis
+    return None
+
+
+def rises_evenly(file: ArrayFile, name: str) -> bool:
+    """Whether numbers rise or fall by equal steps, as times and coordinates do, and parameters of runs rarely do."""
+    steps = np.diff(file.read(name).astype(np.float64))
+    mean = steps.mean()
+    return bool(np.isfinite(mean) and mean != 0 and np.abs(steps - mean).max() <= _EVEN * abs(mean))
+
+
+def line_along(file: ArrayFile, array: str, axis: Axis, length: int, section: ArraysSection) -> str | None:
+    """The one array that by its name, else by its length alone, has the times or coordinates along an axis."""
+    fitting = [name for name in lines_beside(file, array) if file.arrays[name].shape == (length,)]
+    hinted = [name for name in fitting if line_of(file, name, section) == axis]
+    if hinted:
+        return hinted[0] if len(hinted) == 1 else None
+    shape = file.arrays[array].shape
+    plain = [name for name in fitting if line_of(file, name, section) is None and rises_evenly(file, name)]
+    return plain[0] if len(plain) == 1 and shape.count(length) == 1 else None
+
+
+def parameters_of(file: ArrayFile, array: str, runs: int | None, section: ArraysSection) -> list[str]:
+    """Arrays at the root that hold one number for each of several runs, or one for all."""
+    named = {plain_name(name) for name in section.fields.values()} if isinstance(section.fields, dict) else set()
+    per_run = [] if runs is None or file.arrays[array].shape.count(runs) > 1 else lines_beside(file, array)
+    return [
+        name
+        for name, info in file.arrays.items()
+        if info.is_numeric
+        and "/" not in name
+        and name not in named
+        and ((info.shape == () and name != "dt") or (name in per_run and info.shape == (runs,)))
+        and (info.shape == () or line_of(file, name, section) is None)
+    ]
+
+
+def _in_group(file: ArrayFile, array: str) -> list[str]:
     group = array.rpartition("/")[0]
-    for axis in ("time", "x", "y"):
-        for place in [path for name in NAMES[axis] for path in ((f"{group}/{name}", name) if group else (name,))]:
-            if place in file.arrays and len(file.arrays[place].shape) == 1:
-                known.setdefault(axis, file.arrays[place].shape[0])
-    return known
-
-
-def _rest(shape: tuple[int, ...], found: Mapping[Axis, int], fields: int | None) -> dict[Axis, int]:
-    """The axes that are left, in the usual order; of those of an array with four axes, fields where one is short."""
-    free = [index for index in range(len(shape)) if index not in found.values()]
-    wanted: set[Axis] = {"time", "x", "y", *found}
-    guessed: dict[Axis, int] = {}
-    short = [index for index in free if shape[index] <= _MOST_FIELDS]
-    if len(wanted) < len(shape) and "field" not in wanted and short and (len(shape) == 5 or fields != 1):
-        place = min(short, key=lambda index: (shape[index] != fields, shape[index], -index))
-        # A short first axis is rather a few trajectories.
-        if len(shape) == 5 or shape[place] == fields or place > 0:
-            guessed["field"] = place
-            free.remove(place)
-            wanted.add("field")
-    for axis in ("trajectory", "field"):
-        if len(wanted) < len(shape):
-            wanted.add(axis)
-    left = [axis for axis in _ORDER if axis in wanted and axis not in found and axis not in guessed]
-    return {**guessed, **dict(zip(left, free, strict=False))}
-
-
-def _doubt(shape: tuple[int, ...], guessed: Mapping[Axis, int]) -> str:
-    """Which axes cannot be told apart; an axis that alone is left can only be one thing."""
-    if not guessed:
-        return ""
-    places = [("1st", "2nd", "3rd", "4th", "5th")[index] for index in sorted(guessed.values())]
-    kinds = [axis for axis in _ORDER if axis in guessed]
-    if len(places) == 1:
-        return f"the {places[0]} is {kinds[0]} if the others are right" if len(shape) > 3 else ""
-    return f"nothing tells which of the {_listed(places, 'and')} is {_listed(kinds, 'or')}"
+    return [name for name in candidates(file) if name.rpartition("/")[0] == group]
 
 
 def _listed(words: Sequence[str], last: str) -> str:
-    return f"{', '.join(words[:-1])} {last} {words[-1]}"
+    return f"{', '.join(words[:-1])} {last} {words[-1]}" if len(words) > 1 else words[0]

@@ -7,7 +7,7 @@ import zarr
 
 from polycli.errors import SourceError
 from polycli.mpp.sources import array_files
-from tests.mpp.sources.test_arrays import opened, pasted, rows
+from tests.mpp.sources.test_arrays import opened, pasted, rows, settled
 
 BOUNDARY = "arrays.boundary={x: periodic, y: periodic}"
 
@@ -29,7 +29,7 @@ def test_the_line_that_is_proposed_takes_scalars_and_vectors_into_one_store(tmp_
     np.savez(tmp_path / "own.npz", **arrays())
     with pytest.raises(SourceError, match="which of the arrays 'u', 'velocity' to take") as caught:
         opened(tmp_path / "own.npz")
-    dataset = opened(tmp_path / "own.npz", settings=pasted(caught.value.hint))
+    dataset = opened(tmp_path / "own.npz", settings=settled(caught.value.hint, boundary="{x: wall, y: open}"))
     assert dataset.about.fields == ("my.u", "my.velocity_0", "my.velocity_1")
     np.testing.assert_array_equal(rows(dataset), expected(arrays()))
 
@@ -43,7 +43,7 @@ def test_groups_of_several_arrays_are_proposed_by_patterns(tmp_path):
     with pytest.raises(SourceError, match="which of the arrays") as caught:
         opened(tmp_path / "own.h5")
     assert '{my.u: "*/u", my.velocity_0: "*/velocity:0", my.velocity_1: "*/velocity:1"}' in caught.value.hint
-    dataset = opened(tmp_path / "own.h5", settings=pasted(caught.value.hint))
+    dataset = opened(tmp_path / "own.h5", settings=settled(caught.value.hint, boundary="{x: wall, y: open}"))
     np.testing.assert_array_equal(rows(dataset), expected(*runs))
 
 

@@ -286,36 +286,112 @@ def pasted(hint):
     return [one or two for one, two in re.findall(r"--set (?:'([^']+)'|(\S+))", hint)]
 
 
+def settled(hint, **said):
+    """The proposed settings with an answer in place of each that a file leaves open."""
+    lines = {line.split("=", 1)[0].removeprefix("arrays."): line for line in pasted(hint)}
+    given = {key: f"arrays.{key}={value}" for key, value in said.items()}
+    assert {key for key, line in lines.items() if "|" in line or "NUMBER" in line} == set(said)
+    return tuple({**lines, **given}.values())
+
+
+BOUNDARY = "{x: periodic, y: wall}"
+SCALARS = ("trajectory", "time", "x", "y")
+
+
 @pytest.mark.parametrize(
-    ("arrays", "names"),
+    ("arrays", "said"),
     [
-        ({"data": numbers()}, "axes"),
-        ({"data": turned(numbers(), ORDERS[0].split(",")), "time": np.arange(5) * 0.1}, "axes"),
+        ({"data": numbers()}, {"axes": "[trajectory, time, field, x, y]", "fields": "[my.a, my.b]", "dt": 1}),
+        (
+            {"data": turned(numbers(), ORDERS[0].split(",")), "time": np.arange(5) * 0.1},
+            {"axes": "[trajectory, time, x, y, field]", "fields": "[my.a, my.b]"},
+        ),
         (
             {"h": numbers(axes=("time", "x", "y")), "v": numbers(axes=("time", "x", "y"))},
-            "which of the arrays 'h', 'v'",
+            {"axes": "[time, x, y]", "dt": 1},
         ),
-        ({"h": numbers(axes=("trajectory", "time", "x", "y")), "dt": 0.5}, "axes"),
+        ({"h": numbers(axes=SCALARS), "dt": 0.5}, {"axes": "[trajectory, time, x, y]"}),
+        ({"h": numbers(axes=("time", "x", "y")), "tt": np.arange(5), "ygrid": np.arange(4)}, {}),
     ],
 )
-def test_what_is_not_said_is_refused_with_a_line_that_works_when_it_is_pasted(tmp_path, arrays, names):
+def test_a_proposed_line_is_refused_until_what_the_file_leaves_open_is_said(tmp_path, arrays, said):
+    """Pasted unchanged it was taken, with sides and times that nobody had said."""
     np.savez(tmp_path / "own.npz", **arrays)
-    with pytest.raises(SourceError, match=names) as caught:
+    with pytest.raises(SourceError, match=r"axes|which of the arrays") as caught:
         opened(tmp_path / "own.npz")
     for name, values in arrays.items():
         assert f"{name!r} {np.shape(values)}" in caught.value.message
-    dataset = opened(tmp_path / "own.npz", settings=pasted(caught.value.hint))
+    hint = caught.value.hint
+    with pytest.raises(RecipeError, match=r"'wall' or 'open', found 'periodic\|wall\|open'") as bad:
+        opened(tmp_path / "own.npz", settings=pasted(hint))
+    assert "did you mean" not in bad.value.message
+    fields = said.pop("fields", None)
+    settings = settled(hint, boundary=BOUNDARY, **said) + ((f"arrays.fields={fields}",) if fields else ())
+    dataset = opened(tmp_path / "own.npz", settings=settings)
     count = len(dataset.about.fields)
     assert rows(dataset).shape == (len(rows(dataset)), 5, count, 6, 4)
     if "dt" in arrays:
         assert dataset.about.dt == 0.5
 
 
+def own_names(shape=(4, 3, 6, 5), **other):
+    """Two fields with axes (y, run, x, time), with lines of names that nobody agreed upon."""
+    generator = np.random.default_rng(0)
+    lines = {"tt": 7 + 0.5 * np.arange(shape[3]), "xgrid": 0.5 + np.arange(shape[2]), "ygrid": np.arange(shape[0]) * 2}
+    parameters = {"b": 1.5, "c": generator.uniform(-1, 0, shape[1])}
+    fields = {"ReA": generator.normal(size=shape), "ImA": generator.normal(size=shape)}
+    return {**fields, **lines, **parameters, **other}
+
+
+def test_axes_are_told_by_lengths_of_lines_whatever_these_are_called(tmp_path):
+    """Proposed were axes in the usual order, with a field for each trajectory and a time step of 1."""
+    arrays = own_names()
+    np.savez(tmp_path / "own.npz", **arrays)
+    with pytest.raises(SourceError) as caught:
+        opened(tmp_path / "own.npz")
+    assert pasted(caught.value.hint) == [
+        "arrays.axes=[y, trajectory, x, time]",
+        "arrays.fields={my.ReA: ReA, my.ImA: ImA}",
+        "arrays.boundary={x: periodic|wall|open, y: periodic|wall|open}",
+        "arrays.time=tt",
+        "arrays.coordinates={x: xgrid, y: ygrid}",
+        "arrays.parameters={b: b, c: c}",
+    ]
+    dataset = opened(tmp_path / "own.npz", settings=settled(caught.value.hint, boundary=BOUNDARY))
+    whole = np.stack([arrays["ReA"], arrays["ImA"]]).transpose(2, 4, 0, 3, 1)
+    np.testing.assert_array_equal(rows(dataset), whole.astype(np.float32))
+    assert dataset.about.dt == 0.5
+    np.testing.assert_allclose(dataset.about.extent, [[0, 6], [-1, 7]])
+    assert dataset.about.parameter_names == ("b", "c")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "axes"),
+    [
+        # Two axes of one length; no array of a number a run; a line that may be times or a parameter that was swept.
+        (own_names((6, 3, 6, 5)), "[{0}, {0}, {0}, time]".format("trajectory|field|x|y")),
+        (own_names(c=1.0), "[y, trajectory|field, x, time]"),
+        ({**own_names(tt=0.0), "s": np.arange(5.0)}, "[y, trajectory|time|field, x, trajectory|time|field]"),
+        # Two lines that say they are x.
+        (own_names(x=np.arange(4)), "[{0}, {0}, {0}, time]".format("trajectory|field|x|y")),
+    ],
+)
+def test_an_axis_that_lengths_do_not_tell_is_left_open(tmp_path, arrays, axes):
+    np.savez(tmp_path / "own.npz", **arrays)
+    with pytest.raises(SourceError, match="nothing tells") as caught:
+        opened(tmp_path / "own.npz")
+    proposed = pasted(caught.value.hint)[0]
+    with pytest.raises(RecipeError, match=r"arrays\.axes"):
+        default_recipe("mpp", "prepare", (proposed,))
+    assert proposed == f"arrays.axes={axes}"
+
+
 def test_axes_of_equal_lengths_are_named_as_what_nobody_can_tell_apart(tmp_path):
     np.save(tmp_path / "own.npy", np.zeros((8, 8, 8)))
     with pytest.raises(SourceError, match="nothing tells which of the 1st, 2nd and 3rd is time, x or y") as caught:
         opened(tmp_path / "own.npy")
-    assert "--set 'arrays.axes=[time, x, y]'" in caught.value.hint
+    assert "--set 'arrays.axes=[time|x|y, time|x|y, time|x|y]'" in caught.value.hint
+    assert "--set arrays.dt=NUMBER" in caught.value.hint
 
 
 @pytest.mark.parametrize(
