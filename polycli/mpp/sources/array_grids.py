@@ -127,7 +127,7 @@ def find_extent(
 def coordinates_beside(
     file: ArrayFile, array: str, lengths: Mapping[str, int], section: ArraysSection
 ) -> dict[str, str]:
-    """By axis, an array that may hold its coordinates, where neither the settings nor a usual name say one."""
+    """Return by axis an array that may hold its coordinates, where neither the settings nor a usual name say one."""
     usual = [name for name in file.arrays if len(file.arrays[name].shape) in {1, 2}]
     found = {
         axis: line_along(file, array, axis, lengths[axis], section)
@@ -138,7 +138,7 @@ def coordinates_beside(
 
 
 def coordinates_line(names: Mapping[str, str]) -> str:
-    """The setting that takes arrays as coordinates."""
+    """Return the setting that takes arrays as coordinates."""
     return f"--set 'arrays.coordinates={{{', '.join(f'{axis}: {name}' for axis, name in names.items())}}}'"
 
 

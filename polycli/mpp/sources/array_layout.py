@@ -303,7 +303,7 @@ class _Gaps:
             self._lines.append(f"--set 'arrays.parameters={{{', '.join(f'{name}: {name}' for name in names)}}}'")
 
     def _lengths(self, array: str, placed: tuple[Placed, ...]) -> dict[str, int]:
-        """By axis, as far as axes are known or can be told."""
+        """Return lengths by axis, as far as axes are known or can be told."""
         axes = placed[0].axes if placed else propose_axes(self._file, array, self._section).axes
         return dict(zip(axes, self._file.arrays[array].shape, strict=False))
 

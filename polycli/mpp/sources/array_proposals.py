@@ -1,4 +1,4 @@
-"""What the other arrays of a file tell of one array's axes; what they do not tell, nobody can paste."""
+"""Tells the axes of an array from the other arrays of its file; what these leave open cannot be pasted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _EVEN = 1e-2
 
 @dataclass(frozen=True)
 class Proposal:
-    """What is known of the axes of an array.
+    """Holds what is known of the axes of an array.
 
     An axis that cannot be told is a word such as `x|y`, which the settings refuse; no axes at all if they cannot be
     those of frames over time.
@@ -104,7 +104,7 @@ def propose_axes(file: ArrayFile, name: str, section: ArraysSection) -> Proposal
 
 
 def _possible(file: ArrayFile, name: str, section: ArraysSection, found: dict[int, Axis]) -> set[Axis]:
-    """Which of the axes that may be absent there can be; notes that of fields where arrays of scalars tell it."""
+    """Return which of the axes that may be absent there can be; notes that of fields where arrays of scalars tell it."""
     shape, alike = file.arrays[name].shape, _in_group(file, name)
     if isinstance(section.fields, tuple) and section.fields:
         count = len(section.fields)
@@ -121,7 +121,7 @@ def _possible(file: ArrayFile, name: str, section: ArraysSection, found: dict[in
 
 
 def _claims(file: ArrayFile, array: str, section: ArraysSection) -> dict[int, Axis]:
-    """By axis, what an array says that it is which has the name of times or coordinates, and its length alone."""
+    """Return by axis what it is, as an array says that has the name of times or coordinates and its length alone."""
     shape = file.arrays[array].shape
     claims: list[tuple[int, Axis]] = []
     for name in lines_beside(file, array):
