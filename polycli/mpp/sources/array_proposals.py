@@ -104,7 +104,7 @@ def propose_axes(file: ArrayFile, name: str, section: ArraysSection) -> Proposal
 
 
 def _possible(file: ArrayFile, name: str, section: ArraysSection, found: dict[int, Axis]) -> set[Axis]:
-    """Return which of the axes that may be absent there can be; notes that of fields where arrays of scalars tell it."""
+    """Return which axes there can be of those that may be absent; notes that of fields if arrays of scalars tell it."""
     shape, alike = file.arrays[name].shape, _in_group(file, name)
     if isinstance(section.fields, tuple) and section.fields:
         count = len(section.fields)
