@@ -26,9 +26,11 @@ from polycli.xval.data.store import RecordStore, open_records
 from polycli.xval.predicting.reread import (
     NumbersTurnedText,
     json_settings,
+    keys_split_off,
     refuse_other_kinds,
     say_lacking_keys,
     settings_for,
+    with_keys_split_off,
 )
 from polycli.xval.predicting.unknown_keys import UnknownKeys, known_keys, settle_unknown_keys
 from polycli.xval.recipe.settings import ReadingSettings, UnknownKeysChoice
@@ -67,8 +69,9 @@ class Input:
 class _Stored(Sequence[Record]):
     """Records of a store, read when the first of them is asked for: another process may be the one that needs them."""
 
-    def __init__(self, store: RecordStore, rows: NDArray[np.int64]) -> None:
-        self._store, self._rows = store, rows
+    def __init__(self, store: RecordStore, rows: NDArray[np.int64], beside: Mapping[str, Sequence[str]]) -> None:
+        """`beside`: keys that the model learned beside others, and that these records get where they lack them."""
+        self._store, self._rows, self._beside = store, rows, beside
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -81,7 +84,9 @@ class _Stored(Sequence[Record]):
 
     def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
         # Of some records alone no others are read: one of them may be damaged.
-        return _Stored(self._store, self._rows[index]) if isinstance(index, slice) else self._records[index]
+        if isinstance(index, slice):
+            return _Stored(self._store, self._rows[index], self._beside)
+        return self._records[index]
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self._records)
@@ -95,7 +100,8 @@ class _Stored(Sequence[Record]):
     def _records(self) -> list[Record]:
         records = self._store.read(self._rows)
         values = decode_records(records, self._store.vocabulary)
-        return [Record(name, value) for name, value in zip(records.ids, values, strict=True)]
+        complete = [with_keys_split_off(value, self._beside) for value in values]
+        return [Record(name, value) for name, value in zip(records.ids, complete, strict=True)]
 
 
 @dataclass
@@ -141,13 +147,15 @@ def open_inputs(
         store = open_records(stores[0])
         settle_unknown_keys(store, tokenization, reading.unknown_keys)
         rows = store.rows(split)[:limit]
-        batches = (_Stored(store, rows[start : start + batch_records]) for start in range(0, len(rows), batch_records))
+        beside = keys_beside_learned(tokenization)
+        everything = _Stored(store, rows, beside)
+        batches = (everything[start : start + batch_records] for start in range(0, len(rows), batch_records))
         return Input(
             batches,
             store.units,
             len(rows),
             {store.name: store.store.manifest.store_hash},
-            take=lambda first, end: _Stored(store, rows[first:end]),
+            take=lambda first, end: everything[first:end],
             bytes=bytes_of(store.store, len(rows)),
         )
     if split is not None:
@@ -238,7 +246,13 @@ def as_learned(value: Value, tokenization: Tokenization) -> Value:
     """
     if tokenization.reading is None:
         return value
-    return in_order(with_keys(value, known_keys(tokenization)), tokenization.key_order)
+    complete = with_keys_split_off(value, keys_beside_learned(tokenization))
+    return in_order(with_keys(complete, known_keys(tokenization)), tokenization.key_order)
+
+
+def keys_beside_learned(tokenization: Tokenization) -> dict[str, tuple[str, ...]]:
+    """By key of a column: the keys of limits and uncertainties that the model learned beside it."""
+    return keys_split_off(tokenization.reading, tokenization.language.vocabulary.key_ids)
 
 
 @contextmanager
@@ -276,12 +290,17 @@ def _source_of(paths: Sequence[Path], learned: Reading | None) -> str:
 def _noticed(
     records: Iterator[Record], tokenization: Tokenization, unknown_keys: UnknownKeysChoice
 ) -> Iterator[Record]:
-    """The records; it is said which of their keys are not those of the training, and at which numbers became text."""
+    """The records, with all keys that rows of the training had.
+
+    It is said which of their keys are not those of the training, and at which numbers became text.
+    """
     known = tokenization.key_order.get(TOP)
     learned = {} if tokenization.reading is None else tokenization.reading.columns
     texts = NumbersTurnedText(key for key, kind in learned.items() if kind == "number")
     unknown = UnknownKeys(tokenization, unknown_keys)
-    for number, record in enumerate(records):
+    beside = keys_beside_learned(tokenization)
+    for number, given in enumerate(records):
+        record = replace(given, value=with_keys_split_off(given.value, beside))
         if isinstance(record.value, Mapping):
             if number == 0 and known:
                 say_lacking_keys(list(record.value), known)

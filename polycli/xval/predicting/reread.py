@@ -13,7 +13,9 @@ from polycli.xval.data.source import SourceAbout, TableAbout
 from polycli.xval.recipe.sources import TableSection
 from polycli.xval.recipe.training import JsonSection
 from polycli.xval.records.cells import split_header
+from polycli.xval.records.values import Value
 from polycli.xval.sources.table import SUFFIXES, headers_of
+from polycli.xval.sources.tables.columns import keys_beside
 from polycli.xval.sources.tables.csv_files import names_of
 
 #: Names that a message shows.
@@ -80,6 +82,38 @@ def say_lacking_keys(found: Collection[str], known: Collection[str]) -> None:
     lacking = [key for key in known if key not in found]
     if lacking:
         note(f"keys of the training that these records lack: {_listed(lacking)}")
+
+
+def keys_split_off(reading: Reading | None, known: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """By key of a column: the keys of limits and uncertainties that the training's tables had beside it.
+
+    `known` are the keys that the model has seen: `mass_limit` is among them where some cell of `mass` had a `<`. Every
+    row of such a table has the key, and null where its own cell is a plain number.
+    """
+    if reading is None or reading.source != "table":
+        return {}
+    beside = keys_beside(list(reading.columns))
+    found = {key: tuple(name for name in names if name in known) for key, names in beside.items()}
+    return {key: names for key, names in found.items() if names}
+
+
+def with_keys_split_off(value: Value, beside: Mapping[str, Sequence[str]]) -> Value:
+    """A record with the keys that rows of the training had beside its own: null, as where there is no `<`.
+
+    A list of the numbers of a whole file gets a list of nulls.
+
+    >>> with_keys_split_off({"mass": 1.5, "name": "a"}, {"mass": ["mass_limit"]})
+    {'mass': 1.5, 'mass_limit': None, 'name': 'a'}
+    """
+    if not isinstance(value, Mapping) or not any(key in value for key in beside):
+        return value
+    found: dict[str, Value] = {}
+    for key, part in value.items():
+        found[key] = part
+        for name in beside.get(key, ()):
+            if name not in value:
+                found[name] = [None] * len(part) if isinstance(part, list | tuple) else None
+    return found
 
 
 class NumbersTurnedText:

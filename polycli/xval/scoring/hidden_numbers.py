@@ -15,7 +15,7 @@ from polycli.xval.data.pool import language_of
 from polycli.xval.data.reading import order_of_keys
 from polycli.xval.data.store import RecordStore
 from polycli.xval.model.loaded import LoadedNumformer
-from polycli.xval.predicting.inputs import encode
+from polycli.xval.predicting.inputs import encode, keys_beside_learned
 from polycli.xval.recipe.model import ObjectiveSection
 from polycli.xval.recipe.settings import EvalSettings
 from polycli.xval.records.decode import decode_records
@@ -133,7 +133,9 @@ def read_records(store: RecordStore, rows: NDArray[np.int64], loaded: LoadedNumf
             hint="finetune on such data first: it learns tokens for new keys",
         )
     new = [key for key in store.vocabulary.keys if key not in language.vocabulary.key_ids]
-    if not (missing or new or in_another_order(order_of_keys([store]), tokenization.key_order)):
+    own = store.vocabulary.key_ids
+    lacking = [key for key, names in keys_beside_learned(tokenization).items() if key in own and {*names} - {*own}]
+    if not (missing or new or lacking or in_another_order(order_of_keys([store]), tokenization.key_order)):
         return language.reader(language_of(store))(store.read(rows))
     found = store.read(rows)
     values = decode_records(found, store.vocabulary)

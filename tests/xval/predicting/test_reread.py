@@ -4,6 +4,7 @@ import csv
 import json
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -229,3 +230,59 @@ def test_unknown_keys_are_refused_where_that_is_asked_for_also_deep_in_later_rec
     )
     with pytest.raises(SourceError, match="has never seen the key"):
         embed.run(request)
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory):
+    """A model of a table that has cells with `<` in the column mass, and a folder for files."""
+    folder = tmp_path_factory.mktemp("limits")
+    text = write(folder / "samples.csv", blank=None).read_text().splitlines()
+    names, *body = [line.split(",") for line in text]
+    for row in body[::3]:
+        row[1] = f"<{row[1]}"
+    (folder / "samples.csv").write_text("\n".join(",".join(row) for row in (names, *body)) + "\n")
+    settings = ("table.id_column=sample", "table.limits=value")
+    trained = prepare("table", folder / "samples.zarr", *settings, inputs=[folder / "samples.csv"])
+    section = ModelSection(**{**SIZES, "quantiles": (0.1, 0.5, 0.9)})
+    tokenization = tokenization_for(section, None, [open_records(trained)])
+    torch.manual_seed(0)
+    described = to_object(describe_tokenization(tokenization))
+    about = {"family": "xval", "verb": "pretrain", "version": "0", "step": 1, "model": section.model_dump(mode="json")}
+    model = folder / "model"
+    model.mkdir()
+    write_model(model, Numformer(section, tokenization.tokens).state_dict(), ModelDescription(**about, **described))
+    return folder, model / "model.safetensors"
+
+
+ROW = "sample,mass,radius,batch,logP\nA1,120.5,10.97,A,\n"
+
+
+def test_a_row_is_answered_alike_whether_or_not_another_row_of_its_file_has_a_limit(limited, tmp_path):
+    """A file without a `<` lacked the key mass_limit, and its rows had other answers and intervals."""
+    folder, model = limited
+    (tmp_path / "with.csv").write_text(f"{ROW}B2,<60,7.75,B,\n")
+    (tmp_path / "without.csv").write_text(f"{ROW}B2,60,7.75,B,\n")
+    table = pa.table({"sample": ["A1"], "mass": [120.5], "radius": [10.97], "batch": ["A"], "logP": [None]})
+    pq.write_table(table.set_column(4, "logP", pa.array([None], pa.float64())), tmp_path / "typed.parquet")
+    prepare("table", tmp_path / "own.zarr", "table.id_column=sample", inputs=[tmp_path / "without.csv"])
+    found, vectors = {}, {}
+    for name in ("with.csv", "without.csv", "typed.parquet", "own.zarr"):
+        data, output = (tmp_path / name,), tmp_path / f"{name}.jsonl"
+        full = ("digits=full",)
+        predict.run(PredictRequest(checkpoint=model, data=data, output=output, overrides=full, json=True))
+        lines = [json.loads(line) for line in output.read_text().splitlines()]
+        found[name] = next(line for line in lines if line["_id"] == "A1")
+        target = tmp_path / f"{name}.vectors.parquet"
+        embed.run(EmbedRequest(checkpoint=model, data=data, output=target, json=True))
+        rows = pq.read_table(target).to_pylist()
+        vectors[name] = next(row["record_embedding"] for row in rows if row["record_id"] == "A1")
+    assert found["with.csv"]["mass_limit"] is None
+    for name in ("without.csv", "typed.parquet", "own.zarr"):
+        one, other = (found[each]["_filled"]["/logP"] for each in (name, "with.csv"))
+        assert [one["value"], *one["interval"]] == pytest.approx([other["value"], *other["interval"]], rel=1e-4), name
+        assert list(found[name]) == list(found["with.csv"]), name
+        np.testing.assert_allclose(vectors[name], vectors["with.csv"], rtol=1e-5, atol=1e-6)
+    loaded = load_checkpoint(model)
+    store = open_records(tmp_path / "own.zarr")
+    keys = loaded.tokenization.language.vocabulary.key_ids
+    assert (read_records(store, store.rows(), loaded).token_ids == keys["mass_limit"]).sum() == 2

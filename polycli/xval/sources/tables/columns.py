@@ -174,7 +174,7 @@ def decide(
     """
     commas = {header for header, tally in tallies.items() if _decimal_comma(tally, section)}
     names = _keys(list(tallies), section)
-    used = {key for key, _ in names.values()}
+    beside = keys_beside([key for key, _ in names.values()])
     found, reports = [], []
     for header, tally in tallies.items():
         decimal, reason = _decimal(header, tally, section, others_use_commas=bool(commas - {header}))
@@ -197,8 +197,8 @@ def decide(
             errors=section.uncertainties == "value" and tally.errors > 0 and decimal is not None,
             undecided=decimal is None and bool(tally.marks) and header not in section.columns,
             thousands=section.thousands,
-            error_key=_unused(f"{key}_error", used),
-            limit_key=_unused(f"{key}_limit", used),
+            error_key=beside[key][0],
+            limit_key=beside[key][1],
         )
         found.append(column)
         reports += [
@@ -309,6 +309,16 @@ def _grouped(column: Column, tally: Tally) -> str | None:
         return None
     setting = shlex.quote(f"table.thousands={json.dumps(mark)}")
     return f"{count} cells have digits in groups, such as {tally.grouped!r}, and are text; --set {setting} reads them"
+
+
+def keys_beside(keys: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """By key of a column: the keys of its uncertainties and limits, longer where a column has such a name already.
+
+    >>> keys_beside(["x", "x_limit"])["x"]
+    ('x_error', 'x_limit_')
+    """
+    used = set(keys)
+    return {key: (_unused(f"{key}_error", used), _unused(f"{key}_limit", used)) for key in keys}
 
 
 def _unused(name: str, used: set[str]) -> str:
