@@ -259,7 +259,7 @@ ROW = "sample,mass,radius,batch,logP\nA1,120.5,10.97,A,\n"
 
 def test_a_row_is_answered_alike_whether_or_not_another_row_of_its_file_has_a_limit(limited, tmp_path):
     """A file without a `<` lacked the key mass_limit, and its rows had other answers and intervals."""
-    folder, model = limited
+    _, model = limited
     (tmp_path / "with.csv").write_text(f"{ROW}B2,<60,7.75,B,\n")
     (tmp_path / "without.csv").write_text(f"{ROW}B2,60,7.75,B,\n")
     table = pa.table({"sample": ["A1"], "mass": [120.5], "radius": [10.97], "batch": ["A"], "logP": [None]})
