@@ -251,7 +251,7 @@ def as_learned(value: Value, tokenization: Tokenization) -> Value:
 
 
 def keys_beside_learned(tokenization: Tokenization) -> dict[str, tuple[str, ...]]:
-    """By key of a column: the keys of limits and uncertainties that the model learned beside it."""
+    """Maps keys of columns to the keys of limits and uncertainties that the model learned beside them."""
     return keys_split_off(tokenization.reading, tokenization.language.vocabulary.key_ids)
 
 

@@ -85,7 +85,7 @@ def say_lacking_keys(found: Collection[str], known: Collection[str]) -> None:
 
 
 def keys_split_off(reading: Reading | None, known: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """By key of a column: the keys of limits and uncertainties that the training's tables had beside it.
+    """Maps keys of columns to the keys of limits and uncertainties that the training's tables had beside them.
 
     `known` are the keys that the model has seen: `mass_limit` is among them where some cell of `mass` had a `<`. Every
     row of such a table has the key, and null where its own cell is a plain number.
@@ -98,7 +98,7 @@ def keys_split_off(reading: Reading | None, known: Collection[str]) -> dict[str,
 
 
 def with_keys_split_off(value: Value, beside: Mapping[str, Sequence[str]]) -> Value:
-    """A record with the keys that rows of the training had beside its own: null, as where there is no `<`.
+    """Returns a record with the keys that rows of the training had beside its own: null, as where there is no `<`.
 
     A list of the numbers of a whole file gets a list of nulls.
 

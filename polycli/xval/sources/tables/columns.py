@@ -312,7 +312,7 @@ def _grouped(column: Column, tally: Tally) -> str | None:
 
 
 def keys_beside(keys: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """By key of a column: the keys of its uncertainties and limits, longer where a column has such a name already.
+    """Names the keys of uncertainties and limits by key of a column, longer where another column has such a name.
 
     >>> keys_beside(["x", "x_limit"])["x"]
     ('x_error', 'x_limit_')
