@@ -16,11 +16,10 @@ from polycli.astroclip.predicting.catalogue import CATALOGUES, write_catalogue
 from polycli.astroclip.predicting.inputs import open_data
 from polycli.astroclip.recipe.settings import PredictSettings
 from polycli.astroclip.scoring.encode import Encoder, Modality, common_modalities
-from polycli.astroclip.scoring.neighbours import Neighbours
+from polycli.astroclip.scoring.neighbours import Neighbours, side_by_side
 from polycli.astroclip.scoring.novelty.columns import novelty_of_rows, statistics_of
 from polycli.astroclip.scoring.posteriors.calibrated import CalibratedIntervals, intervals_of
 from polycli.astroclip.scoring.posteriors.columns import HeadColumns, quantile_name, refuse_what_heads_alone_have
-from polycli.astroclip.scoring.retrieval import unit
 from polycli.console import counted, note, progress, rank, result, say
 from polycli.errors import StoreError, UserError
 from polycli.json_records import to_object
@@ -140,7 +139,9 @@ def _by_neighbours(
             encoder = Encoder(loaded.model, store, precision=settings.precision, batch_size=settings.batch_size)
             return {name: encoder.vectors(name, some, advance=bar.advance) for name in modalities}
 
-        labelled = np.concatenate([_side(vectors(store, some)) for store, some in zip(references, known, strict=True)])
+        labelled = np.concatenate(
+            [side_by_side([*vectors(store, some).values()]) for store, some in zip(references, known, strict=True)]
+        )
         asked = [vectors(store, some) for store, some in zip(stores, rows, strict=True)]
     # An object without a value answers nothing, so it gets nothing of its own back.
     answering = np.any([np.isfinite(values) for values in targets.values()], axis=0)
@@ -155,17 +156,12 @@ def _by_neighbours(
             raise StoreError(f"{references[0].path}: {name} is unknown for all objects of the split train")
         neighbours = Neighbours(labelled[there], settings.neighbours)
         for table, seen in zip(tables, asked, strict=True):
-            answer = neighbours.answer(_side(seen), values[there], settings.quantiles)
+            answer = neighbours.answer(side_by_side([*seen.values()]), values[there], settings.quantiles)
             table[name] = answer.mean
             table |= {quantile_name(name, q): answer.quantiles[:, place] for place, q in enumerate(settings.quantiles)}
             table[similarity] = answer.similarity
     names = ", ".join(store.name for store in references)
     return tables, f"{settings.neighbours} neighbours by {' and '.join(modalities)} in {names}", asked, units
-
-
-def _side(vectors: Vectors) -> NDArray[np.float32]:
-    """Unit vectors of all modalities, side by side."""
-    return np.concatenate([unit(values) for values in vectors.values()], axis=1)
 
 
 def _note_labelled(

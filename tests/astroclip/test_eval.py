@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 from matplotlib import image
+from pyarrow import parquet
 from sklearn.metrics import r2_score
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.preprocessing import StandardScaler
 
 from polycli.__main__ import run as command_line
-from polycli.astroclip import embed, load_model, open_objects
+from polycli.astroclip import embed, load_model, open_objects, predict
 from polycli.astroclip import eval as evaluation
 from polycli.astroclip.data.rgb import model_input
 from polycli.astroclip.data.store import ObjectStore
@@ -25,7 +26,7 @@ from polycli.astroclip.recipe.settings import EvalSettings
 from polycli.astroclip.scoring.encode import Encoder
 from polycli.astroclip.scoring.unaligned import unaligned_encoders
 from polycli.errors import CheckpointError, StoreError
-from polycli.requests import EmbedRequest, EvalRequest
+from polycli.requests import EmbedRequest, EvalRequest, PredictRequest
 
 QUICK = ("bootstrap_samples=50", "neighbours=5", "properties=[redshift, axis_ratio]", "labels=[]")
 
@@ -262,6 +263,25 @@ def test_neighbour_counts_without_redshifts_are_said_to_score_nothing(
     found = evaluate(image_model, mock_store, tmp_path / "out", *quick)["datasets"]["mock"]
     assert "by_neighbours" not in found
     assert "mock: neighbour_counts scores redshifts, and fewer than two are known" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("searched", ["image", "spectrum", "both"])
+def test_neighbours_are_scored_as_predict_writes_them(tmp_path, tiny_model, mock_store, searched):
+    quick = ("audit.run=false", "report=false", "properties=[redshift]")
+    found = evaluate(tiny_model, mock_store, tmp_path / "out", *quick)["datasets"]["mock"]["neighbours"]
+    assert set(found) == {"image", "spectrum", "both"}
+    asked = (f"reference=[{mock_store}]", "neighbours=5", f"modality={searched}")
+    catalogue = tmp_path / "p.parquet"
+    predict.run(
+        PredictRequest(checkpoint=tiny_model, data=(mock_store,), output=catalogue, overrides=asked, split="test")
+    )
+    predicted = parquet.read_table(catalogue)["redshift"].to_numpy()
+    store = open_objects(mock_store)
+    truth = store.target("redshift", store.rows("test"))
+    error = (predicted - truth) / (1 + truth)
+    spread = 1.4826 * np.median(np.abs(error - np.median(error)))
+    assert found[searched]["r2"] == pytest.approx(r2_score(truth, predicted), rel=1e-4)
+    assert found[searched]["sigma_nmad"] == pytest.approx(spread, rel=1e-4)
 
 
 def test_redshifts_by_templates_and_by_other_numbers_of_neighbours_stand_beside(tmp_path, make_model, mock_store):

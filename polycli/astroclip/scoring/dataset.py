@@ -40,6 +40,7 @@ from polycli.astroclip.scoring.morphology.measure import score_morphology
 from polycli.astroclip.scoring.posteriors.calibrated import intervals_of
 from polycli.astroclip.scoring.posteriors.distributions import levels_of
 from polycli.astroclip.scoring.reconstruction import Panel, score_reconstruction
+from polycli.astroclip.scoring.redshifts.as_predicted import redshift_as_predicted
 from polycli.astroclip.scoring.redshifts.by_neighbours import redshift_by_neighbours
 from polycli.astroclip.scoring.redshifts.templates import Curves, curves_of, template_scores
 from polycli.astroclip.scoring.report import Illustration
@@ -81,6 +82,9 @@ class Scoring:
         if templates is not None and settings.report:
             curves = curves_of(self._encoder(self.loaded, subset), shown.rows, templates.constant)
         by_neighbours = redshift_by_neighbours(reference, test, redshift, settings.neighbour_counts, bootstrap)
+        as_predicted = redshift_as_predicted(
+            reference, test, redshift, modalities=subset.modalities, count=settings.neighbours, bootstrap=bootstrap
+        )
         if settings.neighbour_counts and not by_neighbours:
             warn(
                 f"{store.name}: neighbour_counts scores redshifts, and fewer than two are known to learn from or to ask"
@@ -98,6 +102,7 @@ class Scoring:
             head=None if answers is None else self._head(subset, test, answers, guesses),
             reconstruction=reconstruction,
             audit=audited,
+            neighbours=as_predicted or None,
             by_neighbours=by_neighbours or None,
             templates=templates,
             attribution=scored(attributed, bootstrap) or None,

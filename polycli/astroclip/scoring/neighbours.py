@@ -45,6 +45,11 @@ class Neighbours:
         )
 
 
+def side_by_side(vectors: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Unit vectors of one kind or of several, (n, sum of widths): how objects are compared by all of them."""
+    return np.concatenate([unit(values) for values in vectors], axis=1)
+
+
 def weighted_quantiles(values: Floats, weights: Floats, quantiles: Sequence[float]) -> Floats:
     """(n, quantiles) of each row of `values` (n, k), whose weights (n, k) add up to one.
 

@@ -169,6 +169,8 @@ class ObjectScores:
     reconstruction: ReconstructionScores | None = field(default=None, metadata=IF_GIVEN)
     #: Absent where none was asked for, or objects are few.
     audit: AuditScores | None = field(default=None, metadata=IF_GIVEN)
+    #: Redshifts as `predict` makes them without a head, by what is searched; absent where fewer than two are known.
+    neighbours: Mapping[str, NeighbourScores] | None = field(default=None, metadata=IF_GIVEN)
     #: Redshifts by input, number of neighbours and weights; absent where `neighbour_counts` names none.
     by_neighbours: Mapping[str, Mapping[str, Mapping[str, NeighbourScores]]] | None = field(
         default=None, metadata=IF_GIVEN

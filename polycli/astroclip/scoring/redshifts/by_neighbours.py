@@ -50,7 +50,7 @@ def redshift_by_neighbours(
     for name in (name for name in SCORED if name in test.inputs):
         answers = answers_by_neighbours(reference.inputs[name][learn], targets, test.inputs[name][judge], counts)
         found[name] = {
-            str(count): {weights: _scores(truth, predicted, bootstrap) for weights, predicted in by_weights.items()}
+            str(count): {weights: scores_of(truth, predicted, bootstrap) for weights, predicted in by_weights.items()}
             for count, by_weights in answers.items()
         }
     return found
@@ -115,7 +115,8 @@ def _weighted_mean(values: Floats, weights: Floats) -> Floats:
     return mean
 
 
-def _scores(truth: Floats, predicted: Floats, bootstrap: Bootstrap) -> NeighbourScores:
+def scores_of(truth: Floats, predicted: Floats, bootstrap: Bootstrap) -> NeighbourScores:
+    """Scores redshifts that neighbours told."""
     errors = redshift_scores(truth, predicted, bootstrap)
     return NeighbourScores(
         fit=r2_score(truth, predicted, bootstrap),
