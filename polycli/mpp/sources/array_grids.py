@@ -124,9 +124,32 @@ def find_extent(
     return (edges[0], edges[1]), tuple(strange)
 
 
+def assumed_extent(file: ArrayFile, section: ArraysSection, placed: Placed, grid: tuple[int, int]) -> str:
+    """Return a sentence on the axes along which nothing says the extent, so that 0 to 1 is taken; empty if all do.
+
+    It names arrays that may be the coordinates. Who says that there are none has been told.
+    """
+    silent = [
+        axis
+        for axis in SPACE
+        if section.extent is None
+        and axis not in section.coordinates
+        and ((usual := beside(file, placed, axis)) is None or usual in _named_as_fields(section))
+    ]
+    if not silent:
+        return ""
+    found = coordinates_beside(file, placed.name, dict(zip(SPACE, grid, strict=True)), section)
+    fitting = {axis: name for axis, name in found.items() if axis in silent and "/" not in name}
+    along = f"nothing says how far the domain reaches along {' and '.join(silent)}: 0 to 1 is taken"
+    if not fitting:
+        return f"{along}; --set 'arrays.extent=[[0, LENGTH], [0, LENGTH]]' says it"
+    asked = " and ".join(f"is {name!r} {axis}" for axis, name in fitting.items())
+    return f"{along}; {asked}? Then {coordinates_line({**section.coordinates, **fitting})}"
+
+
 def coordinates_beside(
     file: ArrayFile, array: str, lengths: Mapping[str, int], section: ArraysSection
-) -> dict[str, str]:
+) -> dict[Literal["x", "y"], str]:
     """Return by axis an array that may hold its coordinates, where neither the settings nor a usual name say one."""
     usual = [name for name in file.arrays if len(file.arrays[name].shape) in {1, 2}]
     found = {
@@ -137,7 +160,7 @@ def coordinates_beside(
     return {axis: name for axis, name in found.items() if name is not None}
 
 
-def coordinates_line(names: Mapping[str, str]) -> str:
+def coordinates_line(names: Mapping[Literal["x", "y"], str]) -> str:
     """Return the setting that takes arrays as coordinates."""
     return f"--set 'arrays.coordinates={{{', '.join(f'{axis}: {name}' for axis, name in names.items())}}}'"
 

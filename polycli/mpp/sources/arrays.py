@@ -18,7 +18,7 @@ from polycli.mpp.recipe.arrays import ArraysSection, Extent
 from polycli.mpp.recipe.physics import PdeDescription
 from polycli.mpp.recipe.training import PrepareRecipe
 from polycli.mpp.sources.array_files import SUFFIXES, ArrayFile, files_of, is_zarr, open_arrays
-from polycli.mpp.sources.array_grids import find_extent, find_times, time_step
+from polycli.mpp.sources.array_grids import assumed_extent, find_extent, find_times, time_step
 from polycli.mpp.sources.array_groups import one_by_one
 from polycli.mpp.sources.array_layout import Layout, find_layout
 from polycli.mpp.sources.array_read import ArrayJob
@@ -54,6 +54,8 @@ class ArraysSource:
         timed = [f"dt is {first.dt:g}, from its times"] if first.dt_known and section.dt is None else []
         if said := [*first.layout.meanings, *timed]:
             note(f"{first.path}: {', '.join(said)}")
+        if first.assumed:
+            note(f"{first.path}: {first.assumed}")
         select = recipe.select
         frames = Frames(select.first_frame, first.layout.frames, select.time_stride, select.space_stride)
         _refuse_nothing_left(first, frames)
@@ -119,6 +121,7 @@ class ArraysSource:
             times=times if times is not None else dt * np.arange(layout.frames, dtype=np.float64),
             extent=extent,
             strange=strange,
+            assumed=assumed_extent(file, section, leader, layout.grid),
             parameters=find_parameters(file, section, count),
             splits=find_splits(file, section, count),
             at_once=max(placed.trajectories_at_once(file.arrays[placed.name]) for placed in layout.arrays),
@@ -139,6 +142,8 @@ class _Look:
     times: NDArray[np.float64]
     extent: Extent
     strange: tuple[str, ...]
+    #: What is taken of the extent where nothing says it.
+    assumed: str
     parameters: dict[str, NDArray[np.float64]]
     splits: tuple[Split, ...] | None
     #: Of one trajectory, as it is stored.

@@ -365,6 +365,36 @@ def test_axes_are_told_by_lengths_of_lines_whatever_these_are_called(tmp_path):
     assert dataset.about.parameter_names == ("b", "c")
 
 
+OWN_NAMES = ("arrays.axes=[y, trajectory, x, time]", "arrays.fields={my.a: ReA}", "arrays.boundary={x: wall, y: wall}")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said", "noted"),
+    [
+        (own_names(), (), "along x and y: 0 to 1 is taken; is 'xgrid' x and is 'ygrid' y? Then --set 'arrays.coord"),
+        (own_names(), ("arrays.coordinates={x: xgrid}",), "y: 0 to 1 is taken; is 'ygrid' y? Then --set 'arrays.coord"),
+        (
+            {"ReA": own_names()["ReA"], "tt": np.arange(5)},
+            (),
+            "taken; --set 'arrays.extent=[[0, LENGTH], [0, LENGTH]]'",
+        ),
+        (own_names(), ("arrays.extent=[[0, 6], [0, 8]]",), ""),
+        (own_names(), ("arrays.coordinates={x: xgrid, y: ygrid}",), ""),
+    ],
+)
+def test_an_extent_that_nothing_says_is_noted_with_the_arrays_that_may_say_it(tmp_path, capsys, arrays, said, noted):
+    """It was taken as 0 to 1 without a word."""
+    np.savez(tmp_path / "own.npz", **arrays)
+    dataset = opened(tmp_path / "own.npz", settings=(*OWN_NAMES, "arrays.time=tt", *said))
+    notes = " ".join(capsys.readouterr().err.split())
+    assert (noted in notes) if noted else ("is taken" not in notes)
+    if noted and not said:
+        assert dataset.about.extent == ((0.0, 1.0), (0.0, 1.0))
+    if lines := pasted(notes):
+        settings = (*OWN_NAMES, "arrays.time=tt", *(line for line in lines if "LENGTH" not in line))
+        assert opened(tmp_path / "own.npz", settings=settings).about.extent[1] in {(-1.0, 7.0), (0.0, 1.0)}
+
+
 @pytest.mark.parametrize(
     ("arrays", "axes"),
     [
