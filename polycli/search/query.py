@@ -55,7 +55,12 @@ def query_of(request: SearchRequest, searcher: Searcher) -> tuple[Query, str]:
     given = [name for name, value in asked.items() if value is not None]
     if len(given) != 1:
         said = f"{' and '.join(given)} are {len(given)} things" if given else "there is nothing"
-        raise UserError(f"{said} to look for, and one is expected", hint=f"one of {', '.join(asked)}")
+        hint = f"one of {', '.join(asked)}"
+        if not given and request.cone is not None:
+            hint += (
+                "; --cone keeps what lies in it, and --position with --radius looks for what is like the object there"
+            )
+        raise UserError(f"{said} to look for, and one is expected", hint=hint)
     if request.unlike and not request.like:
         raise UserError(
             f"--unlike goes with --like alone, and {given[0]} is given",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _NEAR_NAMES = 3
+#: What stores of objects call the redshift, and what the catalogues that it was read from may have called it.
+_REDSHIFT = "redshift"
+_REDSHIFTS = re.compile(
+    r"z|z_?(spec|best|phot|noqso|hp|helio|cmb|training)|(photo?|spec)_?z|z?redshift_?\w*|\w+_redshift"
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,11 @@ class Condition:
         """
         for name in sorted(self.columns):
             if name not in known:
+                if _REDSHIFT in known and _REDSHIFTS.fullmatch(name.lower()):
+                    raise UserError(
+                        f"--where: there is no column {name!r}",
+                        hint=f"did you mean {_REDSHIFT}? Stores call the redshift so, whatever its catalogue called it",
+                    )
                 lower = {other.lower(): other for other in known}
                 near = [lower[like] for like in difflib.get_close_matches(name.lower(), lower, _NEAR_NAMES, 0.5)]
                 raise UserError(
