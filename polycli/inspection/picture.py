@@ -6,15 +6,16 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polycli.errors import UserError
 from polycli.families import find_family
-from polycli.files.plain import open_plain
+from polycli.files.plain import open_plain, reason_of
 from polycli.inspection.contents.head import read_head
+from polycli.inspection.finding import FORECAST
 from polycli.names import without_formulas
 from polycli.references import resolve
 
@@ -78,7 +79,9 @@ def _draw(axis: Any, panel: Panel) -> None:  # noqa: ANN401  # matplotlib is not
 
 def _panels(path: Path) -> list[Panel]:
     if path.is_dir():
-        return _of_store(path) if (path / "MANIFEST.json").is_file() else _of_columns(path)
+        if (path / "MANIFEST.json").is_file():
+            return _of_store(path)
+        return _of_forecasts(path) or _of_columns(path)
     with open_plain(path) as file:
         start = file.read(16)
     for recognises, reads in _READERS:
@@ -107,11 +110,44 @@ def _of_store(path: Path) -> list[Panel]:
     if frames is None or len(frames.shape) != 5 or not store.manifest.rows:
         return _of_columns(path)
     values = store.read_rows("fields", [0])[0]
-    names = store.manifest.about.get("fields") or [f"field {place}" for place in range(values.shape[1])]
+    return _of_frames(values, store.manifest.about.get("fields") or [f"field {n}" for n in range(values.shape[1])])
+
+
+def _of_forecasts(path: Path) -> list[Panel]:
+    """Return the first and the last frame of the first trajectory of each dataset that `predict` wrote; else nothing.
+
+    Raises:
+        UserError: frames cannot be read.
+    """
+    if not any((path / mark).is_file() for mark in ("zarr.json", ".zgroup")):
+        return []
+    import zarr
+
+    panels = []
+    try:
+        root = zarr.open(path, mode="r")
+        groups = [root, *(group for _, group in sorted(root.groups()))] if isinstance(root, zarr.Group) else []
+        for group in groups:
+            frames = group.get("fields") if group.attrs.get("format") == FORECAST else None
+            if isinstance(frames, zarr.Array) and frames.ndim == 5 and all(frames.shape):
+                # Of the first trajectory, no more than is drawn.
+                ends = np.stack([np.asarray(frames[0, 0]), np.asarray(frames[0, -1])])
+                names = [str(name) for name in cast("Sequence[object]", group.attrs["field_names"])]
+                panels += _of_frames(ends, names, frames.shape[1])
+    except (ValueError, KeyError, OSError, RuntimeError) as error:
+        raise UserError(
+            f"{path}: cannot be read: {reason_of(error)}", hint="polycli inspect --verify says more"
+        ) from error
+    return panels
+
+
+def _of_frames(values: NDArray[Any], names: Sequence[str], count: int | None = None) -> list[Panel]:
+    """Return the first and the last frame of (time, field, x, y), of which `count` were before some were left out."""
+    last = (len(values) if count is None else count) - 1
     return [
-        Panel(f"{name}, frame {frame}", values[frame, place].T)
+        Panel(f"{name}, frame {frame}", values[0 if frame == 0 else -1, place].T)
         for place, name in enumerate(names)
-        for frame in dict.fromkeys((0, len(values) - 1))
+        for frame in dict.fromkeys((0, last))
     ]
 
 

@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pyarrow as pa
 import pytest
+import zarr
 from astropy.io import fits
 from astropy.table import Table
 from pyarrow import parquet
@@ -183,6 +184,21 @@ def test_a_figure_shows_how_the_values_of_a_table_are_spread(polycli, tmp_path, 
     assert code == 0
     assert f"picture: {tmp_path / 'a.png'}" in err or f"pictures: {tmp_path / 'a.png'}" in err
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_figure_of_forecasts_shows_the_first_and_the_last_frame_of_each_field(polycli, tmp_path, monkeypatch):
+    """It found nothing to draw in what predict writes."""
+    drawn = []
+    monkeypatch.setattr("polycli.inspection.picture._draw", lambda _, panel: drawn.append(panel))
+    frames = np.random.default_rng(0).standard_normal((2, 7, 2, 4, 3)).astype(np.float32)
+    about = {"format": "polycli-forecast", "dataset": "own", "physics": "my", "field_names": ["my.h", "my.v"]}
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w")
+    group.attrs.update({**about, "checkpoint": "m.safetensors", "selected_by": "as given"})
+    group.create_array("fields", data=frames)
+    assert "4 pictures" in polycli(tmp_path / "a.zarr", "--figure", tmp_path / "a.png")[2]
+    assert [panel.title for panel in drawn] == ["my.h, frame 0", "my.h, frame 6", "my.v, frame 0", "my.v, frame 6"]
+    for panel, (frame, field) in zip(drawn, [(0, 0), (6, 0), (0, 1), (6, 1)], strict=True):
+        np.testing.assert_array_equal(panel.values, frames[0, frame, field].T)
 
 
 def test_a_figure_of_fields_shows_the_first_and_the_last_image(polycli, tmp_path, survey):

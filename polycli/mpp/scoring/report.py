@@ -160,7 +160,8 @@ def _field_figure(
         truth=picture.truth[chosen, field],
         prediction=picture.prediction[chosen, field],
         extent=about.extent,
-        unit="dimensionless" if about.units[field] in {"", "1"} else about.units[field],
+        # A unit that nobody gave is unknown: the colour bar then has no label.
+        unit="dimensionless" if about.units[field] == "1" else about.units[field],
     )
     return Figure(
         file,
