@@ -83,6 +83,29 @@ def test_limits_are_text_or_a_number_beside_its_sign(parse):
     assert list(records.values()) == [{"x": 0.05, "x_limit": "<"}, {"x": 0.3, "x_limit": None}]
 
 
+@pytest.mark.parametrize("setting", [{"columns": {"x": "decimal-comma"}}, {"decimal": ","}])
+def test_limits_with_a_point_are_numbers_in_a_column_of_decimal_commas_unless_it_may_group(parse, setting):
+    """`<0.5` stayed text there, and the note called it a number, as `<0.05`, which was not in the file."""
+    cells = ["12,5", "<0.5", "<0,15", "<0.5", "<1.500", "<7", "1.5"]
+    records, about, _ = parse(
+        "x;y\n" + "".join(f"{cell};1\n" for cell in cells), delimiter=";", limits="value", **setting
+    )
+    assert [value["x"] for value in records.values()] == [12.5, 0.5, 0.15, 0.5, "<1.500", 7, "1.5"]
+    assert [value["x_limit"] for value in records.values()] == [None, "<", "<", "<", None, "<", None]
+    said = " ".join(about["reports"])
+    assert "column 'x': 4 limits such as <0.5 are numbers" in said
+    assert "column 'x': 1 limits such as <1.500 stay text; their numbers are not written as those" in said
+    # The point of 1.5 and that of <1.500; `<0.5` is a number.
+    assert "decimal" not in setting or "2 cells have another decimal mark and stay text" in said
+
+
+def test_limits_with_units_that_their_column_has_not_stay_text_and_are_said_so(parse):
+    records, about, _ = parse("x\n<0.5 kg\n<0.25\n3\n", limits="value")
+    assert [value["x"] for value in records.values()] == ["<0.5 kg", 0.25, 3]
+    assert any(report.endswith("1 limits such as <0.25 are numbers") for report in about["reports"])
+    assert any("1 limits such as <0.5 kg stay text" in report for report in about["reports"])
+
+
 @pytest.mark.parametrize("sign", ["±", "+/-", " ± ", "+-"])
 def test_uncertainties_are_split(parse, sign):
     records, about, _ = parse(f"x\n1.2{sign}0.1\n3\n")

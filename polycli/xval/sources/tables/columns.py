@@ -11,7 +11,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import yaml
 
@@ -39,6 +39,9 @@ _LONGEST_INTEGER = 310
 _DIGIT = re.compile(r"\d")
 #: Examples of cells that a report shows.
 _EXAMPLES = 3
+#: Numbers in which a mark can be nothing but a decimal one, though their column has another: three digits behind it may
+#: be a group.
+_LONE_MARK = {mark: re.compile(rf"[+-]?\d*[{mark}](?:\d{{0,2}}|\d{{4,}})(?:[eEdD][+-]?\d+)?") for mark in ".,"}
 
 
 @dataclass
@@ -48,8 +51,9 @@ class Tally:
     cells: int = 0
     missing: int = 0
     text: int = 0
-    limits: int = 0
     errors: int = 0
+    #: Limits by how they are written: how many, and the first of them.
+    limits: dict[tuple[str | bool | None, ...], tuple[int, str]] = field(default_factory=dict)
     marks: Counter[str] = field(default_factory=Counter)
     #: None stands for cells with a number and no unit.
     units: Counter[str | None] = field(default_factory=Counter)
@@ -97,7 +101,11 @@ class Tally:
                 self.groups[groups] += count
                 self.grouped = self.grouped or text
             return
-        self.limits += count * (cell.limit is not None)
+        if cell.limit is not None:
+            read = (_with_decimal(cell, mark) is not None for mark in ".,")
+            manner = (cell.unit, *read, *(mark in cell.number for mark in ".,"))
+            before, first = self.limits.get(manner, (0, text.strip()))
+            self.limits[manner] = (before + count, first)
         self.errors += count * (cell.error is not None)
         self.marks.update(dict.fromkeys(cell.marks, count))
         self.units[cell.unit] += count
@@ -152,8 +160,14 @@ class Column:
             return None
         if (cell.limit is not None) > self.limits or (cell.error is not None) > self.errors:
             return None
-        wrong = "," if self.decimal == "." else "."
-        return None if any(wrong in text for text in (cell.number, cell.error or "")) else cell
+        return _with_decimal(cell, self.decimal)
+
+    def limits_of(self, tally: Tally) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
+        """Counts the limits that are numbers in this column, and those that stay text, each with one of them."""
+        numbers, texts = list[tuple[int, str]](), list[tuple[int, str]]()
+        for count, first in tally.limits.values():
+            (texts if self._numeric(first) is None else numbers).append((count, first))
+        return numbers, texts
 
     def described(self) -> ColumnAbout:
         """Returns the entry of the column in the manifest."""
@@ -193,7 +207,7 @@ def decide(
             unit=unit or in_cells,
             decimal=decimal,
             unit_in_cells=in_cells is not None,
-            limits=section.limits == "value" and tally.limits > 0 and decimal is not None,
+            limits=section.limits == "value" and bool(tally.limits) and decimal is not None,
             errors=section.uncertainties == "value" and tally.errors > 0 and decimal is not None,
             undecided=decimal is None and bool(tally.marks) and header not in section.columns,
             thousands=section.thousands,
@@ -242,6 +256,7 @@ def _decimal(
         return None, None  # Text alone: a decimal mark that was said of numbers is none of its business.
     if section.decimal != "auto":
         wrong = marks["comma"] + marks["grouped"] if section.decimal == "." else marks["dot"]
+        wrong -= _limits_with_another_mark(tally, section.decimal) if section.limits == "value" else 0
         return section.decimal, f"{wrong} cells have another decimal mark and stay text" if wrong else None
     setting = f"--set {_column_setting(header)}, or number, says what it is"
     rules = (
@@ -287,9 +302,15 @@ def _remarks(column: Column, tally: Tally) -> list[str]:
     elif units:
         others = ", others without" if None in tally.units or tally.text else ""
         remarks.append(f"{sum(units.values())} cells with units ({', '.join(units)}){others}: they stay text")
-    if tally.limits:
-        fate = "are numbers" if column.limits else "stay text; table.limits=value takes the number, and its < or >"
-        remarks.append(f"{tally.limits} limits such as <0.05 {fate}")
+    numbers, texts = column.limits_of(tally)
+    otherwise = "table.limits=value takes the number, and its < or >"
+    if column.limits:
+        otherwise = "their numbers are not written as those of the column"
+    remarks += [
+        f"{sum(count for count, _ in found)} limits such as {found[0][1]} {fate}"
+        for found, fate in ((numbers, "are numbers"), (texts, f"stay text; {otherwise}"))
+        if found
+    ]
     if tally.errors:
         remarks.append(f"{tally.errors} values with an uncertainty " + ("are split" if column.errors else "stay text"))
     if tally.text:
@@ -298,6 +319,26 @@ def _remarks(column: Column, tally: Tally) -> list[str]:
         way = "; marks of unknown values are named by " + shlex.quote(f"table.missing=[..., {marks}]")
         remarks.append(f"{tally.text} of {tally.cells} cells are text, such as {examples}{'' if tally.groups else way}")
     return remarks
+
+
+def _with_decimal(cell: Cell, decimal: str | None) -> Cell | None:
+    """The cell in a column of this decimal mark; None where another is in it, which limits alone may have.
+
+    Instruments print `<0.5` as one word in tables of `12,5`; with three digits behind the point it may be a thousand.
+    """
+    wrong = "," if decimal == "." else "."
+    if wrong not in cell.number and wrong not in (cell.error or ""):
+        return cell
+    if decimal is None or cell.limit is None or cell.error is not None or not _LONE_MARK[wrong].fullmatch(cell.number):
+        return None
+    return replace(cell, number=cell.number.replace(wrong, decimal))
+
+
+def _limits_with_another_mark(tally: Tally, decimal: str) -> int:
+    """Counts the limits that are numbers though they have another decimal mark than their column."""
+    wrong = "," if decimal == "." else "."
+    cells = ((count, read_cell(first)) for count, first in tally.limits.values())
+    return sum(count for count, cell in cells if cell and wrong in cell.number and _with_decimal(cell, decimal))
 
 
 def _grouped(column: Column, tally: Tally) -> str | None:
