@@ -40,7 +40,13 @@ def open_rows(request: EmbedRequest, settings: EmbedSettings) -> Opened[WindowBa
         UserError: checkpoint, data and settings do not fit each other.
     """
     loaded = load_checkpoint(request.checkpoint, settings.data, settings.model)
-    sources = open_contexts(expand_paths(request.data), split=request.split, limit=request.limit, settings=settings)
+    sources = open_contexts(
+        expand_paths(request.data),
+        split=request.split,
+        limit=request.limit,
+        settings=settings,
+        known_fields=loaded.section.fields,
+    )
     header = EmbeddingsHeader(
         family="mpp",
         provenance=to_object(loaded.provenance()),

@@ -64,7 +64,13 @@ def run(request: PredictRequest) -> JsonDocument | None:
         Output(request.output, FORECASTS if model is None else PARAMETERS, settings.overwrite, inputs).refuse()
     if model is not None:
         return predict_parameters(request, settings, loaded, model, output)
-    sources = open_contexts(expand_paths(request.data), split=request.split, limit=request.limit, settings=settings)
+    sources = open_contexts(
+        expand_paths(request.data),
+        split=request.split,
+        limit=request.limit,
+        settings=settings,
+        known_fields=loaded.section.fields,
+    )
     finder = BandFinder(loaded, settings.bands)
     plans = [_plan(source, loaded, settings, finder) for source in sources]
     origin = to_object(loaded.provenance())

@@ -238,6 +238,20 @@ def test_an_array_whose_axes_nobody_said_is_refused_with_a_line_to_paste(tmp_pat
     assert "--set 'arrays.axes=[time|x|y, time|x|y, time|x|y]' --set 'arrays.fields=[my.h]'" in caught.value.hint
 
 
+def test_fields_that_the_checkpoint_knows_are_proposed_by_their_names(tmp_path, model):
+    """Proposed was `my.Height`, which the checkpoint refuses."""
+    np.savez(tmp_path / "own.npz", Height=np.ones((6, 12, 16)), other=np.ones((6, 12, 16)))
+    with pytest.raises(
+        UserError, match=r"which of the checkpoint's fields 'other' is \(.*shallow_water\.height"
+    ) as caught:
+        forecast(tmp_path, tmp_path / "own.npz")
+    assert "--set 'arrays.fields={shallow_water.height: Height, my.other: other}'" in caught.value.hint
+    with pytest.raises(UserError) as caught:
+        forecast(tmp_path, tmp_path / "own.npz", overrides=("arrays.array=Height",))
+    assert "arrays.fields=[shallow_water.height]" in caught.value.hint
+    assert "which of the checkpoint's fields" not in caught.value.message
+
+
 def test_a_pdebench_file_is_continued(tmp_path, model):
     data = np.random.default_rng(0).normal(size=(2, 6, 16, 16, 2)).cumsum(axis=1).astype(np.float32)
     with h5py.File(tmp_path / "2D_diff-react_NA_NA.h5", "w") as file:

@@ -24,8 +24,12 @@ _OLDER: dict[int, tuple[Axis, ...]] = {
 _OLDER_NAME = "fields"
 
 
-def open_datasets(paths: Sequence[Path], settings: ReadingSettings, limit: int | None) -> list[Dataset]:
+def open_datasets(
+    paths: Sequence[Path], settings: ReadingSettings, limit: int | None, known_fields: Sequence[str]
+) -> list[Dataset]:
     """The datasets that files and folders hold: of array files in the older layout one each, of all others as prepare.
+
+    Lines that are proposed prefer `known_fields`, those of the checkpoint.
 
     Raises:
         SourceError: no source reads a path, different ones would, or something is not said of an array.
@@ -35,11 +39,11 @@ def open_datasets(paths: Sequence[Path], settings: ReadingSettings, limit: int |
     found: list[Dataset] = []
     for path, axes in older.items():
         whole = section.model_copy(update={"axes": axes, "array": section.array or _older_array(path)})
-        found += ArraysSource(_ASSUMED_DT).open([path], _recipe(settings, whole), limit)
+        found += ArraysSource(_ASSUMED_DT, known_fields).open([path], _recipe(settings, whole), limit)
     others = [path for path in paths if path not in older]
     if others:
         name = settings.source or ("arrays" if section != ArraysSection() else find_source("mpp", others))
-        source = ArraysSource(_ASSUMED_DT) if name == "arrays" else load_source("mpp", name)
+        source = ArraysSource(_ASSUMED_DT, known_fields) if name == "arrays" else load_source("mpp", name)
         datasets: list[Dataset] = source.open(others, _recipe(settings, section), limit)
         found += datasets if settings.dataset.name is None else named(datasets, settings.dataset.name)
     return found

@@ -101,7 +101,12 @@ class SourceContexts(ContextSource):
 
 
 def open_contexts(
-    paths: Sequence[Path], *, split: Split | None, limit: int | None, settings: ReadingSettings
+    paths: Sequence[Path],
+    *,
+    split: Split | None,
+    limit: int | None,
+    settings: ReadingSettings,
+    known_fields: Sequence[str] = (),
 ) -> list[ContextSource]:
     """Opens `paths` as whatever they are: stores, folders of stores, or files that a source of prepare reads.
 
@@ -117,7 +122,7 @@ def open_contexts(
         opened = open_stores(stores, family="mpp", verify="auto", by_name=False)
         found += [_of_store(store, split, limit) for store in opened]
     if files:
-        found += [_of_dataset(dataset, limit) for dataset in open_datasets(files, settings, limit)]
+        found += [_of_dataset(dataset, limit) for dataset in open_datasets(files, settings, limit, known_fields)]
     twice = [name for name, count in Counter(source.name for source in found).items() if count > 1]
     if twice:
         raise UserError(f"two of the data sets are called {twice[0]}", hint="give them two outputs")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from polycli.errors import SourceError
 from polycli.mpp.recipe.arrays import ArraysSection, Axis
@@ -27,6 +26,7 @@ from polycli.mpp.sources.array_read import Placed
 
 #: Names that a sentence gives.
 _SHOWN = 4
+_MOST_KNOWN = 12
 #: A time between frames that nobody knows; it is refused when it is pasted.
 _NO_DT = "--set arrays.dt=NUMBER"
 
@@ -44,7 +44,9 @@ class Layout:
     meanings: tuple[str, ...]
 
 
-def find_layout(file: ArrayFile, section: ArraysSection, *, dt_needed: bool) -> Layout:
+def find_layout(
+    file: ArrayFile, section: ArraysSection, *, dt_needed: bool, known_fields: Sequence[str] = ()
+) -> Layout:
     """Combines the settings and the file's own names of dimensions into a layout.
 
     Raises:
@@ -53,7 +55,7 @@ def find_layout(file: ArrayFile, section: ArraysSection, *, dt_needed: bool) -> 
     chosen = _chosen(file, section)
     names = [name for name, _ in chosen]
     axes = {name: _axes(file, name, section) for name in names}
-    gaps = _Gaps(file, section)
+    gaps = _Gaps(file, section, known_fields)
     if len(names) > 1 and not isinstance(section.fields, dict):
         gaps.choose(names)
     gaps.axes([name for name in names if axes[name] is None])
@@ -180,10 +182,12 @@ def _check_components(file: ArrayFile, fields: Mapping[str, str], placed: tuple[
 class _Gaps:
     """Collects everything that is not said about a file, and lines that would say it."""
 
-    def __init__(self, file: ArrayFile, section: ArraysSection) -> None:
-        self._file, self._section = file, section
+    def __init__(self, file: ArrayFile, section: ArraysSection, known_fields: Sequence[str]) -> None:
+        self._file, self._section, self._known_fields = file, section, known_fields
         self._problems: list[str] = []
         self._lines: list[str] = []
+        #: Arrays whose names are none of the fields that are known.
+        self._unknown: list[str] = []
 
     def choose(self, names: list[str]) -> None:
         """Which of several arrays."""
@@ -230,10 +234,19 @@ class _Gaps:
             if not placed and propose_axes(file, names[0], self._section).fields_open:
                 array = f"how many fields the array {names[0]!r} has is not told by its shape"
             self._problems.append(f"{array}, and {len(said)} names were given")
-            plain = _field_name(names[0], file.path)
+            plain = self._field_name(names[0])
             proposed = [plain] if found == 1 else [f"{plain}_{index}" for index in range(found)]
             self._lines.append(f"--set 'arrays.fields=[{', '.join(proposed)}]'")
         return said
+
+    def _field_name(self, array: str) -> str:
+        """Return a name for the field of an array: the one that the checkpoint knows so, else one of the user's own."""
+        plain = array.rpartition("/")[2] or self._file.path.stem
+        known = [name for name in self._known_fields if name.rpartition(".")[2].lower() == plain.lower()]
+        if len(known) == 1:
+            return known[0]
+        self._unknown.append(array)
+        return "my." + "".join(letter if letter.isalnum() or letter == "_" else "_" for letter in plain)
 
     def _largest(self, names: list[str]) -> str:
         """The first of those with the most axes."""
@@ -248,7 +261,7 @@ class _Gaps:
         scalar = whole if place is None else whole[:place] + whole[place + 1 :]
         pairs: list[str] = []
         for shown, name in (patterns_of(names) or dict(zip(names, names, strict=True))).items():
-            field = _field_name(name, self._file.path)
+            field = self._field_name(name)
             if shapes[name] == scalar:
                 pairs.append(f"{field}: {_entry(shown)}")
             elif place is not None and shapes[name] == whole:
@@ -311,6 +324,10 @@ class _Gaps:
         """Raise for what is open."""
         if self._problems:
             line = " ".join(self._lines)
+            if self._known_fields and self._unknown:
+                more = ", ..." if len(self._known_fields) > _MOST_KNOWN else ""
+                shown = ", ".join(self._known_fields[:_MOST_KNOWN]) + more
+                self._problems.append(f"which of the checkpoint's fields {self._unknown[0]!r} is ({shown}) is not said")
             choose = ", one of the words between |" if "|" in line else ""
             raise SourceError(
                 f"{self._file.path}: {'; '.join(self._problems)}. In it: {listing(self._file)}",
@@ -343,11 +360,6 @@ def _agreed(file: ArrayFile, placed: tuple[Placed, ...], fields: tuple[str, ...]
     seen = dict(zip(file.arrays[first.name].dims or (), first.axes, strict=False))
     meanings = tuple(f"{name} is {axis}" for name, axis in seen.items() if name != axis)
     return Layout(placed, fields, lengths["trajectory"], lengths["time"], (lengths["x"], lengths["y"]), meanings)
-
-
-def _field_name(array: str, path: Path) -> str:
-    plain = array.rpartition("/")[2] or path.stem
-    return "my." + "".join(letter if letter.isalnum() or letter == "_" else "_" for letter in plain)
 
 
 def _dimensions(info: ArrayInfo) -> str:

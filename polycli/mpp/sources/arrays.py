@@ -34,9 +34,12 @@ _JOB_BYTES = 16 * 2**20
 class ArraysSource:
     """All files of the inputs as one dataset; several files are more trajectories."""
 
-    def __init__(self, assumed_dt: float | None = None) -> None:
-        """`assumed_dt` stands in where neither the files nor the settings tell the time between frames."""
-        self._assumed_dt = assumed_dt
+    def __init__(self, assumed_dt: float | None = None, known_fields: Sequence[str] = ()) -> None:
+        """`assumed_dt` stands in where neither the files nor the settings tell the time between frames.
+
+        Proposed lines prefer `known_fields`, as those of a checkpoint.
+        """
+        self._assumed_dt, self._known_fields = assumed_dt, known_fields
 
     def accepts(self, path: Path) -> bool:
         """Arrays of numpy, HDF5 and NetCDF files, and zarr folders that are no stores of polycli."""
@@ -101,7 +104,7 @@ class ArraysSource:
             return [self._look(file, source, group, filled) for group, filled in one_by_one(file, section)]
 
     def _look(self, file: ArrayFile, source: str, group: str, section: ArraysSection) -> _Look:
-        layout = find_layout(file, section, dt_needed=self._assumed_dt is None)
+        layout = find_layout(file, section, dt_needed=self._assumed_dt is None, known_fields=self._known_fields)
         leader, count = layout.arrays[0], layout.trajectories
         times = find_times(file, section, leader, (count, layout.frames))
         dt = time_step(file, section, times)

@@ -31,7 +31,13 @@ def predict_parameters(
     Raises:
         UserError: checkpoint, data and settings do not fit each other; nothing was written.
     """
-    sources = open_contexts(expand_paths(request.data), split=request.split, limit=request.limit, settings=settings)
+    sources = open_contexts(
+        expand_paths(request.data),
+        split=request.split,
+        limit=request.limit,
+        settings=settings,
+        known_fields=loaded.section.fields,
+    )
     frames = {"history": loaded.history, "time_stride": loaded.time_stride}
     starts = []
     for source in sources:
