@@ -63,8 +63,8 @@ def find_layout(
     fields = gaps.fields(names, placed)
     gaps.boundary()
     if dt_needed and section.dt is None:
-        gaps.dt(placed)
-    gaps.beside(placed)
+        gaps.dt(names, placed)
+    gaps.beside(names, placed)
     gaps.refuse()
     return _agreed(file, placed, fields)
 
@@ -278,7 +278,7 @@ class _Gaps:
             pairs = [f"{axis}: {said.get(axis, 'periodic|wall|open')}" for axis in SPACE]
             self._lines.append(f"--set 'arrays.boundary={{{', '.join(pairs)}}}'")
 
-    def dt(self, placed: tuple[Placed, ...]) -> None:
+    def dt(self, names: list[str], placed: tuple[Placed, ...]) -> None:
         """The time between frames."""
         file, section = self._file, self._section
         numbers = {name: info for name, info in file.arrays.items() if info.is_numeric}
@@ -289,7 +289,7 @@ class _Gaps:
             or (placed and beside(file, placed[0], "time") in numbers)
         ):
             return
-        array = placed[0].name if placed else self._largest(list(candidates(file)))
+        array = placed[0].name if placed else self._largest(names)
         lengths = self._lengths(array, placed)
         if section.time is None and "/" not in array and "time" in lengths:
             times = line_along(file, array, "time", lengths["time"], section)
@@ -301,10 +301,10 @@ class _Gaps:
         one = [name for name, info in numbers.items() if name == "dt" and info.shape in {(), (1,)}]
         self._lines.append(f"--set arrays.dt={float(file.read(one[0]).reshape(())):.6g}" if one else _NO_DT)
 
-    def beside(self, placed: tuple[Placed, ...]) -> None:
+    def beside(self, names: list[str], placed: tuple[Placed, ...]) -> None:
         """Lines for coordinates and parameters, which a file may have under any name."""
         file, section = self._file, self._section
-        array = placed[0].name if placed else self._largest(list(candidates(file)) or list(file.arrays))
+        array = placed[0].name if placed else self._largest(names)
         if "/" in array or not self._problems:
             return
         lengths = self._lengths(array, placed)

@@ -22,6 +22,8 @@ NAMES: dict[Axis, tuple[str, ...]] = {
 }
 _ORDER: tuple[Axis, ...] = ("trajectory", "time", "field", "x", "y")
 _SHOWN = 12
+#: Single numbers that are steps of the grid, and no parameters.
+_STEPS = {"dt", "dx", "dy"}
 #: What people add to the name of an axis, and what is left of a name without it.
 _ADDED = re.compile(
     r"coordinates?|coords?|grid|axis|values?|vals?|points?|cent(?:er|re)s?|cells?|mesh|arr(?:ay)?|[^a-z]"
@@ -210,7 +212,7 @@ def parameters_of(file: ArrayFile, array: str, runs: int | None, section: Arrays
         if info.is_numeric
         and "/" not in name
         and name not in named
-        and ((info.shape == () and name != "dt") or (name in per_run and info.shape == (runs,)))
+        and ((info.shape == () and name not in _STEPS) or (name in per_run and info.shape == (runs,)))
         and (info.shape == () or line_of(file, name, section) is None)
     ]
 

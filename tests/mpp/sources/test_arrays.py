@@ -416,6 +416,13 @@ def test_an_axis_that_lengths_do_not_tell_is_left_open(tmp_path, arrays, axes):
     assert proposed == f"arrays.axes={axes}"
 
 
+def test_an_array_of_too_few_axes_is_refused_where_no_other_could_be_frames(tmp_path):
+    np.savez(tmp_path / "own.npz", a=np.zeros((4, 5)), dx=0.1, nu=0.2)
+    with pytest.raises(SourceError, match="its dimensions are not those of frames over time") as caught:
+        opened(tmp_path / "own.npz", settings=("arrays.array=a",))
+    assert "arrays.parameters={nu: nu}" in pasted(caught.value.hint)
+
+
 def test_axes_of_equal_lengths_are_named_as_what_nobody_can_tell_apart(tmp_path):
     np.save(tmp_path / "own.npy", np.zeros((8, 8, 8)))
     with pytest.raises(SourceError, match="nothing tells which of the 1st, 2nd and 3rd is time, x or y") as caught:
