@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from polycli.xval.numbers import Encoding, expand
 from polycli.xval.numbers.scaling import Scaling
 from polycli.xval.records.classes import Classes
 from polycli.xval.records.key_order import KeyOrder
+from polycli.xval.records.limits import keys_beside
 from polycli.xval.records.records import Records
 from polycli.xval.records.structure import END, MASK, NUM, PAD
 
@@ -45,6 +47,14 @@ class Tokenization:
     def key_order(self) -> KeyOrder:
         """The order of keys that the model learned, by path of the object; empty where it learned no one order."""
         return {} if self.reading is None else self.reading.key_order
+
+    @cached_property
+    def limit_keys(self) -> dict[str, str]:
+        """Maps keys of the training's tables to those of their limits, `mass` to `mass_limit`, where it had some."""
+        if self.reading is None or self.reading.source != "table":
+            return {}
+        found = {key: limit for key, (_, limit) in keys_beside(list(self.reading.columns)).items()}
+        return {key: limit for key, limit in found.items() if limit in self.language.vocabulary.key_ids}
 
     @property
     def tokens(self) -> int:

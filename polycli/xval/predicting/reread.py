@@ -13,9 +13,9 @@ from polycli.xval.data.source import SourceAbout, TableAbout
 from polycli.xval.recipe.sources import TableSection
 from polycli.xval.recipe.training import JsonSection
 from polycli.xval.records.cells import split_header
+from polycli.xval.records.limits import keys_beside
 from polycli.xval.records.values import Value
 from polycli.xval.sources.table import SUFFIXES, headers_of
-from polycli.xval.sources.tables.columns import keys_beside
 from polycli.xval.sources.tables.csv_files import names_of
 
 #: Names that a message shows.

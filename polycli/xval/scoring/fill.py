@@ -17,6 +17,7 @@ from torch import Tensor
 
 from polycli.xval.data.collate import Sequences, Tokenization, padded, width_of, write
 from polycli.xval.model.numformer import Numformer
+from polycli.xval.records.limits import without_limits
 from polycli.xval.records.records import Records
 from polycli.xval.records.structure import MASK, PAD
 
@@ -48,16 +49,16 @@ class Filler:
     decoding: Decoding = "free"
 
     def once(self, records: Records, turn_of: Rows, progress: Callable[[int], None] | None = None) -> Answers:
-        """Hide the numbers of each record in turns and answer for each once.
+        """Hide the numbers of each record in turns, each with the sign of its limit, and answer for each once.
 
         Args:
             records: in the model's language.
             turn_of: for each number in which turn of its record it is hidden; below 0: never.
             progress: told how many numbers were answered.
         """
-        asked = np.flatnonzero(turn_of >= 0)
+        numbers = np.flatnonzero(turn_of >= 0)
         owners = np.repeat(np.arange(len(records)), records.number_lengths)
-        turns = np.unique(np.stack([owners[asked], turn_of[asked]], axis=1), axis=0)
+        turns = np.unique(np.stack([owners[numbers], turn_of[numbers]], axis=1), axis=0)
         # Longest first: rows of one batch are then of like length, and too much for the memory shows at once.
         turns = turns[np.argsort(-records.token_lengths[turns[:, 0]], kind="stable")]
         values = np.full(len(turn_of), np.nan)
@@ -69,7 +70,10 @@ class Filler:
             places = np.repeat(records.number_offsets[chosen] - (np.cumsum(lengths) - lengths), lengths)
             places = places + np.arange(int(lengths.sum()))
             hidden = turn_of[places] == np.repeat(turn, lengths)
-            filled = self.fill(records.select(chosen), hidden)
+            asked = records.select(chosen)
+            if limits := self.tokenization.limit_keys:
+                asked, _, _ = without_limits(asked, hidden, limits, self.tokenization.language.vocabulary.key_ids)
+            filled = self.fill(asked, hidden)
             values[places[hidden]] = filled.values[hidden]
             quantiles[places[hidden]] = filled.quantiles[hidden]
             if progress is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +20,7 @@ from polycli.xval.predicting.inputs import encode, keys_beside_learned
 from polycli.xval.recipe.model import ObjectiveSection
 from polycli.xval.recipe.settings import EvalSettings
 from polycli.xval.records.decode import decode_records
-from polycli.xval.records.key_order import in_another_order
+from polycli.xval.records.key_order import in_another_order, with_keys
 from polycli.xval.records.records import Records
 from polycli.xval.records.values import Record, Value
 from polycli.xval.scoring.baselines import is_table, simple_answers, table_answers
@@ -70,7 +71,9 @@ def score_numbers(loaded: LoadedNumformer, subset: Subset, settings: EvalSetting
     learning = drawn_rows(store.rows("train"), settings.baseline_rows, seed=settings.seed)
     if settings.baselines and is_table(records) and len(learning) > 1:
         training = read_records(store, learning, loaded)
-        texts = text_columns(_values(store, learning), _values(store, subset.rows))
+        # Signs of limits are hidden from simple learners, too: each gives its number away.
+        signs = {*loaded.tokenization.limit_keys.values()}
+        texts = text_columns(*(_without(_values(store, rows), signs) for rows in (learning, subset.rows)))
         methods |= table_answers(training, records, turn_of, share=share or 0.0, seed=settings.seed, texts=texts)
     patterns = scored_together(store, settings)
     examined = _examined(subset, records, turn_of, methods, answers=answers, loaded=loaded, patterns=patterns)
@@ -108,6 +111,10 @@ def drawn_rows(rows: NDArray[np.int64], most: int, *, seed: int) -> NDArray[np.i
 
 def _values(store: RecordStore, rows: NDArray[np.int64]) -> list[Value]:
     return decode_records(store.read(rows), store.vocabulary)
+
+
+def _without(values: Sequence[Value], keys: Collection[str]) -> list[Value]:
+    return [with_keys(value, lambda key, path: key not in keys) for value in values]  # noqa: ARG005  # called by place
 
 
 def hidden_share(loaded: LoadedNumformer, share: float | None) -> float | None:

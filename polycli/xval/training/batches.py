@@ -34,6 +34,7 @@ from polycli.xval.data.store import RecordStore
 from polycli.xval.recipe.model import DataSection, ObjectiveSection
 from polycli.xval.records.classes import Column, columns_of
 from polycli.xval.records.keypaths import refuse_unknown
+from polycli.xval.records.limits import without_limits
 from polycli.xval.records.records import Records
 from polycli.xval.records.structure import NUM
 from polycli.xval.training.blanks import blank_classes
@@ -134,7 +135,7 @@ class FillInReader:
         if self.causal:
             tokens = self.tokenization.lengths(lengths, number_lengths) - 1
             return MaskCount(int(tokens.sum()), int(number_lengths.sum()))
-        if self.masking.everything and not self.columns:
+        if self.masking.everything and not self.columns and not self.tokenization.limit_keys:
             count = self.masking.count(lengths, number_lengths, seeds)
         else:
             records, hidden = self._hidden(numbers, seeds)
@@ -147,8 +148,17 @@ class FillInReader:
         return shuffle_keys(records, seeds) if self.shuffles else records
 
     def _hidden(self, numbers: Rows, seeds: Words) -> tuple[Records, NDArray[np.bool_]]:
-        """Some records, of which classes may be cut, and which of their tokens are hidden."""
-        records = self._records(numbers, seeds)
+        """Some records and which of their tokens are hidden; a limit is null where its number is hidden."""
+        records, hidden = self._drawn(self._records(numbers, seeds), seeds)
+        limits = self.tokenization.limit_keys
+        if not limits:
+            return records, hidden
+        of_numbers, key_ids = hidden[records.token_ids == NUM], self.tokenization.language.vocabulary.key_ids
+        records, kept, nulls = without_limits(records, of_numbers, limits, key_ids)
+        return records, hidden[kept] & ~nulls
+
+    def _drawn(self, records: Records, seeds: Words) -> tuple[Records, NDArray[np.bool_]]:
+        """Some records, of which classes may be cut, and which of their tokens are drawn."""
         if not self.columns:
             return records, self.masking.draw(records, seeds)
         probability, whole = self.masking.probability, self.masking.values

@@ -27,6 +27,7 @@ from polycli.xval.records.cells import (
     split_header,
     ungrouped,
 )
+from polycli.xval.records.limits import keys_beside
 from polycli.xval.records.texts import Texts, among, as_texts, kept
 from polycli.xval.records.values import NumberLiteral, Value
 from polycli.xval.sources.json_text import number_of
@@ -350,24 +351,6 @@ def _grouped(column: Column, tally: Tally) -> str | None:
         return None
     setting = shlex.quote(f"table.thousands={json.dumps(mark)}")
     return f"{count} cells have digits in groups, such as {tally.grouped!r}, and are text; --set {setting} reads them"
-
-
-def keys_beside(keys: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Names the keys of uncertainties and limits by key of a column, longer where another column has such a name.
-
-    >>> keys_beside(["x", "x_limit"])["x"]
-    ('x_error', 'x_limit_')
-    """
-    used = set(keys)
-    return {key: (_unused(f"{key}_error", used), _unused(f"{key}_limit", used)) for key in keys}
-
-
-def _unused(name: str, used: set[str]) -> str:
-    """The name, longer where a column has it already."""
-    while name in used:
-        name += "_"
-    used.add(name)
-    return name
 
 
 def _value(number: str, decimal: str | None) -> Value:
