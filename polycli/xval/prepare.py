@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import yaml
 
 from polycli import console
 from polycli.errors import SourceError
@@ -19,7 +23,7 @@ from polycli.xval.data.preview import RecordFacts, as_text, preview
 from polycli.xval.data.publishing import Plan
 from polycli.xval.data.source import Opened
 from polycli.xval.data.staging import StageTask, stage
-from polycli.xval.recipe.training import PrepareRecipe
+from polycli.xval.recipe.training import PrepareRecipe, ScalerChoice
 
 #: Sources of people's own records, whose numbers may have any size; what is simulated has the paper's scales.
 SCALED_BY_DEFAULT = ("table", "json")
@@ -110,12 +114,15 @@ class RecordPreparation(Preparation[PrepareRecipe, Opened, StageTask, RecordFact
             console.warn("no record has a number, so a model of this store learns no quantity; texts are all there is")
         elif about.scaling.default == "auto":
             console.say(_scaled(coverage.keys))
-        warn_of_saturation(coverage)
+        warn_of_saturation(coverage, about.scaling.default)
         return RecordsRead(numbers=coverage.numbers, held_out=about.held_out, coverage=coverage)
 
 
-def warn_of_saturation(coverage: CoverageReport) -> None:
-    """Name the key paths whose numbers are too large, as they are scaled, for a model to tell them apart."""
+def warn_of_saturation(coverage: CoverageReport, default: ScalerChoice) -> None:
+    """Name the key paths whose numbers are too large, as they are scaled, for a model to tell them apart.
+
+    `default` is the choice for key paths that the recipe does not name.
+    """
     saturated = {path: entry for path, entry in coverage.keys.items() if entry.saturated}
     shown = [
         f"{path} ({entry.saturated:.2%}, scaled by {entry.scaler})"
@@ -127,6 +134,12 @@ def warn_of_saturation(coverage: CoverageReport) -> None:
             f"numbers beyond {coverage.saturation_limit:g} after scaling, where plain xVal hardly tells them apart: "
             f"{', '.join(shown)}{more}"
         )
+    affine = {path: "asinh" for path, entry in saturated.items() if entry.scaler == "affine"}
+    if affine:
+        keys = dict(list(affine.items())[:_SHOWN])
+        chosen = yaml.safe_dump(keys, default_flow_style=True, width=math.inf, allow_unicode=True).strip()
+        setting = shlex.quote(f"scaling={{default: {default}, keys: {chosen}}}")
+        console.note(f"--set {setting} keeps numbers of many decades within that band")
     if any(entry.scaler == "none" for entry in saturated.values()):
         console.note("--set scaling.default=auto scales numbers by key path")
 

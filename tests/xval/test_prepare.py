@@ -310,6 +310,17 @@ def test_saturation_is_counted_and_refused_where_the_recipe_says_so(prepare, cap
     prepare(values, "coverage.max_saturated=0.01", "scaling.default=affine", name="c.zarr")
 
 
+def test_the_warning_of_numbers_beyond_the_band_names_the_setting_that_keeps_them_within(prepare, capsys):
+    values = [{"water content": 2000.0 if number == 7 else 1.0 + number} for number in range(60)]
+    store = prepare(values, "scaling.default=auto", name="a.zarr")
+    assert store.about.coverage.keys["water content"].saturated
+    said = " ".join(capsys.readouterr().err.split())
+    setting = "scaling={default: auto, keys: {water content: asinh}}"
+    assert f"--set '{setting}' keeps numbers of many decades within that band" in said
+    assert not prepare(values, setting, name="b.zarr").about.coverage.keys["water content"].saturated
+    assert "within that band" not in capsys.readouterr().err
+
+
 def test_mixed_types_under_one_key_are_kept_counted_and_told(prepare, capsys):
     values = [{"x": number if number % 3 else f"<{number}"} for number in range(12)]
     store = prepare(values)

@@ -100,9 +100,10 @@ def summary_table(datasets: Mapping[str, FillScores], *, judged: bool = True) ->
         "tuned on rows held back (neighbours; squared or absolute loss); TabPFN, which would be stronger on small "
         "tables, is not among them. "
     )
+    alone = all(dataset.hidden_share is None for dataset in datasets.values())
     caption = (
-        "Mean absolute error in standard deviations of each key path in training. Numbers are hidden in turns and "
-        "answered for once each. "
+        "Mean absolute error in standard deviations of each key path in training. Numbers are hidden "
+        f"{'one at a time' if alone else 'in turns'} and answered for once each. "
         + (learners if "k-NN" in methods else "")
         + " ".join(verdicts(datasets) if judged else ())
     )

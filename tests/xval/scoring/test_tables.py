@@ -1,5 +1,7 @@
 """The sentence that says whether a simpler model is the one to use, against errors whose answer is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from polycli.report.bootstrap import Bootstrap
 from polycli.xval.numbers.statistics import NumberStatistics
 from polycli.xval.scoring.score_records import FillScores
 from polycli.xval.scoring.summarise import Examined, scores_of
-from polycli.xval.scoring.tables import verdicts
+from polycli.xval.scoring.tables import summary_table, verdicts
 
 SCALE = NumberStatistics(300, 0.0, 2.0, -6.0, 6.0, 0.1, 6.0, 0)
 
@@ -58,3 +60,10 @@ def test_the_interval_of_the_ratio_is_that_of_the_same_records():
     assert low < entry.errors.by_method["model"] / entry.errors.by_method["gradient boosting"] < high
     # Two means of 300 absolute normal errors have a relative spread of 0.756 / sqrt(300) each.
     assert high - low == pytest.approx(2 * 1.96 * np.sqrt(2) * 0.756 / np.sqrt(300), rel=0.25)
+
+
+def test_the_caption_says_whether_numbers_are_hidden_one_at_a_time_or_in_turns():
+    alone = scored(model=0.7, boosting=0.5)
+    assert "Numbers are hidden one at a time and answered for once each" in summary_table(alone).caption
+    shared = {"mine": replace(alone["mine"], hidden_share=0.3)}
+    assert "Numbers are hidden in turns and answered for once each" in summary_table(shared).caption
