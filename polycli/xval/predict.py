@@ -28,7 +28,7 @@ from polycli.xval.predicting.inputs import Wanted, counting, fitting, open_input
 from polycli.xval.recipe.settings import PredictSettings
 from polycli.xval.records.classes import Column, columns_of
 from polycli.xval.records.key_order import as_it_came, in_order
-from polycli.xval.records.keypaths import KeyPatterns, refuse_unknown
+from polycli.xval.records.keypaths import TOP, KeyPatterns, child_path, refuse_unknown
 from polycli.xval.records.records import Records
 from polycli.xval.records.structure import NUM
 from polycli.xval.records.units import known_units, refuse_other_units
@@ -161,7 +161,10 @@ def blanks_of(loaded: LoadedNumformer, keys: Sequence[str], gap: str | None) -> 
         RecipeError: a pattern fits no such key path.
     """
     language = loaded.tokenization.language
-    columns = columns_of(loaded.tokenization.classes, language.vocabulary)
+    # A number without `<` or `>` has no limit: that null is a fact, and nothing to fill in.
+    signs = {child_path(TOP, key) for key in loaded.tokenization.limit_keys.values()}
+    classes = {path: values for path, values in loaded.tokenization.classes.items() if path not in signs}
+    columns = columns_of(classes, language.vocabulary)
     refuse_unknown(keys, [*language.key_paths, *(column.path for column in columns.values())], where="keys")
     wanted = KeyPatterns(keys)
     return Blanks(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ from polycli.json_records import to_object
 from polycli.requests import EmbedRequest, EvalRequest, PredictRequest
 from polycli.xval import embed, predict
 from polycli.xval import eval as evaluation
+from polycli.xval.data.classes import classes_of
 from polycli.xval.data.reading import Reading, reading_of
 from polycli.xval.data.store import open_records
 from polycli.xval.data.tokenization import describe_tokenization, tokenization_for
@@ -238,13 +240,15 @@ def limited(tmp_path_factory):
     folder = tmp_path_factory.mktemp("limits")
     text = write(folder / "samples.csv", blank=None).read_text().splitlines()
     names, *body = [line.split(",") for line in text]
-    for row in body[::3]:
-        row[1] = f"<{row[1]}"
+    for number, row in enumerate(body[::3]):
+        row[1] = f"{'<>'[number % 2]}{row[1]}"
     (folder / "samples.csv").write_text("\n".join(",".join(row) for row in (names, *body)) + "\n")
     settings = ("table.id_column=sample", "table.limits=value")
     trained = prepare("table", folder / "samples.zarr", *settings, inputs=[folder / "samples.csv"])
     section = ModelSection(**{**SIZES, "quantiles": (0.1, 0.5, 0.9)})
-    tokenization = tokenization_for(section, None, [open_records(trained)])
+    stores = [open_records(trained)]
+    tokenization = replace(tokenization_for(section, None, stores), classes=classes_of(stores))
+    assert "mass_limit" in tokenization.classes
     torch.manual_seed(0)
     described = to_object(describe_tokenization(tokenization))
     about = {"family": "xval", "verb": "pretrain", "version": "0", "step": 1, "model": section.model_dump(mode="json")}
@@ -276,7 +280,9 @@ def test_a_row_is_answered_alike_whether_or_not_another_row_of_its_file_has_a_li
         embed.run(EmbedRequest(checkpoint=model, data=data, output=target, json=True))
         rows = pq.read_table(target).to_pylist()
         vectors[name] = next(row["record_embedding"] for row in rows if row["record_id"] == "A1")
+    # No limit is a fact, and no gap to fill in, also where `<` and `>` both occur.
     assert found["with.csv"]["mass_limit"] is None
+    assert list(found["with.csv"]["_filled"]) == ["/logP"]
     for name in ("without.csv", "typed.parquet", "own.zarr"):
         one, other = (found[each]["_filled"]["/logP"] for each in (name, "with.csv"))
         assert [one["value"], *one["interval"]] == pytest.approx([other["value"], *other["interval"]], rel=1e-4), name
