@@ -155,7 +155,7 @@ class SpectrumSection(Section):
     embed_dim: PositiveInt = Field(768, le=WIDEST, description="width")
     depth: PositiveInt = Field(6, le=MOST_BLOCKS, description="blocks")
     num_heads: PositiveInt = Field(6, description="attention heads")
-    section_length: PositiveInt = Field(20, description="pixels per token")
+    section_length: PositiveInt = Field(20, le=WIDEST, description="pixels per token")
     section_step: PositiveInt = Field(10, description="pixels from the start of one token to that of the next")
     grid: Literal["trained", "native"] = Field(
         "trained",

@@ -28,7 +28,7 @@ class ModelSection(Section):
     num_heads: PositiveInt = Field(6, description="attention heads; the paper's 6")
     blocks: PositiveInt = Field(6, le=MOST_BLOCKS, description="layers of the transformer; the paper's 6")
     feed_forward: PositiveInt = Field(3072, le=WIDEST, description="width inside blocks and heads; the paper's 3072")
-    context: PositiveInt = Field(1024, description="tokens of the longest record")
+    context: PositiveInt = Field(1024, le=WIDEST, description="tokens of the longest record")
     dropout: float = Field(0.1, ge=0, lt=1)
     attention_dropout: float = Field(
         0.0,

@@ -49,7 +49,7 @@ class EvalSettings(Section):
     masking: Literal["share", "single"] = Field(
         "share", description="hide numbers in turns of the share that training hides, or one at a time"
     )
-    share: float | None = Field(None, gt=0, le=1, description="hidden at once; that of the training if absent")
+    share: float | None = Field(None, ge=0.001, le=1, description="hidden at once; that of the training if absent")
     max_records: PositiveInt = Field(1000, description="records per dataset; an even choice where there are more")
     batch_tokens: PositiveInt = Field(16_384, description="tokens of a forward pass, padding included")
     baselines: bool = Field(True, description="k-NN and gradient boosting, where records are rows of a table")
@@ -60,7 +60,9 @@ class EvalSettings(Section):
     bootstrap_samples: PositiveInt = Field(
         1000, le=MOST_RESAMPLES, description="resamples of the records behind each interval"
     )
-    seed: NonNegativeInt = Field(0, description="of the turns in which numbers are hidden, and of the bootstrap")
+    seed: NonNegativeInt = Field(
+        0, lt=2**32, description="of the turns in which numbers are hidden, and of the bootstrap"
+    )
 
 
 class CalibrateSettings(CalibrateSection):
@@ -73,9 +75,9 @@ class CalibrateSettings(CalibrateSection):
     masking: Literal["share", "single"] = Field(
         "single", description="hide one number of a record at a time, as predict mostly does, or a share of them"
     )
-    share: float | None = Field(None, gt=0, le=1, description="hidden at once; that of the training if absent")
+    share: float | None = Field(None, ge=0.001, le=1, description="hidden at once; that of the training if absent")
     batch_tokens: PositiveInt = Field(16_384, description="tokens of a forward pass, padding included")
-    seed: NonNegativeInt = Field(0, description="of the turns in which numbers are hidden")
+    seed: NonNegativeInt = Field(0, lt=2**32, description="of the turns in which numbers are hidden")
 
 
 class ReadingSettings(Section):

@@ -200,3 +200,13 @@ def test_views_that_nobody_compares_or_that_are_alike_are_refused(recipe, change
     document = load_recipe(recipe, family="astroclip", verb=verb, schema=schema).model_dump(exclude_unset=True)
     with pytest.raises(ValidationError, match=words):
         schema.model_validate(document | changes)
+
+
+def test_tokens_of_more_pixels_than_any_spectrum_has_are_refused_by_name():
+    with pytest.raises(RecipeError, match="section_length"):
+        load_recipe(
+            "astroclip_demo_spectrum",
+            family="astroclip",
+            verb="pretrain",
+            overrides=("model.spectrum.section_length=1000000000000000000",),
+        )

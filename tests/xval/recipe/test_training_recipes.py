@@ -6,7 +6,8 @@ import pytest
 
 from polycli.__main__ import run as command_line
 from polycli.engine.batches.plan import check_division
-from polycli.recipes import load_recipe
+from polycli.errors import RecipeError
+from polycli.recipes import default_recipe, load_recipe, settings_schema
 from polycli.xval.model.numformer import parameter_count
 from polycli.xval.recipe.training import FinetuneRecipe, PretrainRecipe
 
@@ -63,3 +64,19 @@ def test_the_data_of_a_recipe_fit_the_model_of_its_name(tmp_path, capsys, source
     assert command_line([*pretrain, "--dry-run", "--json"]) == 0
     recipe = load_recipe(model, family="xval", verb="pretrain", schema=PretrainRecipe)
     assert longest <= recipe.model.context
+
+
+def test_a_context_beyond_all_use_is_refused_by_name_before_a_network_is_planned():
+    with pytest.raises(RecipeError, match="context"):
+        load_recipe("xval_demo", family="xval", verb="pretrain", overrides=("model.context=9223372036854775807",))
+
+
+@pytest.mark.parametrize(
+    ("verb", "override"),
+    [("eval", "share=1e-30"), ("eval", "seed=1000000000000000000"), ("calibrate", "seed=4294967296")],
+)
+def test_settings_beyond_all_use_are_refused_by_name(verb, override):
+    """So many turns, and a seed that scikit-learn does not take, ended in a traceback."""
+    schema = settings_schema("xval", verb)
+    with pytest.raises(RecipeError, match="`" + override.split("=")[0] + "` should be"):
+        default_recipe("xval", verb, (override,), schema=schema)
