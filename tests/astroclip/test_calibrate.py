@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as parquet
@@ -13,7 +14,7 @@ from polycli.__main__ import run as command_line
 from polycli.astroclip import calibrate, finetune, open_objects, predict
 from polycli.astroclip import eval as evaluation
 from polycli.astroclip.recipe.model import POSTERIOR_LEVELS, PropertySection
-from polycli.astroclip.scoring.posteriors.calibrated import Bounds
+from polycli.astroclip.scoring.posteriors.calibrated import Bounds, CalibratedIntervals
 from polycli.checkpoints.calibration import calibration_beside, read_calibration
 from polycli.errors import CheckpointError, RecipeError, StoreError
 from polycli.requests import CalibrateRequest, EvalRequest, PredictRequest, TrainRequest
@@ -173,6 +174,7 @@ def test_bounds_in_bins_of_magnitude_are_those_of_the_objects_in_them(tmp_path, 
     held_back = np.isin(rows, objects.rows("validation"))
     edges = np.quantile(magnitude[held_back], [1 / 3, 2 / 3])
     np.testing.assert_allclose(data.about["edges"], edges)
+    np.testing.assert_allclose(data.about["magnitudes"], [magnitude[held_back].min(), magnitude[held_back].max()])
     place = (magnitude >= edges[0]).astype(int) + (magnitude >= edges[1])
     middle = found["redshift"].astype(np.float64)
     off = np.abs(truth - middle) / (1 + middle)
@@ -189,6 +191,25 @@ def test_bounds_in_bins_of_magnitude_are_those_of_the_objects_in_them(tmp_path, 
     again = ("by=magnitude", "overwrite=true")
     with pytest.raises(StoreError, match="7 objects in each bin of magnitude to calibrate on"):
         calibrate.run(CalibrateRequest(checkpoint=model, data=(survey,), json=True, overrides=again))
+
+
+def test_objects_beyond_the_magnitudes_of_the_calibration_are_said(mock_store, capsys):
+    """Of a bin without an end nothing tells how far it holds: 49 magnitudes had its bounds without a word."""
+    store = open_objects(mock_store)
+    rows = np.arange(len(store))
+    magnitude = store.target("mag_r", rows)
+    low, high = np.quantile(magnitude, [0.25, 0.75])
+    bounds = Bounds((float(np.median(magnitude)),), {}, (float(low), float(high)))
+    beyond = int(((magnitude < low - 0.5) | (magnitude > high + 0.5)).sum())
+    assert beyond > 0
+
+    found = CalibratedIntervals((0.68,), [bounds], Path("some.json")).magnitudes_of(store, rows)
+    np.testing.assert_array_equal(found, magnitude)
+    assert f"{store.name}: {beyond} of {len(store)} objects are brighter or fainter" in capsys.readouterr().err
+    whole = Bounds(bounds.edges, {}, (float(magnitude.min()), float(magnitude.max())))
+    for silent in (whole, Bounds(bounds.edges, {})):
+        CalibratedIntervals((0.68,), [silent], Path("some.json")).magnitudes_of(store, rows)
+        assert "brighter" not in capsys.readouterr().err
 
 
 def test_an_object_without_magnitude_gets_the_widest_bound():

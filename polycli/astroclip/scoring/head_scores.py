@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.recipe.model import PropertySection
 from polycli.astroclip.scoring.answers import Answers, middle
-from polycli.astroclip.scoring.posteriors.calibrated import CalibratedIntervals, catalogue_magnitudes
+from polycli.astroclip.scoring.posteriors.calibrated import CalibratedIntervals
 from polycli.astroclip.scoring.posteriors.distributions import Distributions, levels_of
 from polycli.astroclip.scoring.posteriors.measure import SortedBy, coverage_of, score_posterior
 from polycli.astroclip.scoring.posteriors.records import Coverage, PosteriorScores
@@ -49,8 +49,7 @@ def score_head(
         if name not in store.columns:
             warn(f"{store.name}: has no {name}, which the model predicts: not scored")
     by = _sorted_by(store, rows, answers, section, brightness)
-    by_magnitude = intervals is not None and intervals.by_magnitude
-    magnitude = catalogue_magnitudes(store, rows) if by_magnitude else None
+    magnitude = None if intervals is None else intervals.magnitudes_of(store, rows)
     for name in (column for column in section.regression if column in store.columns):
         truth = store.target(name, rows)
         known = np.isfinite(truth)

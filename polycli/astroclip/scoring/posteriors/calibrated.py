@@ -30,6 +30,8 @@ Floats = NDArray[np.float64]
 MEASURE = "reach"
 _MEDIAN = 0.5
 _SMALLEST_UNIT = 1e-3
+#: Magnitudes by which an object may lie beyond the last that calibrated; some of a few hundred always do by a little.
+_NEAR = 0.5
 
 
 def label_of(column: str, level: float, place: int = 0, bins: int = 1) -> str:
@@ -86,6 +88,8 @@ class Bounds:
     #: Between the bins; none where all objects are one.
     edges: tuple[float, ...]
     stretch: Mapping[str, float]
+    #: The brightest and the faintest magnitude that it had; None where a calibration does not say.
+    ends: tuple[float, float] | None = None
 
     def factor(self, column: str, level: float, magnitude: Floats | None, count: int) -> Floats | None:
         """(count,): the stretch of each object; of one without magnitude the largest. None where there is no bound."""
@@ -114,6 +118,32 @@ class CalibratedIntervals:
     def by_magnitude(self) -> bool:
         """Whether there are bins of magnitude, so that magnitudes must be known."""
         return any(found.edges for found in self.bounds)
+
+    def magnitudes_of(self, store: ObjectStore, rows: NDArray[np.int64]) -> Floats | None:
+        """(n,) the magnitudes that place objects in the bins; None without bins. Those beyond the bins are said.
+
+        Raises:
+            StoreError: there are bins, and the store has no magnitudes.
+        """
+        if not self.by_magnitude:
+            return None
+        magnitude = catalogue_magnitudes(store, rows)
+        self._say_beyond(store.name, magnitude)
+        return magnitude
+
+    def _say_beyond(self, name: str, magnitude: Floats) -> None:
+        """Warn of objects of a store that are brighter or fainter, by half a magnitude, than all that calibrated."""
+        ends = [found.ends for found in self.bounds if found.ends is not None]
+        if not ends:
+            return
+        low, high = min(low for low, _ in ends), max(high for _, high in ends)
+        beyond = int(((magnitude < low - _NEAR) | (magnitude > high + _NEAR)).sum())
+        if beyond:
+            warn(
+                f"{name}: {beyond:,} of {len(magnitude):,} objects are brighter or fainter than those of "
+                f"{self.file.name}, r {low:.2f} to {high:.2f}: their intervals are "
+                "those of the outermost bin, and nothing says that they hold"
+            )
 
     def around(
         self, column: str, section: PropertySection, answers: NDArray[np.float32], magnitude: Floats | None
@@ -164,4 +194,6 @@ def _bounds(data: CalibratedData, levels: Sequence[float]) -> Bounds:
                 stretch[label] = np.inf if bound is None else bound
     given = data.about.get("edges")
     edges = tuple(float(edge) for edge in given) if isinstance(given, list | tuple) else ()
-    return Bounds(edges, stretch)
+    said = data.about.get("magnitudes")
+    ends = (float(said[0]), float(said[1])) if isinstance(said, list | tuple) and len(said) == 2 else None
+    return Bounds(edges, stretch, ends)

@@ -66,8 +66,9 @@ class PropertyCalibration(CalibrationFlow[LoadedAstroClip, CalibrateSettings, Su
             )
         self.section: PropertySection = head.section
         self._bins = settings.bins if settings.by == "magnitude" else 1
-        #: By store, the magnitudes between its bins.
+        #: By store, the magnitudes between its bins, and the brightest and the faintest of its objects.
         self._edges: dict[str, tuple[float, ...]] = {}
+        self._ends: dict[str, tuple[float, float]] = {}
 
     def choose(self, store: Store) -> Subset:
         """The objects of the split, of a store that has what the head sees and some of what it predicts."""
@@ -111,7 +112,11 @@ class PropertyCalibration(CalibrationFlow[LoadedAstroClip, CalibrateSettings, Su
 
     def about(self, subset: Subset) -> JsonDocument:
         """Says how many objects were used, and what the head sees and predicts."""
-        edges = {"edges": list(self._edges[subset.store.name])} if self._bins > 1 else {}
+        name = subset.store.name
+        edges: JsonDocument = {}
+        if self._bins > 1:
+            edges = {"edges": list(self._edges[name])}
+            edges |= {"magnitudes": list(self._ends[name])} if name in self._ends else {}
         return {
             "objects": len(subset.test),
             "modalities": list(self.section.modalities),
@@ -154,6 +159,8 @@ class PropertyCalibration(CalibrationFlow[LoadedAstroClip, CalibrateSettings, Su
         inner = np.arange(1, self._bins) / self._bins
         edges = np.quantile(magnitude[known], inner) if known.any() else inner
         self._edges[store.name] = tuple(edges.tolist())
+        if known.any():
+            self._ends[store.name] = (float(magnitude[known].min()), float(magnitude[known].max()))
         return np.where(known, np.searchsorted(edges, np.nan_to_num(magnitude), side="right"), -1)
 
     def _columns(self, store: ObjectStore) -> list[str]:

@@ -15,7 +15,7 @@ from polycli.astroclip.recipe.settings import PredictSettings
 from polycli.astroclip.scoring.answers import Draws, head_answers
 from polycli.astroclip.scoring.encode import Encoder, common_modalities
 from polycli.astroclip.scoring.morphology.columns import vote_columns
-from polycli.astroclip.scoring.posteriors.calibrated import CalibratedIntervals, catalogue_magnitudes
+from polycli.astroclip.scoring.posteriors.calibrated import CalibratedIntervals
 from polycli.astroclip.scoring.posteriors.distributions import levels_of
 from polycli.console import progress
 from polycli.errors import RecipeError, StoreError
@@ -104,8 +104,7 @@ class HeadColumns:
         draws = Draws(settings.draws, settings.seed) if settings.draws else None
         with progress(len(rows), f"{store.name}: predicting") as bar:
             found = head_answers(encoder, rows, levels=levels, draws=draws, vectors=vectors, advance=bar.advance)
-        by_magnitude = self.intervals is not None and self.intervals.by_magnitude
-        magnitude = catalogue_magnitudes(store, rows) if by_magnitude else None
+        magnitude = None if self.intervals is None else self.intervals.magnitudes_of(store, rows)
         columns: Columns = {}
         questions = {} if section.votes is None else section.votes.questions
         for name, values in found.items():
