@@ -61,7 +61,7 @@ def _store(path: Path, *, verify: bool) -> Finding:
         **_inspector(manifest.family).store(manifest.about),
         "arrays": [f"{name} {' x '.join(map(str, info.shape))} {info.dtype}" for name, info in manifest.arrays.items()],
         "from": [source.name for source in manifest.sources],
-        "left out": _reasons(manifest.rejected, manifest.flagged),
+        "left out": _reasons(manifest.rejected, manifest.flagged, manifest.about.get("doubts", {})),
         "size": f"{byte_size(sum(file.size for file in manifest.files.values()))} in {len(manifest.files)} files",
         "hash": manifest.store_hash,
         "verified": "every file has the hash that the manifest says" if verify else None,
@@ -82,11 +82,14 @@ def _inspector(family: str) -> Inspector:
     return find_family(family).inspects() if family in family_names() else Inspector()
 
 
-def _reasons(rejected: tuple[Any, ...], flagged: tuple[Any, ...]) -> str | None:
+def _reasons(rejected: tuple[Any, ...], flagged: tuple[Any, ...], counts: Mapping[str, int]) -> str | None:
+    """How many rows were left out or flagged, and why; `counts` are of all flagged where not all are listed."""
     if not rejected and not flagged:
         return None
     reasons = sorted({entry.reason for entry in (*rejected, *flagged)})
-    return f"{len(rejected)} rejected, {len(flagged)} flagged: {shortened(reasons[:2], '; ')}"
+    return (
+        f"{len(rejected)} rejected, {max(len(flagged), sum(counts.values()))} flagged: {shortened(reasons[:2], '; ')}"
+    )
 
 
 def _foreign_zarr(path: Path) -> Finding:

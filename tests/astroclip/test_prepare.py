@@ -450,6 +450,7 @@ def test_what_was_filled_and_what_is_partly_blank_is_counted_by_name(tmp_path, p
         ("a.npz", "2", "image_partly_blank"),
         ("a.npz", "3", "image_partly_blank"),
     ]
+    assert open_objects(tmp_path / "s.zarr").manifest.about["doubts"] == {"image_partly_blank": 2, "images.fill": 2}
     assert flagged[0].reason == "images.fill: 12 pixels of the margins"
     shown = " ".join(" ".join(inspect_path(tmp_path / "s.zarr").lines).split())
     assert "1 rejected, 4 flagged" in shown

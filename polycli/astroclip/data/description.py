@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from polycli.errors import StoreError
 from polycli.names import free_names
@@ -160,6 +160,14 @@ class SurveyDescription(_Description):
     properties: tuple[PropertyDescription, ...]
     quality: dict[str, int] = QUALITY_BITS
     pairing: PairingDescription | None = None
+    #: How many objects are kept with each doubt about them; the manifest's `flagged` lists the first of each alone.
+    doubts: dict[str, int] = Field(default_factory=dict)
+
+    @model_serializer(mode="wrap")
+    def _without_doubts(self, dump: SerializerFunctionWrapHandler) -> Mapping[str, object]:
+        """Says nothing of doubts where there are none, as stores of earlier versions do."""
+        found: Mapping[str, object] = dump(self)
+        return found if self.doubts else {name: value for name, value in found.items() if name != "doubts"}
 
 
 def refuse_mismatch(

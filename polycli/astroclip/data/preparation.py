@@ -9,7 +9,7 @@ from pathlib import Path
 
 from polycli import console
 from polycli.astroclip.data.description import ImageDescription, PairingDescription, SpectrumDescription
-from polycli.astroclip.data.judging.flags import counts_of, sentence_of
+from polycli.astroclip.data.judging.flags import sentence_of
 from polycli.astroclip.data.publishing import Plan, about, summarise
 from polycli.astroclip.data.source import Listing, Source
 from polycli.astroclip.data.staging import BLOCK, BlockTask, stage
@@ -128,7 +128,7 @@ class ObjectPreparation(Preparation[PrepareRecipe, Survey, BlockTask, ObjectFact
 
     def describe(self, plan: object, manifest: Manifest) -> Paired:  # noqa: ARG002
         """Returns the number of pairs, and of doubtful objects; says the latter, and what was filled."""
-        pairing, flagged = manifest.about["pairing"], counts_of(manifest.flagged)
+        pairing, flagged = manifest.about["pairing"], manifest.about.get("doubts", {})
         if said := sentence_of(flagged):
             console.note(f"{manifest.name}: {said}")
         return Paired(pairs=None if pairing is None else pairing["pairs"], flagged=flagged)

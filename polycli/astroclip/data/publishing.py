@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.data.columns import Column, array_names
 from polycli.astroclip.data.description import SurveyDescription, property_names
+from polycli.astroclip.data.judging.flags import counts_of, first_of_each
 from polycli.astroclip.data.sky.splitting import split_objects
 from polycli.astroclip.data.staging import BLOCK, MOMENTS, BlockTask, block_task
 from polycli.astroclip.data.survey import Survey
@@ -142,8 +143,8 @@ def publish(plan: Plan) -> Path:
         dims={} if survey.wavelength is None else {"wavelength": ("wavelength",)},
         sources=plan.sources,
         rejected=tuple(rejected),
-        flagged=tuple(flagged),
-        about=about(survey).model_dump(mode="json"),
+        flagged=tuple(first_of_each(flagged)),
+        about=about(survey).model_copy(update={"doubts": counts_of(flagged)}).model_dump(mode="json"),
         options=plan.options,
     )
 
