@@ -121,31 +121,29 @@ def r2_score(truth: Floats, predicted: Floats, bootstrap: Bootstrap) -> Fit:
     residual, spread = (predicted - truth) ** 2, (truth - truth.mean()) ** 2
     if spread.sum() == 0:
         return Fit(r2=None, interval=None)
-    low, high = bootstrap.ratio(residual, spread).reshape(-1)
-    return Fit(r2=float(1 - residual.mean() / spread.mean()), interval=[float(1 - high), float(1 - low)])
+    low, high = bootstrap.ratio(residual, spread).tolist()
+    return Fit(r2=float(1 - residual.mean() / spread.mean()), interval=[1 - high, 1 - low])
 
 
 def error_scores(truth: Floats, predicted: Floats, bootstrap: Bootstrap) -> NumberErrors:
     """R2, mean absolute and root mean square error of numbers, each with its interval over the rows."""
     fit = r2_score(truth, predicted, bootstrap)
     errors = np.abs(predicted - truth)
-    low, high = np.sqrt(bootstrap.mean(errors**2).reshape(-1))
     return NumberErrors(
         r2=fit.r2,
         r2_interval=fit.interval,
         mae=float(errors.mean()),
-        mae_interval=bootstrap.mean(errors).reshape(-1).tolist(),
+        mae_interval=bootstrap.mean(errors).tolist(),
         rmse=float(np.sqrt((errors**2).mean())),
-        rmse_interval=[float(low), float(high)],
+        rmse_interval=np.sqrt(bootstrap.mean(errors**2)).tolist(),
     )
 
 
 def accuracy_score(truth: NDArray[np.int64], predicted: NDArray[np.int64], bootstrap: Bootstrap) -> Accuracy:
     """The share of right classes, its interval over the rows, and that of the most frequent class."""
     right = (truth == predicted).astype(np.float64)
-    low, high = bootstrap.mean(right).reshape(-1)
     majority = float(np.bincount(truth).max() / len(truth))
-    return Accuracy(accuracy=float(right.mean()), interval=[float(low), float(high)], majority=majority)
+    return Accuracy(accuracy=float(right.mean()), interval=bootstrap.mean(right).tolist(), majority=majority)
 
 
 def _tuned_boosting(train: Floats, targets: Floats, settings: ProbeSettings) -> Regressor:

@@ -119,7 +119,7 @@ def score_reconstruction(
         spectra=len(rows),
         hidden=float(torch.cat(shares).mean()),
         error={name: float(values.sum() / count.sum()) for name, values in errors.items()},
-        interval={name: [float(bound) for bound in bootstrap.ratio(errors[name], count)] for name in ANSWERS},
+        interval={name: bootstrap.ratio(errors[name], count).tolist() for name in ANSWERS},
         masking=masking.model_dump(),
     )
     return scores, panels

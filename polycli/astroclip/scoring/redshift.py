@@ -23,10 +23,10 @@ def redshift_scores(truth: Floats, predicted: Floats, bootstrap: Bootstrap) -> R
     return RedshiftErrors(
         objects=len(truth),
         bias=float(error.mean()),
-        bias_interval=[float(bound) for bound in bootstrap.mean(error).reshape(-1)],
+        bias_interval=bootstrap.mean(error).tolist(),
         sigma_nmad=float(1.4826 * np.median(np.abs(error - np.median(error)))),
         outlier_fraction=float(outlier.mean()),
-        outlier_interval=[float(bound) for bound in bootstrap.mean(outlier).reshape(-1)],
+        outlier_interval=bootstrap.mean(outlier).tolist(),
     )
 
 

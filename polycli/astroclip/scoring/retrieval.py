@@ -59,9 +59,8 @@ def retrieval_scores(found: NDArray[np.float64], at: Sequence[int], bootstrap: B
     recall = {}
     for count in at:
         hits = (found <= count).astype(np.float64)
-        low, high = bootstrap.mean(hits).reshape(-1)
         chance = min(1.0, count / candidates)
-        recall[str(count)] = Recall(recall=float(hits.mean()), interval=[float(low), float(high)], chance=chance)
+        recall[str(count)] = Recall(recall=float(hits.mean()), interval=bootstrap.mean(hits).tolist(), chance=chance)
     median = float(np.median(found))
     return RetrievalScores(
         candidates=candidates, recall_at=recall, median_rank=median, chance_rank=(candidates + 1) / 2

@@ -128,11 +128,10 @@ def attention_scores(found: Mapping[str, Sequence[Attended]], bootstrap: Bootstr
         if not known:
             continue
         shares = np.array([one.share for one in known], np.float64)
-        low, high = bootstrap.mean(shares).reshape(-1)
         scores[name] = AttentionScores(
             objects=len(known),
             share=float(shares.mean()),
-            interval=[float(low), float(high)],
+            interval=bootstrap.mean(shares).tolist(),
             chance=float(np.mean([one.chance for one in known])),
             elsewhere=float(np.mean([one.elsewhere for one in known])),
         )

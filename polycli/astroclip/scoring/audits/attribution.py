@@ -130,11 +130,10 @@ def attribution_scores(found: list[Attributed], bootstrap: Bootstrap) -> Attribu
     if not known:
         return None
     within = np.array([moves[expected].sum() / moves.sum() for moves, expected in known])
-    low, high = bootstrap.mean(within).reshape(-1)
     return AttributionScores(
         objects=len(known),
         share=float(within.mean()),
-        interval=[float(low), float(high)],
+        interval=bootstrap.mean(within).tolist(),
         chance=float(np.mean([expected.mean() for _, expected in known])),
     )
 

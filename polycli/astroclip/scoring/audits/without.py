@@ -59,8 +59,8 @@ class Regressions:
         added = predict_targets("knn", vectors[0], left[0], vectors[1], probes)
         # Of what is left, not of its variance: a nuisance may be off by a constant.
         error, before = (left[1] - added) ** 2, left[1] ** 2
-        low, high = self.bootstrap.ratio(error, before).reshape(-1)
-        partial = Fit(r2=float(1 - error.mean() / before.mean()), interval=[float(1 - high), float(1 - low)])
+        low, high = self.bootstrap.ratio(error, before).tolist()
+        partial = Fit(r2=float(1 - error.mean() / before.mean()), interval=[1 - high, 1 - low])
         return WithoutNuisance(
             whole=r2_score(self.test.target, whole, self.bootstrap),
             left=r2_score(self.test.target, after, self.bootstrap),
@@ -82,9 +82,8 @@ def together(nuisances: Sequence[Nuisance], name: str) -> Nuisance:
 def recall_at_ten(found: Floats, candidates: int, bootstrap: Bootstrap) -> RecallAtTen:
     """Recall within the ten nearest of so many candidates, from ranks."""
     hits = (found <= _NEAREST).astype(np.float64)
-    low, high = bootstrap.mean(hits).reshape(-1)
     chance = min(1.0, _NEAREST / candidates)
-    return RecallAtTen(recall=float(hits.mean()), interval=[float(low), float(high)], chance=chance)
+    return RecallAtTen(recall=float(hits.mean()), interval=bootstrap.mean(hits).tolist(), chance=chance)
 
 
 def recalls(vectors: Mapping[str, Floats], count: int, bootstrap: Bootstrap) -> dict[str, RecallAtTen]:

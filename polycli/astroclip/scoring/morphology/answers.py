@@ -99,7 +99,6 @@ def by_neighbours(
 
 def _scored(concentration: Floats, votes: Floats, enough: NDArray[np.bool_], bootstrap: Bootstrap) -> AnswererScores:
     losses = likelihood_losses(concentration, votes)
-    low, high = bootstrap.mean(losses).reshape(-1)
     majority, error = None, None
     if enough.any():
         expected = concentration[enough] / concentration[enough].sum(axis=1, keepdims=True)
@@ -111,7 +110,7 @@ def _scored(concentration: Floats, votes: Floats, enough: NDArray[np.bool_], boo
         majority=majority,
         fraction_error=error,
         negative_log_likelihood=float(losses.mean()),
-        likelihood_interval=[float(low), float(high)],
+        likelihood_interval=bootstrap.mean(losses).tolist(),
         within_90=float(held.mean()),
     )
 
@@ -120,10 +119,9 @@ def _majority(truth: NDArray[np.int64], answered: NDArray[np.int64], bootstrap: 
     from sklearn.metrics import f1_score
 
     right = (truth == answered).astype(np.float64)
-    low, high = bootstrap.mean(right).reshape(-1)
     return MajorityScores(
         accuracy=float(right.mean()),
-        interval=[float(low), float(high)],
+        interval=bootstrap.mean(right).tolist(),
         f1_weighted=float(f1_score(truth, answered, average="weighted", zero_division=0)),
         f1_macro=float(f1_score(truth, answered, average="macro", zero_division=0)),
     )

@@ -110,8 +110,8 @@ def _ranking(
     vectors: NDArray[np.float32], asked: NDArray[np.int64], gains: Floats, members: int, bootstrap: Bootstrap
 ) -> ClassRanking:
     reached, chance = normalised_gain(gains[nearest(vectors, asked)], gains, gains[asked])
-    low, high = bootstrap.mean(reached).reshape(-1)
-    ranking = Ranking(ndcg_at_10=float(reached.mean()), interval=[float(low), float(high)], chance=float(chance.mean()))
+    interval = bootstrap.mean(reached).tolist()
+    ranking = Ranking(ndcg_at_10=float(reached.mean()), interval=interval, chance=float(chance.mean()))
     return ClassRanking(ranking=ranking, members=members, queries=len(asked))
 
 

@@ -65,7 +65,7 @@ def feedback_scores(
             first = np.argsort(-(vectors[left] @ query), kind="stable")[:DEPTH]
             found, chance = normalised_gain(gains[left][first][None], gains[left])
             reached[place, draw], chances[draw] = found[0], chance[0]
-    low, high = bootstrap.mean(reached[2] - reached[0]).reshape(-1)
+    gain = reached[2] - reached[0]
     one, liked, both = (_ranking(values, chances, bootstrap) for values in reached)
     return FeedbackScores(
         marked=marking.count,
@@ -73,11 +73,11 @@ def feedback_scores(
         one=one,
         good=liked,
         good_and_bad=both,
-        gain=float((reached[2] - reached[0]).mean()),
-        gain_interval=[float(low), float(high)],
+        gain=float(gain.mean()),
+        gain_interval=bootstrap.mean(gain).tolist(),
     )
 
 
 def _ranking(values: Floats, chances: Floats, bootstrap: Bootstrap) -> Ranking:
-    low, high = bootstrap.mean(values).reshape(-1)
-    return Ranking(ndcg_at_10=float(values.mean()), interval=[float(low), float(high)], chance=float(chances.mean()))
+    interval = bootstrap.mean(values).tolist()
+    return Ranking(ndcg_at_10=float(values.mean()), interval=interval, chance=float(chances.mean()))

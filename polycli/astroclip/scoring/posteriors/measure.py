@@ -49,7 +49,7 @@ def score_posterior(truth: Floats, found: Distributions, by: SortedBy, bootstrap
     counts, _ = np.histogram(reached, bins=PIT_BINS, range=(0, 1))
     return PosteriorScores(
         crps=float(crps.mean()),
-        crps_interval=bootstrap.mean(crps).reshape(-1).tolist(),
+        crps_interval=bootstrap.mean(crps).tolist(),
         pit=PitScores(counts=counts.tolist(), ks=float(uniform.statistic), p_value=float(uniform.pvalue)),
         coverage=coverage_of(truth, own_intervals(found), by),
     )
