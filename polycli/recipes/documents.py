@@ -146,6 +146,9 @@ class _Builder:
         value = _plain_scalar(text) if len(text) <= _LONGEST_NUMBER or not _FLOAT.fullmatch(text) else math.inf
         if isinstance(value, float) and math.isinf(value) and not _INFINITE.fullmatch(text):
             raise self.problem(node, f"the number {shortened_name(text, 20)} is beyond what a float64 holds")
+        if isinstance(value, float) and _INTEGER.fullmatch(text) and value != int(text):
+            lost = f"the whole number {shortened_name(text, 20)} is beyond 64 bits and would lose digits"
+            raise self.problem(node, f"{lost}: write it with a decimal point, or in quotes if it is a name")
         return value
 
     def entry(self, node: yaml.Node, path: KeyPath) -> Any:  # noqa: ANN401

@@ -40,6 +40,17 @@ def test_scalars_are_those_of_yaml_1_2(text, value):
     assert type(found) is type(value)
 
 
+@pytest.mark.parametrize("number", [2**63 + 1, -(2**63) - 1, 10**23])
+def test_a_whole_number_that_would_lose_digits_is_refused(tmp_path, number):
+    with pytest.raises(RecipeError, match=r"recipe.yaml:2: the whole number .* beyond 64 bits and would lose digits"):
+        read(tmp_path, f"a: 1\nb: {number}\n")
+
+
+@pytest.mark.parametrize("number", [2**63, 2**64, -(2**63), 10**22])
+def test_a_large_whole_number_that_a_float_holds_is_read_as_it_stands(tmp_path, number):
+    assert read(tmp_path, f"a: {number}\n").data["a"] == number
+
+
 def test_every_key_knows_its_line(tmp_path):
     document = read(tmp_path, "a: 1\nb:\n  c: 2\n\n  d: [3,\n    4]\n")
     lines = {path: origin.line for path, origin in document.origins.items()}
@@ -78,8 +89,9 @@ def test_a_file_that_cannot_be_read_is_a_recipe_error(tmp_path):
         read_document(tmp_path)
 
 
+_WHOLE = st.integers(-(2**63), 2**63)
 _VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none() | st.booleans() | _WHOLE | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )

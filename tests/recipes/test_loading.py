@@ -263,7 +263,7 @@ def test_numbers_beyond_float64_are_said(write, number):
         pretrain(write("child", f"extends: base.yaml\ntrain: {{seed: {number}}}\n"))
 
 
-@pytest.mark.parametrize("number", [str(2**63), str(10**30), "1e30"])
+@pytest.mark.parametrize("number", [str(2**63), "1e30"])
 def test_integers_beyond_64_bits_are_no_counts(write, number):
     with pytest.raises(RecipeError, match=r"`train\.seed` should be a valid integer"):
         pretrain(write("child", f"extends: base.yaml\ntrain: {{seed: {number}}}\n"))
