@@ -16,13 +16,19 @@ from polycli.astroclip.recipe.settings import EvalSettings
 from polycli.astroclip.scoring.comparisons.stein import AS_COMPARED, AS_TRAINED
 from polycli.astroclip.scoring.kinds import are_alike
 from polycli.astroclip.scoring.redshift import binned_redshift_scores, redshift_scores
-from polycli.astroclip.scoring.retrieval import alignment, ranks, ranks_by_distance, retrieval_scores, uniformity
+from polycli.astroclip.scoring.retrieval import (
+    RetrievalScores,
+    alignment,
+    ranks,
+    ranks_by_distance,
+    retrieval_scores,
+    uniformity,
+)
 from polycli.astroclip.scoring.score_records import (
     GeometryScores,
     LabelScores,
     PropertyScores,
     RedshiftScores,
-    RetrievalScores,
 )
 from polycli.console import note, warn
 from polycli.report.bootstrap import Bootstrap

@@ -6,27 +6,49 @@ are all equal rank in the middle and not first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.astroclip.scoring.score_records import Recall, RetrievalScores
 from polycli.report.bootstrap import Bootstrap
+from polycli.report.probes import Bounds
 
-Floats = NDArray[np.float32]
+Vectors = NDArray[np.float32]
 #: Queries compared with all candidates at once.
 _BLOCK = 1024
 
 
-def unit(vectors: Floats) -> Floats:
+@dataclass(frozen=True, kw_only=True)
+class Recall:
+    """The share of queries whose partner is among the nearest, and what chance would reach."""
+
+    recall: float
+    interval: Bounds
+    chance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalScores:
+    """One direction of retrieval."""
+
+    candidates: int
+    #: By how many of the nearest count.
+    recall_at: Mapping[str, Recall]
+    #: 1 is best.
+    median_rank: float
+    chance_rank: float
+
+
+def unit(vectors: Vectors) -> Vectors:
     """Vectors (n, d) of length one; a zero vector stays zero."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.where(length == 0, 1, length), np.float32)
 
 
-def ranks(queries: Floats, candidates: Floats) -> NDArray[np.float64]:
+def ranks(queries: Vectors, candidates: Vectors) -> NDArray[np.float64]:
     """Rank of candidate i for query i by cosine similarity, both (n, d)."""
     return _ranks_by_product(unit(queries), unit(candidates))
 
@@ -53,26 +75,30 @@ def _ranks_by_product(queries: NDArray[np.floating[Any]], candidates: NDArray[np
     return found
 
 
+def recall_within(nearest: int, found: NDArray[np.float64], candidates: int, bootstrap: Bootstrap) -> Recall:
+    """Recall among the `nearest` of so many candidates, by the ranks (n,) that queries found their partners at."""
+    hits = (found <= nearest).astype(np.float64)
+    chance = min(1.0, nearest / candidates)
+    return Recall(recall=float(hits.mean()), interval=bootstrap.mean(hits).tolist(), chance=chance)
+
+
 def retrieval_scores(found: NDArray[np.float64], at: Sequence[int], bootstrap: Bootstrap) -> RetrievalScores:
     """Recall within the first `at` candidates with intervals, the median rank, and what chance would reach."""
     candidates = len(found)
-    recall = {}
-    for count in at:
-        hits = (found <= count).astype(np.float64)
-        chance = min(1.0, count / candidates)
-        recall[str(count)] = Recall(recall=float(hits.mean()), interval=bootstrap.mean(hits).tolist(), chance=chance)
-    median = float(np.median(found))
     return RetrievalScores(
-        candidates=candidates, recall_at=recall, median_rank=median, chance_rank=(candidates + 1) / 2
+        candidates=candidates,
+        recall_at={str(count): recall_within(count, found, candidates, bootstrap) for count in at},
+        median_rank=float(np.median(found)),
+        chance_rank=(candidates + 1) / 2,
     )
 
 
-def alignment(one: Floats, other: Floats) -> float:
+def alignment(one: Vectors, other: Vectors) -> float:
     """Mean squared distance of the two unit vectors of an object; 0 is best (Wang and Isola 2020, section 4.1.1)."""
     return float(((unit(one) - unit(other)) ** 2).sum(axis=1).mean())
 
 
-def uniformity(vectors: Floats) -> float:
+def uniformity(vectors: Vectors) -> float:
     """Log of the mean of exp(-2 d^2) over pairs of unit vectors; lower is more even (ibid., section 4.1.2)."""
     directions = unit(vectors[:4096])
     count = len(directions)

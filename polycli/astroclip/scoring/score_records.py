@@ -14,6 +14,7 @@ from polycli.astroclip.scoring.audits.records import AttentionScores, Attributio
 from polycli.astroclip.scoring.morphology.records import MorphologyScores
 from polycli.astroclip.scoring.posteriors.records import Coverage, PosteriorScores
 from polycli.astroclip.scoring.redshifts.records import NeighbourScores, TemplateScores
+from polycli.astroclip.scoring.retrieval import RetrievalScores
 from polycli.json_records import IF_GIVEN, INLINE, JsonObject
 from polycli.report.probes import Accuracy, Bounds, Fit
 
@@ -68,27 +69,6 @@ class PropertyScores:
     redshift: Mapping[str, Mapping[str, RedshiftScores]]
     #: By column.
     labels: Mapping[str, LabelScores]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recall:
-    """The share of queries whose partner is among the nearest, and what chance would reach."""
-
-    recall: float
-    interval: Bounds
-    chance: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class RetrievalScores:
-    """One direction of retrieval."""
-
-    candidates: int
-    #: By how many of the nearest count.
-    recall_at: Mapping[str, Recall]
-    #: 1 is best.
-    median_rank: float
-    chance_rank: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from polycli.astroclip.scoring.score_records import ObjectScores, Recall
+from polycli.astroclip.scoring.retrieval import Recall
+from polycli.astroclip.scoring.score_records import ObjectScores
 from polycli.report.probes import Fit
 from polycli.report.table import interval, number
 from polycli.report.verdict import Standing, Verdict

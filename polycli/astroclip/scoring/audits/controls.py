@@ -6,9 +6,9 @@ import numpy as np
 
 from polycli.astroclip.scoring.audits.leaks import magnitude_bins, permuted
 from polycli.astroclip.scoring.audits.nuisances import Floats
-from polycli.astroclip.scoring.audits.objects import AuditedSide, ranks_across
+from polycli.astroclip.scoring.audits.objects import NEAREST, AuditedSide, ranks_across
 from polycli.astroclip.scoring.audits.records import Controls, PermutedLabels, ShuffledPairs
-from polycli.astroclip.scoring.audits.without import recall_at_ten
+from polycli.astroclip.scoring.retrieval import recall_within
 from polycli.report.bootstrap import Bootstrap
 from polycli.report.probes import ProbeSettings
 
@@ -55,7 +55,7 @@ def _shuffled_pairs(test: AuditedSide, count: int, bootstrap: Bootstrap) -> dict
     order = np.random.default_rng(bootstrap.seed).permutation(len(image))
     controls: dict[str, ShuffledPairs] = {}
     for name, found in ranks_across({"image": image, "spectrum": spectrum[order]}, count).items():
-        recall = recall_at_ten(found, len(found), bootstrap)
+        recall = recall_within(NEAREST, found, len(found), bootstrap)
         hits = round(recall.recall * len(found))
         p = float(binom.sf(hits - 1, len(found), recall.chance))
         controls[name] = ShuffledPairs(recall=recall, p=p, holds=p > _RARE)

@@ -16,6 +16,8 @@ from polycli.report.probes import ProbeSettings, predict_targets
 
 #: The name of the nuisance that every survey has.
 MAGNITUDE = "magnitude"
+#: Partners are found where they are among so many of the nearest.
+NEAREST = 10
 _MODALITIES = ("image", "spectrum")
 
 

@@ -9,17 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from polycli.astroclip.scoring.retrieval import Recall
 from polycli.json_records import IF_GIVEN
 from polycli.report.probes import Bounds, Fit
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecallAtTen:
-    """The share of queries whose partner is among the ten nearest, and what chance would reach."""
-
-    recall: float
-    interval: Bounds
-    chance: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +49,7 @@ class NuisanceAudit:
     told: Mapping[str, Told]
     without: Mapping[str, WithoutNuisance]
     #: By direction, of vectors from which the nuisance was regressed out.
-    retrieval: Mapping[str, RecallAtTen]
+    retrieval: Mapping[str, Recall]
     #: Modalities that have the leak.
     leaks: Sequence[str]
 
@@ -76,7 +68,7 @@ class PermutedLabels:
 class ShuffledPairs:
     """Recall where each object's partner is another one's, which must be chance."""
 
-    recall: RecallAtTen
+    recall: Recall
     #: Of at least so many hits, by the binomial distribution.
     p: float
     holds: bool
@@ -100,7 +92,7 @@ class GroupScores:
     #: By modality: R2 of the target by neighbours.
     fit: Mapping[str, Fit]
     #: By direction, among all candidates.
-    retrieval: Mapping[str, RecallAtTen]
+    retrieval: Mapping[str, Recall]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.scoring.audits.nuisances import Floats
-from polycli.astroclip.scoring.audits.objects import MAGNITUDE, AuditedSide, ranks_across
-from polycli.astroclip.scoring.audits.records import GroupScores, RecallAtTen
-from polycli.astroclip.scoring.audits.without import recall_at_ten
+from polycli.astroclip.scoring.audits.objects import MAGNITUDE, NEAREST, AuditedSide, ranks_across
+from polycli.astroclip.scoring.audits.records import GroupScores
+from polycli.astroclip.scoring.retrieval import Recall, recall_within
 from polycli.report.bootstrap import Bootstrap
 from polycli.report.probes import r2_score
 
@@ -53,11 +53,11 @@ def shift_scores(
     return found
 
 
-def _recalls(ranked: Mapping[str, Floats], chosen: NDArray[np.bool_], bootstrap: Bootstrap) -> dict[str, RecallAtTen]:
+def _recalls(ranked: Mapping[str, Floats], chosen: NDArray[np.bool_], bootstrap: Bootstrap) -> dict[str, Recall]:
     """Recall of the queries of a group; partners are looked for among all objects, not among those of the group."""
     of_group = {name: ranks[chosen[: len(ranks)]] for name, ranks in ranked.items()}
     return {
-        name: recall_at_ten(ranks, len(ranked[name]), bootstrap)
+        name: recall_within(NEAREST, ranks, len(ranked[name]), bootstrap)
         for name, ranks in of_group.items()
         if len(ranks) >= _FEWEST
     }

@@ -9,8 +9,8 @@ from polycli.astroclip.scoring.audits.records import (
     AttributionScores,
     AuditScores,
     NuisanceAudit,
-    RecallAtTen,
 )
+from polycli.astroclip.scoring.retrieval import Recall
 from polycli.report.table import NOTHING, Table, interval, number
 
 _DIRECTIONS = {"image_to_spectrum": "image to spectrum", "spectrum_to_image": "spectrum to image"}
@@ -141,5 +141,5 @@ def _share(modality: str, found: AttributionScores | AttentionScores, *, of_spec
     return [modality, where, number(found.share), interval(found.interval), number(found.chance)]
 
 
-def _recall(recall: RecallAtTen) -> list[str]:
+def _recall(recall: Recall) -> list[str]:
     return [number(recall.recall), interval(recall.interval), number(recall.chance)]

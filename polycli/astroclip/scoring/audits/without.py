@@ -9,12 +9,11 @@ import numpy as np
 
 from polycli.astroclip.scoring.audits.leaks import correlation_p
 from polycli.astroclip.scoring.audits.nuisances import Floats, Nuisance, regressed_out
-from polycli.astroclip.scoring.audits.objects import AuditedSide, ranks_across
-from polycli.astroclip.scoring.audits.records import RecallAtTen, Told, WithoutNuisance
+from polycli.astroclip.scoring.audits.objects import NEAREST, AuditedSide, ranks_across
+from polycli.astroclip.scoring.audits.records import Told, WithoutNuisance
+from polycli.astroclip.scoring.retrieval import Recall, recall_within
 from polycli.report.bootstrap import Bootstrap
 from polycli.report.probes import Fit, ProbeSettings, predict_targets, r2_score
-
-_NEAREST = 10
 
 
 @dataclass(frozen=True)
@@ -79,14 +78,7 @@ def together(nuisances: Sequence[Nuisance], name: str) -> Nuisance:
     return Nuisance(name, columns, np.hstack([nuisance.values for nuisance in nuisances]))
 
 
-def recall_at_ten(found: Floats, candidates: int, bootstrap: Bootstrap) -> RecallAtTen:
-    """Recall within the ten nearest of so many candidates, from ranks."""
-    hits = (found <= _NEAREST).astype(np.float64)
-    chance = min(1.0, _NEAREST / candidates)
-    return RecallAtTen(recall=float(hits.mean()), interval=bootstrap.mean(hits).tolist(), chance=chance)
-
-
-def recalls(vectors: Mapping[str, Floats], count: int, bootstrap: Bootstrap) -> dict[str, RecallAtTen]:
+def recalls(vectors: Mapping[str, Floats], count: int, bootstrap: Bootstrap) -> dict[str, Recall]:
     """Recall within the ten nearest, by direction, of aligned vectors."""
     found = ranks_across(vectors, count)
-    return {name: recall_at_ten(ranks, len(ranks), bootstrap) for name, ranks in found.items()}
+    return {name: recall_within(NEAREST, ranks, len(ranks), bootstrap) for name, ranks in found.items()}
