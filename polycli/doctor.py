@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -217,10 +216,12 @@ def _recipes() -> Finding:
     return Finding("recipes", "fail", f"none in {recipes_folder()}", "install polycli again")
 
 
-def _ask_child(program: str, run: Callable[..., Any] = subprocess.run) -> dict[str, Any] | str:
+def _ask_child(program: str) -> dict[str, Any] | str:
     """The JSON that a small program prints, or why it did not."""
     try:
-        done = run([sys.executable, "-c", program], capture_output=True, text=True, timeout=_SECONDS, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
         document: dict[str, Any] = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {}
     except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
         return str(error)

@@ -91,7 +91,7 @@ class PreemptedError(PolycliError):
     on_all_ranks = True
 
 
-def problems_of(error: ValidationError, most: int = 3) -> str:
+def problems_of(error: ValidationError) -> str:
     """The first problems that pydantic found in a document, as part of a sentence."""
-    problems = error.errors()[:most]
+    problems = error.errors()[:3]
     return "; ".join(f"{'.'.join(map(str, found['loc'])) or 'the document'}: {found['msg']}" for found in problems)

@@ -193,11 +193,6 @@ def all_families() -> tuple[Family, ...]:
     return tuple(families)
 
 
-def verbs_of(family: str) -> tuple[str, ...]:
-    """The verbs that `family` has in this version."""
-    return find_family(family).verbs
-
-
 def require_verb(family: str, verb: str) -> None:
     """Make sure that `polycli VERB FAMILY` exists.
 

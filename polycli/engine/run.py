@@ -88,11 +88,6 @@ class Run:
         """Checkpoints that are complete by their manifests, oldest first."""
         return list_checkpoints(self.path)
 
-    def write_json(self, name: str, document: JsonDocument) -> None:
-        """Write a document into the run in one rename."""
-        if self.world.rank == 0:
-            write_atomically(self.path / name, json.dumps(document, indent=2) + "\n")
-
     def write_status(self, state: State, *, step: int, checkpoint: Path | None, message: str = "") -> None:
         """Say in status.json how the run stands; shell scripts read it, since torchrun hides exit codes.
 

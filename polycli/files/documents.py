@@ -54,9 +54,9 @@ def read_json(path: Path, failing: type[UserError], *, what: str, hint: str | No
         raise failing(f"{path}: {what} cannot be read: {reason_of(error)}", hint=hint) from error
 
 
-def read_object(path: Path, failing: type[UserError], *, what: str, hint: str | None = None) -> dict[str, Any]:
+def read_object(path: Path, failing: type[UserError], *, what: str) -> dict[str, Any]:
     """The JSON object in a file; errors as `read_json`, also where the document is no object."""
-    document = read_json(path, failing, what=what, hint=hint)
+    document = read_json(path, failing, what=what)
     if not isinstance(document, dict):
-        raise failing(f"{path}: {what} is a {type(document).__name__}, an object was expected", hint=hint)
+        raise failing(f"{path}: {what} is a {type(document).__name__}, an object was expected")
     return document

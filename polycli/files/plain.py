@@ -86,7 +86,7 @@ def kind_of(mode: int) -> str:
     return next((name for test, name in _KINDS if test(mode)), "no plain file")
 
 
-def refuse_claim(path: Path, claimed: int, what: str = "it") -> None:
+def refuse_claim(path: Path, claimed: int) -> None:
     """Refuse numbers that cannot be in the file, before memory is taken for them.
 
     Raises:
@@ -94,4 +94,4 @@ def refuse_claim(path: Path, claimed: int, what: str = "it") -> None:
     """
     size = check_plain(path)
     if claimed > max(ALWAYS_ALLOWED, MOST_PACKED * size):
-        raise SourceError(f"{path}: {what} claims {claimed:,} bytes, in a file of {size:,}")
+        raise SourceError(f"{path}: it claims {claimed:,} bytes, in a file of {size:,}")

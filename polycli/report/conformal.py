@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from scipy.stats import betabinom
 
 Floats = NDArray[np.float64]
+#: The probability below each end of the range of counted coverages.
+_TAIL = (1 - 0.95) / 2
 
 
 def rank_of(level: float, units: int) -> int:
@@ -58,15 +60,14 @@ def conformal_quantile(scores: Floats, level: float) -> Floats:
     return bound
 
 
-def expected_coverage(level: float, units: int, tested: int, *, within: float = 0.95) -> tuple[float, float]:
-    """The range in which the counted coverage of `tested` units lies, in `within` of all cases, where all is right.
+def expected_coverage(level: float, units: int, tested: int) -> tuple[float, float]:
+    """The range in which the counted coverage of `tested` units lies in 95 % of all cases, where all is right.
 
     The promise is about the draw of both samples. One calibration on `units` may by its luck cover more or less: how
     many of the next ones are covered is a beta-binomial number (Angelopoulos and Bates 2021, section 3.2).
     """
     rank = rank_of(level, units)
-    tail = (1 - within) / 2
-    low, high = betabinom.ppf((tail, 1 - tail), tested, rank, units + 1 - rank)
+    low, high = betabinom.ppf((_TAIL, 1 - _TAIL), tested, rank, units + 1 - rank)
     return float(low) / tested, float(high) / tested
 
 

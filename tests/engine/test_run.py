@@ -91,12 +91,13 @@ def test_a_failure_keeps_what_the_status_knew(tmp_path):
     assert (status["state"], status["step"], status["message"]) == ("failed", 3, "the disk is full")
 
 
-def test_only_rank_0_writes_documents(tmp_path):
+def test_only_rank_0_writes_the_status(tmp_path):
     run = enter(tmp_path / "run")
-    Run(run.path, World(rank=1, size=2), resumed=False).write_json("data.json", {"rank": 1})
-    assert not (run.path / "data.json").exists()
-    run.write_json("data.json", {"rank": 0})
-    assert json.loads((run.path / "data.json").read_text()) == {"rank": 0}
+    before = read_status(run.path)
+    Run(run.path, World(rank=1, size=2), resumed=False).write_status("running", step=7, checkpoint=None)
+    assert read_status(run.path) == before
+    run.write_status("running", step=7, checkpoint=None)
+    assert read_status(run.path)["step"] == 7
 
 
 def test_what_changed_in_the_recipe_stands_in_the_log_of_the_run(tmp_path):

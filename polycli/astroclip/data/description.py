@@ -10,8 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 from polycli.errors import StoreError
 from polycli.names import free_names
 
-#: Flux density of every spectrum in a store.
-FLUX_UNIT = "1e-17 erg/s/cm2/A"
 #: AB magnitude of one nanomaggy, the unit of every pixel in a store.
 ZERO_POINT = 22.5
 #: Pixel scale of the Legacy Surveys' cutouts.

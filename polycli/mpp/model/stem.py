@@ -16,7 +16,6 @@ round every value to one part in 256. They are a small share of the work.
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -27,7 +26,6 @@ from polycli.mpp.model.mixture import TokenMask
 from polycli.mpp.model.normalization import RMSInstanceNorm
 from polycli.nn.products import linear
 
-PatchSize = Literal[4, 8, 16]
 #: By patch size: place in `in_proj` and stride of each stage; a norm follows at the next place.
 STEM_STAGES: dict[int, tuple[tuple[int, int], ...]] = {
     16: ((0, 4), (3, 2), (6, 2)),

@@ -7,7 +7,7 @@ sees, texts too, and are tuned a little on rows held back (`polycli.xval.scoring
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,9 +115,3 @@ def _always_together(turns: Rows, turn_of: Rows, column: int) -> NDArray[np.bool
     together: NDArray[np.bool_] = same.all(axis=0) & (turns == turn_of[:, None]).any(axis=0)
     together[column] = True
     return together
-
-
-def baseline_names(answers: Mapping[str, Floats]) -> Sequence[str]:
-    """Returns the names of the baselines that answered, in the order of tables."""
-    order = ("mean", "key mean", "persistence", "k-NN", "gradient boosting")
-    return [name for name in order if name in answers]

@@ -41,14 +41,6 @@ def energy(systems: Systems) -> Floats:
     return result
 
 
-def angular_momentum(systems: Systems) -> Floats:
-    """Total angular momentum of each system about the origin, (system,)."""
-    x, y = systems.positions[:, 0], systems.positions[:, 1]
-    u, v = systems.velocities[:, 0], systems.velocities[:, 1]
-    result: Floats = (systems.masses * (x * v - y * u)).sum(axis=0)
-    return result
-
-
 def trajectory(systems: Systems, interval: Floats, frames: int, *, substeps: int) -> Iterator[Systems]:
     """The systems at `frames` times, the first as given, `interval` (system,) apart; negative runs back in time."""
     state = Systems(systems.masses, systems.positions.copy(), systems.velocities.copy())

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from polycli.xval.sources.orbits import Planet, bodies
-from polycli.xval.sources.symplectic import YOSHIDA_6, Systems, angular_momentum, energy, trajectory
+from polycli.xval.sources.symplectic import YOSHIDA_6, Systems, energy, trajectory
 
 
 def systems_of(*planetary):
@@ -15,6 +15,11 @@ def systems_of(*planetary):
         np.array([[body.position for body in system] for system in start]).transpose(1, 2, 0).copy(),
         np.array([[body.velocity for body in system] for system in start]).transpose(1, 2, 0).copy(),
     )
+
+
+def angular_momentum(systems):
+    (x, y), (u, v) = systems.positions.swapaxes(0, 1), systems.velocities.swapaxes(0, 1)
+    return (systems.masses * (x * v - y * u)).sum(axis=0)
 
 
 THREE = (Planet(3e-5, 1.0, 0.08, 0.3), Planet(5e-5, 1.7, 0.02, 4.0), Planet(1e-5, 2.4, 0.1, 2.0))
