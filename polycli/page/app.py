@@ -38,8 +38,9 @@ from polycli.page.finding import find, listed
 from polycli.page.guard import Guard, Hosts, problem
 from polycli.page.library import Library, curve_document
 from polycli.page.requests import MOST_ROWS, Document, ExportDocument, RowsDocument, SearchDocument, read_document
-from polycli.page.uploads import UPLOAD_BYTES, Upload
+from polycli.page.uploads import UPLOAD_BYTES, Upload, Uploads
 from polycli.report.images import png
+from polycli.search.projection import Projection
 
 _UPLOAD_PATH = "/api/upload"
 #: The browser keeps pictures for the length of a session, but asks for nothing else twice.
@@ -118,10 +119,13 @@ def _blocking(library: Library, answer: Callable[[Library, Request], Response]) 
 
 
 async def _document(request: Request, schema: type[Document]) -> Document:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
+    if _content_type(request) != "application/json":
         raise HTTPException(415, "the request is to be application/json")
     return read_document(schema, await request.body())
+
+
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _image(library: Library, request: Request) -> Response:
@@ -136,10 +140,14 @@ def _picture(image: NDArray[np.uint8], request: Request) -> Response:
     return Response(png(image, size=size), media_type="image/png", headers=_KEPT)
 
 
-def _dropped(library: Library, request: Request) -> Upload:
+def _uploads(library: Library) -> Uploads:
     if library.uploads is None:
         raise HTTPException(404, "files cannot be embedded: this server was started without --checkpoint")
-    return library.uploads.get(request.path_params["token"])
+    return library.uploads
+
+
+def _dropped(library: Library, request: Request) -> Upload:
+    return _uploads(library).get(request.path_params["token"])
 
 
 def _dropped_image(library: Library, request: Request) -> Response:
@@ -166,16 +174,18 @@ def _curves(library: Library, request: Request) -> Response:
     return JSONResponse(documents, headers=_KEPT)
 
 
-def _map(library: Library, _: Request) -> Response:
+def _projection(library: Library) -> Projection:
     if library.projection is None:
         raise HTTPException(404, f"there is no map yet: polycli search map {library.searcher.path}")
-    return Response(library.projection.points_bytes(), media_type="application/octet-stream")
+    return library.projection
+
+
+def _map(library: Library, _: Request) -> Response:
+    return Response(_projection(library).points_bytes(), media_type="application/octet-stream")
 
 
 def _map_values(library: Library, request: Request) -> Response:
-    if library.projection is None:
-        raise HTTPException(404, f"there is no map yet: polycli search map {library.searcher.path}")
-    values = library.projection.values(library.searcher, request.path_params["column"])
+    values = _projection(library).values(library.searcher, request.path_params["column"])
     return Response(values.astype("<f4").tobytes(), media_type="application/octet-stream")
 
 
@@ -190,11 +200,8 @@ def _export(library: Library) -> Endpoint:
 
 def _upload(library: Library) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        uploads = library.uploads
-        if uploads is None:
-            raise HTTPException(404, "files cannot be embedded: this server was started without --checkpoint")
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "multipart/form-data":
+        uploads = _uploads(library)
+        if _content_type(request) != "multipart/form-data":
             raise HTTPException(415, "a file is to be sent as multipart/form-data")
         async with request.form(max_files=1, max_fields=0) as form:
             file = form.get("file")

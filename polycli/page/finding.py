@@ -35,8 +35,8 @@ def find(library: Library, wanted: SearchDocument) -> JsonDocument:
     )
     return {
         "query": query.about,
-        "vector": _kind(searcher, column),
-        "in": _kind(searcher, target),
+        "vector": searcher.kind_of(column),
+        "in": searcher.kind_of(target),
         "exact": answer.exact,
         "recall": answer.recall,
         "compared": answer.compared,
@@ -105,7 +105,7 @@ def _base(library: Library, wanted: SearchDocument, column: str) -> Query | None
         if library.uploads is None:
             raise UserError("files cannot be looked for without a checkpoint", hint="polycli serve --checkpoint RUN")
         kept = library.uploads.get(wanted.upload)
-        return Query(kept.vector(_kind(searcher, column)), {"upload": wanted.upload, **kept.about()})
+        return Query(kept.vector(searcher.kind_of(column)), {"upload": wanted.upload, **kept.about()})
     beside: JsonDocument = {}
     if wanted.id is not None:
         row = _row_of(searcher, wanted.id)
@@ -128,7 +128,3 @@ def _row_of(searcher: Searcher, name: str) -> int:
         raise type(error)(
             error.message, hint="ask for one of them by its number: row N" if several else error.hint
         ) from error
-
-
-def _kind(searcher: Searcher, column: str) -> str:
-    return next(kind for kind, name in searcher.kinds.items() if name == column)

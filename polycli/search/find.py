@@ -50,14 +50,13 @@ def search(request: SearchRequest) -> Found:
     allowed = filter_of(request, searcher)
     query, column = query_of(request, searcher)
     among = searcher.vector_column(request.among) if request.among or not column else column
-    kinds = {name: kind for kind, name in searcher.kinds.items()}
     index = searcher.index(among) if request.index else None
     if index is not None and allowed is not None:
         note("filters are answered exactly: the recall of the index is of searches without them")
     answer = searcher.nearest(query.vector, among, request.k, allowed=allowed, without=query.without, index=index)
     filters = {name: text for name in ("cone", "box", "where") if (text := getattr(request, name)) is not None}
-    vector = str(query.about.get("kind", kinds.get(column, column)))
-    return Found(searcher, query.about, vector, kinds[among], answer, filters)
+    vector = str(query.about.get("kind", searcher.kind_of(column)))
+    return Found(searcher, query.about, vector, searcher.kind_of(among), answer, filters)
 
 
 def filter_of(request: SearchRequest, searcher: Searcher) -> RowFilter | None:

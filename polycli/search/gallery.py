@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 
 import numpy as np
 from numpy.typing import NDArray
 
+from polycli.report.images import png
 from polycli.search.results import Found
 from polycli.workflow.pictures import Curve, PictureBook
 
+#: Stands in files of neighbours of all formats, so that `--force` replaces nothing else.
 MARK = "polycli-neighbours"
 _CURVE_POINTS = 300
 _WIDTH, _HEIGHT = 240, 90
@@ -51,15 +52,6 @@ def gallery(found: Found, pictures: PictureBook) -> str:
         f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{html.escape(title)}</h1>\n"
         f"{_facts(found.facts())}\n<ol>\n" + "\n".join(cards) + "\n</ol>\n</body>\n</html>\n"
     )
-
-
-def png(image: NDArray[np.uint8]) -> bytes:
-    """An image (height, width, 3) as a PNG file."""
-    from matplotlib import image as images
-
-    written = io.BytesIO()
-    images.imsave(written, image, format="png")
-    return written.getvalue()
 
 
 def _facts(facts: list[tuple[str, str]]) -> str:

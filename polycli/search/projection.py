@@ -120,7 +120,7 @@ def make_map(
         MissingDependencyError: UMAP was asked for, and is not installed.
     """
     column = searcher.vector_column(vector)
-    kind = next(kind for kind, name in searcher.kinds.items() if name == column)
+    kind = searcher.kind_of(column)
     target = Output(output, MAP, overwrite, (searcher.path,))
     target.refuse()
     if searcher.rows < 3:

@@ -70,8 +70,7 @@ def _vector(other: Searcher, place: int, searcher: Searcher, kind: str | None) -
     if kind is None:
         kind = next(name for name in (*searcher.kinds, *other.kinds) if name in other.kinds)
     column = other.vector_column(kind)
-    kinds = {name: each for each, name in other.kinds.items()}
-    return OtherVector(np.asarray(other.vectors([place], column)[0], np.float32), kinds.get(column, column))
+    return OtherVector(np.asarray(other.vectors([place], column)[0], np.float32), other.kind_of(column))
 
 
 def _row(path: Path, place: int, *, csv_as_text: bool) -> dict[str, Any]:

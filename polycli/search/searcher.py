@@ -132,7 +132,7 @@ class Searcher:
     @cached_property
     def kinds(self) -> Mapping[str, str]:
         """The column of the vectors of each kind, such as image."""
-        return {name.removesuffix(SUFFIX): name for name in self.stored.vectors}
+        return {self.kind_of(name): name for name in self.stored.vectors}
 
     def vector_column(self, kind: str | None = None) -> str:
         """The column of a kind of vectors, by the name of either; without one the first, which is often the only one.
@@ -147,6 +147,10 @@ class Searcher:
         if kind not in self.kinds:
             raise UserError(f"{self.path}: has no vectors {kind!r}, only {', '.join(self.kinds)}")
         return self.kinds[kind]
+
+    def kind_of(self, column: str) -> str:
+        """The kind of a column of vectors: image of image_embedding."""
+        return column.removesuffix(SUFFIX)
 
     def table(self, rows: Sequence[int], columns: Sequence[str] | None = None) -> pa.Table:
         """Some columns of some rows, in the order of `rows`; all columns without vectors where none are named.

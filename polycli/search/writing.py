@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 
 from polycli.names import cell
 from polycli.outputs import Output, OutputKind
-from polycli.search.gallery import gallery
+from polycli.search.gallery import MARK, gallery
 from polycli.search.results import Found
 from polycli.workflow.pictures import PictureBook
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Stands in files of neighbours, so that `--force` replaces nothing else.
-MARK = "polycli-neighbours"
 _METADATA_KEY = b"polycli.neighbours"
 
 
