@@ -12,10 +12,10 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from polycli.names import clean, clean_lines
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from polycli.requests import JsonDocument
 
+_Item = TypeVar("_Item")
 #: Seconds between two plain lines of progress where there is no terminal.
 PLAIN_INTERVAL = 30.0
 _STYLES = {"warning": "33", "note": "36", "error": "31"}
@@ -100,6 +101,16 @@ def result(document: JsonDocument | Sequence[Any] | str) -> None:
 def counted(number: int, singular: str, plural: str) -> str:
     """Renders a count with its noun, as `1 trajectory` or `1,200 trajectories`."""
     return f"{number:,} {singular if number == 1 else plural}"
+
+
+def first_few(items: Sequence[_Item], most: int, show: Callable[[_Item], str] = str) -> str:
+    """The first of some items, each as `show` names it, and how many more there are.
+
+    >>> first_few(["u", "v", "pressure", "density"], 2)
+    'u, v and 2 more'
+    """
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(map(show, items[:most])) + more
 
 
 def terminal() -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from polycli.console import first_few
 from polycli.engine.batches.prefetch import StepSize
 from polycli.engine.ranks import everyone, gather
 from polycli.engine.stepper import StepResult
@@ -34,14 +34,7 @@ class BadStep:
     samples: list[str]
 
     def __str__(self) -> str:
-        return f"{self.reason} in {some_of(self.samples)}"
-
-
-def some_of(samples: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    shown = ", ".join(samples[:SHOWN_SAMPLES])
-    more = len(samples) - SHOWN_SAMPLES
-    return f"{shown} and {more} more" if more > 0 else shown
+        return f"{self.reason} in {first_few(self.samples, SHOWN_SAMPLES)}"
 
 
 @dataclass(frozen=True)

@@ -38,13 +38,13 @@ from polycli.engine.schedule import scheduled_decay, scheduled_rate
 from polycli.engine.signals import StopRequest
 from polycli.engine.start_report import change_of_layout, jump_of_rate, long_warmup, processes, short_for_average
 from polycli.engine.step_report import (
+    SHOWN_SAMPLES,
     StepAgreement,
     StepReport,
     agree,
     explain_bad_step,
     report_of_step,
     samples_of_step,
-    some_of,
 )
 from polycli.engine.stepper import Stepper, StepResult
 from polycli.engine.task import Task
@@ -295,7 +295,7 @@ class _Loop:
         samples = samples_of_step(self.world, result)
         values = {"loss": spike.loss, "median": spike.median, "deviations": spike.deviations, "samples": samples}
         self._record("spike", values, {})
-        self.run.say(f"step {self.state.step}: {spike}; in {some_of(samples)}", console.note)
+        self.run.say(f"step {self.state.step}: {spike}; in {console.first_few(samples, SHOWN_SAMPLES)}", console.note)
 
     def _count_bad_step(self, result: StepResult) -> None:
         """Count steps whose numbers were not finite, and end the run where they do not stop."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from polycli.console import counted, warn
+from polycli.console import counted, first_few, warn
 from polycli.store.manifest import LeftOut
 
 #: Rows that a line names; the manifest has them all.
@@ -44,10 +44,8 @@ def summarise(
     for entry in entries:
         kinds.setdefault(kind(entry), []).append(entry)
     for name, members in kinds.items():
-        shown = ", ".join(map(show, members[:SHOWN]))
-        more = f" and {len(members) - SHOWN} more" if len(members) > SHOWN else ""
         count = f"{len(members)}" if rows is None else counted(len(members), *rows)
-        warn(f"{what} {count} ({name}): {shown}{more}")
+        warn(f"{what} {count} ({name}): {first_few(members, SHOWN, show)}")
 
 
 def reasons_of(entries: Sequence[LeftOut]) -> str:

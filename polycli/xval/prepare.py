@@ -124,15 +124,14 @@ def warn_of_saturation(coverage: CoverageReport, default: ScalerChoice) -> None:
     `default` is the choice for key paths that the recipe does not name.
     """
     saturated = {path: entry for path, entry in coverage.keys.items() if entry.saturated}
-    shown = [
+    worst = [
         f"{path} ({entry.saturated:.2%}, scaled by {entry.scaler})"
-        for path, entry in sorted(saturated.items(), key=lambda item: -item[1].saturated)[:_SHOWN]
+        for path, entry in sorted(saturated.items(), key=lambda item: -item[1].saturated)
     ]
-    if shown:
-        more = f" and {len(saturated) - _SHOWN} more" if len(saturated) > _SHOWN else ""
+    if worst:
         console.warn(
             f"numbers beyond {coverage.saturation_limit:g} after scaling, where plain xVal hardly tells them apart: "
-            f"{', '.join(shown)}{more}"
+            f"{console.first_few(worst, _SHOWN)}"
         )
     affine = {path: "asinh" for path, entry in saturated.items() if entry.scaler == "affine"}
     if affine:
@@ -150,5 +149,4 @@ def _scaled(keys: Mapping[str, KeyReport]) -> str:
     sentence = f"numbers are scaled by key path (scaling.default: auto): {len(keys) - len(curved)} affine"
     if not curved:
         return sentence
-    more = f" and {len(curved) - _SHOWN} more" if len(curved) > _SHOWN else ""
-    return f"{sentence}, asinh over many decades: {', '.join(curved[:_SHOWN])}{more}"
+    return f"{sentence}, asinh over many decades: {console.first_few(curved, _SHOWN)}"

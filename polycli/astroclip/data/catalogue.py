@@ -23,7 +23,7 @@ from polycli.astroclip.data.tables.selecting import chosen_rows
 from polycli.astroclip.data.tables.spellings import POSITIONS, id_name, position_names, redshift_name
 from polycli.astroclip.data.tables.table import Reading, Table, usable
 from polycli.astroclip.recipe.preparing import CatalogueSection
-from polycli.console import note, say, warn
+from polycli.console import first_few, note, say, warn
 from polycli.errors import SourceError
 from polycli.names import clean
 from polycli.paths import plain_path
@@ -296,8 +296,7 @@ class _Reader:
     def _say_left_out(self) -> None:
         left = [f"{clean(field.name)} ({field.unusable})" for field in self.table.fields if field.unusable]
         if left:
-            more = f" and {len(left) - 6} more" if len(left) > 6 else ""
-            note(f"{self.path}: left out: {', '.join(left[:6])}{more}")
+            note(f"{self.path}: left out: {first_few(left, 6)}")
 
 
 def _in_file(places: NDArray[np.int64], rows: NDArray[np.int64] | None) -> NDArray[np.int64]:

@@ -35,7 +35,7 @@ from polycli.astroclip.sources.plausible import (
     warn_of_ivar,
 )
 from polycli.astroclip.sources.weights import ivar_of_errors
-from polycli.console import note
+from polycli.console import first_few, note
 from polycli.errors import SourceError
 from polycli.names import clean
 
@@ -246,9 +246,8 @@ def _look(source: ArraySet, section: ArraysSection, *, alone: bool) -> _Look:
 def _say_of_columns(source: ArraySet, left: Sequence[str], columns: Sequence[Column]) -> None:
     """Say which arrays become nothing, and which columns seem to hold marks of missing values."""
     if left:
-        named = [f"{clean(name)} ({source.dtype(name)} {source.shape(name)})" for name in left[:_NAMED]]
-        more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
-        note(f"{source.name}: left out, as no single numbers or texts of objects: {', '.join(named)}{more}")
+        named = [f"{clean(name)} ({source.dtype(name)} {source.shape(name)})" for name in left]
+        note(f"{source.name}: left out, as no single numbers or texts of objects: {first_few(named, _NAMED)}")
     say_suspicious(columns, what=source.name, key="arrays.null")
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from polycli.console import first_few
 from polycli.errors import SourceError
 from polycli.mpp.recipe.arrays import ArraysSection, Axis
 from polycli.mpp.sources.array_components import component_of
@@ -191,9 +192,7 @@ class _Gaps:
 
     def choose(self, names: list[str]) -> None:
         """Which of several arrays."""
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        shown = ", ".join(map(repr, names[:_SHOWN]))
-        self._problems.append(f"which of the arrays {shown}{more} to take is not said")
+        self._problems.append(f"which of the arrays {first_few(names, _SHOWN, repr)} to take is not said")
         if (pattern := pattern_of(names)) is not None:
             self._problems[-1] += ", or whether each is a trajectory"
             self._lines.append(f"--set 'arrays.array=\"{pattern}\"'")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from polycli.console import first_few
 from polycli.mpp.recipe.arrays import ArraysSection, Axis
 from polycli.mpp.sources.array_components import plain_name
 from polycli.mpp.sources.array_files import ArrayFile, ArrayInfo
@@ -61,9 +62,8 @@ def candidates(file: ArrayFile) -> dict[str, ArrayInfo]:
 
 def listing(file: ArrayFile) -> str:
     """The arrays of a file with their shapes, for a sentence."""
-    shown = [f"{name!r} {_shape(info)} {info.dtype}" for name, info in list(file.arrays.items())[:_SHOWN]]
-    more = len(file.arrays) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "") if shown else "none"
+    arrays = [f"{name!r} {_shape(info)} {info.dtype}" for name, info in file.arrays.items()]
+    return first_few(arrays, _SHOWN) or "none"
 
 
 def _shape(info: ArrayInfo) -> str:

@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.console import warn
+from polycli.console import first_few, warn
 from polycli.errors import RecipeError, SourceError
 from polycli.json_records import JsonObject, to_object
 from polycli.requests import Split
@@ -176,13 +176,11 @@ def publish(plan: Plan) -> Path:
 
 def _warn_of_mixed_types(report: CoverageReport) -> None:
     """Say in one line where numbers and texts stand at the same key path."""
-    shown = [
-        f"{path} ({counts['numbers']} numbers, {counts['texts']} texts)"
-        for path, counts in list(report.mixed_types.items())[:_SHOWN]
+    mixed = [
+        f"{path} ({counts['numbers']} numbers, {counts['texts']} texts)" for path, counts in report.mixed_types.items()
     ]
-    if shown:
-        more = f" and {len(report.mixed_types) - _SHOWN} more" if len(report.mixed_types) > _SHOWN else ""
-        warn(f"numbers and texts at the same key paths, both kept as they are: {', '.join(shown)}{more}")
+    if mixed:
+        warn(f"numbers and texts at the same key paths, both kept as they are: {first_few(mixed, _SHOWN)}")
 
 
 def _are(splits: Sequence[Split], wanted: Split) -> NDArray[np.bool_]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.console import warn
+from polycli.console import first_few, warn
 from polycli.errors import CheckpointError, StoreError
 from polycli.json_records import JsonObject
 from polycli.xval.data.classes import read_classes
@@ -205,10 +205,9 @@ def warn_of_saturation(scaling: Scaling, stores: Sequence[RecordStore]) -> None:
     saturation.warn_of_saturation(shares, scaling)
     if large:
         beyond = [f"{path} (up to {size:.3g})" for path, size in large.items()]
-        more = f" and {len(beyond) - _SHOWN} more" if len(beyond) > _SHOWN else ""
         warn(
             f"numbers that are not scaled, beyond {SPAN:g}, where plain xVal hardly tells them apart: "
-            f"{', '.join(beyond[:_SHOWN])}{more}; --set 'scaling={{default: auto}}' scales them by key path"
+            f"{first_few(beyond, _SHOWN)}; --set 'scaling={{default: auto}}' scales them by key path"
         )
 
 

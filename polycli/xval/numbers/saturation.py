@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from polycli.console import warn
+from polycli.console import first_few, warn
 from polycli.xval.numbers.scaling import SPAN, Scaling
 
 #: Key paths that a warning shows.
@@ -40,7 +40,8 @@ def warn_of_saturation(shares: Mapping[str, float], scaling: Scaling) -> None:
     """Name the key paths of which a share of the numbers is beyond the band, those with the largest share first."""
     if not shares:
         return
-    worst = sorted(shares.items(), key=lambda item: -item[1])
-    shown = [f"{path} ({share:.2%}, scaled by {scaling.of(path).kind})" for path, share in worst[:_SHOWN]]
-    more = f" and {len(shares) - _SHOWN} more" if len(shares) > _SHOWN else ""
-    warn(f"numbers beyond {SPAN:g} after scaling, where plain xVal hardly tells them apart: {', '.join(shown)}{more}")
+    worst = [
+        f"{path} ({share:.2%}, scaled by {scaling.of(path).kind})"
+        for path, share in sorted(shares.items(), key=lambda item: -item[1])
+    ]
+    warn(f"numbers beyond {SPAN:g} after scaling, where plain xVal hardly tells them apart: {first_few(worst, _SHOWN)}")

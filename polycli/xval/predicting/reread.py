@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from polycli.console import note, warn
+from polycli.console import first_few, note, warn
 from polycli.errors import SourceError
 from polycli.xval.data.reading import Reading, table_settings
 from polycli.xval.data.source import SourceAbout, TableAbout
@@ -81,7 +81,7 @@ def say_lacking_keys(found: Collection[str], known: Collection[str]) -> None:
     """Say which keys that the model learned these records do not have."""
     lacking = [key for key in known if key not in found]
     if lacking:
-        note(f"keys of the training that these records lack: {_listed(lacking)}")
+        note(f"keys of the training that these records lack: {first_few(lacking, _SHOWN, repr)}")
 
 
 def keys_split_off(reading: Reading | None, known: Collection[str]) -> dict[str, tuple[str, ...]]:
@@ -138,11 +138,6 @@ class NumbersTurnedText:
                     f"{key!r} is text in all {count} records that have it, and the model learned numbers there: it is "
                     "not filled in, and misleads what is; name marks of unknown values by --set table.missing=[MARK]"
                 )
-
-
-def _listed(keys: Sequence[str]) -> str:
-    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-    return ", ".join(map(repr, keys[:_SHOWN])) + more
 
 
 def _headers(paths: Sequence[Path], settings: TableSection) -> tuple[str, ...]:

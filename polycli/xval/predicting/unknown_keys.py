@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from polycli.console import counted, note
+from polycli.console import counted, first_few, note
 from polycli.errors import SourceError
 from polycli.xval.data.collate import Tokenization
 from polycli.xval.data.store import RecordStore
@@ -91,5 +91,4 @@ def settle_unknown_keys(store: RecordStore, tokenization: Tokenization, choice: 
 
 
 def _listed(keys: Sequence[str]) -> str:
-    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-    return ", ".join(map(repr, keys[:_SHOWN])) + more
+    return first_few(keys, _SHOWN, repr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from polycli.console import warn
+from polycli.console import first_few, warn
 from polycli.errors import SourceError, StoreError
 from polycli.store.manifest import read_manifest
 from polycli.workflow.run_stores import stores_of_run
@@ -73,10 +73,9 @@ def refuse_other_units(
             different.append(Difference(sentence, hint))
     refuse_untrained(different, allow=allow, error=SourceError)
     if unsaid:
-        shown = ", ".join(f"{path} in {unit}" for path, unit in list(unsaid.items())[:_SHOWN])
-        more = f" and {len(unsaid) - _SHOWN} more" if len(unsaid) > _SHOWN else ""
+        stated = first_few([f"{path} in {unit}" for path, unit in unsaid.items()], _SHOWN)
         warn(
-            f"{source}: states {shown}{more}, which the model learned without a unit: "
+            f"{source}: states {stated}, which the model learned without a unit: "
             "make sure that its training data were in the same"
         )
 

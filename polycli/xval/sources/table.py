@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from polycli.console import note
+from polycli.console import first_few, note
 from polycli.errors import SourceError
 from polycli.files.parquet import open_parquet as open_parquet_file
 from polycli.files.streams import suffix_of
@@ -170,9 +170,8 @@ def joined_reports(reports: Sequence[str]) -> list[str]:
             names.append(match["name"])
     found = []
     for said, names in columns.items():
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         noun = "column" if len(names) == 1 else "columns"
-        found.append(f"{noun} {', '.join(names[:_SHOWN])}{more}: {said}" if names else said)
+        found.append(f"{noun} {first_few(names, _SHOWN)}: {said}" if names else said)
     return found
 
 
