@@ -185,7 +185,7 @@ def mixed_input(folder: Path, pdebench: object) -> Path:
 
 def test_two_processes_write_the_same_bytes_as_one(tmp_path, pdebench, monkeypatch):
     folder = mixed_input(tmp_path / "in", pdebench)
-    monkeypatch.setattr("polycli.mpp.sources.pdebench._JOB_BYTES", 1)
+    monkeypatch.setattr("polycli.mpp.sources.frames._JOB_BYTES", 1)
     run(ask(folder, tmp_path / "one", workers=1))
     run(ask(folder, tmp_path / "two", workers=2))
     one, two = content(tmp_path / "one"), content(tmp_path / "two")
@@ -206,7 +206,7 @@ def test_simulations_are_prepared_alike_by_one_process_and_two(tmp_path):
 def test_how_the_work_is_cut_does_not_show_in_the_store(tmp_path, pdebench, monkeypatch):
     folder = mixed_input(tmp_path / "in", pdebench)
     run(ask(folder, tmp_path / "one"))
-    monkeypatch.setattr("polycli.mpp.sources.pdebench._JOB_BYTES", 1)
+    monkeypatch.setattr("polycli.mpp.sources.frames._JOB_BYTES", 1)
     run(ask(folder, tmp_path / "two"))
     assert content(tmp_path / "one") == content(tmp_path / "two")
 

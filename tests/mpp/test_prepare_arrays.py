@@ -91,7 +91,7 @@ def test_a_number_beyond_float32_and_one_that_is_none_reject_their_trajectory(tm
 
 
 def test_parts_and_processes_give_the_same_store_as_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("polycli.mpp.sources.arrays._JOB_BYTES", 1)
+    monkeypatch.setattr("polycli.mpp.sources.frames._JOB_BYTES", 1)
     np.save(tmp_path / "own.npy", mixed(numbers()))
     whole = prepared(tmp_path / "own.npy", tmp_path / "a")
     for part in ((0, 2), (1, 2)):

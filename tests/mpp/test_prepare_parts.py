@@ -20,9 +20,9 @@ from polycli.requests import PrepareRequest
 SMALL_JOBS = """
     import sys, time
     from polycli.__main__ import main
-    from polycli.mpp.sources import pdebench
+    from polycli.mpp.sources import frames
     from polycli.mpp.sources.pdebench_read import PdebenchJob
-    pdebench._JOB_BYTES = 1
+    frames._JOB_BYTES = 1
     trajectories = PdebenchJob.trajectories
     pause = float(sys.argv[1])
     def slowly(self, wanted):
@@ -85,7 +85,7 @@ def test_one_part_seven_parts_and_seven_of_which_two_were_killed_give_the_same_b
     tmp_path, inputs, polycli, monkeypatch
 ):
     run(ask(inputs, tmp_path / "plain"))
-    monkeypatch.setattr("polycli.mpp.sources.pdebench._JOB_BYTES", 1)
+    monkeypatch.setattr("polycli.mpp.sources.frames._JOB_BYTES", 1)
     for name, count in (("one", 1), ("seven", 7)):
         for part in range(count):
             run(ask(inputs, tmp_path / name, part=(part, count)))

@@ -36,7 +36,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def test_an_error_in_a_worker_process_reaches_the_user_with_its_hint(tmp_path, pdebench, monkeypatch):
     """A damaged compressed chunk is seen only when it is read."""
-    monkeypatch.setattr("polycli.mpp.sources.pdebench._JOB_BYTES", 1)
+    monkeypatch.setattr("polycli.mpp.sources.frames._JOB_BYTES", 1)
     path = tmp_path / "in/a.h5"
     data = pdebench.diffusion_reaction(path)
     with h5py.File(path, "r+") as file:
@@ -86,8 +86,8 @@ SLOW_PREPARE = """
     from pathlib import Path
     from polycli.requests import PrepareRequest
 
-    import polycli.mpp.sources.pdebench as source
-    source._JOB_BYTES = 1
+    from polycli.mpp.sources import frames
+    frames._JOB_BYTES = 1
     if __name__ == "__main__":
         from polycli.mpp.prepare import run
         run(PrepareRequest(source="pdebench", inputs=(Path(sys.argv[1]),), output=Path(sys.argv[2]), workers=2))

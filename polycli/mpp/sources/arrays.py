@@ -27,9 +27,6 @@ from polycli.mpp.sources.frames import Frames, job_size
 from polycli.requests import Split
 from polycli.store.manifest import LeftOut
 
-#: A job is about this much to read: enough to be worth a process's while, small enough to share out evenly.
-_JOB_BYTES = 16 * 2**20
-
 
 class ArraysSource:
     """All files of the inputs as one dataset; several files are more trajectories."""
@@ -258,7 +255,7 @@ def _jobs(looks: Sequence[_Look], frames: Frames, limit: int | None) -> Iterator
     for look in looks:
         count = look.layout.trajectories if left is None else min(left, look.layout.trajectories)
         left = None if left is None else left - count
-        size, together = job_size(look.bytes, look.at_once, _JOB_BYTES)
+        size, together = job_size(look.bytes, look.at_once)
         if look.path.suffix.lower() == ".npz":
             # It may be compressed as one piece, which is unpacked for each job.
             size, together = count, False

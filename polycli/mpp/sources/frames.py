@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-Extent = tuple[tuple[float, float], tuple[float, float]]
+from polycli.mpp.recipe.arrays import Extent
 
 #: Steps that differ by more than this part of their median are uneven; float32 times are off by less.
 UNEVEN = 0.01
+#: A job is about this much to read: enough to be worth a process's while, small enough to share out evenly.
+_JOB_BYTES = 16 * 2**20
 #: Trajectories that lie in the same pieces of a file are read in one go up to this.
 _TOGETHER_BYTES = 128 * 2**20
 #: A trajectory is small when a job holds so many.
@@ -86,15 +88,15 @@ def unevenness(points: NDArray[np.float64]) -> float:
     return float(np.abs(steps / np.median(steps) - 1).max())
 
 
-def job_size(row_bytes: int, at_once: int, job_bytes: int) -> tuple[int, bool]:
+def job_size(row_bytes: int, at_once: int) -> tuple[int, bool]:
     """How many trajectories a job has, and whether it reads them in one go.
 
     Trajectories that lie in the same pieces of a file, `at_once` of them, share a job as far as memory allows. Small
     ones are read in one go wherever they lie, for opening a file costs more than reading them.
     """
-    size = max(1, job_bytes // row_bytes)
+    size = max(1, _JOB_BYTES // row_bytes)
     if at_once == 1:
-        return size, row_bytes <= job_bytes // _SMALL
+        return size, row_bytes <= _JOB_BYTES // _SMALL
     pieces = -(-size // at_once) * at_once
     size = min(pieces, max(size, _TOGETHER_BYTES // row_bytes))
     return size, size * row_bytes <= _TOGETHER_BYTES

@@ -15,15 +15,13 @@ import numpy as np
 from polycli.console import counted, note, warn
 from polycli.errors import SourceError
 from polycli.mpp.data.source import Dataset
+from polycli.mpp.recipe.arrays import Extent
 from polycli.mpp.recipe.physics import Boundary, PdeDescription
 from polycli.mpp.recipe.training import PrepareRecipe
-from polycli.mpp.sources.frames import Extent, Frames, job_size
+from polycli.mpp.sources.frames import Frames, job_size
 from polycli.mpp.sources.hdf5_read import Column, Hdf5Job
 from polycli.requests import Split
 from polycli.store.manifest import LeftOut
-
-#: A job is about this much to read: enough to be worth a process's while, small enough to share out evenly.
-_JOB_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -176,7 +174,7 @@ def _jobs(members: Sequence[tuple[Found, Member]], parameters: Sequence[str], fr
     while start < len(members):
         file = members[start][0]
         row_bytes = 4 * frames.count * len(file.fields) * file.grid[0] * file.grid[1]
-        size, together = job_size(row_bytes, file.at_once, _JOB_BYTES)
+        size, together = job_size(row_bytes, file.at_once)
         batch = [member for other, member in members[start : start + size] if other is file]
         start += len(batch)
         yield Hdf5Job(

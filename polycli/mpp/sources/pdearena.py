@@ -14,9 +14,10 @@ from polycli.console import warn
 from polycli.errors import SourceError
 from polycli.files.hdf5 import COPY_AGAIN, is_hdf5, open_hdf5
 from polycli.mpp.data.source import Dataset
+from polycli.mpp.recipe.arrays import Extent
 from polycli.mpp.recipe.training import PrepareRecipe
 from polycli.mpp.sources.axes import refuse_uneven
-from polycli.mpp.sources.frames import UNEVEN, Extent
+from polycli.mpp.sources.frames import UNEVEN
 from polycli.mpp.sources.hdf5_read import Column, most_at_once
 from polycli.mpp.sources.hdf5_trajectories import Found, Member, datasets_of, say_remarks
 from polycli.mpp.sources.pdebench import SUFFIXES, find_files

@@ -39,8 +39,6 @@ _BOUNDARIES: dict[str, Boundary] = {
     "incompressible_ns": "wall",
     "compressible_ns": "periodic",
 }
-#: A job is about this much to read: enough to be worth a process's while, small enough to share out evenly.
-_JOB_BYTES = 16 * 2**20
 
 
 class PdebenchSource:
@@ -187,7 +185,7 @@ class _Group:
         while start < len(members):
             survey = members[start][0]
             row_bytes = max(1, survey.frame_bytes * self.frames.count)
-            size, together = job_size(row_bytes, survey.at_once, _JOB_BYTES)
+            size, together = job_size(row_bytes, survey.at_once)
             batch = [member for other, member in members[start : start + size] if other is survey]
             start += len(batch)
             yield PdebenchJob(

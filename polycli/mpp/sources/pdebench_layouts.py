@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from polycli.console import warn
 from polycli.errors import SourceError
+from polycli.mpp.recipe.arrays import Extent
 from polycli.mpp.recipe.physics import Boundary
 from polycli.mpp.sources.axes import domain_edges
-from polycli.mpp.sources.frames import Extent
 from polycli.mpp.sources.pdebench_names import named_boundary, named_constant, named_kind
 from polycli.mpp.sources.pdebench_read import (
     COMPRESSIBLE_KEYS,

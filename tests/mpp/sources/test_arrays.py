@@ -92,7 +92,7 @@ def test_every_kind_of_file_gives_what_numpy_gives(tmp_path, suffix, order, monk
 @pytest.mark.parametrize("job_bytes", [1, 10**7])
 def test_a_piece_that_holds_several_trajectories_is_read_once(tmp_path, monkeypatch, job_bytes):
     """It was unpacked for each of them."""
-    monkeypatch.setattr("polycli.mpp.sources.arrays._JOB_BYTES", job_bytes)
+    monkeypatch.setattr("polycli.mpp.sources.frames._JOB_BYTES", job_bytes)
     values = numbers(np.float32)
     with h5py.File(tmp_path / "own.h5", "w") as file:
         file.create_dataset("u", data=values, chunks=(2, 1, 2, 6, 4), compression="gzip")

@@ -20,4 +20,4 @@ MEGABYTE = 2**20
     ],
 )
 def test_a_job_has_whole_pieces_of_a_file_and_never_more_than_memory_holds(row_bytes, at_once, expected):
-    assert job_size(row_bytes, at_once, 16 * MEGABYTE) == expected
+    assert job_size(row_bytes, at_once) == expected

@@ -112,7 +112,7 @@ def test_falling_coordinates_are_refused_and_stretched_ones_flagged(tmp_path, pd
 @pytest.mark.parametrize("selected", [{}, {"time_stride": 2, "first_frame": 1, "space_stride": 2}])
 def test_a_chunk_that_holds_several_trajectories_is_unpacked_once(tmp_path, pdebench, monkeypatch, selected):
     """It was unpacked for each of them: eight times."""
-    monkeypatch.setattr("polycli.mpp.sources.pdebench._JOB_BYTES", 1)
+    monkeypatch.setattr("polycli.mpp.sources.frames._JOB_BYTES", 1)
     monkeypatch.setattr("polycli.mpp.sources.pdebench_read.BLOCK_BYTES", 1)
     fields = pdebench.compressible(tmp_path / "a.hdf5", trajectories=6)
     with h5py.File(tmp_path / "a.hdf5", "r+") as file:

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.errors import SourceError
-from polycli.mpp.recipe.arrays import WellSection
+from polycli.mpp.recipe.arrays import Extent, WellSection
 from polycli.mpp.sources.axes import domain_edges, refuse_uneven
-from polycli.mpp.sources.frames import Extent
 from polycli.mpp.sources.hdf5_read import Column
 from polycli.mpp.sources.well.attributes import components, flag, number, numbers, strings, well_attribute
 
