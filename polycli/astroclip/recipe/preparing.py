@@ -145,7 +145,8 @@ ZERO_POINTS: dict[PixelUnit, float] = {
 }
 #: Magnitudes by which a zero point and a unit may differ: 31.4 nanojansky are 31.40006.
 _SAME_ZERO_POINT = 0.01
-_FLUX_UNIT = 1e-17
+#: The unit of flux densities in stores, erg/s/cm2/A.
+FLUX_UNIT = 1e-17
 
 
 class ArraysSection(Section):
@@ -201,7 +202,7 @@ class ArraysSection(Section):
     @property
     def flux_scale(self) -> float:
         """How many erg/s/cm2/A a flux of 1 stands for."""
-        return _FLUX_UNIT if self.flux_unit is None else self.flux_unit
+        return FLUX_UNIT if self.flux_unit is None else self.flux_unit
 
 
 class SpectraSection(Section):

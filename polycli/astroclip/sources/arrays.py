@@ -21,7 +21,7 @@ from polycli.astroclip.data.resampling import describe_grid, recipe_grid, refuse
 from polycli.astroclip.data.source import Listing, Payload, find_files
 from polycli.astroclip.data.table_files import nearest_names
 from polycli.astroclip.data.tables.marks import say_suspicious, without_marks
-from polycli.astroclip.recipe.preparing import ArraysSection, PrepareRecipe
+from polycli.astroclip.recipe.preparing import FLUX_UNIT, ArraysSection, PrepareRecipe
 from polycli.astroclip.sources.array_sets import SUFFIXES, ArraySet, array_sets
 from polycli.astroclip.sources.hdf5_files import check_images, same_length
 from polycli.astroclip.sources.payloads import read_by_file
@@ -39,7 +39,6 @@ from polycli.console import first_few, note
 from polycli.errors import SourceError
 from polycli.names import clean
 
-_FLUX_UNIT = 1e-17
 #: Objects of each set that are looked at for units and the order of bands.
 _SAMPLED = 32
 #: Arrays that a sentence names.
@@ -85,7 +84,7 @@ class ArraysReader:
 
     def _with_spectrum(self, payload: Payload, number: int, rows: NDArray[np.int64]) -> Payload:
         source, section = self.sets[number], self.section
-        factor = section.flux_scale / _FLUX_UNIT
+        factor = section.flux_scale / FLUX_UNIT
         # In float64: numbers of 16 or 32 bits may have no place for themselves in another unit.
         flux = (source.rows(str(section.spectrum), rows).astype(np.float64) * factor).astype(np.float32)
         mask = np.zeros(flux.shape, np.bool_)

@@ -41,7 +41,7 @@ class Placed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Spectra:
+class SourceSpectra:
     """Spectra of some objects with their own wavelengths, all (n, pixels)."""
 
     wavelength: Floats
@@ -108,7 +108,7 @@ class RowGrid:
         first, last = self.wavelength.tolist()
         return SpectrumDescription(pixels=self.longest, first=first, last=last, step=None, own=True)
 
-    def place(self, spectra: Spectra, *, what: str) -> Placed:
+    def place(self, spectra: SourceSpectra, *, what: str) -> Placed:
         """Flux, inverse variance and mask on the store's wavelengths, (n, pixels of the store).
 
         Raises:
@@ -146,7 +146,7 @@ class RowGrid:
             flux[row], ivar[row], mask[row] = (part[0] for part in resample_spectra(*parts, own, self.wavelength))
         return Placed(flux, ivar, mask)
 
-    def _padded(self, spectra: Spectra, valid: NDArray[np.bool_], what: str) -> Placed:
+    def _padded(self, spectra: SourceSpectra, valid: NDArray[np.bool_], what: str) -> Placed:
         """Each spectrum as it is, with masked pixels of no wavelength behind it."""
         shape = (len(spectra.flux), self.longest)
         flux, ivar, mask = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.ones(shape, np.bool_)
@@ -207,8 +207,8 @@ def plan_grid(scans: list[tuple[str, GridScan]], section: ResampleSection) -> Ro
     return RowGrid("resampled", wanted)
 
 
-def _some(spectra: Spectra, rows: NDArray[np.bool_]) -> Spectra:
-    return Spectra(spectra.wavelength[rows], spectra.flux[rows], spectra.ivar[rows], spectra.mask[rows])
+def _some(spectra: SourceSpectra, rows: NDArray[np.bool_]) -> SourceSpectra:
+    return SourceSpectra(spectra.wavelength[rows], spectra.flux[rows], spectra.ivar[rows], spectra.mask[rows])
 
 
 def rounded_grid(wavelength: Floats) -> Floats:

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.data.votes import read_votes
 from polycli.astroclip.recipe.votes import VotesSection
+from polycli.astroclip.scoring.head_scores import HEAD
 from polycli.astroclip.scoring.morphology.comparison import Comparison
 from polycli.astroclip.scoring.morphology.dirichlet import Floats, fitted, likelihood_losses, within
 from polycli.astroclip.scoring.morphology.records import AnswererScores, MajorityScores, QuestionScores
 from polycli.console import warn
 from polycli.report.bootstrap import Bootstrap
 
-#: What the model's own head is called among those that answer.
-HEAD = "head"
 CONSTANT = "constant"
 #: Inputs whose neighbours answer, where they are there.
 _NEIGHBOURS_BY = ("image", "spectrum", "photometry", "image_by_hand")

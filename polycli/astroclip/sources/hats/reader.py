@@ -12,19 +12,17 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.data.description import ZERO_POINT, ImageDescription
 from polycli.astroclip.data.source import Payload
-from polycli.astroclip.recipe.preparing import ArraysSection, MmuSection, PrepareRecipe
+from polycli.astroclip.recipe.preparing import FLUX_UNIT, ArraysSection, MmuSection, PrepareRecipe
 from polycli.astroclip.sources.hats.cursor import BUFFER, ROWS, leaves, read_parquet_rows
 from polycli.astroclip.sources.hats.layout import Image, Spectrum
 from polycli.astroclip.sources.hats.nested import dense, nested_field, padded
 from polycli.astroclip.sources.multimodal.layout import bands_of, pixel_factor
 from polycli.astroclip.sources.payloads import read_by_file
 from polycli.astroclip.sources.plausible import in_angstrom, refuse_other_units
-from polycli.astroclip.sources.row_grids import GridScan, RowGrid, Spectra
+from polycli.astroclip.sources.row_grids import GridScan, RowGrid, SourceSpectra
 from polycli.astroclip.sources.weights import ivar_of_errors
 from polycli.errors import SourceError
 from polycli.files.parquet import open_parquet
-
-_FLUX_UNIT = 1e-17
 
 
 @dataclass(frozen=True)
@@ -162,7 +160,7 @@ def _spectrum_leaves(file: Any, spectrum: Spectrum) -> dict[str, str]:  # noqa: 
     return {part: leaves(file, spectrum.flux, name) for part, name in fields.items() if name is not None}
 
 
-def _spectra(table: Any, spectrum: Spectrum, section: ArraysSection, path: Path) -> Spectra:  # noqa: ANN401
+def _spectra(table: Any, spectrum: Spectrum, section: ArraysSection, path: Path) -> SourceSpectra:  # noqa: ANN401
     def part(name: str | None, filler: float) -> NDArray[np.float64] | None:
         if name is None:
             return None
@@ -181,7 +179,7 @@ def _spectra(table: Any, spectrum: Spectrum, section: ArraysSection, path: Path)
     for name, values in (("wavelengths", wavelength), ("variances", ivar), ("masks", mask)):
         if values is not None and values.shape != flux.shape:
             raise SourceError(f"{path}: spectra have {flux.shape[1]} pixels, and their {name} {values.shape[1]}")
-    factor = 1.0 if spectrum.is_struct else section.flux_scale / _FLUX_UNIT
+    factor = 1.0 if spectrum.is_struct else section.flux_scale / FLUX_UNIT
     bad = ~(np.isfinite(wavelength) & (wavelength > 0))
     if mask is not None:
         bad |= mask != 0
@@ -190,4 +188,4 @@ def _spectra(table: Any, spectrum: Spectrum, section: ArraysSection, path: Path)
     else:
         bad |= ~np.isfinite(ivar)
         ivar = ivar / factor**2
-    return Spectra(wavelength, (flux * factor).astype(np.float32), ivar.astype(np.float32), bad)
+    return SourceSpectra(wavelength, (flux * factor).astype(np.float32), ivar.astype(np.float32), bad)

@@ -30,7 +30,7 @@ from polycli.astroclip.sources.multimodal.layout import (
     redshifts_of,
 )
 from polycli.astroclip.sources.payloads import read_by_file
-from polycli.astroclip.sources.row_grids import GridScan, RowGrid, Spectra
+from polycli.astroclip.sources.row_grids import GridScan, RowGrid, SourceSpectra
 from polycli.errors import SourceError
 from polycli.files.hdf5 import open_hdf5
 
@@ -187,7 +187,7 @@ def _wavelengths(file: Any, path: Path, rows: NDArray[np.int64], pixels: int) ->
     return np.linspace(low, high, pixels, axis=-1)
 
 
-def _spectra(file: Any, path: Path, rows: NDArray[np.int64]) -> Spectra:  # noqa: ANN401
+def _spectra(file: Any, path: Path, rows: NDArray[np.int64]) -> SourceSpectra:  # noqa: ANN401
     flux = read_rows(dataset(file, "spectrum_flux", path), rows).astype(np.float32)
     wavelength = _wavelengths(file, path, rows, flux.shape[1])
     mask = ~(np.isfinite(wavelength) & (wavelength > 0))
@@ -198,4 +198,4 @@ def _spectra(file: Any, path: Path, rows: NDArray[np.int64]) -> Spectra:  # noqa
         ivar = np.isfinite(flux).astype(np.float32)
     if "spectrum_mask" in file:
         mask = mask | (read_rows(file["spectrum_mask"], rows) != 0)
-    return Spectra(wavelength, flux, ivar, mask)
+    return SourceSpectra(wavelength, flux, ivar, mask)

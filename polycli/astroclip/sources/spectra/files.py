@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.astroclip.data.table_files import nearest_names
-from polycli.astroclip.recipe.preparing import SpectraSection
+from polycli.astroclip.recipe.preparing import FLUX_UNIT, SpectraSection
 from polycli.astroclip.sources.spectra.axes import Medium, axis_of, has_axis, medium_of, values_of
 from polycli.astroclip.sources.spectra.units import to_flux_density
 from polycli.astroclip.sources.weights import ivar_of_errors
@@ -29,7 +29,6 @@ IVAR = ("ivar", "invvar", "inverse_variance", "flux_ivar")
 ERROR = ("error", "err", "sigma", "flux_err", "flux_error", "error_flux", "noise", "std", "stddev", "uncertainty")
 VARIANCE = ("variance", "var", "stat")
 MASK = ("mask", "and_mask", "quality", "dq", "flags")
-_FLUX_UNIT = 1e-17
 
 
 @dataclass(frozen=True)
@@ -194,7 +193,7 @@ def _wavelength(raw: _Raw, pixels: int, section: SpectraSection, path: Path) -> 
 
 def _flux_factor(raw: _Raw, section: SpectraSection, path: Path) -> float:
     if section.flux_unit is not None:
-        return section.flux_unit / _FLUX_UNIT
+        return section.flux_unit / FLUX_UNIT
     unit = raw.units.get(raw.flux, "").strip()
     factor = to_flux_density(unit) if unit else None
     if factor is None:
@@ -203,7 +202,7 @@ def _flux_factor(raw: _Raw, section: SpectraSection, path: Path) -> float:
             f"{path}: the unit of {raw.flux} {said}",
             hint="say how many erg/s/cm2/A a flux of 1 is: --set spectra.flux_unit=1e-17",
         )
-    return factor / _FLUX_UNIT
+    return factor / FLUX_UNIT
 
 
 def _ivar(raw: _Raw, factor: float, section: SpectraSection, path: Path) -> NDArray[np.float64] | None:
@@ -239,7 +238,7 @@ def _noise_factor(raw: _Raw, name: str, power: int, factor: float, *, section: S
     for exponent in dict.fromkeys((power, 1)):
         own = to_flux_density(unit, exponent)
         if own is not None:
-            return float((own / _FLUX_UNIT**exponent) ** (power / exponent))
+            return float((own / FLUX_UNIT**exponent) ** (power / exponent))
     raise SourceError(
         f"{path}: the unit of {name} is {unit}, that of {raw.flux} to the power of {power} was expected",
         hint="mend the unit, or say for both how many erg/s/cm2/A a flux of 1 is: --set spectra.flux_unit=1e-17",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.data.source import Listing, Payload, file_ids, find_files
 from polycli.astroclip.recipe.preparing import PrepareRecipe, SpectraSection
-from polycli.astroclip.sources.row_grids import GridScan, RowGrid, Spectra, plan_grid
+from polycli.astroclip.sources.row_grids import GridScan, RowGrid, SourceSpectra, plan_grid
 from polycli.astroclip.sources.sdss_files import is_sdss
 from polycli.astroclip.sources.spectra.files import FileSpectrum, is_spectrum, read_file
 from polycli.console import note, warn
@@ -46,7 +46,7 @@ class SpectraReader:
         del rows
         found = [read_file(self.files[number], self.section) for number in files.tolist()]
         shape = (len(found), max(each.flux.size for each in found))
-        padded = Spectra(
+        padded = SourceSpectra(
             np.full(shape, -1.0), np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.ones(shape, np.bool_)
         )
         for row, each in enumerate(found):
