@@ -24,7 +24,6 @@ from polycli.xval.predicting.inputs import encode, ids_of, open_inputs
 from polycli.xval.recipe.settings import EmbedSettings
 from polycli.xval.records.keypaths import refuse_unknown
 from polycli.xval.records.records import Records
-from polycli.xval.records.units import known_units, refuse_other_units
 from polycli.xval.records.values import Record
 from polycli.xval.scoring.fill import Filler
 from polycli.xval.scoring.partition import record_partition
@@ -70,14 +69,7 @@ def open_rows(request: EmbedRequest, settings: EmbedSettings) -> Opened[Sequence
         limit=request.limit,
         batch_records=settings.batch_records,
     )
-    learned = known_units(loaded.tokenization.units, loaded.run)
-    refuse_other_units(
-        data.units,
-        learned,
-        learned_at=loaded.tokenization.language.key_paths,
-        source=str(request.data[0]),
-        allow=settings.allow_untrained,
-    )
+    loaded.check_units(data.units, str(request.data[0]), allow=settings.allow_untrained)
     header = EmbeddingsHeader(
         family="xval",
         provenance=to_object(loaded.provenance()),

@@ -31,7 +31,6 @@ from polycli.xval.records.key_order import as_it_came, in_order
 from polycli.xval.records.keypaths import TOP, KeyPatterns, child_path, refuse_unknown
 from polycli.xval.records.records import Records
 from polycli.xval.records.structure import NUM
-from polycli.xval.records.units import known_units, refuse_other_units
 from polycli.xval.records.values import Record
 from polycli.xval.scoring.classes.answers import class_answers
 from polycli.xval.scoring.fill import Answers, Filler, Floats
@@ -92,15 +91,8 @@ def run(request: PredictRequest) -> JsonDocument | None:
         limit=request.limit,
         batch_records=settings.batch_records,
     )
-    learned = known_units(loaded.tokenization.units, loaded.run)
-    refuse_other_units(
-        data.units,
-        learned,
-        learned_at=loaded.tokenization.language.key_paths,
-        source=str(request.data[0]),
-        allow=settings.allow_untrained,
-    )
-    units = {**learned, **data.units}
+    loaded.check_units(data.units, str(request.data[0]), allow=settings.allow_untrained)
+    units = {**loaded.units, **data.units}
     filler = Filler(loaded.model, loaded.tokenization, settings.batch_tokens, "valid")
     judge = None if loaded.judge is None else Judge(loaded.judge, filler)
     if judge is not None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from polycli.errors import CheckpointError
+from polycli.errors import CheckpointError, StoreError
 from polycli.report.scores import Provenance
+from polycli.store.manifest import read_manifest
 from polycli.workflow.loaded import LoadedCheckpoint, evaluation_device, find_checkpoint
+from polycli.workflow.run_stores import stores_of_run
 from polycli.xval.data.collate import Tokenization
 from polycli.xval.data.tokenization import read_tokenization
 from polycli.xval.model.heads import RecordModel
 from polycli.xval.model.numformer import Numformer
 from polycli.xval.model.weights import model_from, record_model_from
+from polycli.xval.records.units import refuse_other_units
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +46,36 @@ class LoadedNumformer(LoadedCheckpoint):
     def encoding(self) -> str:
         """The name of the encoding of numbers."""
         return self.tokenization.encoding.name
+
+    @cached_property
+    def units(self) -> dict[str, str]:
+        """Maps patterns of key paths to units: those of the checkpoint, else those of its run's stores that are still
+        there.
+        """
+        if self.tokenization.units:
+            return dict(self.tokenization.units)
+        found: dict[str, str] = {}
+        for entry in stores_of_run(self.run).values():
+            try:
+                about = read_manifest(Path(entry.path)).about
+            except StoreError:
+                continue  # The store has moved: its units are not known, which the records can do without.
+            found |= about.get("source", {}).get("units", {})
+        return found
+
+    def check_units(self, units: Mapping[str, str], what: str, *, allow: bool) -> None:
+        """Make sure that data have the units that the model learned; what it learned without one is warned of.
+
+        Args:
+            units: patterns of key paths to units, as the data has them.
+            what: what messages call the data.
+            allow: whether other units are warned of alone.
+
+        Raises:
+            SourceError: a unit is another one.
+        """
+        learned_at = self.tokenization.language.key_paths
+        refuse_other_units(units, self.units, learned_at=learned_at, source=what, allow=allow)
 
     def provenance(self) -> NumformerProvenance:
         """Records where results come from: the checkpoint, and how its model encodes numbers."""

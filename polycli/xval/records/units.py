@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from polycli.console import first_few, warn
 from polycli.errors import SourceError, StoreError
-from polycli.store.manifest import read_manifest
-from polycli.workflow.run_stores import stores_of_run
 from polycli.workflow.untrained import Difference, refuse_untrained
 from polycli.xval.records.cells import same_unit
 from polycli.xval.records.keypaths import pattern_of
@@ -78,19 +75,3 @@ def refuse_other_units(
             f"{source}: states {stated}, which the model learned without a unit: "
             "make sure that its training data were in the same"
         )
-
-
-def known_units(learned: Mapping[str, str], run: Path | None) -> dict[str, str]:
-    """Maps patterns of key paths to units: those of the checkpoint, else those of its run's stores that are still
-    there.
-    """
-    if learned:
-        return dict(learned)
-    found: dict[str, str] = {}
-    for entry in stores_of_run(run).values():
-        try:
-            about = read_manifest(Path(entry.path)).about
-        except StoreError:
-            continue  # The store has moved: its units are not known, which the records can do without.
-        found |= about.get("source", {}).get("units", {})
-    return found

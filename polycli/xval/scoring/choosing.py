@@ -9,7 +9,6 @@ from polycli.errors import StoreError
 from polycli.requests import Split
 from polycli.xval.data.store import RecordStore
 from polycli.xval.model.loaded import LoadedNumformer
-from polycli.xval.records.units import known_units, refuse_other_units
 from polycli.xval.scoring.hidden_numbers import Subset
 
 
@@ -22,13 +21,7 @@ def choose_records(
         SourceError: numbers are in other units than the model learned.
         StoreError: the split has no records, none with numbers, or none that fits the model's context.
     """
-    refuse_other_units(
-        store.units,
-        known_units(loaded.tokenization.units, loaded.run),
-        learned_at=loaded.tokenization.language.key_paths,
-        source=str(store.path),
-        allow=allow_untrained,
-    )
+    loaded.check_units(store.units, str(store.path), allow=allow_untrained)
     rows = store.rows(split)
     if len(rows) == 0:
         raise StoreError(

@@ -17,7 +17,6 @@ from polycli.xval.model.loaded import load_checkpoint
 from polycli.xval.predicting.inputs import encode
 from polycli.xval.recipe.settings import EmbedSettings
 from polycli.xval.records.keypaths import TOP
-from polycli.xval.records.units import known_units, refuse_other_units
 from polycli.xval.records.values import Record
 from polycli.xval.scoring.fill import Filler
 from polycli.xval.scoring.pooling import vectors_of
@@ -62,13 +61,7 @@ def _opened(
             f"the model has never seen the key {strange[0]}; it knows {', '.join(known[:8])}",
             hint="name columns by the model's keys: columns={'KEY': 'COLUMN'}",
         )
-    refuse_other_units(
-        units,
-        known_units(tokenization.units, loaded.run),
-        learned_at=tokenization.language.key_paths,
-        source="the table",
-        allow=settings.allow_untrained,
-    )
+    loaded.check_units(units, "the table", allow=settings.allow_untrained)
     return _RecordVectors(Filler(loaded.model, tokenization, settings.batch_tokens), by_key, settings.batch_records)
 
 
