@@ -51,10 +51,22 @@ class Tokenization:
     @cached_property
     def limit_keys(self) -> dict[str, str]:
         """Maps keys of the training's tables to those of their limits, `mass` to `mass_limit`, where it had some."""
+        return {
+            key: limit for key, (_, limit) in self._keys_beside.items() if limit in self.language.vocabulary.key_ids
+        }
+
+    @cached_property
+    def error_keys(self) -> dict[str, str]:
+        """Maps keys of the training's tables to those of their uncertainties, `mass` to `mass_error`, likewise."""
+        return {
+            key: error for key, (error, _) in self._keys_beside.items() if error in self.language.vocabulary.key_ids
+        }
+
+    @cached_property
+    def _keys_beside(self) -> dict[str, tuple[str, str]]:
         if self.reading is None or self.reading.source != "table":
             return {}
-        found = {key: limit for key, (_, limit) in keys_beside(list(self.reading.columns)).items()}
-        return {key: limit for key, limit in found.items() if limit in self.language.vocabulary.key_ids}
+        return keys_beside(list(self.reading.columns))
 
     @property
     def tokens(self) -> int:

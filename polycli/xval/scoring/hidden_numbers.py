@@ -63,7 +63,8 @@ def score_numbers(loaded: LoadedNumformer, subset: Subset, settings: EvalSetting
     records = read_records(store, subset.rows, loaded)
     share = None if settings.masking == "single" else hidden_share(loaded, settings.share)
     seeds = record_seeds(settings.seed, store.name, subset.rows, 0, purpose="eval")
-    turn_of = turns_of(records, seeds, groups=settings.groups, share=share, keys=settings.keys)
+    errors = loaded.tokenization.error_keys
+    turn_of = turns_of(records, seeds, groups=settings.groups, share=share, keys=settings.keys, errors=errors)
     filler = Filler(loaded.model, loaded.tokenization, settings.batch_tokens)
     with progress(int((turn_of >= 0).sum()), f"{store.name}: numbers") as bar:
         answers = filler.once(records, turn_of, bar.advance)

@@ -42,6 +42,12 @@ def test_a_limit_of_a_hidden_number_is_null_and_all_else_stays(tmp_path):
     assert tokenization.limit_keys == {"x": "x_limit"}
 
 
+def test_the_keys_of_uncertainties_are_known_where_cells_had_some(tmp_path):
+    _, tokenization = opened(tmp_path, ["1.5±0.1", "7", "2.5±0.2"] * 8)
+    assert tokenization.error_keys == {"x": "x_error"}
+    assert tokenization.limit_keys == {}
+
+
 def test_an_answer_for_a_hidden_number_does_not_depend_on_the_sign_of_its_limit(tmp_path):
     """The sign stayed where its number was hidden, so scores of columns with limits were too good."""
     store, tokenization = opened(tmp_path, ["<5", "7", "<9"] * 8)

@@ -194,6 +194,24 @@ def test_turns_hide_every_number_once_and_about_as_many_as_asked():
     np.testing.assert_array_equal(again, passes[3 * 52 : 7 * 52])
 
 
+@pytest.mark.parametrize("share", [None, 0.4])
+def test_an_uncertainty_is_hidden_with_its_number(share):
+    """It stayed where its number was hidden: `predict` does not know it, and scores were better than answers."""
+    values = [{"m": 1.0, "m_error": 0.1, "n": 2.0, "o": 3.0, "p": 4.0} for _ in range(20)]
+    values[3] = {"m": None, "m_error": 0.1, "n": 2.0, "o": 3.0, "p": 4.0}
+    records = records_of(values)
+    seeds = np.arange(20, dtype=np.uint64)
+    names = np.array([records.key_paths[key] for key in records.number_keys])
+    plain = turns_of(records, seeds, groups=[], share=share)
+    found = turns_of(records, seeds, groups=[], share=share, errors={"m": "m_error"})
+    others = names != "m_error"
+    np.testing.assert_array_equal(found[others], plain[others])
+    np.testing.assert_array_equal(np.delete(found[~others], 3), found[names == "m"])
+    assert found[~others][3] == plain[~others][3]
+    asked = turns_of(records, seeds, groups=[], share=share, keys=["n"], errors={"m": "m_error"})
+    assert {*names[asked >= 0]} == {"n"}
+
+
 def test_the_answer_is_the_mean_or_the_median_as_the_model_says():
     levels = {"quantiles": (0.1, 0.5, 0.9)}
     mean, median = (filler_of(answer=answer, **levels) for answer in ("mean", "median"))

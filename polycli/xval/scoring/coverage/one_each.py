@@ -48,13 +48,13 @@ def answer_one_each(
     store = subset.store
     records = read_records(store, subset.rows, loaded)
     seeds = record_seeds(seed, store.name, subset.rows, 0, purpose="eval")
-    turn_of = turns_of(records, seeds, groups=(), share=share)
+    turn_of = turns_of(records, seeds, groups=(), share=share, errors=loaded.tokenization.error_keys)
     drawn = _drawn(records, units_of(subset), seed)
     if share is None:
-        # Each is hidden alone, so the others need no answer.
-        asked = np.zeros(len(turn_of), dtype=np.bool_)
-        asked[drawn] = True
-        turn_of = np.where(asked, turn_of, -1)
+        # Each is hidden alone or with its uncertainty, so turns without a drawn number need no answer.
+        owners = np.repeat(np.arange(len(records)), records.number_lengths)
+        turns = owners * (turn_of.max(initial=0) + 1) + turn_of
+        turn_of = np.where(np.isin(turns, turns[drawn]), turn_of, -1)
     filler = Filler(loaded.model, loaded.tokenization, batch_tokens)
     with progress(int((turn_of >= 0).sum()), f"{store.name}: numbers") as bar:
         answers = filler.once(records, turn_of, bar.advance)
