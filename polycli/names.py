@@ -10,6 +10,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 #: Longer ones are cut on terminals and in figures.
 LONGEST_SHOWN = 120
@@ -49,6 +50,15 @@ def file_stem(name: str) -> str:
     if stem == name:
         return stem
     return f"{stem}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
+def picture_file(folder: Path, *parts: str) -> Path:
+    """The PNG file in a folder whose name says what it shows, such as the store and the kind of picture.
+
+    >>> picture_file(Path("figures"), "turbulence", "growth").as_posix()
+    'figures/turbulence.growth.png'
+    """
+    return folder / f"{file_stem('.'.join(parts))}.png"
 
 
 def without_formulas(text: object) -> str:

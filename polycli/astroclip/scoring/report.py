@@ -33,7 +33,7 @@ from polycli.astroclip.scoring.redshifts.templates import Curves
 from polycli.astroclip.scoring.retrieval import unit
 from polycli.astroclip.scoring.score_records import ObjectScores, Unaligned
 from polycli.astroclip.scoring.tables import INPUTS, OWN_HEAD, overview
-from polycli.names import file_stem
+from polycli.names import picture_file
 from polycli.report.html import Block, Figure, Heading, Paragraph, Verdicts, page
 from polycli.report.provenance import provenance_block
 from polycli.report.scores import Scores
@@ -133,7 +133,7 @@ def _against_truth(name: str, picture: Illustration, store: ObjectStore, figures
         ]
         if not shown:
             continue
-        file = figures / f"{file_stem(f'{name}.{column}')}.png"
+        file = picture_file(figures, name, column)
         against_truth(file, title=column, unit=store.unit(column), truth=truth, predicted=shown)
         blocks.append(Figure(file, f"{column}: predicted against true, and the difference.", lines=True))
     return blocks
@@ -143,7 +143,7 @@ def _posteriors(name: str, dataset: ObjectScores, figures: Path) -> list[Block]:
     blocks: list[Block] = []
     for column, scores in ({} if dataset.head is None else dataset.head.properties).items():
         if scores.posterior is not None:
-            file = figures / f"{file_stem(f'{name}.{column}.pit')}.png"
+            file = picture_file(figures, name, column, "pit")
             draw_pit(file, title=f"{column}: posteriors of the model's own head", pit=scores.posterior.pit)
             text = (
                 f"{column}: the distribution function at the true values (PIT), uniform where posteriors are right. "
@@ -156,7 +156,7 @@ def _posteriors(name: str, dataset: ObjectScores, figures: Path) -> list[Block]:
 def _reconstructions(name: str, picture: Illustration, store: ObjectStore, figures: Path, *, by: str) -> list[Block]:
     if not picture.panels:
         return []
-    file = figures / f"{file_stem(f'{name}.reconstructions')}.png"
+    file = picture_file(figures, name, "reconstructions")
     ids = store.id_texts(np.array([panel.row for panel in picture.panels]))
     shown = [(text, panel.truth, panel.guess, panel.hidden) for text, panel in zip(ids, picture.panels, strict=True)]
     reconstructions(file, title="Hidden stretches of spectra", panels=shown)
@@ -166,7 +166,7 @@ def _reconstructions(name: str, picture: Illustration, store: ObjectStore, figur
 def _templates(name: str, picture: Illustration, figures: Path) -> list[Block]:
     if picture.templates is None:
         return []
-    file = figures / f"{file_stem(f'{name}.templates')}.png"
+    file = picture_file(figures, name, "templates")
     draw_templates(file, picture.templates, title="Learned templates at rest")
     text = (
         "Templates as spectra of this dataset mix them, and how spectra differ most from that, over rest wavelengths. "
@@ -178,7 +178,7 @@ def _templates(name: str, picture: Illustration, figures: Path) -> list[Block]:
 def _attribution(name: str, picture: Illustration, store: ObjectStore, figures: Path) -> list[Block]:
     blocks: list[Block] = []
     for kind, found in picture.attributed.items():
-        file = figures / f"{file_stem(f'{name}.{kind}.attribution')}.png"
+        file = picture_file(figures, name, kind, "attribution")
         (draw_spectra if kind == "spectrum" else draw_images)(file, store, found)
         part = "stretch" if kind == "spectrum" else "patch"
         blocks.append(Figure(file, f"How far the answer of {kind} vectors moves where a {part} is hidden."))
@@ -188,7 +188,7 @@ def _attribution(name: str, picture: Illustration, store: ObjectStore, figures: 
 def _attention(name: str, picture: Illustration, store: ObjectStore, figures: Path) -> list[Block]:
     blocks: list[Block] = []
     for kind, found in picture.attended.items():
-        file = figures / f"{file_stem(f'{name}.{kind}.attention')}.png"
+        file = picture_file(figures, name, kind, "attention")
         (draw_attended_spectra if kind == "spectrum" else draw_attended_images)(file, store, found)
         blocks.append(Figure(file, attended_sentence(store, found, kind=kind)))
     return blocks
@@ -201,7 +201,7 @@ def _maps(name: str, picture: Illustration, store: ObjectStore, figures: Path) -
     blocks: list[Block] = []
     for kind, vectors in picture.vectors.items():
         places, how = _flattened(unit(vectors), picture.seed)
-        file = figures / f"{file_stem(f'{name}.{kind}.map')}.png"
+        file = picture_file(figures, name, kind, "map")
         maps(file, title=f"{kind} vectors, {how}", places=places, colours=colours)
         blocks.append(Figure(file, f"{kind} vectors of {len(places)} objects in two dimensions ({how}), by property."))
     return blocks
@@ -238,7 +238,7 @@ def _galleries(name: str, picture: Illustration, store: ObjectStore, figures: Pa
                 *((_caption(index, one == query), one) for index, one in enumerate(neighbours, 1)),
             ]
             shown.append([(caption, values[one], *_look(store, int(picture.rows[one]))) for caption, one in captions])
-        file = figures / f"{file_stem(f'{name}.{asked}_to_{answer}')}.png"
+        file = picture_file(figures, name, f"{asked}_to_{answer}")
         gallery(file, title=f"{_PLURAL[answer]} nearest to {_PLURAL[asked]}", pictures=shown)
         blocks.append(
             Figure(

@@ -18,7 +18,7 @@ from polycli.mpp.scoring.parameters.scores import ALL
 from polycli.mpp.scoring.published import paper_table
 from polycli.mpp.scoring.score_records import ForecastScores, ForecastsTogether, RolloutScores
 from polycli.mpp.scoring.tables import METRICS, field_table, overview
-from polycli.names import file_stem
+from polycli.names import file_stem, picture_file
 from polycli.report.figures import CurvePanel, Line, comparison, curves, ratios
 from polycli.report.html import Block, Figure, Heading, Paragraph, Verdicts, page
 from polycli.report.provenance import provenance_block
@@ -122,7 +122,7 @@ def _dataset_blocks(
 
 
 def _growth_figure(name: str, rollout: RolloutScores, figures: Path) -> Figure:
-    file = figures / f"{file_stem(f'{name}.growth')}.png"
+    file = picture_file(figures, name, "growth")
     panels = []
     for metric, shown in METRICS.items():
         growth = rollout.metrics[metric].growth
@@ -152,7 +152,7 @@ def _field_figure(
     quantity = about.fields[field].rsplit(".", maxsplit=1)[-1]
     last = len(picture.steps) - 1
     chosen = np.unique(np.geomspace(1, last + 1, _SHOWN).round().astype(int)) - 1
-    file = figures / f"{file_stem(f'{name}.{quantity}')}.png"
+    file = picture_file(figures, name, quantity)
     comparison(
         file,
         title=f"{name}: {quantity.replace('_', ' ')}, trajectory {picture.trajectory}",
@@ -198,7 +198,7 @@ def _film(name: str, about: PdeDescription, picture: Illustration, figures: Path
 
 
 def _spectra_figure(name: str, rollout: RolloutScores, figures: Path) -> Figure:
-    file = figures / f"{file_stem(f'{name}.spectra')}.png"
+    file = picture_file(figures, name, "spectra")
     last = rollout.spectra[-1]
     panels = [
         CurvePanel(
@@ -222,7 +222,7 @@ def _spectra_figure(name: str, rollout: RolloutScores, figures: Path) -> Figure:
 
 
 def _conservation_figure(name: str, rollout: RolloutScores, figures: Path) -> Figure:
-    file = figures / f"{file_stem(f'{name}.conservation')}.png"
+    file = picture_file(figures, name, "conservation")
     panels = []
     for quantity, drift in rollout.conservation.items():
         label = "relative size" if quantity == "divergence" else "relative drift"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.console import counted
-from polycli.names import file_stem
+from polycli.names import picture_file
 from polycli.report.figures import CurvePanel, Line, curves
 from polycli.report.html import Block, Figure, Heading, Paragraph, Verdicts, page
 from polycli.report.provenance import provenance_block
@@ -80,7 +80,7 @@ def _figures(name: str, dataset: FillScores, picture: Illustration, figures: Pat
 
 
 def _scatter(name: str, dataset: FillScores, examined: Examined, figures: Path) -> Figure:
-    file = figures / f"{file_stem(f'{name}.agreement')}.png"
+    file = picture_file(figures, name, "agreement")
     names = np.array(examined.key_names, dtype=object)[examined.key]
     scores = dataset.scores.keys
     keys = sorted(scores, key=lambda key: -scores[key].numbers)[:SHOWN_PANELS]
@@ -98,7 +98,7 @@ def _scatter(name: str, dataset: FillScores, examined: Examined, figures: Path) 
 
 
 def _decades(name: str, dataset: FillScores, figures: Path) -> Figure:
-    file = figures / f"{file_stem(f'{name}.decades')}.png"
+    file = picture_file(figures, name, "decades")
     entries = [entry.median_relative_error for entry in dataset.scores.decades]
     band = np.array([entry.interval for entry in entries], dtype=np.float64).T
     lines = [Line("model", _values(entries, "model"), band)]
@@ -121,7 +121,7 @@ def _decades(name: str, dataset: FillScores, figures: Path) -> Figure:
 
 
 def _sweep(name: str, sweep: Sweep, figures: Path) -> Figure:
-    file = figures / f"{file_stem(f'{name}.sweep')}.png"
+    file = picture_file(figures, name, "sweep")
     panels = [
         CurvePanel(
             f"{curve.record}: {curve.key_path}",

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from polycli.mpp.scoring.score_records import BandScores
-from polycli.names import file_stem
+from polycli.names import picture_file
 from polycli.report.figures import CurvePanel, Line, curves
 from polycli.report.html import Figure
 
@@ -17,7 +17,7 @@ def coverage_figure(name: str, bands: BandScores, between_frames: float, figures
 
     `between_frames` is the time between two frames.
     """
-    file = figures / f"{file_stem(f'{name}.coverage')}.png"
+    file = picture_file(figures, name, "coverage")
     panels = [
         CurvePanel(
             field.rsplit(".", maxsplit=1)[-1].replace("_", " "),

@@ -8,7 +8,7 @@ from pathlib import Path
 from polycli.mpp.model.regression import HeadDescription
 from polycli.mpp.scoring.parameters.scores import METHODS, Answers
 from polycli.mpp.scoring.score_records import ParameterDatasetScores
-from polycli.names import file_stem
+from polycli.names import picture_file
 from polycli.report.html import Block, Figure, Heading, Paragraph, page
 from polycli.report.provenance import provenance_block
 from polycli.report.scatter import ScatterPanel, scatter
@@ -50,7 +50,7 @@ def write_report(
 
 
 def _figure(name: str, answers: Answers, head: HeadDescription, figures: Path) -> Figure:
-    file = figures / f"{file_stem(f'{name}.parameters')}.png"
+    file = picture_file(figures, name, "parameters")
     panels = [
         ScatterPanel(
             f"{'log10 ' if target.logarithm else ''}{target.name}: {METHODS.get(method, method)}",
