@@ -94,7 +94,7 @@ def _opened(request: EmbedRequest, settings: EmbedSettings, stores: Sequence[Obj
     )
     rows = []
     for store in stores:
-        encoder = Encoder(loaded.model, store, precision=settings.precision, batch_size=settings.batch_size)
+        encoder = Encoder.of(loaded, store, settings)
         rows.append(_rows(store, request, ObjectTables(encoder, store, kinds, schema, settings, novelty)))
     return Opened(header, rows)
 

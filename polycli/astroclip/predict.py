@@ -136,7 +136,7 @@ def _by_neighbours(
     with progress(total, "embedding the labelled objects and the others") as bar:
 
         def vectors(store: ObjectStore, some: NDArray[np.int64]) -> Vectors:
-            encoder = Encoder(loaded.model, store, precision=settings.precision, batch_size=settings.batch_size)
+            encoder = Encoder.of(loaded, store, settings)
             return {name: encoder.vectors(name, some, advance=bar.advance) for name in modalities}
 
         labelled = np.concatenate(

@@ -80,7 +80,7 @@ class Scoring:
         templates = template_scores(reference, test, redshift, bootstrap)
         curves: Curves | None = None
         if templates is not None and settings.report:
-            curves = curves_of(self._encoder(self.loaded, subset), shown.rows, templates.constant)
+            curves = curves_of(Encoder.of(self.loaded, subset.store, self.settings), shown.rows, templates.constant)
         by_neighbours = redshift_by_neighbours(reference, test, redshift, settings.neighbour_counts, bootstrap)
         as_predicted = redshift_as_predicted(
             reference, test, redshift, modalities=subset.modalities, count=settings.neighbours, bootstrap=bootstrap
@@ -128,7 +128,7 @@ class Scoring:
             warn(f"{subset.store.name}: lacks what the model's head sees, {sees}: not scored")
             return None
         with progress(len(subset.test), f"{subset.store.name}: the head's answers") as bar:
-            encoder = self._encoder(self.loaded, subset)
+            encoder = Encoder.of(self.loaded, subset.store, self.settings)
             return head_answers(encoder, subset.test, levels=levels_of(head.section), advance=bar.advance)
 
     def _head(self, subset: Subset, test: Side, answers: Answers, guesses: Guesses) -> HeadScores:
@@ -163,7 +163,7 @@ class Scoring:
                 continue
             with progress(len(rows), f"{subset.store.name}: hidden stretches") as bar:
                 scores, panels = score_reconstruction(
-                    self._encoder(loaded, subset), rows, masking, self._bootstrap, advance=bar.advance
+                    Encoder.of(loaded, subset.store, self.settings), rows, masking, self._bootstrap, advance=bar.advance
                 )
             return ReconstructionScores(by=kind, scores=scores), panels
         return None, []
@@ -174,7 +174,7 @@ class Scoring:
         truth = store.target(target, reference.rows)
         rows = test.rows[: self.settings.audit.occluded]
         redshifts = line_redshifts(store, rows)
-        encoder, found = self._encoder(self.loaded, subset), dict[str, list[Attributed]]()
+        encoder, found = Encoder.of(self.loaded, subset.store, self.settings), dict[str, list[Attributed]]()
         with progress(len(rows) * len(subset.modalities), f"{store.name}: hidden parts") as bar:
             for name in subset.modalities if len(rows) else ():
                 known = np.isfinite(truth)
@@ -191,7 +191,7 @@ class Scoring:
     def _attention(self, subset: Subset) -> dict[str, list[Attended]]:
         """The attention of the heads on the first test objects, by modality; of those heads alone that have one."""
         rows = subset.test[: self.settings.audit.attended]
-        encoder, found = self._encoder(self.loaded, subset), dict[str, list[Attended]]()
+        encoder, found = Encoder.of(self.loaded, subset.store, self.settings), dict[str, list[Attended]]()
         if "image" in subset.modalities:
             found["image"] = attended_images(encoder, rows)
         if "spectrum" in subset.modalities:
@@ -202,10 +202,6 @@ class Scoring:
         """Pixels along a side of what the model sees of a cutout."""
         section, image = self.loaded.model.section.image, subset.store.about.image
         return section.size if section is not None else min(image.size) if image is not None else 0
-
-    def _encoder(self, loaded: LoadedAstroClip, subset: Subset) -> Encoder:
-        settings = self.settings
-        return Encoder(loaded.model, subset.store, precision=settings.precision, batch_size=settings.batch_size)
 
     @property
     def _questions(self) -> VotesSection | None:

@@ -19,6 +19,7 @@ from polycli.astroclip.data.store import ObjectStore, Spectra
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.model.loaded import LoadedAstroClip
 from polycli.astroclip.model.spectrum_inputs import SpectrumInputs
+from polycli.astroclip.recipe.settings import EncodingSettings
 from polycli.errors import StoreError
 from polycli.workflow.loaded import evaluation_device
 
@@ -81,6 +82,11 @@ class Encoder:
         self.model = model.requires_grad_(requires_grad=False).to(self.device)
         self.store, self.batch_size = store, batch_size
         self.half = precision == "bfloat16"
+
+    @classmethod
+    def of(cls, loaded: LoadedAstroClip, store: Readable, settings: EncodingSettings) -> Encoder:
+        """The encoder of a checkpoint, with the batch size and precision of a verb's settings."""
+        return cls(loaded.model, store, precision=settings.precision, batch_size=settings.batch_size)
 
     def batches(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """Rows in parts of the batch size."""

@@ -141,9 +141,7 @@ class _ObjectVectors:
             empty = {f"{kind}{SUFFIX}": np.empty((0, width), self.settings.dtype) for kind, width in widths.items()}
             return empty | {novelty_name(name): np.empty(0, np.float32) for name in self.novelty}
         read = self._read(columns)
-        encoder = Encoder(
-            self.loaded.model, read, precision=self.settings.precision, batch_size=self.settings.batch_size
-        )
+        encoder = Encoder.of(self.loaded, read, self.settings)
         made = encoded(encoder, kinds, np.arange(rows), advance=lambda _: None)
         vectors = vectors_of_kinds(made, kinds, self.settings)
         return {f"{kind}{SUFFIX}": values for kind, values in vectors.items()} | novelty_columns(self.novelty, made)

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.astroclip.data.store import ObjectStore
-from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.model.loaded import LoadedAstroClip
 from polycli.astroclip.recipe.settings import EvalSettings
 from polycli.astroclip.scoring.comparisons.stein import stein_vectors
@@ -54,10 +53,7 @@ def side_of(
     inputs: dict[str, NDArray[Any]] = {}
     seen_again: dict[str, NDArray[np.float32]] = {}
     store, seed = subset.store, settings.seed
-
-    def encoder(model: AstroClip) -> Encoder:
-        return Encoder(model, store, precision=settings.precision, batch_size=settings.batch_size)
-
+    encoder = Encoder.of(loaded, store, settings)
     templates = "spectrum" in subset.modalities and loaded.model.has_templates
     passes = len(subset.modalities) * (2 if again else 1) + sum(name in before for name in subset.modalities)
     passes += templates
@@ -67,23 +63,23 @@ def side_of(
     kind = "test" if again else "training"
     with progress(passes * len(rows), f"{store.name}: {kind} objects, {counted(passes, 'pass', 'passes')}") as bar:
         for name in subset.modalities:
-            inputs[name] = encoder(loaded.model).vectors(name, rows, advance=bar.advance)
+            inputs[name] = encoder.vectors(name, rows, advance=bar.advance)
             if name in before:
-                inputs[f"{name}_unaligned"] = encoder(before[name].model).vectors(
+                inputs[f"{name}_unaligned"] = Encoder.of(before[name], store, settings).vectors(
                     name, rows, source="backbone", advance=bar.advance
                 )
             if again and name == "image":
-                seen_again[name] = encoder(loaded.model).vectors(
+                seen_again[name] = encoder.vectors(
                     name, rows, look=lambda values, some: another_image(values, some, seed), advance=bar.advance
                 )
             elif again:
-                seen_again[name] = encoder(loaded.model).vectors(
+                seen_again[name] = encoder.vectors(
                     name, rows, look=lambda values, some: another_spectrum(values, some, seed), advance=bar.advance
                 )
         if templates:
-            fitted = encoder(loaded.model).vectors("spectrum", rows, source="templates", advance=bar.advance)
+            fitted = encoder.vectors("spectrum", rows, source="templates", advance=bar.advance)
             inputs["spectrum_templates"], inputs["spectrum_shift"] = fitted[:, 1:], fitted[:, :1]
         if stein is not None:
-            inputs |= stein_vectors(encoder(stein.model), rows, advance=bar.advance)
-    inputs |= simple_inputs(store, rows, encoder(loaded.model).batches(rows), catalogue=catalogue)
+            inputs |= stein_vectors(Encoder.of(stein, store, settings), rows, advance=bar.advance)
+    inputs |= simple_inputs(store, rows, encoder.batches(rows), catalogue=catalogue)
     return Side(rows, inputs, seen_again)

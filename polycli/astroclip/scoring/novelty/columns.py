@@ -81,7 +81,7 @@ def novelty_of_rows(
     """
     if not statistics:
         return {}
-    encoder = Encoder(loaded.model, store, precision=settings.precision, batch_size=settings.batch_size)
+    encoder = Encoder.of(loaded, store, settings)
     vectors = {name: values for name, values in made.items() if name in statistics}
     missing = [name for name in common_modalities(loaded, store) if name in statistics and name not in vectors]
     if missing:

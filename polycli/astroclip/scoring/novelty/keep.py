@@ -35,7 +35,7 @@ def keep_novelty(loaded: LoadedAstroClip, settings: CalibrateSettings, request: 
     for store in map(ObjectStore, stores):
         rows = store.rows("train")[: request.limit]
         rows = np.sort(np.random.default_rng(0).permutation(rows)[: _MOST // len(stores)])
-        encoder = Encoder(loaded.model, store, precision=settings.precision, batch_size=settings.batch_size)
+        encoder = Encoder.of(loaded, store, settings)
         modalities = common_modalities(loaded, store)
         with progress(len(rows) * len(modalities), f"{store.name}: training objects") as bar:
             for name in modalities:

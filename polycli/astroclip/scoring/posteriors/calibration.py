@@ -96,7 +96,7 @@ class PropertyCalibration(CalibrationFlow[LoadedAstroClip, CalibrateSettings, Su
         store, rows, settings = subset.store, subset.test, self.settings
         if absent := [name for name in self.section.regression if name not in store.columns]:
             warn(f"{store.name}: has no {', '.join(absent)}, which the model predicts: not calibrated")
-        encoder = Encoder(self.loaded.model, store, precision=settings.precision, batch_size=settings.batch_size)
+        encoder = Encoder.of(self.loaded, store, settings)
         with progress(len(rows), f"{store.name}: the head's answers") as bar:
             answers = head_answers(encoder, rows, levels=levels_of(self.section), advance=bar.advance)
         bin_of = self._bin_of(store, rows)

@@ -98,7 +98,7 @@ class HeadColumns:
         there = common_modalities(self.loaded, store)
         if missing := [name for name in section.modalities if name not in there]:
             raise StoreError(f"{store.path}: has no {missing[0]}, by which the model predicts")
-        encoder = Encoder(self.loaded.model, store, precision=settings.precision, batch_size=settings.batch_size)
+        encoder = Encoder.of(self.loaded, store, settings)
         asked = self._asked()
         levels = tuple(sorted({*levels_of(section), *asked})) if section.posterior == "flow" else section.quantiles
         draws = Draws(settings.draws, settings.seed) if settings.draws else None
