@@ -98,6 +98,13 @@ class ScheduleSection(Section):
     final_fraction: float = Field(0.01, ge=0, le=1, description="cosine ends at this fraction of the peak")
 
 
+#: How a training reads its stores, and what it makes sure of before.
+ReadAhead = Annotated[int, Field(ge=0, description="threads that read ahead; 0 reads in step")]
+StoreCheck = Annotated[
+    Literal["auto", "full", "sizes"],
+    Field(description="before training: hash every shard (full), or look at sizes; auto is full up to 8 GiB"),
+]
+
 #: Beyond it the sizes of tensors would leave 64 bits.
 BatchSize = Annotated[int, Field(gt=0, lt=2**31)]
 

@@ -27,7 +27,6 @@ from polycli.errors import StoreError
 from polycli.recipes import default_recipe
 from polycli.report.scores import Scores
 from polycli.report.table import Table
-from polycli.report.training import training_blocks
 from polycli.report.verdict import Verdict
 from polycli.requests import EvalRequest, JsonDocument
 from polycli.store.reader import Store
@@ -122,8 +121,7 @@ class ObjectEvaluation(Evaluation[LoadedAstroClip, EvalSettings, Subset, ObjectS
     ) -> None:
         """Figures of properties, maps of vectors, and galleries of neighbours."""
         stores = {name: subset.store for name, subset in subsets.items()}
-        training = training_blocks(self.loaded.training_lines(), folder / "figures", scored=self.loaded.step)
-        write_report(scores, stores, pictures, folder, unaligned=self.compared_with(), training=training)
+        write_report(scores, stores, pictures, folder, unaligned=self.compared_with(), training=self.training(folder))
 
     def verdicts(self, datasets: Mapping[str, ObjectScores]) -> Mapping[str, Verdict]:
         """One sentence for each dataset: retrieval, the best and the worst property, photometry beside them."""

@@ -32,7 +32,6 @@ from polycli.recipes import default_recipe
 from polycli.report.bootstrap import Bootstrap
 from polycli.report.scores import Scores
 from polycli.report.table import Table
-from polycli.report.training import training_blocks
 from polycli.report.verdict import Verdict
 from polycli.requests import EvalRequest, JsonDocument
 from polycli.store.reader import Store
@@ -157,9 +156,10 @@ class ForecastEvaluation(Evaluation[LoadedNetwork, EvalSettings, Subset, Forecas
     ) -> None:
         """Figures of errors over time and of fields."""
         frames = f"history of {self.loaded.history} frames, time stride {self.loaded.time_stride}"
-        training = training_blocks(self.loaded.training_lines(), folder / "figures", scored=self.loaded.step)
         together = finite(self._together)
-        write_report(scores, subsets, pictures, folder, frames=frames, together=together, training=training)
+        write_report(
+            scores, subsets, pictures, folder, frames=frames, together=together, training=self.training(folder)
+        )
 
     def verdicts(self, datasets: Mapping[str, ForecastScores]) -> Mapping[str, Verdict]:
         """One sentence for each dataset: against persistence, how long rollouts hold, the weakest field."""

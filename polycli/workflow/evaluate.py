@@ -13,8 +13,10 @@ from polycli.errors import UserError
 from polycli.json_records import JsonObject, finite, to_object
 from polycli.report.browser import open_in_browser
 from polycli.report.folder import evaluation_folder, write_scores
+from polycli.report.html import Block
 from polycli.report.scores import DatasetScores, Scores
 from polycli.report.table import Table, as_text
+from polycli.report.training import training_blocks
 from polycli.report.verdict import Verdict
 from polycli.requests import EvalRequest, JsonDocument
 from polycli.sections import Section
@@ -83,6 +85,10 @@ class Evaluation(ABC, Generic[Loaded, Settings, Subset, DatasetScores, Picture])
         folder: Path,
     ) -> None:
         """Draw figures and write report.html into `folder`."""
+
+    def training(self, folder: Path) -> list[Block]:
+        """The report's section on how the model was trained, with figures in `folder`; nothing without its run."""
+        return training_blocks(self.loaded.training_lines(), folder / "figures", scored=self.loaded.step)
 
     def over_all(self, pictures: Mapping[str, Picture]) -> object:  # noqa: ARG002  # Some families need it.
         """Returns what scores.json says of all datasets together, from what each showed: a record or a mapping."""

@@ -10,7 +10,6 @@ from polycli.console import rank
 from polycli.recipes import default_recipe
 from polycli.report.scores import Scores
 from polycli.report.table import Table
-from polycli.report.training import training_blocks
 from polycli.report.verdict import Verdict
 from polycli.requests import EvalRequest, JsonDocument
 from polycli.store.reader import Store
@@ -85,8 +84,7 @@ class RecordEvaluation(Evaluation[LoadedNumformer, EvalSettings, Subset, Dataset
     ) -> None:
         """Figures of answers against the truth, of decades and of sweeps."""
         shown = {name: picture for name, picture in pictures.items() if picture is not None}
-        training = training_blocks(self.loaded.training_lines(), folder / "figures", scored=self.loaded.step)
-        write_report(scores, shown, folder, encoding=self.loaded.encoding, training=training)
+        write_report(scores, shown, folder, encoding=self.loaded.encoding, training=self.training(folder))
 
     def verdicts(self, datasets: Mapping[str, DatasetScores]) -> Mapping[str, Verdict]:
         """One sentence for each dataset: the model beside the best simpler one, the best and the worst key."""

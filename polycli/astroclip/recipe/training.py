@@ -13,8 +13,10 @@ from polycli.sections import (
     EngineSection,
     LogSection,
     OptimSection,
+    ReadAhead,
     ScheduleSection,
     Section,
+    StoreCheck,
     TrainSection,
 )
 
@@ -31,10 +33,8 @@ class DataSection(Section):
         "part; --limit overrides",
     )
     validation_objects: PositiveInt = Field(1024, description="objects of each validation")
-    workers: int = Field(2, ge=0, description="threads that read ahead; 0 reads in step")
-    verify: Literal["auto", "full", "sizes"] = Field(
-        "auto", description="before training: hash every shard (full), or look at sizes; auto is full up to 8 GiB"
-    )
+    workers: ReadAhead = 2
+    verify: StoreCheck = "auto"
 
 
 class MaskingSection(Section):

@@ -26,9 +26,11 @@ from polycli.sections import (
     EngineSection,
     LogSection,
     OptimSection,
+    ReadAhead,
     ScheduleSection,
     Section,
     SplitSize,
+    StoreCheck,
     TrainSection,
 )
 
@@ -147,10 +149,8 @@ class DataSection(Section):
         "smaller choice lies within every larger one; validation and test keep all of theirs",
     )
     validation_windows: PositiveInt = Field(64, description="windows per dataset in each validation")
-    workers: int = Field(2, ge=0, description="threads that read ahead; 0 reads in step")
-    verify: Literal["auto", "full", "sizes"] = Field(
-        "auto", description="before training: hash every shard (full), or look at sizes; auto is full up to 8 GiB"
-    )
+    workers: ReadAhead = 2
+    verify: StoreCheck = "auto"
 
     @model_validator(mode="after")
     def _rising(self) -> DataSection:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
-from polycli.sections import MOST_BLOCKS, WIDEST, Section
+from polycli.sections import MOST_BLOCKS, WIDEST, ReadAhead, Section, StoreCheck
 
 EncodingName = Literal["xval", "multiscale", "fone", "bits", "p10", "p1000", "b1999", "fp15"]
 
@@ -103,10 +103,8 @@ class DataSection(Section):
         None, description="use at most this many records of each store and split; --limit overrides"
     )
     validation_records: PositiveInt = Field(256, description="records in each validation")
-    workers: int = Field(2, ge=0, description="threads that read ahead; 0 reads in step")
-    verify: Literal["auto", "full", "sizes"] = Field(
-        "auto", description="before training: hash every shard (full), or look at sizes; auto is full up to 8 GiB"
-    )
+    workers: ReadAhead = 2
+    verify: StoreCheck = "auto"
     shuffle_keys: bool = Field(
         False,
         description="train on records with their keys in a random order each time, so that none counts; such a model "
