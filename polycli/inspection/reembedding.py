@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from polycli.errors import StoreError, UserError, problems_of
+from polycli.errors import StoreError, UserError
 from polycli.families import verb_module
-from polycli.recipes import settings_schema
 from polycli.requests import EmbedRequest
 from polycli.store.embeddings.kind import read_manifest
+from polycli.workflow.embedding.made_with import settings_made_with
 from polycli.workflow.embedding.sampling import compare_sample
 
 
@@ -38,14 +36,6 @@ def verify_vectors(path: Path, checkpoint: Path, data: Sequence[Path], *, rows: 
         limit=settings.pop("limit", None),
     )
     family = str(manifest.get("family"))
-    schema = settings_schema(family, "embed")
-    if schema is None:
-        raise UserError(f"{path}: the family {family} has no `embed`")
-    try:
-        made_with = schema.model_validate({"family": family, "verb": "embed", **settings})
-    except ValidationError as error:
-        raise StoreError(
-            f"{path}: its settings are none of this version: {problems_of(error)}", hint="embed the data anew"
-        ) from error
+    made_with = settings_made_with(path, family, settings)
     opened = verb_module(family, "embed").open_rows(request, made_with)
     return str(compare_sample(path, manifest, opened, rows=rows))

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from polycli import console
 from polycli.checkpoints.resolve import hash_of_weights
-from polycli.errors import CheckpointError, MissingDependencyError, UserError
+from polycli.errors import MissingDependencyError, UserError
 from polycli.page.guard import Hosts
 from polycli.page.library import Library
 from polycli.page.uploads import Uploads
-from polycli.search.encode import FileEncoder
+from polycli.search.encode import FileEncoder, refuse_another_model
 from polycli.search.index import VectorIndex, index_path
 from polycli.search.projection import map_path, read_map
 from polycli.search.searcher import Searcher
@@ -108,25 +108,9 @@ def open_library(request: ServeRequest) -> Library:
         console.note(f"there is no map yet: polycli search map {request.embeddings}")
     uploads = None
     if request.checkpoint is not None:
-        _refuse_another_model(searcher, request.checkpoint)
+        refuse_another_model(searcher, request.checkpoint, hash_of_weights(request.checkpoint))
         uploads = Uploads(FileEncoder(searcher, request.checkpoint, with_pictures=True))
     return Library(searcher, pictures, projection, uploads, open_indexes(searcher) if request.index else {})
-
-
-def _refuse_another_model(searcher: Searcher, checkpoint: Path) -> None:
-    """Return if the embeddings are of this checkpoint.
-
-    Raises:
-        CheckpointError: there is none, or it is of another model, whose vectors would be compared with theirs in vain.
-    """
-    made_by = searcher.manifest.get("provenance") or {}
-    here = hash_of_weights(checkpoint)
-    if here != made_by.get("model_hash"):
-        raise CheckpointError(
-            f"{checkpoint}: is another model than that of {searcher.path}: {here[:12]}, and "
-            f"{str(made_by.get('model_hash'))[:12]} was expected",
-            hint=f"the embeddings are of {made_by.get('checkpoint')}",
-        )
 
 
 def open_indexes(searcher: Searcher) -> dict[str, VectorIndex]:

@@ -11,16 +11,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from polycli.console import counted
-from polycli.errors import CheckpointError, SourceError, StoreError, UserError, problems_of
+from polycli.errors import CheckpointError, SourceError, UserError
 from polycli.families import find_family, verb_module
-from polycli.recipes import settings_schema
 from polycli.requests import EmbedRequest
 from polycli.search.scan import Floats
 from polycli.search.searcher import SUFFIX, Searcher
 from polycli.store.embeddings.manifest import ROWS, vectors_of
+from polycli.workflow.embedding.made_with import settings_made_with
 from polycli.workflow.embedding.rows import Opened, Rows
 from polycli.workflow.pictures import Curve, open_pictures
 
@@ -88,7 +87,7 @@ class FileEncoder:
                 )
             except SourceError as error:
                 raise _without_settings(error, path, family) from error
-            self._refuse_another_model(opened)
+            refuse_another_model(self.searcher, self.checkpoint, opened.header.provenance.get("model_hash"))
             yield opened, Path(scratch)
 
     def _shown(self, found: FileObject, opened: Opened[Any], scratch: Path) -> FileObject:
@@ -101,28 +100,24 @@ class FileEncoder:
         return replace(found, image=pictures.image(columns), curve=pictures.curve(columns))
 
     def _settings(self, family: str) -> Any:  # noqa: ANN401  # The family's own.
-        schema = settings_schema(family, "embed")
         made_with = dict(self.searcher.manifest.get("settings") or {})
         made_with = {name: value for name, value in made_with.items() if name not in _CHOICES}
-        if schema is None:
-            raise UserError(f"{self.searcher.path}: the family {family} has no `embed`")
-        try:
-            return schema.model_validate({"family": family, "verb": "embed", **made_with})
-        except ValidationError as error:
-            raise StoreError(
-                f"{self.searcher.path}: its settings are none of this version: {problems_of(error)}",
-                hint="embed the data anew",
-            ) from error
+        return settings_made_with(self.searcher.path, family, made_with)
 
-    def _refuse_another_model(self, opened: Opened[Any]) -> None:
-        made_by = self.searcher.manifest.get("provenance") or {}
-        here = opened.header.provenance.get("model_hash")
-        if made_by.get("model_hash") != here:
-            raise CheckpointError(
-                f"{self.checkpoint}: is another model than that of {self.searcher.path}: {str(here)[:12]}, and "
-                f"{str(made_by.get('model_hash'))[:12]} was expected",
-                hint=f"the embeddings are of {made_by.get('checkpoint')}",
-            )
+
+def refuse_another_model(searcher: Searcher, checkpoint: Path, model_hash: object) -> None:
+    """Return if the embeddings are of the model with this hash, which `checkpoint` holds.
+
+    Raises:
+        CheckpointError: they are of another one, whose vectors would be compared with theirs in vain.
+    """
+    made_by = searcher.manifest.get("provenance") or {}
+    if made_by.get("model_hash") != model_hash:
+        raise CheckpointError(
+            f"{checkpoint}: is another model than that of {searcher.path}: {str(model_hash)[:12]}, and "
+            f"{str(made_by.get('model_hash'))[:12]} was expected",
+            hint=f"the embeddings are of {made_by.get('checkpoint')}",
+        )
 
 
 def _without_settings(error: SourceError, path: Path, family: str) -> SourceError:
