@@ -119,7 +119,8 @@ def predict_labels(
 def r2_score(truth: Floats, predicted: Floats, bootstrap: Bootstrap) -> Fit:
     """R2 and its interval over the rows."""
     residual, spread = (predicted - truth) ** 2, (truth - truth.mean()) ** 2
-    if spread.sum() == 0:
+    # The mean of equal numbers is not always one of them: their spread would be a rounding error, and divided by.
+    if not (truth != truth[:1]).any():
         return Fit(r2=None, interval=None)
     low, high = bootstrap.ratio(residual, spread).tolist()
     return Fit(r2=float(1 - residual.mean() / spread.mean()), interval=[1 - high, 1 - low])

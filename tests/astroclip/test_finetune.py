@@ -25,6 +25,7 @@ from polycli.astroclip.training.objectives import PropertyFit
 from polycli.checkpoints.exported import ModelDescription, write_model
 from polycli.errors import CheckpointError, RecipeError, RunError, StoreError, UserError
 from polycli.requests import TrainRequest
+from polycli.store.reader import open_store
 
 RECIPE = """
 family: astroclip
@@ -156,6 +157,27 @@ def test_the_posterior_of_a_constant_is_refused_by_name(
         return
     with pytest.raises(StoreError, match=r"column redshift: all \d+ training objects that have a value have 0.25"):
         tune(recipe, mock_store, checkpoint, tmp_path / "run", *settings)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("size", [1e-25, 1e25])
+def test_a_column_is_learnt_whatever_its_unit(recipe, mock_store, checkpoint, tmp_path, monkeypatch, size):
+    read = ObjectStore.target
+    monkeypatch.setattr(ObjectStore, "target", lambda store, name, rows: size * read(store, name, rows))
+    tune(recipe, mock_store, checkpoint, tmp_path / "run", "train.steps=1", "train.checkpoint_every=1")
+
+    head, store = load_model(tmp_path / "run").property_head(), ObjectStore(open_store(mock_store, family="astroclip"))
+    truth = store.target("redshift", store.rows("train"))
+    assert [float(head.centre), float(head.scale)] == pytest.approx([truth.mean(), truth.std()], rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e-40, 1e42])
+def test_a_column_that_float32_does_not_hold_is_refused(recipe, mock_store, checkpoint, tmp_path, monkeypatch, size):
+    monkeypatch.setattr(ObjectStore, "target", lambda _, name, rows: size * np.linspace(0.5, 1, len(rows)))
+    with pytest.raises(
+        StoreError, match=f"column redshift: its largest number is of size {size:.3g}".replace("+", "\\+")
+    ):
+        tune(recipe, mock_store, checkpoint, tmp_path / "run", "train.steps=1")
     assert not (tmp_path / "run").exists()
 
 

@@ -73,6 +73,9 @@ def test_r2_is_scikit_learns_and_lies_in_its_interval(task):
     low, high = scores.interval
     assert low < scores.r2 < high
     assert r2_score(np.ones(5), np.arange(5.0), Bootstrap(samples=10)) == Fit(r2=None, interval=None)
+    # The mean of a hundred times 0.1 is another number than 0.1.
+    constant = np.full(100, 0.1)
+    assert r2_score(constant, constant, Bootstrap(samples=10)) == Fit(r2=None, interval=None)
 
 
 def test_errors_are_scikit_learns_and_lie_in_their_intervals(task):

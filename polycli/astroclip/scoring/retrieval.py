@@ -1,14 +1,14 @@
 """Finding an object among many by its vector: ranks, recall, and how alike and how spread vectors are.
 
 A rank is 1 plus the number of candidates that are nearer than the right one; a tie counts half, so that vectors which
-are all equal rank in the middle and not first.
+are all equal rank in the middle and not first. Among the nearest k a candidate with ties stands by the chance that it
+would where the order of the tied is drawn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,36 @@ from polycli.report.probes import Bounds
 Vectors = NDArray[np.float32]
 #: Queries compared with all candidates at once.
 _BLOCK = 1024
+#: Cosines that differ by less are the same: equal vectors at other places of a product differ in their last bits.
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Where the right candidates of n queries stand: how many others are nearer, and how many just as near."""
+
+    nearer: NDArray[np.int64]
+    tied: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.nearer)
+
+    @property
+    def middle(self) -> NDArray[np.float64]:
+        """(n,) the ranks, from 1; a tie counts half."""
+        return 1 + self.nearer + self.tied / 2
+
+    def within(self, nearest: int) -> NDArray[np.float64]:
+        """(n,) the chance that the right one is among the `nearest`: 0 or 1, but for ties.
+
+        >>> Ranks(np.array([0, 3, 9, 10]), np.array([0, 1, 3, 0])).within(10).tolist()
+        [1.0, 1.0, 0.25, 0.0]
+        """
+        return np.clip((nearest - self.nearer) / (1 + self.tied), 0.0, 1.0)
+
+    def of(self, chosen: NDArray[np.bool_]) -> Ranks:
+        """The same of some queries."""
+        return Ranks(self.nearer[chosen], self.tied[chosen])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +78,12 @@ def unit(vectors: Vectors) -> Vectors:
     return np.asarray(vectors / np.where(length == 0, 1, length), np.float32)
 
 
-def ranks(queries: Vectors, candidates: Vectors) -> NDArray[np.float64]:
+def ranks(queries: Vectors, candidates: Vectors) -> Ranks:
     """Rank of candidate i for query i by cosine similarity, both (n, d)."""
-    return _ranks_by_product(unit(queries), unit(candidates))
+    return _ranks_by_product(unit(queries).astype(np.float64), unit(candidates).astype(np.float64), _ROUNDING)
 
 
-def ranks_by_distance(queries: NDArray[np.float64], candidates: NDArray[np.float64]) -> NDArray[np.float64]:
+def ranks_by_distance(queries: NDArray[np.float64], candidates: NDArray[np.float64]) -> Ranks:
     """Rank of candidate i for query i by distance, both (n, d)."""
     middle = candidates.mean(axis=0)
     queries, candidates = queries - middle, candidates - middle
@@ -63,32 +93,33 @@ def ranks_by_distance(queries: NDArray[np.float64], candidates: NDArray[np.float
     return _ranks_by_product(np.hstack([2 * queries, ones]), np.hstack([candidates, -squares]))
 
 
-def _ranks_by_product(queries: NDArray[np.floating[Any]], candidates: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    found = np.empty(len(queries))
+def _ranks_by_product(queries: NDArray[np.float64], candidates: NDArray[np.float64], rounding: float = 0.0) -> Ranks:
+    nearer, tied = np.empty((2, len(queries)), np.int64)
     for start in range(0, len(queries), _BLOCK):
         block = queries[start : start + _BLOCK]
         similarity = block @ candidates.T
         # From the product itself: summed in another order, the same similarity would differ in its last bit.
         right = similarity[np.arange(len(block)), np.arange(start, start + len(block))][:, None]
-        nearer, ties = (similarity > right).sum(axis=1), (similarity == right).sum(axis=1) - 1
-        found[start : start + len(block)] = 1 + nearer + ties / 2
-    return found
+        rows = slice(start, start + len(block))
+        nearer[rows] = (similarity > right + rounding).sum(axis=1)
+        tied[rows] = (similarity >= right - rounding).sum(axis=1) - nearer[rows] - 1
+    return Ranks(nearer, tied)
 
 
-def recall_within(nearest: int, found: NDArray[np.float64], candidates: int, bootstrap: Bootstrap) -> Recall:
-    """Recall among the `nearest` of so many candidates, by the ranks (n,) that queries found their partners at."""
-    hits = (found <= nearest).astype(np.float64)
+def recall_within(nearest: int, found: Ranks, candidates: int, bootstrap: Bootstrap) -> Recall:
+    """Recall among the `nearest` of so many candidates, by the ranks that queries found their partners at."""
+    hits = found.within(nearest)
     chance = min(1.0, nearest / candidates)
     return Recall(recall=float(hits.mean()), interval=bootstrap.mean(hits).tolist(), chance=chance)
 
 
-def retrieval_scores(found: NDArray[np.float64], at: Sequence[int], bootstrap: Bootstrap) -> RetrievalScores:
+def retrieval_scores(found: Ranks, at: Sequence[int], bootstrap: Bootstrap) -> RetrievalScores:
     """Recall within the first `at` candidates with intervals, the median rank, and what chance would reach."""
     candidates = len(found)
     return RetrievalScores(
         candidates=candidates,
         recall_at={str(count): recall_within(count, found, candidates, bootstrap) for count in at},
-        median_rank=float(np.median(found)),
+        median_rank=float(np.median(found.middle)),
         chance_rank=(candidates + 1) / 2,
     )
 

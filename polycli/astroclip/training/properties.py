@@ -43,6 +43,8 @@ from polycli.nn.quantiles import middle_of
 EMBEDDED_AT_A_TIME = 64
 #: A column that varies less than this, relative to its size, is not blown up to unit deviation.
 _SMALLEST_DEVIATION = 1e-6
+#: Sizes of the largest number of a column between which heads, which reckon in float32, learn it.
+_SIZES = (1e-35, 1e37)
 
 
 def complete(recipe: FinetuneRecipe, loaded: LoadedAstroClip | None, stores: Sequence[ObjectStore]) -> FinetuneRecipe:
@@ -101,9 +103,11 @@ class PropertyFinetuning(ObjectsTask):
         numbers = self.batches.training_labels["numbers"]
         head = self.network.property_head()
         for index in range(numbers.shape[1]):
-            known = numbers[:, index][torch.isfinite(numbers[:, index])]
+            # In float64: the squares of what float32 still holds may be beyond it.
+            known = numbers[:, index][torch.isfinite(numbers[:, index])].double()
+            least = _SMALLEST_DEVIATION * float(known.abs().max()) or 1.0
             head.centre[index] = known.mean()
-            head.scale[index] = known.std(correction=0).clamp(min=_SMALLEST_DEVIATION * (1 + known.abs().max()))
+            head.scale[index] = known.std(correction=0).clamp(min=least)
         fit = PropertyFit(self.network, recipe.augmentation, bands=self.batches.bands)
         fit.freeze_unused(everything=recipe.freeze)
         self.model: nn.Module = fit
@@ -184,6 +188,8 @@ class PropertyFinetuning(ObjectsTask):
             (self.batches.held_back, self.batches.held_back_labels),
         ):
             numbers = [pool.column(partial(_target, name)) for name in properties.regression]
+            for name, values in zip(properties.regression, numbers, strict=True):
+                _refuse_sizes(name, values)
             codes = [pool.column(partial(_codes, name, known)) for name, known in properties.classification.items()]
             labels["numbers"] = _stacked(numbers, len(pool), torch.float32)
             labels["classes"] = _stacked(codes, len(pool), torch.long)
@@ -235,6 +241,22 @@ def _classes(name: str, stores: Sequence[ObjectStore], recipe: FinetuneRecipe) -
     if len(found) < 2:
         raise StoreError(f"column {name}: {len(found)} classes among the training objects, two at least are needed")
     return tuple(sorted(found))
+
+
+def _refuse_sizes(name: str, values: NDArray[np.float64]) -> None:
+    """Refuse a column whose numbers float32 has not, or not to all its digits.
+
+    Raises:
+        StoreError: the largest number is too large or too small.
+    """
+    known = np.abs(values[np.isfinite(values)])
+    largest = float(known.max(initial=0))
+    if largest and not _SIZES[0] <= largest <= _SIZES[1]:
+        raise StoreError(
+            f"column {name}: its largest number is of size {largest:.3g}, and heads, which reckon in float32, learn "
+            f"columns of {_SIZES[0]:g} to {_SIZES[1]:g}",
+            hint="join a column of its logarithm, or in another unit, in prepare, and predict that one",
+        )
 
 
 def _refuse_constant(name: str, known: Float[Tensor, " n"]) -> None:

@@ -49,9 +49,11 @@ def partner_scores(
 
 
 def coefficient_of_determination(prediction: Float[Tensor, " n"], target: Float[Tensor, " n"]) -> float:
-    """R2 over the objects whose target is known; NaN where there are fewer than two."""
+    """R2 over the objects whose target is known; NaN where there are fewer than two, or all are the same."""
     known = torch.isfinite(target)
     prediction, target = prediction[known].double(), target[known].double()
+    if not bool((target != target[:1]).any()):
+        return float("nan")
     return float(1 - (prediction - target).square().sum() / (target - target.mean()).square().sum())
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.scoring.audits.nuisances import Floats, Nuisance, read_nuisances
 from polycli.astroclip.scoring.measure import Side
-from polycli.astroclip.scoring.retrieval import ranks
+from polycli.astroclip.scoring.retrieval import Ranks, ranks
 from polycli.report.probes import ProbeSettings, predict_targets
 
 #: The name of the nuisance that every survey has.
@@ -87,7 +87,7 @@ def neighbours_say(reference: AuditedSide, test: AuditedSide, probes: ProbeSetti
     }
 
 
-def ranks_across(vectors: Mapping[str, Floats], count: int) -> dict[str, Floats]:
+def ranks_across(vectors: Mapping[str, Floats], count: int) -> dict[str, Ranks]:
     """Ranks each object's partner among the first `count` objects, by direction; aligned vectors alone have any."""
     image, spectrum = (vectors[name][:count].astype(np.float32) for name in _MODALITIES)
     return {"image_to_spectrum": ranks(image, spectrum), "spectrum_to_image": ranks(spectrum, image)}

@@ -15,7 +15,7 @@ from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.scoring.audits.nuisances import Floats
 from polycli.astroclip.scoring.audits.objects import MAGNITUDE, NEAREST, AuditedSide, ranks_across
 from polycli.astroclip.scoring.audits.records import GroupScores
-from polycli.astroclip.scoring.retrieval import Recall, recall_within
+from polycli.astroclip.scoring.retrieval import Ranks, Recall, recall_within
 from polycli.report.bootstrap import Bootstrap
 from polycli.report.probes import r2_score
 
@@ -53,9 +53,9 @@ def shift_scores(
     return found
 
 
-def _recalls(ranked: Mapping[str, Floats], chosen: NDArray[np.bool_], bootstrap: Bootstrap) -> dict[str, Recall]:
+def _recalls(ranked: Mapping[str, Ranks], chosen: NDArray[np.bool_], bootstrap: Bootstrap) -> dict[str, Recall]:
     """Recall of the queries of a group; partners are looked for among all objects, not among those of the group."""
-    of_group = {name: ranks[chosen[: len(ranks)]] for name, ranks in ranked.items()}
+    of_group = {name: ranks.of(chosen[: len(ranks)]) for name, ranks in ranked.items()}
     return {
         name: recall_within(NEAREST, ranks, len(ranked[name]), bootstrap)
         for name, ranks in of_group.items()
