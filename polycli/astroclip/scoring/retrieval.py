@@ -25,7 +25,7 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Ranks:
-    """Where the right candidates of n queries stand: how many others are nearer, and how many just as near."""
+    """Counts, for each of n queries, the candidates that are nearer than the right one, and those just as near."""
 
     nearer: NDArray[np.int64]
     tied: NDArray[np.int64]
