@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.data.store import ObjectStore, common_columns, with_columns
 from polycli.astroclip.model.loaded import LoadedAstroClip, load_for
-from polycli.astroclip.predicting.inputs import open_data
+from polycli.astroclip.predicting.inputs import chosen_rows, open_data
 from polycli.astroclip.recipe.settings import EmbedSettings, ReadingSettings
 from polycli.astroclip.scoring.encode import Encoder, common_modalities
 from polycli.astroclip.scoring.kinds import (
@@ -148,12 +148,7 @@ class ObjectTables:
 
 
 def _rows(store: ObjectStore, request: EmbedRequest, tables: ObjectTables) -> Rows[NDArray[np.int64]]:
-    chosen = store.rows(request.split)[: request.limit]
-    if len(chosen) == 0:
-        raise StoreError(
-            f"{store.path}: no object is in the split {request.split}; there are {dict(store.manifest.splits)}",
-            hint="choose another --split",
-        )
+    chosen = chosen_rows(store, request)
     if request.output.suffix == ".hats" and (unknown := int((store.column("healpix29", chosen) < 0).sum())):
         raise StoreError(
             f"{store.path}: {counted(unknown, 'object has', 'objects have')} no position, which HATS needs",

@@ -13,7 +13,7 @@ from polycli.astroclip.data.columns import one_unit
 from polycli.astroclip.data.store import ObjectStore, common_columns
 from polycli.astroclip.model.loaded import LoadedAstroClip, load_for
 from polycli.astroclip.predicting.catalogue import CATALOGUES, write_catalogue
-from polycli.astroclip.predicting.inputs import open_data
+from polycli.astroclip.predicting.inputs import chosen_rows, open_data
 from polycli.astroclip.recipe.settings import PredictSettings
 from polycli.astroclip.scoring.encode import Encoder, Modality, common_modalities
 from polycli.astroclip.scoring.neighbours import Neighbours, side_by_side
@@ -59,7 +59,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
     with output.writing() as unfinished:
         stores = open_data(request, settings, scratch=unfinished.parent / "prepared")
         common_columns(stores, ["object_id"])
-        rows = [_rows(store, request) for store in stores]
+        rows = [chosen_rows(store, request) for store in stores]
         intervals: CalibratedIntervals | None = None
         seen = dict.fromkeys(name for store in stores for name in common_modalities(loaded, store))
         novelty = statistics_of(loaded, settings.novelty, seen)
@@ -102,16 +102,6 @@ def run(request: PredictRequest) -> JsonDocument | None:
     if not request.json:
         result(str(request.output))
     return document
-
-
-def _rows(store: ObjectStore, request: PredictRequest) -> NDArray[np.int64]:
-    rows = store.rows(request.split)[: request.limit]
-    if len(rows) == 0:
-        raise StoreError(
-            f"{store.path}: no object is in the split {request.split}; there are {dict(store.manifest.splits)}",
-            hint="choose another --split",
-        )
-    return rows
 
 
 def _by_neighbours(

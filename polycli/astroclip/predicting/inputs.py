@@ -1,13 +1,16 @@
-"""The objects that predict and search are asked for: those of stores, and of files, which are prepared first."""
+"""The objects that predict, embed and search are asked for: those of stores, and of files, which are prepared first."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from polycli.astroclip.data.preparation import ObjectPreparation
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.recipe.settings import ReadingSettings
-from polycli.errors import UserError
+from polycli.errors import StoreError, UserError
 from polycli.outputs import is_zarr
 from polycli.paths import expand_paths
 from polycli.requests import EmbedRequest, PredictRequest, PrepareRequest
@@ -34,6 +37,21 @@ def open_data(request: PredictRequest | EmbedRequest, settings: ReadingSettings,
         stores = [*stores, *ObjectPreparation(wanted, settings.recipe).make()]
     opened = open_stores(stores, family="astroclip", verify="auto", by_name=False)
     return [ObjectStore(store) for store in opened]
+
+
+def chosen_rows(store: ObjectStore, request: PredictRequest | EmbedRequest) -> NDArray[np.int64]:
+    """(n,) the rows of a store that a request is about.
+
+    Raises:
+        StoreError: there are none.
+    """
+    rows = store.rows(request.split)[: request.limit]
+    if len(rows) == 0:
+        raise StoreError(
+            f"{store.path}: no object is in the split {request.split}; there are {dict(store.manifest.splits)}",
+            hint="choose another --split",
+        )
+    return rows
 
 
 def _holds_stores(path: Path) -> bool:
