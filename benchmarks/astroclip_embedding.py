@@ -21,8 +21,8 @@ import torch
 from polycli.astroclip.data.store import ObjectStore, open_objects
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.prepare import run
-from polycli.astroclip.recipe.model import ImageSection, ModelSection, SpectrumSection
-from polycli.astroclip.scoring.encode import Encoder, Modality
+from polycli.astroclip.recipe.model import MODALITIES, ImageSection, ModelSection, SpectrumSection
+from polycli.astroclip.scoring.encode import Encoder
 from polycli.nn.products import CPU_MULTIPLIES_BFLOAT16
 from polycli.requests import PrepareRequest
 
@@ -57,8 +57,7 @@ def compare(store: ObjectStore, options: argparse.Namespace) -> None:
         machine = f"{os.cpu_count()} processors {has} bfloat16 instructions, load {os.getloadavg()[0]:.1f}"
     print(f"{machine}; ViT {options.size}, SpecFormer of width {options.spectrum_width}, batches of {options.batch}")
     rows = np.arange(min(len(store), options.objects))
-    modalities: tuple[Modality, ...] = ("image", "spectrum")
-    for modality in modalities:
+    for modality in MODALITIES:
         read = store.read_images if modality == "image" else store.read_spectra
         rates: dict[str, list[float]] = {"float32": [], "bfloat16": [], "reading": []}
         for turn in range(options.runs + 1):

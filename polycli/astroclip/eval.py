@@ -10,11 +10,12 @@ import numpy as np
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.data.votes import refuse_absent_votes
 from polycli.astroclip.model.loaded import LoadedAstroClip, load_for
+from polycli.astroclip.recipe.model import Modality
 from polycli.astroclip.recipe.settings import EvalSettings
 from polycli.astroclip.scoring.audits.measure import check_columns
 from polycli.astroclip.scoring.comparisons.stein import check_stein, open_stein
 from polycli.astroclip.scoring.dataset import Scoring
-from polycli.astroclip.scoring.encode import Modality, common_modalities
+from polycli.astroclip.scoring.encode import common_modalities
 from polycli.astroclip.scoring.measure import label_names, property_names
 from polycli.astroclip.scoring.report import Illustration, write_report
 from polycli.astroclip.scoring.score_records import ObjectScores, Unaligned

@@ -14,8 +14,9 @@ from polycli.astroclip.data.store import ObjectStore, common_columns
 from polycli.astroclip.model.loaded import LoadedAstroClip, load_for
 from polycli.astroclip.predicting.catalogue import CATALOGUES, write_catalogue
 from polycli.astroclip.predicting.inputs import chosen_rows, open_data
+from polycli.astroclip.recipe.model import MODALITIES, Modality
 from polycli.astroclip.recipe.settings import PredictSettings
-from polycli.astroclip.scoring.encode import Encoder, Modality, common_modalities
+from polycli.astroclip.scoring.encode import Encoder, common_modalities
 from polycli.astroclip.scoring.neighbours import Neighbours, side_by_side
 from polycli.astroclip.scoring.novelty.columns import novelty_of_rows, statistics_of
 from polycli.astroclip.scoring.posteriors.calibrated import CalibratedIntervals, intervals_of
@@ -195,7 +196,7 @@ def _modalities(
     shared = tuple(name for name in found[0] if all(name in some for some in found))
     wanted: tuple[Modality, ...] = shared
     if settings.modality is not None:
-        wanted = ("image", "spectrum") if settings.modality == "both" else (settings.modality,)
+        wanted = MODALITIES if settings.modality == "both" else (settings.modality,)
     if not wanted or any(name not in shared for name in wanted):
         raise StoreError(
             f"{stores[0].path} and the labelled objects share {' and '.join(shared) or 'nothing'}, "

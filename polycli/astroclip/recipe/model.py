@@ -10,6 +10,9 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from polycli.astroclip.recipe.votes import VotesSection
 from polycli.sections import MOST_BLOCKS, WIDEST, Section
 
+Modality = Literal["image", "spectrum"]
+#: In the order in which vectors stand beside each other.
+MODALITIES: tuple[Modality, ...] = ("image", "spectrum")
 #: Bands in the order in which stores have them; colours are made of them the other way round.
 BANDS = ("g", "r", "z")
 #: What an image encoder can see of a cutout, see `polycli.astroclip.data.rgb`.
@@ -245,8 +248,8 @@ class HeadSection(Section):
 class PropertySection(Section):
     """A small network from embeddings to properties; what `finetune` trains."""
 
-    modalities: tuple[Literal["image", "spectrum"], ...] = Field(
-        ("image", "spectrum"), min_length=1, description="whose embeddings it sees, one behind the other"
+    modalities: tuple[Modality, ...] = Field(
+        MODALITIES, min_length=1, description="whose embeddings it sees, one behind the other"
     )
     hidden: tuple[PositiveInt, ...] = Field((64, 64), description="widths of its hidden layers; () is a linear head")
     dropout: NonNegativeFloat = Field(0.1, lt=1)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from polycli.astroclip.recipe.model import AugmentationSection, ModelSection
+from polycli.astroclip.recipe.model import AugmentationSection, Modality, ModelSection
 from polycli.astroclip.recipe.objectives import Dinov2Section, MaskedImageSection, MocoSection, ObjectiveSection
 from polycli.sections import (
     CalibrationChoice,
@@ -19,8 +19,6 @@ from polycli.sections import (
     StoreCheck,
     TrainSection,
 )
-
-Modality = Literal["image", "spectrum"]
 
 
 class DataSection(Section):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.astroclip.model.loaded import LoadedAstroClip
+from polycli.astroclip.recipe.model import Modality
 from polycli.astroclip.recipe.settings import EvalSettings
 from polycli.astroclip.recipe.votes import VotesSection
 from polycli.astroclip.scoring.answers import Answers, head_answers
@@ -23,7 +24,7 @@ from polycli.astroclip.scoring.audits.attribution import (
     scored,
 )
 from polycli.astroclip.scoring.audits.measure import audit
-from polycli.astroclip.scoring.encode import Encoder, Modality
+from polycli.astroclip.scoring.encode import Encoder
 from polycli.astroclip.scoring.head_scores import HEAD, score_head
 from polycli.astroclip.scoring.kinds import alike_sentence
 from polycli.astroclip.scoring.measure import (

@@ -19,11 +19,11 @@ from polycli.astroclip.data.store import ObjectStore, Spectra
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.model.loaded import LoadedAstroClip
 from polycli.astroclip.model.spectrum_inputs import SpectrumInputs
+from polycli.astroclip.recipe.model import MODALITIES, Modality
 from polycli.astroclip.recipe.settings import EncodingSettings
 from polycli.errors import StoreError
 from polycli.workflow.loaded import evaluation_device
 
-Modality = Literal["image", "spectrum"]
 #: Of the head, of the backbone before it, or of the templates of a spectrum encoder.
 Source = Literal["embedding", "backbone", "templates"]
 Vectors = NDArray[np.float32]
@@ -43,8 +43,7 @@ def common_modalities(loaded: LoadedAstroClip, store: ObjectStore) -> tuple[Moda
     loaded.check(store.about, str(store.path))
     if loaded.spectrum is not None and store.has_own_grids:
         loaded.check_ranges(store.wavelength_ranges(), lambda row: store.id_texts([row])[0], str(store.path))
-    known: tuple[Modality, ...] = ("image", "spectrum")
-    reads = [name for name in known if getattr(loaded, name) is not None]
+    reads = [name for name in MODALITIES if getattr(loaded, name) is not None]
     found = tuple(name for name in reads if getattr(store.about, name) is not None)
     if not found:
         has, sees = ("spectra" if there else "images" for there in (store.has_spectra, reads[0] == "spectrum"))

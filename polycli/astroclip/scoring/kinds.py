@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.astroclip.model.loaded import LoadedAstroClip
+from polycli.astroclip.recipe.model import MODALITIES, Modality
 from polycli.astroclip.recipe.settings import EmbedSettings
-from polycli.astroclip.scoring.encode import Encoder, Modality
+from polycli.astroclip.scoring.encode import Encoder
 from polycli.astroclip.scoring.retrieval import unit
 from polycli.errors import CheckpointError, StoreError
 
@@ -20,7 +21,6 @@ SUFFIX = "_embedding"
 _ALIKE = 0.01
 #: Fewer vectors than these may be alike by chance.
 _FEWEST = 3
-_MODALITIES: tuple[Modality, ...] = ("image", "spectrum")
 
 
 def kinds_of(
@@ -58,7 +58,7 @@ def encoded_for(kinds: Sequence[str]) -> list[Modality]:
     >>> encoded_for(["image"]), encoded_for(["fused"])
     (['image'], ['image', 'spectrum'])
     """
-    return [name for name in _MODALITIES if name in kinds or "fused" in kinds]
+    return [name for name in MODALITIES if name in kinds or "fused" in kinds]
 
 
 def encoded(

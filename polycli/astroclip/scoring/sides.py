@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.loaded import LoadedAstroClip
+from polycli.astroclip.recipe.model import Modality
 from polycli.astroclip.recipe.settings import EvalSettings
 from polycli.astroclip.scoring.comparisons.stein import stein_vectors
-from polycli.astroclip.scoring.encode import Encoder, Modality
+from polycli.astroclip.scoring.encode import Encoder
 from polycli.astroclip.scoring.measure import Side, simple_inputs
 from polycli.astroclip.scoring.second_look import another_image, another_spectrum
 from polycli.console import counted, progress

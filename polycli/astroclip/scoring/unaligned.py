@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from polycli.astroclip.model.loaded import LoadedAstroClip, load_checkpoint
 from polycli.astroclip.model.specformer import token_count
+from polycli.astroclip.recipe.model import Modality
 from polycli.astroclip.recipe.settings import EvalSettings
 from polycli.astroclip.recipe.training import MaskingSection
-from polycli.astroclip.scoring.encode import Modality
 from polycli.astroclip.scoring.reconstruction import fitting
 from polycli.console import note
 from polycli.errors import CheckpointError, problems_of

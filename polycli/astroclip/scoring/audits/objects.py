@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.astroclip.data.store import ObjectStore
+from polycli.astroclip.recipe.model import MODALITIES
 from polycli.astroclip.scoring.audits.nuisances import Floats, Nuisance, read_nuisances
 from polycli.astroclip.scoring.measure import Side
 from polycli.astroclip.scoring.retrieval import Ranks, ranks
@@ -18,7 +19,6 @@ from polycli.report.probes import ProbeSettings, predict_targets
 MAGNITUDE = "magnitude"
 #: Partners are found where they are among so many of the nearest.
 NEAREST = 10
-_MODALITIES = ("image", "spectrum")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def audited_sides(
                 [nuisance.take(kept) for nuisance in nuisances],
                 {
                     name: side.inputs[name][kept - start].astype(np.float64)
-                    for name in _MODALITIES
+                    for name in MODALITIES
                     if name in side.inputs
                 },
             )
@@ -89,7 +89,7 @@ def neighbours_say(reference: AuditedSide, test: AuditedSide, probes: ProbeSetti
 
 def ranks_across(vectors: Mapping[str, Floats], count: int) -> dict[str, Ranks]:
     """Ranks each object's partner among the first `count` objects, by direction; aligned vectors alone have any."""
-    image, spectrum = (vectors[name][:count].astype(np.float32) for name in _MODALITIES)
+    image, spectrum = (vectors[name][:count].astype(np.float32) for name in MODALITIES)
     return {"image_to_spectrum": ranks(image, spectrum), "spectrum_to_image": ranks(spectrum, image)}
 
 
