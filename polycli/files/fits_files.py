@@ -16,7 +16,7 @@ from typing import Any
 from polycli.errors import SourceError
 from polycli.files.plain import check_plain, reason_of, refuse_claim
 
-_GZIP = b"\x1f\x8b"
+GZIP = b"\x1f\x8b"
 #: How the header of every HDU but the first begins.
 _NEXT = b"XTENSION"
 #: What astropy raises for cards and tables that it cannot read, besides its own VerifyError.
@@ -44,7 +44,7 @@ def _refuse_torn_header(path: Path, last: Any) -> None:  # noqa: ANN401  # astro
         OSError: one does.
     """
     with path.open("rb") as file:
-        if file.read(2) == _GZIP or last is None:
+        if file.read(2) == GZIP or last is None:
             return
         file.seek(last["datLoc"] + last["datSpan"])
         behind = file.read(len(_NEXT))

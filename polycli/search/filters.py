@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.errors import UserError
-from polycli.store.embeddings.hats_layout import FINE_ORDER, HEALPIX
+from polycli.store.embeddings.hats_layout import FINE_ORDER, HEALPIX, STORED_HEALPIX
 from polycli.store.embeddings.partitions import Partition
 from polycli.store.where.conditions import Condition, parse_condition
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 #: Under these names catalogues have the pixel at order 29, by which those in HATS are sorted.
-_HEALPIX_NAMES = (HEALPIX, "healpix29")
+_HEALPIX_NAMES = (HEALPIX, STORED_HEALPIX)
 #: A cone is covered by about so many pixels.
 _COVER_PIXELS = 4096
 #: Degrees from the equator beyond which a cone may hold a pole, and so every right ascension.

@@ -22,6 +22,7 @@ from polycli.paths import expand_paths
 from polycli.recipes import default_recipe, load_recipe, settings_schema
 from polycli.requests import JsonDocument
 from polycli.store.hashing import canonical_hash
+from polycli.store.manifest import MANIFEST_NAME
 from polycli.workflow.study.plan import (
     Experiment,
     Layout,
@@ -35,7 +36,6 @@ from polycli.workflow.study.plan import (
 from polycli.workflow.study.recipe import StudyRecipe
 from polycli.workflow.study.results import model_hash
 
-_MANIFEST = "MANIFEST.json"
 _HERE = "{study}"
 _SHOWN_DIGITS = 12
 _SHOWN_RUNS = 8
@@ -192,7 +192,7 @@ def _store_hashes(layout: Layout, path: str) -> dict[str, str | None]:
         return {_moved(path, layout): None}
     found: dict[str, str | None] = {}
     for place in expand_paths([path]):
-        for manifest in sorted([*place.glob(_MANIFEST), *place.glob(f"*/{_MANIFEST}")]):
+        for manifest in sorted([*place.glob(MANIFEST_NAME), *place.glob(f"*/{MANIFEST_NAME}")]):
             content = json.loads(manifest.read_text(encoding="utf-8"))
             found[_moved(str(manifest.parent), layout)] = content.get("store_hash")
     return found

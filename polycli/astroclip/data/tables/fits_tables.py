@@ -21,11 +21,10 @@ from polycli.astroclip.data.columns import Column, column_of
 from polycli.astroclip.data.tables.choosing import chosen_part
 from polycli.astroclip.data.tables.table import CHUNK, Field, LoadedTable, Reading, Table
 from polycli.errors import SourceError
-from polycli.files.fits_files import open_fits
+from polycli.files.fits_files import GZIP, open_fits
 
 #: What is added to signed integers that stand for unsigned ones, by bytes.
 _UNSIGNED = {2: 2**15, 4: 2**31, 8: 2**63}
-_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
@@ -218,5 +217,5 @@ def _folded(total: int) -> int:
 
 def _unpacked(path: Path) -> IO[bytes]:
     with path.open("rb") as file:
-        packed = file.read(2) == _GZIP
+        packed = file.read(2) == GZIP
     return io.BufferedReader(gzip.open(path, "rb"), CHUNK) if packed else path.open("rb")

@@ -16,9 +16,8 @@ from polycli.astroclip.data.tables.table import Field, Reading
 from polycli.errors import SourceError
 from polycli.files.hats_folders import open_hats
 from polycli.files.parquet import open_parquet
+from polycli.store.embeddings.hats_layout import HEALPIX
 
-#: The number of a row's pixel, by which rows are sorted.
-_HEALPIX = "_healpix_29"
 _FEWEST_ARCSEC = 3600 * 58.63  # the side of a pixel of order 0
 
 
@@ -93,7 +92,7 @@ def open_hats_table(path: Path, reading: Reading) -> HatsTable:
     """
     catalogue = open_hats(path)
     fields = [
-        replace(field, unusable="the number of a pixel") if field.name == _HEALPIX else field
+        replace(field, unusable="the number of a pixel") if field.name == HEALPIX else field
         for field in open_parquet_table(catalogue.files[0], reading).fields
     ]
     return HatsTable(path, fields, [], catalogue.files, tuple(_pixel(file) for file in catalogue.files))

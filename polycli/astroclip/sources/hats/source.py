@@ -33,11 +33,11 @@ from polycli.astroclip.sources.plausible import refuse_other_flux, refuse_other_
 from polycli.errors import SourceError
 from polycli.files.hats_folders import HatsCatalogue, is_hats, open_hats
 from polycli.files.parquet import open_parquet
+from polycli.store.embeddings.hats_layout import HEALPIX
 
 SUFFIXES = (".parquet", ".pq")
 #: Objects that are looked at for units.
 _SAMPLED = 32
-_HEALPIX = "_healpix_29"
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class HatsSource:
             if (other.image, other.spectrum) != (layout.image, layout.spectrum):
                 raise SourceError(f"{part.path}: has other columns of images or spectra than {first.path}")
         say_of_magnitudes(parts)
-        exported = not files.in_hats and _HEALPIX not in layout.plain
+        exported = not files.in_hats and HEALPIX not in layout.plain
         grid = grid_of(parts, recipe)
         reader = ParquetReader(
             files=tuple(part.path for part in parts),
