@@ -140,19 +140,27 @@ def _by_neighbours(
     _note_labelled(references, [some[part] for some, part in zip(known, parts, strict=True)], stores, rows)
     tables: list[Columns] = [{} for _ in stores]
     predicted = [name if q is None else quantile_name(name, q) for name in targets for q in (None, *settings.quantiles)]
-    (similarity,) = free_names(["similarity"], taken=predicted, prefix="neighbour_")
+    # One similarity for all columns, unless these are known of different objects, which have neighbours of their own.
+    there_of = {name: np.isfinite(values) for name, values in targets.items()}
+    alike = len({there.tobytes() for there in there_of.values()}) == 1
+    wanted = ["similarity"] if alike else [f"{name}_similarity" for name in targets]
+    free = free_names(wanted, taken=predicted, prefix="neighbour_")
+    similarity = dict(zip(targets, free * len(targets) if alike else free, strict=True))
+    counts = []
     for name, values in targets.items():
-        there = np.isfinite(values)
+        there = there_of[name]
         if not there.any():
             raise StoreError(f"{references[0].path}: {name} is unknown for all objects of the split train")
         neighbours = Neighbours(labelled[there], settings.neighbours)
+        counts.append(neighbours.count)
         for table, seen in zip(tables, asked, strict=True):
             answer = neighbours.answer(side_by_side([*seen.values()]), values[there], settings.quantiles)
             table[name] = answer.mean
             table |= {quantile_name(name, q): answer.quantiles[:, place] for place, q in enumerate(settings.quantiles)}
-            table[similarity] = answer.similarity
+            table[similarity[name]] = answer.similarity
     names = ", ".join(store.name for store in references)
-    return tables, f"{settings.neighbours} neighbours by {' and '.join(modalities)} in {names}", asked, units
+    used = " to ".join(f"{count}" for count in sorted({min(counts), max(counts)}))
+    return tables, f"{used} neighbours by {' and '.join(modalities)} in {names}", asked, units
 
 
 def _note_labelled(

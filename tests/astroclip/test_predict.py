@@ -57,6 +57,36 @@ def test_an_object_that_is_its_own_nearest_neighbour_gets_its_own_redshift(tmp_p
     assert "among the labelled ones" not in capsys.readouterr().err
 
 
+def test_columns_that_are_known_of_different_objects_have_neighbours_of_their_own(
+    tmp_path, tiny_model, mock_store, monkeypatch
+):
+    real = ObjectStore.target
+
+    def known_of_three(self, name, rows=None):
+        values = real(self, name, rows)
+        if name == "logm":
+            values[3:] = np.nan
+        return values
+
+    monkeypatch.setattr(ObjectStore, "target", known_of_three)
+    settings = (f"reference=[{mock_store}]", "neighbours=500")
+    found, rows = {}, len(open_objects(mock_store).rows("train"))
+    for names, counts in (("redshift", f"{rows}"), ("logm", "3"), ("redshift, logm", f"3 to {rows}")):
+        path = tmp_path / f"{len(found)}.parquet"
+        document = predict.run(request(tiny_model, mock_store, path, *settings, f"properties=[{names}]", split="test"))
+        assert document["by"] == f"{counts} neighbours by image and spectrum in mock"
+        found[names] = parquet.read_table(path)
+    assert "similarity" not in found["redshift, logm"].column_names
+    for name in ("redshift", "logm"):
+        assert found["redshift, logm"][f"{name}_similarity"] == found[name]["similarity"]
+
+
+def test_no_columns_at_all_are_refused(tmp_path, tiny_model, mock_store):
+    with pytest.raises(UserError, match="at least 1 item"):
+        predict.run(request(tiny_model, mock_store, tmp_path / "p.parquet", "properties=[]"))
+    assert not list(tmp_path.iterdir())
+
+
 def document_columns(document):
     return ["object_id", "ra", "dec", *document["columns"]]
 

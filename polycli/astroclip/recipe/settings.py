@@ -170,7 +170,7 @@ class PredictSettings(EncodingSettings, ReadingSettings):
 
     verb: Literal["predict"]
     properties: tuple[str, ...] = Field(
-        ("redshift",), description="columns that neighbours tell, for models without head"
+        ("redshift",), min_length=1, description="columns that neighbours tell, for models without head"
     )
     reference: tuple[str, ...] = Field(
         (), description="stores whose training objects are the neighbours; the run's own if empty"

@@ -29,7 +29,9 @@ _BANDS = {"u", "g", "r", "i"}
 #: Of a survey's catalogue or of a recipe: what may stand before or behind a name.
 _ADDED = re.compile(r"^(catalogue_)?(.*?)(_catalogue|_image)*(_\d+)?$")
 #: What makes another quantity of `..._z`: a magnitude, a flux, a metallicity and so on.
-_OTHER_Z = re.compile(r"(mag|flux|log\w*|psf\w*|shape|ext\w*|depth|fracflux|nobs|transmission|snr|ivar)_z$")
+_OTHER_Z = re.compile(
+    r"(mag|flux|log\w*|psf\w*|shape|ext\w*|depth|fracflux|nobs|transmission|snr|ivar|noise|sky\w*|seeing|fwhm|exptime)_z$"
+)
 #: Redshifts that others estimated from photometry, and what they say of them.
 _PHOTOMETRIC = re.compile(r"^(z_?phot|photo_?z|phot_?z)")
 _ERROR = re.compile(r"^(zerr|z_err|e_z|redshift_err\w*|zwarn\w*)$")
@@ -68,7 +70,7 @@ def is_magnitude_z(name: str, names: Iterable[str]) -> bool:
 def says_what_a_store_has(name: str) -> bool:
     """Whether a property is an id, a position or a redshift by its name: nothing that a vector should foretell.
 
-    >>> [says_what_a_store_has(name) for name in ("pv_RA", "catalogue_redshift", "Z_HP", "mag_z", "LOGMSTAR")]
+    >>> [says_what_a_store_has(name) for name in ("pv_RA", "catalogue_redshift", "Z_HP", "noise_z", "LOGMSTAR")]
     [True, True, True, False, False]
     """
     matched = _ADDED.match(name.lower())

@@ -23,8 +23,8 @@ from polycli.astroclip.sources.mock.spectra import LINES
 from polycli.report.bootstrap import Bootstrap
 
 Floats = NDArray[np.float64]
-#: Pixels of a hidden stretch, of the stretches beside it, patches along a side of an image, and pixels of its border.
-STRETCH, _BESIDE, PATCHES, _BORDER = 64, 32, 8, 4
+#: Pixels of a hidden stretch, fewest stretches of a spectrum, patches along a side of an image, pixels of its border.
+STRETCH, _FEWEST, PATCHES, _BORDER = 64, 8, 8, 4
 #: Half-light radii within which a patch is the galaxy's.
 _RADII = 2.0
 
@@ -83,15 +83,26 @@ def of_image(encoder: Encodes, row: int, answer: Callable[[Vectors], Floats], si
     return Attributed(row, moves.reshape(PATCHES, PATCHES), on_galaxy(store, row, size))
 
 
+def stretch_of(pixels: int) -> int:
+    """The pixels of a hidden stretch of a spectrum of so many pixels: fewer of a short one.
+
+    >>> stretch_of(7781), stretch_of(50)
+    (64, 6)
+    """
+    return max(1, min(STRETCH, pixels // _FEWEST))
+
+
 def hidden_stretches(flux: NDArray[np.float32]) -> NDArray[np.float32]:
     """(stretches, wavelength) a spectrum (wavelength,) with one stretch after the other made a straight line."""
-    starts = range(0, len(flux) - STRETCH + 1, STRETCH)
+    stretch = stretch_of(len(flux))
+    beside = max(1, stretch // 2)
+    starts = range(0, len(flux) - stretch + 1, stretch)
     hidden = np.repeat(flux[None], len(starts), axis=0)
     for index, start in enumerate(starts):
-        stop = start + STRETCH
-        sides = [flux[max(0, start - _BESIDE) : start], flux[stop : stop + _BESIDE]]
+        stop = start + stretch
+        sides = [flux[max(0, start - beside) : start], flux[stop : stop + beside]]
         ends = [float(side.mean()) for side in sides if len(side)]
-        hidden[index, start:stop] = np.linspace(ends[0], ends[-1], STRETCH)
+        hidden[index, start:stop] = np.linspace(ends[0], ends[-1], stretch)
     return hidden
 
 
@@ -110,11 +121,12 @@ def hidden_patches(image: NDArray[np.float32], size: int) -> NDArray[np.float32]
 
 def stretches_with_lines(wavelength: Floats, redshift: float) -> NDArray[np.bool_]:
     """(stretches,) whether one of the strong lines of galaxies lies in each."""
-    count = len(wavelength) // STRETCH
+    stretch = stretch_of(len(wavelength))
+    count = len(wavelength) // stretch
     pixels = np.searchsorted(wavelength, np.array(LINES) * (1 + redshift))
-    inside = pixels[(pixels > 0) & (pixels < count * STRETCH)]
+    inside = pixels[(pixels > 0) & (pixels < count * stretch)]
     found = np.zeros(count, np.bool_)
-    found[inside // STRETCH] = True
+    found[inside // stretch] = True
     return found
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.astroclip.data.store import ObjectStore
-from polycli.astroclip.scoring.audits.attribution import STRETCH, Attributed
+from polycli.astroclip.scoring.audits.attribution import Attributed, stretch_of
 from polycli.report.figures import BLUE, ORANGE, drawing
 
 if TYPE_CHECKING:
@@ -31,9 +31,10 @@ def draw_spectra(file: Path, store: ObjectStore, found: Sequence[Attributed]) ->
             flux, wavelength = spectra.flux[0], spectra.wavelength
             if wavelength is None:
                 raise TypeError("these spectra come without wavelengths")
-            middles = wavelength[0, : len(one.moves) * STRETCH].reshape(-1, STRETCH).mean(axis=1)
+            stretch = stretch_of(len(flux))
+            middles = wavelength[0, : len(one.moves) * stretch].reshape(-1, stretch).mean(axis=1)
             axis.plot(
-                middles, flux[: len(middles) * STRETCH].reshape(-1, STRETCH).mean(axis=1), color=BLUE, linewidth=0.8
+                middles, flux[: len(middles) * stretch].reshape(-1, stretch).mean(axis=1), color=BLUE, linewidth=0.8
             )
             axis.set(ylabel="flux", title=store.id_texts([one.row])[0])
             bars = axis.twinx()

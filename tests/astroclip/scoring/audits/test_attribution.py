@@ -53,6 +53,19 @@ def test_an_answer_from_one_line_has_its_attribution_there(mock_store):
     assert scores.share > 0.5 > scores.chance
 
 
+@pytest.mark.parametrize("pixels", [50, 7])
+def test_a_spectrum_of_few_pixels_has_shorter_stretches(pixels):
+    flux, wavelength = np.ones(pixels, np.float32), np.linspace(4000.0, 10000.0, pixels)
+    flux[5] = 9
+    hidden = hidden_stretches(flux)
+    stretch = pixels // len(hidden)
+    assert stretch == max(1, pixels // 8)
+    assert [row for row in range(len(hidden)) if hidden[row].max() < 9] == [5 // stretch]
+    line = stretches_with_lines(wavelength, wavelength[5] / 6564.6 - 1)
+    assert line.shape == (len(hidden),)
+    assert line[5 // stretch]
+
+
 def test_a_hidden_stretch_is_a_straight_line_between_the_means_beside_it():
     flux = np.arange(10 * STRETCH, dtype=np.float32)
     flux[3 * STRETCH + 5] = 1e4
