@@ -21,7 +21,7 @@ from polycli.astroclip.data.store import ObjectStore, open_objects
 from polycli.astroclip.model.loaded import load_checkpoint
 from polycli.astroclip.scoring.encode import Encoder
 from polycli.astroclip.scoring.retrieval import unit
-from polycli.store.embeddings import MANIFEST_NAME, METADATA_KEY
+from polycli.store.embeddings.manifest import MANIFEST_NAME, METADATA_KEY
 
 
 def main() -> None:
