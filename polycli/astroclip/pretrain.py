@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from polycli.astroclip.data.scales import scales_of_store
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.recipe.training import InitSection, PretrainRecipe
 from polycli.astroclip.training.image_stage import OBJECTIVES
@@ -43,6 +44,7 @@ def _task(recipe: PretrainRecipe, stores: list[Store], world: World) -> Pretrain
     for place, loaded in initial.items():
         for store in objects:
             loaded.check(store.about, f"{store.path}, beside {place}")
+            loaded.check_scales(scales_of_store(store, store.rows("train")), f"{store.path}, beside {place}")
     if complete.stage == "align":
         return AlignPretraining(complete, objects, world, initial)
     if complete.stage == "image":

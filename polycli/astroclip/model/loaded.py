@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ from polycli.astroclip.data.description import (
     mismatches,
     too_little_in_common,
 )
+from polycli.astroclip.data.scales import Scales, other_scales
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.model.weights import model_from
 from polycli.astroclip.recipe.model import BANDS
 from polycli.astroclip.recipe.settings import EncodingSettings
-from polycli.console import counted
+from polycli.console import counted, warn
 from polycli.errors import CheckpointError, problems_of
 from polycli.workflow.loaded import LoadedCheckpoint, find_checkpoint
 from polycli.workflow.untrained import Difference, refuse_untrained
@@ -32,6 +33,7 @@ from polycli.workflow.untrained import Difference, refuse_untrained
 #: What the published checkpoints were trained on: Legacy Survey cutouts and coadded DESI spectra.
 PUBLISHED_IMAGES = ImageDescription(bands=BANDS, size=(152, 152))
 PUBLISHED_SPECTRA = SpectrumDescription(pixels=7781, first=3600.0, last=9824.0, step=0.8)
+SCALE_HINT = "prepare the data with their unit, such as --set arrays.pixel_unit, arrays.zero_point or arrays.flux_unit"
 DATA_HINT = "prepare the data as the checkpoint's was, with select.bands or resample in the recipe"
 
 
@@ -43,6 +45,8 @@ class LoadedAstroClip(LoadedCheckpoint):
     #: What its images and spectra are; None for a modality that it does not have.
     image: ImageDescription | None
     spectrum: SpectrumDescription | None
+    #: By store of the training: how large its pixels and fluxes were; empty where the checkpoint does not say it.
+    scales: Mapping[str, Scales] = field(default_factory=dict)
     #: Whether bands, scales and wavelengths may differ from the training's; None: the verb has no key for it.
     allow_untrained: bool | None = None
 
@@ -93,6 +97,24 @@ class LoadedAstroClip(LoadedCheckpoint):
             hint = "prepare the others into a store of their own"
             refuse_untrained([Difference(sentence, hint)], allow=self.allow_untrained)
 
+    def check_scales(self, found: Scales, what: str) -> None:
+        """Make sure that pixels and fluxes are about as large as those of the training; warn where they are less so.
+
+        A model that trains on (`allow_untrained` is None) may learn another scale: there it is a warning alone.
+
+        Raises:
+            StoreError: they are beyond what another survey could explain; `what` names the data.
+        """
+        bands = {name: scale for name, scale in found.image.items() if name in self._bands}
+        read = Scales(image=bands, spectrum=None if self.spectrum is None else found.spectrum)
+        others = other_scales(read, self.scales.values())
+        refused = [other for other in others if other.is_beyond_surveys and self.allow_untrained is not None]
+        for other in others:
+            if other not in refused:
+                warn(other.sentence(what))
+        differences = [Difference(other.sentence(what), SCALE_HINT) for other in refused]
+        refuse_untrained(differences, allow=self.allow_untrained)
+
     def check_units(self, units: Mapping[str, str], what: str) -> None:
         """Make sure that numbers with which the head's answers are compared have the units that it learnt.
 
@@ -110,6 +132,10 @@ class LoadedAstroClip(LoadedCheckpoint):
             if other_unit(str(unit), units.get(name, ""))
         ]
         refuse_untrained(found, allow=self.allow_untrained)
+
+    @property
+    def _bands(self) -> set[str]:
+        return set() if self.image is None else {*self._seen(self.image).bands}
 
     def _seen(self, image: ImageDescription) -> ImageDescription:
         """Images with the bands that the encoder sees, whatever more the stores had that it was trained on."""
@@ -133,8 +159,10 @@ def load_checkpoint(
     """
     found = find_checkpoint(path, family="astroclip", quiet=quiet)
     model = model_from(found.model_file, found.description, sizes)
-    image, spectrum = _data(found, model)
-    return LoadedAstroClip(**vars(found), model=model, image=image, spectrum=spectrum, allow_untrained=allow_untrained)
+    image, spectrum, scales = _data(found, model)
+    return LoadedAstroClip(
+        **vars(found), model=model, image=image, spectrum=spectrum, scales=scales, allow_untrained=allow_untrained
+    )
 
 
 def load_for(path: Path, settings: EncodingSettings) -> LoadedAstroClip:
@@ -143,7 +171,9 @@ def load_for(path: Path, settings: EncodingSettings) -> LoadedAstroClip:
     return load_checkpoint(path, allow_untrained=settings.allow_untrained, **given)
 
 
-def _data(found: LoadedCheckpoint, model: AstroClip) -> tuple[ImageDescription | None, SpectrumDescription | None]:
+def _data(
+    found: LoadedCheckpoint, model: AstroClip
+) -> tuple[ImageDescription | None, SpectrumDescription | None, dict[str, Scales]]:
     said = found.described("data")
     if not isinstance(said, dict):
         said = {}
@@ -152,11 +182,13 @@ def _data(found: LoadedCheckpoint, model: AstroClip) -> tuple[ImageDescription |
         spectrum = (
             PUBLISHED_SPECTRA if said.get("spectrum") is None else SpectrumDescription.model_validate(said["spectrum"])
         )
+        scales = {name: Scales.model_validate(scale) for name, scale in (said.get("scales") or {}).items()}
     except ValidationError as error:
         raise CheckpointError(f"{found.model_file}: its description is not sound: {problems_of(error)}") from error
     return (
         None if model.section.image is None else image,
         None if model.section.spectrum is None else spectrum,
+        scales,
     )
 
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from polycli.astroclip.data.scales import scales_of_store
 from polycli.astroclip.data.store import ObjectStore, Spectra
 from polycli.astroclip.model.astroclip import AstroClip
 from polycli.astroclip.model.loaded import LoadedAstroClip
@@ -44,6 +45,9 @@ def common_modalities(loaded: LoadedAstroClip, store: ObjectStore) -> tuple[Moda
     if loaded.spectrum is not None and store.has_own_grids:
         loaded.check_ranges(store.wavelength_ranges(), lambda row: store.id_texts([row])[0], str(store.path))
     reads = [name for name in MODALITIES if getattr(loaded, name) is not None]
+    if loaded.scales:
+        use = {"images": "image" in reads, "spectra": "spectrum" in reads}
+        loaded.check_scales(scales_of_store(store, store.rows(), **use), str(store.path))
     found = tuple(name for name in reads if getattr(store.about, name) is not None)
     if not found:
         has, sees = ("spectra" if there else "images" for there in (store.has_spectra, reads[0] == "spectrum"))

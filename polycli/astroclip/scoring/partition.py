@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.data.description import PIXEL_SCALE, ImageDescription, SpectrumDescription, SurveyDescription
 from polycli.astroclip.data.resampling import describe_grid
+from polycli.astroclip.data.scales import scales_of
 from polycli.astroclip.data.store import Spectra
 from polycli.astroclip.model.loaded import LoadedAstroClip, load_for
 from polycli.astroclip.recipe.settings import EmbedSettings, NoveltyUse
@@ -179,6 +180,8 @@ class _ObjectVectors:
             spectrum = found.model_copy(update={"ivar": "measured" if said else "unknown"})
         about = SurveyDescription(image=image, spectrum=spectrum, object_id="int64", id_name="row", properties=())
         self.loaded.check(about, "the table")
+        if self.loaded.scales:
+            self.loaded.check_scales(scales_of(images, self.cells.bands, spectra), "the table")
         return _Cells(self.cells.bands, images, spectra)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from polycli.astroclip.data.description import ImageDescription, SpectrumDescription, refuse_mismatch, spanning
 from polycli.astroclip.data.randomness import keys_of
+from polycli.astroclip.data.scales import Scales, scales_of_store
 from polycli.astroclip.data.store import ObjectStore, Spectra
 from polycli.astroclip.recipe.model import BANDS
 from polycli.astroclip.recipe.training import DataSection
@@ -188,6 +190,14 @@ class ObjectBatches:
         self.held_back_labels: dict[str, Tensor] = {}
         if not len(self.training):
             raise StoreError(f"{', '.join(str(store.path) for store in stores)}: no object is in the training split")
+
+    @cached_property
+    def scales(self) -> dict[str, Scales]:
+        """Maps each store to how large the pixels and fluxes are of which some objects train, as model.json has it."""
+        pool, use = self.training, {"images": self.image is not None, "spectra": self.spectrum is not None}
+        return {
+            store.name: scales_of_store(store, rows, **use) for store, rows in zip(pool.stores, pool.rows, strict=True)
+        }
 
     @property
     def bands(self) -> tuple[str, ...]:

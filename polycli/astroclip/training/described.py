@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from polycli.astroclip.data.description import ImageDescription, SpectrumDescription
+from polycli.astroclip.data.scales import Scales
 from polycli.astroclip.recipe.model import ModelSection
 from polycli.astroclip.recipe.training import MaskingSection
 from polycli.checkpoints.trained_on import TrainedOn
@@ -28,6 +29,8 @@ class Modalities:
 
     image: ImageDescription | None
     spectrum: SpectrumDescription | None
+    #: By store of the training: how large its pixels and fluxes are. Models of earlier versions do not say it.
+    scales: Mapping[str, Scales] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from torch import Tensor, nn
 
 from polycli.astroclip.data.columns import one_unit
+from polycli.astroclip.data.scales import scales_of_store
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.data.votes import refuse_absent_votes
 from polycli.astroclip.model.astroclip import AstroClip
@@ -92,6 +93,7 @@ class PropertyFinetuning(ObjectsTask):
         if loaded is not None:
             for store in stores:
                 loaded.check(store.about, str(store.path))
+                loaded.check_scales(scales_of_store(store, store.rows("train")), str(store.path))
         self._units = _units(self._properties.regression, stores)
         super().__init__(recipe, ObjectBatches(stores, recipe.data, recipe.train, needs_of(recipe)), world)
         check_image_size(recipe.model, self.batches)

@@ -54,6 +54,6 @@ class ObjectsTask(Task):
         return ModelFacts(
             stage=self.recipe.stage if isinstance(self.recipe, PretrainRecipe) else "finetune",
             model=self.recipe.model,
-            data=Modalities(image=self.batches.image, spectrum=self.batches.spectrum),
+            data=Modalities(image=self.batches.image, spectrum=self.batches.spectrum, scales=self.batches.scales),
             trained_on=with_earlier(self.batches.training.trained_on(), self.earlier),
         )
