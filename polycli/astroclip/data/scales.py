@@ -35,7 +35,7 @@ class Scale(BaseModel):
 
 
 class Scales(BaseModel):
-    """Of images by band, and of spectra; empty and None where there are none."""
+    """The scales of images by band, and of spectra; empty and None where there are none."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
