@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-#: A side of an interval is never taken for shorter than this, so that a model that is too sure divides by no zero.
-_SMALLEST = 1e-9
+#: A side of an interval is never taken for shorter than the first times its ends, or the second where these are zero, so
+#: that a model that is too sure divides by no zero.
+_SMALLEST, _OF_ZEROS = 1e-9, 1e-300
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,9 @@ class Reach:
         >>> [side.tolist() for side in reach.stretched(2.0)]
         [[0.0], [8.0]]
         """
-        return cls(middle, np.maximum(middle - low, _SMALLEST), np.maximum(high - middle, _SMALLEST))
+        size = np.maximum.reduce([np.abs(low), np.abs(middle), np.abs(high)])
+        smallest = np.maximum(_SMALLEST * size, _OF_ZEROS)
+        return cls(middle, np.maximum(middle - low, smallest), np.maximum(high - middle, smallest))
 
     def deviations(self, truth: Floats) -> Floats:
         """How far each true number lies from the middle, in units of the reach on that side; infinite where unknown."""
