@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-#: A side of an interval is never taken for shorter than the first times its ends, or the second where these are zero, so
-#: that a model that is too sure divides by no zero.
+#: A side of an interval is never taken for shorter than the first times its ends, or the second of ends that are 0:
+#: a model that is too sure must not divide by zero.
 _SMALLEST, _OF_ZEROS = 1e-9, 1e-300
 
 
