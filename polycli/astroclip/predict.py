@@ -19,7 +19,7 @@ from polycli.astroclip.recipe.settings import PredictSettings
 from polycli.astroclip.scoring.encode import Encoder, common_modalities
 from polycli.astroclip.scoring.neighbours import Neighbours, side_by_side
 from polycli.astroclip.scoring.novelty.columns import novelty_of_rows, statistics_of
-from polycli.astroclip.scoring.posteriors.calibrated import CalibratedIntervals, intervals_of
+from polycli.astroclip.scoring.posteriors.calibrated import CalibratedIntervals, catalogue_magnitudes, intervals_of
 from polycli.astroclip.scoring.posteriors.columns import HeadColumns, quantile_name, refuse_what_heads_alone_have
 from polycli.console import counted, note, progress, rank, result, say
 from polycli.errors import StoreError, UserError
@@ -68,6 +68,9 @@ def run(request: PredictRequest) -> JsonDocument | None:
         made: list[Vectors] = [{} for _ in stores]
         if loaded.model.properties is not None:
             intervals = intervals_of(loaded, settings.bands)
+            if intervals is not None and intervals.by_magnitude:
+                for store in stores:
+                    catalogue_magnitudes(store, store.rows()[:0])  # Refused before any object is predicted.
             head = HeadColumns(loaded, settings, intervals)
             units = head.units
             tables = [

@@ -13,8 +13,10 @@ from scipy.stats import beta, kstest
 from polycli.__main__ import run as command_line
 from polycli.astroclip import calibrate, finetune, open_objects, predict
 from polycli.astroclip import eval as evaluation
+from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.recipe.model import POSTERIOR_LEVELS, PropertySection
 from polycli.astroclip.scoring.posteriors.calibrated import Bounds, CalibratedIntervals
+from polycli.astroclip.scoring.posteriors.columns import HeadColumns
 from polycli.checkpoints.calibration import calibration_beside, read_calibration
 from polycli.errors import CheckpointError, RecipeError, StoreError
 from polycli.requests import CalibrateRequest, EvalRequest, PredictRequest, TrainRequest
@@ -191,6 +193,22 @@ def test_bounds_in_bins_of_magnitude_are_those_of_the_objects_in_them(tmp_path, 
     again = ("by=magnitude", "overwrite=true")
     with pytest.raises(StoreError, match="7 objects in each bin of magnitude to calibrate on"):
         calibrate.run(CalibrateRequest(checkpoint=model, data=(survey,), json=True, overrides=again))
+
+
+def test_a_store_without_the_magnitudes_that_place_objects_is_refused_before_any_is_predicted(
+    tmp_path, make_model, survey, mock_store, monkeypatch
+):
+    section = PropertySection(modalities=("image",), regression=("redshift",), hidden=(8,))
+    model = make_model("binned-again", properties=section)
+    settings = ("levels=[0.68]", "by=magnitude", "bins=3")
+    calibrate.run(CalibrateRequest(checkpoint=model, data=(survey,), json=True, overrides=settings))
+    known = ObjectStore.magnitudes
+    monkeypatch.setattr(
+        ObjectStore, "magnitudes", lambda store, rows=None: known(store, rows) if store.name == "survey" else None
+    )
+    monkeypatch.setattr(HeadColumns, "of", lambda *_: pytest.fail("the first store was predicted"))
+    with pytest.raises(StoreError, match="has no magnitudes in g, r and z"):
+        predicted(model, (survey, mock_store), tmp_path / "p.parquet")
 
 
 def test_objects_beyond_the_magnitudes_of_the_calibration_are_said(mock_store, capsys):

@@ -10,9 +10,11 @@ import itertools
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ValidationError
 
 from polycli import console
 from polycli.console import counted
@@ -50,6 +52,8 @@ class Line:
     asks: JsonDocument
     #: By name: the hash of a store or a model; None for what is not there yet.
     reads: Mapping[str, str | None]
+    #: Of what it asks for; None where settings are free.
+    schema: type[BaseModel] | None = None
 
     @property
     def document(self) -> JsonDocument:
@@ -59,7 +63,7 @@ class Line:
 
     def differences(self, before: JsonDocument) -> list[str]:
         """A sentence for everything in which this line differs from the one that is kept and results depend on."""
-        changes = changes_between(before["asks"], self.asks)
+        changes = changes_between(self._with_new_keys(before["asks"]), self.asks)
         found = [change.sentence for change in changes if change.changes_results(complete=True)]
         known = {name: value for name, value in self.reads.items() if value is not None}
         # What is not there yet is made before the command runs, and is compared then.
@@ -70,15 +74,28 @@ class Line:
             if old.get(name) != known.get(name)
         ]
 
+    def _with_new_keys(self, asked: JsonDocument) -> JsonDocument:
+        """What was asked for, keys that there were none of then at their defaults, as `pretrain` reads kept recipes."""
+        if self.schema is None:
+            return asked
+        try:
+            known = self.schema.model_validate(
+                {name: asked[name] for name in asked if name in self.schema.model_fields}
+            )
+        except ValidationError:
+            return asked  # Keys that there are none of today differ by themselves.
+        return {**asked, **known.model_dump(mode="json")}
+
 
 def line_of_run(recipe: StudyRecipe, experiment: Experiment, layout: Layout) -> Line:
     """The line that trains an experiment. Steps that follow from another run's time are none of what it asks for."""
     run = recipe.runs[experiment.entry]
     settings = training_settings(recipe, experiment, layout)
-    asked = load_recipe(run.recipe, family=recipe.family, verb=run.verb, overrides=settings).model_dump(mode="json")
+    asked = load_recipe(run.recipe, family=recipe.family, verb=run.verb, overrides=settings)
     paths = store_paths(recipe, run.stores, experiment, layout)
     others = [layout.run(other) for other in runs_read_by_training(recipe, experiment)]
-    return _line(layout, layout.run(experiment), asked, paths, others)
+    line = _line(layout, layout.run(experiment), asked.model_dump(mode="json"), paths, others)
+    return replace(line, schema=type(asked))
 
 
 def line_of_evaluation(
@@ -95,7 +112,7 @@ def line_of_evaluation(
         asked |= default_recipe(recipe.family, "eval", settings, schema=schema).model_dump(mode="json")
     paths = store_paths(recipe, evaluation.stores, experiment, layout)
     runs = [layout.run(run) for run in runs_read_by_evaluation(recipe, name, experiment)]
-    return _line(layout, layout.evaluation(name, experiment), asked, paths, runs)
+    return replace(_line(layout, layout.evaluation(name, experiment), asked, paths, runs), schema=schema)
 
 
 def keep_line(layout: Layout, line: Line) -> None:

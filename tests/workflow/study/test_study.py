@@ -373,6 +373,24 @@ def test_a_run_goes_on_where_no_number_depends_on_the_change_or_only_steps_are_a
     study(tmp_path, changed("steps", "train.steps=2000"))
 
 
+def test_keys_that_an_earlier_version_did_not_have_count_as_their_defaults(tmp_path, polycli):
+    """A study of last month was refused, because recipes have a key more by now."""
+    study(tmp_path)
+    for path in (tmp_path / "out" / "lines" / "runs").glob("*.json"):
+        line = json.loads(path.read_text())
+        del line["asks"]["log"], line["asks"]["optim"]["ema_decay"]
+        path.write_text(json.dumps(line))
+    for path in (tmp_path / "out" / "lines" / "evaluations").glob("*.json"):
+        line = json.loads(path.read_text())
+        del line["asks"]["bootstrap_samples"]
+        path.write_text(json.dumps(line))
+    polycli.lines.clear()
+    study(tmp_path)
+    assert "eval" not in [line[0] for line in polycli.lines]
+    with pytest.raises(RunError, match=r"optim\.learning_rate was "):
+        study(tmp_path, changed("time", "optim.learning_rate=0.5"))
+
+
 def test_an_evaluation_with_other_settings_is_made_again_and_the_old_one_kept(tmp_path, polycli, capsys):
     study(tmp_path)
     folder = tmp_path / "out" / "evaluations"
