@@ -75,7 +75,7 @@ class Line:
         ]
 
     def _with_new_keys(self, asked: JsonDocument) -> JsonDocument:
-        """What was asked for, keys that there were none of then at their defaults, as `pretrain` reads kept recipes."""
+        """Gives keys that there were none of then their defaults, as `pretrain` does where it reads kept recipes."""
         if self.schema is None:
             return asked
         try:
