@@ -11,6 +11,7 @@ from pathlib import Path
 from polycli.astroclip.data.table_files import nearest_names
 from polycli.astroclip.recipe.preparing import CatalogueSection
 from polycli.astroclip.recipe.trees import GALAXY_ZOO_DECALS
+from polycli.console import note
 from polycli.errors import SourceError
 
 #: What is put behind a question for the number of its answers: in the released tables, and in their description.
@@ -38,14 +39,27 @@ def with_preset(section: CatalogueSection, names: Sequence[str], path: Path) -> 
 
 
 def _galaxy_zoo(names: Sequence[str], path: Path) -> dict[str, object]:
-    """The votes for each answer and for each question; rows are found by position, since ids are names of the sky."""
-    columns = []
+    """The votes for each answer and for each question; rows are found by position, since ids are names of the sky.
+
+    A question that the table knows nothing of is said and left out, one that it has in part is refused.
+    """
+    columns, absent = list[str](), list[str]()
     for question, answers in GALAXY_ZOO_DECALS.items():
-        columns += [_there(f"{question}_{answer}", names, path, "gz_decals") for answer in answers]
+        counts = [f"{question}_{answer}" for answer in answers]
         totals = [f"{question}_{end}" for end in _TOTALS]
+        if not {*counts, *totals} & {*names}:
+            absent.append(question)
+            continue
+        columns += [_there(name, names, path, "gz_decals") for name in counts]
         columns.append(
             next((name for name in totals if name in names), "") or _there(totals[0], names, path, "gz_decals")
         )
+    if not columns:
+        question, answers = next(iter(GALAXY_ZOO_DECALS.items()))
+        _there(f"{question}_{answers[0]}", names, path, "gz_decals")
+    if absent:
+        asked = f"{len(absent)} of {len(GALAXY_ZOO_DECALS)} questions"
+        note(f"{path}: has no votes on {asked} of preset gz_decals, which are left out: {', '.join(absent)}")
     return {"by": "sky", "radius_arcsec": _RADIUS, "columns": tuple(columns)}
 
 

@@ -27,7 +27,7 @@ def joined(tmp_path, prepare, **section):
     return open_objects(tmp_path / "s.zarr")
 
 
-def votes(path, ra, dec, *, total="total-votes", without=""):
+def votes(path, ra, dec, *, total="total-votes", without="", absent=()):
     """gz_decals_volunteers_5.csv: votes, fractions and debiased fractions of each answer."""
     draw = np.random.default_rng(1)
     columns = {
@@ -45,6 +45,7 @@ def votes(path, ra, dec, *, total="total-votes", without=""):
             columns[f"{question}_{answer}_fraction"] = values / np.maximum(counts.sum(axis=0), 1)
             columns[f"{question}_{answer}_debiased"] = np.full(len(ra), np.nan)
     columns.pop(without, None)
+    columns = {name: values for name, values in columns.items() if not name.startswith(tuple(f"{q}_" for q in absent))}
     Table(columns).write(path, format="ascii.csv")
     return columns
 
@@ -67,6 +68,23 @@ def test_an_absent_column_of_votes_is_named(tmp_path, prepare, objects):
     votes(tmp_path / "gz.csv", *objects, without="bar_weak")
 
     with pytest.raises(SourceError, match="has no column bar_weak, which preset gz_decals reads"):
+        joined(tmp_path, prepare, path=str(tmp_path / "gz.csv"), preset="gz_decals")
+
+
+def test_questions_that_a_table_has_not_are_said_and_the_others_read(tmp_path, prepare, objects, capsys):
+    columns = votes(tmp_path / "gz.csv", *objects, absent=["merging", "bar"])
+    store = joined(tmp_path, prepare, path=str(tmp_path / "gz.csv"), preset="gz_decals")
+
+    np.testing.assert_array_equal(store.table().column("disk-edge-on_yes").to_pylist(), columns["disk-edge-on_yes"])
+    assert not [name for name in store.columns if name.startswith(("merging_", "bar_"))]
+    said = " ".join(capsys.readouterr().err.split())
+    assert "has no votes on 2 of 10 questions of preset gz_decals, which are left out: bar, merging" in said
+
+
+def test_a_table_without_any_of_the_questions_is_refused(tmp_path, prepare, objects):
+    votes(tmp_path / "gz.csv", *objects, absent=list(GALAXY_ZOO_DECALS))
+
+    with pytest.raises(SourceError, match="has no column smooth-or-featured_smooth, which preset gz_decals reads"):
         joined(tmp_path, prepare, path=str(tmp_path / "gz.csv"), preset="gz_decals")
 
 
