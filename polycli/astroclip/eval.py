@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from polycli.astroclip.model.loaded import LoadedAstroClip, load_for
 from polycli.astroclip.recipe.model import Modality
 from polycli.astroclip.recipe.settings import EvalSettings
 from polycli.astroclip.scoring.audits.measure import check_columns
+from polycli.astroclip.scoring.comparisons.by_labels import Baselines, say_how
 from polycli.astroclip.scoring.comparisons.stein import check_stein, open_stein
 from polycli.astroclip.scoring.dataset import Scoring
 from polycli.astroclip.scoring.encode import common_modalities
@@ -45,6 +47,8 @@ def run(request: EvalRequest) -> JsonDocument | None:
     if rank() > 0:
         return None  # Scores are made by one process.
     loaded = load_for(request.checkpoint, settings)
+    if not request.baselines:
+        say_how(loaded)
     return ObjectEvaluation(loaded, settings, request, unaligned_encoders(loaded, settings)).run(report=settings.report)
 
 
@@ -53,6 +57,7 @@ class ObjectEvaluation(Evaluation[LoadedAstroClip, EvalSettings, Subset, ObjectS
 
     family = "astroclip"
     rows_are = "objects"
+    compares = True
 
     def __init__(
         self,
@@ -68,7 +73,8 @@ class ObjectEvaluation(Evaluation[LoadedAstroClip, EvalSettings, Subset, ObjectS
         learnt = None if loaded.model.properties is None else loaded.model.properties.section.votes
         if learnt is not None and settings.morphology.votes is not None:
             note("morphology.votes is passed over: the questions are those that the model's head has learnt")
-        self.before, self.scoring = before, Scoring(loaded, before, settings, self.stein)
+        self.baselines = Baselines(loaded, settings, request) if request.baselines else None
+        self.before, self.scoring = before, Scoring(loaded, before, settings, self.stein, self.baselines)
 
     def choose(self, store: Store) -> Subset:
         """The objects to score and to learn from."""
@@ -103,7 +109,10 @@ class ObjectEvaluation(Evaluation[LoadedAstroClip, EvalSettings, Subset, ObjectS
             earlier.check(objects.about, f"{objects.path}, beside {earlier.model_file}")
         if self.stein is not None:
             check_stein(self.stein, objects)
-        return Subset(objects, modalities, test, reference)
+        subset = Subset(objects, modalities, test, reference)
+        if self.baselines is not None:
+            self.baselines.choose(subset)
+        return subset
 
     def score(self, subset: Subset, folder: Path) -> tuple[ObjectScores, Illustration]:  # noqa: ARG002  # no parts
         """All scores of one dataset, and what the report draws."""
@@ -122,15 +131,20 @@ class ObjectEvaluation(Evaluation[LoadedAstroClip, EvalSettings, Subset, ObjectS
     ) -> None:
         """Figures of properties, maps of vectors, and galleries of neighbours."""
         stores = {name: subset.store for name, subset in subsets.items()}
-        write_report(scores, stores, pictures, folder, unaligned=self.compared_with(), training=self.training(folder))
+        write_report(scores, stores, pictures, folder, unaligned=self._compared, training=self.training(folder))
 
     def verdicts(self, datasets: Mapping[str, ObjectScores]) -> Mapping[str, Verdict]:
         """One sentence for each dataset: retrieval, the best and the worst property, photometry beside them."""
         return verdicts(datasets)
 
     def compared_with(self) -> Unaligned:
-        """Names the checkpoints of the encoders before their alignment, and of Stein et al.'s network."""
+        """Names the checkpoints of the encoders before their alignment, of Stein et al.'s network, and of baselines."""
+        return self._compared
+
+    @cached_property
+    def _compared(self) -> Unaligned:
         return Unaligned(
             unaligned={name: str(earlier.model_file) for name, earlier in self.before.items()},
             stein=None if self.stein is None else str(self.stein.model_file),
+            baselines=None if self.baselines is None else self.baselines.describe(rows_are=self.rows_are),
         )

@@ -59,6 +59,14 @@ class OverlapDocument:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BaselineOrigin:
+    """The origin of a checkpoint of `--baseline`, and how much of what is scored it was trained on."""
+
+    provenance: Provenance = field(metadata=INLINE)
+    overlap: OverlapDocument
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scores(Generic[DatasetScores]):
     """The content of scores.json, in the order of its keys."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,17 @@ import torch
 
 from polycli import __version__
 from polycli.checkpoints.exported import ModelDescription, description_of
+from polycli.checkpoints.manifest import MODEL_NAME
 from polycli.checkpoints.resolve import ResolvedCheckpoint, resolve_checkpoint
 from polycli.checkpoints.trained_on import TrainedOn
 from polycli.console import say
 from polycli.engine.monitor.metrics_lines import read_lines
-from polycli.errors import CheckpointError
+from polycli.errors import CheckpointError, UserError
 from polycli.recipes.documents import read_document
 from polycli.report.scores import Provenance
 from polycli.report.training import TrainingLine
 from polycli.store.hashing import file_hash
+from polycli.workflow.stores import unique_names
 
 #: What a report shows of the speed of a run, as metrics.jsonl calls it.
 _SPEEDS = ("samples_per_second", "step_seconds", "data_wait_share", "peak_memory_bytes")
@@ -143,3 +145,32 @@ def _reason(resolved: ResolvedCheckpoint, description: ModelDescription | None) 
         return f"{resolved.how}: step {description.step}"
     name = "" if resolved.how.endswith(metric.name) else f"{metric.name} "
     return f"{resolved.how}: {name}{metric.value:.4g} at step {description.step}"
+
+
+def labels_of(models: Sequence[LoadedCheckpoint]) -> list[str]:
+    """The names of models in tables: of their runs or, where two are of one run or of none, of their checkpoints.
+
+    Raises:
+        UserError: one model is there twice.
+    """
+    files = [loaded.model_file for loaded in models]
+    if len(set(files)) < len(files):
+        twice = next(file for file in files if files.count(file) > 1)
+        raise UserError(f"{twice} takes part twice, as the checkpoint or as a baseline")
+    places = _places(models)
+    labels = unique_names({place: place.name for place in places})
+    return [labels[place] for place in places]
+
+
+def _places(models: Sequence[LoadedCheckpoint]) -> list[Path]:
+    """The paths that models are named after: their runs or, where two are of one run or of none, their checkpoints."""
+    runs = [loaded.run for loaded in models]
+    return [
+        loaded.run.resolve() if loaded.run is not None and runs.count(loaded.run) == 1 else _checkpoint(loaded)
+        for loaded in models
+    ]
+
+
+def _checkpoint(loaded: LoadedCheckpoint) -> Path:
+    file = loaded.model_file.resolve()
+    return file.parent if file.name == MODEL_NAME else file

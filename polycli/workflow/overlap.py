@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from polycli.checkpoints.exported import MODEL_SCHEMA_VERSION
 from polycli.checkpoints.trained_on import TrainedOn
 from polycli.console import note, warn
-from polycli.errors import StoreError
-from polycli.report.scores import OverlapDocument
+from polycli.errors import PolycliError, StoreError
+from polycli.report.scores import BaselineOrigin, OverlapDocument
 from polycli.requests import Split
 from polycli.store.hashing import hex_of
 from polycli.store.manifest import SCHEMA_VERSION
@@ -103,6 +103,21 @@ def check_overlap(scored: Sequence[ScoredRows], loaded: LoadedCheckpoint, *, row
     for sentence in sentences:
         warn(sentence)
     return Overlap(count, same_id, allow)
+
+
+def baseline_origin(
+    label: str, scored: Sequence[ScoredRows], loaded: LoadedCheckpoint, *, rows_are: str, allow: bool
+) -> BaselineOrigin:
+    """Returns where a checkpoint of `--baseline` comes from, after a check that it was not trained on what is scored.
+
+    Raises:
+        StoreError: it was, and `allow` is not set.
+    """
+    try:
+        seen = check_overlap(scored, loaded, rows_are=rows_are, allow=allow)
+    except PolycliError as error:
+        raise type(error)(f"baseline {label}: {error.message}", hint=error.hint) from error
+    return BaselineOrigin(provenance=loaded.provenance(), overlap=seen.document(rows_are))
 
 
 def warn_of_shared_validation(

@@ -24,6 +24,7 @@ from polycli.astroclip.scoring.audits.attribution import (
     scored,
 )
 from polycli.astroclip.scoring.audits.measure import audit
+from polycli.astroclip.scoring.comparisons.by_labels import Baselines
 from polycli.astroclip.scoring.encode import Encoder
 from polycli.astroclip.scoring.head_scores import HEAD, score_head
 from polycli.astroclip.scoring.kinds import alike_sentence
@@ -64,6 +65,8 @@ class Scoring:
     settings: EvalSettings
     #: The published network of Stein et al., where it was asked for.
     stein: LoadedAstroClip | None = None
+    #: The runs of `--baseline`, where there are any.
+    baselines: Baselines | None = None
 
     def score(self, subset: Subset) -> tuple[ObjectScores, Illustration]:
         """All scores of one dataset, and what the report draws."""
@@ -101,6 +104,7 @@ class Scoring:
             retrieval=score_retrieval(test.first(settings.candidates), aligned=aligned, bootstrap=bootstrap),
             geometry=score_geometry(test, aligned=aligned),
             head=None if answers is None else self._head(subset, test, answers, guesses),
+            baselines=None if self.baselines is None else self.baselines.scores(subset, test, bootstrap),
             reconstruction=reconstruction,
             audit=audited,
             neighbours=as_predicted or None,

@@ -115,6 +115,9 @@ def write_report(
         blocks += _galleries(name, picture, stores[name], folder / "figures")
     before = [(f"{name} encoder before alignment", path) for name, path in unaligned.unaligned.items()]
     before += [] if unaligned.stein is None else [("ResNet-50 of Stein et al.", unaligned.stein)]
+    for label, found in (unaligned.baselines or {}).items():
+        run = found.provenance
+        before.append((f"baseline {label}", f"{run.checkpoint} ({run.selected_by}), SHA-256 {run.model_hash}"))
     blocks += [*training, Heading("Provenance"), provenance_block(scores, rows_are="objects", compared=before)]
     folder.joinpath("report.html").write_text(page("AstroCLIP evaluation", blocks), encoding="utf-8")
 

@@ -17,6 +17,7 @@ from polycli.astroclip.scoring.redshifts.records import NeighbourScores, Templat
 from polycli.astroclip.scoring.retrieval import RetrievalScores
 from polycli.json_records import IF_GIVEN, INLINE, JsonObject
 from polycli.report.probes import Accuracy, Bounds, Fit
+from polycli.report.scores import BaselineOrigin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +146,8 @@ class ObjectScores:
     geometry: GeometryScores
     #: Absent where the model has no head, or the store not what it sees.
     head: HeadScores | None = field(default=None, metadata=IF_GIVEN)
+    #: Answers of the runs of `--baseline`, by label, of the columns that are scored; absent without.
+    baselines: Mapping[str, HeadScores] | None = field(default=None, metadata=IF_GIVEN)
     #: Absent where nothing is reconstructed.
     reconstruction: ReconstructionScores | None = field(default=None, metadata=IF_GIVEN)
     #: Absent where none was asked for, or objects are few.
@@ -172,3 +175,5 @@ class Unaligned:
     unaligned: Mapping[str, str]
     #: The file of Stein et al.'s network; absent where it was not asked for.
     stein: str | None = field(default=None, metadata=IF_GIVEN)
+    #: By label the runs of `--baseline`; absent without.
+    baselines: Mapping[str, BaselineOrigin] | None = field(default=None, metadata=IF_GIVEN)

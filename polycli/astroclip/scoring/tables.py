@@ -8,7 +8,7 @@ from polycli.astroclip.scoring.audits.tables import attention_table, attribution
 from polycli.astroclip.scoring.comparisons.stein import AS_COMPARED, AS_TRAINED
 from polycli.astroclip.scoring.morphology.tables import morphology_tables
 from polycli.astroclip.scoring.posteriors.tables import coverage_table, posterior_table
-from polycli.astroclip.scoring.redshifts.tables import neighbour_table, template_table
+from polycli.astroclip.scoring.redshifts.tables import neighbour_table, predicted_table, template_table
 from polycli.astroclip.scoring.score_records import HeadScores, ObjectScores, RedshiftScores
 from polycli.report.table import NOTHING, Table, interval, number
 
@@ -30,6 +30,7 @@ INPUTS = {
 }
 PROBES = {"knn": "k-NN", "mlp": "MLP", "boosting": "trees", "tuned_boosting": "tuned trees"}
 OWN_HEAD = "the model's own head"
+OWN_ANSWER = "own head"
 DIRECTIONS = {
     "image_to_spectrum": "image to spectrum",
     "spectrum_to_image": "spectrum to image",
@@ -56,6 +57,7 @@ def overview(datasets: Mapping[str, ObjectScores]) -> list[Table]:
             property_table(name, dataset),
             redshift_table(name, dataset),
             template_table(name, dataset.templates),
+            predicted_table(name, dataset.neighbours),
             neighbour_table(name, dataset.by_neighbours, INPUTS),
             magnitude_table(name, dataset),
             label_table(name, dataset),
@@ -77,23 +79,38 @@ def _recall_within_ten(dataset: ObjectScores) -> dict[str, float]:
 def property_table(name: str, dataset: ObjectScores) -> Table:
     """One row for each property and input: R2 by probe, with the interval of the first."""
     rows, ruled = [], set()
+    heads = own_heads(dataset)
     for column, scores in dataset.read.properties.items():
+        answered = {text: head.properties[column].fit for text, head in heads.items() if column in head.properties}
         for source, text in INPUTS.items():
             if source not in scores:
                 continue
             probes = scores[source]
             first = next(iter(probes.values()))
             cells = [number(probes[probe].r2) if probe in probes else NOTHING for probe in PROBES]
-            rows.append([column, text, *cells, interval(first.interval)])
+            empty = [NOTHING] if heads else []
+            rows.append([column, text, *cells, *empty, interval(first.interval)])
+        unprobed = [NOTHING] * len(PROBES)
+        rows += [[column, text, *unprobed, number(fit.r2), interval(fit.interval)] for text, fit in answered.items()]
         ruled.add(len(rows) - 1)
     return Table(
         f"{name}: R2 of properties",
-        ["property", "from", *PROBES.values(), "95 % interval of the first"],
+        ["property", "from", *PROBES.values(), *([OWN_ANSWER] if heads else []), "95 % interval of the first"],
         rows,
         caption=f"{dataset.objects} objects, learnt from {dataset.reference_objects}.",
         labels=2,
         ruled=frozenset(ruled),
     )
+
+
+def own_heads(dataset: ObjectScores) -> dict[str, HeadScores]:
+    """By text the answers of networks' own heads, where runs of `--baseline` stand beside: the model's first."""
+    if not dataset.baselines:
+        return {}
+    own = {} if dataset.head is None else {OWN_HEAD: dataset.head}
+    return own | {
+        f"baseline {label} ({' and '.join(head.modalities)})": head for label, head in dataset.baselines.items()
+    }
 
 
 def head_table(name: str, dataset: ObjectScores) -> Table:
@@ -139,7 +156,7 @@ def redshift_table(name: str, dataset: ObjectScores) -> Table:
 def magnitude_table(name: str, dataset: ObjectScores) -> Table:
     """Redshifts in bins of magnitude, of the first probe of what a model sees, beside photometry."""
     rows, ruled = [], set()
-    compared = {INPUTS[source] for source in ("image", "spectrum", "photometry")} | {OWN_HEAD}
+    compared = {INPUTS[source] for source in ("image", "spectrum", "photometry")} | {OWN_HEAD, *own_heads(dataset)}
     for source, probe, scores in _redshift_answers(dataset):
         if source not in compared or scores.by_magnitude is None:
             continue
@@ -168,7 +185,8 @@ def _redshift_answers(dataset: ObjectScores) -> list[tuple[str, str, RedshiftSco
     answers = [] if head is None else [(OWN_HEAD, NOTHING, head)]
     for source, probes in dataset.read.redshift.items():
         answers += [(INPUTS[source], PROBES[probe], scores) for probe, scores in probes.items()]
-    return answers
+    beside = [(text, head.redshift) for text, head in own_heads(dataset).items() if text != OWN_HEAD]
+    return answers + [(text, OWN_ANSWER, scores) for text, scores in beside if scores is not None]
 
 
 def label_table(name: str, dataset: ObjectScores) -> Table:
@@ -178,7 +196,19 @@ def label_table(name: str, dataset: ObjectScores) -> Table:
         for column, scores in dataset.read.labels.items()
         for source, right in scores.accuracy.items()
     ]
-    columns = ["label", "from", "accuracy (k-NN)", "95 % interval", "most frequent class"]
+    rows += [
+        [column, text, number(right.accuracy), interval(right.interval), number(right.majority)]
+        for column in dataset.read.labels
+        for text, head in own_heads(dataset).items()
+        if (right := head.labels.get(column)) is not None
+    ]
+    columns = [
+        "label",
+        "from",
+        "accuracy (k-NN)" if not own_heads(dataset) else "accuracy (k-NN, else own head)",
+        "95 % interval",
+        "most frequent class",
+    ]
     return Table(f"{name}: classes", columns, rows, labels=2)
 
 

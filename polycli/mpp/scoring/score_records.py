@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from polycli.json_records import IF_GIVEN, INLINE
 from polycli.mpp.predicting.band_facts import BandOrigin, Horizon
 from polycli.report.probes import NumberErrors
-from polycli.report.scores import Bounds, ByMethod, Errors, OverlapDocument, Provenance
+from polycli.report.scores import Bounds, ByMethod, Errors
 
 #: A number for each step of a rollout, (steps,).
 Curve = Sequence[float | None]
@@ -190,14 +190,6 @@ class ComparisonScores:
     #: The time between two frames.
     interval: float
     models: Mapping[str, ContenderScores]
-
-
-@dataclass(frozen=True, kw_only=True)
-class BaselineOrigin:
-    """The origin of a checkpoint of `--baseline`, and how much of what is scored it was trained on."""
-
-    provenance: Provenance = field(metadata=INLINE)
-    overlap: OverlapDocument
 
 
 @dataclass(frozen=True, kw_only=True)

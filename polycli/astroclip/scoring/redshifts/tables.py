@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from polycli.astroclip.scoring.redshifts.records import NeighbourScores, TemplateScores
 from polycli.report.table import Table, interval, number
 
+SEARCHED = {"image": "image", "spectrum": "spectrum", "both": "image and spectrum side by side"}
 WEIGHTS = {"distance": "inverse distance", "uniform": "all alike", "kernel": "Gaussian kernel"}
 
 
@@ -30,6 +31,21 @@ def neighbour_table(
         caption="The width of the kernel is the one that predicts training objects best from each other.",
         labels=3,
         ruled=frozenset(ruled),
+    )
+
+
+def predicted_table(name: str, scores: Mapping[str, NeighbourScores] | None) -> Table:
+    """One row for each kind of vectors that neighbours are searched by, as `predict` answers without a head."""
+    rows = [
+        [SEARCHED[searched], number(one.fit.r2), interval(one.fit.interval), number(one.sigma_nmad),
+         number(one.outlier_fraction)]
+        for searched, one in (scores or {}).items()
+    ]  # fmt: skip
+    return Table(
+        f"{name}: redshift as predict makes it without a head",
+        ["neighbours by", "R2", "95 % interval", "sigma_NMAD", "outliers"],
+        rows,
+        caption="The weighted mean of the nearest neighbours by unit vectors; the k-NN above is by standardised ones.",
     )
 
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from polycli.checkpoints.manifest import MODEL_NAME
 from polycli.console import note
-from polycli.errors import PolycliError, StoreError, UserError
+from polycli.errors import StoreError, UserError
 from polycli.mpp.model.loaded import LoadedNetwork, load_checkpoint
 from polycli.mpp.recipe.settings import EvalSettings, FramesSection
 from polycli.mpp.scoring.choosing import choose_subset
 from polycli.mpp.scoring.measure import Subset
-from polycli.mpp.scoring.score_records import BaselineOrigin
 from polycli.report.figures import MOST_CURVES
+from polycli.report.scores import BaselineOrigin
 from polycli.requests import EvalRequest
 from polycli.store.reader import Store
-from polycli.workflow.overlap import check_overlap
-from polycli.workflow.stores import unique_names
+from polycli.workflow.loaded import labels_of
+from polycli.workflow.overlap import baseline_origin
 
 #: Names of the forecasts that need no checkpoint, as tables show them.
 SIMPLE = ("linear stencil", "linear extrapolation", "persistence")
@@ -94,11 +93,8 @@ class Contenders:
                     f"baseline {label} can be scored on none of the datasets {', '.join(self._subsets)}",
                     hint="the notes above say why; give --data of its own, or leave it out",
                 )
-            try:
-                seen = check_overlap(scored, loaded, rows_are=rows_are, allow=self._request.allow_overlap)
-            except PolycliError as error:
-                raise type(error)(f"baseline {label}: {error.message}", hint=error.hint) from error
-            described[label] = BaselineOrigin(provenance=loaded.provenance(), overlap=seen.document(rows_are))
+            allow = self._request.allow_overlap
+            described[label] = baseline_origin(label, scored, loaded, rows_are=rows_are, allow=allow)
         return described
 
 
@@ -110,32 +106,3 @@ def _check(path: Path, other: LoadedNetwork, loaded: LoadedNetwork) -> None:
             f"baseline {path}: it steps by {other.time_stride} frames of a store, the checkpoint by "
             f"{loaded.time_stride}; their forecasts are of other times"
         )
-
-
-def labels_of(models: Sequence[LoadedNetwork]) -> list[str]:
-    """The names of models in tables: of their runs or, where two are of one run or of none, of their checkpoints.
-
-    Raises:
-        UserError: one model is there twice.
-    """
-    files = [loaded.model_file for loaded in models]
-    if len(set(files)) < len(files):
-        twice = next(file for file in files if files.count(file) > 1)
-        raise UserError(f"{twice} takes part twice, as the checkpoint or as a baseline")
-    places = _places(models)
-    labels = unique_names({place: place.name for place in places})
-    return [labels[place] for place in places]
-
-
-def _places(models: Sequence[LoadedNetwork]) -> list[Path]:
-    """The paths that models are named after: their runs or, where two are of one run or of none, their checkpoints."""
-    runs = [loaded.run for loaded in models]
-    return [
-        loaded.run.resolve() if loaded.run is not None and runs.count(loaded.run) == 1 else _checkpoint(loaded)
-        for loaded in models
-    ]
-
-
-def _checkpoint(loaded: LoadedNetwork) -> Path:
-    file = loaded.model_file.resolve()
-    return file.parent if file.name == MODEL_NAME else file

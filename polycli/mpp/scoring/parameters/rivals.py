@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycli.console import note
-from polycli.errors import PolycliError, StoreError, UserError
+from polycli.errors import StoreError, UserError
 from polycli.mpp.data.about import physics_of
 from polycli.mpp.model.loaded import LoadedNetwork, load_checkpoint
 from polycli.mpp.model.regression import HeadDescription, ParameterAViT, original, scaled
@@ -17,14 +17,14 @@ from polycli.mpp.model.trained import check_trained
 from polycli.mpp.predicting.inputs import ContextSource
 from polycli.mpp.predicting.windows import even_starts
 from polycli.mpp.recipe.settings import EvalSettings, FramesSection
-from polycli.mpp.scoring.comparison.contenders import labels_of
 from polycli.mpp.scoring.parameters.scores import METHODS
 from polycli.mpp.scoring.parameters.trajectories import rows_of, trajectory_means
 from polycli.mpp.scoring.rollout import conditions, window_answers
-from polycli.mpp.scoring.score_records import BaselineOrigin
+from polycli.report.scores import BaselineOrigin
 from polycli.requests import EvalRequest
 from polycli.store.reader import Store
-from polycli.workflow.overlap import ScoredRows, check_overlap
+from polycli.workflow.loaded import labels_of
+from polycli.workflow.overlap import ScoredRows, baseline_origin
 
 Floats = NDArray[np.float64]
 
@@ -120,13 +120,8 @@ class Rivals:
                     f"baseline {rival.label} can be scored on none of the datasets",
                     hint="the notes above say why; give --data of its own, or leave it out",
                 )
-            try:
-                seen = check_overlap(scored, rival.loaded, rows_are=rows_are, allow=self._request.allow_overlap)
-            except PolycliError as error:
-                raise type(error)(f"baseline {rival.label}: {error.message}", hint=error.hint) from error
-            described[rival.label] = BaselineOrigin(
-                provenance=rival.loaded.provenance(), overlap=seen.document(rows_are)
-            )
+            allow = self._request.allow_overlap
+            described[rival.label] = baseline_origin(rival.label, scored, rival.loaded, rows_are=rows_are, allow=allow)
         return described
 
 
