@@ -104,7 +104,7 @@ def property_table(name: str, dataset: ObjectScores) -> Table:
 
 
 def own_heads(dataset: ObjectScores) -> dict[str, HeadScores]:
-    """By text the answers of networks' own heads, where runs of `--baseline` stand beside: the model's first."""
+    """Returns networks' own heads by their name in tables, the model's first; none without runs of `--baseline`."""
     if not dataset.baselines:
         return {}
     own = {} if dataset.head is None else {OWN_HEAD: dataset.head}
