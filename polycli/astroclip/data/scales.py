@@ -58,12 +58,25 @@ class OtherScale(NamedTuple):
         """Whether no other instrument explains it."""
         return abs(math.log(self.factor)) > math.log(REFUSED)
 
+    @property
+    def hint(self) -> str:
+        """Says by how much the unit that the data were prepared with would have to differ."""
+        if self.what == "fluxes":
+            return (
+                f"prepare the data again with their unit: an arrays.flux_unit {self.factor:.3g} times smaller than it "
+                "was makes them alike"
+            )
+        return (
+            "prepare the data again with their unit: arrays.pixel_unit, or an arrays.zero_point "
+            f"{2.5 * math.log10(self.factor):+.2f} magnitudes from what it was makes them alike"
+        )
+
     def sentence(self, what: str) -> str:
         """Says it of data that are named `what`."""
         larger = f"{self.factor:.3g} times larger" if self.factor > 1 else f"{1 / self.factor:.3g} times smaller"
         return (
-            f"{what}: {self.what} are {larger} than those of the training, at least: noise {self.found.noise:.3g} "
-            f"against {self.trained.noise:.3g}, signal {self.found.signal:.3g} against {self.trained.signal:.3g}"
+            f"{what}: {self.what} are {larger} than those of the training: noise {self.found.noise:.3g} against "
+            f"{self.trained.noise:.3g}, signal {self.found.signal:.3g} against {self.trained.signal:.3g}"
         )
 
 

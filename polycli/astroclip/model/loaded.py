@@ -33,7 +33,6 @@ from polycli.workflow.untrained import Difference, refuse_untrained
 #: What the published checkpoints were trained on: Legacy Survey cutouts and coadded DESI spectra.
 PUBLISHED_IMAGES = ImageDescription(bands=BANDS, size=(152, 152))
 PUBLISHED_SPECTRA = SpectrumDescription(pixels=7781, first=3600.0, last=9824.0, step=0.8)
-SCALE_HINT = "prepare the data with their unit, such as --set arrays.pixel_unit, arrays.zero_point or arrays.flux_unit"
 DATA_HINT = "prepare the data as the checkpoint's was, with select.bands or resample in the recipe"
 
 
@@ -111,8 +110,8 @@ class LoadedAstroClip(LoadedCheckpoint):
         refused = [other for other in others if other.is_beyond_surveys and self.allow_untrained is not None]
         for other in others:
             if other not in refused:
-                warn(other.sentence(what))
-        differences = [Difference(other.sentence(what), SCALE_HINT) for other in refused]
+                warn(f"{other.sentence(what)}; if that is no other depth but another unit, {other.hint}")
+        differences = [Difference(other.sentence(what), other.hint) for other in refused]
         refuse_untrained(differences, allow=self.allow_untrained)
 
     def check_units(self, units: Mapping[str, str], what: str) -> None:

@@ -5,10 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from polycli.astroclip import embed, open_objects, predict
+from polycli.astroclip import eval as evaluation
 from polycli.astroclip.data.scales import REFUSED, SAID, Scale, Scales, other_scales, scales_of
 from polycli.astroclip.data.store import Spectra
 from polycli.astroclip.model.loaded import PUBLISHED_IMAGES, PUBLISHED_SPECTRA, LoadedAstroClip, load_checkpoint
 from polycli.errors import StoreError
+from polycli.requests import EmbedRequest, EvalRequest, PredictRequest
 
 
 def spectra_of(flux):
@@ -94,3 +97,29 @@ def test_what_is_allowed_or_trains_on_is_a_warning_and_the_same_unit_is_silent(l
     assert "b.zarr: fluxes are 1e+03 times larger" in said
     loaded.check_scales(Scales(spectrum=Scale(noise=0.6, signal=1.5)), "c.zarr")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1000.0, "1e+03 times smaller"), (1e-4, "0.0001 times smaller")])
+def test_the_hint_says_which_unit_makes_fluxes_alike(factor, expected):
+    trained = Scales(spectrum=Scale(noise=0.3, signal=1.5))
+    (other,) = other_scales(Scales(spectrum=Scale(noise=0.3 * factor, signal=1.5 * factor)), [trained])
+    assert expected in other.hint
+
+
+def test_verbs_refuse_a_store_in_another_unit(tmp_path, make_model, mock_store):
+    """Each verb that applies a model looks at the scale before it does anything."""
+    tiny = {"mock": {"image": {"r": {"noise": 4e-9, "signal": 8e-8}}, "spectrum": None}}
+    data = {"image": PUBLISHED_IMAGES.model_dump(mode="json"), "scales": tiny}
+    about = open_objects(mock_store).about
+    data["image"] |= {"size": list(about.image.size)}
+    model = make_model("elsewhere", said={"data": data}, spectrum=None)
+    options = {"checkpoint": model, "data": (mock_store,)}
+    for verb in (
+        lambda: embed.run(EmbedRequest(output=tmp_path / "e.parquet", **options)),
+        lambda: predict.run(
+            PredictRequest(output=tmp_path / "p.parquet", overrides=(f"reference=[{mock_store}]",), **options)
+        ),
+        lambda: evaluation.run(EvalRequest(output=tmp_path / "s", overrides=("report=false",), **options)),
+    ):
+        with pytest.raises(StoreError, match=r"pixels in band r are .* times larger than those of the training"):
+            verb()

@@ -148,13 +148,19 @@ class CalibratedIntervals:
     def around(
         self, column: str, section: PropertySection, answers: NDArray[np.float32], magnitude: Floats | None
     ) -> dict[float, tuple[Floats, Floats]]:
-        """Low and high of each object by level; levels that the calibration has no bound for are absent."""
-        found = {}
-        for level in self.levels:
+        """Low and high of each object by level; levels that the calibration has no bound for are absent.
+
+        Each level is calibrated by itself, so a wider level may come out narrower: it then has the other's ends.
+        """
+        found: dict[float, tuple[Floats, Floats]] = {}
+        inner: tuple[Floats, Floats] | None = None
+        for level in sorted(self.levels):
             factors = [each.factor(column, level, magnitude, len(answers)) for each in self.bounds]
             known = [factor for factor in factors if factor is not None]
             if known:
-                found[level] = reach_of(column, section, answers, level).stretched(np.maximum.reduce(known))
+                low, high = reach_of(column, section, answers, level).stretched(np.maximum.reduce(known))
+                inner = (low, high) if inner is None else (np.minimum(low, inner[0]), np.maximum(high, inner[1]))
+                found[level] = inner
         return found
 
 
