@@ -41,6 +41,7 @@ def evaluate(model, store, output, *baselines, overrides=(), **options):
 def test_rows_of_baselines_are_those_of_predict_and_stand_in_the_table_of_the_model(
     tmp_path, tiny_model, by_image, by_spectrum, mock_store, monkeypatch, capsys
 ):
+    monkeypatch.delenv("COLUMNS", raising=False)  # Narrow terminals break tables into pieces.
     for drawn in ("_galleries", "_maps", "_against_truth", "_reconstructions"):  # Figures take most of the time.
         monkeypatch.setattr(report_module, drawn, lambda *_, **__: [])
     document = evaluate(tiny_model, mock_store, tmp_path / "e", by_image, by_spectrum)
