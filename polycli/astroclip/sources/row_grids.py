@@ -141,6 +141,7 @@ class RowGrid:
         for row in range(len(flux)):
             use = valid[row]
             own = spectra.wavelength[row][use]
+            _refuse_unless_rising(own, what)
             bad = spectra.mask[row][use] | ~np.isfinite(spectra.flux[row][use]) | ~np.isfinite(spectra.ivar[row][use])
             parts = (spectra.flux[row][use][None], spectra.ivar[row][use][None], bad[None])
             flux[row], ivar[row], mask[row] = (part[0] for part in resample_spectra(*parts, own, self.wavelength))
@@ -155,8 +156,7 @@ class RowGrid:
             here = slice(0, int(use.sum()))
             wavelength[row, here], flux[row, here] = spectra.wavelength[row][use], spectra.flux[row][use]
             ivar[row, here], mask[row, here] = spectra.ivar[row][use], spectra.mask[row][use]
-            if (np.diff(wavelength[row, here]) <= 0).any():
-                raise SourceError(f"{what}: the wavelengths of an object do not rise from pixel to pixel")
+            _refuse_unless_rising(wavelength[row, here], what)
         return Placed(flux, ivar, mask | ~np.isfinite(flux) | ~np.isfinite(ivar), wavelength)
 
     def _check_same(self, wavelength: Floats, what: str) -> None:
@@ -169,6 +169,12 @@ class RowGrid:
             f"{wavelength[0, 0]:g} A, {self.wavelength.size} from {self.wavelength[0]:g} A were expected",
             hint="set resample.first, resample.last and resample.step in the recipe to bring all to one grid",
         )
+
+
+def _refuse_unless_rising(wavelength: Floats, what: str) -> None:
+    """Raise SourceError where arms overlap or wavelengths fall: their pixels have no edges to share flux out by."""
+    if (np.diff(wavelength) <= 0).any():
+        raise SourceError(f"{what}: the wavelengths of an object do not rise from pixel to pixel")
 
 
 def plan_grid(scans: list[tuple[str, GridScan]], section: ResampleSection) -> RowGrid:
