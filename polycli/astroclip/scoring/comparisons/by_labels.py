@@ -127,8 +127,8 @@ def say_how(loaded: LoadedAstroClip) -> None:
     if loaded.model.properties is None:
         recipes = " or ".join(RECIPES[kind] for kind in RECIPES if getattr(loaded, kind) is not None)
         note(
-            "no supervised network stands beside the model: train one with polycli finetune astroclip "
-            f"--recipe {recipes} --data STORE --output RUN, and give --baseline RUN"
+            "no supervised network stands beside the model: --baseline RUN puts one there, of polycli finetune astroclip "
+            f"--recipe {recipes} --data STORE --output RUN"
         )
 
 
