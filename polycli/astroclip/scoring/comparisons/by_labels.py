@@ -127,7 +127,7 @@ def say_how(loaded: LoadedAstroClip) -> None:
     if loaded.model.properties is None:
         recipes = " or ".join(RECIPES[kind] for kind in RECIPES if getattr(loaded, kind) is not None)
         note(
-            "no supervised network stands beside the model: --baseline RUN puts one there, of polycli finetune astroclip "
+            "no supervised network is beside the model: --baseline RUN puts one there, of polycli finetune astroclip "
             f"--recipe {recipes} --data STORE --output RUN"
         )
 
