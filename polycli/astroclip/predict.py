@@ -62,8 +62,8 @@ def run(request: PredictRequest) -> JsonDocument | None:
         common_columns(stores, ["object_id"])
         rows = [chosen_rows(store, request) for store in stores]
         intervals: CalibratedIntervals | None = None
-        seen = dict.fromkeys(name for store in stores for name in common_modalities(loaded, store))
-        novelty = statistics_of(loaded, settings.novelty, seen)
+        shared = [common_modalities(loaded, store) for store in stores]
+        novelty = statistics_of(loaded, settings.novelty, dict.fromkeys(name for found in shared for name in found))
         # Vectors that predictions were made of: objects are not embedded again for their novelty.
         made: list[Vectors] = [{} for _ in stores]
         if loaded.model.properties is not None:
@@ -80,7 +80,7 @@ def run(request: PredictRequest) -> JsonDocument | None:
             how = "the model's head"
         else:
             refuse_what_heads_alone_have(settings, loaded)
-            tables, how, made, units = _by_neighbours(loaded, stores, rows, settings)
+            tables, how, made, units = _by_neighbours(loaded, stores, rows, settings, shared)
         tables = [
             table | novelty_of_rows(loaded, novelty, store, some, settings=settings, made=vectors)
             for table, store, some, vectors in zip(tables, stores, rows, made, strict=True)
@@ -109,14 +109,19 @@ def run(request: PredictRequest) -> JsonDocument | None:
 
 
 def _by_neighbours(
-    loaded: LoadedAstroClip, stores: Sequence[ObjectStore], rows: Sequence[NDArray[np.int64]], settings: PredictSettings
+    loaded: LoadedAstroClip,
+    stores: Sequence[ObjectStore],
+    rows: Sequence[NDArray[np.int64]],
+    settings: PredictSettings,
+    shared: Sequence[tuple[Modality, ...]],
 ) -> tuple[list[Columns], str, list[Vectors], dict[str, str]]:
     """Predicts from the labelled objects with the nearest vectors.
 
     Returns the columns of each store's objects, how they were made, the objects' vectors, and the units of columns.
     """
     references = _references(loaded, settings)
-    modalities = _modalities(loaded, [*stores, *references], settings)
+    found = [*shared, *(common_modalities(loaded, store) for store in references)]
+    modalities = _modalities(found, str(stores[0].path), settings)
     known = [store.rows("train") for store in references]
     units: dict[str, str] = {}
     for name in settings.properties:
@@ -199,18 +204,15 @@ def _references(loaded: LoadedAstroClip, settings: PredictSettings) -> list[Obje
     return [ObjectStore(store) for store in open_stores(paths, family="astroclip", by_name=False)]
 
 
-def _modalities(
-    loaded: LoadedAstroClip, stores: Sequence[ObjectStore], settings: PredictSettings
-) -> tuple[Modality, ...]:
-    """Chooses the modalities that were asked for, or all that the model and every store have."""
-    found = [common_modalities(loaded, store) for store in stores]
+def _modalities(found: Sequence[tuple[Modality, ...]], what: str, settings: PredictSettings) -> tuple[Modality, ...]:
+    """Chooses the modalities that were asked for, or all that the model and every store have; `what` names the data."""
     shared = tuple(name for name in found[0] if all(name in some for some in found))
     wanted: tuple[Modality, ...] = shared
     if settings.modality is not None:
         wanted = MODALITIES if settings.modality == "both" else (settings.modality,)
     if not wanted or any(name not in shared for name in wanted):
         raise StoreError(
-            f"{stores[0].path} and the labelled objects share {' and '.join(shared) or 'nothing'}, "
+            f"{what} and the labelled objects share {' and '.join(shared) or 'nothing'}, "
             f"{' and '.join(wanted) or 'a modality'} was needed",
             hint="--set modality=image or spectrum, or another --set 'reference=[STORE]'",
         )

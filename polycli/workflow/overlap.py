@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from polycli.checkpoints.exported import MODEL_SCHEMA_VERSION
 from polycli.checkpoints.trained_on import TrainedOn
 from polycli.console import note, warn
-from polycli.errors import PolycliError, StoreError
+from polycli.errors import PolycliError, StoreError, UserError
 from polycli.report.scores import BaselineOrigin, OverlapDocument
 from polycli.requests import Split
 from polycli.store.hashing import hex_of
@@ -105,19 +105,38 @@ def check_overlap(scored: Sequence[ScoredRows], loaded: LoadedCheckpoint, *, row
     return Overlap(count, same_id, allow)
 
 
-def baseline_origin(
-    label: str, scored: Sequence[ScoredRows], loaded: LoadedCheckpoint, *, rows_are: str, allow: bool
-) -> BaselineOrigin:
-    """Returns where a checkpoint of `--baseline` comes from, after a check that it was not trained on what is scored.
+def baseline_origins(
+    baselines: Mapping[str, tuple[LoadedCheckpoint, Sequence[ScoredRows]]],
+    datasets: Sequence[str],
+    *,
+    rows_are: str,
+    allow: bool,
+) -> dict[str, BaselineOrigin]:
+    """Returns where checkpoints of `--baseline` come from, after a check that none was trained on what is scored.
+
+    Args:
+        baselines: by label in tables, the checkpoint and what of the datasets it is scored on.
+        datasets: the names of all datasets.
+        rows_are: what messages call the rows.
+        allow: whether rows that were trained on are warned of alone.
 
     Raises:
-        StoreError: it was, and `allow` is not set.
+        StoreError: one was trained on what is scored, and `allow` is not set.
+        UserError: one is scored on none of the datasets.
     """
-    try:
-        seen = check_overlap(scored, loaded, rows_are=rows_are, allow=allow)
-    except PolycliError as error:
-        raise type(error)(f"baseline {label}: {error.message}", hint=error.hint) from error
-    return BaselineOrigin(provenance=loaded.provenance(), overlap=seen.document(rows_are))
+    found: dict[str, BaselineOrigin] = {}
+    for label, (loaded, scored) in baselines.items():
+        if not scored:
+            raise UserError(
+                f"baseline {label} can be scored on none of the datasets {', '.join(datasets)}",
+                hint="the notes above say why; give --data of its own, or leave it out",
+            )
+        try:
+            seen = check_overlap(scored, loaded, rows_are=rows_are, allow=allow)
+        except PolycliError as error:
+            raise type(error)(f"baseline {label}: {error.message}", hint=error.hint) from error
+        found[label] = BaselineOrigin(provenance=loaded.provenance(), overlap=seen.document(rows_are))
+    return found
 
 
 def warn_of_shared_validation(

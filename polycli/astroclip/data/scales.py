@@ -62,10 +62,8 @@ class OtherScale(NamedTuple):
     def hint(self) -> str:
         """Says by how much the unit that the data were prepared with would have to differ."""
         if self.what == "fluxes":
-            return (
-                f"prepare the data again with their unit: an arrays.flux_unit {self.factor:.3g} times smaller than it "
-                "was makes them alike"
-            )
+            other = f"{self.factor:.3g} times smaller" if self.factor > 1 else f"{1 / self.factor:.3g} times larger"
+            return f"prepare the data again with their unit: an arrays.flux_unit {other} than it was makes them alike"
         return (
             "prepare the data again with their unit: arrays.pixel_unit, or an arrays.zero_point "
             f"{2.5 * math.log10(self.factor):+.2f} magnitudes from what it was makes them alike"

@@ -10,7 +10,7 @@ import itertools
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class Line:
     #: By name: the hash of a store or a model; None for what is not there yet.
     reads: Mapping[str, str | None]
     #: Of what it asks for; None where settings are free.
-    schema: type[BaseModel] | None = None
+    schema: type[BaseModel] | None
 
     @property
     def document(self) -> JsonDocument:
@@ -94,8 +94,7 @@ def line_of_run(recipe: StudyRecipe, experiment: Experiment, layout: Layout) -> 
     asked = load_recipe(run.recipe, family=recipe.family, verb=run.verb, overrides=settings)
     paths = store_paths(recipe, run.stores, experiment, layout)
     others = [layout.run(other) for other in runs_read_by_training(recipe, experiment)]
-    line = _line(layout, layout.run(experiment), asked.model_dump(mode="json"), paths, others)
-    return replace(line, schema=type(asked))
+    return _line(layout, layout.run(experiment), asked.model_dump(mode="json"), paths, others, schema=type(asked))
 
 
 def line_of_evaluation(
@@ -112,7 +111,7 @@ def line_of_evaluation(
         asked |= default_recipe(recipe.family, "eval", settings, schema=schema).model_dump(mode="json")
     paths = store_paths(recipe, evaluation.stores, experiment, layout)
     runs = [layout.run(run) for run in runs_read_by_evaluation(recipe, name, experiment)]
-    return replace(_line(layout, layout.evaluation(name, experiment), asked, paths, runs), schema=schema)
+    return _line(layout, layout.evaluation(name, experiment), asked, paths, runs, schema=schema)
 
 
 def keep_line(layout: Layout, line: Line) -> None:
@@ -194,13 +193,21 @@ def _kept(layout: Layout, folder: Path) -> JsonDocument | None:
     return document
 
 
-def _line(layout: Layout, writes: Path, asked: JsonDocument, stores: Sequence[str], runs: Sequence[Path]) -> Line:
+def _line(
+    layout: Layout,
+    writes: Path,
+    asked: JsonDocument,
+    stores: Sequence[str],
+    runs: Sequence[Path],
+    *,
+    schema: type[BaseModel] | None,
+) -> Line:
     reads: dict[str, str | None] = {}
     for path in stores:
         reads |= _store_hashes(layout, path)
     for run in runs:
         reads[_moved(str(run), layout)] = model_hash(run)
-    return Line(writes, _moved(asked, layout), reads)
+    return Line(writes, _moved(asked, layout), reads, schema)
 
 
 def _store_hashes(layout: Layout, path: str) -> dict[str, str | None]:

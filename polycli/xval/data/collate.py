@@ -57,10 +57,13 @@ class Tokenization:
 
     @cached_property
     def error_keys(self) -> dict[str, str]:
-        """Maps keys of the training's tables to those of their uncertainties, `mass` to `mass_error`, likewise."""
-        return {
-            key: error for key, (error, _) in self._keys_beside.items() if error in self.language.vocabulary.key_ids
-        }
+        """Maps keys of the training's tables to those of their uncertainties, `mass` to `mass_error`.
+
+        They were split off cells such as `1.2±0.1`, or are a column of that name.
+        """
+        known = self.language.vocabulary.key_ids
+        own = {key: f"{key}_error" for key in self._keys_beside if f"{key}_error" in self._keys_beside}
+        return own | {key: error for key, (error, _) in self._keys_beside.items() if error in known}
 
     @cached_property
     def _keys_beside(self) -> dict[str, tuple[str, str]]:

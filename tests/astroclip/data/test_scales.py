@@ -7,9 +7,10 @@ import pytest
 
 from polycli.astroclip import embed, open_objects, predict
 from polycli.astroclip import eval as evaluation
-from polycli.astroclip.data.scales import REFUSED, SAID, Scale, Scales, other_scales, scales_of
+from polycli.astroclip.data.scales import REFUSED, SAID, Scale, Scales, other_scales, scales_of, scales_of_store
 from polycli.astroclip.data.store import Spectra
 from polycli.astroclip.model.loaded import PUBLISHED_IMAGES, PUBLISHED_SPECTRA, LoadedAstroClip, load_checkpoint
+from polycli.astroclip.recipe.model import PropertySection
 from polycli.errors import StoreError
 from polycli.requests import EmbedRequest, EvalRequest, PredictRequest
 
@@ -99,7 +100,7 @@ def test_what_is_allowed_or_trains_on_is_a_warning_and_the_same_unit_is_silent(l
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize(("factor", "expected"), [(1000.0, "1e+03 times smaller"), (1e-4, "0.0001 times smaller")])
+@pytest.mark.parametrize(("factor", "expected"), [(1000.0, "1e+03 times smaller"), (1e-4, "1e+04 times larger")])
 def test_the_hint_says_which_unit_makes_fluxes_alike(factor, expected):
     trained = Scales(spectrum=Scale(noise=0.3, signal=1.5))
     (other,) = other_scales(Scales(spectrum=Scale(noise=0.3 * factor, signal=1.5 * factor)), [trained])
@@ -123,3 +124,20 @@ def test_verbs_refuse_a_store_in_another_unit(tmp_path, make_model, mock_store):
     ):
         with pytest.raises(StoreError, match=r"pixels in band r are .* times larger than those of the training"):
             verb()
+
+
+def test_a_difference_is_said_once_for_each_store(tmp_path, make_model, mock_store, capsys):
+    """A prediction looked at each store two or three times, and warned as often."""
+    here = scales_of_store(open_objects(mock_store), open_objects(mock_store).rows()).image["r"]
+    smaller = {"noise": here.noise / 8, "signal": here.signal / 8}
+    data = {"image": PUBLISHED_IMAGES.model_dump(mode="json"), "scales": {"mock": {"image": {"r": smaller}}}}
+    model = make_model(
+        "shallow",
+        said={"data": data},
+        spectrum=None,
+        properties=PropertySection(modalities=("image",), regression=("redshift",)),
+    )
+    predict.run(PredictRequest(checkpoint=model, data=(mock_store,), output=tmp_path / "p.parquet"))
+    said = capsys.readouterr().err
+    assert said.count("times larger than those of the training") == 1
+    assert "an arrays.zero_point +2.26 magnitudes from what it was makes them alike" in " ".join(said.split())

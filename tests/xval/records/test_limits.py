@@ -48,6 +48,12 @@ def test_the_keys_of_uncertainties_are_known_where_cells_had_some(tmp_path):
     assert tokenization.limit_keys == {}
 
 
+def test_a_column_of_uncertainties_is_that_of_its_neighbour(tmp_path):
+    (tmp_path / "b.csv").write_text("x,x_error,y\n" + "".join(f"{row},0.{row},{row}.5\n" for row in range(1, 9)) * 3)
+    store = open_records(prepare("table", tmp_path / "b.zarr", "duplicates=keep", inputs=[tmp_path / "b.csv"]))
+    assert tokenization_for(SECTION, None, [store]).error_keys == {"x": "x_error"}
+
+
 def test_an_answer_for_a_hidden_number_does_not_depend_on_the_sign_of_its_limit(tmp_path):
     """The sign stayed where its number was hidden, so scores of columns with limits were too good."""
     store, tokenization = opened(tmp_path, ["<5", "7", "<9"] * 8)

@@ -22,7 +22,7 @@ from polycli.report.bootstrap import Bootstrap
 from polycli.report.scores import BaselineOrigin
 from polycli.requests import EvalRequest
 from polycli.workflow.loaded import labels_of
-from polycli.workflow.overlap import baseline_origin
+from polycli.workflow.overlap import baseline_origins
 
 #: Recipes that train such a run, by what it sees.
 RECIPES = {"image": "astroclip_supervised_image", "spectrum": "astroclip_supervised_spectrum"}
@@ -92,18 +92,12 @@ class Baselines:
             StoreError: one was, and `--allow-overlap` was not given.
             UserError: one can be scored nowhere.
         """
-        described: dict[str, BaselineOrigin] = {}
-        for baseline in self._all:
-            label = baseline.label
-            scored = [subset.scored for subset in self._subsets if label in self._columns[subset.store.name]]
-            if not scored:
-                raise UserError(
-                    f"baseline {label} can be scored on none of the datasets: they lack what it sees",
-                    hint="give --data with its modality, or leave it out",
-                )
-            allow = self._request.allow_overlap
-            described[label] = baseline_origin(label, scored, baseline.loaded, rows_are=rows_are, allow=allow)
-        return described
+        scored = {
+            baseline.label: [part.scored for part in self._subsets if baseline.label in self._columns[part.store.name]]
+            for baseline in self._all
+        }
+        found = {baseline.label: (baseline.loaded, scored[baseline.label]) for baseline in self._all}
+        return baseline_origins(found, [*self._columns], rows_are=rows_are, allow=self._request.allow_overlap)
 
     def scores(self, subset: Subset, test: Side, bootstrap: Bootstrap) -> dict[str, HeadScores]:
         """Scores by label of the test objects whose value is known, as the model's own probes are scored."""

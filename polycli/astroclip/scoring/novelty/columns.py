@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from polycli.astroclip.data.store import ObjectStore
 from polycli.astroclip.model.loaded import LoadedAstroClip
+from polycli.astroclip.recipe.model import MODALITIES
 from polycli.astroclip.recipe.settings import EncodingSettings, NoveltyUse
-from polycli.astroclip.scoring.encode import Encoder, common_modalities
+from polycli.astroclip.scoring.encode import Encoder
 from polycli.astroclip.scoring.novelty.statistics import TrainingVectors, read_statistics
 from polycli.checkpoints.training_vectors import statistics_beside
 from polycli.console import progress
@@ -83,7 +84,8 @@ def novelty_of_rows(
         return {}
     encoder = Encoder.of(loaded, store, settings)
     vectors = {name: values for name, values in made.items() if name in statistics}
-    missing = [name for name in common_modalities(loaded, store) if name in statistics and name not in vectors]
+    there = [name for name in MODALITIES if name in statistics and getattr(store.about, name) is not None]
+    missing = [name for name in there if name not in vectors]
     if missing:
         with progress(len(rows) * len(missing), f"{store.name}: novelty") as bar:
             vectors |= {name: encoder.vectors(name, rows, advance=bar.advance) for name in missing}

@@ -13,7 +13,7 @@ from polycli.astroclip.model.loaded import LoadedAstroClip
 from polycli.astroclip.recipe.model import PropertySection
 from polycli.astroclip.recipe.settings import PredictSettings
 from polycli.astroclip.scoring.answers import Draws, head_answers
-from polycli.astroclip.scoring.encode import Encoder, common_modalities
+from polycli.astroclip.scoring.encode import Encoder
 from polycli.astroclip.scoring.morphology.columns import vote_columns
 from polycli.astroclip.scoring.posteriors.calibrated import CalibratedIntervals
 from polycli.astroclip.scoring.posteriors.distributions import levels_of
@@ -95,8 +95,7 @@ class HeadColumns:
             StoreError: the store lacks what the head sees.
         """
         section, settings = self._section, self.settings
-        there = common_modalities(self.loaded, store)
-        if missing := [name for name in section.modalities if name not in there]:
+        if missing := [name for name in section.modalities if getattr(store.about, name) is None]:
             raise StoreError(f"{store.path}: has no {missing[0]}, by which the model predicts")
         encoder = Encoder.of(self.loaded, store, settings)
         asked = self._asked()

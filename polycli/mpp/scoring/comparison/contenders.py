@@ -17,7 +17,7 @@ from polycli.report.scores import BaselineOrigin
 from polycli.requests import EvalRequest
 from polycli.store.reader import Store
 from polycli.workflow.loaded import labels_of
-from polycli.workflow.overlap import baseline_origin
+from polycli.workflow.overlap import baseline_origins
 
 #: Names of the forecasts that need no checkpoint, as tables show them.
 SIMPLE = ("linear stencil", "linear extrapolation", "persistence")
@@ -84,18 +84,12 @@ class Contenders:
             StoreError: one was, and `--allow-overlap` was not given.
             UserError: one can be scored on none of the datasets.
         """
-        described: dict[str, BaselineOrigin] = {}
-        for contender in self.all[1:]:
-            label, loaded = contender.label, contender.loaded
-            scored = [found[label].scored for found in self._subsets.values() if label in found]
-            if not scored:
-                raise UserError(
-                    f"baseline {label} can be scored on none of the datasets {', '.join(self._subsets)}",
-                    hint="the notes above say why; give --data of its own, or leave it out",
-                )
-            allow = self._request.allow_overlap
-            described[label] = baseline_origin(label, scored, loaded, rows_are=rows_are, allow=allow)
-        return described
+        parts = self._subsets.values()
+        found = {
+            other.label: (other.loaded, [part[other.label].scored for part in parts if other.label in part])
+            for other in self.all[1:]
+        }
+        return baseline_origins(found, [*self._subsets], rows_are=rows_are, allow=self._request.allow_overlap)
 
 
 def _check(path: Path, other: LoadedNetwork, loaded: LoadedNetwork) -> None:

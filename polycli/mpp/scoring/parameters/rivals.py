@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,7 @@ from polycli.report.scores import BaselineOrigin
 from polycli.requests import EvalRequest
 from polycli.store.reader import Store
 from polycli.workflow.loaded import labels_of
-from polycli.workflow.overlap import ScoredRows, baseline_origin
+from polycli.workflow.overlap import ScoredRows, baseline_origins
 
 Floats = NDArray[np.float64]
 
@@ -80,10 +80,12 @@ class Rivals:
         named = [f"run {label}" if label in METHODS else label for label in labels]
         self._all = [Rival(*found) for found in zip(named, others, models, strict=True)]
         self._scored: dict[str, list[ScoredRows]] = {rival.label: [] for rival in self._all}
+        self._datasets: list[str] = []
 
     def choose(self, scored: ScoredRows) -> None:
         """Decide who is scored on a store; who is not is named, with the reason."""
         store = scored.store
+        self._datasets.append(store.name)
         about = physics_of(store.manifest, store.path)
         allow = self._settings.allow_untrained
         for rival in self._all:
@@ -112,17 +114,8 @@ class Rivals:
             StoreError: one was, and `--allow-overlap` was not given.
             UserError: one can be scored nowhere.
         """
-        described: dict[str, BaselineOrigin] = {}
-        for rival in self._all:
-            scored: Sequence[ScoredRows] = self._scored[rival.label]
-            if not scored:
-                raise UserError(
-                    f"baseline {rival.label} can be scored on none of the datasets",
-                    hint="the notes above say why; give --data of its own, or leave it out",
-                )
-            allow = self._request.allow_overlap
-            described[rival.label] = baseline_origin(rival.label, scored, rival.loaded, rows_are=rows_are, allow=allow)
-        return described
+        found = {rival.label: (rival.loaded, self._scored[rival.label]) for rival in self._all}
+        return baseline_origins(found, self._datasets, rows_are=rows_are, allow=self._request.allow_overlap)
 
 
 def head_means(
