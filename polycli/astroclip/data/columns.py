@@ -140,7 +140,7 @@ def stacked(parts: Sequence[Sequence[Column]], lengths: Sequence[int]) -> list[C
     """Columns of several files, one behind the other; a file that lacks one has gaps there.
 
     Raises:
-        SourceError: a column is text in one file and numbers in another.
+        SourceError: a column is text in one file and numbers in another, or in another unit.
     """
     names = list(dict.fromkeys(column.name for part in parts for column in part))
     total = sum(lengths)
@@ -150,8 +150,15 @@ def stacked(parts: Sequence[Sequence[Column]], lengths: Sequence[int]) -> list[C
         present = [column for column in found if column is not None]
         kinds = {column.kind for column in present}
         if len(kinds) > 1 and "text" in kinds:
-            first = next(column for column in present if column.kind == "text")
-            raise SourceError(f"column {name} is text in {first.source} and numbers in another file")
+            text = next(column for column in present if column.kind == "text")
+            raise SourceError(f"column {name} is text in {text.source} and numbers in another file")
+        first = next((column for column in present if column.unit.strip()), present[0])
+        for other in present:
+            if other_unit(first.unit, other.unit):
+                raise SourceError(
+                    f"column {name} is in {first.unit} in {first.source} and in {other.unit} in {other.source}",
+                    hint="prepare these files one by one, or bring the column to one unit",
+                )
         dtype = np.dtype(object) if "text" in kinds else np.result_type(*(column.values.dtype for column in present))
         kind = _KINDS[dtype.kind]
         values = np.full(total, _filler(kind), dtype=dtype)
@@ -166,7 +173,7 @@ def stacked(parts: Sequence[Sequence[Column]], lengths: Sequence[int]) -> list[C
                 valid[start : start + length] = True if column.valid is None else column.valid
             start += length
         gaps = kind != "float" and not valid.all()
-        result.append(Column(name, values, present[0].unit, present[0].source, valid if gaps else None))
+        result.append(Column(name, values, first.unit, present[0].source, valid if gaps else None))
     return result
 
 

@@ -11,6 +11,7 @@ from astropy.table import Table
 
 from polycli.astroclip.data.catalogue import Objects, join_catalogue
 from polycli.astroclip.data.tables.arrow_tables import ParquetTable
+from polycli.astroclip.data.tables.astropy_units import units_described
 from polycli.astroclip.data.tables.spellings import says_what_a_store_has
 from polycli.astroclip.recipe.preparing import CatalogueSection
 from polycli.errors import SourceError
@@ -339,6 +340,37 @@ def test_right_ascensions_in_hours_and_sexagesimal_texts_are_positions(tmp_path)
         (column,) = _joined(tmp_path / name, by="sky", **options)[0]
         values = np.where([True] * 4 if column.valid is None else column.valid, column.values, np.nan)
         np.testing.assert_array_equal(values, expected)
+
+
+@pytest.mark.parametrize("name", ["units.h5", "units.parquet"])
+def test_units_that_astropy_keeps_beside_a_table_are_read(tmp_path, name):
+    """HDF5 and Parquet have no place for units: right ascensions in hours were taken for degrees."""
+    table = Table({"RA": np.array([10.0, 20.0]) / 15 * units.hourangle, "DEC": np.radians([0.0, 5.0]) * units.rad})
+    table["x"] = [2, 3]
+    table.write(tmp_path / name, **({"path": "t", "serialize_meta": True} if name == "units.h5" else {}))
+    (column,) = _joined(tmp_path / name, by="sky")[0]
+    np.testing.assert_array_equal(column.values[column.valid], [2, 3])
+
+
+def test_descriptions_of_columns_construct_nothing(tmp_path):
+    tagged = "datatype:\n- {name: F, unit: !astropy.units.Unit {unit: nJy}}\n- {name: G, unit: Jy}\n"
+    assert units_described(tagged) == {"F": "nJy", "G": "Jy"}
+    assert units_described("!!python/object/apply:os.system ['true']") == {}
+    for text in ("", "[1", "datatype: 3", "datatype: [1, {name: a, unit: [m]}]", "[" * 5000):
+        assert units_described(text) == {}
+
+
+def test_texts_are_in_the_unit_of_their_column_and_no_day_has_more_hours(tmp_path):
+    """`20:00:00` in a column of degrees was read as 20 hours."""
+    text = "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: RA, unit: deg, datatype: string}\n"
+    text += "# - {name: DEC, datatype: string}\n# - {name: x, datatype: int64}\n# schema: astropy-2.0\n"
+    (tmp_path / "a.ecsv").write_text(text + "RA DEC x\n10:00:00 +00:00:00 2\n20:00:00 +05:00:00 3\n")
+    (column,) = _joined(tmp_path / "a.ecsv", by="sky")[0]
+    np.testing.assert_array_equal(column.values[column.valid], [2, 3])
+    (tmp_path / "b.csv").write_text("RA,DEC,x\n10:00:00,+00:00:00,2\n30:00:00,+05:00:00,3\n")
+    with pytest.raises(SourceError, match=r"column RA holds texts (of 24 hours or more|that are no hours)") as refusal:
+        _joined(tmp_path / "b.csv", by="sky")
+    assert "ra_unit: degree" in refusal.value.hint
 
 
 @pytest.mark.parametrize("named", [None, "Z"])

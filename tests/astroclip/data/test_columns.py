@@ -85,3 +85,11 @@ def test_array_names_are_plain_and_differ():
     assert names[0] == "property_bar_strong"
     assert len({name.lower() for name in names}) == 4
     assert all(name.isidentifier() and not name.endswith("_null") for name in names)
+
+
+def test_columns_of_several_files_are_in_one_unit():
+    """The first file's unit stood for all."""
+    parts = [[Column("f", np.ones(2), unit, source)] for unit, source in (("", "a"), ("nJy", "b"), ("uJy", "c"))]
+    assert stacked(parts[:2], [2, 2])[0].unit == "nJy"
+    with pytest.raises(SourceError, match="column f is in nJy in b and in uJy in c"):
+        stacked(parts, [2, 2, 2])

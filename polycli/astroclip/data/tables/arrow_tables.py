@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 from polycli.astroclip.data.columns import Column, column_of
+from polycli.astroclip.data.tables.astropy_units import units_described
 from polycli.astroclip.data.tables.table import Field, Reading
 from polycli.errors import SourceError
 from polycli.files.parquet import open_parquet
 
 #: The index that pandas writes.
 _INDEX = "__index_level_"
+#: Where astropy describes the columns, units among the rest.
+_ABOUT = b"table_meta_yaml"
 
 
 @dataclass(frozen=True)
@@ -50,15 +53,16 @@ def open_parquet_table(path: Path, reading: Reading) -> ParquetTable:
         schema = file.schema_arrow
     if len(set(schema.names)) < len(schema.names):
         raise SourceError(f"{path}: has columns of one name", hint="give each its own name")
-    fields = [_field(field) for field in schema]
+    units = units_described((schema.metadata or {}).get(_ABOUT, b"").decode("utf-8", "replace"))
+    fields = [_field(field, units.get(field.name, "")) for field in schema]
     return ParquetTable(path, fields, [])
 
 
-def _field(field: Any) -> Field:  # noqa: ANN401  # pyarrow's
+def _field(field: Any, described: str) -> Field:  # noqa: ANN401  # pyarrow's
     import pyarrow as pa
 
     kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    unit = (field.metadata or {}).get(b"unit", b"").decode("utf-8", "replace")
+    unit = (field.metadata or {}).get(b"unit", b"").decode("utf-8", "replace") or described
     if field.name.startswith(_INDEX):
         return Field(field.name, unit, "the index of pandas")
     plain = (

@@ -9,6 +9,7 @@ from typing import Any
 
 from polycli.astroclip.data.columns import Column, column_of
 from polycli.astroclip.data.table_files import nearest_names
+from polycli.astroclip.data.tables.astropy_units import units_described
 from polycli.astroclip.data.tables.table import Field, Reading
 from polycli.errors import SourceError
 from polycli.files.hdf5 import open_hdf5
@@ -30,10 +31,11 @@ class Hdf5Table:
 
     def read(self, names: Sequence[str]) -> Iterator[Column]:
         """The columns of these names; see `Table.read`."""
+        units = {field.name: field.unit for field in self.fields}
         with open_hdf5(self.path) as file:
             for name in names:
                 item = file[self.place].fields(name) if self.records else file[self.place][name]
-                found = column_of(name, item[()], source=self.path.name)
+                found = column_of(name, item[()], unit=units.get(name, ""), source=self.path.name)
                 if found is None:
                     raise SourceError(f"{self.path}: column {name} does not hold one value in each row")
                 yield found
@@ -63,7 +65,8 @@ def open_hdf5_table(path: Path, reading: Reading) -> Hdf5Table:
             if len(records) > 1:
                 others = ", ".join(records[1:])
                 remarks.append(f"read from the table {records[0]}; hdu takes another one: {others}")
-            fields = [_field(name, chosen.dtype[name].shape) for name in chosen.dtype.names]
+            units = _units(chosen)
+            fields = [_field(name, chosen.dtype[name].shape, units.get(name, "")) for name in chosen.dtype.names]
             return Hdf5Table(path, fields, remarks, chosen.name, records=True)
         vectors = {name: item for name, item in datasets.items() if item.ndim >= 1 and item.shape[0] and item.dtype}
         lengths = {item.shape[0] for item in vectors.values() if item.ndim == 1}
@@ -77,5 +80,14 @@ def open_hdf5_table(path: Path, reading: Reading) -> Hdf5Table:
         return Hdf5Table(path, fields, remarks, place, records=False)
 
 
-def _field(name: str, shape: Any) -> Field:  # noqa: ANN401  # h5py's shapes
-    return Field(name, "", f"values of the shape {tuple(shape)} in each row" if shape else "")
+def _units(records: Any) -> dict[str, str]:  # noqa: ANN401  # a dataset of h5py
+    """The units that astropy wrote beside a dataset of records."""
+    about = records.file.get(f"{records.name}.{_ABOUT}")
+    if about is None or about.ndim != 1:
+        return {}
+    lines = [line.decode("utf-8", "replace") if isinstance(line, bytes) else str(line) for line in about[()].tolist()]
+    return units_described("\n".join(lines))
+
+
+def _field(name: str, shape: Any, unit: str = "") -> Field:  # noqa: ANN401  # h5py's shapes
+    return Field(name, unit, f"values of the shape {tuple(shape)} in each row" if shape else "")

@@ -18,6 +18,7 @@ AngleUnit = Literal["degree", "hour"]
 Floats = NDArray[np.float64]
 #: Hours or degrees, minutes and seconds, between colons, blanks or letters.
 _SEXAGESIMAL = re.compile(r"^[+-]?\d{1,3}\s*[:hd°\s]\s*\d{1,2}\s*[:m'\s]\s*\d{1,2}(\.\d*)?\s*[s\"]?$")
+_DEGREES = ("deg", "degree", "degrees", "d:m:s", '"d:m:s"', "dms")
 _HOURS = ("h", "hr", "hour", "hourangle", "hms", '"h:m:s"')
 
 
@@ -28,16 +29,22 @@ def degrees(right: Column, up: Column, unit: AngleUnit | None, path: Path) -> tu
         SourceError: they are texts that are no angles, or of a unit that is no angle.
     """
     remarks: list[str] = []
-    ra, is_text = _angle(right, unit or "hour", path)
-    dec, _ = _angle(up, "degree", path)
+    of_texts: AngleUnit = unit or ("degree" if right.unit.strip().lower() in _DEGREES else "hour")
+    ra, is_text = _angle(right, of_texts, path)
+    dec, up_is_text = _angle(up, "degree", path)
     if is_text:
-        said = "degrees" if unit == "degree" else "hours, minutes and seconds"
+        if of_texts == "hour" and (np.nan_to_num(ra) >= 360).any():
+            raise SourceError(
+                f"{path}: column {right.name} holds texts of 24 hours or more, such as {np.nanmax(ra) / 15:.2f}",
+                hint="ra_unit: degree, if right ascensions are degrees, minutes and seconds",
+            )
+        said = "degrees" if of_texts == "degree" else "hours, minutes and seconds"
         remarks.append(f"{right.name} is read as {said}, {up.name} as degrees")
     elif unit == "hour" or (unit is None and right.unit.strip().lower() in _HOURS):
         ra = ra * 15
     elif unit is None:
         ra = ra * _factor(right, path)
-    if not is_text:
+    if not up_is_text:
         dec = dec * _factor(up, path)
     # Catalogues mark what is unknown by numbers such as -999.
     unknown = ~(np.isfinite(ra) & (np.abs(dec) <= 90))
@@ -74,8 +81,8 @@ def refuse_two_positions(
     raise SourceError(
         f"{path}: {ids[first]} is at {theirs[0][first]:.5f} {theirs[1][first]:.5f} ({', '.join(names)}), and the "
         f"object "
-        f"is at {ours[0][first]:.5f} {ours[1][first]:.5f}, {apart[first]:.0f} arcsec away, as are {far.size - 1} of "
-        f"{int(np.isfinite(apart).sum())} others further than {most:g} arcsec: one id, two positions",
+        f"is at {ours[0][first]:.5f} {ours[1][first]:.5f}, {apart[first]:.0f} arcsec away; {far.size} of "
+        f"{int(np.isfinite(apart).sum())} are further than {most:g} arcsec: one id, two positions",
         hint="look at id_column, hdu and by; max_separation_arcsec allows more, null is not to compare",
     )
 
